@@ -1,0 +1,76 @@
+"""From configuration nodes to rankers and teachers."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limbeck.artefacts import Artefacts
+from limbeck.config import ConfigError, build
+from limbeck.data.collection import Collection
+from limbeck.text.collate import Collator
+from limbeck.text.tokenizer import TextTokenizer
+
+Node = Mapping[str, Any]
+
+
+def ranker(
+    student: Node, backbone: Node, collection: Collection, artefacts: Artefacts, *, key: str = ""
+) -> tuple[Any, Collator]:
+    """Build a ranker and the collator that knows its tokenizer and the collection's texts.
+
+    Parameters
+    ----------
+    student, backbone
+        Configuration nodes.
+    collection, artefacts
+        What a tokenizer is trained on, if one is, and where it is kept.
+    key
+        Prefix of both keys in messages: ``teacher.`` for a teacher's own.
+    """
+    source = build(backbone, key=f"{key}backbone")
+
+    def texts() -> Iterable[str]:
+        for _, text in collection.iterate():
+            yield text
+
+    def folder(kind: str, inputs: Node, fill: Callable[[Path], object]) -> Path:
+        return artefacts.folder(kind, {**inputs, "collection": collection.fingerprint}, fill)
+
+    try:
+        tokenizer: TextTokenizer = source.tokenizer(texts, folder)
+        made = build(student, lambda task: source.model(tokenizer, task), key=f"{key}student")
+    except ConfigError as error:
+        raise ConfigError(f"{key}backbone.{error}" if str(error).startswith(("model", "layers")) else str(error)) from error
+    _check_lengths(made, key)
+    return made, Collator(tokenizer, made.style, collection.query_texts, collection.document_texts)
+
+
+def _check_lengths(made: Any, key: str) -> None:
+    most = getattr(made.backbone.config, "max_position_embeddings", None)
+    if most is None:
+        return
+    style = made.style
+    wanted = style.query_length + style.document_length + 3 if style.paired else max(style.query_length, style.document_length)
+    if wanted > most:
+        raise ConfigError(
+            f"{key}student.document_length: {wanted} tokens do not fit the backbone, which reads at most {most}; "
+            f"lower {key}student.document_length"
+        )
+
+
+def teacher(node: Node, collection: Collection, artefacts: Artefacts, device: torch.device) -> tuple[Any, dict[str, Any]]:
+    """Build a teacher; returns it and what its scores depend on."""
+    own = {name: value for name, value in node.items() if name not in ("student", "backbone")}
+    if node.get("student") is None:
+        made = build(own, collection.folder or Path("no-such-folder"), key="teacher")
+        return made, own
+    model, collator = ranker(node["student"], node["backbone"], collection, artefacts, key="teacher.")
+    model.to(device)
+    weights = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        weights.update(name.encode())
+        weights.update(value.cpu().contiguous().view(torch.uint8).numpy())
+    return build(own, model, collator, key="teacher"), {**node, "weights": weights.hexdigest()}

@@ -1,0 +1,61 @@
+"""What a user sees when something is wrong: one message that names the key and says what to do."""
+
+import difflib
+import re
+import sys
+from collections.abc import Iterable
+from typing import NoReturn
+
+from limbeck.config import ConfigError
+
+
+def fail(message: str, status: int = 2) -> NoReturn:
+    """Print a message and end the program."""
+    print(f"limbeck: {message}", file=sys.stderr)
+    raise SystemExit(status)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean …?`` or nothing."""
+    close = difflib.get_close_matches(word, list(known), 3, 0.5)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def explain(error: Exception) -> str | None:
+    """Put an error of Hydra, OmegaConf or ours in the user's words; None if it is none of these."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+    if isinstance(error, ConfigError):
+        return str(error)
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return None
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    full_key = getattr(cause, "full_key", None) or ""
+    first = str(cause).strip().split("\n")[0]
+    if isinstance(cause, MissingMandatoryValue) or "Missing mandatory value" in first:
+        return f"{full_key} must be given: {full_key}=…"
+    unknown = re.search(r"Key '([^']*)' (?:is not in struct|not in '.*')", str(cause))
+    if unknown:
+        return _unknown_key(full_key or unknown.group(1), cause)
+    if isinstance(cause, OmegaConfBaseException) and full_key:
+        return f"{full_key}: {first}"
+    text = str(error).strip()
+    option = re.search(r"Could not find '([^']*)'\n+Available options in '([^']*)':\n(.*)", text, re.DOTALL)
+    if option:
+        group, _, chosen = option.group(1).rpartition("/")
+        known = option.group(3).split()
+        return f"{group}={chosen} does not exist{suggest(chosen, known)}\nchoose from: {', '.join(known)}"
+    override = re.search(r"Could not override '([^']*)'\.\s*No match in the defaults list", text)
+    if override:
+        return f"{override.group(1)} is neither a key nor a group of the configuration"
+    return re.sub(r"\n+", "\n", text)
+
+
+def _unknown_key(full_key: str, cause: Exception) -> str:
+    parent = getattr(cause, "parent_node", None)
+    name = full_key.rpartition(".")[2]
+    known = [str(key) for key in parent] if parent is not None else []
+    known = [key for key in known if not key.startswith("_")]
+    listed = f"\nknown there: {', '.join(known)}" if known else ""
+    return f"{full_key} is no key of the configuration{suggest(name, known)}{listed}"

@@ -1,0 +1,308 @@
+"""One run from collection to table: candidates, teacher scores, lists, training, evaluation."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+
+from limbeck.artefacts import Artefacts, write_json
+from limbeck.cli import assemble
+from limbeck.cli.folder import RunFolder, main_process
+from limbeck.config import ConfigError, build
+from limbeck.data.collection import Collection
+from limbeck.data.datamodule import TrainingData
+from limbeck.data.pool import Pool, read_pool, write_pool, write_scores
+from limbeck.evaluation.metrics import check_metrics, evaluate, means
+from limbeck.evaluation.runs import cut, read_run, write_run
+from limbeck.evaluation.search import ranked, rerank, search
+from limbeck.evaluation.tables import write_per_query
+from limbeck.training.checkpoints import BEST, LAST, callbacks, load_student
+from limbeck.training.module import Distillation, Validation
+from limbeck.training.objective import Objective
+from limbeck.training.progress import Speed
+from limbeck.types import Run
+
+log = logging.getLogger(__name__)
+
+
+class Experiment:
+    """A composed configuration, ready to run.
+
+    Everything cheap is built and checked before the collection is opened, and everything at all before the first step.
+
+    Parameters
+    ----------
+    config
+        Plain containers.
+    folder, run_id
+        Where the run is kept, and its name.
+    """
+
+    def __init__(self, config: dict[str, Any], folder: RunFolder, run_id: str) -> None:
+        self.config = config
+        self.folder = folder
+        self.run_id = run_id
+        self.seed = int(config["seed"])
+        self.objective = Objective({k: build(node, key=f"loss.{k}") for k, node in (config["loss"] or {}).items()})
+        self.sampler, self.optim, self.training, self.evaluation, self.candidates, self.tracker = (
+            build(config[key], key=key) for key in ("sampler", "optim", "trainer", "eval", "candidates", "logger")
+        )
+        self.data = build({**config["data"], "world": None}, key="data")
+        self.objective.check({"labels", "ranks", *(["teacher_scores"] if config["teacher"] else [])})
+        check_metrics(self.evaluation.metrics)
+        self.artefacts = Artefacts(Path(config["paths"]["cache"]))
+
+    def run(self) -> dict[str, Any] | None:
+        """Run it; None in the children of a launcher."""
+        rows: list[dict[str, Any]] = []
+        failed = True
+        loggers = self.tracker.start(self.folder.path, self.config["name"], self.run_id, self.config)
+        try:
+            result = self._run(loggers, rows)
+            failed = False
+        finally:
+            self.tracker.finish(rows, failed=failed)
+        return result
+
+    def _run(self, loggers: list[Any], rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+        _quiet()
+        lightning.seed_everything(self.seed, workers=True, verbose=False)
+        collection = self.data.open(self.artefacts, self.config["data"].get("world"))
+        log.info("%r", collection)
+        self.tested = collection.split(self.evaluation.split)
+        device = _device(self.training.accelerator)
+        self.student, self.collator = assemble.ranker(
+            self.config["student"], self.config["backbone"], collection, self.artefacts
+        )
+        self.searching = self._searching()
+        self._teacher(collection, device)
+        first = self._first_stage(collection, self.evaluation.split)
+        pool = self._pool(collection)
+        if main_process():
+            rows += self._before(collection, first, device)
+        trained = self.folder.trained() or self._train(collection, pool, loggers)
+        if not main_process():
+            return None
+        rows.append(self._after(collection, first, device, trained))
+        result = {
+            "run_id": self.run_id,
+            "name": self.config["name"],
+            "collection": collection.name,
+            "collection_fingerprint": collection.fingerprint,
+            "split": self.evaluation.split,
+            "rows": rows,
+            "training": {**trained, "queries": len(pool)},
+        }
+        write_json(self.folder.path / "result.json", result)
+        return result
+
+    # -- before training ------------------------------------------------------------------------------------------
+
+    def _searching(self) -> bool:
+        try:
+            return self.evaluation.searches(self.student.separable)
+        except ValueError as error:
+            raise ConfigError(f"eval.{error}") from None
+
+    def _teacher(self, collection: Collection, device: torch.device) -> None:
+        self.teacher, self.teacher_identity = None, None
+        if self.config["teacher"]:
+            self.teacher, self.teacher_identity = assemble.teacher(
+                self.config["teacher"], collection, self.artefacts, device
+            )
+
+    def _first_stage(self, collection: Collection, split: str) -> Run:
+        """Return the candidates of a split, computed once for all runs."""
+        inputs = {
+            **self.candidates.identity(),
+            "depth": self.candidates.depth,
+            "collection": collection.fingerprint,
+            "queries": sorted(collection.split(split).queries),
+        }
+
+        def fill(target: Path) -> None:
+            found = self.candidates.search(collection.split(split).queries, collection, self.artefacts)
+            write_run(target / "candidates.trec", found, "first_stage")
+
+        path = self.artefacts.folder("candidates", inputs, fill, label=f"{self.candidates.label} for {split} queries")
+        return read_run(path / "candidates.trec")
+
+    def _pool(self, collection: Collection) -> Pool:
+        """Return the training pool, with teacher scores if there is a teacher."""
+        train = collection.split("train")
+        inputs = {
+            **self.candidates.identity(),
+            "depth": self.candidates.depth,
+            "random_documents": self.candidates.random_documents,
+            "collection": collection.fingerprint,
+            "queries": sorted(train.queries),
+        }
+
+        def fill(target: Path) -> None:
+            first = self._first_stage(collection, "train")
+            extra = self.candidates.random_documents
+            write_pool(target / "pool.arrow", train.qrels, first, collection.document_ids, extra)
+
+        path = self.artefacts.folder("pool", inputs, fill, label="training pool") / "pool.arrow"
+        if self.teacher is None:
+            return read_pool(path)
+        pool, teacher = read_pool(path), self.teacher
+        inputs = {"pool": inputs, "teacher": self.teacher_identity}
+        scores = self.artefacts.folder(
+            "scores",
+            inputs,
+            lambda target: write_scores(target / "scores.arrow", pool, teacher.score),
+            label=f"teacher scores of {len(pool.labels):,} pairs",
+        )
+        return read_pool(path, scores / "scores.arrow")
+
+    def _before(self, collection: Collection, first: Run, device: torch.device) -> list[dict[str, Any]]:
+        """Evaluate what does not depend on training."""
+        label, depth = self.candidates.label, self.evaluation.depth
+        rows = [self._row("first_stage", label, "whole collection", lambda: first)]
+        if self.teacher is not None and self.evaluation.teacher:
+            searching = self.searching and getattr(getattr(self.teacher, "ranker", None), "separable", False)
+            where = "whole collection" if searching else f"{label} top {depth}"
+            rows.append(self._row("teacher", "teacher", where, lambda: self._teacher_run(collection, first, searching)))
+        if self.evaluation.start:
+            rows.append(self._row("start", "student, start", self._where(), lambda: self._ranked(collection, first, device)))
+        return rows
+
+    def _teacher_run(self, collection: Collection, first: Run, searching: bool) -> Run:
+        assert self.teacher is not None
+        if searching:
+            teacher = self.teacher
+            return search(
+                teacher.ranker, teacher.collator, list(self.tested.queries), collection.document_ids,
+                self.evaluation.search_depth, bf16=self.evaluation.bf16,
+            )  # fmt: skip
+        lists = {query: ranking.ids for query, ranking in cut(first, self.evaluation.depth).items()}
+        return ranked(lists, dict(zip(lists, self.teacher.score(list(lists), list(lists.values())), strict=True)))
+
+    # -- training -------------------------------------------------------------------------------------------------
+
+    def _train(self, collection: Collection, pool: Pool, loggers: list[Any]) -> dict[str, Any]:
+        steps = self.training.steps(len(pool), self.sampler.batch_size)
+        dev, validation = self._validation(collection)
+        monitor = validation.name if validation else None
+        batches = steps * self.training.accumulate
+        data = TrainingData(pool, self.sampler, self.collator, self.seed, batches, dev)
+        module = Distillation(self.student, self.objective, self.optim, steps, self.seed, validation)
+        speed = Speed(self.sampler.batch_size)
+        keep = callbacks(self.folder.checkpoints, self.training.checkpoint_every, monitor)
+        trainer = self.training.make(steps, self.folder.path, [*keep, speed], loggers, validate=monitor is not None)
+        last, best = self.folder.checkpoints / LAST, self.folder.checkpoints / BEST
+        resume = str(last) if last.exists() else None
+        if resume:
+            log.info("going on from %s", resume)
+        log.info("training: %d steps of %d queries", steps, self.sampler.batch_size * self.training.accumulate * self.training.world)
+        start = time.perf_counter()
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        chosen, scored = self._choose(trainer, module, data, validation, last, best)
+        trained = {
+            "steps": steps,
+            "seconds": round(time.perf_counter() - start, 1),
+            "queries_per_second": round(speed.queries_per_second * trainer.world_size, 2),
+            "checkpoint": chosen.name,
+            **scored,
+        }
+        if main_process():
+            trained["step"] = load_student(chosen, self.student)
+            write_json(self.folder.path / "trained.json", trained)
+        return trained
+
+    def _validation(self, collection: Collection) -> tuple[Run, Validation | None]:
+        if "dev" not in collection.splits:
+            return {}, None
+        dev = collection.split("dev")
+        candidates = cut(self._first_stage(collection, "dev"), self.evaluation.dev_depth)
+        chosen = list(dev.queries)[: self.evaluation.dev_queries]
+        judged = {query: dev.qrels[query] for query in chosen}
+        run = {query: candidates[query] for query in chosen if query in candidates}
+        return run, Validation(judged, self.collator, self.evaluation.metrics[0])
+
+    def _choose(
+        self,
+        trainer: lightning.Trainer,
+        module: Distillation,
+        data: TrainingData,
+        validation: Validation | None,
+        last: Path,
+        best: Path,
+    ) -> tuple[Path, dict[str, float]]:
+        """Save the last state, measure it if that is due, and return the checkpoint to keep."""
+        trainer.save_checkpoint(last)
+        if validation is None or not self.training.validate_every:
+            return last, {}
+        monitored = [item for item in trainer.checkpoint_callbacks if getattr(item, "monitor", None)]
+        score = monitored[0].best_model_score  # pyright: ignore[reportAttributeAccessIssue]
+        if score is None or trainer.global_step % self.training.validate_every:
+            latest = trainer.validate(module, datamodule=data, verbose=False)[0][validation.name]
+            if score is None or latest > float(score) or self.evaluation.checkpoint == "last":
+                return last, {validation.name: latest}
+        return (best if self.evaluation.checkpoint == "best" else last), {validation.name: float(score)}
+
+    # -- after training -------------------------------------------------------------------------------------------
+
+    def _after(
+        self, collection: Collection, first: Run, device: torch.device, trained: dict[str, Any]
+    ) -> dict[str, Any]:
+        load_student(self.folder.checkpoints / trained["checkpoint"], self.student)
+        self._save_model()
+        return self._row("student", "student, distilled", self._where(), lambda: self._ranked(collection, first, device))
+
+    def _save_model(self) -> None:
+        """Save the student as a Hugging Face folder: usable as backbone or teacher, here and elsewhere."""
+        self.student.backbone.save_pretrained(self.folder.model)
+        self.collator.tokenizer.tokenizer.save_pretrained(self.folder.model)
+        node = {"student": self.config["student"], "run_id": self.run_id}
+        (self.folder.model / "limbeck.json").write_text(json.dumps(node, indent=2) + "\n", encoding="utf-8")
+
+    def _where(self) -> str:
+        return "whole collection" if self.searching else f"{self.candidates.label} top {self.evaluation.depth}"
+
+    def _ranked(self, collection: Collection, first: Run, device: torch.device) -> Run:
+        student = self.student.to(device)
+        if self.searching:
+            return search(
+                student, self.collator, list(self.tested.queries), collection.document_ids,
+                self.evaluation.search_depth, bf16=self.evaluation.bf16,
+            )  # fmt: skip
+        return rerank(student, self.collator, cut(first, self.evaluation.depth), bf16=self.evaluation.bf16)
+
+    def _row(self, key: str, system: str, candidates: str, make: Callable[[], Run]) -> dict[str, Any]:
+        """Evaluate one system; its run file, once written, is the record and is not computed again."""
+        split = self.evaluation.split
+        path = self.folder.path / "runs" / f"{split}.{key}.trec"
+        if not path.exists():
+            start = time.perf_counter()
+            write_run(path, make(), f"limbeck-{key}")
+            log.info("%s ranked %d queries: %.1f s", system, len(self.tested.queries), time.perf_counter() - start)
+        per_query = evaluate(self.tested.qrels, read_run(path), self.evaluation.metrics)
+        write_per_query(self.folder.path / "per_query" / f"{split}.{key}.parquet", per_query)
+        row = {"key": key, "system": system, "candidates": candidates, "queries": len(self.tested.qrels)}
+        return row | means(per_query)
+
+
+def _device(accelerator: str) -> torch.device:
+    usable = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
+    return torch.device("cuda" if usable else "cpu")
+
+
+def _quiet() -> None:
+    """Silence Lightning's banners; what it warns of and is meant so here is named."""
+    import warnings
+
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for known in (".*does not have many workers.*", ".*Checkpoint directory .* exists.*", ".*val_dataloader.*", ".*LeafSpec.*"):
+        warnings.filterwarnings("ignore", known)
+    np.seterr(all="warn")

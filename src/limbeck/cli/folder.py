@@ -1,0 +1,147 @@
+"""Run folders: ``runs/NAME/RUN_ID``. ``result.json`` comes last and at once; its presence means done."""
+
+import contextlib
+import json
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from limbeck.artefacts import write_json
+from limbeck.config import ConfigError, home
+
+_LOGGER = logging.getLogger("limbeck")
+_REPORTED = (
+    "torch", "lightning", "hydra-core", "omegaconf", "transformers", "tokenizers", "wandb", "ir_datasets", "ranx",
+    "bm25s", "numpy", "pyarrow",
+)  # fmt: skip
+
+
+def main_process() -> bool:
+    """Tell whether this is the first process of a run; launchers number the others."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+class RunFolder:
+    """One run's folder.
+
+    Parameters
+    ----------
+    path
+        ``runs/NAME/RUN_ID``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.model = path / "model"
+
+    def result(self) -> dict[str, Any] | None:
+        """Return the finished result, or None."""
+        return _read(self.path / "result.json")
+
+    def trained(self) -> dict[str, Any] | None:
+        """Return what is known of the finished training, or None."""
+        return _read(self.path / "trained.json")
+
+    def clear(self) -> None:
+        """Delete what an earlier run left."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def opened(self, config: Mapping[str, Any]) -> Iterator[None]:
+        """Hold the folder while the run is made: records what it is, logs into it, keeps the error if there is one.
+
+        Raises
+        ------
+        ConfigError
+            Another process makes this very run.
+        """
+        if not main_process():
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ConfigError(f"another process is at work on this run ({self.path}); wait for it or end it") from None
+        handler = logging.FileHandler(self.path / "train.log", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        _LOGGER.addHandler(handler)
+        try:
+            _record(self.path, config)
+            yield
+            (self.path / "error.txt").unlink(missing_ok=True)
+        except BaseException:
+            (self.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            raise
+        finally:
+            _LOGGER.removeHandler(handler)
+            handler.close()
+            lock.release()
+
+
+def console() -> None:
+    """Let the first process tell what it does, on standard error."""
+    _LOGGER.setLevel(logging.INFO if main_process() else logging.ERROR)
+    if not _LOGGER.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        _LOGGER.addHandler(handler)
+        _LOGGER.propagate = False
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _record(path: Path, config: Mapping[str, Any]) -> None:
+    from omegaconf import OmegaConf
+
+    (path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(dict(config))), encoding="utf-8")
+    write_json(path / "env.json", _environment())
+
+
+def _environment() -> dict[str, Any]:
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu()
+    return {
+        "command": ["limbeck", *sys.argv[1:]],
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "versions": {name: version(name) for name in _REPORTED},
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
+
+
+def _git(*words: str) -> str | None:
+    if not (home() / ".git").exists():
+        return None
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(["git", "-C", str(home()), *words], capture_output=True, text=True, check=True).stdout.strip()
+    return None

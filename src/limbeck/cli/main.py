@@ -1,0 +1,99 @@
+"""The command ``limbeck``: finds the verb, composes its configuration, calls it. Nothing heavy is imported here."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from limbeck import __version__
+from limbeck.cli.errors import explain, fail, suggest
+
+VERBS = {"train": "train a student, then search or re-rank with it and evaluate"}
+
+_HELP = """\
+limbeck {version}: distil rankers
+
+  limbeck VERB [OVERRIDES]
+
+{verbs}
+
+Overrides are Hydra's:    limbeck train loss=ckl loss.ckl.gamma=3 data.collection=beir/nfcorpus
+What there is to set:     limbeck VERB --cfg job
+A sweep:                  limbeck train sweeps=quick_losses, or limbeck train -m loss=kl,ckl seed=1,2,3
+Tracebacks:               --debug
+Hydra's own options:      limbeck VERB --hydra-help
+"""
+
+
+def main() -> None:
+    """Run the program."""
+    words = sys.argv[1:]
+    if not words or words[0] in ("-h", "--help", "help"):
+        width = max(map(len, VERBS))
+        print(_HELP.format(version=__version__, verbs="\n".join(f"  {v:<{width}}  {t}" for v, t in VERBS.items())))
+        return
+    if words[0] == "--version":
+        print(__version__)
+        return
+    verb, *rest = words
+    if verb not in VERBS:
+        fail(f"{verb!r} is no verb{suggest(verb, VERBS)}; the verbs are: {', '.join(VERBS)}")
+    if rest in (["-h"], ["--help"]):
+        print(f"limbeck {verb}: {VERBS[verb]}\n\nlimbeck {verb} --cfg job  shows every key with its value.")
+        return
+    debug = "--debug" in rest
+    try:
+        _compose_and_call(verb, [word for word in rest if word != "--debug"])
+    except KeyboardInterrupt:
+        fail("interrupted; give the same command again to go on", 130)
+    except Exception as error:
+        if debug:
+            raise
+        message = explain(error)
+        if message is None:
+            fail(f"{type(error).__name__}: {error}\n--debug shows where this comes from", 1)
+        fail(str(message))
+
+
+def _environment() -> None:
+    from limbeck.config import home
+
+    os.environ["LIMBECK_HOME"] = str(home())
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and main() explains
+    # Without compiling, ranx evaluates 1,000 x 1,000 results in 2 s; compiling it takes half a minute.
+    os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+
+
+def _compose_and_call(verb: str, overrides: list[str]) -> None:
+    import hydra
+
+    from limbeck.config import home, store_schemas
+
+    _environment()
+    store_schemas()
+    module = importlib.import_module(f"limbeck.cli.{verb}")
+    arguments = sys.argv
+
+    def task(config: Any) -> Any:
+        # Lightning starts the other processes of a run from sys.argv, so it must be what the user typed.
+        with _arguments(arguments):
+            return module.run(config)
+
+    with _arguments([arguments[0], *overrides]):
+        hydra.main(version_base="1.3", config_path=str(home() / "conf"), config_name=verb)(task)()
+    finish: Callable[[], None] | None = getattr(module, "finish", None)
+    if finish is not None:
+        finish()
+
+
+class _arguments:  # noqa: N801 - reads as a statement
+    def __init__(self, arguments: list[str]) -> None:
+        self._new = arguments
+
+    def __enter__(self) -> None:
+        self._old, sys.argv = sys.argv, self._new
+
+    def __exit__(self, *error: object) -> None:
+        sys.argv = self._old

@@ -1,0 +1,81 @@
+"""``limbeck train``: one run, or one job of a sweep."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from limbeck.cli.errors import explain, fail
+from limbeck.cli.folder import RunFolder, console, main_process
+from limbeck.config import ConfigError, run_id
+
+log = logging.getLogger(__name__)
+
+_outcomes: list[dict[str, Any]] = []
+"""What became of the jobs of this process's sweep."""
+
+
+def run(config: Any) -> None:
+    """Make one run, or show it if it is finished. In a sweep, a failure is noted and the next job goes on."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    console()
+    hydra = HydraConfig.get()
+    if hydra.mode != RunMode.MULTIRUN:
+        _train(config)
+        return
+    job = [word for word in hydra.overrides.task if not word.startswith(("sweeps=", "name=", "force="))]
+    log.info("\n[%d] %s", hydra.job.num + 1, " ".join(job))
+    outcome: dict[str, Any] = {"overrides": job, "name": config.name}
+    try:
+        if config.trainer.devices * config.trainer.num_nodes > 1:
+            raise ConfigError(
+                "a sweep uses one device a run: set trainer.devices=1 trainer.num_nodes=1 "
+                "(several processes of one run would each start the whole sweep again)"
+            )
+        outcome |= _train(config, quiet=True)
+    except Exception as error:
+        outcome["error"] = explain(error) or f"{type(error).__name__}: {error}"
+        log.error("failed: %s", outcome["error"])
+    _outcomes.append(outcome)
+
+
+def finish() -> None:
+    """Show the table of a sweep; end non-zero if a job failed."""
+    if not _outcomes:
+        return
+    from limbeck.cli.sweep import show
+
+    show(_outcomes)
+    failed = [outcome for outcome in _outcomes if "error" in outcome]
+    if failed:
+        told = "\n".join(f"  {' '.join(outcome['overrides'])}: {outcome['error']}" for outcome in failed)
+        fail(f"{len(failed)} of {len(_outcomes)} runs failed; the same command makes only what is missing\n{told}", 1)
+
+
+def _train(config: Any, quiet: bool = False) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    from limbeck.tables import show_result
+
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    identity = run_id(plain)
+    folder = RunFolder(Path(plain["paths"]["runs"]) / plain["name"] / identity)
+    result = None if plain["force"] else folder.result()
+    if result is not None:
+        log.info("%s is finished; force=true runs it anew", folder.path)
+    else:
+        start = time.perf_counter()
+        if plain["force"] and main_process():
+            folder.clear()
+        from limbeck.cli.experiment import Experiment
+
+        with folder.opened(plain):
+            result = Experiment(plain, folder, identity).run()
+        if result is None:
+            return {}  # a child of a launcher; the first process has the result
+        log.info("%s: %.0f s", folder.path, time.perf_counter() - start)
+    if not quiet:
+        show_result(result)
+    return {"folder": str(folder.path), "result": result}

@@ -1,0 +1,160 @@
+"""Configuration: where it lies, its typed schemas, the one door to instantiation, and run ids.
+
+Nothing heavy is imported here: a mistyped override is found before torch is.
+"""
+
+import hashlib
+import importlib.util
+import inspect
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import field, make_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from limbeck.registry import Entry, scan
+
+PACKAGES = "LIMBECK_PACKAGES"
+"""Environment variable: comma-separated packages of the user's own parts, beside limbeck's."""
+
+_IDENTITY_FREE = ("name", "paths", "logger", "force", "hydra")
+"""Root keys that say where and how a run is kept, not what it computes."""
+
+
+class ConfigError(ValueError):
+    """The configuration asks for something impossible; the message names the key and what to do."""
+
+
+def home() -> Path:
+    """Return the folder that holds ``conf`` and ``sweeps``: the checkout, or the copy inside an installed package."""
+    package = Path(__file__).parent
+    checkout = package.parents[1]
+    return checkout if (checkout / "conf" / "train.yaml").is_file() else package / "_shipped"
+
+
+def _user_packages() -> list[str]:
+    return [name.strip() for name in os.environ.get(PACKAGES, "").split(",") if name.strip()]
+
+
+@cache
+def entries() -> dict[tuple[str, str], Entry]:
+    """Return every registered part by (kind, name): limbeck's and those of the packages in ``LIMBECK_PACKAGES``."""
+    found = scan(Path(__file__).parent, "limbeck")
+    for package in _user_packages():
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise ConfigError(f"{PACKAGES} names {package!r}, which is not an importable package folder")
+        for key, entry in scan(Path(spec.submodule_search_locations[0]), package).items():
+            if key in found:
+                raise ConfigError(f"{entry.target}: {key[0]} {key[1]!r} is already registered by {found[key].target}")
+            found[key] = entry
+    return found
+
+
+def store_schemas() -> None:
+    """Give Hydra a typed node ``schema/KIND: NAME`` for each registered part."""
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import MISSING
+
+    store = ConfigStore.instance()
+    for entry in entries().values():
+        columns = [("_target_", str, field(default=entry.target))]
+        for item in entry.parameters:
+            default = MISSING if item.default is ... else item.default
+            if isinstance(default, list | dict):
+                columns.append((item.name, item.type, field(default_factory=default.copy)))
+            else:
+                columns.append((item.name, item.type, field(default=default)))
+        columns += [(part, Any, field(default=None)) for part in entry.parts]
+        store.store(group=f"schema/{entry.kind}", name=entry.name, node=make_dataclass(entry.name, columns))
+
+
+def _targets(node: Any, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield key, str(node["_target_"])
+        for name, value in node.items():
+            yield from _targets(value, f"{key}.{name}")
+    elif isinstance(node, list):
+        for position, value in enumerate(node):
+            yield from _targets(value, f"{key}[{position}]")
+
+
+def _check_target(key: str, target: str) -> None:
+    """Refuse what a configuration must not run: it may come from anywhere."""
+    from hydra.utils import get_object
+
+    allowed = {"limbeck", *_user_packages()}
+    root = target.split(".")[0]
+    if root not in {*allowed, "lightning", "torch"}:
+        raise ConfigError(
+            f"{key}._target_: {target} is not allowed; only targets in limbeck, lightning and torch are built, "
+            f"and in packages named in the environment variable {PACKAGES}"
+        )
+    try:
+        found = get_object(target)
+    except Exception as error:
+        raise ConfigError(f"{key}._target_: {target} cannot be imported: {error}") from error
+    # ``torch.os.system`` is reachable by that path but is not torch's; ``torch.load`` is, but is no part.
+    home_package = getattr(found, "__module__", "").split(".")[0]
+    if home_package != root or (root not in allowed and not inspect.isclass(found)):
+        raise ConfigError(f"{key}._target_: {target} is not a class of {root}; it is not built")
+
+
+def build(node: Mapping[str, Any], *runtime: Any, key: str) -> Any:
+    """Build the part a configuration node describes; the only way from configuration to objects.
+
+    Parameters
+    ----------
+    node
+        Plain mapping with ``_target_`` and options.
+    runtime
+        What the program supplies: the parameters before the ``*`` of the constructor.
+    key
+        The node's key in the configuration, for messages.
+
+    Raises
+    ------
+    ConfigError
+        The target is not allowed, or its constructor refuses the options: the message names the key.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    for where, target in _targets(node, key):
+        _check_target(where, target)
+    try:
+        return instantiate(dict(node), *runtime, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ConfigError):
+            raise cause from error
+        if isinstance(cause, ValueError | TypeError):
+            raise ConfigError(_named(key, node, str(cause))) from error
+        if cause is not None:
+            raise cause from error
+        raise
+
+
+def _named(key: str, node: Mapping[str, Any], message: str) -> str:
+    """Prefix a constructor's message with the key: ``gamma must be …`` becomes ``loss.ckl.gamma must be …``."""
+    return f"{key}.{message}" if message.split(" ")[0] in node else f"{key}: {message}"
+
+
+def fingerprint(value: Any) -> str:
+    """Return 16 hex digits that depend on the content of plain containers only, not on key order."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def run_id(config: Mapping[str, Any]) -> str:
+    """Return the 8 hex digits that name a run: the same in every process, whatever its name, paths and logger.
+
+    Parameters
+    ----------
+    config
+        The composed configuration as plain containers.
+    """
+    return fingerprint({key: value for key, value in config.items() if key not in _IDENTITY_FREE})[:8]

@@ -1,0 +1,136 @@
+"""BM25 first stage."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limbeck.artefacts import Artefacts
+from limbeck.config import ConfigError
+from limbeck.data.collection import Collection
+from limbeck.registry import register
+from limbeck.types import Ranking, Run, order
+
+log = logging.getLogger(__name__)
+
+
+@register("candidates", "bm25")
+class BM25:
+    """BM25 over the whole collection (Lucene's variant), Porter2 stems, English stop words.
+
+    Parameters
+    ----------
+    depth
+        Documents kept for each query.
+    k1, b
+        Term saturation and length normalisation; .9 and .4 are Anserini's, 1.2 and .75 Lucene's.
+    stemmer
+        Snowball language, or null for none.
+    stopwords
+        Language code of the list of bm25s, or null for none.
+    random_documents
+        Random documents added to each training query's pool, ranked behind the list: a retriever that never sees
+        one cannot learn to push it down.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range.
+
+    References
+    ----------
+    Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 2009; bm25s (Lù, 2024).
+    """
+
+    def __init__(
+        self,
+        *,
+        depth: int = 100,
+        k1: float = 0.9,
+        b: float = 0.4,
+        stemmer: str | None = "english",
+        stopwords: str | None = "en",
+        random_documents: int = 0,
+    ) -> None:
+        if depth < 1:
+            raise ValueError(f"depth must be >= 1, got {depth}")
+        if k1 < 0:
+            raise ValueError(f"k1 must be >= 0, got {k1}")
+        if not 0 <= b <= 1:
+            raise ValueError(f"b must be in [0, 1], got {b}")
+        if random_documents < 0:
+            raise ValueError(f"random_documents must be >= 0, got {random_documents}")
+        self.depth = depth
+        self.k1 = k1
+        self.b = b
+        self.random_documents = random_documents
+        self.stopwords = stopwords
+        self._stem = _stemmer(stemmer)
+        self._analysis = {"stemmer": stemmer, "stopwords": stopwords}
+        self.label = f"BM25 (k1={k1:g}, b={b:g})"
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the ranking depends on, beside the collection."""
+        return {"kind": "bm25", "k1": self.k1, "b": self.b, **self._analysis}
+
+    def search(self, queries: Mapping[str, str], collection: Collection, artefacts: Artefacts) -> Run:
+        """Rank the collection for each query; documents that share no word with it are left out.
+
+        Parameters
+        ----------
+        queries
+            Query id → text.
+        collection
+            What to search.
+        artefacts
+            Where the index is kept.
+        """
+        import bm25s
+
+        path = artefacts.folder(
+            "bm25",
+            {**self.identity(), "collection": collection.fingerprint},
+            lambda target: self._index(collection, target),
+            label=f"BM25 index of {collection.name}",
+        )
+        index = bm25s.BM25.load(path / "index", mmap=True)
+        tokens = self._tokens(list(queries.values()))
+        # Twice the depth: ties at the border are cut by document id, and documents of score 0 are dropped.
+        depth = min(2 * self.depth + 50, len(collection.document_ids))
+        positions, scores = index.retrieve(tokens, k=depth, show_progress=False)
+        ids = collection.document_ids
+        return {
+            query: self._ranking([ids[i] for i in row], values)
+            for query, row, values in zip(queries, positions.tolist(), scores, strict=True)
+        }
+
+    def _ranking(self, ids: list[str], scores: np.ndarray) -> Ranking:
+        found = int((scores > 0).sum())
+        return order(ids[:found], scores[:found], self.depth)
+
+    def _index(self, collection: Collection, target: Path) -> None:
+        import bm25s
+
+        tokens = self._tokens([text for _, text in collection.iterate()])
+        index = bm25s.BM25(k1=self.k1, b=self.b, method="lucene")
+        index.index(tokens, show_progress=False)
+        index.save(target / "index")
+
+    def _tokens(self, texts: list[str]) -> Any:
+        import bm25s
+
+        stopwords: Any = self.stopwords or []
+        return bm25s.tokenize(texts, stopwords=stopwords, stemmer=self._stem, return_ids=False, show_progress=False)
+
+
+def _stemmer(language: str | None) -> Any:
+    if language is None:
+        return None
+    import Stemmer
+
+    try:
+        return Stemmer.Stemmer(language)
+    except KeyError:
+        raise ConfigError(f"stemmer must be null or one of {', '.join(Stemmer.algorithms())}, got {language!r}") from None

@@ -1,0 +1,272 @@
+"""Collections: documents, queries and judgments from ir_datasets, a BEIR folder, or the synthetic world."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from limbeck.artefacts import Artefacts
+from limbeck.config import ConfigError, build, fingerprint
+from limbeck.registry import register
+from limbeck.types import Qrels
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "dev", "test")
+SYNTHETIC = "synthetic"
+
+
+@dataclass
+class Split:
+    """Queries and judgments; only queries that are judged."""
+
+    queries: dict[str, str]
+    qrels: Qrels
+
+
+class Collection:
+    """One document collection with its splits, whatever it came from.
+
+    Parameters
+    ----------
+    name
+        As the user wrote it.
+    folder
+        The BEIR folder; None for a data set of ir_datasets.
+    content
+        Fingerprint of documents, queries and judgments.
+    documents
+        ir_datasets data set with the documents.
+    splits
+        Split name → queries and judgments.
+    """
+
+    def __init__(
+        self, name: str, folder: Path | None, content: str, documents: Any, splits: Mapping[str, Split]
+    ) -> None:
+        self.name = name
+        self.folder = folder
+        self.fingerprint = content
+        self.splits = dict(splits)
+        self._documents = documents
+        self._queries = {query: text for split in splits.values() for query, text in split.queries.items()}
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(split.queries):,} {name}" for name, split in self.splits.items())
+        return f"{self.name}: {len(self.document_ids):,} documents, queries: {counts}"
+
+    def split(self, name: str) -> Split:
+        """Return a split.
+
+        Raises
+        ------
+        ConfigError
+            The collection has no such split.
+        """
+        if name not in self.splits:
+            raise ConfigError(f"data.{name}: {self.name} has no {name} split here; it has {', '.join(self.splits)}")
+        return self.splits[name]
+
+    def query_texts(self, ids: Sequence[str]) -> list[str]:
+        """Look queries up by id."""
+        return [self._queries[query] for query in ids]
+
+    def document_texts(self, ids: Sequence[str]) -> list[str]:
+        """Look documents up by id, on disk: the corpus is never in memory.
+
+        Raises
+        ------
+        ConfigError
+            A document is not in the collection; the message names it.
+        """
+        found = self._store.get_many(set(ids))
+        try:
+            return [found[document].default_text() for document in ids]
+        except KeyError as error:
+            raise ConfigError(f"document {error.args[0]!r} is not in the collection {self.name}") from None
+
+    def iterate(self) -> Iterator[tuple[str, str]]:
+        """Yield (id, text) of every document in collection order."""
+        for document in self._documents.docs_iter():
+            yield document.doc_id, document.default_text()
+
+    @cached_property
+    def document_ids(self) -> list[str]:
+        """All document ids in collection order."""
+        return [document.doc_id for document in self._documents.docs_iter()]
+
+    @cached_property
+    def _store(self) -> Any:
+        from ir_datasets.indices import DocstoreOptions, FileAccess
+
+        # A file handle opened before a fork would give wrong reads in the workers; a memory map does not.
+        return self._documents.docs_store(options=DocstoreOptions(file_access=FileAccess.MMAP))
+
+
+@register("data", "collection")
+class Data:
+    """Which collection, and which of its splits.
+
+    Parameters
+    ----------
+    collection
+        An ir_datasets id (``beir/nfcorpus``), a BEIR folder, or ``synthetic``.
+    train, dev, test
+        Names of the splits: the part after the id, or the qrels file of a folder; null if there is none.
+    dev_queries
+        Where ``dev`` is null, hold out this many training queries, drawn by a hash of their ids.
+    world
+        Parameters of the synthetic world.
+
+    Raises
+    ------
+    ValueError
+        The collection is empty or a value is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        collection: str = "synthetic",
+        train: str | None = "train",
+        dev: str | None = "dev",
+        test: str | None = "test",
+        dev_queries: int = 0,
+        world: Any = None,
+    ) -> None:
+        if not collection:
+            raise ValueError("collection must be an ir_datasets id, a BEIR folder or synthetic")
+        if dev_queries < 0:
+            raise ValueError(f"dev_queries must be >= 0, got {dev_queries}")
+        self.collection = collection
+        self.names = {"train": train, "dev": dev, "test": test}
+        self.dev_queries = dev_queries
+        self.world = world
+
+    def open(self, artefacts: Artefacts, world: Mapping[str, Any] | None = None) -> Collection:
+        """Open the collection.
+
+        Parameters
+        ----------
+        artefacts
+            Where document stores and the synthetic world are kept.
+        world
+            Configuration node of the synthetic world.
+
+        Raises
+        ------
+        ConfigError
+            It is neither a folder nor an id, cannot be downloaded, or lacks a split.
+        """
+        if self.collection == SYNTHETIC:
+            assert world is not None
+            path = artefacts.folder(
+                "synthetic", world, lambda target: build(world, key="data.world").generate(target), label="world"
+            )
+            return self._folder(path, artefacts)
+        path = Path(self.collection).expanduser()
+        if path.exists():
+            return self._folder(path, artefacts)
+        return self._ir_datasets()
+
+    def _folder(self, path: Path, artefacts: Artefacts) -> Collection:
+        _ir_datasets_home()
+        from limbeck.data import folder
+
+        if not folder.is_folder(path):
+            raise ConfigError(
+                f"data.collection: {path} is no BEIR folder: it must hold corpus.jsonl, queries.jsonl and qrels/*.tsv"
+            )
+        files = {str(file.relative_to(path)): _sha256(file) for file in folder.files(path)}
+        content = fingerprint(files)
+        store = artefacts.root / "documents" / content / "docs.pklz4"
+        splits = {
+            name: _read(folder.split(path, chosen), f"{path}/qrels/{chosen}.tsv")
+            for name, chosen in self.names.items()
+            if chosen is not None
+        }
+        return Collection(
+            self.collection, path, content, folder.documents(path, store), self._with_dev(splits)
+        )
+
+    def _ir_datasets(self) -> Collection:
+        ir_datasets = _ir_datasets_home()
+        known = ir_datasets.registry._registered
+        if self.collection not in known:
+            import difflib
+
+            close = difflib.get_close_matches(self.collection, list(known), 3)
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            raise ConfigError(
+                f"data.collection: {self.collection!r} is neither an existing folder nor an ir_datasets id{hint}"
+            )
+        try:
+            splits = {}
+            for name, chosen in self.names.items():
+                if chosen is None:
+                    continue
+                identifier = f"{self.collection}/{chosen}" if chosen else self.collection
+                if identifier not in known:
+                    raise ConfigError(f"data.{name}: ir_datasets has no {identifier}; set data.{name}=null if none is")
+                splits[name] = _read(ir_datasets.load(identifier), identifier)
+            documents = ir_datasets.load(self.collection)
+            next(documents.docs_iter())
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError(
+                f"data.collection: ir_datasets could not provide {self.collection!r} ({type(error).__name__}: "
+                f"{str(error).splitlines()[0] if str(error) else ''}). It downloads into "
+                f"{os.environ['IR_DATASETS_HOME']} and needs a connection for that; without one, point "
+                "data.collection at a local BEIR folder (corpus.jsonl, queries.jsonl, qrels/*.tsv)"
+            ) from error
+        content = fingerprint({"ir_datasets": ir_datasets.__version__, "id": self.collection, "splits": self.names})
+        return Collection(self.collection, None, content, documents, self._with_dev(splits))
+
+    def _with_dev(self, splits: dict[str, Split]) -> dict[str, Split]:
+        """Hold training queries out as a dev split if asked to."""
+        if "dev" in splits or not self.dev_queries or "train" not in splits:
+            return splits
+        train = splits["train"]
+        if self.dev_queries >= len(train.queries):
+            raise ConfigError(f"data.dev_queries must be < {len(train.queries)}, the training queries there are")
+        by_hash = sorted(train.queries, key=lambda query: hashlib.sha256(query.encode()).digest())
+        held = set(by_hash[: self.dev_queries])
+
+        def part(inside: bool) -> Split:
+            chosen = [query for query in train.queries if (query in held) == inside]
+            return Split({q: train.queries[q] for q in chosen}, {q: train.qrels[q] for q in chosen})
+
+        return {"train": part(False), "dev": part(True)} | {k: v for k, v in splits.items() if k != "train"}
+
+
+def _ir_datasets_home() -> Any:
+    """Import ir_datasets with its home set: it reads the variable on import."""
+    os.environ.setdefault("IR_DATASETS_HOME", str(Path.home() / ".ir_datasets"))
+    import ir_datasets
+
+    return ir_datasets
+
+
+def _read(dataset: Any, name: str) -> Split:
+    """Read queries and judgments; a judged query without text, or the reverse, is counted and left out."""
+    qrels: Qrels = {}
+    for judgment in dataset.qrels_iter():
+        qrels.setdefault(judgment.query_id, {})[judgment.doc_id] = int(judgment.relevance)
+    texts = {query.query_id: query.default_text() for query in dataset.queries_iter()}
+    queries = {query: text for query, text in texts.items() if query in qrels}
+    if not queries:
+        raise ConfigError(f"{name}: no query has both a text and a judgment")
+    lacking = len(qrels) - len(queries)
+    if lacking:
+        log.warning("%s: %d judged queries have no text and are left out", name, lacking)
+    return Split(queries, {query: qrels[query] for query in queries})
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,75 @@
+"""The training data as Lightning wants it."""
+
+from typing import Any
+
+import lightning
+from torch.utils.data import DataLoader
+
+from limbeck.data.pool import Pool
+from limbeck.data.sampling import Lists, ListSampler, Order
+from limbeck.text.collate import Collator
+from limbeck.types import Batch, Run
+
+
+class TrainingData(lightning.LightningDataModule):
+    """Training batches, from the first step or from where a checkpoint stopped.
+
+    Parameters
+    ----------
+    pool, sampler, collator
+        What to draw from, how, and how it becomes tensors.
+    seed
+        Seed of lists and order.
+    batches
+        Batches of the whole training and each process (steps × accumulation).
+    dev
+        Candidates to validate on; empty for none.
+    """
+
+    def __init__(
+        self, pool: Pool, sampler: ListSampler, collator: Collator, seed: int, batches: int, dev: Run
+    ) -> None:
+        super().__init__()
+        self.dev = dev
+        self.pool = pool
+        self.sampler = sampler
+        self.collator = collator
+        self.seed = seed
+        self.batches = batches
+        self._done = 0
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the loader of what is left of the training."""
+        assert self.trainer is not None
+        order = Order(
+            len(self.pool),
+            self.batches,
+            self.sampler.batch_size,
+            self.seed,
+            self.trainer.global_rank,
+            self.trainer.world_size,
+        )
+        order.start = self._done
+        return DataLoader(
+            Lists(self.pool, self.sampler, self.seed),  # pyright: ignore[reportArgumentType]
+            batch_sampler=order,
+            collate_fn=self.collator,
+            num_workers=self.sampler.workers,
+            persistent_workers=self.sampler.workers > 0,
+            pin_memory=self.trainer.strategy.root_device.type == "cuda",
+        )
+
+    def val_dataloader(self) -> DataLoader[Run]:
+        """Return one item: this process's share of the dev candidates; inference does its own batching."""
+        assert self.trainer is not None
+        share = sorted(self.dev)[self.trainer.global_rank :: self.trainer.world_size]
+        return DataLoader([{query: self.dev[query] for query in share}], batch_size=None)  # pyright: ignore[reportArgumentType]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how many batches are done."""
+        assert self.trainer is not None
+        return {"batches_done": self.trainer.fit_loop.epoch_loop.batch_progress.current.ready}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on behind the batches that are done."""
+        self._done = state_dict["batches_done"]

@@ -1,0 +1,1 @@
+"""From a ranker to runs and metrics."""

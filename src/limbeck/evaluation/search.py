@@ -1,0 +1,69 @@
+"""From a ranker to a run: exact search over all documents, or re-ranking of a first stage."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from limbeck.inference import BiEncoder, Ranker, blocks, encode, score_lists
+from limbeck.text.collate import Collator
+from limbeck.types import Run, order
+
+
+def search(
+    ranker: BiEncoder,
+    collator: Collator,
+    query_ids: Sequence[str],
+    document_ids: Sequence[str],
+    depth: int,
+    *,
+    bf16: bool = False,
+) -> Run:
+    """Rank all documents for each query, exactly.
+
+    The corpus is encoded block by block, and only the best of each block are kept: memory does not grow with it.
+
+    Parameters
+    ----------
+    ranker, collator
+        A separable ranker and the collator that knows its texts.
+    query_ids, document_ids
+        What to search for and in.
+    depth
+        Documents kept for each query.
+    bf16
+        Encode under bfloat16 autocast.
+    """
+    queries = encode(ranker, collator, query_ids, "query", bf16=bf16)
+    best: list[tuple[list[str], np.ndarray]] = [([], np.empty(0, dtype=np.float32)) for _ in query_ids]
+    for block in blocks(document_ids):
+        documents = encode(ranker, collator, block, "document", bf16=bf16)
+        with torch.inference_mode():
+            scores = ranker.similarity(queries, documents)
+            # One more than asked for, so that a tie at the border is broken by document id, not by position.
+            values, positions = scores.topk(min(depth + 1, len(block)), dim=1)
+        for i, (row, row_scores) in enumerate(zip(positions.tolist(), values.float().cpu().numpy(), strict=True)):
+            ids, kept = best[i]
+            best[i] = order([*ids, *(block[j] for j in row)], np.concatenate([kept, row_scores]), depth + 1)
+    return {query: order(*found, depth) for query, found in zip(query_ids, best, strict=True)}
+
+
+def rerank(ranker: Ranker, collator: Collator, candidates: Run, *, bf16: bool = False) -> Run:
+    """Re-rank first-stage candidates; nothing is added or dropped.
+
+    Parameters
+    ----------
+    ranker, collator
+        Any ranker and the collator that knows its texts.
+    candidates
+        First-stage run, already cut to the depth wanted.
+    bf16
+        Score under bfloat16 autocast.
+    """
+    lists = {query: ranking.ids for query, ranking in candidates.items()}
+    return ranked(lists, score_lists(ranker, collator, lists, bf16=bf16))
+
+
+def ranked(lists: Mapping[str, Sequence[str]], scores: Mapping[str, np.ndarray]) -> Run:
+    """Order lists by scores given in their order."""
+    return {query: order(list(ids), scores[query]) for query, ids in lists.items() if ids}

@@ -1,0 +1,66 @@
+"""MarginMSE: the student copies the teacher's margins between positives and negatives."""
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from limbeck.losses.base import Loss, at_least_float32, needed
+from limbeck.registry import register
+from limbeck.types import Batch, StudentOutput
+
+
+def margin_mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+    r"""Mean squared difference of margins, per query.
+
+    .. math:: \frac{1}{|D^+||D^-|} \sum_{j \in D^+} \sum_{i \in D^-} \bigl((s_j - s_i) - (t_j - t_i)\bigr)^2
+
+    Parameters
+    ----------
+    student, teacher
+        (B, L) raw scores, the teacher's not squashed into [0, 1]; the teacher is detached.
+    labels
+        (B, L) grades; > 0 is a positive.
+    mask
+        (B, L) bool, False for padding.
+
+    Returns
+    -------
+    Tensor
+        (B,) in squared score units, ≥ 0; 0 for a query without positives or without negatives.
+
+    References
+    ----------
+    Hofstätter et al., Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge Distillation, 2020.
+
+    Examples
+    --------
+    >>> import torch
+    >>> mask, student = torch.ones(1, 2, dtype=torch.bool), torch.tensor([[2.0, 1.0]])
+    >>> margin_mse(student, torch.tensor([[5.0, 1.0]]), torch.tensor([[1, 0]]), mask)   # (1 - 4)²
+    tensor([9.])
+    """
+    difference = (at_least_float32(student) - at_least_float32(teacher.detach())).masked_fill(~mask, 0.0)
+    is_positive, is_negative = mask & (labels > 0), mask & (labels <= 0)
+    pairs = is_positive.unsqueeze(-1) & is_negative.unsqueeze(-2)
+    squares = (difference.unsqueeze(-1) - difference.unsqueeze(-2)).square().masked_fill(~pairs, 0.0)
+    return squares.sum((-1, -2)) / pairs.sum((-1, -2)).clamp(min=1)
+
+
+@register("loss", "margin_mse")
+class MarginMSE(Loss):
+    """:func:`margin_mse` as a term of the objective.
+
+    Parameters
+    ----------
+    weight
+        Factor of the term.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("teacher_scores",)
+
+    def __init__(self, *, weight: float = 1.0) -> None:
+        super().__init__(weight=weight)
+
+    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
+        """Return the (B,) values of the queries."""
+        return margin_mse(output.scores, needed(batch, "teacher_scores"), batch.labels, batch.mask)

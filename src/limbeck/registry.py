@@ -1,0 +1,152 @@
+"""Names for parts: the constructor's signature is the schema of the configuration.
+
+``@register("loss", "ckl")`` names a class or function. Its keyword-only parameters are its configuration; parameters
+before the ``*`` are given at run time by the program (a run folder, a tokenizer). The schema is read from the source
+text, so that a configuration can be checked in a fraction of a second, before torch or anything heavy is imported.
+"""
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+_registered: dict[tuple[str, str], str] = {}
+_SIMPLE: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str, "Any": Any}
+
+
+class RegistryError(ValueError):
+    """A part cannot be registered: its name is taken, or its signature is no schema."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One keyword-only parameter: its name, OmegaConf type and default (``...`` where it has none)."""
+
+    name: str
+    type: Any
+    default: Any
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered part."""
+
+    kind: str
+    name: str
+    target: str
+    """Dotted path that ``config.build`` instantiates."""
+    parameters: tuple[Parameter, ...]
+    parts: tuple[str, ...] = ()
+    """Keys of nodes that the program builds by itself and passes in."""
+
+
+def register(kind: str, name: str, *, parts: tuple[str, ...] = ()) -> Callable[[T], T]:
+    """Name a class or function as a part of a kind.
+
+    Parameters
+    ----------
+    kind
+        ``loss``, ``student``, ``backbone``, ``teacher``, ``candidates``, ``sampler``, …
+    name
+        As users write it; equals the module's name and the name of its YAML file.
+    parts
+        Keys of further nodes that belong to this part's configuration, though the program builds them: a teacher's
+        own student and backbone.
+
+    Raises
+    ------
+    RegistryError
+        The name is taken by another part.
+    """
+
+    def mark(part: T) -> T:
+        target = f"{part.__module__}.{part.__qualname__}"
+        other = _registered.setdefault((kind, name), target)
+        if other != target:
+            raise RegistryError(f"{kind} {name!r} is already registered by {other}; give {target} another name")
+        return part
+
+    return mark
+
+
+def scan(folder: Path, package: str) -> dict[tuple[str, str], Entry]:
+    """Read every registered part below a source folder, without importing it.
+
+    Parameters
+    ----------
+    folder, package
+        Where the sources lie and their dotted package name, ``src/limbeck`` and ``limbeck``.
+    """
+    found: dict[tuple[str, str], Entry] = {}
+    for path in sorted(folder.rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        if "@register(" not in source:
+            continue
+        parts = path.relative_to(folder).with_suffix("").parts
+        module = ".".join((package, *(part for part in parts if part != "__init__")))
+        for entry in _entries(ast.parse(source, str(path)), module, path):
+            key = (entry.kind, entry.name)
+            if key in found:
+                raise RegistryError(f"{path}: {entry.kind} {entry.name!r} is already registered by {found[key].target}")
+            found[key] = entry
+    return found
+
+
+def _entries(tree: ast.Module, module: str, path: Path) -> list[Entry]:
+    entries = []
+    for node in tree.body:
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef):
+            continue
+        for mark in node.decorator_list:
+            if not (isinstance(mark, ast.Call) and isinstance(mark.func, ast.Name) and mark.func.id == "register"):
+                continue
+            kind, name = (ast.literal_eval(argument) for argument in mark.args)
+            parts = next((ast.literal_eval(item.value) for item in mark.keywords if item.arg == "parts"), ())
+            function = _constructor(node)
+            parameters = () if function is None else _parameters(function, path)
+            entries.append(Entry(kind, name, f"{module}.{node.name}", parameters, parts))
+    return entries
+
+
+def _constructor(node: ast.ClassDef | ast.FunctionDef) -> ast.FunctionDef | None:
+    if isinstance(node, ast.FunctionDef):
+        return node
+    return next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
+
+
+def _parameters(function: ast.FunctionDef, path: Path) -> tuple[Parameter, ...]:
+    if function.args.kwarg is not None:
+        raise RegistryError(f"{path}:{function.lineno}: **{function.args.kwarg.arg} would swallow misspelt options")
+    result = []
+    for argument, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
+        where = f"{path}:{argument.lineno}: parameter {argument.arg}"
+        if argument.annotation is None:
+            raise RegistryError(f"{where} has no annotation")
+        try:
+            value = ... if default is None else ast.literal_eval(default)
+        except ValueError:
+            raise RegistryError(f"{where}: the default must be a literal") from None
+        result.append(Parameter(argument.arg, _omegaconf_type(argument.annotation, where), value))
+    return tuple(result)
+
+
+def _omegaconf_type(node: ast.expr, where: str) -> Any:
+    """Map an annotation to a type OmegaConf checks; it knows no Literal, so that becomes str."""
+    if isinstance(node, ast.Name) and node.id in _SIMPLE:
+        return _SIMPLE[node.id]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        if isinstance(node.right, ast.Constant) and node.right.value is None:
+            return _omegaconf_type(node.left, where) | None
+        return Any  # a union of two real types: the constructor checks
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+        if node.value.id == "Literal":
+            return str
+        if node.value.id == "list":
+            return list[_omegaconf_type(node.slice, where)]
+        if node.value.id == "dict" and isinstance(node.slice, ast.Tuple):
+            key, value = (_omegaconf_type(item, where) for item in node.slice.elts)
+            return dict[key, value]
+    raise RegistryError(f"{where}: {ast.unparse(node)} is no type a configuration can check")

@@ -1,0 +1,1 @@
+"""Students: rankers that are trained."""

@@ -1,0 +1,1 @@
+"""Teachers: where the scores that students learn from come from."""

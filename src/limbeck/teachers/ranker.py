@@ -1,0 +1,34 @@
+"""A ranker as teacher: any dense encoder or cross-encoder, by folder or hub name."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from limbeck.inference import Ranker, score_lists
+from limbeck.registry import register
+from limbeck.text.collate import Collator
+
+
+@register("teacher", "ranker", parts=("student", "backbone"))
+class RankerTeacher:
+    """Scores candidate lists with a model.
+
+    Parameters
+    ----------
+    ranker, collator
+        The model, built from the nodes ``student`` and ``backbone`` of the teacher, and the collator that knows its
+        tokenizer and the texts.
+    bf16
+        Score under bfloat16 autocast: faster where the device supports it, but scores tie more often.
+    """
+
+    def __init__(self, ranker: Ranker, collator: Collator, *, bf16: bool = False) -> None:
+        self.ranker = ranker
+        self.collator = collator
+        self.bf16 = bf16
+
+    def score(self, query_ids: Sequence[str], lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """Return raw float32 scores, one array a query, in the order of its list."""
+        wanted: Mapping[str, Sequence[str]] = dict(zip(query_ids, lists, strict=True))
+        scored = score_lists(self.ranker, self.collator, wanted, bf16=self.bf16)
+        return [scored.get(query, np.empty(0, dtype=np.float32)) for query in query_ids]

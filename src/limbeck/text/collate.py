@@ -1,0 +1,155 @@
+"""From examples to batches: the one place where token rows become tensors."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from limbeck.text.tokenizer import Row, TextTokenizer
+from limbeck.types import Batch, Tokens
+
+Texts = Callable[[Sequence[str]], list[str]]
+"""Looks texts up by id, in the order asked for."""
+
+Column = Sequence[float] | Sequence[int] | np.ndarray
+"""One value a candidate."""
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """How a ranker wants its texts.
+
+    Parameters
+    ----------
+    paired
+        Query and document go in as one sequence (cross-encoders).
+    query_prefix, document_prefix
+        Put before each text, ``"query: "`` for example.
+    query_length, document_length
+        Longest query and document in tokens; for separate texts, special tokens included.
+
+    Raises
+    ------
+    ValueError
+        A length leaves no room for a token.
+    """
+
+    paired: bool
+    query_prefix: str = ""
+    document_prefix: str = ""
+    query_length: int = 32
+    document_length: int = 128
+
+    def __post_init__(self) -> None:
+        for name in ("query_length", "document_length"):
+            if getattr(self, name) < 3:
+                raise ValueError(f"{name} must be >= 3 tokens, got {getattr(self, name)}")
+
+
+@dataclass
+class Example:
+    """One query with candidates."""
+
+    query_id: str
+    document_ids: list[str]
+    labels: Column = field(default_factory=list)
+    teacher_scores: Column | None = None
+    ranks: Column | None = None
+
+
+class Collator:
+    """Turns examples into a :class:`~limbeck.types.Batch`.
+
+    Parameters
+    ----------
+    tokenizer, style
+        The ranker's tokenizer and text format.
+    query_texts, document_texts
+        Look texts up by id.
+    """
+
+    def __init__(
+        self, tokenizer: TextTokenizer, style: TextFormat, query_texts: Texts, document_texts: Texts
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.style = style
+        self._query_texts = query_texts
+        self._document_texts = document_texts
+
+    def query_rows(self, ids: Sequence[str]) -> list[Row]:
+        """Return token rows of queries: framed if the ranker encodes them alone, plain if it reads pairs."""
+        return self._rows([self.style.query_prefix + text for text in self._query_texts(ids)], self.style.query_length)
+
+    def document_rows(self, ids: Sequence[str]) -> list[Row]:
+        """Return token rows of documents, as :meth:`query_rows`."""
+        texts = [self.style.document_prefix + text for text in self._document_texts(ids)]
+        return self._rows(texts, self.style.document_length)
+
+    def _rows(self, texts: list[str], length: int) -> list[Row]:
+        if self.style.paired:
+            return self.tokenizer.plain(texts, length)
+        rows = self.tokenizer.plain(texts, length - self.tokenizer.single_overhead)
+        return [self.tokenizer.single(row) for row in rows]
+
+    def pad(self, rows: Sequence[Row]) -> Tokens:
+        """Pad framed rows of separately encoded texts."""
+        return self.tokenizer.pad(rows)
+
+    def pad_pairs(self, pairs: Sequence[tuple[Row, Row]]) -> Tokens:
+        """Frame and pad pairs of plain rows. The query is never cut by a long document: each has its own limit."""
+        framed = [self.tokenizer.pair(query, document) for query, document in pairs]
+        return self.tokenizer.pad([ids for ids, _ in framed], [types for _, types in framed])
+
+    def __call__(self, examples: Sequence[Example]) -> Batch:
+        """Build a batch; each distinct document (or pair) is tokenised and encoded once."""
+        width = max(len(example.document_ids) for example in examples)
+        index = torch.zeros((len(examples), width), dtype=torch.long)
+        mask = torch.zeros((len(examples), width), dtype=torch.bool)
+        rows: dict[tuple[str | None, str], int] = {}
+        for b, example in enumerate(examples):
+            owner = example.query_id if self.style.paired else None
+            for position, document in enumerate(example.document_ids):
+                index[b, position] = rows.setdefault((owner, document), len(rows))
+                mask[b, position] = True
+        queries, documents = self._tokens(examples, rows)
+        return Batch(
+            queries=queries,
+            documents=documents,
+            index=index,
+            mask=mask,
+            labels=_fill([example.labels for example in examples], width, 0.0, torch.float32),
+            teacher_scores=_fill_all([example.teacher_scores for example in examples], width, 0.0, torch.float32),
+            ranks=_fill_all([example.ranks for example in examples], width, 1, torch.long),
+            query_ids=[example.query_id for example in examples],
+            document_ids=[example.document_ids for example in examples],
+        )
+
+    def _tokens(
+        self, examples: Sequence[Example], rows: dict[tuple[str | None, str], int]
+    ) -> tuple[Tokens | None, Tokens]:
+        distinct = list(dict.fromkeys(document for _, document in rows))
+        documents = dict(zip(distinct, self.document_rows(distinct), strict=True))
+        query_ids = [example.query_id for example in examples]
+        queries = self.query_rows(query_ids)
+        if not self.style.paired:
+            return self.pad(queries), self.pad([documents[document] for _, document in rows])
+        by_id = dict(zip(query_ids, queries, strict=True))
+        return None, self.pad_pairs([(by_id[query], documents[document]) for query, document in rows if query])
+
+
+def _fill(columns: Sequence[Column], width: int, fill: float, dtype: torch.dtype) -> torch.Tensor:
+    """Stack per-query values of unequal number into (B, width), the rest filled."""
+    table = torch.full((len(columns), width), fill, dtype=dtype)
+    for b, column in enumerate(columns):
+        if len(column):
+            table[b, : len(column)] = torch.as_tensor(np.asarray(column), dtype=dtype)
+    return table
+
+
+def _fill_all(
+    columns: Sequence[Column | None], width: int, fill: float, dtype: torch.dtype
+) -> torch.Tensor | None:
+    """As :func:`_fill`, or None unless every query has the values: an invented score must not pass for a real one."""
+    present = [column for column in columns if column is not None]
+    return _fill(present, width, fill, dtype) if len(present) == len(columns) else None

@@ -1,0 +1,106 @@
+"""The one LightningModule, for every kind of student."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from limbeck.evaluation.metrics import evaluate, means
+from limbeck.evaluation.search import rerank
+from limbeck.text.collate import Collator
+from limbeck.training.objective import Objective
+from limbeck.training.optim import AdamW
+from limbeck.types import Batch, Qrels, Run
+
+
+@dataclass
+class Validation:
+    """How the dev candidates that the student re-ranks while it trains are measured."""
+
+    qrels: Qrels
+    collator: Collator
+    metric: str
+
+    @property
+    def name(self) -> str:
+        """Name of the logged value."""
+        return f"dev/{self.metric}"
+
+
+class Distillation(lightning.LightningModule):
+    """Trains a student to an objective.
+
+    Parameters
+    ----------
+    student
+        Any ranker that is an ``nn.Module``.
+    objective
+        The weighted terms.
+    optim
+        Makes optimiser and schedule.
+    steps
+        Updates of the whole training.
+    seed
+        Seed of the dropout.
+    validation
+        What to measure on the dev split; None measures nothing.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        objective: Objective,
+        optim: AdamW,
+        steps: int,
+        seed: int,
+        validation: Validation | None = None,
+    ) -> None:
+        super().__init__()
+        self.student = student
+        self.objective = objective
+        self._optim = optim
+        self._steps = steps
+        self._seed = seed
+        self._validation = validation
+        self._dev_run: Run = {}
+
+    def configure_optimizers(self) -> Any:
+        """Return optimiser and schedule."""
+        return self._optim.configure(self, self._steps)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed dropout by (seed, batch, process): it depends on no history, so a resumed run draws the same."""
+        del batch
+        key = f"{self._seed}/{batch_idx}/{self.global_rank}".encode()
+        torch.manual_seed(int.from_bytes(hashlib.blake2b(key, digest_size=6).digest(), "little"))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch; log every term."""
+        del batch_idx
+        total, values = self.objective(self.student(batch), batch)
+        size = len(batch)
+        for name, value in values.items():
+            self.log(f"train/{name}", value, prog_bar=True, batch_size=size)
+        self.log("train/loss", total.detach(), batch_size=size)
+        return total
+
+    def validation_step(self, candidates: Run, batch_idx: int) -> None:
+        """Re-rank the dev candidates."""
+        del batch_idx
+        assert self._validation is not None
+        self._dev_run = rerank(self.student, self._validation.collator, candidates)  # pyright: ignore[reportArgumentType]
+
+    def on_validation_epoch_end(self) -> None:
+        """Measure the run of all processes; each of them sees the same value."""
+        validation = self._validation
+        assert validation is not None
+        parts: list[Run | None] = [self._dev_run]
+        if self.trainer.world_size > 1:
+            parts = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(parts, self._dev_run)
+        run = {query: ranking for part in parts if part for query, ranking in part.items()}
+        value = means(evaluate(validation.qrels, run, [validation.metric]))[validation.metric]
+        self.log(validation.name, value, prog_bar=True, batch_size=1, rank_zero_only=False)

@@ -1,0 +1,64 @@
+"""The objective: a weighted sum of named terms."""
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.config import ConfigError
+from limbeck.losses.base import Loss
+from limbeck.losses.kl import kl
+from limbeck.types import Batch, StudentOutput
+
+_REMEDY = {
+    "teacher_scores": "choose a teacher (teacher=synthetic, teacher=minilm, …)",
+    "ranks": "choose candidates with ranks (candidates=bm25)",
+}
+
+
+class Objective(nn.Module):
+    """Σ weight · term over a batch.
+
+    Parameters
+    ----------
+    terms
+        Name → loss; the names are those under ``loss`` in the configuration.
+
+    Raises
+    ------
+    ConfigError
+        There is no term.
+    """
+
+    def __init__(self, terms: Mapping[str, Loss]) -> None:
+        super().__init__()
+        if not terms:
+            raise ConfigError("loss is empty; choose at least one, for example loss=ckl or loss=[ckl,info_nce]")
+        self.terms = nn.ModuleDict(dict(terms))
+
+    def check(self, available: set[str]) -> None:
+        """Raise ``ConfigError`` for a term that reads a field the batches will not have."""
+        for name, loss in self.terms.items():
+            for field in cast(Loss, loss).needs:
+                if field not in available:
+                    remedy = _REMEDY.get(field, "see the documentation of the loss")
+                    raise ConfigError(f"loss.{name} needs {field}, which this training does not have; {remedy}")
+
+    def forward(self, output: StudentOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted sum and the unweighted values by name.
+
+        With teacher scores, ``kl_to_teacher`` (temperature 1, no gradient) is measured whatever the terms are.
+        """
+        total = output.scores.new_zeros(())
+        values = {}
+        for name, module in self.terms.items():
+            loss = cast(Loss, module)
+            value = loss(output, batch)
+            total = total + loss.weight * value
+            values[name] = value.detach()
+        if batch.teacher_scores is not None:
+            with torch.no_grad():
+                distance = kl(output.scores, batch.teacher_scores, batch.labels, batch.mask)
+            values["kl_to_teacher"] = distance.mean()
+        return total, values

@@ -1,0 +1,102 @@
+"""Optimisers with their learning-rate schedule."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from limbeck.registry import register
+
+_SCHEDULES = ("linear", "cosine", "constant")
+
+
+@register("optim", "adamw")
+class AdamW:
+    """AdamW with linear warm-up and decay; biases and normalisation weights do not decay.
+
+    Parameters
+    ----------
+    lr
+        Peak learning rate.
+    weight_decay
+        Of matrices and embeddings.
+    warmup
+        Below 1: share of all steps; else a number of steps.
+    schedule
+        ``linear`` or ``cosine`` decay to 0 at the last step, or ``constant``.
+    beta1, beta2, eps
+        As in the paper of Adam.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range.
+
+    References
+    ----------
+    Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019.
+    """
+
+    def __init__(
+        self,
+        *,
+        lr: float = 2e-5,
+        weight_decay: float = 0.01,
+        warmup: float = 0.1,
+        schedule: str = "linear",
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+    ) -> None:
+        if not lr > 0:
+            raise ValueError(f"lr must be > 0, got {lr}")
+        if weight_decay < 0:
+            raise ValueError(f"weight_decay must be >= 0, got {weight_decay}")
+        if warmup < 0:
+            raise ValueError(f"warmup must be >= 0, got {warmup}")
+        if schedule not in _SCHEDULES:
+            raise ValueError(f"schedule must be one of {', '.join(_SCHEDULES)}, got {schedule!r}")
+        for name, beta in (("beta1", beta1), ("beta2", beta2)):
+            if not 0 <= beta < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {beta}")
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.schedule = schedule
+        self.betas = (beta1, beta2)
+        self.eps = eps
+
+    def configure(self, module: nn.Module, steps: int) -> dict[str, Any]:
+        """Return optimiser and per-step schedule for Lightning.
+
+        Parameters
+        ----------
+        module
+            Whose parameters are trained.
+        steps
+            Updates of the whole training.
+        """
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": self.weight_decay},
+            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.factor(steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def factor(self, steps: int) -> Callable[[int], float]:
+        """Return the factor of the peak learning rate as a function of the number of updates done."""
+        warm = round(self.warmup * steps) if self.warmup < 1 else int(self.warmup)
+
+        def at(step: int) -> float:
+            if step < warm:
+                return (step + 1) / (warm + 1)
+            left = max(0.0, (steps - step) / max(1, steps - warm))
+            if self.schedule == "linear":
+                return left
+            return 0.5 * (1 - math.cos(math.pi * left)) if self.schedule == "cosine" else 1.0
+
+        return at

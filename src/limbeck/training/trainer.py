@@ -1,0 +1,142 @@
+"""The Lightning trainer."""
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+
+from limbeck.registry import register
+from limbeck.training.checkpoints import AtomicCheckpoints
+from limbeck.training.progress import bar
+
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
+
+
+@register("trainer", "trainer")
+class Training:
+    """How long, on what and how exactly a student is trained.
+
+    Parameters
+    ----------
+    accelerator, devices, num_nodes, strategy
+        As Lightning has them.
+    precision
+        ``32-true``, ``bf16-mixed``, ``16-mixed`` or ``64-true``; losses are computed in float32 or better anyway.
+    steps
+        Updates; null takes ``epochs``.
+    epochs
+        Passes over the training queries, where ``steps`` is null.
+    accumulate
+        Batches an update.
+    clip
+        Largest gradient norm; 0 does not clip.
+    validate_every, checkpoint_every, log_every
+        In updates. ``validate_every`` 0: never.
+    deterministic
+        Refuse operations that are not deterministic (GPUs).
+
+    Raises
+    ------
+    ValueError
+        A value is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        accelerator: str = "auto",
+        devices: int = 1,
+        num_nodes: int = 1,
+        strategy: str = "auto",
+        precision: str = "32-true",
+        steps: int | None = None,
+        epochs: float = 1.0,
+        accumulate: int = 1,
+        clip: float = 1.0,
+        validate_every: int = 100,
+        checkpoint_every: int = 100,
+        log_every: int = 10,
+        deterministic: bool = False,
+    ) -> None:
+        counts = {"devices": devices, "num_nodes": num_nodes, "accumulate": accumulate, "log_every": log_every}
+        for name, value in {**counts, "checkpoint_every": checkpoint_every}.items():
+            if value < 1:
+                raise ValueError(f"{name} must be >= 1, got {value}")
+        if steps is not None and steps < 1:
+            raise ValueError(f"steps must be >= 1 or null, got {steps}")
+        if not epochs > 0:
+            raise ValueError(f"epochs must be > 0, got {epochs}")
+        if clip < 0 or validate_every < 0:
+            raise ValueError(f"{'clip' if clip < 0 else 'validate_every'} must be >= 0")
+        if precision not in _PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {precision!r}")
+        self.accelerator = accelerator
+        self.devices = devices
+        self.num_nodes = num_nodes
+        self.strategy = strategy
+        self.precision = precision
+        self.accumulate = accumulate
+        self.clip = clip
+        self.validate_every = validate_every
+        self.checkpoint_every = checkpoint_every
+        self.log_every = log_every
+        self.deterministic = deterministic
+        self._steps = steps
+        self._epochs = epochs
+
+    @property
+    def world(self) -> int:
+        """Number of processes."""
+        return self.devices * self.num_nodes
+
+    def steps(self, queries: int, batch_size: int) -> int:
+        """Return the number of updates for so many training queries."""
+        if self._steps is not None:
+            return self._steps
+        return max(1, math.ceil(self._epochs * queries / (batch_size * self.accumulate * self.world)))
+
+    def make(
+        self, steps: int, folder: Path, callbacks: list[Callback], loggers: list[Any], *, validate: bool
+    ) -> lightning.Trainer:
+        """Return the trainer.
+
+        Parameters
+        ----------
+        steps
+            Updates of the whole training.
+        folder
+            The run folder.
+        callbacks, loggers
+            What to attach.
+        validate
+            Whether there is something to validate on.
+        """
+        validate = validate and self.validate_every > 0
+        show = sys.stderr.isatty() or sys.stdout.isatty()
+        return lightning.Trainer(
+            accelerator=self.accelerator,
+            devices=self.devices,
+            num_nodes=self.num_nodes,
+            strategy=self.strategy,
+            precision=self.precision,  # pyright: ignore[reportArgumentType]
+            max_steps=steps,
+            max_epochs=-1,
+            accumulate_grad_batches=self.accumulate,
+            gradient_clip_val=self.clip or None,
+            val_check_interval=self.validate_every * self.accumulate if validate else None,
+            check_val_every_n_epoch=None,
+            limit_val_batches=1.0 if validate else 0,
+            num_sanity_val_steps=0,
+            log_every_n_steps=self.log_every,
+            deterministic=self.deterministic or None,
+            use_distributed_sampler=False,
+            callbacks=[*callbacks, bar()] if show else callbacks,
+            enable_progress_bar=show,
+            enable_model_summary=False,
+            logger=loggers or False,
+            default_root_dir=folder,
+            plugins=[AtomicCheckpoints()],
+        )

@@ -1,0 +1,123 @@
+"""What moves between the layers. One shape legend for the whole code base.
+
+B queries, L candidates of a query, N distinct document (or pair) rows of a batch, T tokens, D width.
+"""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from torch import Tensor
+
+
+class _Movable:
+    """Moves and pins every tensor of a dataclass; Lightning calls both."""
+
+    def _map(self, function: Any) -> Self:
+        changed = {}
+        for item in fields(self):  # pyright: ignore[reportArgumentType]
+            value = getattr(self, item.name)
+            if isinstance(value, Tensor | _Movable):
+                changed[item.name] = function(value)
+        return replace(self, **changed)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Return a copy whose tensors went through ``Tensor.to``."""
+        return self._map(lambda value: value.to(*args, **kwargs))
+
+    def pin_memory(self) -> Self:
+        """Return a copy in page-locked memory."""
+        return self._map(lambda value: value.pin_memory())
+
+
+@dataclass
+class Tokens(_Movable):
+    """Padded token ids of N texts (or pairs of texts)."""
+
+    input_ids: Tensor
+    """(N, T) int64."""
+    attention_mask: Tensor
+    """(N, T) int64, 1 where there is a token."""
+    token_type_ids: Tensor | None = None
+    """(N, T) int64 segment numbers, for backbones that have them."""
+
+    def __len__(self) -> int:
+        return self.input_ids.shape[0]
+
+
+@dataclass
+class Batch(_Movable):
+    """B queries with L candidates each.
+
+    ``documents`` holds each distinct document of the batch once; ``index`` says where candidate l of query b is.
+    For pair models (cross-encoders) ``queries`` is None and ``documents`` holds the query-document pairs.
+    """
+
+    queries: Tokens | None
+    documents: Tokens
+    index: Tensor
+    """(B, L) int64 rows of ``documents``; 0 where ``mask`` is False."""
+    mask: Tensor
+    """(B, L) bool, False for padding."""
+    labels: Tensor
+    """(B, L) float32 relevance grades; > 0 is a positive; 0 for padding."""
+    teacher_scores: Tensor | None = None
+    """(B, L) float32 raw teacher scores; 0 for padding."""
+    ranks: Tensor | None = None
+    """(B, L) int64 1-based ranks in the candidate ranking; 1 for padding."""
+    query_ids: list[str] = field(default_factory=list)
+    document_ids: list[list[str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return self.index.shape[0]
+
+
+@dataclass
+class StudentOutput(_Movable):
+    """What a student says of a batch."""
+
+    scores: Tensor
+    """(B, L); the value under padding is meaningless."""
+    queries: Tensor | None = None
+    """(B, D) query embeddings of an encoder."""
+    documents: Tensor | None = None
+    """(N, D) embeddings of the distinct documents of an encoder."""
+
+
+class Ranking(NamedTuple):
+    """Documents of one query, best first."""
+
+    ids: list[str]
+    scores: np.ndarray
+    """float32, not increasing."""
+
+
+Run = dict[str, Ranking]
+"""Query id → ranking."""
+
+Qrels = dict[str, dict[str, int]]
+"""Query id → document id → relevance grade."""
+
+
+def order(ids: list[str], scores: np.ndarray, depth: int | None = None) -> Ranking:
+    """Rank documents as trec_eval does: by score, then by document id, both descending.
+
+    Parameters
+    ----------
+    ids, scores
+        Documents of one query, in any order.
+    depth
+        Keep the best ``depth``; None keeps all.
+    """
+    scores = np.asarray(scores, dtype=np.float32)
+    if depth is not None and depth < len(ids):
+        # A cut by score alone first (ties at the border stay in): sorting ids is the expensive part.
+        border = np.partition(scores, len(ids) - depth)[len(ids) - depth]
+        kept = np.flatnonzero(scores >= border)
+    else:
+        kept = np.arange(len(ids))
+    ranked = sorted(kept.tolist(), key=lambda i: (scores[i], ids[i]), reverse=True)[:depth]
+    return Ranking([ids[i] for i in ranked], scores[ranked])
+
+
+__all__ = ["Batch", "Qrels", "Ranking", "Run", "StudentOutput", "Tokens", "order"]
