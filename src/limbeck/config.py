@@ -60,7 +60,7 @@ def store_schemas() -> None:
 
     store = ConfigStore.instance()
     for entry in entries().values():
-        columns = [("_target_", str, field(default=entry.target))]
+        columns: list[tuple[str, Any, Any]] = [("_target_", str, field(default=entry.target))]
         for item in entry.parameters:
             default = MISSING if item.default is ... else item.default
             if isinstance(default, list | dict):
@@ -125,6 +125,7 @@ def build(node: Mapping[str, Any], *runtime: Any, key: str) -> Any:
 
     for where, target in _targets(node, key):
         _check_target(where, target)
+    check_keys(node, key)
     try:
         return instantiate(dict(node), *runtime, _convert_="all")
     except InstantiationException as error:
@@ -136,6 +137,17 @@ def build(node: Mapping[str, Any], *runtime: Any, key: str) -> Any:
         if cause is not None:
             raise cause from error
         raise
+
+
+def check_keys(node: Mapping[str, Any], key: str) -> None:
+    """Raise ``ConfigError`` for an option that the part does not have: ``+key=…`` gets past the typed schema."""
+    entry = next((entry for entry in entries().values() if entry.target == node.get("_target_")), None)
+    if entry is None:
+        return
+    known = {item.name for item in entry.parameters} | set(entry.parts)
+    for name in node:
+        if not name.startswith("_") and name not in known:
+            raise ConfigError(f"{key}.{name} is no key of the configuration\nknown there: {', '.join(sorted(known))}")
 
 
 def _named(key: str, node: Mapping[str, Any], message: str) -> str:

@@ -1,5 +1,7 @@
 """Run a ranker over many texts: encode them, or score candidate lists. Students and teachers alike."""
 
+import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, Protocol, cast
@@ -14,6 +16,8 @@ from limbeck.text.collate import Collator, TextFormat
 from limbeck.text.tokenizer import Row
 from limbeck.types import Batch, StudentOutput, Tokens
 
+log = logging.getLogger(__name__)
+
 Role = Literal["query", "document"]
 
 BLOCK = 8192
@@ -21,6 +25,9 @@ BLOCK = 8192
 
 _BATCH_TOKENS = 4096
 """Tokens of one forward pass, padding included."""
+
+_TELL_EVERY = 30.0
+"""Seconds between two lines of progress in a log."""
 
 
 class Ranker(Protocol):
@@ -95,9 +102,20 @@ def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _show(groups: list[list[int]], what: str) -> Iterator[list[int]]:
-    """Show a progress bar on a terminal, nothing in a log."""
+    """Show a progress bar on a terminal; in a log, a line every half minute."""
     console = Console(stderr=True)
-    yield from track(groups, description=what, console=console, transient=True, disable=not console.is_terminal)
+    if console.is_terminal:
+        yield from track(groups, description=what, console=console, transient=True)
+        return
+    start = told = time.monotonic()
+    total, done = sum(map(len, groups)), 0
+    for group in groups:
+        yield group
+        done += len(group)
+        now = time.monotonic()
+        if now - told > _TELL_EVERY:
+            told, left = now, (total - done) * (now - start) / done
+            log.info("%s: %d %%, %.0f/s, %.0f s left", what, 100 * done / total, done / (now - start), left)
 
 
 @torch.inference_mode()

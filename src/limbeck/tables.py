@@ -8,6 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 Row = Mapping[str, Any]
+_WIDTH = 160
+"""Characters a line in a log or file; a terminal knows its own width."""
+
 _WORDS = ("system", "candidates", "queries")
 
 
@@ -33,13 +36,18 @@ def _print(rows: Sequence[Row], words: Sequence[str], title: str, console: Conso
     for word in words:
         table.add_column(word)
     metrics = [name for name in metrics_of(rows) if name not in words]
-    best = {metric: max((row[metric] for row in rows if row.get(metric) is not None), default=None) for metric in metrics}
+    best = {
+        metric: max((row[metric] for row in rows if row.get(metric) is not None), default=None) for metric in metrics
+    }
     for metric in metrics:
         table.add_column(metric, justify="right")
     for row in rows:
         cells = [str(row.get(word, "")) for word in words]
         table.add_row(*cells, *(_cell(row.get(metric), best[metric]) for metric in metrics))
-    (console or Console()).print(table)
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = _WIDTH
+    console.print(table)
 
 
 def _cell(value: float | None, best: float | None) -> str:

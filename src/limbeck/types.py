@@ -3,6 +3,7 @@
 B queries, L candidates of a query, N distinct document (or pair) rows of a batch, T tokens, D width.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple, Self
 
@@ -99,7 +100,7 @@ Qrels = dict[str, dict[str, int]]
 """Query id → document id → relevance grade."""
 
 
-def order(ids: list[str], scores: np.ndarray, depth: int | None = None) -> Ranking:
+def order(ids: Sequence[str], scores: np.ndarray, depth: int | None = None) -> Ranking:
     """Rank documents as trec_eval does: by score, then by document id, both descending.
 
     Parameters

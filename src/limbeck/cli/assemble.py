@@ -43,7 +43,9 @@ def ranker(
         tokenizer: TextTokenizer = source.tokenizer(texts, folder)
         made = build(student, lambda task: source.model(tokenizer, task), key=f"{key}student")
     except ConfigError as error:
-        raise ConfigError(f"{key}backbone.{error}" if str(error).startswith(("model", "layers")) else str(error)) from error
+        raise ConfigError(
+            f"{key}backbone.{error}" if str(error).startswith(("model", "layers")) else str(error)
+        ) from error
     _check_lengths(made, key)
     return made, Collator(tokenizer, made.style, collection.query_texts, collection.document_texts)
 
@@ -53,7 +55,11 @@ def _check_lengths(made: Any, key: str) -> None:
     if most is None:
         return
     style = made.style
-    wanted = style.query_length + style.document_length + 3 if style.paired else max(style.query_length, style.document_length)
+    wanted = (
+        style.query_length + style.document_length + 3
+        if style.paired
+        else max(style.query_length, style.document_length)
+    )
     if wanted > most:
         raise ConfigError(
             f"{key}student.document_length: {wanted} tokens do not fit the backbone, which reads at most {most}; "
@@ -61,7 +67,9 @@ def _check_lengths(made: Any, key: str) -> None:
         )
 
 
-def teacher(node: Node, collection: Collection, artefacts: Artefacts, device: torch.device) -> tuple[Any, dict[str, Any]]:
+def teacher(
+    node: Node, collection: Collection, artefacts: Artefacts, device: torch.device
+) -> tuple[Any, dict[str, Any]]:
     """Build a teacher; returns it and what its scores depend on."""
     own = {name: value for name, value in node.items() if name not in ("student", "backbone")}
     if node.get("student") is None:

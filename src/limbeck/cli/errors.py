@@ -23,13 +23,16 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 def explain(error: Exception) -> str | None:
     """Put an error of Hydra, OmegaConf or ours in the user's words; None if it is none of these."""
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     if isinstance(error, ConfigError):
         return str(error)
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
+    if isinstance(error, OverrideParseException):
+        reason = error.message.split("\n")[0] if error.message else str(error)
+        return f"{error.override} cannot be read as an override (key=value): {reason}"
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     full_key = getattr(cause, "full_key", None) or ""
     first = str(cause).strip().split("\n")[0]

@@ -1,9 +1,10 @@
 """One run from collection to table: candidates, teacher scores, lists, training, evaluation."""
 
+import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,14 @@ class Experiment:
         self.folder = folder
         self.run_id = run_id
         self.seed = int(config["seed"])
-        self.objective = Objective({k: build(node, key=f"loss.{k}") for k, node in (config["loss"] or {}).items()})
+        self.objective = Objective({k: build(node, key=f"loss.{k}") for k, node in (config.get("loss") or {}).items()})
         self.sampler, self.optim, self.training, self.evaluation, self.candidates, self.tracker = (
             build(config[key], key=key) for key in ("sampler", "optim", "trainer", "eval", "candidates", "logger")
         )
         self.data = build({**config["data"], "world": None}, key="data")
         self.objective.check({"labels", "ranks", *(["teacher_scores"] if config["teacher"] else [])})
-        check_metrics(self.evaluation.metrics)
+        with _named("eval"):
+            check_metrics(self.evaluation.metrics)
         self.artefacts = Artefacts(Path(config["paths"]["cache"]))
 
     def run(self) -> dict[str, Any] | None:
@@ -80,7 +82,8 @@ class Experiment:
         self.student, self.collator = assemble.ranker(
             self.config["student"], self.config["backbone"], collection, self.artefacts
         )
-        self.searching = self._searching()
+        with _named("eval"):
+            self.searching = self.evaluation.searches(self.student.separable)
         self._teacher(collection, device)
         first = self._first_stage(collection, self.evaluation.split)
         pool = self._pool(collection)
@@ -103,12 +106,6 @@ class Experiment:
         return result
 
     # -- before training ------------------------------------------------------------------------------------------
-
-    def _searching(self) -> bool:
-        try:
-            return self.evaluation.searches(self.student.separable)
-        except ValueError as error:
-            raise ConfigError(f"eval.{error}") from None
 
     def _teacher(self, collection: Collection, device: torch.device) -> None:
         self.teacher, self.teacher_identity = None, None
@@ -164,17 +161,34 @@ class Experiment:
 
     def _before(self, collection: Collection, first: Run, device: torch.device) -> list[dict[str, Any]]:
         """Evaluate what does not depend on training."""
-        label, depth = self.candidates.label, self.evaluation.depth
-        rows = [self._row("first_stage", label, "whole collection", lambda: first)]
+        rows = [self._row("first_stage", self.candidates.label, "whole collection", lambda: first)]
         if self.teacher is not None and self.evaluation.teacher:
             searching = self.searching and getattr(getattr(self.teacher, "ranker", None), "separable", False)
-            where = "whole collection" if searching else f"{label} top {depth}"
+            where = "whole collection" if searching else f"{self.candidates.name} top {self.evaluation.depth}"
             rows.append(self._row("teacher", "teacher", where, lambda: self._teacher_run(collection, first, searching)))
         if self.evaluation.start:
-            rows.append(self._row("start", "student, start", self._where(), lambda: self._ranked(collection, first, device)))
+            rows.append(
+                self._row("start", "student, start", self._where(), lambda: self._ranked(collection, first, device))
+            )
         return rows
 
     def _teacher_run(self, collection: Collection, first: Run, searching: bool) -> Run:
+        """Return the teacher's own run, computed once for all students."""
+        inputs = {
+            "teacher": self.teacher_identity,
+            "collection": collection.fingerprint,
+            "queries": sorted(self.tested.queries),
+            "depth": self.evaluation.search_depth,
+            "bf16": self.evaluation.bf16,
+            "candidates": None if searching else [self.candidates.identity(), self.evaluation.depth],
+        }
+
+        def fill(target: Path) -> None:
+            write_run(target / "teacher.trec", self._teacher_ranked(collection, first, searching), "teacher")
+
+        return read_run(self.artefacts.folder("teacher_runs", inputs, fill, label="teacher's run") / "teacher.trec")
+
+    def _teacher_ranked(self, collection: Collection, first: Run, searching: bool) -> Run:
         assert self.teacher is not None
         if searching:
             teacher = self.teacher
@@ -201,7 +215,11 @@ class Experiment:
         resume = str(last) if last.exists() else None
         if resume:
             log.info("going on from %s", resume)
-        log.info("training: %d steps of %d queries", steps, self.sampler.batch_size * self.training.accumulate * self.training.world)
+        log.info(
+            "training: %d steps of %d queries",
+            steps,
+            self.sampler.batch_size * self.training.accumulate * self.training.world,
+        )
         start = time.perf_counter()
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         if trainer.interrupted:
@@ -257,7 +275,9 @@ class Experiment:
     ) -> dict[str, Any]:
         load_student(self.folder.checkpoints / trained["checkpoint"], self.student)
         self._save_model()
-        return self._row("student", "student, distilled", self._where(), lambda: self._ranked(collection, first, device))
+        return self._row(
+            "student", "student, distilled", self._where(), lambda: self._ranked(collection, first, device)
+        )
 
     def _save_model(self) -> None:
         """Save the student as a Hugging Face folder: usable as backbone or teacher, here and elsewhere."""
@@ -267,7 +287,7 @@ class Experiment:
         (self.folder.model / "limbeck.json").write_text(json.dumps(node, indent=2) + "\n", encoding="utf-8")
 
     def _where(self) -> str:
-        return "whole collection" if self.searching else f"{self.candidates.label} top {self.evaluation.depth}"
+        return "whole collection" if self.searching else f"{self.candidates.name} top {self.evaluation.depth}"
 
     def _ranked(self, collection: Collection, first: Run, device: torch.device) -> Run:
         student = self.student.to(device)
@@ -292,6 +312,15 @@ class Experiment:
         return row | means(per_query)
 
 
+@contextlib.contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Prefix what a part says of its options with its key."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"{key}.{error}") from None
+
+
 def _device(accelerator: str) -> torch.device:
     usable = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
     return torch.device("cuda" if usable else "cpu")
@@ -303,6 +332,11 @@ def _quiet() -> None:
 
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for known in (".*does not have many workers.*", ".*Checkpoint directory .* exists.*", ".*val_dataloader.*", ".*LeafSpec.*"):
+    for known in (
+        ".*does not have many workers.*",
+        ".*Checkpoint directory .* exists.*",
+        ".*val_dataloader.*",
+        ".*LeafSpec.*",
+    ):
         warnings.filterwarnings("ignore", known)
     np.seterr(all="warn")

@@ -92,11 +92,22 @@ class RunFolder:
             lock.release()
 
 
+class _Stderr(logging.StreamHandler):
+    """Writes to what standard error is at the time, not to what it was when logging began."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> Any:
+        return sys.stderr
+
+
 def console() -> None:
     """Let the first process tell what it does, on standard error."""
     _LOGGER.setLevel(logging.INFO if main_process() else logging.ERROR)
     if not _LOGGER.handlers:
-        handler = logging.StreamHandler()
+        handler = _Stderr()
         handler.setFormatter(logging.Formatter("%(message)s"))
         _LOGGER.addHandler(handler)
         _LOGGER.propagate = False
@@ -143,5 +154,7 @@ def _git(*words: str) -> str | None:
     if not (home() / ".git").exists():
         return None
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run(["git", "-C", str(home()), *words], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(home()), *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
     return None

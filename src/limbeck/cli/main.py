@@ -44,7 +44,9 @@ def main() -> None:
         return
     debug = "--debug" in rest
     try:
-        _compose_and_call(verb, [word for word in rest if word != "--debug"])
+        # Hydra wants its flag before the overrides; users put it anywhere.
+        sweep = ["-m"] if {"-m", "--multirun"} & set(rest) else []
+        _compose_and_call(verb, sweep + [word for word in rest if word not in ("--debug", "-m", "--multirun")])
     except KeyboardInterrupt:
         fail("interrupted; give the same command again to go on", 130)
     except Exception as error:
@@ -76,13 +78,20 @@ def _compose_and_call(verb: str, overrides: list[str]) -> None:
     module = importlib.import_module(f"limbeck.cli.{verb}")
     arguments = sys.argv
 
-    def task(config: Any) -> Any:
+    raised: list[Exception] = []
+
+    def task(config: Any) -> None:
         # Lightning starts the other processes of a run from sys.argv, so it must be what the user typed.
         with _arguments(arguments):
-            return module.run(config)
+            try:
+                module.run(config)
+            except Exception as error:
+                raised.append(error)  # Hydra would print a line of its own about it
 
     with _arguments([arguments[0], *overrides]):
         hydra.main(version_base="1.3", config_path=str(home() / "conf"), config_name=verb)(task)()
+    if raised:
+        raise raised[0]
     finish: Callable[[], None] | None = getattr(module, "finish", None)
     if finish is not None:
         finish()

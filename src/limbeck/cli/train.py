@@ -1,15 +1,21 @@
 """``limbeck train``: one run, or one job of a sweep."""
 
 import logging
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from limbeck.cli.errors import explain, fail
+from limbeck.cli.errors import explain, fail, suggest
 from limbeck.cli.folder import RunFolder, console, main_process
 from limbeck.config import ConfigError, run_id
 
 log = logging.getLogger(__name__)
+
+_KEYS = (
+    "name", "seed", "force", "data", "candidates", "sampler", "teacher", "backbone", "student", "loss", "optim",
+    "trainer", "eval", "logger", "paths",
+)  # fmt: skip
 
 _outcomes: list[dict[str, Any]] = []
 """What became of the jobs of this process's sweep."""
@@ -25,7 +31,7 @@ def run(config: Any) -> None:
     if hydra.mode != RunMode.MULTIRUN:
         _train(config)
         return
-    job = [word for word in hydra.overrides.task if not word.startswith(("sweeps=", "name=", "force="))]
+    job = [word for word in hydra.overrides.task if word not in sys.argv]  # what is swept over, not what was typed
     log.info("\n[%d] %s", hydra.job.num + 1, " ".join(job))
     outcome: dict[str, Any] = {"overrides": job, "name": config.name}
     try:
@@ -43,15 +49,17 @@ def run(config: Any) -> None:
 
 def finish() -> None:
     """Show the table of a sweep; end non-zero if a job failed."""
-    if not _outcomes:
+    outcomes = _outcomes.copy()
+    _outcomes.clear()
+    if not outcomes:
         return
     from limbeck.cli.sweep import show
 
-    show(_outcomes)
-    failed = [outcome for outcome in _outcomes if "error" in outcome]
+    show(outcomes)
+    failed = [outcome for outcome in outcomes if "error" in outcome]
     if failed:
         told = "\n".join(f"  {' '.join(outcome['overrides'])}: {outcome['error']}" for outcome in failed)
-        fail(f"{len(failed)} of {len(_outcomes)} runs failed; the same command makes only what is missing\n{told}", 1)
+        fail(f"{len(failed)} of {len(outcomes)} runs failed; the same command makes only what is missing\n{told}", 1)
 
 
 def _train(config: Any, quiet: bool = False) -> dict[str, Any]:
@@ -60,6 +68,9 @@ def _train(config: Any, quiet: bool = False) -> dict[str, Any]:
     from limbeck.tables import show_result
 
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    for key in plain:
+        if key not in _KEYS:
+            raise ConfigError(f"{key} is no key of the configuration{suggest(key, _KEYS)}")
     identity = run_id(plain)
     folder = RunFolder(Path(plain["paths"]["runs"]) / plain["name"] / identity)
     result = None if plain["force"] else folder.result()

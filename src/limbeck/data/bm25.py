@@ -69,6 +69,7 @@ class BM25:
         self.stopwords = stopwords
         self._stem = _stemmer(stemmer)
         self._analysis = {"stemmer": stemmer, "stopwords": stopwords}
+        self.name = "BM25"
         self.label = f"BM25 (k1={k1:g}, b={b:g})"
 
     def identity(self) -> dict[str, Any]:
@@ -133,4 +134,6 @@ def _stemmer(language: str | None) -> Any:
     try:
         return Stemmer.Stemmer(language)
     except KeyError:
-        raise ConfigError(f"stemmer must be null or one of {', '.join(Stemmer.algorithms())}, got {language!r}") from None
+        raise ConfigError(
+            f"stemmer must be null or one of {', '.join(Stemmer.algorithms())}, got {language!r}"
+        ) from None

@@ -131,7 +131,7 @@ class Data:
     def __init__(
         self,
         *,
-        collection: str = "synthetic",
+        collection: str,
         train: str | None = "train",
         dev: str | None = "dev",
         test: str | None = "test",
@@ -181,17 +181,14 @@ class Data:
             raise ConfigError(
                 f"data.collection: {path} is no BEIR folder: it must hold corpus.jsonl, queries.jsonl and qrels/*.tsv"
             )
-        files = {str(file.relative_to(path)): _sha256(file) for file in folder.files(path)}
-        content = fingerprint(files)
-        store = artefacts.root / "documents" / content / "docs.pklz4"
         splits = {
             name: _read(folder.split(path, chosen), f"{path}/qrels/{chosen}.tsv")
             for name, chosen in self.names.items()
             if chosen is not None
         }
-        return Collection(
-            self.collection, path, content, folder.documents(path, store), self._with_dev(splits)
-        )
+        content = fingerprint({str(file.relative_to(path)): _sha256(file) for file in folder.files(path)})
+        store = artefacts.root / "documents" / content / "docs.pklz4"
+        return Collection(self.collection, path, content, folder.documents(path, store), self._with_dev(splits))
 
     def _ir_datasets(self) -> Collection:
         ir_datasets = _ir_datasets_home()
@@ -204,15 +201,16 @@ class Data:
             raise ConfigError(
                 f"data.collection: {self.collection!r} is neither an existing folder nor an ir_datasets id{hint}"
             )
+        wanted = {
+            name: f"{self.collection}/{part}".rstrip("/") for name, part in self.names.items() if part is not None
+        }
+        for name, identifier in wanted.items():
+            if identifier not in known:
+                raise ConfigError(
+                    f"data.{name}: ir_datasets has no {identifier}; set data.{name}=null if there is none"
+                )
         try:
-            splits = {}
-            for name, chosen in self.names.items():
-                if chosen is None:
-                    continue
-                identifier = f"{self.collection}/{chosen}" if chosen else self.collection
-                if identifier not in known:
-                    raise ConfigError(f"data.{name}: ir_datasets has no {identifier}; set data.{name}=null if none is")
-                splits[name] = _read(ir_datasets.load(identifier), identifier)
+            splits = {name: _read(ir_datasets.load(identifier), identifier) for name, identifier in wanted.items()}
             documents = ir_datasets.load(self.collection)
             next(documents.docs_iter())
         except ConfigError:
@@ -249,6 +247,7 @@ def _ir_datasets_home() -> Any:
     os.environ.setdefault("IR_DATASETS_HOME", str(Path.home() / ".ir_datasets"))
     import ir_datasets
 
+    ir_datasets.log.easy().logger().setLevel(logging.WARNING)
     return ir_datasets
 
 

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from limbeck.data.pool import Pool
 from limbeck.data.sampling import Lists, ListSampler, Order
 from limbeck.text.collate import Collator
-from limbeck.types import Batch, Run
+from limbeck.types import Run
 
 
 class TrainingData(lightning.LightningDataModule):
@@ -26,9 +26,7 @@ class TrainingData(lightning.LightningDataModule):
         Candidates to validate on; empty for none.
     """
 
-    def __init__(
-        self, pool: Pool, sampler: ListSampler, collator: Collator, seed: int, batches: int, dev: Run
-    ) -> None:
+    def __init__(self, pool: Pool, sampler: ListSampler, collator: Collator, seed: int, batches: int, dev: Run) -> None:
         super().__init__()
         self.dev = dev
         self.pool = pool
@@ -38,7 +36,7 @@ class TrainingData(lightning.LightningDataModule):
         self.batches = batches
         self._done = 0
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Return the loader of what is left of the training."""
         assert self.trainer is not None
         order = Order(

@@ -41,7 +41,7 @@ def _records(path: Path, fields: tuple[str, ...]) -> Iterator[dict[str, Any]]:
 class FolderDocs(JsonlDocs):
     """corpus.jsonl with ``_id``, ``text`` and, if it likes, ``title``."""
 
-    def _iter(self) -> Iterator[FolderDoc]:
+    def _iter(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         for record in _records(Path(self._path()), ("_id", "text")):
             yield FolderDoc(record["_id"], record.get("title") or "", record["text"])
 
@@ -53,7 +53,7 @@ class FolderQueries(JsonlQueries):
         super().__init__(LocalDownload(path, mkdir=False))
         self._qrels = qrels
 
-    def queries_iter(self) -> Iterator[GenericQuery]:
+    def queries_iter(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Yield the split's queries in file order."""
         judged = {qrel.query_id for qrel in self._qrels.qrels_iter()}
         for record in _records(Path(self._path()), ("_id", "text")):
@@ -90,7 +90,7 @@ class FolderQrels(BaseQrels):
                         f"found {line.strip()!r}"
                     ) from None
 
-    def qrels_cls(self) -> type[TrecQrel]:
+    def qrels_cls(self) -> Any:
         """Return the record type."""
         return TrecQrel
 
@@ -106,7 +106,9 @@ def is_folder(path: Path) -> bool:
 
 def documents(path: Path, store: Path) -> Dataset:
     """Return the folder's documents; their by-id store is kept at ``store``."""
-    return Dataset(FolderDocs(LocalDownload(path / "corpus.jsonl", mkdir=False), FolderDoc, docstore_path=str(store)))
+    doc_cls: Any = FolderDoc
+    source = LocalDownload(path / "corpus.jsonl", mkdir=False)
+    return Dataset(FolderDocs(source, doc_cls, docstore_path=str(store)))
 
 
 def split(path: Path, name: str) -> Dataset:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +44,7 @@ class Pool:
     def documents(self, query: int) -> list[str]:
         """Return the documents of a query."""
         rows = self.rows(query)
-        return self.document_ids[rows.start : rows.stop].to_pylist()
+        return cast(list[str], self.document_ids[rows.start : rows.stop].to_pylist())
 
 
 def write_pool(path: Path, qrels: Qrels, candidates: Run, random_from: Sequence[str], random_documents: int) -> None:
@@ -81,7 +82,9 @@ def write_pool(path: Path, qrels: Qrels, candidates: Run, random_from: Sequence[
         columns["label"] += [judged[document] for document in positives] + [0] * len(negatives)
         columns["rank"] += [rank.get(document, behind) for document in documents]
     if without:
-        log.warning("%d of %d training queries have no positive in the collection and are left out", without, len(qrels))
+        log.warning(
+            "%d of %d training queries have no positive in the collection and are left out", without, len(qrels)
+        )
     if absent:
         log.warning("%d positives are judged but not in the collection", absent)
     if not columns["query_id"]:
@@ -98,7 +101,8 @@ def _random(query: str, documents: Sequence[str], count: int, taken: set[str]) -
         return []
     seed = int.from_bytes(hashlib.sha256(query.encode()).digest()[:8], "little")
     drawn = np.random.default_rng(seed).choice(len(documents), min(len(documents), count + len(taken)), replace=False)
-    return [documents[i] for i in drawn if documents[i] not in taken][:count]
+    names = [documents[int(i)] for i in drawn]
+    return [name for name in names if name not in taken][:count]
 
 
 def read_pool(path: Path, scores: Path | None = None) -> Pool:

@@ -1,6 +1,7 @@
 """Metrics per query, by ranx, with ties broken as trec_eval does."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,9 @@ def check_metrics(metrics: Sequence[str]) -> None:
         try:
             metric_switch(name)
         except ValueError:
-            raise ValueError(f"metrics has {metric!r}, which ranx does not know; try ndcg@10, mrr@10, recall@100") from None
+            raise ValueError(
+                f"metrics has {metric!r}, which ranx does not know; try ndcg@10, mrr@10, recall@100"
+            ) from None
         if cutoff and not cutoff.isdigit():
             raise ValueError(f"metrics has {metric!r}; the cut-off behind @ must be a whole number")
 
@@ -59,7 +62,7 @@ def evaluate(qrels: Qrels, run: Run, metrics: Sequence[str]) -> PerQuery:
     result: PerQuery = {metric: dict.fromkeys(qrels, 0.0) for metric in metrics}
     if ranked:
         judged = ranx.Qrels({query: qrels[query] for query in ranked})
-        values = ranx.evaluate(judged, ranx.Run(ranked), list(metrics), return_mean=False)
+        values: Any = ranx.evaluate(judged, ranx.Run(ranked), list(metrics), return_mean=False)
         by_metric = values if isinstance(values, dict) else {metrics[0]: values}
         # ranx keeps queries in the order of the qrels it was given.
         for metric in metrics:

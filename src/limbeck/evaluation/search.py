@@ -44,7 +44,8 @@ def search(
             values, positions = scores.topk(min(depth + 1, len(block)), dim=1)
         for i, (row, row_scores) in enumerate(zip(positions.tolist(), values.float().cpu().numpy(), strict=True)):
             ids, kept = best[i]
-            best[i] = order([*ids, *(block[j] for j in row)], np.concatenate([kept, row_scores]), depth + 1)
+            found: list[str] = [block[int(j)] for j in row]
+            best[i] = order([*ids, *found], np.concatenate([kept, row_scores]), depth + 1)
     return {query: order(*found, depth) for query, found in zip(query_ids, best, strict=True)}
 
 

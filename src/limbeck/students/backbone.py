@@ -4,7 +4,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -102,6 +102,7 @@ class Tiny:
         """Return a BERT with random weights."""
         from transformers import BertConfig, BertForSequenceClassification, BertModel
 
+        labels: dict[str, Any] = {"num_labels": 1}
         config = BertConfig(
             vocab_size=len(tokenizer.tokenizer),
             hidden_size=self.width,
@@ -112,7 +113,7 @@ class Tiny:
             hidden_dropout_prob=self.dropout,
             attention_probs_dropout_prob=self.dropout,
             pad_token_id=tokenizer.pad_id,
-            num_labels=1,
+            **labels,
         )
         return BertForSequenceClassification(config) if task == "classifier" else BertModel(config, False)
 

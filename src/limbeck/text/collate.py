@@ -69,9 +69,7 @@ class Collator:
         Look texts up by id.
     """
 
-    def __init__(
-        self, tokenizer: TextTokenizer, style: TextFormat, query_texts: Texts, document_texts: Texts
-    ) -> None:
+    def __init__(self, tokenizer: TextTokenizer, style: TextFormat, query_texts: Texts, document_texts: Texts) -> None:
         self.tokenizer = tokenizer
         self.style = style
         self._query_texts = query_texts
@@ -147,9 +145,7 @@ def _fill(columns: Sequence[Column], width: int, fill: float, dtype: torch.dtype
     return table
 
 
-def _fill_all(
-    columns: Sequence[Column | None], width: int, fill: float, dtype: torch.dtype
-) -> torch.Tensor | None:
+def _fill_all(columns: Sequence[Column | None], width: int, fill: float, dtype: torch.dtype) -> torch.Tensor | None:
     """As :func:`_fill`, or None unless every query has the values: an invented score must not pass for a real one."""
     present = [column for column in columns if column is not None]
     return _fill(present, width, fill, dtype) if len(present) == len(columns) else None

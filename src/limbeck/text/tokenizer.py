@@ -4,6 +4,7 @@ Plain ids (without special tokens) can be kept and joined in any way, so one tok
 and cross-encoders; the frame ([CLS] … [SEP] and the like) is read off the tokenizer once.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ class TextTokenizer:
 
     def _frame(self, *texts: str) -> list[tuple[Row, int]]:
         """Return the special tokens (with segment number) before, between and after the texts."""
-        encoded = self.tokenizer(*texts, return_token_type_ids=True)
+        encoded = self.tokenizer(texts[0], texts[1] if len(texts) > 1 else None, return_token_type_ids=True)
         ids, types = list(encoded["input_ids"]), list(encoded["token_type_ids"])
         frame, start = [], 0
         for text in texts:
@@ -106,20 +107,28 @@ class TextTokenizer:
 def train_wordpiece(texts: Iterable[str], vocab_size: int, folder: Path) -> None:
     """Train a lower-casing BERT WordPiece tokenizer on texts and save it for transformers in ``folder``.
 
-    The same texts in the same order give the same vocabulary.
+    The same texts in any order give the same vocabulary.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # pyright: ignore[reportCallIssue]
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)  # pyright: ignore[reportAttributeAccessIssue]
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()  # pyright: ignore[reportAttributeAccessIssue]
-    tokenizer.decoder = decoders.WordPiece()  # pyright: ignore[reportAttributeAccessIssue]
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+    # The trainer numbers the inner characters in the order of a hash map, and breaks ties by number: name them all in
+    # order first, and the same texts give the same vocabulary.
+    inner = [f"##{character}" for character in sorted({character for word in words for character in word})]
+    scratch = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # pyright: ignore[reportCallIssue]
     trainer = trainers.WordPieceTrainer(  # pyright: ignore[reportCallIssue]
-        vocab_size=vocab_size, special_tokens=special, show_progress=False
+        vocab_size=vocab_size, special_tokens=special + inner, show_progress=False
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    scratch.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue]
+    scratch.train_from_iterator((" ".join([word] * count) for word, count in sorted(words.items())), trainer)
+    vocabulary = scratch.get_vocab()
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))  # pyright: ignore[reportCallIssue]
+    tokenizer.normalizer = normalizer  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer.pre_tokenizer = splitter  # pyright: ignore[reportAttributeAccessIssue]
+    tokenizer.decoder = decoders.WordPiece()  # pyright: ignore[reportAttributeAccessIssue]
     tokenizer.post_processor = processors.TemplateProcessing(  # pyright: ignore[reportAttributeAccessIssue]
         single="[CLS]:0 $A:0 [SEP]:0",
         pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",

@@ -55,9 +55,7 @@ def load_student(path: Path, student: torch.nn.Module) -> int:
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     prefix = "student."
     weights = {
-        name.removeprefix(prefix): value
-        for name, value in checkpoint["state_dict"].items()
-        if name.startswith(prefix)
+        name.removeprefix(prefix): value for name, value in checkpoint["state_dict"].items() if name.startswith(prefix)
     }
     student.load_state_dict(weights)
     return int(checkpoint["global_step"])

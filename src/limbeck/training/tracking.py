@@ -69,7 +69,12 @@ class WandB:
     """
 
     def __init__(
-        self, *, project: str = "limbeck", entity: str | None = None, mode: str = "offline", tags: list[str] | None = None
+        self,
+        *,
+        project: str = "limbeck",
+        entity: str | None = None,
+        mode: str = "offline",
+        tags: list[str] | None = None,
     ) -> None:
         if mode not in ("offline", "online", "disabled"):
             raise ValueError(f"mode must be offline, online or disabled, got {mode!r}")
@@ -83,9 +88,8 @@ class WandB:
 
     def start(self, folder: Path, name: str, run_id: str, config: Mapping[str, Any]) -> list[Logger]:
         """Open the W&B run and return the logger."""
-        from lightning.pytorch.loggers import WandbLogger
-
         import wandb
+        from lightning.pytorch.loggers import WandbLogger
 
         if os.environ.get("LOCAL_RANK", "0") != "0":
             return []  # children of a launcher: the first process alone reports
@@ -114,7 +118,7 @@ class WandB:
         import wandb
 
         if rows:
-            columns = list(rows[0])
+            columns: list[Any] = list(rows[0])
             table = wandb.Table(columns=columns, data=[[row.get(column) for column in columns] for row in rows])
             self._run.log({"results": table})
             for row in rows:

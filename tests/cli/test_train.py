@@ -1,0 +1,315 @@
+"""The main job, for real: trained, shown, found again, begun anew, killed and taken up, spread and swept."""
+
+import csv
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from limbeck.evaluation.metrics import evaluate, means
+from limbeck.evaluation.runs import read_run
+
+
+def only_run(path, name="train"):
+    (found,) = [folder for folder in (path / "runs" / name).iterdir() if folder.is_dir()]
+    return found
+
+
+def result_of(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_one_command_writes_a_whole_run_folder(limbeck, tmp_path):
+    status, out, err = limbeck("train")
+    assert status == 0, err
+    run = only_run(tmp_path)
+    result = result_of(run)
+    assert [row["key"] for row in result["rows"]] == ["first_stage", "teacher", "start", "student"]
+    for row in result["rows"]:
+        assert f"{row['ndcg@10']:.4f}" in out
+        again = read_run(run / "runs" / f"test.{row['key']}.trec")
+        table = pq.read_table(run / "per_query" / f"test.{row['key']}.parquet").to_pydict()
+        assert len(table["query_id"]) == row["queries"] == 20
+        assert sum(table["ndcg@10"]) / 20 == pytest.approx(row["ndcg@10"])
+        assert len(again) <= 20
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["data"]["world"]["documents"] == 200
+    assert "${" not in (run / "config.yaml").read_text()
+    environment = json.loads((run / "env.json").read_text())
+    assert environment["versions"]["torch"] == torch.__version__
+    assert environment["command"][:2] == ["limbeck", "train"]
+    assert "training: 8 steps" in (run / "train.log").read_text()
+    with next((run / "metrics").rglob("metrics.csv")).open() as file:
+        rows = list(csv.DictReader(file))
+    assert {"train/ckl", "train/kl_to_teacher", "train/loss", "queries/s", "dev/ndcg@10"} <= set(rows[0])
+    assert not (run / "error.txt").exists()
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 8
+
+
+def test_the_reported_figures_follow_from_the_run_files(limbeck, tmp_path, cache):
+    limbeck("train")
+    run = only_run(tmp_path)
+    (world,) = [path.parent for path in (cache / "synthetic").rglob("meta.json")]
+    qrels: dict = {}
+    for line in (world / "qrels" / "test.tsv").read_text().splitlines()[1:]:
+        query, document, grade = line.split("\t")
+        qrels.setdefault(query, {})[document] = int(grade)
+    for row in result_of(run)["rows"]:
+        found = read_run(run / "runs" / f"test.{row['key']}.trec")
+        assert means(evaluate(qrels, found, ["ndcg@10"]))["ndcg@10"] == pytest.approx(row["ndcg@10"])
+
+
+def test_again_trains_nothing_and_force_gives_the_same_bits(limbeck, tmp_path):
+    limbeck("train")
+    run = only_run(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    weights = load_file(run / "model" / "model.safetensors")
+    status, out, err = limbeck("train")
+    assert status == 0
+    assert "is finished; force=true runs it anew" in err
+    assert "student, distilled" in out
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before
+    first = result_of(run)
+    limbeck("train", "force=true")
+    assert {path.name for path in run.parent.iterdir()} == {run.name}
+    anew = load_file(only_run(tmp_path) / "model" / "model.safetensors")
+    assert all(torch.equal(weights[name], anew[name]) for name in weights)
+    assert result_of(run)["rows"] == first["rows"]
+    limbeck("train", "seed=2")
+    (other,) = [path for path in run.parent.iterdir() if path != run]
+    assert not all(torch.equal(w, weights[n]) for n, w in load_file(other / "model" / "model.safetensors").items())
+
+
+@pytest.mark.parametrize("student", ["dense", "cross_encoder"])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_every_student_at_every_precision(limbeck, tmp_path, student, precision):
+    words = [
+        f"student={student}",
+        f"trainer.precision={precision}",
+        "trainer.accumulate=2",
+        "loss=[kl,margin_mse,info_nce]",
+    ]
+    status, _, err = limbeck("train", *words, "loss.info_nce.weight=0.1")
+    assert status == 0, err
+    result = result_of(only_run(tmp_path))
+    where = {"dense": "whole collection", "cross_encoder": "BM25 top 100"}[student]
+    assert result["rows"][-1]["candidates"] == where
+    log = (only_run(tmp_path) / "train.log").read_text()
+    for term in ("train/kl ", "train/margin_mse ", "train/info_nce "):
+        assert term in log
+
+
+def test_a_trained_student_is_a_backbone_and_a_teacher(limbeck, tmp_path):
+    limbeck("train", "student=cross_encoder")
+    model = only_run(tmp_path) / "model"
+    words = ["teacher=cross_encoder", f"teacher.backbone.model={model}", "name=second"]
+    status, _, err = limbeck("train", *words)
+    assert status == 0, err
+    first = {row["key"]: row for row in result_of(only_run(tmp_path))["rows"]}
+    second = {row["key"]: row for row in result_of(only_run(tmp_path, "second"))["rows"]}
+    assert second["teacher"]["ndcg@10"] == pytest.approx(first["student"]["ndcg@10"], abs=1e-6)
+
+
+def test_losses_without_a_teacher(limbeck, tmp_path):
+    status, _, err = limbeck("train", "teacher=none", "loss=info_nce")
+    assert status == 0, err
+    assert [row["key"] for row in result_of(only_run(tmp_path))["rows"]] == ["first_stage", "start", "student"]
+
+
+def test_a_failure_is_kept_and_mended_by_the_same_command(limbeck, tmp_path, monkeypatch):
+    import limbeck.evaluation.search as module
+
+    def broken(*_, **__):
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr("limbeck.cli.experiment.search", broken)
+    status, _, err = limbeck("train")
+    assert status == 1
+    assert "RuntimeError: the disk is full" in err
+    run = only_run(tmp_path)
+    assert "the disk is full" in (run / "error.txt").read_text()
+    assert not (run / "result.json").exists()
+    monkeypatch.setattr("limbeck.cli.experiment.search", module.search)
+    status, _, _ = limbeck("train")
+    assert status == 0
+    assert not (run / "error.txt").exists()
+
+
+@pytest.fixture
+def process(tmp_path, cache, small):
+    """Start the command in a process of its own."""
+    started = []
+
+    def start(*words):
+        command = [sys.executable, "-m", "limbeck", "train", *small, f"paths.cache={cache}", *words]
+        pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
+        started.append(subprocess.Popen(command, cwd=tmp_path, text=True, **pipes))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+        one.wait()
+
+
+@pytest.mark.slow
+def test_killed_it_goes_on_from_the_last_checkpoint_and_ends_with_the_same_weights(limbeck, tmp_path, process):
+    words = ["trainer.steps=400", "trainer.validate_every=20"]
+    limbeck("train", *words, "paths.runs=undisturbed")
+    (whole,) = (tmp_path / "undisturbed" / "train").iterdir()
+    started = process(*words)
+    checkpoint = tmp_path / "runs" / "train" / whole.name / "checkpoints" / "last.ckpt"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if checkpoint.exists() and torch.load(checkpoint, weights_only=True)["global_step"] >= 30:
+            break
+        time.sleep(0.02)
+    started.send_signal(signal.SIGKILL)
+    started.wait()
+    assert checkpoint.exists()
+    assert torch.load(checkpoint, weights_only=True)["global_step"] < 400
+    assert not (checkpoint.parents[1] / "result.json").exists()
+    status, _, err = limbeck("train", *words)
+    assert status == 0
+    assert "going on from" in err
+    resumed = load_file(only_run(tmp_path) / "model" / "model.safetensors")
+    expected = load_file(whole / "model" / "model.safetensors")
+    assert all(torch.equal(resumed[name], expected[name]) for name in expected)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_run_to_the_result_of_one(limbeck, tmp_path, process):
+    alone = ["sampler.batch_size=4", "backbone.dropout=0", "eval.start=false"]
+    limbeck("train", *alone, "paths.runs=alone")
+    both = ["trainer=ddp_cpu", "sampler.batch_size=2", "backbone.dropout=0", "eval.start=false"]
+    done = process(*both)
+    _, err = done.communicate(timeout=240)
+    assert done.returncode == 0, err
+    run = only_run(tmp_path)  # one folder for both processes
+    (other,) = (tmp_path / "alone" / "train").iterdir()
+    ours, theirs = (load_file(path / "model" / "model.safetensors") for path in (run, other))
+    for name in theirs:
+        torch.testing.assert_close(ours[name], theirs[name], atol=2e-5, rtol=1e-4, msg=name)
+    assert (run / "train.log").read_text().count("training: 8 steps of 4 queries") == 1
+    assert (run / "runs" / "test.first_stage.trec").read_bytes() == (
+        other / "runs" / "test.first_stage.trec"
+    ).read_bytes()
+
+
+def test_two_commands_do_not_make_one_run_at_once(limbeck, tmp_path, process):
+    process("trainer.steps=4000")
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not list(tmp_path.rglob("last.ckpt")):
+        time.sleep(0.1)
+    status, _, err = limbeck("train", "trainer.steps=4000")
+    assert status == 2
+    assert "another process is at work on this run" in err
+
+
+def test_a_sweep_makes_one_table_and_goes_on_past_a_failure(limbeck, tmp_path):
+    status, _, err = limbeck("train", "-m", "loss=kl,nonsense,ckl", "name=grid")
+    assert status == 2  # a job that does not even compose is found before anything is trained
+    assert "loss=nonsense does not exist" in err
+    words = ["-m", "loss=kl,ckl", "student.scale=20,0", "name=grid"]
+    status, out, err = limbeck("train", *words)
+    assert status == 1
+    assert "2 of 4 runs failed" in err
+    assert err.count("student.scale must be > 0") == 4  # as it happens, and in the list at the end
+    assert out.count("student, distilled") == 2
+    assert len([path for path in (tmp_path / "runs" / "grid").iterdir() if (path / "result.json").exists()]) == 2
+    status, out, err = limbeck("train", "-m", "loss=kl,ckl", "name=grid")
+    assert status == 0
+    assert err.count("is finished") == 2
+
+
+def test_a_sweep_refuses_several_devices_in_one_run(limbeck):
+    status, _, err = limbeck("train", "-m", "loss=kl,ckl", "trainer=ddp_cpu")
+    assert status == 1
+    assert "a sweep uses one device a run" in err
+
+
+def test_each_job_of_a_sweep_is_its_own_wandb_run(limbeck, tmp_path):
+    status, _, err = limbeck("train", "-m", "loss=kl,ckl", "logger=wandb", "name=tracked")
+    assert status == 0, err
+    files = sorted((tmp_path / "runs" / "tracked").rglob("run-*.wandb"))
+    assert len(files) == 2
+    seen = {}
+    for file in files:
+        record = read_wandb(file)
+        folder = next(parent for parent in file.parents if (parent / "result.json").exists())
+        assert record["id"] == f"tracked-{folder.name}"
+        assert record["group"] == "tracked"
+        assert record["exit"] == 0
+        assert record["config"]["run_id"] == folder.name
+        (loss,) = record["config"]["loss"]
+        seen[loss] = record
+        assert f"train/{loss}" in record["history"]
+        assert "dev/ndcg@10" in record["history"]
+        student = result_of(folder)["rows"][-1]
+        assert record["summary"]["student, distilled/ndcg@10"] == pytest.approx(student["ndcg@10"])
+        assert any(name.startswith("results") for name in record["history"])
+    assert set(seen) == {"kl", "ckl"}
+
+
+def wandb_records(data: bytes):
+    """Yield the records of an offline run file: a LevelDB log behind a header of seven bytes."""
+    position, part = 7, b""
+    while position + 7 <= len(data):
+        left = 32768 - position % 32768
+        if left < 7:  # the rest of a block is too short for a header
+            position += left
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, position)
+        chunk = data[position + 7 : position + 7 + length]
+        position += 7 + length
+        part = chunk if kind in (1, 2) else part + chunk
+        if kind in (1, 4):
+            yield part
+
+
+def read_wandb(file: Path):
+    """Read what an offline run has recorded."""
+    from wandb.proto import wandb_internal_pb2
+
+    record: dict = {"config": {}, "history": set(), "summary": {}, "exit": None}
+
+    def note(target, items):
+        for item in items:
+            key = item.key or "/".join(item.nested_key)
+            target[key] = json.loads(item.value_json)
+
+    for data in wandb_records(file.read_bytes()):
+        entry = wandb_internal_pb2.Record()
+        entry.ParseFromString(data)
+        if entry.HasField("run"):
+            record |= {"id": entry.run.run_id, "group": entry.run.run_group}
+            note(record["config"], entry.run.config.update)
+        if entry.HasField("config"):
+            note(record["config"], entry.config.update)
+        if entry.HasField("history"):
+            record["history"] |= {item.key or "/".join(item.nested_key) for item in entry.history.item}
+        if entry.HasField("summary"):
+            note(record["summary"], entry.summary.update)
+        if entry.HasField("exit"):
+            record["exit"] = entry.exit.exit_code
+    return record
+
+
+def test_the_environment_of_the_user_is_not_recorded(limbeck, tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET_TOKEN", "hunter2")
+    limbeck("train")
+    for path in only_run(tmp_path).rglob("*"):
+        if path.is_file():
+            assert b"hunter2" not in path.read_bytes()
+    assert os.environ["SECRET_TOKEN"] == "hunter2"

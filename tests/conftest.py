@@ -1,0 +1,94 @@
+"""Shared fixtures: no network, seeded, small."""
+
+import os
+import sys
+from pathlib import Path
+
+# Before anything imports transformers, numba or tokenizers.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["NUMBA_DISABLE_JIT"] = "1"
+os.environ.setdefault("WANDB_MODE", "offline")
+
+import pytest
+
+from limbeck.artefacts import Artefacts
+from limbeck.cli.main import main
+
+ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("LIMBECK_SHARED", ROOT.parent / "shared"))
+
+SMALL = [
+    "data.world.documents=200",
+    "data.world.topics=6",
+    "data.world.train=60",
+    "data.world.dev=10",
+    "data.world.test=20",
+    "backbone.width=16",
+    "backbone.layers=1",
+    "backbone.heads=2",
+    "sampler.batch_size=4",
+    "sampler.negatives=3",
+    "trainer.accelerator=cpu",
+    "trainer.steps=8",
+    "trainer.validate_every=4",
+    "trainer.checkpoint_every=2",
+    "trainer.log_every=1",
+]
+"""A whole run in about a second."""
+
+
+@pytest.fixture
+def shared():
+    """The folder of real collections beside the checkout."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"no real collections at {SHARED}/data")
+    return SHARED / "data"
+
+
+@pytest.fixture
+def small():
+    return SMALL
+
+
+@pytest.fixture
+def artefacts(tmp_path):
+    return Artefacts(tmp_path / "cache")
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """One cache for all runs of the session: the small world is made once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def limbeck(monkeypatch, tmp_path, cache, capsys):
+    """Call the command in this process; returns (exit status, standard output, standard error)."""
+
+    def call(*words, small=True):
+        monkeypatch.chdir(tmp_path)
+        overrides = [*SMALL, f"paths.cache={cache}"] if small else []
+        monkeypatch.setattr(sys, "argv", ["limbeck", *words[:1], *overrides, *words[1:]])
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A tiny BEIR folder."""
+    path = tmp_path / "beir"
+    (path / "qrels").mkdir(parents=True)
+    documents = [("d1", "Cats", "cats purr"), ("d2", "", "dogs bark"), ("d 3", "Fish", "fish swim in the sea")]
+    lines = [f'{{"_id": "{i}", "title": "{title}", "text": "{text}"}}' for i, title, text in documents]
+    (path / "corpus.jsonl").write_text("\n".join(lines) + "\n")
+    (path / "queries.jsonl").write_text('{"_id": "q1", "text": "purring cats"}\n{"_id": "q2", "text": "swimming"}\n')
+    (path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\nq2\td 3\t1\n")
+    (path / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq2\td 3\t1\n")
+    return path

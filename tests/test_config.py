@@ -1,0 +1,89 @@
+import subprocess
+import sys
+
+import pytest
+
+from limbeck import config
+from limbeck.config import ConfigError, build, entries, run_id
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["os.system", "torch.os.system", "torch.load", "lightning.os.system", "builtins.eval", "limbeck.config.os.system"],
+)
+def test_foreign_targets_do_not_run(target, tmp_path):
+    proof = tmp_path / "ran"
+    with pytest.raises(ConfigError, match=r"loss\.x\._target_"):
+        build({"_target_": target, "_args_": [f"touch {proof}"]}, key="loss.x")
+    with pytest.raises(ConfigError, match=r"loss\.x\.inner\._target_"):
+        build({"_target_": "limbeck.losses.kl.KL", "inner": {"_target_": target}}, key="loss.x")
+    assert not proof.exists()
+
+
+def test_values_out_of_range_name_the_key():
+    with pytest.raises(ConfigError, match=r"^loss\.ckl\.gamma must be > alpha"):
+        build({"_target_": "limbeck.losses.ckl.CKL", "gamma": 1.0, "alpha": 2.0}, key="loss.ckl")
+    with pytest.raises(ConfigError, match=r"^optim\.lr must be > 0"):
+        build({"_target_": "limbeck.training.optim.AdamW", "lr": 0.0}, key="optim")
+
+
+def test_a_users_package_joins_the_registry(tmp_path, monkeypatch):
+    package = tmp_path / "myparts"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "mine.py").write_text(
+        "from limbeck.registry import register\n\n"
+        '@register("loss", "mine")\nclass Mine:\n    def __init__(self, *, k: int = 3) -> None:\n        self.k = k\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    node = {"_target_": "myparts.mine.Mine", "k": 5}
+    with pytest.raises(ConfigError, match="LIMBECK_PACKAGES"):
+        build(node, key="loss.mine")
+    monkeypatch.setenv("LIMBECK_PACKAGES", "myparts")
+    entries.cache_clear()
+    try:
+        assert entries()["loss", "mine"].target == "myparts.mine.Mine"
+        assert build(node, key="loss.mine").k == 5
+    finally:
+        monkeypatch.delenv("LIMBECK_PACKAGES")
+        entries.cache_clear()
+
+
+def test_run_id_depends_on_what_is_computed_alone():
+    base = {
+        "loss": {"ckl": {"gamma": 5.0}},
+        "seed": 1,
+        "name": "a",
+        "paths": {"runs": "x"},
+        "logger": {},
+        "force": False,
+    }
+    assert len(run_id(base)) == 8
+    moved = {**base, "name": "b", "paths": {"runs": "y"}, "logger": {"mode": "online"}, "force": True}
+    assert run_id(moved) == run_id(dict(reversed(base.items()))) == run_id(base)
+    assert run_id({**base, "seed": 2}) != run_id(base)
+    assert run_id({**base, "loss": {"ckl": {"gamma": 5.5}}}) != run_id(base)
+
+
+def test_run_id_is_the_same_in_another_process():
+    code = "from limbeck.config import run_id; print(run_id({'b': [1, 2.5, None], 'a': 'ä'}))"
+    told = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(2)}
+    assert told == {run_id({"a": "ä", "b": [1, 2.5, None]}) + "\n"}
+
+
+def test_composing_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom limbeck.cli.main import main\n"
+        "sys.argv = ['limbeck', 'train', 'loss.ckl.gama=3']\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 2\n"
+        "print(sorted({'torch', 'lightning', 'transformers', 'ranx', 'numba', 'wandb'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+    assert "gama" in done.stderr
+    assert "did you mean gamma" in done.stderr
+
+
+def test_the_checkout_is_home():
+    assert (config.home() / "conf" / "train.yaml").is_file()
+    assert (config.home() / "sweeps").is_dir()

@@ -1,0 +1,80 @@
+import ast
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+from limbeck.config import entries, home
+from limbeck.registry import Entry, Parameter, RegistryError, register, scan
+
+
+def written(tmp_path, text):
+    (tmp_path / "part.py").write_text(text)
+    return scan(tmp_path, "pkg")
+
+
+def test_the_signature_is_the_schema(tmp_path):
+    found = written(
+        tmp_path,
+        """
+@register("loss", "x", parts=("inner",))
+class X:
+    def __init__(self, given, *, a: int, b: float | None = None, c: Literal["u", "v"] = "u", d: list[str] = ["k"]):
+        pass
+""",
+    )
+    expected = (
+        Parameter("a", int, ...),
+        Parameter("b", float | None, None),
+        Parameter("c", str, "u"),
+        Parameter("d", list[str], ["k"]),
+    )
+    assert found == {("loss", "x"): Entry("loss", "x", "pkg.part.X", expected, ("inner",))}
+
+
+@pytest.mark.parametrize(
+    ("signature", "message"),
+    [
+        ("*, a=1", r"part\.py:3: parameter a has no annotation"),
+        ("*, a: Tensor = None", r"part\.py:3: parameter a: Tensor is no type"),
+        ("*, a: int = len('x')", r"part\.py:3: parameter a: the default must be a literal"),
+        ("**options", r"part\.py:3: \*\*options would swallow"),
+    ],
+)
+def test_what_is_no_schema_is_refused_with_file_and_line(tmp_path, signature, message):
+    with pytest.raises(RegistryError, match=message):
+        written(tmp_path, f'@register("loss", "x")\n\ndef x({signature}): pass\n'.replace("\n\n", "\n#\n", 1))
+
+
+def test_a_name_is_taken_once(tmp_path):
+    with pytest.raises(RegistryError, match=r"loss 'x' is already registered by pkg\.part\.A"):
+        written(tmp_path, '@register("loss", "x")\nclass A: pass\n@register("loss", "x")\nclass B: pass\n')
+    importlib.import_module("limbeck.losses.ckl")
+    with pytest.raises(RegistryError, match=r"loss 'ckl' is already registered by limbeck\.losses\.ckl\.CKL"):
+        register("loss", "ckl")(object)
+
+
+@pytest.mark.parametrize("entry", entries().values(), ids=lambda entry: f"{entry.kind}-{entry.name}")
+def test_static_schema_equals_the_imported_signature(entry):
+    module, _, name = entry.target.rpartition(".")
+    part = getattr(importlib.import_module(module), name)
+    found = inspect.signature(part).parameters.values()
+    options = {item.name: item.default for item in found if item.kind is inspect.Parameter.KEYWORD_ONLY}
+    expected = {
+        item.name: inspect.Parameter.empty if item.default is ... else item.default for item in entry.parameters
+    }
+    assert options == expected
+
+
+def test_every_part_has_an_option_file_and_every_loss_file_is_named_as_its_loss():
+    conf = home() / "conf"
+    for kind, name in entries():
+        if kind in ("world", "teacher", "trainer", "eval", "data"):
+            continue  # settings of one kind, chosen through several option files
+        assert (conf / kind / f"{name}.yaml").is_file(), f"conf/{kind}/{name}.yaml is missing"
+    for file in (conf / "loss").glob("*.yaml"):
+        assert ("loss", file.stem) in entries()
+        source = Path(home() / "src" / "limbeck" / "losses" / f"{file.stem}.py").read_text()
+        functions = {node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+        assert file.stem in functions
