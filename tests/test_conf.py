@@ -1,0 +1,75 @@
+"""Every shipped option composes, and every command of the README is one the program understands."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from limbeck.config import home
+
+CONF = home() / "conf"
+OPTIONS = sorted(
+    f"{path.parent.relative_to(CONF)}={path.stem}"
+    for path in CONF.rglob("*.yaml")
+    if path.parent != CONF and "local" not in path.parts and "hydra" not in path.parts
+)
+SWEEPS = sorted(path.stem for path in (home() / "sweeps").glob("*.yaml"))
+NEEDS = {  # what an option leaves to the user
+    "data=collection": ["data.collection=somewhere"],
+    "backbone=pretrained": ["backbone.model=somewhere"],
+    "teacher=dense": ["teacher.backbone.model=somewhere"],
+    "teacher=cross_encoder": ["teacher.backbone.model=somewhere"],
+}
+
+
+def composed(limbeck, *words):
+    status, out, err = limbeck("train", "--cfg", "job", "--resolve", *words, small=False)
+    assert status == 0, err
+    return yaml.safe_load(out)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_composes(option, limbeck):
+    config = composed(limbeck, option, *NEEDS.get(option, []))
+    assert "???" not in str(config)
+    assert config["seed"] is not None
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_sweep_composes_and_says_what_it_asks(name, limbeck):
+    config = composed(limbeck, f"sweeps={name}")
+    assert config["name"] == name
+    header = (home() / "sweeps" / f"{name}.yaml").read_text().split("\n\n")[0]
+    for word in ("Question:", "Runs:", f"limbeck train sweeps={name}"):
+        assert word in header
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_says_how_it_is_run(path, limbeck):
+    assert f"limbeck train experiment={path.stem}" in path.read_text()
+    assert composed(limbeck, f"experiment={path.stem}")["name"] == path.stem
+
+
+def readme_commands():
+    text = (home() / "README.md").read_text().replace("\\\n", " ")
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    return [line.split("#")[0].strip() for line in lines if line.startswith("limbeck ")]
+
+
+@pytest.mark.parametrize("command", readme_commands())
+def test_readme_commands(command, limbeck):
+    _, verb, *words = shlex.split(command)
+    assert verb == "train"
+    words = [word for word in words if word not in ("-m", "--cfg", "job")]
+    # One job of a grid is as good as all of them.
+    first = [word if "[" in word else word.split(",")[0] for word in words]
+    composed(limbeck, *first)
+
+
+def test_the_readme_names_make_targets_that_exist():
+    readme, makefile = ((home() / name).read_text() for name in ("README.md", "Makefile"))
+    for target in re.findall(r"`?make (\w+)", readme):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    assert Path(home() / "LICENSE").read_text().lstrip().startswith("Apache License")
