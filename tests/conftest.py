@@ -7,6 +7,7 @@ from pathlib import Path
 # Before anything imports transformers, numba or tokenizers.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["NUMBA_DISABLE_JIT"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # tiny models: threads of two test workers would only wait for each other
 os.environ.setdefault("WANDB_MODE", "offline")
 
 import pytest

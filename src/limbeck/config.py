@@ -82,8 +82,13 @@ def _targets(node: Any, key: str) -> Iterator[tuple[str, str]]:
             yield from _targets(value, f"{key}[{position}]")
 
 
-def _check_target(key: str, target: str) -> None:
-    """Refuse what a configuration must not run: it may come from anywhere."""
+def part(node: Mapping[str, Any], *, key: str) -> Any:
+    """Return the class or function a configuration node names, without building it."""
+    return _check_target(key, str(node["_target_"]))
+
+
+def _check_target(key: str, target: str) -> Any:
+    """Return what a target names; refuse what a configuration must not run, since it may come from anywhere."""
     from hydra.utils import get_object
 
     allowed = {"limbeck", *_user_packages()}
@@ -101,6 +106,7 @@ def _check_target(key: str, target: str) -> None:
     home_package = getattr(found, "__module__", "").split(".")[0]
     if home_package != root or (root not in allowed and not inspect.isclass(found)):
         raise ConfigError(f"{key}._target_: {target} is not a class of {root}; it is not built")
+    return found
 
 
 def build(node: Mapping[str, Any], *runtime: Any, key: str) -> Any:
@@ -152,7 +158,7 @@ def check_keys(node: Mapping[str, Any], key: str) -> None:
 
 def _named(key: str, node: Mapping[str, Any], message: str) -> str:
     """Prefix a constructor's message with the key: ``gamma must be …`` becomes ``loss.ckl.gamma must be …``."""
-    return f"{key}.{message}" if message.split(" ")[0] in node else f"{key}: {message}"
+    return f"{key}.{message}" if message.split(" ")[0].split(".")[0] in node else f"{key}: {message}"
 
 
 def fingerprint(value: Any) -> str:

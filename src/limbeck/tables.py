@@ -19,32 +19,38 @@ def metrics_of(rows: Sequence[Row]) -> list[str]:
     return [name for name in rows[0] if name not in (*_WORDS, "key")]
 
 
-def show_result(result: Mapping[str, Any], console: Console | None = None) -> None:
+def show_result(result: Mapping[str, Any]) -> None:
     """Print the final table of a run: one line a system, the best value of each metric bold."""
     rows = result["rows"]
     title = f"{result['collection']} {result['split']}, {rows[0]['queries']} queries"
-    _print(rows, ["system", "candidates"], title, console)
+    show_rows(rows, ["system", "candidates"], title)
 
 
-def show_sweep(rows: Sequence[Row], varied: Sequence[str], title: str, console: Console | None = None) -> None:
-    """Print one line a run of a sweep; ``varied`` are the columns that tell the runs apart."""
-    _print(rows, varied, title, console)
+def show_rows(rows: Sequence[Row], words: Sequence[str], title: str, *, bold: bool = True) -> None:
+    """Print rows as a table.
 
-
-def _print(rows: Sequence[Row], words: Sequence[str], title: str, console: Console | None) -> None:
+    Parameters
+    ----------
+    rows
+        All with the same columns; those in ``words`` are text, the others numbers (None is shown as missing).
+    words
+        Text columns, in order.
+    title
+        Line above the table.
+    bold
+        Set the highest value of each number column in bold.
+    """
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for word in words:
         table.add_column(word)
-    metrics = [name for name in metrics_of(rows) if name not in words]
-    best = {
-        metric: max((row[metric] for row in rows if row.get(metric) is not None), default=None) for metric in metrics
-    }
-    for metric in metrics:
-        table.add_column(metric, justify="right")
+    numbers = [name for name in metrics_of(rows) if name not in words]
+    best = {n: max((row[n] for row in rows if row.get(n) is not None), default=None) for n in numbers if bold}
+    for number in numbers:
+        table.add_column(number, justify="right")
     for row in rows:
         cells = [str(row.get(word, "")) for word in words]
-        table.add_row(*cells, *(_cell(row.get(metric), best[metric]) for metric in metrics))
-    console = console or Console()
+        table.add_row(*cells, *(_cell(row.get(number), best.get(number)) for number in numbers))
+    console = Console()
     if not console.is_terminal:
         console.width = _WIDTH
     console.print(table)

@@ -15,18 +15,19 @@ import torch
 from limbeck.artefacts import Artefacts, write_json
 from limbeck.cli import assemble
 from limbeck.cli.folder import RunFolder, main_process
-from limbeck.config import ConfigError, build
+from limbeck.config import ConfigError, build, part
 from limbeck.data.collection import Collection
 from limbeck.data.datamodule import TrainingData
 from limbeck.data.pool import Pool, read_pool, write_pool, write_scores
 from limbeck.evaluation.metrics import check_metrics, evaluate, means
+from limbeck.evaluation.per_query import write_per_query
 from limbeck.evaluation.runs import cut, read_run, write_run
 from limbeck.evaluation.search import ranked, rerank, search
-from limbeck.evaluation.tables import write_per_query
 from limbeck.training.checkpoints import BEST, LAST, callbacks, load_student
 from limbeck.training.module import Distillation, Validation
 from limbeck.training.objective import Objective
 from limbeck.training.progress import Speed
+from limbeck.training.refresh import RankRefresh
 from limbeck.types import Run
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,9 @@ class Experiment:
             build(config[key], key=key) for key in ("sampler", "optim", "trainer", "eval", "candidates", "logger")
         )
         self.data = build({**config["data"], "world": None}, key="data")
-        self.objective.check({"labels", "ranks", *(["teacher_scores"] if config["teacher"] else [])})
+        encodes = {"embeddings"} if part(config["student"], key="student").separable else set()
+        scored = {"teacher_scores"} if config["teacher"] else set()
+        self.objective.check({"labels", "ranks"} | scored | encodes)
         with _named("eval"):
             check_metrics(self.evaluation.metrics)
         self.artefacts = Artefacts(Path(config["paths"]["cache"]))
@@ -210,7 +213,10 @@ class Experiment:
         module = Distillation(self.student, self.objective, self.optim, steps, self.seed, validation)
         speed = Speed(self.sampler.batch_size)
         keep = callbacks(self.folder.checkpoints, self.training.checkpoint_every, monitor)
-        trainer = self.training.make(steps, self.folder.path, [*keep, speed], loggers, validate=monitor is not None)
+        extra = [RankRefresh(self.sampler.refresh_ranks, data)] if self.sampler.refresh_ranks else []
+        trainer = self.training.make(
+            steps, self.folder.path, [*extra, *keep, speed], loggers, validate=monitor is not None
+        )
         last, best = self.folder.checkpoints / LAST, self.folder.checkpoints / BEST
         resume = str(last) if last.exists() else None
         if resume:

@@ -65,7 +65,6 @@ def _environment() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and main() explains
     # Without compiling, ranx evaluates 1,000 x 1,000 results in 2 s; compiling it takes half a minute.
     os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 
 
 def _compose_and_call(verb: str, overrides: list[str]) -> None:

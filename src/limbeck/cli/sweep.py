@@ -1,28 +1,104 @@
-"""The table at the end of a sweep."""
+"""The tables at the end of a sweep: all runs, the mean over seeds, and the gain by the teacher's quality."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
-from limbeck.tables import show_sweep
+from limbeck.tables import metrics_of, show_rows
+
+Outcome = Mapping[str, Any]
 
 
-def show(outcomes: Sequence[dict[str, Any]]) -> None:
-    """Print what all runs share (first stage, teacher) once, then the student of each run by what was varied."""
+def show(outcomes: Sequence[Outcome]) -> None:
+    """Print what all runs share (first stage, teacher, start) once, then the student of each run."""
     done = [outcome for outcome in outcomes if "result" in outcome]
     if not done:
         return
     settings = [dict(word.partition("=")[::2] for word in outcome["overrides"]) for outcome in done]
     varied = [key for key in settings[0] if any(setting.get(key) != settings[0].get(key) for setting in settings)]
-    rows, seen = [], set()
+    result = done[0]["result"]
+    title = f"{done[0]['name']}: {result['collection']} {result['split']}"
+    rows = _shared(done, varied)
+    for setting, outcome in zip(settings, done, strict=True):
+        rows.append({key: setting.get(key, "") for key in varied} | _without_key(_student(outcome)))
+    show_rows(rows, [*varied, "system", "candidates"], title)
+    groups = _groups(settings, done, [key for key in varied if key != "seed"])
+    if "seed" in varied and len(groups) < len(done):
+        show_rows([_over_seeds(name, members) for name, members in groups.items()], ["run", "seeds"], "mean over seeds")
+    if len(groups) > 1 and any(row["key"] == "teacher" for row in result["rows"]):
+        _show_by_teacher(groups, metrics_of(result["rows"])[0])
+
+
+def _student(outcome: Outcome) -> dict[str, Any]:
+    return next(row for row in outcome["result"]["rows"] if row["key"] == "student")
+
+
+def _without_key(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "key"}
+
+
+def _shared(done: Sequence[Outcome], varied: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of other systems, each once; of starts, which differ by seed, only one that all runs share."""
+    rows: list[dict[str, Any]] = []
     for outcome in done:
         for row in outcome["result"]["rows"]:
-            values = {name: value for name, value in row.items() if name != "key"}
-            if row["key"] != "student" and (mark := repr(values)) not in seen:
-                seen.add(mark)
-                rows.append(dict.fromkeys(varied, "") | values)
+            values = dict.fromkeys(varied, "") | _without_key(row)
+            if row["key"] != "student" and values not in rows:
+                rows.append(values)
+    starts = [row for row in rows if row["system"] == "student, start"]
+    return rows if len(starts) == 1 else [row for row in rows if row not in starts]
+
+
+def _groups(
+    settings: Sequence[Mapping[str, str]], done: Sequence[Outcome], keys: Sequence[str]
+) -> dict[str, list[Outcome]]:
+    """Return the runs that differ by seed alone, by what tells the groups apart."""
+    groups: dict[str, list[Outcome]] = {}
     for setting, outcome in zip(settings, done, strict=True):
-        student = next(row for row in outcome["result"]["rows"] if row["key"] == "student")
-        rows.append({key: setting.get(key, "") for key in varied} | {k: v for k, v in student.items() if k != "key"})
-    words = [*varied, "system", "candidates"]
-    result = done[0]["result"]
-    show_sweep(rows, words, f"{outcomes[0]['name']}: {result['collection']} {result['split']}")
+        groups.setdefault(" ".join(f"{key}={setting.get(key, '')}" for key in keys), []).append(outcome)
+    return groups
+
+
+def _over_seeds(name: str, members: Sequence[Outcome]) -> dict[str, Any]:
+    row: dict[str, Any] = {"run": name, "seeds": len(members)}
+    students = [_student(outcome) for outcome in members]
+    for metric in metrics_of(students):
+        values = [student[metric] for student in students]
+        row[metric] = mean(values)
+        row[f"± {metric}"] = stdev(values) if len(values) > 1 else None
+    return row
+
+
+def _show_by_teacher(groups: Mapping[str, Sequence[Outcome]], metric: str) -> None:
+    """Print the gain over the first group in buckets of the teacher's quality."""
+    from limbeck.evaluation.per_query import read_per_query
+    from limbeck.evaluation.quality import by_teacher
+
+    def values(outcome: Outcome, key: str) -> dict[str, float]:
+        folder = Path(outcome["folder"]) / "per_query"
+        return read_per_query(folder / f"{outcome['result']['split']}.{key}.parquet", metric)
+
+    (first, baseline), *others = groups.items()
+    teacher = values(baseline[0], "teacher")
+    if any(values(outcome, "teacher") != teacher for members in groups.values() for outcome in members):
+        return  # several teachers: no common measure of quality
+    rows = []
+    before = [values(outcome, "student") for outcome in baseline]
+    for name, members in others:
+        after = [values(outcome, "student") for outcome in members]
+        rows += [
+            {
+                "run": name,
+                "teacher's quality": f"{bucket.low:.1f} to {bucket.high:.1f}",
+                "queries": bucket.queries,
+                "teacher": bucket.teacher,
+                "baseline": bucket.baseline,
+                "student": bucket.system,
+                "gain": bucket.gain,
+                "±": bucket.half_width,
+            }
+            for bucket in by_teacher(teacher, before, after)
+        ]
+    title = f"{metric} against {first}, by the teacher's own {metric} (± 95 % over queries)"
+    show_rows(rows, ["run", "teacher's quality", "queries"], title, bold=False)

@@ -1,5 +1,6 @@
 """The training data as Lightning wants it."""
 
+import os
 from typing import Any
 
 import lightning
@@ -39,23 +40,32 @@ class TrainingData(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the loader of what is left of the training."""
         assert self.trainer is not None
-        order = Order(
-            len(self.pool),
-            self.batches,
-            self.sampler.batch_size,
-            self.seed,
-            self.trainer.global_rank,
-            self.trainer.world_size,
-        )
+        order = self._order(self.trainer.global_rank)
         order.start = self._done
         return DataLoader(
             Lists(self.pool, self.sampler, self.seed),  # pyright: ignore[reportArgumentType]
             batch_sampler=order,
             collate_fn=self.collator,
             num_workers=self.sampler.workers,
+            worker_init_fn=_start_worker,
             persistent_workers=self.sampler.workers > 0,
             pin_memory=self.trainer.strategy.root_device.type == "cuda",
         )
+
+    def _order(self, rank: int) -> Order:
+        assert self.trainer is not None
+        size, world = self.sampler.batch_size, self.trainer.world_size
+        return Order(len(self.pool), self.batches, size, self.seed, rank, world)
+
+    def coming(self, batch: int, count: int) -> list[int]:
+        """Return the numbers of the queries that all processes draw in ``count`` batches from ``batch`` on."""
+        assert self.trainer is not None
+        drawn: set[int] = set()
+        for rank in range(self.trainer.world_size):
+            order = self._order(rank)
+            order.start, order.steps = batch, min(order.steps, batch + count)
+            drawn |= {query for step in order for _, query in step}
+        return sorted(drawn)
 
     def val_dataloader(self) -> DataLoader[Run]:
         """Return one item: this process's share of the dev candidates; inference does its own batching."""
@@ -71,3 +81,9 @@ class TrainingData(lightning.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on behind the batches that are done."""
         self._done = state_dict["batches_done"]
+
+
+def _start_worker(worker: int) -> None:
+    """Tokenise in one thread: the pool of threads that the parent may have used does not survive a fork."""
+    del worker
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -32,6 +32,9 @@ class ListSampler:
         Draw from the first so many negatives of the pool in rank order; null draws from all.
     batch_size
         Queries a step and process; times ``trainer.accumulate`` and processes is the batch of an update.
+    refresh_ranks
+        Re-rank the pools of the queries to come with the current student every so many updates (the authors of CKL:
+        2,000, in a variant); null keeps the ranks of the first stage.
     workers
         Processes that assemble batches; 0 assembles in the training process.
 
@@ -48,6 +51,7 @@ class ListSampler:
         negatives: int = 7,
         negatives_depth: int | None = None,
         batch_size: int = 32,
+        refresh_ranks: int | None = None,
         workers: int = 0,
     ) -> None:
         for name, value in (("positives", positives), ("negatives", negatives), ("batch_size", batch_size)):
@@ -55,12 +59,15 @@ class ListSampler:
                 raise ValueError(f"{name} must be >= 1, got {value}")
         if negatives_depth is not None and negatives_depth < 1:
             raise ValueError(f"negatives_depth must be >= 1 or null, got {negatives_depth}")
+        if refresh_ranks is not None and refresh_ranks < 1:
+            raise ValueError(f"refresh_ranks must be >= 1 or null, got {refresh_ranks}")
         if workers < 0:
             raise ValueError(f"workers must be >= 0, got {workers}")
         self.positives = positives
         self.negatives = negatives
         self.negatives_depth = negatives_depth
         self.batch_size = batch_size
+        self.refresh_ranks = refresh_ranks
         self.workers = workers
 
     def draw(self, pool: Pool, seed: int, epoch: int, query: int) -> Example:

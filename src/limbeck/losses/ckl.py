@@ -1,31 +1,17 @@
 """CKL, the contrastively weighted KL divergence."""
 
-from typing import ClassVar, Literal, get_args
+from typing import Any, Literal, get_args
 
-import torch
 from torch import Tensor
 
-from limbeck.losses.base import Loss, log_softmax, needed, positive, teacher_distribution
+from limbeck.losses.base import Loss, at_least_float32, needed, not_negative, one_of, positive
+from limbeck.losses.ranking import ranks_by
+from limbeck.losses.weighted_kl import complement_power, number, positives, power, weighted_sum
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
 
 RankAnchor = Literal["best", "first", "mean"]
-
-
-def anchor_rank(ranks: Tensor, labels: Tensor, mask: Tensor, anchor: RankAnchor) -> Tensor:
-    """Return (B, 1) 1/π(d⁺): of the best-ranked positive, the first listed one, or the mean over positives.
-
-    A query without positives gets 0, as if its positive stood at the end of an endless ranking.
-    """
-    reciprocal = 1.0 / ranks
-    is_positive = mask & (labels > 0)
-    if anchor == "best":
-        return reciprocal.masked_fill(~is_positive, 0.0).amax(-1, keepdim=True)
-    if anchor == "first":
-        first = is_positive & (is_positive.cumsum(-1) == 1)
-        return reciprocal.masked_fill(~first, 0.0).sum(-1, keepdim=True)
-    count = is_positive.sum(-1, keepdim=True).clamp(min=1)
-    return reciprocal.masked_fill(~is_positive, 0.0).sum(-1, keepdim=True) / count
+RankSource = Literal["stored", "student"]
 
 
 def ckl(
@@ -33,14 +19,16 @@ def ckl(
     teacher: Tensor,
     labels: Tensor,
     mask: Tensor,
-    ranks: Tensor,
+    ranks: Tensor | None = None,
     *,
     gamma: float = 5.0,
     alpha: float = 1.0,
-    student_temperature: float = 1.0,
-    teacher_temperature: float = 1.0,
+    rank_source: RankSource = "stored",
     rank_anchor: RankAnchor = "best",
     detach_weights: bool = False,
+    student_temperature: float = 1.0,
+    teacher_temperature: float = 1.0,
+    reduction: Literal["sum", "mean"] = "sum",
 ) -> Tensor:
     r"""Contrastively weighted KL divergence, per query.
 
@@ -61,26 +49,39 @@ def ckl(
     mask
         (B, L) bool, False for padding.
     ranks
-        (B, L) 1-based ranks π on the student's side (first stage or starting student), not the teacher's.
+        (B, L) 1-based ranks π on the student's side (first stage or starting student), not the teacher's; not read
+        with ``rank_source="student"``.
     gamma, alpha
         γ and α with γ > α ≥ 0, so that every exponent γ-β is positive; γ = α = 0 is plain KL.
-        The paper's code uses γ = 5, α = 1 for SPLADE and 1.5 for ColBERT.
-    student_temperature, teacher_temperature
-        τ_s and τ_t, > 0.
+        The authors' code uses γ = 5, α = 1 for SPLADE and 1.5 for ColBERT.
+    rank_source
+        ``stored`` takes ``ranks``; ``student`` ranks the list by the current student scores, without gradient, ties
+        in listed order.
     rank_anchor
         Which positive gives π(d⁺) where there are several: ``best`` ranked, ``first`` listed, or the ``mean`` of 1/π.
+        The authors' code takes the first listed; what the paper does is not known.
     detach_weights
         Treat the weights as constants in the gradient; the authors' code does not.
+    student_temperature, teacher_temperature
+        τ_s and τ_t, > 0; 1 in the authors' code.
+    reduction
+        Over the candidates of a query: ``sum``, or the ``mean``, as the authors' code has it.
 
     Returns
     -------
     Tensor
-        (B,) sums over the candidates. The authors' code averages over them instead, which only rescales.
-        Without a positive, β_i = α/π(d_i).
+        (B,) in nats. Without a positive, β_i = α/π(d_i); of a single candidate, 0.
 
     References
     ----------
     Yang, Qiao, He, Yang, Weighted KL-Divergence for Document Ranking Model Refinement, SIGIR 2024.
+
+    Notes
+    -----
+    When the student is already trained (with MarginMSE, say) and the teacher is not always right.
+
+    :func:`weighted_kl` with the weights above. α = 0 is :func:`focal_kl`, γ = α = 0 is :func:`kl`. The authors use it
+    alone, without a contrastive term and without FLOPS.
 
     Examples
     --------
@@ -91,23 +92,55 @@ def ckl(
     >>> round(ckl(zero, teacher, labels, mask, ranks, gamma=2.0, alpha=1.0).item(), 4)   # KL's terms times (1/2)²
     0.0327
     """
-    log_q = log_softmax(student, mask, student_temperature)
-    p, log_p = teacher_distribution(teacher, mask, teacher_temperature)
-    weights = _weights(log_q.detach() if detach_weights else log_q, labels, mask, ranks, gamma, alpha, rank_anchor)
-    return (weights * p * (log_p - log_q)).sum(-1)
+    student = at_least_float32(student)
+    valid = number(mask, student.dtype)
+    side = positives(labels, valid)
+    exponent: Tensor | float = gamma
+    if alpha:
+        if rank_source == "student":
+            ranks = ranks_by(student, mask)
+        assert ranks is not None, "rank_source 'stored' reads ranks"
+        exponent = _exponent(ranks.to(student.dtype), side, gamma, alpha, rank_anchor)
+    return weighted_sum(
+        student,
+        teacher,
+        side,
+        valid,
+        mask,
+        weights=(complement_power(gamma), power(exponent)),
+        temperatures=(student_temperature, teacher_temperature),
+        detach_weights=detach_weights,
+        reduction=reduction,
+    )
 
 
-def _weights(
-    log_q: Tensor, labels: Tensor, mask: Tensor, ranks: Tensor, gamma: float, alpha: float, anchor: RankAnchor
-) -> Tensor:
-    """Return (B, L): (1-q)^γ for positives, q^(γ-β) for negatives."""
-    ranks = ranks.to(log_q.dtype).masked_fill(~mask, 1.0)
-    beta = alpha * (1.0 / ranks - anchor_rank(ranks, labels, mask, anchor))
-    is_positive = mask & (labels > 0)
-    # 1-q = -expm1(ln q) keeps its digits where q → 1; the clamp keeps ln(1-q) and its gradient finite at q = 1.
-    one_minus_q = (-torch.expm1(log_q)).clamp(min=torch.finfo(log_q.dtype).tiny)
-    log_weight = torch.where(is_positive, gamma * one_minus_q.log(), (gamma - beta) * log_q)
-    return log_weight.exp()
+def _exponent(ranks: Tensor, side: Tensor, gamma: float, alpha: float, anchor: RankAnchor) -> Tensor:
+    """Return (B, L) γ - β; ``side`` is 1 for positives, else 0."""
+    # A batch may carry anything under padding: a rank of 0 there must not become inf.
+    ranks = ranks.clamp(min=1)
+    level = anchor_rank(side / ranks, side, anchor).mul_(alpha).add_(gamma)
+    return ranks.reciprocal_().mul_(-alpha).add_(level)
+
+
+def anchor_rank(reciprocal: Tensor, side: Tensor, anchor: RankAnchor) -> Tensor:
+    """Return (B, 1) 1/π(d⁺): of the best-ranked positive, the first listed one, or the mean over positives.
+
+    A query without positives gets 0, as if its positive stood at the end of an endless ranking.
+
+    Parameters
+    ----------
+    reciprocal
+        (B, L) 1/π of the positives, 0 elsewhere.
+    side
+        (B, L) 1 for positives, 0 elsewhere.
+    anchor
+        Which positive.
+    """
+    if anchor == "best":
+        return reciprocal.amax(-1, keepdim=True)
+    if anchor == "first":
+        return (reciprocal * (side.cumsum(-1) == 1)).sum(-1, keepdim=True)
+    return reciprocal.sum(-1, keepdim=True) / side.sum(-1, keepdim=True).clamp(min=1)
 
 
 @register("loss", "ckl")
@@ -116,13 +149,11 @@ class CKL(Loss):
 
     Parameters
     ----------
-    weight
-        Factor of the term.
-    gamma, alpha, student_temperature, teacher_temperature, rank_anchor, detach_weights
+    weight, schedules
+        As in :class:`~limbeck.losses.base.Loss`.
+    gamma, alpha, rank_source, rank_anchor, detach_weights, student_temperature, teacher_temperature, reduction
         As in :func:`ckl`.
     """
-
-    needs: ClassVar[tuple[str, ...]] = ("teacher_scores", "ranks")
 
     def __init__(
         self,
@@ -130,29 +161,39 @@ class CKL(Loss):
         weight: float = 1.0,
         gamma: float = 5.0,
         alpha: float = 1.0,
-        student_temperature: float = 1.0,
-        teacher_temperature: float = 1.0,
+        rank_source: Literal["stored", "student"] = "stored",
         rank_anchor: Literal["best", "first", "mean"] = "best",
         detach_weights: bool = False,
+        student_temperature: float = 1.0,
+        teacher_temperature: float = 1.0,
+        reduction: Literal["sum", "mean"] = "sum",
+        schedules: Any = None,
     ) -> None:
-        super().__init__(weight=weight)
-        if alpha < 0:
-            raise ValueError(f"alpha must be >= 0, got {alpha}")
-        if not (gamma > alpha or gamma == alpha == 0):
-            raise ValueError(
-                f"gamma must be > alpha (or both 0, which is plain KL), got gamma={gamma}, alpha={alpha}: "
-                "an exponent gamma - beta could reach 0 or below"
-            )
-        positive("student_temperature", student_temperature)
-        positive("teacher_temperature", teacher_temperature)
-        if rank_anchor not in get_args(RankAnchor):
-            raise ValueError(f"rank_anchor must be one of {', '.join(get_args(RankAnchor))}, got {rank_anchor!r}")
+        super().__init__(weight=weight, schedules=schedules)
         self.gamma = gamma
         self.alpha = alpha
-        self.student_temperature = student_temperature
-        self.teacher_temperature = teacher_temperature
+        self.rank_source: RankSource = rank_source
         self.rank_anchor: RankAnchor = rank_anchor
         self.detach_weights = detach_weights
+        self.student_temperature = student_temperature
+        self.teacher_temperature = teacher_temperature
+        self.reduction: Literal["sum", "mean"] = reduction
+        self.needs = ("teacher_scores", "ranks") if rank_source == "stored" else ("teacher_scores",)
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for options out of range."""
+        not_negative("alpha", self.alpha)
+        not_negative("gamma", self.gamma)
+        if not (self.gamma > self.alpha or self.gamma == self.alpha == 0):
+            raise ValueError(
+                f"gamma must be > alpha (or both 0, which is plain KL), got gamma={self.gamma}, alpha={self.alpha}: "
+                "an exponent gamma - beta could reach 0 or below"
+            )
+        one_of("rank_source", self.rank_source, get_args(RankSource))
+        one_of("rank_anchor", self.rank_anchor, get_args(RankAnchor))
+        positive("student_temperature", self.student_temperature)
+        positive("teacher_temperature", self.teacher_temperature)
+        one_of("reduction", self.reduction, ("sum", "mean"))
 
     def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
         """Return the (B,) values of the queries."""
@@ -161,11 +202,13 @@ class CKL(Loss):
             needed(batch, "teacher_scores"),
             batch.labels,
             batch.mask,
-            needed(batch, "ranks"),
+            batch.ranks,
             gamma=self.gamma,
             alpha=self.alpha,
-            student_temperature=self.student_temperature,
-            teacher_temperature=self.teacher_temperature,
+            rank_source=self.rank_source,
             rank_anchor=self.rank_anchor,
             detach_weights=self.detach_weights,
+            student_temperature=self.student_temperature,
+            teacher_temperature=self.teacher_temperature,
+            reduction=self.reduction,
         )

@@ -1,18 +1,29 @@
-"""InfoNCE over a query's own candidates: the contrastive loss without a teacher."""
+"""InfoNCE: the contrastive loss, over a query's own candidates and, if asked, over those of the other queries."""
+
+from typing import Any
 
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
-from limbeck.losses.base import Loss, log_softmax, positive
+from limbeck.losses.base import FLOOR, Loss, average, log_softmax, masked, positive, split
+from limbeck.losses.in_batch import other_documents
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
 
 
 def info_nce(
-    student: Tensor, teacher: Tensor | None, labels: Tensor, mask: Tensor, *, temperature: float = 1.0
+    student: Tensor,
+    teacher: Tensor | None,
+    labels: Tensor,
+    mask: Tensor,
+    *,
+    others: Tensor | None = None,
+    others_mask: Tensor | None = None,
+    temperature: float = 1.0,
 ) -> Tensor:
     r"""Negative log-likelihood of the positives under the softmax over the candidates, per query.
 
-    .. math:: \frac{1}{|D^+|} \sum_{j \in D^+} -\ln \frac{e^{s_j/τ}}{\sum_{i \in D} e^{s_i/τ}}
+    .. math:: \frac{1}{|D^+|} \sum_{j \in D^+} -\ln \frac{e^{s_j/τ}}{\sum_{i \in D \cup O} e^{s_i/τ}}
 
     Parameters
     ----------
@@ -24,8 +35,10 @@ def info_nce(
         (B, L) grades; > 0 is a positive.
     mask
         (B, L) bool, False for padding.
+    others, others_mask
+        (B, M) scores of further negatives O, and which of them count.
     temperature
-        τ > 0 divides the scores.
+        τ > 0 divides the scores. Contrastive training of normalised embeddings has about 0.01 to 0.05.
 
     Returns
     -------
@@ -35,7 +48,16 @@ def info_nce(
 
     References
     ----------
-    van den Oord et al., Representation Learning with Contrastive Predictive Coding, 2018; DPR (Karpukhin et al., 2020).
+    van den Oord et al., Representation Learning with Contrastive Predictive Coding, 2018; with in-batch negatives
+    Karpukhin et al., Dense Passage Retrieval for Open-Domain Question Answering, EMNLP 2020, equation 2.
+
+    Notes
+    -----
+    With labels and hard negatives, alone or beside a distillation loss.
+
+    In a configuration, ``in_batch`` takes as O the documents that the batch holds for other queries and that are not
+    among the query's own candidates, and ``gather`` those of all processes too: then each process has the loss and,
+    after DDP's averaging, the gradient of one process with the whole batch.
 
     Examples
     --------
@@ -45,8 +67,15 @@ def info_nce(
     0.2877
     """
     log_q = log_softmax(student, mask, temperature)
-    is_positive = mask & (labels > 0)
-    return -log_q.masked_fill(~is_positive, 0.0).sum(-1) / is_positive.sum(-1).clamp(min=1)
+    is_positive, _ = split(labels, mask)
+    values = -average(log_q, is_positive)
+    if others is None:
+        return values
+    assert others_mask is not None
+    # ln Σ over D ∪ O minus ln Σ over D is softplus of the difference of the two log-sums.
+    own = masked(student, mask, temperature, FLOOR).logsumexp(-1)
+    further = masked(others, others_mask, temperature, FLOOR).logsumexp(-1)
+    return values - logsigmoid(own - further) * is_positive.any(-1)
 
 
 @register("loss", "info_nce")
@@ -55,17 +84,46 @@ class InfoNCE(Loss):
 
     Parameters
     ----------
-    weight
-        Factor of the term.
+    weight, schedules
+        As in :class:`~limbeck.losses.base.Loss`.
     temperature
-        τ > 0.
+        As in :func:`info_nce`.
+    in_batch
+        The documents of the other queries of the batch are negatives too.
+    gather
+        Those of all processes; needs ``in_batch``.
     """
 
-    def __init__(self, *, weight: float = 1.0, temperature: float = 1.0) -> None:
-        super().__init__(weight=weight)
-        positive("temperature", temperature)
+    def __init__(
+        self,
+        *,
+        weight: float = 1.0,
+        temperature: float = 1.0,
+        in_batch: bool = False,
+        gather: bool = False,
+        schedules: Any = None,
+    ) -> None:
+        super().__init__(weight=weight, schedules=schedules)
         self.temperature = temperature
+        self.in_batch = in_batch
+        self.gather = gather
+        self.needs = ("embeddings",) if in_batch else ()
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for options out of range."""
+        positive("temperature", self.temperature)
+        if self.gather and not self.in_batch:
+            raise ValueError("gather needs in_batch=true: without it there is nothing to gather")
 
     def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
         """Return the (B,) values of the queries."""
-        return info_nce(output.scores, None, batch.labels, batch.mask, temperature=self.temperature)
+        others, others_mask = other_documents(output, batch, gather=self.gather) if self.in_batch else (None, None)
+        return info_nce(
+            output.scores,
+            None,
+            batch.labels,
+            batch.mask,
+            others=others,
+            others_mask=others_mask,
+            temperature=self.temperature,
+        )

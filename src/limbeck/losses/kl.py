@@ -1,10 +1,11 @@
 """Kullback-Leibler divergence between teacher and student distributions over the candidates."""
 
-from typing import ClassVar
+from typing import Any
 
 from torch import Tensor
 
-from limbeck.losses.base import Loss, log_softmax, needed, positive, teacher_distribution
+from limbeck.losses.base import Loss, needed, positive
+from limbeck.losses.weighted_kl import weighted_kl
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
 
@@ -37,23 +38,34 @@ def kl(
     Returns
     -------
     Tensor
-        (B,) in nats, ≥ 0; 0 where the distributions are equal.
+        (B,) in nats, ≥ 0; 0 where the distributions are equal, so for a single candidate.
 
     References
     ----------
     Hinton et al., Distilling the Knowledge in a Neural Network, 2015; listwise as in ListNet (Cao et al., ICML 2007).
 
+    Notes
+    -----
+    The default of listwise distillation, when the teacher is to be copied as it is.
+
+    The same gradient as :func:`list_net` with the teacher as target; :func:`weighted_kl` without weights.
+
     Examples
     --------
     >>> import torch
-    >>> mask = torch.ones(1, 2, dtype=torch.bool)
-    >>> zero, teacher = torch.zeros(1, 2), torch.tensor([[3.0, 1.0]]).log()   # p = (3/4, 1/4), q = (1/2, 1/2)
-    >>> round(kl(zero, teacher, zero, mask).item(), 4)                        # 3/4 ln 3/2 + 1/4 ln 1/2
+    >>> mask, zero = torch.ones(1, 2, dtype=torch.bool), torch.zeros(1, 2)
+    >>> teacher = torch.tensor([[3.0, 1.0]]).log()                          # p = (3/4, 1/4), q = (1/2, 1/2)
+    >>> round(kl(zero, teacher, zero, mask).item(), 4)                      # 3/4 ln 3/2 + 1/4 ln 1/2
     0.1308
     """
-    log_q = log_softmax(student, mask, student_temperature)
-    p, log_p = teacher_distribution(teacher, mask, teacher_temperature)
-    return (p * (log_p - log_q)).sum(-1)
+    return weighted_kl(
+        student,
+        teacher,
+        labels,
+        mask,
+        student_temperature=student_temperature,
+        teacher_temperature=teacher_temperature,
+    )
 
 
 @register("loss", "kl")
@@ -62,22 +74,30 @@ class KL(Loss):
 
     Parameters
     ----------
-    weight
-        Factor of the term.
+    weight, schedules
+        As in :class:`~limbeck.losses.base.Loss`.
     student_temperature, teacher_temperature
-        τ_s and τ_t.
+        As in :func:`kl`.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("teacher_scores",)
+    needs = ("teacher_scores",)
 
     def __init__(
-        self, *, weight: float = 1.0, student_temperature: float = 1.0, teacher_temperature: float = 1.0
+        self,
+        *,
+        weight: float = 1.0,
+        student_temperature: float = 1.0,
+        teacher_temperature: float = 1.0,
+        schedules: Any = None,
     ) -> None:
-        super().__init__(weight=weight)
-        positive("student_temperature", student_temperature)
-        positive("teacher_temperature", teacher_temperature)
+        super().__init__(weight=weight, schedules=schedules)
         self.student_temperature = student_temperature
         self.teacher_temperature = teacher_temperature
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for options out of range."""
+        positive("student_temperature", self.student_temperature)
+        positive("teacher_temperature", self.teacher_temperature)
 
     def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
         """Return the (B,) values of the queries."""

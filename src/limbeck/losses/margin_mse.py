@@ -1,10 +1,11 @@
 """MarginMSE: the student copies the teacher's margins between positives and negatives."""
 
-from typing import ClassVar
+from typing import Any
 
 from torch import Tensor
 
-from limbeck.losses.base import Loss, at_least_float32, needed
+from limbeck.losses.base import Loss, average, needed, same_dtype, split
+from limbeck.losses.ranking import differences
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
 
@@ -32,6 +33,12 @@ def margin_mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -
     ----------
     Hofstätter et al., Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge Distillation, 2020.
 
+    Notes
+    -----
+    To train from scratch on a teacher's raw scores; the usual start of a student that :func:`ckl` then refines.
+
+    :func:`mse` without its dependence on the level of the scores.
+
     Examples
     --------
     >>> import torch
@@ -39,11 +46,10 @@ def margin_mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -
     >>> margin_mse(student, torch.tensor([[5.0, 1.0]]), torch.tensor([[1, 0]]), mask)   # (1 - 4)²
     tensor([9.])
     """
-    difference = (at_least_float32(student) - at_least_float32(teacher.detach())).masked_fill(~mask, 0.0)
-    is_positive, is_negative = mask & (labels > 0), mask & (labels <= 0)
+    student, teacher = same_dtype(student, teacher)
+    is_positive, is_negative = split(labels, mask)
     pairs = is_positive.unsqueeze(-1) & is_negative.unsqueeze(-2)
-    squares = (difference.unsqueeze(-1) - difference.unsqueeze(-2)).square().masked_fill(~pairs, 0.0)
-    return squares.sum((-1, -2)) / pairs.sum((-1, -2)).clamp(min=1)
+    return average(differences(student - teacher, mask).square(), pairs, (-1, -2))
 
 
 @register("loss", "margin_mse")
@@ -52,14 +58,19 @@ class MarginMSE(Loss):
 
     Parameters
     ----------
-    weight
-        Factor of the term.
+    weight, schedules
+        As in :class:`~limbeck.losses.base.Loss`.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("teacher_scores",)
+    needs = ("teacher_scores",)
 
-    def __init__(self, *, weight: float = 1.0) -> None:
-        super().__init__(weight=weight)
+    def __init__(
+        self,
+        *,
+        weight: float = 1.0,
+        schedules: Any = None,
+    ) -> None:
+        super().__init__(weight=weight, schedules=schedules)
 
     def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
         """Return the (B,) values of the queries."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from limbeck.evaluation.metrics import evaluate, means
 from limbeck.evaluation.search import rerank
+from limbeck.losses.diagnostics import diagnostics
 from limbeck.text.collate import Collator
 from limbeck.training.objective import Objective
 from limbeck.training.optim import AdamW
@@ -66,6 +67,7 @@ class Distillation(lightning.LightningModule):
         self._seed = seed
         self._validation = validation
         self._dev_run: Run = {}
+        self._measured: dict[str, Tensor] = {}
 
     def configure_optimizers(self) -> Any:
         """Return optimiser and schedule."""
@@ -80,12 +82,34 @@ class Distillation(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; log every term."""
         del batch_idx
-        total, values = self.objective(self.student(batch), batch)
+        self.objective.at(self.global_step)
+        output = self.student(batch)
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # pyright: ignore[reportAttributeAccessIssue]
+            self._watch(output.scores, batch)
+        total, values = self.objective(output, batch)
         size = len(batch)
         for name, value in values.items():
             self.log(f"train/{name}", value, prog_bar=True, batch_size=size)
         self.log("train/loss", total.detach(), batch_size=size)
         return total
+
+    def _watch(self, scores: Tensor, batch: Batch) -> None:
+        """Keep the gradient of the scores for :meth:`on_after_backward`; the step itself does not wait for it."""
+        seen = scores.detach()
+
+        def keep(gradient: Tensor) -> None:
+            self._measured = diagnostics(seen, gradient, batch.teacher_scores, batch.labels, batch.mask)
+            self._measured.pop("kl_to_teacher", None)  # the objective logs it
+
+        scores.register_hook(keep)
+
+    def on_after_backward(self) -> None:
+        """Log what the loss did to positives and negatives."""
+        for name, value in self._measured.items():
+            ranks = enumerate(value.unbind(), 1) if value.ndim else [("", value)]
+            for rank, each in ranks:
+                self.log(f"diagnostics/{name}/{rank}".rstrip("/"), each, batch_size=1)
+        self._measured = {}
 
     def validation_step(self, candidates: Run, batch_idx: int) -> None:
         """Re-rank the dev candidates."""
@@ -97,9 +121,8 @@ class Distillation(lightning.LightningModule):
         """Measure the run of all processes; each of them sees the same value."""
         validation = self._validation
         assert validation is not None
-        parts: list[Run | None] = [self._dev_run]
+        parts: list[Run | None] = [self._dev_run] * self.trainer.world_size
         if self.trainer.world_size > 1:
-            parts = [None] * self.trainer.world_size
             torch.distributed.all_gather_object(parts, self._dev_run)
         run = {query: ranking for part in parts if part for query, ranking in part.items()}
         value = means(evaluate(validation.qrels, run, [validation.metric]))[validation.metric]

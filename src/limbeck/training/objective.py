@@ -14,6 +14,7 @@ from limbeck.types import Batch, StudentOutput
 _REMEDY = {
     "teacher_scores": "choose a teacher (teacher=synthetic, teacher=minilm, …)",
     "ranks": "choose candidates with ranks (candidates=bm25)",
+    "embeddings": "choose a student that encodes queries and documents apart (student=dense)",
 }
 
 
@@ -44,6 +45,11 @@ class Objective(nn.Module):
                 if field not in available:
                     remedy = _REMEDY.get(field, "see the documentation of the loss")
                     raise ConfigError(f"loss.{name} needs {field}, which this training does not have; {remedy}")
+
+    def at(self, step: int) -> None:
+        """Set what follows a schedule to its value after ``step`` updates."""
+        for loss in self.terms.values():
+            cast(Loss, loss).at(step)
 
     def forward(self, output: StudentOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted sum and the unweighted values by name.

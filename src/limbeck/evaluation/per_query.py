@@ -19,3 +19,9 @@ def write_per_query(path: Path, per_query: PerQuery) -> None:
     unfinished = path.with_name(f".{path.name}.unfinished")
     pq.write_table(pa.table(columns), unfinished)
     os.replace(unfinished, path)
+
+
+def read_per_query(path: Path, metric: str) -> dict[str, float]:
+    """Read one metric of a file of :func:`write_per_query`: query id → value."""
+    table = pq.read_table(path, columns=["query_id", metric])
+    return dict(zip(table["query_id"].to_pylist(), table[metric].to_pylist(), strict=True))

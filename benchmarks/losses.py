@@ -1,0 +1,109 @@
+"""Forward and backward of every loss on (B, L) scores, as a ratio to a bare log_softmax + kl_div.
+
+Everything is timed in turn in one process, round after round, so that a busy machine slows all alike; medians are
+compared. ``python benchmarks/losses.py`` prints the table; ``--check`` fails if CKL takes more than 1.5 times the bare
+divergence.
+"""
+
+import argparse
+import importlib
+import inspect
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+from limbeck.config import entries
+
+LIMIT = 1.5
+"""What CKL may take of a bare KL divergence."""
+
+
+def world(queries: int, candidates: int, device: torch.device) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.zeros(queries, candidates)
+    labels[:, 0] = 1
+    mask = torch.ones(queries, candidates, dtype=torch.bool)
+    mask[::4, candidates * 3 // 4 :] = False
+    made = {
+        "student": torch.randn(queries, candidates, generator=generator),
+        "teacher": torch.randn(queries, candidates, generator=generator) * 3,
+        "labels": labels,
+        "mask": mask,
+        "ranks": torch.rand(queries, candidates, generator=generator).argsort(-1) + 1,
+    }
+    return {name: value.to(device) for name, value in made.items()}
+
+
+def bare(student: torch.Tensor, teacher: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+    """Plain PyTorch, as its documentation writes it: no mask, no temperature."""
+    return F.kl_div(F.log_softmax(student, -1), F.softmax(teacher, -1), reduction="batchmean")
+
+
+def bare_log_target(student: torch.Tensor, teacher: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+    return F.kl_div(F.log_softmax(student, -1), F.log_softmax(teacher, -1), log_target=True, reduction="batchmean")
+
+
+def candidates_for(data: dict[str, torch.Tensor]) -> dict[str, Callable[[], None]]:
+    functions: dict[str, Callable[..., torch.Tensor]] = {"bare": bare, "bare, log_target": bare_log_target}
+    for kind, name in entries():
+        function = getattr(importlib.import_module(f"limbeck.losses.{name}"), name) if kind == "loss" else None
+        if function is not None and "student" in inspect.signature(function).parameters:
+            functions[name] = function
+
+    def timed(function: Callable[..., torch.Tensor]) -> Callable[[], None]:
+        rest = [data["teacher"], data["labels"], data["mask"]]
+        if "ranks" in inspect.signature(function).parameters:
+            rest.append(data["ranks"])
+
+        def call() -> None:
+            data["student"].grad = None
+            function(data["student"], *rest).mean().backward()
+
+        return call
+
+    data["student"].requires_grad_()
+    return {name: timed(function) for name, function in functions.items()}
+
+
+def measure(calls: dict[str, Callable[[], None]], rounds: int, device: torch.device) -> dict[str, float]:
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 3):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            if turn >= 3:
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--queries", type=int, default=512)
+    parser.add_argument("--candidates", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", nargs="*", help="losses to time; all if absent")
+    parser.add_argument("--check", action="store_true")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    device = torch.device(asked.device)
+    calls = candidates_for(world(asked.queries, asked.candidates, device))
+    if asked.only:
+        calls = {name: call for name, call in calls.items() if name.startswith("bare") or name in asked.only}
+    medians = measure(calls, asked.rounds, device)
+    print(f"B={asked.queries} L={asked.candidates} {device} threads={asked.threads} torch {torch.__version__}\n")
+    print("| loss | µs | ratio |\n|---|---:|---:|")
+    for name, median in medians.items():
+        print(f"| {name} | {median * 1e6:.0f} | {median / medians['bare']:.2f} |")
+    if asked.check and medians["ckl"] > LIMIT * medians["bare"]:
+        raise SystemExit(f"ckl takes {medians['ckl'] / medians['bare']:.2f} times the bare divergence, limit {LIMIT}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Sums and rows over all processes, with gradients that are right after DDP has averaged them.
+
+Each process computes its own loss; DDP then takes the mean of the gradients over processes. Both functions hand back,
+to the process a value came from, the sum of what all processes' losses ask of it, so that mean is the gradient of the
+mean of the losses. Without a process group they do nothing.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
+
+
+def processes() -> int:
+    """Return the number of processes; 1 without a process group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """Return the sum of equally shaped tensors over processes, the same on each."""
+    return _Sum.apply(values) if processes() > 1 else values  # pyright: ignore[reportReturnType]
+
+
+def rows_of_all(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Gather (N, …) rows of all processes, whose N may differ.
+
+    Returns
+    -------
+    tuple[Tensor, Tensor]
+        (P · M, …) rows of process 0, then 1, …, each padded to the greatest N, called M; and (P · M,) bool, False for
+        that padding. With several processes, M is read back from the device: this waits for it.
+    """
+    if processes() == 1:
+        return rows, torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    mine = torch.tensor([len(rows)], device=rows.device)
+    counts = [torch.empty_like(mine) for _ in range(processes())]
+    dist.all_gather(counts, mine)
+    numbers = torch.cat(counts)
+    most = int(numbers.max())
+    padded = pad(rows, (0, 0) * (rows.dim() - 1) + (0, most - len(rows)))
+    gathered = _Gather.apply(padded)
+    valid = torch.arange(most, device=rows.device) < numbers.unsqueeze(-1)
+    return gathered, valid.flatten()  # pyright: ignore[reportReturnType]
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        del ctx
+        total = values.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        del ctx
+        total = grad.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.size = len(rows)
+        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        total = grad.contiguous().clone()
+        dist.all_reduce(total)
+        start = dist.get_rank() * ctx.size
+        return total[start : start + ctx.size]

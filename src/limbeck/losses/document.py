@@ -1,0 +1,118 @@
+"""Writes docs/losses.md from the docstrings: ``python -m limbeck.losses.document > docs/losses.md``."""
+
+import importlib
+import inspect
+import re
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+from limbeck.config import Entry, entries
+from limbeck.losses.weighted_kl import weighted_kl
+
+HEAD = """\
+# The losses
+
+Written by `python -m limbeck.losses.document > docs/losses.md` from the docstrings; do not edit.
+
+A loss is chosen with `loss=NAME`, several with `loss=[ckl,info_nce,flops] loss.info_nce.weight=0.1`. Each is a pure
+function of (B, L) tensors, B queries with L candidates, `limbeck.losses.NAME.NAME`, and gives one value a query; the
+term of the objective is their mean. A query's sums and means run over its own candidates; padding neither counts nor
+receives gradient. Everything is computed in float32 or better, and the teacher receives no gradient.
+
+Every loss has the options `weight`, its factor in the objective, and `schedules`: any numeric option may follow a
+schedule over the steps, for example
+
+```yaml
+loss:
+  ckl:
+    schedules:
+      gamma: {kind: linear, start: 2.0, end: 5.0, steps: 1000}
+      weight: {kind: step, values: [0.0, 1.0], at: [500]}
+```
+
+`constant` has `value`; `linear` and `cosine` lead from `start` at step 0 to `end` at step `steps` and stay there;
+`step` has `values` and the steps `at` which the next one begins. The value depends on the step alone, so a resumed
+training goes on exactly. A value that is out of range at any step is refused before the training starts.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    losses = sorted((entry for (kind, _), entry in entries().items() if kind == "loss"), key=lambda entry: entry.name)
+    lines = ["| name | what | needs | when |", "|---|---|---|---|"]
+    sections = []
+    for entry in losses:
+        function = getattr(importlib.import_module(f"limbeck.losses.{entry.name}"), entry.name)
+        kind = getattr(importlib.import_module(f"limbeck.losses.{entry.name}"), entry.target.rsplit(".", 1)[1])
+        needs = ", ".join(f"`{field}`" for field in kind().needs) or "labels only"
+        parts = split(inspect.getdoc(function) or "")
+        when = markdown(parts["Notes"].split("\n\n")[0]).replace("\n", " ")
+        what = (inspect.getdoc(inspect.getmodule(function)) or "").splitlines()[0]
+        lines.append(f"| [`{entry.name}`](#{entry.name}) | {what} | {needs} | {when} |")
+        sections.append(_section(entry.name, function, parts, _options(entry)))
+    general = _section("weighted_kl", weighted_kl, split(inspect.getdoc(weighted_kl) or ""), "")
+    return "\n".join([HEAD, *lines, "", *sections, general]).rstrip() + "\n"
+
+
+def split(docstring: str) -> dict[str, str]:
+    """Split a numpydoc docstring into its sections; the text before the first is called ``Summary``."""
+    pieces = re.split(r"^(\w+)\n-{3,}\n", docstring, flags=re.MULTILINE)
+    found = {"Summary": pieces[0].strip()}
+    found.update({name: text.strip("\n") for name, text in zip(pieces[1::2], pieces[2::2], strict=True)})
+    return found
+
+
+def markdown(text: str) -> str:
+    """Turn reStructuredText, as far as the docstrings use it, into Markdown."""
+
+    def block(found: re.Match[str]) -> str:
+        formula = textwrap.dedent(f"{found[1].strip()}\n{textwrap.dedent(found[2])}").strip()
+        return f"$$\n{formula}\n$$\n"
+
+    text = re.sub(r"^\.\. math::(.*)\n((?:[ ]+.*\n?)*)", block, text, flags=re.MULTILINE)
+    text = re.sub(r":math:`([^`]*)`", r"$\1$", text)
+    text = re.sub(r":func:`(\w+)`", r"[`\1`](#\1)", text)
+    text = re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", text)
+    return text.replace("``", "`").strip()
+
+
+def _section(name: str, function: Callable[..., Any], parts: dict[str, str], options: str) -> str:
+    body = [f"## {name}", markdown(parts["Summary"]), f"**Call**\n\n```python\n{name}{_signature(function)}\n```"]
+    if options:
+        body.append(f"**Options**, as `loss.{name}.OPTION`: {options}")
+    body.append("**Parameters**\n\n" + _fields(parts["Parameters"]))
+    body.append("**Returns**\n\n" + markdown(textwrap.dedent(parts["Returns"].split("\n", 1)[1])))
+    body.append("**Notes**\n\n" + markdown(parts["Notes"]))
+    body.append("**Reference**\n\n" + markdown(parts["References"]))
+    body.append(f"**Example**\n\n```pycon\n{parts['Examples']}\n```\n")
+    return "\n\n".join(body)
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    names, starred = [], False
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not starred:
+            names.append("*")
+            starred = True
+        default = parameter.default
+        shown = getattr(default, "__name__", repr(default))
+        names.append(parameter.name if default is parameter.empty else f"{parameter.name}={shown}")
+    return f"({', '.join(names)})"
+
+
+def _options(entry: Entry) -> str:
+    return ", ".join(f"`{item.name}` = {item.default!r}" for item in entry.parameters if item.name != "schedules")
+
+
+def _fields(text: str) -> str:
+    items = re.findall(r"^(\S.*)\n((?:[ ]+.*\n?|\n)*)", text, flags=re.MULTILINE)
+    lines = []
+    for names, body in items:
+        shown = ", ".join(f"`{name.strip()}`" for name in names.split(","))
+        lines.append(f"- {shown}: " + markdown(textwrap.dedent(body)).replace("\n", "\n  "))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,0 +1,115 @@
+"""LambdaLoss: NDCG-Loss2++, a pairwise bound on nDCG."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limbeck.losses.base import Loss, at_least_float32, masked, not_negative, positive
+from limbeck.losses.ranking import differences, ideal_dcg, logistic, pairs_by, ranks_by
+from limbeck.registry import register
+from limbeck.types import Batch, StudentOutput
+
+
+def lambda_loss(
+    student: Tensor,
+    teacher: Tensor | None,
+    labels: Tensor,
+    mask: Tensor,
+    *,
+    mu: float = 10.0,
+    sigma: float = 1.0,
+) -> Tensor:
+    r"""NDCG-Loss2++, per query.
+
+    .. math:: \sum_{y_i > y_j} (ρ_{ij} + μ δ_{ij})\, |G_i - G_j| \log_2\bigl(1 + e^{-σ (s_i - s_j)}\bigr), \quad
+              ρ_{ij} = \Bigl|\frac{1}{D_i} - \frac{1}{D_j}\Bigr|, \;
+              δ_{ij} = \Bigl|\frac{1}{D(|π_i - π_j|)} - \frac{1}{D(|π_i - π_j| + 1)}\Bigr|
+
+    with D(k) = log₂(1+k), D_i = D(π_i), π_i the rank by the current student scores (no gradient, ties in listed
+    order) and G_i = (2^{y_i} - 1) / maxDCG.
+
+    Parameters
+    ----------
+    student
+        (B, L) raw scores.
+    teacher
+        Not used; None will do.
+    labels
+        (B, L) grades y; those below 0 count as 0.
+    mask
+        (B, L) bool, False for padding.
+    mu
+        μ ≥ 0, the share of NDCG-Loss2 beside LambdaRank (μ = 0); 10 in the paper.
+    sigma
+        σ > 0; 1 in the paper.
+
+    Returns
+    -------
+    Tensor
+        (B,) in bits, ≥ 0, a sum over pairs; 0 for a query without positives or with a single grade.
+
+    References
+    ----------
+    Wang et al., The LambdaLoss Framework for Ranking Metric Optimization, CIKM 2018, section 6.
+
+    Notes
+    -----
+    With graded labels, when nDCG is what counts and gradients of :func:`approx_ndcg` vanish.
+
+    :func:`ranknet` over labels with weights by rank.
+
+    Examples
+    --------
+    >>> import torch
+    >>> mask, student = torch.ones(1, 2, dtype=torch.bool), torch.tensor([[0.5, 0.5]])
+    >>> round(lambda_loss(student, None, torch.tensor([[1, 0]]), mask, mu=1.0).item(), 4)   # 2 (1 - 1/log₂ 3) · log₂ 2
+    0.7381
+    """
+    student = at_least_float32(student)
+    grades = masked(labels.to(student.dtype), mask, 1.0).clamp(min=0)
+    gains = torch.exp2(grades) - 1
+    gains = gains / ideal_dcg(gains).clamp(min=torch.finfo(gains.dtype).tiny).unsqueeze(-1)
+    ranks = ranks_by(student, mask).to(student.dtype)
+    inverse = 1 / torch.log2(1 + ranks)
+    rho = (inverse.unsqueeze(-1) - inverse.unsqueeze(-2)).abs()
+    distance = (ranks.unsqueeze(-1) - ranks.unsqueeze(-2)).abs().clamp(min=1)
+    delta = 1 / torch.log2(1 + distance) - 1 / torch.log2(2 + distance)
+    weight = (rho + mu * delta) * (gains.unsqueeze(-1) - gains.unsqueeze(-2)).abs()
+    losses = weight * logistic(sigma * differences(student, mask)) / math.log(2)
+    return torch.where(pairs_by(grades, mask), losses, 0.0).sum((-1, -2))
+
+
+@register("loss", "lambda_loss")
+class LambdaLoss(Loss):
+    """:func:`lambda_loss` as a term of the objective.
+
+    Parameters
+    ----------
+    weight, schedules
+        As in :class:`~limbeck.losses.base.Loss`.
+    mu, sigma
+        As in :func:`lambda_loss`.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight: float = 1.0,
+        mu: float = 10.0,
+        sigma: float = 1.0,
+        schedules: Any = None,
+    ) -> None:
+        super().__init__(weight=weight, schedules=schedules)
+        self.mu = mu
+        self.sigma = sigma
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for options out of range."""
+        not_negative("mu", self.mu)
+        positive("sigma", self.sigma)
+
+    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
+        """Return the (B,) values of the queries."""
+        return lambda_loss(output.scores, None, batch.labels, batch.mask, mu=self.mu, sigma=self.sigma)

@@ -1,0 +1,65 @@
+"""Ranks and pairs of candidates, as tensors."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from limbeck.losses.base import masked
+
+
+def ranks_by(scores: Tensor, mask: Tensor) -> Tensor:
+    """Rank candidates by score, best first, without gradient: (B, L) → (B, L) int64, 1-based.
+
+    Ties keep the listed order; padding comes after all candidates.
+    """
+    order = torch.where(mask, scores.detach(), -torch.inf).argsort(dim=-1, descending=True, stable=True)
+    places = torch.arange(1, scores.shape[-1] + 1, device=scores.device).expand_as(order)
+    return torch.empty_like(order).scatter_(-1, order, places)
+
+
+def shared_ranks(scores: Tensor, mask: Tensor) -> Tensor:
+    """Rank candidates by score without gradient; ties share their mean rank: (B, L) → (B, L) of the scores' type."""
+    above, tied = pairs_by(scores.detach(), mask), _tied(scores.detach(), mask)
+    return 1 + above.sum(-2, dtype=scores.dtype) + tied.sum(-2, dtype=scores.dtype) / 2
+
+
+def soft_ranks(scores: Tensor, mask: Tensor, temperature: float) -> Tensor:
+    r"""Return differentiable ranks: (B, L) → (B, L).
+
+    .. math:: \hat r_i = 1 + \sum_{j \ne i} σ\bigl((s_j - s_i)/τ\bigr)
+    """
+    scores = masked(scores, mask, temperature)
+    wins = torch.sigmoid(scores.unsqueeze(-2) - scores.unsqueeze(-1))
+    return 1 + torch.where(_others(mask), wins, 0.0).sum(-1)
+
+
+def pairs_by(key: Tensor, mask: Tensor) -> Tensor:
+    """Return (B, L, L) bool: candidate i has the greater key than candidate j, neither being padding."""
+    return (key.unsqueeze(-1) > key.unsqueeze(-2)) & mask.unsqueeze(-1) & mask.unsqueeze(-2)
+
+
+def differences(scores: Tensor, mask: Tensor) -> Tensor:
+    """Return (B, L, L) s_i - s_j, 0 where either is padding, in float32 or better."""
+    scores = masked(scores, mask, 1.0)
+    both = mask.unsqueeze(-1) & mask.unsqueeze(-2)
+    return torch.where(both, scores.unsqueeze(-1) - scores.unsqueeze(-2), 0.0)
+
+
+def logistic(margins: Tensor) -> Tensor:
+    """Return ln(1 + e^-x), exact and with its gradient at any size of x."""
+    return -logsigmoid(margins)
+
+
+def _others(mask: Tensor) -> Tensor:
+    itself = torch.eye(mask.shape[-1], dtype=torch.bool, device=mask.device)
+    return mask.unsqueeze(-1) & mask.unsqueeze(-2) & ~itself
+
+
+def _tied(scores: Tensor, mask: Tensor) -> Tensor:
+    return (scores.unsqueeze(-1) == scores.unsqueeze(-2)) & _others(mask)
+
+
+def ideal_dcg(gains: Tensor) -> Tensor:
+    """Return the (B,) DCG of the best order of (B, L) gains, which are 0 under padding."""
+    places = torch.arange(gains.shape[-1], device=gains.device, dtype=gains.dtype)
+    return (gains.sort(dim=-1, descending=True).values / torch.log2(places + 2)).sum(-1)

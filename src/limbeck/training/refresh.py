@@ -1,0 +1,80 @@
+"""Ranks of candidates renewed by the student that is being trained."""
+
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from limbeck.data.datamodule import TrainingData
+from limbeck.inference import score_lists
+from limbeck.types import Batch, order
+
+Ranks = dict[str, dict[str, int]]
+"""Query id → document id → 1-based rank."""
+
+
+class RankRefresh(Callback):
+    """Every so many updates, re-ranks the pools of the queries to come with the student as it is then.
+
+    CKL's π(d) is a rank on the student's side; the authors' code has a variant that renews it every 2,000 steps. The
+    pools of exactly those queries are re-ranked that are drawn before the next renewal. Renewed ranks replace those
+    of a batch when it reaches the step, so that neither loader workers nor prefetching can serve old ones. Processes
+    share the work and end with the same ranks. They are part of the checkpoint: a resumed run goes on with them.
+
+    Parameters
+    ----------
+    every
+        Updates between renewals; before the first one the stored ranks hold.
+    data
+        The training data.
+    """
+
+    def __init__(self, every: int, data: TrainingData) -> None:
+        self._every = every
+        self._data = data
+        self._ranks: Ranks = {}
+        self._renewed_at = 0
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Renew if it is time, and put renewed ranks into the batch."""
+        step = trainer.global_step
+        if step and step % self._every == 0 and step != self._renewed_at:
+            self._ranks = self._renew(trainer, pl_module, batch_idx)
+            self._renewed_at = step
+        if not self._ranks:
+            return
+        assert batch.ranks is not None
+        ranks = np.ones(batch.ranks.shape, dtype=np.int64)
+        for row, (query, documents) in enumerate(zip(batch.query_ids, batch.document_ids, strict=True)):
+            known = self._ranks[query]
+            ranks[row, : len(documents)] = [known[document] for document in documents]
+        batch.ranks.copy_(torch.from_numpy(ranks))
+
+    def _renew(self, trainer: lightning.Trainer, module: lightning.LightningModule, batch_idx: int) -> Ranks:
+        pool = self._data.pool
+        coming = self._data.coming(batch_idx, self._every * trainer.accumulate_grad_batches)
+        share = coming[trainer.global_rank :: trainer.world_size]
+        lists = {pool.query_ids[query]: pool.documents(query) for query in share}
+        student: Any = module.student
+        scores = score_lists(student, self._data.collator, lists)
+        mine: Ranks = {
+            query: {document: rank for rank, document in enumerate(order(lists[query], values).ids, 1)}
+            for query, values in scores.items()
+        }
+        parts: list[Ranks | None] = [mine] * trainer.world_size
+        if trainer.world_size > 1:
+            torch.distributed.all_gather_object(parts, mine)
+        return {query: ranks for part in parts if part for query, ranks in part.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the renewed ranks in use."""
+        return {"ranks": self._ranks, "renewed_at": self._renewed_at}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the ranks of a checkpoint."""
+        self._ranks = state_dict["ranks"]
+        self._renewed_at = state_dict["renewed_at"]

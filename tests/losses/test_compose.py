@@ -1,0 +1,115 @@
+"""The losses in configurations: every one composes, and an unknown or misplaced option is refused by name."""
+
+import inspect
+import os
+import subprocess
+import sys
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from loss_worlds import NAMES, function, module
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from limbeck.config import ConfigError, build, home, store_schemas
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _hydra():
+    before = os.environ.get("LIMBECK_HOME")
+    os.environ["LIMBECK_HOME"] = str(home())
+    store_schemas()
+    with initialize_config_dir(config_dir=str(home() / "conf"), version_base="1.3"):
+        yield
+    if before is None:
+        del os.environ["LIMBECK_HOME"]
+    else:
+        os.environ["LIMBECK_HOME"] = before
+
+
+def terms(*overrides):
+    return OmegaConf.to_container(compose("train", list(overrides)).loss, resolve=True)
+
+
+def test_three_terms_compose_each_by_its_name():
+    found = terms("loss=[ckl,info_nce,flops]", "loss.info_nce.weight=0.1", "loss.flops.document_weight=0.01")
+    assert list(found) == ["ckl", "info_nce", "flops"]
+    made = {name: build(node, key=f"loss.{name}") for name, node in found.items()}
+    assert made["info_nce"].weight == 0.1
+    assert made["flops"].document_weight == 0.01
+    assert made["ckl"].gamma == 5.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_composes_and_builds_with_the_defaults_of_its_constructor(name):
+    found = terms(f"loss=[{name}]")
+    assert list(found) == [name]
+    made = build(found[name], key=f"loss.{name}")
+    assert type(made) is module(name)
+    for key, parameter in inspect.signature(module(name)).parameters.items():
+        assert found[name][key] == parameter.default
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_defaults_of_function_and_class_agree(name):
+    options = inspect.signature(module(name)).parameters
+    for key, parameter in inspect.signature(function(name)).parameters.items():
+        if key in options and key != "top":
+            assert options[key].default == parameter.default, key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unknown_and_misplaced_options_are_refused_by_name(name):
+    misplaced = next(
+        key for other in NAMES for key in inspect.signature(module(other)).parameters
+        if key not in inspect.signature(module(name)).parameters
+    )  # fmt: skip
+    for key in ("no_such_option", misplaced):
+        with pytest.raises((HydraException, OmegaConfBaseException)) as caught:
+            terms(f"loss=[{name}]", f"loss.{name}.{key}=1")
+        assert key in str(caught.value) + str(caught.value.__cause__)
+        with pytest.raises(ConfigError, match=rf"^loss\.{name}\b.*{key}"):  # a plus sign passes composition only
+            build(terms(f"loss=[{name}]", f"+loss.{name}.{key}=1")[name], key=f"loss.{name}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wrong_types_are_refused_by_name(name):
+    for key, parameter in inspect.signature(module(name)).parameters.items():
+        if parameter.annotation in (int, float, bool):
+            with pytest.raises((HydraException, OmegaConfBaseException)) as caught:
+                terms(f"loss=[{name}]", f"loss.{name}.{key}=much")
+            assert key in str(caught.value) + str(caught.value.__cause__)
+
+
+WHOLE = "loss.ckl.schedules={gamma:{kind:linear,start:2.0,end:5.0,steps:1000},weight:{kind:step,values:[0,1],at:[5]}}"
+GAMMA, WEIGHT = "{kind:linear,start:2.0,end:5.0,steps:1000}", "{kind:step,values:[0,1],at:[5]}"
+EACH = [f"+loss.ckl.schedules.gamma={GAMMA}", f"+loss.ckl.schedules.weight={WEIGHT}"]
+
+
+@pytest.mark.parametrize("overrides", [[WHOLE], EACH], ids=["whole", "each"])
+def test_schedules_compose(overrides):
+    made = build(terms("loss=[ckl]", *overrides)["ckl"], key="loss.ckl")
+    assert (made.gamma, made.weight) == (2.0, 0.0)
+    made.at(500)
+    assert (made.gamma, made.weight) == (3.5, 1.0)
+
+
+def test_out_of_range_names_the_key():
+    with pytest.raises(ConfigError, match=r"^loss\.ckl\.gamma must be > alpha"):
+        build(terms("loss=[ckl]", "loss.ckl.gamma=1.0")["ckl"], key="loss.ckl")
+    node = "loss.ckl.schedules={gamma:{kind:linear,start:8,end:1,steps:7}}"
+    with pytest.raises(ConfigError, match=r"^loss\.ckl.*schedules\.gamma is out of range at step 7"):
+        build(terms("loss=[ckl]", node)["ckl"], key="loss.ckl")
+
+
+def test_composing_imports_no_torch():
+    code = (
+        "import os, sys; from hydra import compose, initialize_config_dir\n"
+        "from limbeck.config import home, store_schemas\n"
+        "os.environ['LIMBECK_HOME'] = str(home()); store_schemas()\n"
+        "with initialize_config_dir(config_dir=str(home() / 'conf'), version_base='1.3'):\n"
+        "    compose('train', ['loss=[ckl,info_nce,flops,cl_drd]'])\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -1,0 +1,53 @@
+"""The page on the losses is that of the docstrings, and each docstring says what it must."""
+
+import doctest
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+from loss_worlds import NAMES, function, module
+
+from limbeck.config import home
+from limbeck.losses.document import markdown, page, split
+
+SECTIONS = ("Parameters", "Returns", "References", "Notes", "Examples")
+MODULES = sorted(path.stem for path in (Path(inspect.getfile(page)).parent).glob("[a-z]*.py"))
+
+
+def test_the_page_is_up_to_date():
+    written = (home() / "docs" / "losses.md").read_text(encoding="utf-8")
+    assert written == page(), "run: python -m limbeck.losses.document > docs/losses.md"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_docstring_has_everything(name):
+    text = inspect.getdoc(function(name))
+    parts = split(text)
+    assert set(SECTIONS) <= set(parts)
+    assert ".. math::" in parts["Summary"]
+    assert ">>>" in parts["Examples"]
+    assert "(B,)" in parts["Returns"] or "Scalar" in parts["Returns"]
+    described = {key.strip() for line in parts["Parameters"].splitlines() if line[:1] != " " for key in line.split(",")}
+    assert described == set(inspect.signature(function(name)).parameters) or described | {"teacher"} == set(
+        inspect.signature(function(name)).parameters
+    )
+    of_class = inspect.getdoc(module(name))
+    for option in inspect.signature(module(name)).parameters:
+        assert option in of_class
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_doctests(name):
+    found = doctest.testmod(importlib.import_module(f"limbeck.losses.{name}"))
+    assert found.failed == 0
+    assert found.attempted > 0 or name not in NAMES
+
+
+def test_every_loss_has_its_yaml():
+    assert {path.stem for path in (home() / "conf" / "loss").glob("*.yaml")} == set(NAMES)
+
+
+def test_markdown():
+    text = "A :func:`kl` of :math:`q`, ``x``.\n\n.. math:: a \\\\\n          b\n\nEnd."
+    assert markdown(text) == "A [`kl`](#kl) of $q$, `x`.\n\n$$\na \\\\\nb\n$$\n\nEnd."

@@ -1,0 +1,244 @@
+# ruff: noqa: E501 - the mutations are a table
+"""Plants small bugs in the losses, one at a time, and sees whether the tests notice.
+
+``python tests/mutation/losses.py`` plants every mutation below in a copy of the package, runs the tests that should
+kill it and prints what survived; it ends with an error if anything did. ``--only ckl`` runs those of one file. A
+mutation whose text the file no longer holds exactly once is an error too: mend the list when the code changes.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests" / "losses"
+LOSSES = ROOT / "src" / "limbeck" / "losses"
+USUAL = ("test_loops", "test_weighted_kl", "test_laws")
+
+
+class Mutation(NamedTuple):
+    """Replace a text, which the file holds exactly once, by another."""
+
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...] = USUAL
+
+
+SCHEDULES, BATCH, PROCESSES = ("test_schedules",), ("test_info_nce",), ("test_processes",)
+REGULAR, MEASURED = ("test_regularisers",), ("test_diagnostics",)
+
+MUTATIONS = [
+    # What all share.
+    Mutation("base", "        lifted = lifted / temperature\n", "        lifted = lifted * temperature\n"),
+    Mutation("base", "    return torch.where(mask, lifted, fill)", "    return lifted"),
+    Mutation("base", "torch.log_softmax(masked(scores, mask, temperature, FLOOR), dim=-1)",
+             "torch.log_softmax(masked(scores, mask, temperature, FLOOR), dim=0)"),
+    Mutation("base", "masked(scores, mask, temperature, FLOOR), dim=-1), 0.0)",
+             "masked(scores, mask, temperature), dim=-1), 0.0)"),
+    Mutation("base", "    log_p = log_softmax(teacher.detach(), mask, temperature)",
+             "    log_p = log_softmax(teacher.detach(), mask, 1.0)"),
+    Mutation("base", "    return student, teacher.detach().to(student.dtype)", "    return student, teacher.to(student.dtype)"),
+    Mutation("base", "    return mask & relevant, mask & ~relevant", "    return mask & relevant, ~relevant"),
+    Mutation("base", "    relevant = labels > 0", "    relevant = labels > 1"),
+    Mutation("base", "chosen.sum(dim).clamp(min=1)", "chosen.sum(dim)"),
+    Mutation("base", "scores if scores.dtype == torch.float64 else scores.float()", "scores"),
+    Mutation("base", "return self.per_query(output, batch).mean()", "return self.per_query(output, batch).sum()"),
+    Mutation("base", "if not 0 < value < math.inf:", "if not 0 <= value < math.inf:"),
+    # The general form.
+    Mutation("weighted_kl", "(q / rest).mul_(-exponent)", "(q / rest).mul_(exponent)"),
+    Mutation("weighted_kl", ".clamp_(min=torch.finfo(log_q.dtype).eps / 4)", ""),
+    Mutation("weighted_kl", "        return k * log_q, k\n", "        return k * log_q, k + 1\n"),
+    Mutation("weighted_kl", "masked(student, mask, temperatures[0], FLOOR)", "masked(student, mask, 1.0, FLOOR)"),
+    Mutation("weighted_kl", "masked(teacher.to(student.dtype), mask, temperatures[1], FLOOR)",
+             "masked(teacher.to(student.dtype), mask, temperatures[0], FLOOR)"),
+    Mutation("weighted_kl", "mass = scaled.exp2_().mul_(valid)", "mass = scaled.exp2_()"),
+    Mutation("weighted_kl", "q = (log_q * _LOG2_E).exp2_()", "q = log_q.exp2()"),
+    Mutation("weighted_kl", "log_p.sub_(log_q).mul_(mass)", "log_q.sub_(log_p).mul_(mass)"),
+    Mutation("weighted_kl", "slope is None or detach", "slope is None"),
+    Mutation("weighted_kl", "a.sum(-1, keepdim=True), value=-1)", "a.sum(-1, keepdim=True), value=1)"),
+    Mutation("weighted_kl", "a.addcmul_(q, a.sum(-1, keepdim=True)", "a.addcmul_(q, a.sum(0, keepdim=True)"),
+    Mutation("weighted_kl", "gradient if temperatures[0] == 1.0 else gradient.div_(temperatures[0])", "gradient"),
+    Mutation("weighted_kl", "return gradient * grad.unsqueeze(-1)", "return gradient"),
+    Mutation("weighted_kl", "return torch.lerp(negative, positive, side)", "return torch.lerp(positive, negative, side)"),
+    Mutation("weighted_kl", "torch.lerp(negative_slope, positive_slope, side)",
+             "torch.lerp(positive_slope, negative_slope, side)"),
+    Mutation("weighted_kl", "labels.sign().clamp_(min=0)", "labels.sign().abs_()", ("test_weighted_kl", "test_laws")),
+    Mutation("weighted_kl", ".to(valid.dtype).mul_(valid)", ".to(valid.dtype)"),
+    Mutation("weighted_kl", "mask.sum(-1).clamp(min=1)", "mask.shape[-1]"),
+    Mutation("weighted_kl", "        if torch.is_grad_enabled():", "        if False:"),
+    Mutation("weighted_kl", "        return value.detach(), slope", "        return value.detach(), -slope"),
+    # CKL.
+    Mutation("ckl", "ranks = ranks_by(student, mask)", "ranks = ranks_by(teacher, mask)"),
+    Mutation("ckl", 'if rank_source == "student":', 'if rank_source == "teacher":'),
+    Mutation("ckl", "ranks.clamp(min=1)", "ranks.clone()"),
+    Mutation("ckl", "ranks.clamp(min=1)", "ranks"),
+    Mutation("ckl", "ranks.reciprocal_().mul_(-alpha)", "ranks.reciprocal_().mul_(alpha)"),
+    Mutation("ckl", ".mul_(alpha).add_(gamma)", ".add_(gamma)"),
+    Mutation("ckl", "anchor_rank(side / ranks, side, anchor)", "anchor_rank(1 / ranks, side, anchor)"),
+    Mutation("ckl", "return reciprocal.amax(-1, keepdim=True)", "return reciprocal.amin(-1, keepdim=True)"),
+    Mutation("ckl", "(side.cumsum(-1) == 1)", "(side.cumsum(-1) == 2)"),
+    Mutation("ckl", "/ side.sum(-1, keepdim=True).clamp(min=1)", "/ side.shape[-1]"),
+    Mutation("ckl", "complement_power(gamma), power(exponent)", "complement_power(gamma), power(gamma)"),
+    Mutation("ckl", "detach_weights=self.detach_weights", "detach_weights=False"),
+    Mutation("ckl", "rank_anchor=self.rank_anchor", 'rank_anchor="best"'),
+    Mutation("ckl", "if not (self.gamma > self.alpha or", "if not (self.gamma >= self.alpha or"),
+    # Ranks and pairs.
+    Mutation("ranking", "torch.arange(1, scores.shape[-1] + 1", "torch.arange(0, scores.shape[-1] + 0"),
+    Mutation("ranking", "torch.where(mask, scores.detach(), -torch.inf).argsort", "scores.detach().argsort"),
+    Mutation("ranking", "descending=True, stable=True", "descending=True, stable=False"),
+    Mutation("ranking", "descending=True, stable=True", "descending=False, stable=True"),
+    Mutation("ranking", "tied.sum(-2, dtype=scores.dtype) / 2", "tied.sum(-2, dtype=scores.dtype)"),
+    Mutation("ranking", "return 1 + above.sum(-2", "return 1 + above.sum(-1"),
+    Mutation("ranking", "scores.unsqueeze(-2) - scores.unsqueeze(-1))", "scores.unsqueeze(-1) - scores.unsqueeze(-2))"),
+    Mutation("ranking", "    return 1 + torch.where(_others(mask)", "    return torch.where(_others(mask)"),
+    Mutation("ranking", " & ~itself", ""),
+    Mutation("ranking", "(key.unsqueeze(-1) > key.unsqueeze(-2)) & mask.unsqueeze(-1) & mask.unsqueeze(-2)",
+             "(key.unsqueeze(-1) > key.unsqueeze(-2))"),
+    Mutation("ranking", "(key.unsqueeze(-1) > key.unsqueeze(-2))", "(key.unsqueeze(-1) >= key.unsqueeze(-2))"),
+    Mutation("ranking", "    return -logsigmoid(margins)", "    return (1 + (-margins).exp()).log()"),
+    Mutation("ranking", "torch.log2(places + 2)", "torch.log2(places + 1.5)"),
+    # One by one.
+    Mutation("reverse_kl", "log_q.exp() * (log_q - log_p)", "log_p.exp() * (log_q - log_p)"),
+    Mutation("js", "math.log1p(-beta)", "math.log(beta)"),
+    Mutation("js", "(1 - beta) * log_q.exp()", "beta * log_q.exp()"),
+    Mutation("js", "beta * p * (log_p - log_m)", "p * (log_p - log_m)"),
+    Mutation("bkl", "q / math.log(2)", "q"),
+    Mutation("bkl", "q * log_q, 0.0)", "log_q, 0.0)"),
+    Mutation("kl_ll", "return divergence - beta * likelihood", "return divergence + beta * likelihood"),
+    Mutation("margin_mse", "differences(student - teacher, mask)", "differences(student + teacher, mask)"),
+    Mutation("margin_mse", "pairs, (-1, -2))", "pairs, -1).sum(-1)"),
+    Mutation("mse", "torch.where(mask, student - teacher, 0.0).square(), mask)",
+             "torch.where(mask, student - teacher, 0.0).abs(), mask)"),
+    Mutation("bce", "(1 - soft) * logistic(-student)", "(1 - soft) * logistic(student)"),
+    Mutation("bce", "mask, teacher_temperature).sigmoid()", "mask, student_temperature).sigmoid()"),
+    Mutation("list_net", 'aim = labels if target == "labels" else teacher', "aim = teacher"),
+    Mutation("ranknet", "logistic(sigma * differences(student, mask))", "logistic(differences(student, mask))"),
+    Mutation("ranknet", "pairs_by(teacher, mask)", "pairs_by(labels, mask)"),
+    Mutation("hinge", "(margin - differences(student, mask)).relu()", "(margin - differences(student, mask))"),
+    Mutation("rank_mse", "soft_ranks(student, mask, temperature)", "soft_ranks(student, mask, 1.0)"),
+    Mutation("adr_mse", "torch.log2(ranks + 1)", "torch.log2(ranks + 2)"),
+    Mutation("adr_mse", 'if discount == "log2" else 1 / ranks', 'if discount == "log2" else 1 / ranks.square()'),
+    Mutation("approx_ndcg", "torch.log2(1 + ranks)", "torch.log2(2 + ranks)"),
+    Mutation("approx_ndcg", 'grades if gain == "linear" else torch.exp2(grades) - 1', "torch.exp2(grades) - 1"),
+    Mutation("lambda_loss", "(rho + mu * delta)", "(rho * mu + delta)"),
+    Mutation("lambda_loss", "torch.log2(2 + distance)", "torch.log2(3 + distance)"),
+    Mutation("lambda_loss", "/ math.log(2)", ""),
+    Mutation("lambda_loss", "pairs_by(grades, mask), losses", "pairs_by(-grades, mask), losses"),
+    Mutation("cl_drd", "rank = 1 + pairs_by", "rank = pairs_by"),
+    Mutation("cl_drd", "rank <= border, top + 1, top + 2)", "rank <= border, top + 1, top + 1)"),
+    Mutation("cl_drd", "- top + 1).clamp(min=0)", "- top).clamp(min=0)"),
+    Mutation("cl_drd", "pairs_by(-group, mask)", "pairs_by(group, mask)"),
+    Mutation("cl_drd", "for start in self.starts) - 1", "for start in self.starts[1:])\n        self.stage = 0", SCHEDULES),
+    Mutation("cl_drd", "step >= start", "step > start", SCHEDULES),
+    # Contrast and the batch.
+    Mutation("info_nce", "logsigmoid(own - further)", "logsigmoid(further - own)", BATCH),
+    Mutation("info_nce", " * is_positive.any(-1)", "", BATCH),
+    Mutation("info_nce", "masked(others, others_mask, temperature, FLOOR)", "masked(others, others_mask, 1.0, FLOOR)", BATCH),
+    Mutation("info_nce", "if self.gather and not self.in_batch:", "if False:", ("test_laws",)),
+    Mutation("in_batch", 'getattr(output, "scale", 1.0)', "1.0", BATCH),
+    Mutation("in_batch", "valid & ~_among(keys, own, batch.mask)", "valid.expand(len(own), -1)", BATCH),
+    Mutation("in_batch", "mask.to(torch.int32))", "torch.ones_like(mask, dtype=torch.int32))", BATCH),
+    Mutation("in_batch", "return (hits > 0) | again", "return hits > 0", PROCESSES),
+    Mutation("in_batch", "torch.distributed.get_rank() * 2**40", "0", PROCESSES),
+    Mutation("in_batch", "known.flatten(), \"amax\")", "known.flatten(), \"amin\")", PROCESSES),
+    Mutation("distributed", "start = dist.get_rank() * ctx.size", "start = 0", PROCESSES),
+    Mutation("distributed", "        dist.all_reduce(total)\n        start", "        start", PROCESSES),
+    Mutation("distributed", "        del ctx\n        total = grad.contiguous().clone()\n        dist.all_reduce(total)\n",
+             "        del ctx\n        total = grad.contiguous().clone()\n", PROCESSES),
+    Mutation("distributed", "torch.arange(most, device=rows.device) < numbers", "torch.arange(most, device=rows.device) <= numbers",
+             PROCESSES),
+    # Regularisers.
+    Mutation("flops", "gather).square().sum()", "gather).sum()", REGULAR),
+    Mutation("regulariser", ".abs()", "", REGULAR),
+    Mutation("regulariser", "(step + 1) / self.warmup_steps) ** 2", "(step + 1) / self.warmup_steps)", REGULAR),
+    Mutation("regulariser", "min(1.0, (step + 1)", "min(1.0, step", REGULAR),
+    Mutation("regulariser", "self.document_weight * of_documents", "self.query_weight * of_documents", REGULAR),
+    Mutation("regulariser", "return total / count", "return total", REGULAR),
+    Mutation("regulariser", "total, count = sum_over_processes(total), sum_over_processes(count)",
+             "total = sum_over_processes(total)", PROCESSES),
+    # Schedules.
+    Mutation("schedules", "self.values[sum(step >= border for border in self.at)]",
+             "self.values[sum(step > border for border in self.at)]", SCHEDULES),
+    Mutation("schedules", "return start + (end - start) * share", "return end + (start - end) * share", SCHEDULES),
+    Mutation("schedules", "(1 - math.cos(math.pi * share)) / 2", "1 - math.cos(math.pi * share)", SCHEDULES),
+    Mutation("schedules", "default=-1) + 1):", "default=-1)):", SCHEDULES),
+    Mutation("schedules", "            loss.check()\n", "            pass\n", SCHEDULES),
+    Mutation("base", "        self.at(0)\n", "", SCHEDULES),
+    # Diagnostics.
+    Mutation("diagnostics", "torch.where(chosen, size, 0.0).sum()", "size.sum()", MEASURED),
+    Mutation("diagnostics", "(gradient).abs()", "(gradient)", MEASURED),
+    Mutation("diagnostics", "torch.arange(1, depth + 1", "torch.arange(0, depth", MEASURED),
+    Mutation("diagnostics", "higher = best < ", "higher = best <= ", MEASURED),
+    Mutation("diagnostics", "average(higher.to(torch.float32), is_positive.any(-1))", "higher.to(torch.float32).mean()", MEASURED),
+    Mutation("diagnostics", "push / torch.where(pull > 0, pull, 1.0)", "pull / torch.where(pull > 0, pull, 1.0)", MEASURED),
+]  # fmt: skip
+
+
+def mutated(mutation: Mutation) -> str:
+    """Return the text of the file with the bug in it."""
+    text = (LOSSES / f"{mutation.file}.py").read_text(encoding="utf-8")
+    if text.count(mutation.old) != 1:
+        raise SystemExit(f"{mutation.file}.py holds this {text.count(mutation.old)} times, not once: {mutation.old!r}")
+    return text.replace(mutation.old, mutation.new)
+
+
+def planted(mutation: Mutation, folder: Path) -> Path:
+    """Copy the package with one bug in it, beside the configuration and the docs it looks for."""
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("conf", "docs"):
+        (folder / name).symlink_to(ROOT / name)
+    path = folder / "src" / "limbeck" / "losses" / f"{mutation.file}.py"
+    path.write_text(mutated(mutation), encoding="utf-8")
+    return folder / "src"
+
+
+def tests_pass(source: Path, tests: tuple[str, ...]) -> bool:
+    """Run some of the tests against a package folder; raise if it is not that one they import."""
+    environment = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    check = "import limbeck, sys; sys.exit(not limbeck.__file__.startswith(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", check, str(source)], env=environment, check=True)
+    files = [str(TESTS / f"{name}.py") for name in tests]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *files]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1, 2):
+        raise SystemExit(f"pytest could not run:\n{done.stdout}{done.stderr}")
+    return done.returncode == 0
+
+
+def killed(mutation: Mutation) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        return not tests_pass(planted(mutation, Path(folder)), mutation.tests)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help="the mutations of one file, for example ckl")
+    parser.add_argument("--jobs", type=int, default=2)
+    asked = parser.parse_args()
+    chosen = [mutation for mutation in MUTATIONS if asked.only in (None, mutation.file)]
+    for mutation in MUTATIONS:
+        mutated(mutation)
+    tests = tuple(sorted({name for mutation in chosen for name in mutation.tests}))
+    if not tests_pass(ROOT / "src", tests):
+        raise SystemExit("the tests fail without any mutation: mend that first")
+    with ThreadPoolExecutor(asked.jobs) as pool:
+        results = list(zip(chosen, pool.map(killed, chosen), strict=True))
+    for mutation, dead in results:
+        print(
+            f"{'killed  ' if dead else 'SURVIVED'} {mutation.file}: {mutation.old.strip()!r} -> {mutation.new.strip()!r}"
+        )
+    survivors = sum(not dead for _, dead in results)
+    print(f"{len(results)} mutations, {len(results) - survivors} killed, {survivors} survived")
+    if survivors:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
