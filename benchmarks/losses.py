@@ -46,8 +46,18 @@ def bare_log_target(student: torch.Tensor, teacher: torch.Tensor, *_: torch.Tens
     return F.kl_div(F.log_softmax(student, -1), F.log_softmax(teacher, -1), log_target=True, reduction="batchmean")
 
 
+def bare_masked(student: torch.Tensor, teacher: torch.Tensor, _: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The bare divergence with padding kept out, as any use in training needs it."""
+    log_q, log_p = (F.log_softmax(scores.masked_fill(~mask, -1e30), -1) for scores in (student, teacher))
+    return F.kl_div(log_q, log_p, log_target=True, reduction="none").masked_fill(~mask, 0.0).sum() / len(mask)
+
+
 def candidates_for(data: dict[str, torch.Tensor]) -> dict[str, Callable[[], None]]:
-    functions: dict[str, Callable[..., torch.Tensor]] = {"bare": bare, "bare, log_target": bare_log_target}
+    functions: dict[str, Callable[..., torch.Tensor]] = {
+        "bare": bare,
+        "bare, log_target": bare_log_target,
+        "bare, masked": bare_masked,
+    }
     for kind, name in entries():
         function = getattr(importlib.import_module(f"limbeck.losses.{name}"), name) if kind == "loss" else None
         if function is not None and "student" in inspect.signature(function).parameters:

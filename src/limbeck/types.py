@@ -83,6 +83,8 @@ class StudentOutput(_Movable):
     """(B, D) query embeddings of an encoder."""
     documents: Tensor | None = None
     """(N, D) embeddings of the distinct documents of an encoder."""
+    scale: float = 1.0
+    """A score is this times the inner product of embeddings: what in-batch losses must score with."""
 
 
 class Ranking(NamedTuple):

@@ -77,8 +77,8 @@ MUTATIONS = [
     # CKL.
     Mutation("ckl", "ranks = ranks_by(student, mask)", "ranks = ranks_by(teacher, mask)"),
     Mutation("ckl", 'if rank_source == "student":', 'if rank_source == "teacher":'),
-    Mutation("ckl", "ranks.clamp(min=1)", "ranks.clone()"),
-    Mutation("ckl", "ranks.clamp(min=1)", "ranks"),
+    Mutation("ckl", ".clamp_(min=1)\n    level", "\n    level"),
+    Mutation("ckl", "side.dtype, copy=True", "side.dtype"),
     Mutation("ckl", "ranks.reciprocal_().mul_(-alpha)", "ranks.reciprocal_().mul_(alpha)"),
     Mutation("ckl", ".mul_(alpha).add_(gamma)", ".add_(gamma)"),
     Mutation("ckl", "anchor_rank(side / ranks, side, anchor)", "anchor_rank(1 / ranks, side, anchor)"),

@@ -112,6 +112,21 @@ def test_cosines_are_scaled_cosines(tokenizer):
     assert abs(same[1]) <= 20.0
 
 
+def test_in_batch_losses_score_as_the_student_does(tokenizer):
+    from limbeck.losses.in_batch import other_documents
+
+    torch.manual_seed(0)
+    source = Tiny(width=16, layers=1, heads=2)
+    made = Dense(lambda task: source.model(tokenizer, task), similarity="cosine", scale=20.0).eval()
+    collate = Collator(tokenizer, made.style, look_up, look_up)
+    batch = collate([Example("q0", ["d0", "d1"], [1, 0]), Example("q1", ["d1", "d2"], [1, 0])])
+    with torch.no_grad():
+        output = made(batch)
+        scores, counts = other_documents(output, batch, gather=False)
+        torch.testing.assert_close(scores, made.similarity(output.queries, output.documents))
+    assert counts.tolist() == [[False, False, True], [True, False, False]]
+
+
 def test_scores_stay_float32_under_autocast(tokenizer):
     source = Tiny(width=16, layers=1, heads=2)
     made = Dense(lambda task: source.model(tokenizer, task))

@@ -100,7 +100,7 @@ def ckl(
         if rank_source == "student":
             ranks = ranks_by(student, mask)
         assert ranks is not None, "rank_source 'stored' reads ranks"
-        exponent = _exponent(ranks.to(student.dtype), side, gamma, alpha, rank_anchor)
+        exponent = _exponent(ranks, side, gamma, alpha, rank_anchor)
     return weighted_sum(
         student,
         teacher,
@@ -116,8 +116,8 @@ def ckl(
 
 def _exponent(ranks: Tensor, side: Tensor, gamma: float, alpha: float, anchor: RankAnchor) -> Tensor:
     """Return (B, L) γ - β; ``side`` is 1 for positives, else 0."""
-    # A batch may carry anything under padding: a rank of 0 there must not become inf.
-    ranks = ranks.clamp(min=1)
+    # A copy, and no rank of 0 that a batch may carry under padding: 1/0 would spread.
+    ranks = ranks.to(side.dtype, copy=True).clamp_(min=1)
     level = anchor_rank(side / ranks, side, anchor).mul_(alpha).add_(gamma)
     return ranks.reciprocal_().mul_(-alpha).add_(level)
 

@@ -83,4 +83,4 @@ class Dense(nn.Module):
         assert batch.queries is not None, "a dense student needs separately tokenised queries"
         queries = self.encode(batch.queries, "query")
         documents = self.encode(batch.documents, "document")
-        return StudentOutput(pick(self.similarity(queries, documents), batch.index), queries, documents)
+        return StudentOutput(pick(self.similarity(queries, documents), batch.index), queries, documents, self.scale)
