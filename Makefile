@@ -14,12 +14,10 @@ help:  ## Show this help
 $(RUN): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
-	$(BIN)/python -m compileall -q $(VENV)/lib || true
 	touch $@
 
 $(DEV): $(RUN)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,minilm]'
-	$(BIN)/python -m compileall -q $(VENV)/lib || true
 	touch $@
 
 setup: $(DEV)  ## Make .venv with everything for development

@@ -47,7 +47,7 @@ def bare_log_target(student: torch.Tensor, teacher: torch.Tensor, *_: torch.Tens
 
 
 def bare_masked(student: torch.Tensor, teacher: torch.Tensor, _: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The bare divergence with padding kept out, as any use in training needs it."""
+    """Keep padding out of the bare divergence, as any use in training must."""
     log_q, log_p = (F.log_softmax(scores.masked_fill(~mask, -1e30), -1) for scores in (student, teacher))
     return F.kl_div(log_q, log_p, log_target=True, reduction="none").masked_fill(~mask, 0.0).sum() / len(mask)
 
@@ -82,6 +82,7 @@ def measure(calls: dict[str, Callable[[], None]], rounds: int, device: torch.dev
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 3):
         for name, call in calls.items():
+            call()  # so that none pays for the memory that the one before it gave back
             start = time.perf_counter()
             call()
             if device.type == "cuda":
