@@ -15,14 +15,15 @@ import torch
 from limbeck.artefacts import Artefacts, write_json
 from limbeck.cli import assemble
 from limbeck.cli.folder import RunFolder, main_process
+from limbeck.cli.stages import Stages
 from limbeck.config import ConfigError, build, part
 from limbeck.data.collection import Collection
 from limbeck.data.datamodule import TrainingData
-from limbeck.data.pool import Pool, read_pool, write_pool, write_scores
+from limbeck.data.pool import Pool
 from limbeck.evaluation.metrics import check_metrics, evaluate, means
 from limbeck.evaluation.per_query import write_per_query
 from limbeck.evaluation.runs import cut, read_run, write_run
-from limbeck.evaluation.search import ranked, rerank, search
+from limbeck.evaluation.search import rerank, search
 from limbeck.training.checkpoints import BEST, LAST, callbacks, load_student
 from limbeck.training.module import Distillation, Validation
 from limbeck.training.objective import Objective
@@ -87,12 +88,15 @@ class Experiment:
         )
         with _named("eval"):
             self.searching = self.evaluation.searches(self.student.separable)
-        self._teacher(collection, device)
-        first = self._first_stage(collection, self.evaluation.split)
-        pool = self._pool(collection)
+        stages = Stages(collection, self.artefacts, self.candidates)
+        if self.config["teacher"]:
+            stages.set_teacher(*assemble.teacher(self.config["teacher"], collection, self.artefacts, device))
+        first = stages.first_stage(self.evaluation.split)
+        pool = stages.pool()
         if main_process():
-            rows += self._before(collection, first, device)
-        trained = self.folder.trained() or self._train(collection, pool, loggers)
+            rows += self._before(stages, first, device)
+        stages.teacher = None  # its memory is the student's now
+        trained = self.folder.trained() or self._train(stages, pool, loggers)
         if not main_process():
             return None
         rows.append(self._after(collection, first, device, trained))
@@ -110,103 +114,35 @@ class Experiment:
 
     # -- before training ------------------------------------------------------------------------------------------
 
-    def _teacher(self, collection: Collection, device: torch.device) -> None:
-        self.teacher, self.teacher_identity = None, None
-        if self.config["teacher"]:
-            self.teacher, self.teacher_identity = assemble.teacher(
-                self.config["teacher"], collection, self.artefacts, device
-            )
-
-    def _first_stage(self, collection: Collection, split: str) -> Run:
-        """Return the candidates of a split, computed once for all runs."""
-        inputs = {
-            **self.candidates.identity(),
-            "depth": self.candidates.depth,
-            "collection": collection.fingerprint,
-            "queries": sorted(collection.split(split).queries),
-        }
-
-        def fill(target: Path) -> None:
-            found = self.candidates.search(collection.split(split).queries, collection, self.artefacts)
-            write_run(target / "candidates.trec", found, "first_stage")
-
-        path = self.artefacts.folder("candidates", inputs, fill, label=f"{self.candidates.label} for {split} queries")
-        return read_run(path / "candidates.trec")
-
-    def _pool(self, collection: Collection) -> Pool:
-        """Return the training pool, with teacher scores if there is a teacher."""
-        train = collection.split("train")
-        inputs = {
-            **self.candidates.identity(),
-            "depth": self.candidates.depth,
-            "random_documents": self.candidates.random_documents,
-            "collection": collection.fingerprint,
-            "queries": sorted(train.queries),
-        }
-
-        def fill(target: Path) -> None:
-            first = self._first_stage(collection, "train")
-            extra = self.candidates.random_documents
-            write_pool(target / "pool.arrow", train.qrels, first, collection.document_ids, extra)
-
-        path = self.artefacts.folder("pool", inputs, fill, label="training pool") / "pool.arrow"
-        if self.teacher is None:
-            return read_pool(path)
-        pool, teacher = read_pool(path), self.teacher
-        inputs = {"pool": inputs, "teacher": self.teacher_identity}
-        scores = self.artefacts.folder(
-            "scores",
-            inputs,
-            lambda target: write_scores(target / "scores.arrow", pool, teacher.score),
-            label=f"teacher scores of {len(pool.labels):,} pairs",
-        )
-        return read_pool(path, scores / "scores.arrow")
-
-    def _before(self, collection: Collection, first: Run, device: torch.device) -> list[dict[str, Any]]:
+    def _before(self, stages: Stages, first: Run, device: torch.device) -> list[dict[str, Any]]:
         """Evaluate what does not depend on training."""
         rows = [self._row("first_stage", self.candidates.label, "whole collection", lambda: first)]
-        if self.teacher is not None and self.evaluation.teacher:
-            searching = self.searching and getattr(getattr(self.teacher, "ranker", None), "separable", False)
-            where = "whole collection" if searching else f"{self.candidates.name} top {self.evaluation.depth}"
-            rows.append(self._row("teacher", "teacher", where, lambda: self._teacher_run(collection, first, searching)))
+        if stages.teacher is not None and self.evaluation.teacher:
+            searching = self.searching and stages.teacher_searches
+            rows.append(
+                self._row(
+                    "teacher",
+                    "teacher",
+                    self._where(searching),
+                    lambda: stages.teacher_run(first, self.evaluation, searching=searching),
+                )
+            )
         if self.evaluation.start:
             rows.append(
-                self._row("start", "student, start", self._where(), lambda: self._ranked(collection, first, device))
+                self._row(
+                    "start",
+                    "student, start",
+                    self._where(self.searching),
+                    lambda: self._ranked(stages.collection, first, device),
+                )
             )
         return rows
 
-    def _teacher_run(self, collection: Collection, first: Run, searching: bool) -> Run:
-        """Return the teacher's own run, computed once for all students."""
-        inputs = {
-            "teacher": self.teacher_identity,
-            "collection": collection.fingerprint,
-            "queries": sorted(self.tested.queries),
-            "depth": self.evaluation.search_depth,
-            "bf16": self.evaluation.bf16,
-            "candidates": None if searching else [self.candidates.identity(), self.evaluation.depth],
-        }
-
-        def fill(target: Path) -> None:
-            write_run(target / "teacher.trec", self._teacher_ranked(collection, first, searching), "teacher")
-
-        return read_run(self.artefacts.folder("teacher_runs", inputs, fill, label="teacher's run") / "teacher.trec")
-
-    def _teacher_ranked(self, collection: Collection, first: Run, searching: bool) -> Run:
-        assert self.teacher is not None
-        if searching:
-            teacher = self.teacher
-            return search(
-                teacher.ranker, teacher.collator, list(self.tested.queries), collection.document_ids,
-                self.evaluation.search_depth, bf16=self.evaluation.bf16,
-            )  # fmt: skip
-        lists = {query: ranking.ids for query, ranking in cut(first, self.evaluation.depth).items()}
-        return ranked(lists, dict(zip(lists, self.teacher.score(list(lists), list(lists.values())), strict=True)))
-
     # -- training -------------------------------------------------------------------------------------------------
 
-    def _train(self, collection: Collection, pool: Pool, loggers: list[Any]) -> dict[str, Any]:
+    def _train(self, stages: Stages, pool: Pool, loggers: list[Any]) -> dict[str, Any]:
         steps = self.training.steps(len(pool), self.sampler.batch_size)
-        dev, validation = self._validation(collection)
+        dev, validation = self._validation(stages)
         monitor = validation.name if validation else None
         batches = steps * self.training.accumulate
         data = TrainingData(pool, self.sampler, self.collator, self.seed, batches, dev)
@@ -243,11 +179,11 @@ class Experiment:
             write_json(self.folder.path / "trained.json", trained)
         return trained
 
-    def _validation(self, collection: Collection) -> tuple[Run, Validation | None]:
-        if "dev" not in collection.splits:
+    def _validation(self, stages: Stages) -> tuple[Run, Validation | None]:
+        if "dev" not in stages.collection.splits:
             return {}, None
-        dev = collection.split("dev")
-        candidates = cut(self._first_stage(collection, "dev"), self.evaluation.dev_depth)
+        dev = stages.collection.split("dev")
+        candidates = cut(stages.first_stage("dev"), self.evaluation.dev_depth)
         chosen = list(dev.queries)[: self.evaluation.dev_queries]
         judged = {query: dev.qrels[query] for query in chosen}
         run = {query: candidates[query] for query in chosen if query in candidates}
@@ -282,7 +218,10 @@ class Experiment:
         load_student(self.folder.checkpoints / trained["checkpoint"], self.student)
         self._save_model()
         return self._row(
-            "student", "student, distilled", self._where(), lambda: self._ranked(collection, first, device)
+            "student",
+            "student, distilled",
+            self._where(self.searching),
+            lambda: self._ranked(collection, first, device),
         )
 
     def _save_model(self) -> None:
@@ -292,8 +231,8 @@ class Experiment:
         node = {"student": self.config["student"], "run_id": self.run_id}
         (self.folder.model / "limbeck.json").write_text(json.dumps(node, indent=2) + "\n", encoding="utf-8")
 
-    def _where(self) -> str:
-        return "whole collection" if self.searching else f"{self.candidates.name} top {self.evaluation.depth}"
+    def _where(self, searching: bool) -> str:
+        return "whole collection" if searching else f"{self.candidates.name} top {self.evaluation.depth}"
 
     def _ranked(self, collection: Collection, first: Run, device: torch.device) -> Run:
         student = self.student.to(device)

@@ -16,7 +16,7 @@ def other_documents(output: StudentOutput, batch: Batch, *, gather: bool) -> tup
     Parameters
     ----------
     output
-        Embeddings (B, D) and (N, D); scores are their inner products times ``output.scale``, where the output has that.
+        Embeddings (B, D) and (N, D); scores are their inner products times ``output.scale``.
     batch
         Which documents are a query's own.
     gather
@@ -43,7 +43,7 @@ def other_documents(output: StudentOutput, batch: Batch, *, gather: bool) -> tup
     counts = valid & ~_among(keys, own, batch.mask)
     with torch.autocast(queries.device.type, enabled=False):
         scores = queries @ documents.mT
-    return scores * getattr(output, "scale", 1.0), counts
+    return scores * output.scale, counts
 
 
 def _keys(batch: Batch, rows: int, gather: bool) -> tuple[Tensor, Tensor]:

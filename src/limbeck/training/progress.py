@@ -53,7 +53,11 @@ class Speed(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write a line to the log."""
-        values = {name: float(value) for name, value in trainer.callback_metrics.items() if not name.endswith("_step")}
+        values = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if not name.startswith("diagnostics/")  # those are for the metrics file
+        }
         told = "  ".join(f"{name} {value:.4g}" for name, value in sorted(values.items()))
         log.info("step %d/%s  %s", trainer.global_step, trainer.max_steps, told)
 
