@@ -19,8 +19,7 @@ def made(scale=1.0, dtype=torch.float64):
     documents = torch.randn(6, 4, generator=draw, dtype=dtype).requires_grad_()
     scores = scale * (queries @ documents.T).gather(1, INDEX)
     none = torch.zeros(6, 1, dtype=torch.long)
-    output = StudentOutput(scores, queries, documents)
-    output.scale = scale  # pyright: ignore[reportAttributeAccessIssue]
+    output = StudentOutput(scores, queries, documents, scale=scale)
     return output, Batch(Tokens(none[:3], none[:3]), Tokens(none, none), INDEX, MASK, LABELS)
 
 

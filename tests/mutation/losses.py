@@ -142,7 +142,7 @@ MUTATIONS = [
     Mutation("info_nce", " * is_positive.any(-1)", "", BATCH),
     Mutation("info_nce", "masked(others, others_mask, temperature, FLOOR)", "masked(others, others_mask, 1.0, FLOOR)", BATCH),
     Mutation("info_nce", "if self.gather and not self.in_batch:", "if False:", ("test_laws",)),
-    Mutation("in_batch", 'getattr(output, "scale", 1.0)', "1.0", BATCH),
+    Mutation("in_batch", "scores * output.scale", "scores", BATCH),
     Mutation("in_batch", "valid & ~_among(keys, own, batch.mask)", "valid.expand(len(own), -1)", BATCH),
     Mutation("in_batch", "mask.to(torch.int32))", "torch.ones_like(mask, dtype=torch.int32))", BATCH),
     Mutation("in_batch", "return (hits > 0) | again", "return hits > 0", PROCESSES),
@@ -207,7 +207,7 @@ def tests_pass(source: Path, tests: tuple[str, ...]) -> bool:
     files = [str(TESTS / f"{name}.py") for name in tests]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *files]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 1, 2):
+    if done.returncode not in (0, 1):  # 2: not even collected, which proves nothing
         raise SystemExit(f"pytest could not run:\n{done.stdout}{done.stderr}")
     return done.returncode == 0
 
