@@ -64,7 +64,7 @@ def test_readme_commands(command, limbeck):
     assert verb == "train"
     words = [word for word in words if word not in ("-m", "--cfg", "job")]
     # One job of a grid is as good as all of them.
-    first = [word if "[" in word else word.split(",")[0] for word in words]
+    first = [word if set("[{") & set(word) else word.split(",")[0] for word in words]
     composed(limbeck, *first)
 
 
