@@ -34,6 +34,8 @@ MAKE = {
     "dense-dot": lambda load: Dense(load),
     "dense-cosine-cls": lambda load: Dense(load, pooling="cls", similarity="cosine", scale=20.0, query_prefix="ba "),
     "cross_encoder": lambda load: CrossEncoder(load),
+    "cross_encoder-cls": lambda load: CrossEncoder(load, pooling="cls"),
+    "cross_encoder-head": lambda load: CrossEncoder(load, pooling="head"),
 }
 
 
@@ -177,6 +179,7 @@ def test_unknown_checkpoints(tmp_path, tokenizer):
         (Dense, {"pooling": "max"}, "pooling must be one of mean, cls"),
         (Dense, {"similarity": "l2"}, "similarity must be dot or cosine"),
         (Dense, {"scale": 0.0}, "scale must be > 0"),
+        (CrossEncoder, {"pooling": "max"}, "pooling must be one of mean, cls, head"),
         (CrossEncoder, {"query_length": 1}, "query_length must be >= 3"),
     ],
 )

@@ -10,6 +10,7 @@ import torch
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError, build
 from limbeck.data.collection import Collection
+from limbeck.students.backbone import load_top
 from limbeck.text.collate import Collator
 from limbeck.text.tokenizer import TextTokenizer
 
@@ -42,6 +43,7 @@ def ranker(
     try:
         tokenizer: TextTokenizer = source.tokenizer(texts, folder)
         made = build(student, lambda task: source.model(tokenizer, task), key=f"{key}student")
+        load_top(made, source)
     except ConfigError as error:
         raise ConfigError(
             f"{key}backbone.{error}" if str(error).startswith(("model", "layers")) else str(error)

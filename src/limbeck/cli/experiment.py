@@ -24,6 +24,7 @@ from limbeck.evaluation.metrics import check_metrics, evaluate, means
 from limbeck.evaluation.per_query import write_per_query
 from limbeck.evaluation.runs import cut, read_run, write_run
 from limbeck.evaluation.search import rerank, search
+from limbeck.students.backbone import save
 from limbeck.training.checkpoints import BEST, LAST, callbacks, load_student
 from limbeck.training.module import Distillation, Validation
 from limbeck.training.objective import Objective
@@ -226,8 +227,7 @@ class Experiment:
 
     def _save_model(self) -> None:
         """Save the student as a Hugging Face folder: usable as backbone or teacher, here and elsewhere."""
-        self.student.backbone.save_pretrained(self.folder.model)
-        self.collator.tokenizer.tokenizer.save_pretrained(self.folder.model)
+        save(self.student, self.collator.tokenizer, self.folder.model)
         node = {"student": self.config["student"], "run_id": self.run_id}
         (self.folder.model / "limbeck.json").write_text(json.dumps(node, indent=2) + "\n", encoding="utf-8")
 

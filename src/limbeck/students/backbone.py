@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from limbeck.config import ConfigError
@@ -194,6 +195,34 @@ def load_tokenizer(path: str, revision: str | None = None) -> TextTokenizer:
 
     with _quiet(), _clear_errors(path):
         return TextTokenizer(AutoTokenizer.from_pretrained(path, revision=revision, use_fast=True))
+
+
+HEAD = "head.safetensors"
+"""File beside a saved backbone with the parameters that a student has on top of it."""
+
+
+def save(student: torch.nn.Module, tokenizer: TextTokenizer, folder: Path) -> None:
+    """Save a student as a Hugging Face folder, and what it has on top of the backbone beside it."""
+    backbone: Any = student.backbone
+    backbone.save_pretrained(folder)
+    tokenizer.tokenizer.save_pretrained(folder)
+    top = {name: value for name, value in student.state_dict().items() if not name.startswith("backbone.")}
+    if top:
+        save_file(top, folder / HEAD)
+
+
+def load_top(student: torch.nn.Module, source: Backbone) -> None:
+    """Load what :func:`save` wrote on top of the backbone, if the backbone comes from such a folder."""
+    path = Path(getattr(source, "path", "")) / HEAD
+    if not path.is_file():
+        return
+    top, own = load_file(path), student.state_dict()
+    wrong = sorted(name for name, value in top.items() if name not in own or own[name].shape != value.shape)
+    if wrong:
+        raise ConfigError(
+            f"model: {path} holds {', '.join(wrong)}, which this student has not; choose the kind it is of"
+        )
+    student.load_state_dict(top, strict=False)
 
 
 def pool(states: Tensor, tokens: Tokens, pooling: Pooling) -> Tensor:

@@ -1,31 +1,39 @@
 """Cross-encoder: query and document read together."""
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from limbeck.registry import register
-from limbeck.students.backbone import Load, inputs
+from limbeck.students.backbone import Load, inputs, pool
 from limbeck.text.collate import TextFormat
 from limbeck.types import Batch, StudentOutput, Tokens
+
+_POOLINGS = ("mean", "cls", "head")
 
 
 @register("student", "cross_encoder")
 class CrossEncoder(nn.Module):
-    """Re-ranker: the logit of a sequence classifier with one label over ``[CLS] q [SEP] d [SEP]``.
+    r"""Re-ranker: one score for ``[CLS] q [SEP] d [SEP]``.
 
-    The head is the backbone family's own in transformers. Where the checkpoint has none, its last layer starts at
-    N(0, 0.02²) with bias 0.
+    With ``mean`` and ``cls`` the score is :math:`w^\top h + b`, h pooled from the last states; the head starts at
+    w ~ N(0, 0.02²), b = 0. With ``head`` it is the logit of the backbone family's own sequence classifier with one
+    label, as the cross-encoders on the hub have it; where the checkpoint has none, transformers starts it anew.
 
     Parameters
     ----------
     load
         Returns the transformer.
+    pooling
+        ``mean`` over the tokens, ``cls``, the first token, or ``head``, the checkpoint's own classifier. The first
+        layers of a backbone that was trained with mean pooling may have nothing to learn from in their first token.
     query_length, document_length
         Longest query and document in tokens; special tokens come on top. A long document never cuts the query.
 
     Raises
     ------
     ValueError
-        A length is out of range.
+        An option is out of range.
 
     References
     ----------
@@ -34,14 +42,31 @@ class CrossEncoder(nn.Module):
 
     separable = False
 
-    def __init__(self, load: Load, *, query_length: int = 32, document_length: int = 128) -> None:
+    def __init__(
+        self,
+        load: Load,
+        *,
+        pooling: Literal["mean", "cls", "head"] = "mean",
+        query_length: int = 32,
+        document_length: int = 128,
+    ) -> None:
         super().__init__()
+        if pooling not in _POOLINGS:
+            raise ValueError(f"pooling must be one of {', '.join(_POOLINGS)}, got {pooling!r}")
         self.style = TextFormat(True, "", "", query_length, document_length)
-        self.backbone = load("classifier")
+        self.pooling: Literal["mean", "cls", "head"] = pooling
+        self.backbone = load("classifier" if pooling == "head" else "encoder")
+        if pooling != "head":
+            self.head = nn.Linear(self.backbone.config.hidden_size, 1)
+            nn.init.normal_(self.head.weight, std=0.02)
+            nn.init.zeros_(self.head.bias)
 
     def score_pairs(self, tokens: Tokens) -> Tensor:
         """Score pairs: (N, T) → (N,)."""
-        return self.backbone(**inputs(self.backbone, tokens)).logits.squeeze(-1)
+        output = self.backbone(**inputs(self.backbone, tokens))
+        if self.pooling == "head":
+            return output.logits.squeeze(-1)
+        return self.head(pool(output.last_hidden_state, tokens, self.pooling)).squeeze(-1)
 
     def forward(self, batch: Batch) -> StudentOutput:
         """Score the candidates of a batch."""
