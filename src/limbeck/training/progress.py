@@ -62,6 +62,18 @@ class Speed(Callback):
         log.info("step %d/%s  %s", trainer.global_step, trainer.max_steps, told)
 
 
-def bar() -> RichProgressBar:
-    """Return the progress bar."""
-    return RichProgressBar(refresh_rate=5, leave=False)
+class Bar(RichProgressBar):
+    """Progress in updates, with queries/s and the losses by name."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=5, leave=False)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Return what stands behind the bar."""
+        metrics: dict[str, Any] = dict(super().get_metrics(trainer, pl_module))
+        metrics.pop("v_num", None)
+        return metrics
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        del current_epoch  # the whole training is one sequence of batches
+        return "training"

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 
 from limbeck.registry import register
 from limbeck.training.checkpoints import AtomicCheckpoints
-from limbeck.training.progress import bar
+from limbeck.training.progress import Bar
 
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 
@@ -133,7 +133,7 @@ class Training:
             log_every_n_steps=self.log_every,
             deterministic=self.deterministic or None,
             use_distributed_sampler=False,
-            callbacks=[*callbacks, bar()] if show else callbacks,
+            callbacks=[*callbacks, Bar()] if show else callbacks,
             enable_progress_bar=show,
             enable_model_summary=False,
             logger=loggers or False,
