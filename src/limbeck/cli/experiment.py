@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 
 from limbeck.artefacts import Artefacts, write_json
@@ -282,6 +281,6 @@ def _quiet() -> None:
         ".*Checkpoint directory .* exists.*",
         ".*val_dataloader.*",
         ".*LeafSpec.*",
+        ".*your dataloader is not resumable.*",  # the order of the training is: see data.sampling.Order
     ):
         warnings.filterwarnings("ignore", known)
-    np.seterr(all="warn")
