@@ -34,8 +34,9 @@ check: $(DEV)  ## Lint, format, types, layers
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: $(DEV)  ## Measure the costs named in benchmarks/
+bench: $(DEV)  ## Measure start-up and the cost of each loss
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/losses.py
 
 clean:  ## Remove the virtual environment and caches (never runs/)
 	rm -rf $(VENV) cache .pytest_cache .ruff_cache
