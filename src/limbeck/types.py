@@ -65,7 +65,7 @@ class Batch(_Movable):
     teacher_scores: Tensor | None = None
     """(B, L) float32 raw teacher scores; 0 for padding."""
     ranks: Tensor | None = None
-    """(B, L) int64 1-based ranks in the candidate ranking; 1 for padding."""
+    """(B, L) float32 1-based ranks in the candidate ranking; 1 for padding. A float, as losses take 1/rank."""
     query_ids: list[str] = field(default_factory=list)
     document_ids: list[list[str]] = field(default_factory=list)
 

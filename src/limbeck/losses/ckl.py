@@ -1,12 +1,14 @@
 """CKL, the contrastively weighted KL divergence."""
 
+from functools import partial
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor
 
-from limbeck.losses.base import Loss, at_least_float32, needed, not_negative, one_of, positive
+from limbeck.losses.base import Loss, needed, not_negative, one_of, positive
 from limbeck.losses.ranking import ranks_by
-from limbeck.losses.weighted_kl import complement_power, number, positives, power, weighted_sum
+from limbeck.losses.weighted_kl import complement, weighted_sum
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
 
@@ -92,34 +94,38 @@ def ckl(
     >>> round(ckl(zero, teacher, labels, mask, ranks, gamma=2.0, alpha=1.0).item(), 4)   # KL's terms times (1/2)²
     0.0327
     """
-    student = at_least_float32(student)
-    valid = number(mask, student.dtype)
-    side = positives(labels, valid)
-    exponent: Tensor | float = gamma
-    if alpha:
-        if rank_source == "student":
-            ranks = ranks_by(student, mask)
-        assert ranks is not None, "rank_source 'stored' reads ranks"
-        exponent = _exponent(ranks, side, gamma, alpha, rank_anchor)
+    if rank_source == "student" and alpha:
+        ranks = ranks_by(student, mask)
     return weighted_sum(
         student,
         teacher,
-        side,
-        valid,
+        labels,
         mask,
-        weights=(complement_power(gamma), power(exponent)),
+        weights=partial(_weights, ranks=ranks, gamma=gamma, alpha=alpha, anchor=rank_anchor),
         temperatures=(student_temperature, teacher_temperature),
         detach_weights=detach_weights,
         reduction=reduction,
     )
 
 
-def _exponent(ranks: Tensor, side: Tensor, gamma: float, alpha: float, anchor: RankAnchor) -> Tensor:
-    """Return (B, L) γ - β; ``side`` is 1 for positives, else 0."""
-    # A copy, and no rank of 0 that a batch may carry under padding: 1/0 would spread.
-    ranks = ranks.to(side.dtype, copy=True).clamp_(min=1)
-    level = anchor_rank(side / ranks, side, anchor).mul_(alpha).add_(gamma)
-    return ranks.reciprocal_().mul_(-alpha).add_(level)
+def _weights(
+    lb_q: Tensor, q: Tensor, side: Tensor, *, ranks: Tensor | None, gamma: float, alpha: float, anchor: RankAnchor
+) -> tuple[Tensor, Tensor]:
+    """Return lb w and its slope of (1-q)^γ for positives and q^(γ-β) for negatives.
+
+    It is ``complement_power`` and ``power`` of the general form in one, in half the time.
+    """
+    if alpha:
+        assert ranks is not None, "rank_source 'stored' reads ranks"
+        # No rank of 0, which a batch may carry under padding: 1/0 would spread.
+        reciprocal = ranks.to(q.dtype).clamp(min=1).reciprocal_()
+        difference = reciprocal.sub_(anchor_rank(reciprocal * side, side, anchor))
+        exponent = torch.rsub(difference.addcmul_(difference, side, value=-1), gamma, alpha=alpha)  # γ for positives
+    else:
+        exponent = torch.full_like(q, gamma)
+    rest = complement(q)
+    slope = torch.addcdiv(exponent, side, rest, value=-gamma)  # of a positive, γ - γ/(1-q) = -γ q/(1-q)
+    return torch.lerp(lb_q, rest.log2_(), side, out=rest).mul_(exponent), slope
 
 
 def anchor_rank(reciprocal: Tensor, side: Tensor, anchor: RankAnchor) -> Tensor:

@@ -116,9 +116,9 @@ class Collator:
             documents=documents,
             index=index,
             mask=mask,
-            labels=_fill([example.labels for example in examples], width, 0.0, torch.float32),
-            teacher_scores=_fill_all([example.teacher_scores for example in examples], width, 0.0, torch.float32),
-            ranks=_fill_all([example.ranks for example in examples], width, 1, torch.long),
+            labels=_fill([example.labels for example in examples], width, 0.0),
+            teacher_scores=_fill_all([example.teacher_scores for example in examples], width, 0.0),
+            ranks=_fill_all([example.ranks for example in examples], width, 1.0),
             query_ids=[example.query_id for example in examples],
             document_ids=[example.document_ids for example in examples],
         )
@@ -136,16 +136,16 @@ class Collator:
         return None, self.pad_pairs([(by_id[query], documents[document]) for query, document in rows if query])
 
 
-def _fill(columns: Sequence[Column], width: int, fill: float, dtype: torch.dtype) -> torch.Tensor:
-    """Stack per-query values of unequal number into (B, width), the rest filled."""
-    table = torch.full((len(columns), width), fill, dtype=dtype)
+def _fill(columns: Sequence[Column], width: int, fill: float) -> torch.Tensor:
+    """Stack per-query values of unequal number into (B, width) float32, the rest filled."""
+    table = torch.full((len(columns), width), fill)
     for b, column in enumerate(columns):
         if len(column):
-            table[b, : len(column)] = torch.as_tensor(np.asarray(column), dtype=dtype)
+            table[b, : len(column)] = torch.as_tensor(np.asarray(column), dtype=torch.float32)
     return table
 
 
-def _fill_all(columns: Sequence[Column | None], width: int, fill: float, dtype: torch.dtype) -> torch.Tensor | None:
+def _fill_all(columns: Sequence[Column | None], width: int, fill: float) -> torch.Tensor | None:
     """As :func:`_fill`, or None unless every query has the values: an invented score must not pass for a real one."""
     present = [column for column in columns if column is not None]
-    return _fill(present, width, fill, dtype) if len(present) == len(columns) else None
+    return _fill(present, width, fill) if len(present) == len(columns) else None

@@ -48,7 +48,7 @@ class RankRefresh(Callback):
         if not self._ranks:
             return
         assert batch.ranks is not None
-        ranks = np.ones(batch.ranks.shape, dtype=np.int64)
+        ranks = np.ones(batch.ranks.shape, dtype=np.float32)
         for row, (query, documents) in enumerate(zip(batch.query_ids, batch.document_ids, strict=True)):
             known = self._ranks[query]
             ranks[row, : len(documents)] = [known[document] for document in documents]
