@@ -9,7 +9,14 @@ from typing import Any
 from limbeck import __version__
 from limbeck.cli.errors import explain, fail, suggest
 
-VERBS = {"train": "train a student, then search or re-rank with it and evaluate"}
+VERBS = {
+    "mine": "find the candidates of the training queries: by BM25, an encoder, run files, or their fusion",
+    "score": "score candidates with a teacher, into a score store",
+    "import": "bring public teacher scores into a score store",
+    "inspect": "look at teacher scores before training: checks, numbers, pictures",
+    "train": "train a student, then search or re-rank with it and evaluate",
+}
+_MODULES = {"import": "import_scores"}  # where the verb is a word of Python
 
 _HELP = """\
 limbeck {version}: distil rankers
@@ -74,7 +81,7 @@ def _compose_and_call(verb: str, overrides: list[str]) -> None:
 
     _environment()
     store_schemas()
-    module = importlib.import_module(f"limbeck.cli.{verb}")
+    module = importlib.import_module(f"limbeck.cli.{_MODULES.get(verb, verb)}")
     arguments = sys.argv
 
     raised: list[Exception] = []

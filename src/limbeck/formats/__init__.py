@@ -1,0 +1,1 @@
+"""Public files of teacher scores, each as blocks of pairs."""

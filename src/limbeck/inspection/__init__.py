@@ -1,0 +1,1 @@
+"""Teacher scores looked at before training: checks by name, numbers, pictures."""

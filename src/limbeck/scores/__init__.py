@@ -1,0 +1,1 @@
+"""The score store: teacher scores with provenance, complete, checked, memory-mapped."""
