@@ -1,0 +1,71 @@
+"""Ids as 64-bit keys, so that a score takes 12 bytes whatever the ids look like.
+
+A canonical decimal number (no sign, no leading zero, at most 18 digits), which is what MS MARCO's ids are, is its own
+key. Any other id is hashed to 63 bits with the top bit set; the store keeps a table of those, which turns keys back
+into ids and in which two ids of one key would be found.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+Keys = NDArray[np.uint64]
+Ids = NDArray[np.int64] | pa.StringArray | Sequence[str]
+
+_HASHED = 1 << 63
+_CANONICAL = r"^(0|[1-9][0-9]{0,17})\z"
+
+
+def key(identifier: str) -> int:
+    """Return the key of one id."""
+    if identifier.isdigit() and identifier.isascii() and len(identifier) < 19 and (
+        identifier[0] != "0" or identifier == "0"
+    ):  # fmt: skip
+        return int(identifier)
+    return _HASHED | int.from_bytes(hashlib.blake2b(identifier.encode(), digest_size=8).digest(), "little")
+
+
+def key_list(identifiers: Sequence[str]) -> Keys:
+    """Return the keys of a few ids."""
+    return np.fromiter(map(key, identifiers), dtype=np.uint64, count=len(identifiers))
+
+
+def keys(identifiers: Ids) -> tuple[Keys, pa.Table | None]:
+    """Return the keys of many ids, and a table (key, id) of the distinct ones that are no numbers; None if all are.
+
+    Raises
+    ------
+    ValueError
+        A number is negative: give such ids as strings.
+    """
+    if isinstance(identifiers, np.ndarray):
+        if len(identifiers) and int(identifiers.min()) < 0:
+            raise ValueError("ids given as numbers must not be negative")
+        return identifiers.astype(np.uint64, copy=False), None
+    array = identifiers if isinstance(identifiers, pa.Array) else pa.array(identifiers, type=pa.string())
+    encoded = pc.dictionary_encode(array)
+    distinct, places = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
+    canonical = pc.match_substring_regex(distinct, _CANONICAL).to_numpy(zero_copy_only=False).astype(bool)
+    values = np.empty(len(distinct), dtype=np.uint64)
+    if canonical.any():
+        values[canonical] = pc.cast(distinct.filter(pa.array(canonical)), pa.int64()).to_numpy().astype(np.uint64)
+    others = distinct.filter(pa.array(~canonical))
+    if not len(others):
+        return values[places], None
+    values[~canonical] = key_list(others.to_pylist())
+    return values[places], pa.table({"key": values[~canonical], "id": others})
+
+
+def texts(found: Keys, table_keys: Keys, table_ids: pa.StringArray) -> list[str]:
+    """Turn keys back into ids."""
+    hashed = (found & np.uint64(_HASHED)) != 0
+    result = [str(number) for number in found.tolist()]
+    if hashed.any():
+        places = np.searchsorted(table_keys, found[hashed])
+        for position, identifier in zip(np.flatnonzero(hashed), table_ids.take(places).to_pylist(), strict=True):
+            result[position] = identifier
+    return result

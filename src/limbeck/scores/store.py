@@ -1,0 +1,228 @@
+"""The score store: for pairs of a query and a document a teacher's raw score, memory-mapped, with its provenance.
+
+A store is a folder::
+
+    meta.json           provenance, counts, checksum; names the folder of the data; written last
+    CHECKSUM/rows.arrow     document (uint64 key), score (float32 or float64) and, of rankings, rank (int32);
+                            sorted by query, then document; one record batch holds whole queries
+    CHECKSUM/queries.arrow  query (uint64 key, sorted), batch, start, count, position (order of first appearance)
+    CHECKSUM/ids.arrow      key, id: the ids that are no numbers, sorted by key; see :mod:`limbeck.scores.keys`
+    parts/                  what an unfinished writer has done so far
+
+Opening maps the files and reads ``meta.json``: time and memory do not grow with the rows. Processes that open the same
+store share its pages.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from limbeck.config import ConfigError
+from limbeck.scores.checksum import Checksum
+from limbeck.scores.keys import Keys, key, key_list, keys, texts
+
+META = "meta.json"
+VERSION = 1
+
+Scores = NDArray[np.floating[Any]]
+
+
+class ScoreStore:
+    """A finished store, opened for reading. Make one with :meth:`open`.
+
+    Parameters
+    ----------
+    path
+        Its folder.
+    meta
+        Content of its ``meta.json``.
+    """
+
+    def __init__(self, path: Path, meta: dict[str, Any]) -> None:
+        self.path = path
+        self.meta = meta
+        self._maps: list[Any] = []  # keeps the mapped files alive
+        try:
+            self._rows = self._map("rows.arrow")
+            self._queries = self._map("queries.arrow")
+            self._ids = self._map("ids.arrow")
+            if [self._rows.num_record_batches, self._queries.num_record_batches] != [meta["batches"], 1]:
+                raise pa.ArrowInvalid("the number of record batches is not that of meta.json")
+        except (OSError, pa.ArrowInvalid, KeyError) as error:
+            raise ConfigError(f"{path}: this score store is damaged ({error}); make it anew") from error
+        table = self._queries.get_batch(0)
+        self._keys: Keys = table["query"].to_numpy()
+        self._batch, self._start, self._count, self._position = (
+            table[name].to_numpy() for name in ("batch", "start", "count", "position")
+        )
+        self._batches: dict[int, tuple[Keys, Scores, NDArray[np.int32] | None]] = {}
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open a finished store.
+
+        Raises
+        ------
+        ConfigError
+            There is none, it is unfinished, of another version, or damaged.
+        """
+        path = Path(path)
+        file = path / META
+        if not file.is_file():
+            if (path / "parts").is_dir():
+                raise ConfigError(f"{path}: this score store is unfinished; give the command that makes it again")
+            raise ConfigError(f"{path}: there is no score store here; make one with limbeck score or limbeck import")
+        try:
+            meta = json.loads(file.read_text(encoding="utf-8"))
+            version = meta["version"]
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{file}: this is no meta.json of a score store ({error}); make the store anew"
+            ) from error
+        if version != VERSION:
+            raise ConfigError(f"{path}: a score store of version {version}; this Limbeck reads {VERSION}: make it anew")
+        return cls(path, meta)
+
+    def _map(self, name: str) -> pa.ipc.RecordBatchFileReader:
+        source = pa.memory_map(str(self.path / self.meta["checksum"] / name))
+        self._maps.append(source)
+        return pa.ipc.open_file(source)
+
+    def __len__(self) -> int:
+        return int(self.meta["rows"])
+
+    def __repr__(self) -> str:
+        return f"{self.path}: {len(self):,} scores of {len(self._keys):,} queries by {self.meta['teacher']}"
+
+    @property
+    def checksum(self) -> str:
+        """Checksum of the content: pairs, scores and ranks, whatever the order in which they came."""
+        return str(self.meta["checksum"])
+
+    # -- looking up -----------------------------------------------------------------------------------------------
+
+    def lookup(self, query_id: str, document_ids: Sequence[str]) -> Scores:
+        """Return the scores of a list.
+
+        Parameters
+        ----------
+        query_id, document_ids
+            A query and L documents.
+
+        Returns
+        -------
+        numpy.ndarray
+            (L,) raw scores in the type of the store; NaN where the store does not have the pair.
+        """
+        return self._find(self._place(key(query_id)), key_list(document_ids))
+
+    def lookup_many(
+        self, query_ids: Sequence[str], offsets: NDArray[np.int64], document_ids: pa.StringArray
+    ) -> NDArray[np.float32]:
+        """Return the scores of many lists as one float32 column: list i is ``document_ids[offsets[i]:offsets[i+1]]``.
+
+        NaN where the store does not have the pair.
+        """
+        wanted, _ = keys(document_ids)
+        found = np.empty(len(wanted), dtype=np.float32)
+        for query, start, stop in zip(key_list(query_ids).tolist(), offsets[:-1], offsets[1:], strict=True):
+            found[start:stop] = self._find(self._place(query), wanted[start:stop])
+        return found
+
+    def _place(self, query: int) -> int:
+        at = int(self._keys.searchsorted(np.uint64(query)))
+        return at if at < len(self._keys) and int(self._keys[at]) == query else -1
+
+    def _find(self, place: int, wanted: Keys) -> Scores:
+        if place < 0:
+            return np.full(len(wanted), np.nan, dtype=np.float32)
+        documents, scores, _ = self._slice(place)
+        at = documents.searchsorted(wanted)
+        at[at == len(documents)] = 0
+        found = scores[at]
+        found[documents[at] != wanted] = np.nan
+        return found
+
+    def _slice(self, place: int) -> tuple[Keys, Scores, NDArray[np.int32] | None]:
+        number = int(self._batch[place])
+        if number not in self._batches:
+            batch = self._rows.get_batch(number)
+            ranks = batch["rank"].to_numpy() if "rank" in batch.schema.names else None
+            self._batches[number] = (batch["document"].to_numpy(), batch["score"].to_numpy(), ranks)
+        documents, scores, ranks = self._batches[number]
+        start = int(self._start[place])
+        rows = slice(start, start + int(self._count[place]))
+        return documents[rows], scores[rows], None if ranks is None else ranks[rows]
+
+    # -- reading all ----------------------------------------------------------------------------------------------
+
+    def query_ids(self) -> list[str]:
+        """Return all query ids, in the order in which they first came."""
+        return self._texts(self._keys[np.argsort(self._position, kind="stable")])
+
+    def ranking(self, query_id: str) -> tuple[list[str], Scores, NDArray[np.int32] | None]:
+        """Return documents, scores and, if the store has them, ranks of a query.
+
+        In the order of the ranks; without ranks by score, best first, ties by document id, descending.
+
+        Raises
+        ------
+        KeyError
+            The store does not have the query.
+        """
+        place = self._place(key(query_id))
+        if place < 0:
+            raise KeyError(query_id)
+        documents, scores, ranks = self._slice(place)
+        ids = self._texts(documents)
+        if ranks is not None:
+            order = np.argsort(ranks, kind="stable")
+        else:
+            order = np.array(sorted(range(len(ids)), key=lambda i: (scores[i], ids[i]), reverse=True), dtype=np.int64)
+        return [ids[i] for i in order], scores[order], None if ranks is None else ranks[order]
+
+    def __iter__(self) -> Iterator[tuple[str, list[str], Scores, NDArray[np.int32] | None]]:
+        for query in self.query_ids():
+            yield query, *self.ranking(query)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return all rows in memory: query and document keys, score, rank if there are any, position of the query."""
+        queries = [np.repeat(self._keys, self._count), np.repeat(self._position, self._count)]
+        batches = [self._rows.get_batch(number) for number in range(self._rows.num_record_batches)]
+        names = self._rows.schema.names
+        rows = {name: np.concatenate([batch[name].to_numpy() for batch in batches]) for name in names}
+        return {"query": queries[0], **rows, "order": queries[1]}
+
+    def id_table(self) -> pa.RecordBatch:
+        """Return key and id of the ids that are no numbers."""
+        return self._ids.get_batch(0)
+
+    def _texts(self, found: Keys) -> list[str]:
+        return texts(found, *self._table)
+
+    @cached_property
+    def _table(self) -> tuple[Keys, pa.StringArray]:
+        table = self._ids.get_batch(0)
+        return table["key"].to_numpy(), table["id"]
+
+    def verify(self) -> None:
+        """Read everything and compare it with the checksum.
+
+        Raises
+        ------
+        ConfigError
+            A bit has changed since the store was made.
+        """
+        found = Checksum()
+        for number in range(self._rows.num_record_batches):
+            rows = self._rows.get_batch(number)
+            here = self._batch == number
+            found.add(self._keys[here], self._count[here], [column.to_numpy() for column in rows.columns])
+        if found.text() != self.checksum:
+            raise ConfigError(f"{self.path}: the scores have changed since they were written: make the store anew")
