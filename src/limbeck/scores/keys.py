@@ -7,6 +7,7 @@ into ids and in which two ids of one key would be found.
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ Keys = NDArray[np.uint64]
 Ids = NDArray[np.int64] | pa.StringArray | Sequence[str]
 
 _HASHED = 1 << 63
+_matches = getattr(pc, "match_substring_regex")  # noqa: B009 - made at run time, unknown to type checkers
 _CANONICAL = r"^(0|[1-9][0-9]{0,17})\z"
 
 
@@ -45,11 +47,11 @@ def keys(identifiers: Ids) -> tuple[Keys, pa.Table | None]:
     if isinstance(identifiers, np.ndarray):
         if len(identifiers) and int(identifiers.min()) < 0:
             raise ValueError("ids given as numbers must not be negative")
-        return identifiers.astype(np.uint64, copy=False), None
-    array = identifiers if isinstance(identifiers, pa.Array) else pa.array(identifiers, type=pa.string())
-    encoded = pc.dictionary_encode(array)
+        return identifiers.astype(np.int64, copy=False).view(np.uint64), None
+    array: Any = identifiers if isinstance(identifiers, pa.Array) else pa.array(identifiers, type=pa.string())
+    encoded = array.dictionary_encode()
     distinct, places = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
-    canonical = pc.match_substring_regex(distinct, _CANONICAL).to_numpy(zero_copy_only=False).astype(bool)
+    canonical = _matches(distinct, pattern=_CANONICAL).to_numpy(zero_copy_only=False).astype(bool)
     values = np.empty(len(distinct), dtype=np.uint64)
     if canonical.any():
         values[canonical] = pc.cast(distinct.filter(pa.array(canonical)), pa.int64()).to_numpy().astype(np.uint64)

@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from filelock import FileLock
 from numpy.typing import NDArray
 
@@ -136,7 +136,7 @@ class StoreWriter:
         self.path = Path(path)
         self.parts = self.path / "parts"
         self._provenance = provenance
-        self._duplicates = duplicates
+        self._duplicates: Duplicates = duplicates
         self._threads = threads
         self._lock = FileLock(self.path / ".lock")
 
@@ -253,8 +253,8 @@ def _sorted(block: Block, duplicates: Duplicates, where: Path) -> pa.RecordBatch
     if len(wrong):
         pair = _name(ids, queries[wrong[0]], documents[wrong[0]])
         raise ConfigError(f"{where}: the score of {pair} is {scores[wrong[0]]}; a score must be a finite number")
-    order = np.arange(len(scores), dtype=np.int64)
-    rows, dropped = _unique(queries, documents, columns, order, duplicates, ids, where)
+    columns["order"] = np.arange(len(scores), dtype=np.int32)
+    rows, dropped = _unique(queries, documents, columns, duplicates, lambda: ids, where)
     note = {b"ids": _packed(ids), b"merged": str(dropped).encode()}
     return pa.RecordBatch.from_arrays(
         list(map(pa.array, rows.values())),
@@ -266,66 +266,54 @@ def _unique(
     queries: Keys,
     documents: Keys,
     columns: dict[str, NDArray[Any]],
-    order: NDArray[np.int64],
     duplicates: Duplicates,
-    ids: pa.RecordBatch,
+    ids: Callable[[], pa.RecordBatch],
     where: Path,
 ) -> tuple[dict[str, NDArray[Any]], int]:
     """Sort rows by pair and keep of each pair the row that came first; returns them and how many were dropped."""
-    sorting = _by_pair(queries, documents)
-    queries, documents = queries[sorting], documents[sorting]
-    new = np.empty(len(queries), dtype=bool)
-    new[:1] = True
+    order = _by_pair(queries, documents)
+    queries, documents = queries[order], documents[order]
+    new = np.ones(len(queries), dtype=bool)
     np.not_equal(documents[1:], documents[:-1], out=new[1:])
     new[1:] |= queries[1:] != queries[:-1]
     starts = np.flatnonzero(new)
     dropped = len(queries) - len(starts)
     if dropped:
-        came = order[sorting]
-        # The sort is not stable: among the rows of a pair the first to come is looked for.
-        earliest = np.minimum.reduceat(came, starts)
-        is_first = came == np.repeat(earliest, np.diff(starts, append=len(came)))
-        chosen = np.flatnonzero(is_first)
-        _conflicts(columns["score"][sorting], starts, chosen, queries, documents, duplicates, ids, where)
-        sorting, queries, documents = sorting[chosen], queries[chosen], documents[chosen]
-    rows = {"query": queries, "document": documents}
-    return rows | {name: values[sorting] for name, values in columns.items()} | {"order": order[sorting]}, dropped
+        if duplicates == "error":
+            _refuse_conflicts(columns["score"][order], starts, queries, documents, ids, where)
+        order, queries, documents = order[starts], queries[starts], documents[starts]
+    return {"query": queries, "document": documents} | {name: each[order] for name, each in columns.items()}, dropped
 
 
 def _by_pair(queries: Keys, documents: Keys) -> NDArray[np.int64]:
-    """Return the order by query, then document."""
+    """Return the order by query, then document; equal pairs stay in the order in which they came."""
     small = np.uint64(1) << np.uint64(32)
     if len(queries) and queries.max() < small and documents.max() < small:
-        return np.argsort((queries << np.uint64(32)) | documents)  # one sort of numbers is faster than two
+        return np.argsort((queries << np.uint64(32)) | documents, kind="stable")  # faster than two sorts
     return np.lexsort((documents, queries))
 
 
-def _conflicts(
+def _refuse_conflicts(
     scores: Scores,
     starts: NDArray[np.int64],
-    chosen: NDArray[np.int64],
     queries: Keys,
     documents: Keys,
-    duplicates: Duplicates,
-    ids: pa.RecordBatch,
+    ids: Callable[[], pa.RecordBatch],
     where: Path,
 ) -> None:
-    if duplicates == "first":
-        return
     low, high = np.minimum.reduceat(scores, starts), np.maximum.reduceat(scores, starts)
-    allowed = SAME * np.maximum(1, np.maximum(abs(low), abs(high)))
-    wrong = np.flatnonzero(high - low > allowed)
-    if len(wrong):
-        at = wrong[0]
-        pair = _name(ids, queries[chosen[at]], documents[chosen[at]])
-        raise ConfigError(
-            f"{where}: {pair} has different scores, from {low[at]:g} to {high[at]:g}"
-            f"{f', and so have {len(wrong) - 1:,} other pairs at least' if len(wrong) > 1 else ''}; "
-            "duplicates=first keeps the first of each"
-        )
+    wrong = np.flatnonzero(high - low > SAME * np.maximum(1, np.maximum(abs(low), abs(high))))
+    if not len(wrong):
+        return
+    at = wrong[0]
+    more = f", and so have {len(wrong) - 1:,} other pairs at least" if len(wrong) > 1 else ""
+    raise ConfigError(
+        f"{where}: {_name(ids(), queries[starts[at]], documents[starts[at]])} has different scores, from {low[at]:g} "
+        f"to {high[at]:g}{more}; duplicates=first keeps the first of each"
+    )
 
 
-def _name(ids: pa.RecordBatch, query: np.uint64, document: np.uint64) -> str:
+def _name(ids: pa.RecordBatch, query: Any, document: Any) -> str:
     found = texts(np.array([query, document]), ids["key"].to_numpy(), ids["id"])
     return f"query {found[0]!r}, document {found[1]!r}"
 
@@ -370,7 +358,7 @@ def _ranges(sources: list[_Part]) -> list[tuple[int, int]]:
     sample = np.sort(np.concatenate([source.columns["query"][::step] for source in sources]))
     cuts = sample[:: max(1, RANGE // step)][1:]
     borders = [0, *np.unique(cuts).tolist(), _END]
-    return list(zip(borders[:-1], borders[1:], strict=True))
+    return list(pairwise(borders))
 
 
 def _range_of(
@@ -386,12 +374,16 @@ def _range_of(
             name: np.concatenate([source.columns[name][rows] for source, rows in slices]) for name in sources[0].names
         }
         # Parts stand in the order in which they came: number the rows by part, and by place within it.
-        order = np.concatenate(
-            [source.columns["order"][rows] + (number << 40) for number, (source, rows) in enumerate(slices)]
+        gathered["order"] = np.concatenate(
+            [
+                source.columns["order"][rows].astype(np.int64) + (part << 32)
+                for part, (source, rows) in enumerate(slices)
+            ]
         )
         queries, documents = gathered.pop("query"), gathered.pop("document")
-        ids = _LazyIds(sources, where)
-        rows, dropped = _unique(queries, documents, gathered, order, duplicates, ids, where)  # pyright: ignore[reportArgumentType]
+        rows, dropped = _unique(
+            queries, documents, gathered, duplicates, lambda: _id_table([each.ids for each in sources], where), where
+        )
         starts = np.flatnonzero(np.concatenate(([True], rows["query"][1:] != rows["query"][:-1])))
         starts = starts if len(rows["query"]) else starts[:0]
         first = np.minimum.reduceat(rows["order"], starts) if len(starts) else starts
@@ -399,16 +391,6 @@ def _range_of(
         return _Sorted(pa.record_batch(rows), (rows["query"][starts], starts, counts, first)), dropped
 
     return work
-
-
-class _LazyIds:
-    """The id table of all parts, made only if a message needs it."""
-
-    def __init__(self, sources: list[_Part], where: Path) -> None:
-        self._sources, self._where = sources, where
-
-    def __getitem__(self, name: str) -> Any:
-        return _id_table([source.ids for source in self._sources], self._where)[name]
 
 
 def _id_table(tables: Sequence[Any], where: Path) -> pa.RecordBatch:
@@ -424,13 +406,11 @@ def _id_table(tables: Sequence[Any], where: Path) -> pa.RecordBatch:
     names = joined["id"].combine_chunks().take(pa.array(order))
     again = np.flatnonzero(values[1:] == values[:-1])
     if len(again):
-        same = np.asarray(pc.equal(names.take(pa.array(again)), names.take(pa.array(again + 1))))
-        if not same.all():
-            at = int(again[int(np.flatnonzero(~same)[0])])
-            raise ConfigError(
-                f"{where}: the ids {names[at].as_py()!r} and {names[at + 1].as_py()!r} have the same hash of 63 bits; "
-                "rename one of them"
-            )
+        for one, other in zip(
+            *(names.take(pa.array(places)).to_pylist() for places in (again, again + 1)), strict=True
+        ):
+            if one != other:
+                raise ConfigError(f"{where}: {one!r} and {other!r} have the same hash of 63 bits; rename one of them")
     kept = np.ones(len(values), dtype=bool)
     kept[again + 1] = False
     return pa.RecordBatch.from_arrays([pa.array(values[kept]), names.filter(pa.array(kept))], schema=schema)
