@@ -191,6 +191,22 @@ class ScoreStore:
         for query in self.query_ids():
             yield query, *self.ranking(query)
 
+    def batches(self) -> Iterator[tuple[list[str], NDArray[np.int64], list[str], Scores]]:
+        """Return all rows, some queries at a time: query ids, offsets of their rows, document ids, scores."""
+        for number in range(self._rows.num_record_batches):
+            here = np.flatnonzero(self._batch == number)
+            batch = self._rows.get_batch(number)
+            offsets = np.concatenate(([0], np.cumsum(self._count[here], dtype=np.int64)))
+            documents = self._texts(batch["document"].to_numpy())
+            yield self._texts(self._keys[here]), offsets, documents, batch["score"].to_numpy()
+
+    def spread(self) -> tuple[float, float]:
+        """Return mean and standard deviation of all scores."""
+        batches = [self._rows.get_batch(number)["score"].to_numpy() for number in range(self._rows.num_record_batches)]
+        mean = sum(float(batch.sum(dtype=np.float64)) for batch in batches) / len(self)
+        square = sum(float(np.square(batch - mean, dtype=np.float64).sum()) for batch in batches) / len(self)
+        return mean, square**0.5
+
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return all rows in memory: query and document keys, score, rank if there are any, position of the query."""
         queries = [np.repeat(self._keys, self._count), np.repeat(self._position, self._count)]

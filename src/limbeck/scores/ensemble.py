@@ -1,0 +1,100 @@
+"""An ensemble of teachers from their stores, without scoring anything again."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from limbeck.config import ConfigError
+from limbeck.scores.store import ScoreStore
+from limbeck.scores.writer import Block
+
+Missing = Literal["error", "drop"]
+
+
+def ensemble(
+    stores: Sequence[ScoreStore],
+    weights: Sequence[float] | None = None,
+    *,
+    standardise: bool = True,
+    missing: Missing = "error",
+) -> Iterator[Callable[[], Block]]:
+    r"""Weighted mean of the teachers of several stores, as blocks for :func:`~limbeck.scores.writer.write_store`.
+
+    .. math:: t(q, d) = \sum_k w_k \frac{t_k(q, d) - μ_k}{σ_k} \Big/ \sum_k w_k
+
+    with μ and σ the mean and standard deviation of all scores of teacher k, so that a teacher with large numbers does
+    not outvote the others.
+
+    Parameters
+    ----------
+    stores
+        Two or more.
+    weights
+        w, one for each store, > 0; None weighs all alike.
+    standardise
+        False takes μ = 0 and σ = 1: for teachers of one scale.
+    missing
+        A pair that not all stores have: ``error``, or ``drop`` it.
+
+    Raises
+    ------
+    ConfigError
+        Fewer than two stores; weights that do not fit; a teacher whose scores are all equal; pairs that are missing
+        (with their number and the first of them).
+    """
+    weights = [1.0] * len(stores) if weights is None else list(weights)
+    if len(stores) < 2:
+        raise ConfigError("an ensemble needs two score stores or more")
+    if len(weights) != len(stores) or not all(0 < weight < np.inf for weight in weights):
+        raise ConfigError(f"weights must be {len(stores)} numbers > 0, one for each store, got {weights}")
+    spreads = [store.spread() if standardise else (0.0, 1.0) for store in stores]
+    for store, (_, deviation) in zip(stores, spreads, strict=True):
+        if not deviation:
+            raise ConfigError(f"{store.path}: all scores are equal; leave this store out of the ensemble")
+    if missing == "error":
+        _complete(stores)
+    factors = [weight / sum(weights) / deviation for weight, (_, deviation) in zip(weights, spreads, strict=True)]
+    shift = sum(factor * mean for factor, (mean, _) in zip(factors, spreads, strict=True))
+
+    for queries, offsets, documents, own in stores[0].batches():
+
+        def work(
+            queries: list[str] = queries, offsets: np.ndarray = offsets, documents: list[str] = documents, own=own
+        ) -> Block:
+            column = pa.array(documents, pa.string())
+            total = factors[0] * own.astype(np.float64) - shift
+            for store, factor in zip(stores[1:], factors[1:], strict=True):
+                total += factor * store.lookup_many(queries, offsets, column)
+            kept = np.isfinite(total)
+            names = np.repeat(np.array(queries, dtype=object), np.diff(offsets))
+            return Block(names[kept].tolist(), column.filter(pa.array(kept)), total[kept].astype(np.float32))
+
+        yield work
+
+
+def _complete(stores: Sequence[ScoreStore]) -> None:
+    """Raise unless all stores hold the same pairs."""
+    first = stores[0]
+    absent = dict.fromkeys(range(1, len(stores)), 0)
+    example = None
+    for queries, offsets, documents, _ in first.batches():
+        for number, store in enumerate(stores[1:], 1):
+            lacking = np.flatnonzero(np.isnan(store.lookup_many(queries, offsets, pa.array(documents, pa.string()))))
+            absent[number] += len(lacking)
+            if len(lacking) and example is None:
+                query = queries[int(np.searchsorted(offsets, lacking[0], side="right")) - 1]
+                example = f"{store.path} has no score of query {query!r}, document {documents[lacking[0]]!r}"
+    more = {number: len(store) - (len(first) - absent[number]) for number, store in enumerate(stores) if number}
+    if example or any(more.values()):
+        told = [
+            f"{store.path} lacks {absent[number]:,} pairs of {first.path} and has {more[number]:,} others"
+            for number, store in enumerate(stores)
+            if number and (absent[number] or more[number])
+        ]
+        shown = f" (for example, {example})" if example else ""
+        raise ConfigError(
+            f"the stores do not hold the same pairs: {'; '.join(told)}{shown}. "
+            "missing=drop keeps the pairs that all have"
+        )
