@@ -23,6 +23,9 @@ Role = Literal["query", "document"]
 BLOCK = 8192
 """Texts tokenised, sorted by length and encoded together: bounds memory whatever the size of the collection."""
 
+_COLUMNS = 256
+"""Documents compared at once with all queries that have one of them: bounds the products that nobody asked for."""
+
 _BATCH_TOKENS = 4096
 """Tokens of one forward pass, padding included."""
 
@@ -156,6 +159,116 @@ def blocks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
         yield ids[start : start + BLOCK]
 
 
+class Plan:
+    """Pairs to score, cut into numbered parts, each scored apart from the others.
+
+    What a part's scores are does not depend on which other parts were scored, in which order or process: so work can
+    be shared, and taken up again where it was left.
+
+    Parameters
+    ----------
+    lists
+        Query id → document ids.
+    by_document
+        Gather the pairs of like documents in a part, for rankers that encode documents: each document is then encoded
+        once. Otherwise pairs stay in the order of the lists.
+    size
+        Distinct documents, or pairs, of a part.
+    """
+
+    def __init__(self, lists: Mapping[str, Sequence[str]], *, by_document: bool, size: int = BLOCK) -> None:
+        numbers: dict[str, int] = {}
+        flat = [numbers.setdefault(document, len(numbers)) for documents in lists.values() for document in documents]
+        self.query_ids = list(lists)
+        self.document_ids = list(numbers)
+        self.lengths = np.array([len(documents) for documents in lists.values()], dtype=np.int64)
+        self.documents = np.array(flat, dtype=np.int64)
+        self.queries = np.repeat(np.arange(len(self.query_ids)), self.lengths)
+        if by_document:
+            self._order = np.argsort(self.documents // size, kind="stable")
+            cuts = np.searchsorted(self.documents[self._order] // size, np.arange(1, -(-len(numbers) // size)))
+        else:
+            self._order = np.arange(len(flat))
+            cuts = np.arange(size, len(flat), size)
+        self._parts = np.split(self._order, cuts) if flat else []
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs."""
+        return len(self.documents)
+
+    def part(self, number: int) -> np.ndarray:
+        """Return the positions of a part's pairs in the order of the lists."""
+        return self._parts[number]
+
+    def ids(self, number: int) -> tuple[list[str], list[str]]:
+        """Return query and document ids of a part's pairs."""
+        rows = self._parts[number]
+        return [self.query_ids[i] for i in self.queries[rows]], [self.document_ids[i] for i in self.documents[rows]]
+
+    def split(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Cut values of all pairs into the lists."""
+        return dict(zip(self.query_ids, np.split(values, np.cumsum(self.lengths)[:-1]), strict=True))
+
+
+class Scorer:
+    """Scores the parts of a plan with a ranker.
+
+    Parameters
+    ----------
+    ranker, collator
+        Any ranker and the collator that knows its texts.
+    plan
+        What to score.
+    bf16
+        Autocast to bfloat16.
+    """
+
+    def __init__(self, ranker: Ranker, collator: Collator, plan: Plan, *, bf16: bool = False) -> None:
+        self._ranker = ranker
+        self._collator = collator
+        self._plan = plan
+        self._bf16 = bf16
+        self._queries: Tensor | None = None
+
+    def __call__(self, number: int) -> np.ndarray:
+        """Return the float32 scores of a part."""
+        with torch.inference_mode():
+            return self._separately(number) if self._ranker.separable else self._pairs(number)
+
+    def _separately(self, number: int) -> np.ndarray:
+        ranker, plan = cast(BiEncoder, self._ranker), self._plan
+        if self._queries is None:  # all of them, so that a part does not depend on those scored before it
+            self._queries = encode(ranker, self._collator, plan.query_ids, "query", bf16=self._bf16)
+        rows = plan.part(number)
+        documents, columns = np.unique(plan.documents[rows], return_inverse=True)
+        encoded = encode(ranker, self._collator, [plan.document_ids[i] for i in documents], "document", bf16=self._bf16)
+        scores = np.empty(len(rows), dtype=np.float32)
+        order = np.argsort(columns, kind="stable")
+        for start in range(0, len(documents), _COLUMNS):
+            here = order[slice(*np.searchsorted(columns[order], (start, start + _COLUMNS)))]
+            queries, lines = np.unique(plan.queries[rows[here]], return_inverse=True)
+            chosen = self._queries[torch.from_numpy(queries).to(self._queries.device)]
+            products = ranker.similarity(chosen, encoded[start : start + _COLUMNS]).float().cpu().numpy()
+            scores[here] = products[lines, columns[here] - start]
+        return scores
+
+    def _pairs(self, number: int) -> np.ndarray:
+        ranker, device = cast(PairScorer, self._ranker), _device(self._ranker)
+        pairs = list(zip(*self._plan.ids(number), strict=True))
+        values = np.empty(len(pairs), dtype=np.float32)
+        rows = _pair_rows(self._collator, pairs)
+        groups = list(_groups([len(query) + len(document) for query, document in rows]))
+        for group in _show(groups, f"scoring {len(pairs):,} pairs"):
+            with _evaluating(ranker), _precision(device, self._bf16):
+                scored = ranker.score_pairs(self._collator.pad_pairs([rows[i] for i in group]).to(device))
+            values[np.asarray(group)] = scored.float().cpu().numpy()
+        return values
+
+
 def score_lists(
     ranker: Ranker, collator: Collator, lists: Mapping[str, Sequence[str]], *, bf16: bool = False
 ) -> dict[str, np.ndarray]:
@@ -176,52 +289,12 @@ def score_lists(
         Query id → float32 scores in the order of the list. Batch composition changes nothing beyond rounding.
     """
     lists = {query: documents for query, documents in lists.items() if documents}
-    if not lists:
-        return {}
-    if ranker.separable:
-        return _score_separately(cast(BiEncoder, ranker), collator, lists, bf16)
-    return _score_pairs(cast(PairScorer, ranker), collator, lists, bf16)
-
-
-@torch.inference_mode()
-def _score_separately(
-    ranker: BiEncoder, collator: Collator, lists: Mapping[str, Sequence[str]], bf16: bool
-) -> dict[str, np.ndarray]:
-    scores = {query: np.empty(len(documents), dtype=np.float32) for query, documents in lists.items()}
-    places: dict[str, list[tuple[str, int]]] = {}
-    for query, documents in lists.items():
-        for position, document in enumerate(documents):
-            places.setdefault(document, []).append((query, position))
-    query_ids = list(lists)
-    row = {query: i for i, query in enumerate(query_ids)}
-    queries = encode(ranker, collator, query_ids, "query", bf16=bf16)
-    for block in blocks(list(places)):
-        documents = encode(ranker, collator, block, "document", bf16=bf16)
-        for start in range(0, len(block), 1024):
-            part = ranker.similarity(queries, documents[start : start + 1024]).float().cpu().numpy()
-            for column, document in enumerate(block[start : start + 1024]):
-                for query, position in places[document]:
-                    scores[query][position] = part[row[query], column]
-    return scores
-
-
-@torch.inference_mode()
-def _score_pairs(
-    ranker: PairScorer, collator: Collator, lists: Mapping[str, Sequence[str]], bf16: bool
-) -> dict[str, np.ndarray]:
-    device = _device(ranker)
-    flat = [(query, document) for query, documents in lists.items() for document in documents]
-    values = np.empty(len(flat), dtype=np.float32)
-    for start in range(0, len(flat), BLOCK):
-        part = flat[start : start + BLOCK]
-        rows = _pair_rows(collator, part)
-        groups = list(_groups([len(query) + len(document) for query, document in rows]))
-        for group in _show(groups, f"scoring pairs {start:,} to {start + len(part):,} of {len(flat):,}"):
-            with _evaluating(ranker), _precision(device, bf16):
-                scored = ranker.score_pairs(collator.pad_pairs([rows[i] for i in group]).to(device))
-            values[start + np.asarray(group)] = scored.float().cpu().numpy()
-    ends = np.cumsum([len(documents) for documents in lists.values()])
-    return dict(zip(lists, np.split(values, ends[:-1]), strict=True))
+    plan = Plan(lists, by_document=ranker.separable)
+    score = Scorer(ranker, collator, plan, bf16=bf16)
+    values = np.empty(plan.pairs, dtype=np.float32)
+    for number in range(len(plan)):
+        values[plan.part(number)] = score(number)
+    return plan.split(values) if lists else {}
 
 
 def _pair_rows(collator: Collator, pairs: Sequence[tuple[str, str]]) -> list[tuple[Row, Row]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from limbeck.inference import Ranker, score_lists
+from limbeck.inference import Plan, Ranker, Scorer, score_lists
 from limbeck.registry import register
 from limbeck.text.collate import Collator
 
@@ -32,3 +32,11 @@ class RankerTeacher:
         wanted: Mapping[str, Sequence[str]] = dict(zip(query_ids, lists, strict=True))
         scored = score_lists(self.ranker, self.collator, wanted, bf16=self.bf16)
         return [scored.get(query, np.empty(0, dtype=np.float32)) for query in query_ids]
+
+    def plan(self, lists: Mapping[str, Sequence[str]]) -> Plan:
+        """Cut the scoring of lists into parts."""
+        return Plan(lists, by_document=self.ranker.separable)
+
+    def scorer(self, plan: Plan) -> Scorer:
+        """Return what scores the parts."""
+        return Scorer(self.ranker, self.collator, plan, bf16=self.bf16)
