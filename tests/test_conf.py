@@ -19,6 +19,11 @@ SWEEPS = sorted(path.stem for path in (home() / "sweeps").glob("*.yaml"))
 NEEDS = {  # what an option leaves to the user
     "data=collection": ["data.collection=somewhere"],
     "backbone=pretrained": ["backbone.model=somewhere"],
+    "candidates=dense": ["candidates.backbone.model=somewhere"],
+    "candidates/parts=bm25": ["candidates=fusion"],
+    "candidates/parts=dense": ["candidates=fusion", "candidates.parts.dense.backbone.model=somewhere"],
+    "candidates/parts=minilm": ["candidates=fusion"],
+    "candidates/parts=run": ["candidates=fusion"],
     "teacher=dense": ["teacher.backbone.model=somewhere"],
     "teacher=cross_encoder": ["teacher.backbone.model=somewhere"],
 }

@@ -5,13 +5,20 @@ import pytest
 import Stemmer
 
 from limbeck.data.bm25 import BM25
+from limbeck.data.candidates import Search
 from limbeck.data.collection import Data
 from limbeck.evaluation.metrics import evaluate, means
 
 
+def ask(folder, text):
+    (folder / "queries.jsonl").write_text(f'{{"_id": "q", "text": "{text}"}}\n')
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\td1\t2\n")
+
+
 def test_scores_equal_the_formula(folder, artefacts):
+    ask(folder, "cats fish")
     found = Data(collection=str(folder), train=None, dev=None).open(artefacts)
-    run = BM25(stemmer=None, stopwords=None, k1=0.9, b=0.4).search({"q": "cats fish"}, found, artefacts)
+    run = BM25(stemmer=None, stopwords=None, k1=0.9, b=0.4).search(Search(found, "test", artefacts))
     documents = {name: text.lower().split() for name, text in found.iterate()}
     mean = sum(map(len, documents.values())) / len(documents)
     expected = {}
@@ -30,16 +37,25 @@ def test_scores_equal_the_formula(folder, artefacts):
 
 def test_depth_cuts_and_ties_break_by_document_id(folder, artefacts):
     (folder / "corpus.jsonl").write_text("".join(f'{{"_id": "d{i}", "text": "same words"}}\n' for i in range(5)))
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t2\n")
+    ask(folder, "words")
     found = Data(collection=str(folder), train=None, dev=None).open(artefacts)
-    assert BM25(depth=3).search({"q": "words"}, found, artefacts)["q"].ids == ["d4", "d3", "d2"]
+    assert BM25(depth=3).search(Search(found, "test", artefacts))["q"].ids == ["d4", "d3", "d2"]
+
+
+def test_the_query_itself_is_dropped_before_the_cut(folder, artefacts):
+    """ArguAna: every query is a document of the collection."""
+    (folder / "corpus.jsonl").write_text("".join(f'{{"_id": "{i}", "text": "same words"}}\n' for i in "pqrs"))
+    ask(folder, "words")
+    found = Search(Data(collection=str(folder), train=None, dev=None).open(artefacts), "test", artefacts)
+    assert BM25(depth=3).search(found)["q"].ids == ["s", "r", "q"]
+    assert BM25(depth=3, drop_self=True).search(found)["q"].ids == ["s", "r", "p"]
 
 
 @pytest.mark.parametrize(("name", "expected"), [("nfcorpus", 0.318), ("scifact", 0.676), ("cranfield", 0.343)])
 def test_known_effectiveness_on_real_collections(shared, artefacts, name, expected):
     found = Data(collection=str(shared / name), train=None, dev=None).open(artefacts)
     split = found.split("test")
-    run = BM25().search(split.queries, found, artefacts)
+    run = BM25().search(Search(found, "test", artefacts))
     value = means(evaluate(split.qrels, run, ["ndcg@10"]))["ndcg@10"]
     assert value == pytest.approx(expected, abs=0.005)
 

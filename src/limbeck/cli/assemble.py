@@ -2,19 +2,28 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from limbeck.artefacts import Artefacts
-from limbeck.config import ConfigError, build
+from limbeck.config import ConfigError, build, part
+from limbeck.data.candidates import Candidates
 from limbeck.data.collection import Collection
+from limbeck.data.dense import Encoder
 from limbeck.students.backbone import load_top
 from limbeck.text.collate import Collator
 from limbeck.text.tokenizer import TextTokenizer
 
 Node = Mapping[str, Any]
+
+
+def device(accelerator: str) -> torch.device:
+    """Return where models run outside of training; ``accelerator`` as Lightning names it (auto, cpu, gpu)."""
+    usable = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
+    return torch.device("cuda" if usable else "cpu")
 
 
 def ranker(
@@ -78,9 +87,43 @@ def teacher(
         made = build(own, collection.folder or Path("no-such-folder"), key="teacher")
         return made, own
     model, collator = ranker(node["student"], node["backbone"], collection, artefacts, key="teacher.")
+    weights = checksum(model)
     model.to(device)
+    return build(own, model, collator, key="teacher"), {**node, "weights": weights}
+
+
+def checksum(model: torch.nn.Module) -> str:
+    """Return the sha256 of a model's parameters and buffers, by name."""
     weights = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         weights.update(name.encode())
         weights.update(value.cpu().contiguous().view(torch.uint8).numpy())
-    return build(own, model, collator, key="teacher"), {**node, "weights": weights.hexdigest()}
+    return weights.hexdigest()
+
+
+def candidates(node: Node, device: torch.device, *, key: str = "candidates") -> Candidates:
+    """Build a source of candidates, its parts and models included; models are loaded when they are first needed.
+
+    Parameters
+    ----------
+    node
+        Configuration node.
+    device
+        Where models search.
+    key
+        The node's key, for messages.
+    """
+    own = {name: value for name, value in node.items() if name not in ("parts", "student", "backbone")}
+    if "parts" in node:
+        parts = dict(node["parts"] or {})
+        return build(own, {n: candidates(p, device, key=f"{key}.parts.{n}") for n, p in parts.items()}, key=key)
+    if "student" not in node:
+        return build(own, key=key)
+    if not part(node["student"], key=f"{key}.student").separable:
+        raise ConfigError(f"{key}.student must encode queries and documents apart to search (a dense student does)")
+    return build(own, partial(_encoder, node["student"], node["backbone"], key), device, key=key)
+
+
+def _encoder(student: Node, backbone: Node, key: str, collection: Collection, artefacts: Artefacts) -> Encoder:
+    model, collator = ranker(student, backbone, collection, artefacts, key=f"{key}.")
+    return Encoder(model, collator, {"student": student, "backbone": backbone, "weights": checksum(model)})

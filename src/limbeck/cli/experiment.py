@@ -53,9 +53,11 @@ class Experiment:
         self.run_id = run_id
         self.seed = int(config["seed"])
         self.objective = Objective({k: build(node, key=f"loss.{k}") for k, node in (config.get("loss") or {}).items()})
-        self.sampler, self.optim, self.training, self.evaluation, self.candidates, self.tracker = (
-            build(config[key], key=key) for key in ("sampler", "optim", "trainer", "eval", "candidates", "logger")
+        self.sampler, self.optim, self.training, self.evaluation, self.pooling, self.tracker = (
+            build(config[key], key=key) for key in ("sampler", "optim", "trainer", "eval", "pool", "logger")
         )
+        self.device = assemble.device(self.training.accelerator)
+        self.candidates = assemble.candidates(config["candidates"], self.device)
         self.data = build({**config["data"], "world": None}, key="data")
         encodes = {"embeddings"} if part(config["student"], key="student").separable else set()
         scored = {"teacher_scores"} if config["teacher"] else set()
@@ -82,13 +84,13 @@ class Experiment:
         collection = self.data.open(self.artefacts, self.config["data"].get("world"))
         log.info("%r", collection)
         self.tested = collection.split(self.evaluation.split)
-        device = _device(self.training.accelerator)
+        device = self.device
         self.student, self.collator = assemble.ranker(
             self.config["student"], self.config["backbone"], collection, self.artefacts
         )
         with _named("eval"):
             self.searching = self.evaluation.searches(self.student.separable)
-        stages = Stages(collection, self.artefacts, self.candidates)
+        stages = Stages(collection, self.artefacts, self.candidates, self.pooling)
         if self.config["teacher"]:
             stages.set_teacher(*assemble.teacher(self.config["teacher"], collection, self.artefacts, device))
         first = stages.first_stage(self.evaluation.split)
@@ -263,11 +265,6 @@ def _named(key: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ConfigError(f"{key}.{error}") from None
-
-
-def _device(accelerator: str) -> torch.device:
-    usable = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
-    return torch.device("cuda" if usable else "cpu")
 
 
 def _quiet() -> None:

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.artefacts import Artefacts
+from limbeck.data.candidates import Candidates, Search, find, inputs
 from limbeck.data.collection import Collection
 from limbeck.data.pool import Pool, read_pool, write_pool, write_scores
+from limbeck.data.pooling import Pooling
 from limbeck.evaluation.runs import cut, read_run, write_run
 from limbeck.evaluation.search import ranked, search
 from limbeck.evaluation.settings import Evaluation
@@ -21,14 +23,17 @@ class Stages:
         What they are made of and where they are kept.
     candidates
         First stage.
+    pooling
+        What of it becomes the training pool.
     """
 
-    def __init__(self, collection: Collection, artefacts: Artefacts, candidates: Any) -> None:
+    def __init__(self, collection: Collection, artefacts: Artefacts, candidates: Candidates, pooling: Pooling) -> None:
         self.collection = collection
         self.teacher: Any = None
         self._teacher_identity: Any = None
         self._artefacts = artefacts
         self._candidates = candidates
+        self._pooling = pooling
 
     def set_teacher(self, teacher: Any, identity: Any) -> None:
         """Say who scores, and what the scores depend on."""
@@ -42,33 +47,26 @@ class Stages:
 
     def first_stage(self, split: str) -> Run:
         """Return the candidates of a split."""
-        queries = self.collection.split(split).queries
+        return find(self._candidates, self._task(split))
 
-        def fill(target: Path) -> None:
-            found = self._candidates.search(queries, self.collection, self._artefacts)
-            write_run(target / "candidates.trec", found, "first_stage")
+    def candidate_inputs(self, split: str) -> dict[str, Any]:
+        """Return what the candidates of a split depend on."""
+        return inputs(self._candidates, self._task(split))
 
-        label = f"{self._candidates.label} for {split} queries"
-        path = self._artefacts.folder("candidates", self._inputs(sorted(queries)), fill, label=label)
-        return read_run(path / "candidates.trec")
-
-    def _inputs(self, queries: list[str]) -> dict[str, Any]:
-        return {
-            **self._candidates.identity(),
-            "depth": self._candidates.depth,
-            "collection": self.collection.fingerprint,
-            "queries": queries,
-        }
+    def _task(self, split: str) -> Search:
+        return Search(self.collection, split, self._artefacts)
 
     def pool(self) -> Pool:
-        """Return the training pool, with teacher scores if there is a teacher."""
+        """Return the training pool, with teacher scores if there is a teacher, denoised if that is asked for."""
+        return self._pooling.denoise(self._scored_pool())
+
+    def _scored_pool(self) -> Pool:
         train = self.collection.split("train")
-        extra = self._candidates.random_documents
-        inputs = {**self._inputs(sorted(train.queries)), "random_documents": extra}
+        inputs = {"candidates": self.candidate_inputs("train"), "pool": self._pooling.identity()}
 
         def fill(target: Path) -> None:
-            first = self.first_stage("train")
-            write_pool(target / "pool.arrow", train.qrels, first, self.collection.document_ids, extra)
+            chosen = self._pooling.choose(train.qrels, self.first_stage("train"), self.collection.document_ids)
+            write_pool(target / "pool.arrow", chosen)
 
         path = self._artefacts.folder("pool", inputs, fill, label="training pool") / "pool.arrow"
         pool = read_pool(path)
@@ -86,13 +84,14 @@ class Stages:
     def teacher_run(self, first: Run, evaluation: Evaluation, *, searching: bool) -> Run:
         """Return the teacher's own ranking of the evaluated queries, of all documents or of the first stage."""
         queries = list(self.collection.split(evaluation.split).queries)
+        from_first = [self._candidates.identity(self._task(evaluation.split)), evaluation.depth]
         inputs = {
             "teacher": self._teacher_identity,
             "collection": self.collection.fingerprint,
             "queries": sorted(queries),
             "depth": evaluation.search_depth,
             "bf16": evaluation.bf16,
-            "candidates": None if searching else [self._candidates.identity(), evaluation.depth],
+            "candidates": None if searching else from_first,
         }
 
         def fill(target: Path) -> None:

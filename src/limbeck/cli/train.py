@@ -13,7 +13,7 @@ from limbeck.config import ConfigError, run_id
 log = logging.getLogger(__name__)
 
 _KEYS = (
-    "name", "seed", "force", "data", "candidates", "sampler", "teacher", "backbone", "student", "loss", "optim",
+    "name", "seed", "force", "data", "candidates", "pool", "sampler", "teacher", "backbone", "student", "loss", "optim",
     "trainer", "eval", "logger", "paths",
 )  # fmt: skip
 

@@ -1,19 +1,13 @@
 """BM25 first stage."""
 
-import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
-
-from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
+from limbeck.data.candidates import Search, best, check_depth
 from limbeck.data.collection import Collection
 from limbeck.registry import register
-from limbeck.types import Ranking, Run, order
-
-log = logging.getLogger(__name__)
+from limbeck.types import Run
 
 
 @register("candidates", "bm25")
@@ -30,9 +24,8 @@ class BM25:
         Snowball language, or null for none.
     stopwords
         Language code of the list of bm25s, or null for none.
-    random_documents
-        Random documents added to each training query's pool, ranked behind the list: a retriever that never sees
-        one cannot learn to push it down.
+    drop_self
+        Drop the document whose id is the query's (ArguAna: queries are documents).
 
     Raises
     ------
@@ -44,6 +37,8 @@ class BM25:
     Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 2009; bm25s (Lù, 2024).
     """
 
+    kept: ClassVar[bool] = True
+
     def __init__(
         self,
         *,
@@ -52,64 +47,49 @@ class BM25:
         b: float = 0.4,
         stemmer: str | None = "english",
         stopwords: str | None = "en",
-        random_documents: int = 0,
+        drop_self: bool = False,
     ) -> None:
-        if depth < 1:
-            raise ValueError(f"depth must be >= 1, got {depth}")
+        check_depth(depth)
         if k1 < 0:
             raise ValueError(f"k1 must be >= 0, got {k1}")
         if not 0 <= b <= 1:
             raise ValueError(f"b must be in [0, 1], got {b}")
-        if random_documents < 0:
-            raise ValueError(f"random_documents must be >= 0, got {random_documents}")
         self.depth = depth
         self.k1 = k1
         self.b = b
-        self.random_documents = random_documents
+        self.drop_self = drop_self
         self.stopwords = stopwords
         self._stem = _stemmer(stemmer)
-        self._analysis = {"stemmer": stemmer, "stopwords": stopwords}
+        self._index_identity = {"kind": "bm25", "k1": k1, "b": b, "stemmer": stemmer, "stopwords": stopwords}
         self.name = "BM25"
         self.label = f"BM25 (k1={k1:g}, b={b:g})"
 
-    def identity(self) -> dict[str, Any]:
-        """Return what the ranking depends on, beside the collection."""
-        return {"kind": "bm25", "k1": self.k1, "b": self.b, **self._analysis}
+    def identity(self, search: Search) -> dict[str, Any]:
+        """Return what the ranking depends on, beside the collection and the queries."""
+        del search
+        return {**self._index_identity, "drop_self": self.drop_self}
 
-    def search(self, queries: Mapping[str, str], collection: Collection, artefacts: Artefacts) -> Run:
-        """Rank the collection for each query; documents that share no word with it are left out.
-
-        Parameters
-        ----------
-        queries
-            Query id → text.
-        collection
-            What to search.
-        artefacts
-            Where the index is kept.
-        """
+    def search(self, search: Search) -> Run:
+        """Rank the collection for each query; documents that share no word with it are left out."""
         import bm25s
 
-        path = artefacts.folder(
+        collection = search.collection
+        path = search.artefacts.folder(
             "bm25",
-            {**self.identity(), "collection": collection.fingerprint},
+            {**self._index_identity, "collection": collection.fingerprint},
             lambda target: self._index(collection, target),
             label=f"BM25 index of {collection.name}",
         )
         index = bm25s.BM25.load(path / "index", mmap=True)
-        tokens = self._tokens(list(queries.values()))
+        tokens = self._tokens(list(search.queries.values()))
         # Twice the depth: ties at the border are cut by document id, and documents of score 0 are dropped.
         depth = min(2 * self.depth + 50, len(collection.document_ids))
         positions, scores = index.retrieve(tokens, k=depth, show_progress=False)
         ids = collection.document_ids
         return {
-            query: self._ranking([ids[i] for i in row], values)
-            for query, row, values in zip(queries, positions.tolist(), scores, strict=True)
+            query: best(query, [ids[i] for i in row], values, self.depth, drop_self=self.drop_self)
+            for query, row, values in zip(search.queries, positions.tolist(), scores, strict=True)
         }
-
-    def _ranking(self, ids: list[str], scores: np.ndarray) -> Ranking:
-        found = int((scores > 0).sum())
-        return order(ids[:found], scores[:found], self.depth)
 
     def _index(self, collection: Collection, target: Path) -> None:
         import bm25s

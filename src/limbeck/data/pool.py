@@ -1,23 +1,23 @@
 """Training pools: for each training query the documents that lists are drawn from, with label, rank and teacher score.
 
 Two Arrow files of equal row order: ``pool.arrow`` (query_id, document_id, label, rank) and, made by a teacher,
-``scores.arrow`` (query_id, document_id, score).
+``scores.arrow`` (query_id, document_id, score). ``pool.json`` beside the pool tells what was left out of it. How a
+pool is chosen: :mod:`limbeck.data.pooling`.
 """
 
-import hashlib
-import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
-from limbeck.types import Qrels, Run
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Pool:
     labels: np.ndarray
     ranks: np.ndarray
     scores: np.ndarray | None = None
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    """What is in the pool, and what was left out and why."""
 
     def __len__(self) -> int:
         return len(self.query_ids)
@@ -46,67 +48,40 @@ class Pool:
         rows = self.rows(query)
         return cast(list[str], self.document_ids[rows.start : rows.stop].to_pylist())
 
-
-def write_pool(path: Path, qrels: Qrels, candidates: Run, random_from: Sequence[str], random_documents: int) -> None:
-    """Write ``pool.arrow``: judged positives, then the candidates, then random documents.
-
-    A positive that the first stage did not find, and every random document, gets the rank behind the list, length + 1.
-    Queries without a positive are left out and counted.
-
-    Parameters
-    ----------
-    path
-        File to write.
-    qrels, candidates
-        Judgments and first-stage rankings of the training queries.
-    random_from, random_documents
-        All document ids, and how many of them to add to each query, drawn by the query's id.
-    """
-    columns: dict[str, list] = {"query_id": [], "document_id": [], "label": [], "rank": []}
-    without, absent = 0, 0
-    known = set(random_from)
-    for query, judged in qrels.items():
-        ranking = candidates[query].ids if query in candidates else []
-        rank = {document: position for position, document in enumerate(ranking, 1)}
-        positives = [document for document, grade in judged.items() if grade > 0 and document in known]
-        absent += sum(1 for document, grade in judged.items() if grade > 0 and document not in known)
-        if not positives:
-            without += 1
-            continue
-        behind = len(ranking) + 1
-        negatives = [document for document in ranking if judged.get(document, 0) <= 0]
-        negatives += _random(query, random_from, random_documents, {*ranking, *positives})
-        documents = [*positives, *negatives]
-        columns["query_id"] += [query] * len(documents)
-        columns["document_id"] += documents
-        columns["label"] += [judged[document] for document in positives] + [0] * len(negatives)
-        columns["rank"] += [rank.get(document, behind) for document in documents]
-    if without:
-        log.warning(
-            "%d of %d training queries have no positive in the collection and are left out", without, len(qrels)
+    def select(self, kept: np.ndarray) -> "Pool":
+        """Return the rows that a mask keeps; a query that keeps none is left out, the counts stay as they are."""
+        if kept.all():
+            return self  # mapped from its file
+        lengths = np.add.reduceat(kept.astype(np.int64), self.offsets[:-1])
+        rows = np.flatnonzero(kept)
+        return replace(
+            self,
+            query_ids=[self.query_ids[i] for i in np.flatnonzero(lengths)],
+            offsets=np.concatenate(([0], np.cumsum(lengths[lengths > 0]))),
+            document_ids=self.document_ids.take(pa.array(rows)),
+            labels=self.labels[rows],
+            ranks=self.ranks[rows],
+            scores=None if self.scores is None else self.scores[rows],
         )
-    if absent:
-        log.warning("%d positives are judged but not in the collection", absent)
-    if not columns["query_id"]:
-        raise ConfigError("no training query has a positive document in the collection")
-    table = pa.table(columns, schema=pa.schema(_POOL))
-    _write(path, table)
 
 
-_POOL = [("query_id", pa.string()), ("document_id", pa.string()), ("label", pa.int16()), ("rank", pa.int32())]
-
-
-def _random(query: str, documents: Sequence[str], count: int, taken: set[str]) -> list[str]:
-    if not count:
-        return []
-    seed = int.from_bytes(hashlib.sha256(query.encode()).digest()[:8], "little")
-    drawn = np.random.default_rng(seed).choice(len(documents), min(len(documents), count + len(taken)), replace=False)
-    names = [documents[int(i)] for i in drawn]
-    return [name for name in names if name not in taken][:count]
+def write_pool(path: Path, pool: Pool) -> None:
+    """Write ``pool.arrow`` (without the scores), and the counts as ``.json`` beside it; each is whole or not there."""
+    repeats = np.repeat(np.arange(len(pool)), np.diff(pool.offsets))
+    columns = {
+        "query_id": pa.array(pool.query_ids, pa.string()).take(pa.array(repeats)),
+        "document_id": pool.document_ids,
+        "label": pa.array(pool.labels, pa.int16()),
+        "rank": pa.array(pool.ranks, pa.int32()),
+    }
+    write_json(path.with_suffix(".json"), pool.counts)
+    _write(path, pa.table(columns))
 
 
 def read_pool(path: Path, scores: Path | None = None) -> Pool:
-    """Read ``pool.arrow`` and, if given, the ``scores.arrow`` that belongs to it.
+    """Map ``pool.arrow`` and, if given, the ``scores.arrow`` that belongs to it, into memory.
+
+    The columns stay in the file: processes that read the same pool share its pages.
 
     Raises
     ------
@@ -114,16 +89,19 @@ def read_pool(path: Path, scores: Path | None = None) -> Pool:
         The scores are of other pairs, or one is NaN or infinite: the message names the pair.
     """
     table = _read(path)
-    queries = table["query_id"].combine_chunks()
-    starts = np.flatnonzero(np.asarray(queries[1:]) != np.asarray(queries[:-1])) + 1
+    queries = table["query_id"].chunk(0)
+    changes = pc.call_function("not_equal", [queries[1:], queries[:-1]])
+    starts = np.flatnonzero(changes.to_numpy(zero_copy_only=False)) + 1
     offsets = np.concatenate(([0], starts, [len(queries)]))
+    told = path.with_suffix(".json")
     return Pool(
-        query_ids=[queries[int(start)].as_py() for start in offsets[:-1]],
+        query_ids=queries.take(pa.array(offsets[:-1])).to_pylist(),
         offsets=offsets,
-        document_ids=table["document_id"].combine_chunks(),
-        labels=table["label"].to_numpy(),
-        ranks=table["rank"].to_numpy(),
+        document_ids=cast(pa.StringArray, table["document_id"].chunk(0)),
+        labels=table["label"].chunk(0).to_numpy(),
+        ranks=table["rank"].chunk(0).to_numpy(),
         scores=None if scores is None else _aligned_scores(scores, table),
+        counts=json.loads(told.read_text(encoding="utf-8")) if told.exists() else {},
     )
 
 
@@ -157,8 +135,11 @@ def write_scores(path: Path, pool: Pool, score: Scorer) -> None:
 
 
 def _write(path: Path, table: pa.Table) -> None:
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+    """Write one record batch, so that a column is one piece of the mapped file."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    os.replace(unfinished, path)
 
 
 def _read(path: Path) -> pa.Table:

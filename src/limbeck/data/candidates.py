@@ -1,0 +1,103 @@
+"""Candidates: the rankings that training lists are drawn from and that re-rankers re-rank."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from limbeck.artefacts import Artefacts
+from limbeck.data.collection import Collection
+from limbeck.evaluation.runs import read_run, write_run
+from limbeck.types import Ranking, Run, order
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is looked for where: a split's queries in a collection."""
+
+    collection: Collection
+    split: str
+    artefacts: Artefacts
+    """Where indexes and rankings are kept."""
+
+    @property
+    def queries(self) -> Mapping[str, str]:
+        """Query id → text."""
+        return self.collection.split(self.split).queries
+
+
+class Candidates(Protocol):
+    """A source of candidates: BM25, an encoder, run files, or a fusion of several."""
+
+    name: str
+    """A word or two, for tables."""
+    label: str
+    """The same with what matters of its options."""
+    depth: int | None
+    """Documents kept for each query; None for all that the source has."""
+    kept: ClassVar[bool]
+    """Whether rankings are kept in the cache; not what is a file already."""
+
+    def identity(self, search: Search) -> dict[str, Any]:
+        """Return what the rankings depend on, beside depth, collection and queries."""
+        ...
+
+    def search(self, search: Search) -> Run:
+        """Return the rankings; a query for which nothing is found may be absent."""
+        ...
+
+
+def inputs(candidates: Candidates, search: Search) -> dict[str, Any]:
+    """Return all that the rankings depend on."""
+    return {
+        **candidates.identity(search),
+        "depth": candidates.depth,
+        "collection": search.collection.fingerprint,
+        "queries": sorted(search.queries),
+    }
+
+
+def find(candidates: Candidates, search: Search) -> Run:
+    """Return the rankings, from the cache if they are there."""
+    if not candidates.kept:
+        return candidates.search(search)
+    path = search.artefacts.folder(
+        "candidates",
+        inputs(candidates, search),
+        lambda target: write_run(target / "candidates.trec", candidates.search(search), "candidates"),
+        label=f"{candidates.label} for {search.split} queries",
+    )
+    return read_run(path / "candidates.trec")
+
+
+def best(query: str, ids: Sequence[str], scores: np.ndarray, depth: int | None, *, drop_self: bool) -> Ranking:
+    """Rank what was found for a query.
+
+    Parameters
+    ----------
+    query
+        Its id.
+    ids, scores
+        Documents in any order. Those of score 0 are dropped: they share nothing with the query.
+    depth
+        Documents to keep; None keeps all.
+    drop_self
+        Drop the document whose id is the query's.
+    """
+    kept = [i for i in np.flatnonzero(scores).tolist() if not (drop_self and ids[i] == query)]
+    return order([ids[i] for i in kept], np.asarray(scores)[kept], depth)
+
+
+def without(ranking: Ranking, document: str) -> Ranking:
+    """Return a ranking without a document; those below it move up."""
+    if document not in ranking.ids:
+        return ranking
+    place = ranking.ids.index(document)
+    return Ranking(ranking.ids[:place] + ranking.ids[place + 1 :], np.delete(ranking.scores, place))
+
+
+def check_depth(depth: int | None) -> None:
+    """Raise ``ValueError`` for a depth that keeps nothing."""
+    if depth is not None and depth < 1:
+        raise ValueError(f"depth must be >= 1, got {depth}")

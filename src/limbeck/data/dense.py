@@ -1,0 +1,99 @@
+"""An encoder as first stage: exact search of the whole collection."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+
+from limbeck.artefacts import Artefacts
+from limbeck.data.candidates import Search, best, check_depth
+from limbeck.data.collection import Collection
+from limbeck.evaluation.search import search as search_all
+from limbeck.registry import register
+from limbeck.text.collate import Collator
+from limbeck.types import Run
+
+
+class Encoder(NamedTuple):
+    """A loaded ranker that encodes queries and documents apart."""
+
+    ranker: Any
+    collator: Collator
+    identity: dict[str, Any]
+    """What its scores depend on, a checksum of the weights included."""
+
+
+Load = Callable[[Collection, Artefacts], Encoder]
+
+
+@register("candidates", "dense", parts=("student", "backbone"))
+class Dense:
+    """Candidates by any ranker that encodes queries and documents apart.
+
+    Parameters
+    ----------
+    load, device
+        Given at run time: loads the ranker that the nodes ``student`` and ``backbone`` describe, for a collection,
+        when it is first needed; where to search. Between searches the ranker lies in main memory, so that a student
+        can be trained on the device.
+    depth
+        Documents kept for each query.
+    name
+        How tables call it.
+    bf16
+        Encode under bfloat16 autocast.
+    drop_self
+        Drop the document whose id is the query's (ArguAna: queries are documents).
+
+    Raises
+    ------
+    ValueError
+        A value is out of range.
+    """
+
+    kept: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        load: Load,
+        device: torch.device,
+        *,
+        depth: int = 100,
+        name: str = "dense",
+        bf16: bool = False,
+        drop_self: bool = False,
+    ) -> None:
+        check_depth(depth)
+        self.depth = depth
+        self.name = name
+        self.label = f"{name} search"
+        self.bf16 = bf16
+        self.drop_self = drop_self
+        self._load = load
+        self._device = device
+        self._loaded: dict[str, Encoder] = {}
+
+    def identity(self, search: Search) -> dict[str, Any]:
+        """Return what the ranking depends on, beside the collection and the queries."""
+        own = {"kind": "dense", "bf16": self.bf16, "drop_self": self.drop_self}
+        return {**own, **self._encoder(search).identity}
+
+    def search(self, search: Search) -> Run:
+        """Rank the collection for each query, exactly; documents of score 0 are left out."""
+        ranker, collator, _ = self._encoder(search)
+        queries, documents = list(search.queries), search.collection.document_ids
+        ranker.to(self._device)
+        try:
+            found = search_all(ranker, collator, queries, documents, self.depth + self.drop_self, bf16=self.bf16)
+        finally:
+            ranker.to("cpu")
+        return {
+            query: best(query, ids, scores, self.depth, drop_self=self.drop_self)
+            for query, (ids, scores) in found.items()
+        }
+
+    def _encoder(self, search: Search) -> Encoder:
+        key = search.collection.fingerprint
+        if key not in self._loaded:
+            self._loaded[key] = self._load(search.collection, search.artefacts)
+        return self._loaded[key]

@@ -1,0 +1,123 @@
+"""Reciprocal rank fusion of several first stages."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from limbeck.data.candidates import Candidates, Search, check_depth, find, inputs, without
+from limbeck.evaluation.runs import cut
+from limbeck.registry import register
+from limbeck.types import Run, order
+
+
+def reciprocal_rank_fusion(runs: Sequence[Run], weights: Sequence[float] | None = None, *, k: int = 60) -> Run:
+    r"""Fuse rankings by the sum of their reciprocal ranks.
+
+    .. math:: s(q, d) = \sum_i \frac{w_i}{k + rank_i(q, d)}
+
+    over the rankings that hold the document; ranks are 1-based.
+
+    Parameters
+    ----------
+    runs
+        Rankings to fuse; scores play no part beyond the order. A query may be absent from some.
+    weights
+        w, one a run; None weighs all alike, by 1.
+    k
+        The larger, the less the first ranks stand out; 60 in the paper.
+
+    Returns
+    -------
+    Run
+        All documents of all rankings; queries in order of first appearance.
+
+    References
+    ----------
+    Cormack, Clarke and Büttcher, Reciprocal rank fusion outperforms Condorcet and individual rank learning methods,
+    SIGIR 2009.
+    """
+    weights = [1.0] * len(runs) if weights is None else weights
+    shares: dict[str, dict[str, list[float]]] = {}
+    for run, weight in zip(runs, weights, strict=True):
+        for query, ranking in run.items():
+            of_query = shares.setdefault(query, {})
+            for rank, document in enumerate(ranking.ids, 1):
+                of_query.setdefault(document, []).append(weight / (k + rank))
+    # Exact sums: documents with the same ranks in another order of the runs tie, and ids break the tie.
+    return {
+        query: order(list(found), np.array([math.fsum(each) for each in found.values()]))
+        for query, found in shares.items()
+    }
+
+
+@register("candidates", "fusion", parts=("parts",))
+class Fusion:
+    """Candidates of several sources, fused by reciprocal rank.
+
+    Parameters
+    ----------
+    parts
+        Name → candidates, built from the nodes under ``parts``; at least two. Each has its own depth.
+    depth
+        Documents kept for each query; null keeps all that the parts found.
+    k
+        Constant of the fusion.
+    weights
+        Part name → factor, 1 where it is not given. Typed Any, as OmegaConf lets no command line fill a typed mapping.
+    drop_self
+        Drop the document whose id is the query's from every part, before ranks are counted.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range, or a weight is of no part.
+    """
+
+    kept: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        parts: Mapping[str, Candidates],
+        *,
+        depth: int | None = None,
+        k: int = 60,
+        weights: Any = None,
+        drop_self: bool = False,
+    ) -> None:
+        check_depth(depth)
+        if len(parts) < 2:
+            raise ValueError(f"parts must be at least two candidates, got {', '.join(parts) or 'none'}")
+        if k < 0:
+            raise ValueError(f"k must be >= 0, got {k}")
+        weights = dict(weights or {})
+        for name, weight in weights.items():
+            if name not in parts:
+                raise ValueError(f"weights.{name} is of no part; the parts are {', '.join(parts)}")
+            if not isinstance(weight, int | float) or not 0 < weight < math.inf:
+                raise ValueError(f"weights.{name} must be a number > 0, got {weight!r}")
+        self.depth = depth
+        self.k = k
+        self.drop_self = drop_self
+        self._parts = dict(parts)
+        self._weights = [float(weights.get(name, 1)) for name in parts]
+        self.name = f"RRF({', '.join(part.name for part in parts.values())})"
+        self.label = f"fusion of {' and '.join(part.label for part in parts.values())}"
+
+    def identity(self, search: Search) -> dict[str, Any]:
+        """Return what the ranking depends on, beside the collection and the queries."""
+        shared = ("collection", "queries")
+        parts = [
+            {key: value for key, value in inputs(part, search).items() if key not in shared}
+            for part in self._parts.values()
+        ]
+        return {"kind": "fusion", "k": self.k, "weights": self._weights, "drop_self": self.drop_self, "parts": parts}
+
+    def search(self, search: Search) -> Run:
+        """Fuse the rankings of the parts; theirs are kept in the cache, too."""
+        runs = [find(part, search) for part in self._parts.values()]
+        if self.drop_self:
+            runs = [{query: without(ranking, query) for query, ranking in run.items()} for run in runs]
+        fused = reciprocal_rank_fusion(runs, self._weights, k=self.k)
+        return fused if self.depth is None else cut(fused, self.depth)

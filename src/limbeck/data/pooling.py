@@ -1,0 +1,210 @@
+"""Which documents become the pool of a training query."""
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from limbeck.config import ConfigError
+from limbeck.data.denoise import TeacherMargin
+from limbeck.data.pool import Pool
+from limbeck.registry import register
+from limbeck.types import Qrels, Run
+
+log = logging.getLogger(__name__)
+
+_LEFT_OUT = (
+    "queries_without_a_positive",
+    "positives_not_in_the_collection",
+    "positives_over_the_limit",
+    "negatives_outside_the_window",
+    "negatives_over_the_limit",
+)
+
+
+@register("pool", "pooling")
+class Pooling:
+    """A query's pool: its judged positives, then negatives from a window of the candidates, then random documents.
+
+    A document that is judged positive is never a negative, whether the limits let it into the pool or not. Each
+    document has its 1-based rank in the ranking of the candidates, the window notwithstanding; one that is not in it
+    has the rank behind its end, length + 1. Positives keep their grade as label, all others have 0.
+
+    Parameters
+    ----------
+    first_rank, last_rank
+        Window of the ranking that negatives come from, both included; ``last_rank`` null for its end.
+    negatives
+        At most so many negatives a query; null for all of the window.
+    negatives_by
+        Which, if there are more: ``random``, drawn by a hash of the query's id, or ``top``, those ranked first.
+    positives
+        At most so many positives a query, the highest grades first, then the best ranks; null for all.
+    random_documents
+        Random documents added to each query, drawn by a hash of its id: a retriever that never sees one cannot learn
+        to push it down.
+    relevant
+        Lowest grade that counts as positive; 2 for TREC DL. Lower grades count as not judged.
+    denoise
+        Limits to the teacher scores of negatives.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        first_rank: int = 1,
+        last_rank: int | None = None,
+        negatives: int | None = None,
+        negatives_by: Literal["random", "top"] = "random",
+        positives: int | None = None,
+        random_documents: int = 0,
+        relevant: int = 1,
+        denoise: Any = None,
+    ) -> None:
+        if first_rank < 1:
+            raise ValueError(f"first_rank must be >= 1, got {first_rank}")
+        if last_rank is not None and last_rank < first_rank:
+            raise ValueError(f"last_rank must be >= first_rank ({first_rank}) or null, got {last_rank}")
+        if negatives is not None and negatives < 0:
+            raise ValueError(f"negatives must be >= 0 or null, got {negatives}")
+        if negatives_by not in ("random", "top"):
+            raise ValueError(f"negatives_by must be random or top, got {negatives_by!r}")
+        if positives is not None and positives < 1:
+            raise ValueError(f"positives must be >= 1 or null, got {positives}")
+        if random_documents < 0:
+            raise ValueError(f"random_documents must be >= 0, got {random_documents}")
+        if relevant < 1:
+            raise ValueError(f"relevant must be >= 1, got {relevant}")
+        self.first_rank = first_rank
+        self.last_rank = last_rank
+        self.negatives = negatives
+        self.negatives_by = negatives_by
+        self.positives = positives
+        self.random_documents = random_documents
+        self.relevant = relevant
+        self.denoise: TeacherMargin = TeacherMargin() if denoise is None else denoise
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a pool depends on beside judgments and candidates; denoising comes after the teacher."""
+        return {name: value for name, value in vars(self).items() if name != "denoise"}
+
+    def choose(self, qrels: Qrels, candidates: Run, document_ids: Sequence[str]) -> Pool:
+        """Choose the pools of all judged queries; what is left out is counted, and told where it matters.
+
+        Parameters
+        ----------
+        qrels, candidates
+            Judgments and rankings of the training queries.
+        document_ids
+            All documents of the collection.
+
+        Raises
+        ------
+        ConfigError
+            No query has a positive in the collection.
+        """
+        absent = {document for judged in qrels.values() for document, grade in judged.items() if grade >= self.relevant}
+        absent.difference_update(document_ids)
+        counts: Counter[str] = Counter()
+        left: Counter[str] = Counter(dict.fromkeys(_LEFT_OUT, 0))
+        query_ids: list[str] = []
+        lengths: list[int] = []
+        documents: list[str] = []
+        labels: list[int] = []
+        ranks: list[int] = []
+        for query, judged in qrels.items():
+            ranking = candidates[query].ids if query in candidates else []
+            rank = {document: position for position, document in enumerate(ranking, 1)}
+            relevant = {document for document, grade in judged.items() if grade >= self.relevant}
+            here = [document for document in judged if document in relevant and document not in absent]
+            left["positives_not_in_the_collection"] += len(relevant) - len(here)
+            if not here:
+                left["queries_without_a_positive"] += 1
+                continue
+            behind = len(ranking) + 1
+            positives = self._limited(here, judged, rank, behind)
+            negatives = self._negatives(query, ranking, relevant, left)
+            others = _random(query, document_ids, self.random_documents, {*ranking, *here})
+            left["positives_over_the_limit"] += len(here) - len(positives)
+            counts["positives"] += len(positives)
+            counts["positives_among_the_candidates"] += sum(document in rank for document in positives)
+            counts["negatives"] += len(negatives)
+            counts["random_documents"] += len(others)
+            counts["queries_without_candidates"] += not ranking
+            counts["queries_without_negatives"] += not negatives and not others
+            pool = [*positives, *negatives, *others]
+            query_ids.append(query)
+            lengths.append(len(pool))
+            documents += pool
+            labels += [judged[document] for document in positives] + [0] * (len(pool) - len(positives))
+            ranks += [rank.get(document, behind) for document in pool]
+        if not query_ids:
+            raise ConfigError(
+                f"no training query has a positive document in the collection (a grade of at least {self.relevant})"
+            )
+        told = {"queries": len(query_ids), "pairs": len(documents), **counts, "left_out": dict(left)}
+        _tell(told, len(qrels))
+        return Pool(
+            query_ids=query_ids,
+            offsets=np.concatenate(([0], np.cumsum(lengths))),
+            document_ids=pa.array(documents, pa.string()),
+            labels=np.array(labels, dtype=np.int16),
+            ranks=np.array(ranks, dtype=np.int32),
+            counts=told,
+        )
+
+    def _limited(self, documents: list[str], judged: dict[str, int], rank: dict[str, int], behind: int) -> list[str]:
+        """Return the positives to keep, in the order of the judgments."""
+        if self.positives is None or len(documents) <= self.positives:
+            return documents
+        best = sorted(documents, key=lambda document: (-judged[document], rank.get(document, behind), document))
+        kept = set(best[: self.positives])
+        return [document for document in documents if document in kept]
+
+    def _negatives(self, query: str, ranking: list[str], relevant: set[str], left: Counter[str]) -> list[str]:
+        window = ranking[self.first_rank - 1 : self.last_rank]
+        found = [document for document in window if document not in relevant]
+        outside = [*ranking[: self.first_rank - 1], *ranking[self.first_rank - 1 + len(window) :]]
+        left["negatives_outside_the_window"] += sum(document not in relevant for document in outside)
+        if self.negatives is None or len(found) <= self.negatives:
+            return found
+        left["negatives_over_the_limit"] += len(found) - self.negatives
+        if self.negatives_by == "top":
+            return found[: self.negatives]
+        drawn = _generator(f"negatives {query}").choice(len(found), self.negatives, replace=False)
+        return [found[i] for i in sorted(drawn.tolist())]
+
+
+def _generator(text: str) -> np.random.Generator:
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little"))
+
+
+def _random(query: str, documents: Sequence[str], count: int, taken: set[str]) -> list[str]:
+    if not count:
+        return []
+    drawn = _generator(query).choice(len(documents), min(len(documents), count + len(taken)), replace=False)
+    names = [documents[int(i)] for i in drawn]
+    return [name for name in names if name not in taken][:count]
+
+
+def _tell(counts: dict[str, Any], judged: int) -> None:
+    left = counts["left_out"]
+    for name, count, message in (
+        ("queries_without_a_positive", left, f"%d of {judged} training queries have no positive in the collection and "
+         "are left out"),
+        ("positives_not_in_the_collection", left, "%d positives are judged but not in the collection"),
+        ("queries_without_candidates", counts, "%d training queries have no candidates: their pools hold what is "
+         "judged, and random documents if asked for"),
+        ("queries_without_negatives", counts, "%d training queries have no negative"),
+    ):  # fmt: skip
+        if count.get(name):
+            log.warning(message, count[name])

@@ -1,0 +1,133 @@
+"""TREC run files as first stage: any system's rankings."""
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any, ClassVar
+
+from limbeck.config import ConfigError
+from limbeck.data.candidates import Search, check_depth, without
+from limbeck.evaluation.runs import read_run
+from limbeck.registry import register
+from limbeck.types import Ranking, Run
+
+log = logging.getLogger(__name__)
+
+_NAMED = 5
+"""Queries that a warning names."""
+
+
+@register("candidates", "run")
+class RunFiles:
+    """Candidates from TREC run files, in trec_eval's order: by score, then document id, both descending.
+
+    Parameters
+    ----------
+    file
+        One file with the queries of all splits.
+    train, dev, test
+        A file of each split, before ``file``. Where ``dev`` has neither, it reads that of ``train``, from which dev
+        queries may have been held out.
+    depth
+        Documents kept for each query; null keeps all.
+    name
+        How tables call it.
+    drop_self
+        Drop the document whose id is the query's (ArguAna: queries are documents).
+
+    Raises
+    ------
+    ValueError
+        No file is given, one does not exist, or the depth is out of range.
+    """
+
+    kept: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        file: str | None = None,
+        train: str | None = None,
+        dev: str | None = None,
+        test: str | None = None,
+        depth: int | None = None,
+        name: str = "run",
+        drop_self: bool = False,
+    ) -> None:
+        check_depth(depth)
+        given = {"file": file, "train": train, "dev": dev, "test": test}
+        self._files = {option: Path(path).expanduser() for option, path in given.items() if path is not None}
+        if not self._files:
+            raise ValueError("file must be given: a TREC run file, or one each by train, dev and test")
+        for option, path in self._files.items():
+            if not path.is_file():
+                raise ValueError(f"{option} must be a TREC run file; {path} does not exist")
+        self._checksums: dict[Path, str] = {}
+        self.depth = depth
+        self.name = name
+        self.label = name
+        self.drop_self = drop_self
+
+    def identity(self, search: Search) -> dict[str, Any]:
+        """Return what the ranking depends on, beside the collection and the queries."""
+        return {"kind": "run", "sha256": self._sha256(search.split), "drop_self": self.drop_self}
+
+    def search(self, search: Search) -> Run:
+        """Read the rankings of a split's queries; queries that the file lacks are counted and named.
+
+        Raises
+        ------
+        ConfigError
+            A line is malformed (file and line are named), no query of the split is in the file, or a document of a
+            ranking is not in the collection.
+        """
+        path = self._file(search.split)
+        try:
+            run = read_run(path)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        found = {query: self._ranking(query, run[query]) for query in search.queries if query in run}
+        _check_queries(path, found, search)
+        _check_documents(path, found, search)
+        return found
+
+    def _file(self, split: str) -> Path:
+        for option in (split, "file", *(["train"] if split == "dev" else [])):
+            if option in self._files:
+                return self._files[option]
+        raise ConfigError(f"candidates.{split} must be given: a TREC run file with the {split} queries")
+
+    def _sha256(self, split: str) -> str:
+        path = self._file(split)
+        if path not in self._checksums:
+            with path.open("rb") as file:
+                self._checksums[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        return self._checksums[path]
+
+    def _ranking(self, query: str, ranking: Ranking) -> Ranking:
+        ids, scores = without(ranking, query) if self.drop_self else ranking
+        return Ranking(ids[: self.depth], scores[: self.depth])
+
+
+def _check_queries(path: Path, found: Run, search: Search) -> None:
+    missing = [query for query in search.queries if query not in found]
+    if not found:
+        raise ConfigError(
+            f"{path} has none of the {len(missing)} {search.split} queries of {search.collection.name} "
+            f"({missing[0]!r}, for one): it belongs to other queries"
+        )
+    if missing:
+        named = ", ".join(missing[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
+        total = len(search.queries)
+        log.warning("%s has no candidates for %d of %d %s queries: %s", path, len(missing), total, search.split, named)
+
+
+def _check_documents(path: Path, found: Run, search: Search) -> None:
+    unknown = {document for ranking in found.values() for document in ranking.ids}
+    unknown.difference_update(search.collection.document_ids)
+    if unknown:
+        query, document = next((q, d) for q, ranking in found.items() for d in ranking.ids if d in unknown)
+        raise ConfigError(
+            f"{path}: document {document!r} of query {query!r} is not in the collection {search.collection.name} "
+            f"({len(unknown)} such documents): it belongs to another collection"
+        )
