@@ -270,7 +270,7 @@ def test_module_contract(name):
     made = kind(weight=0.25)
     assert made.weight == 0.25
     assert not made.state_dict()
-    assert set(made.needs) <= {"teacher_scores", "ranks", "embeddings"}
+    assert set(made.needs) <= {"teacher_scores", "teacher_order", "ranks", "embeddings"}
     data = world()
     value = made(output_of(data), batch_of(data))
     assert value.shape == ()
@@ -282,11 +282,22 @@ def test_needs_are_what_it_reads(name):
     data = world()
     batch = batch_of(data)
     made = module(name)()
-    if "teacher_scores" not in made.needs:
+    if not {"teacher_scores", "teacher_order"} & set(made.needs):
         batch.teacher_scores = None
     if "ranks" not in made.needs:
         batch.ranks = None
     assert made(output_of(data), batch).isfinite()
+
+
+@pytest.mark.parametrize("name", ON_SCORES)
+def test_who_needs_only_the_order_of_the_teacher_does_not_see_more(name):
+    data = world()
+    changed = {**data, "teacher": (data["teacher"] / 4).exp()}  # the same order
+    values, again = call(name, data), call(name, changed)
+    if "teacher_scores" in module(name)().needs:
+        assert not torch.allclose(again, values)
+    else:
+        torch.testing.assert_close(again, values, rtol=0, atol=0)
 
 
 def test_needs_follow_the_options():

@@ -81,7 +81,7 @@ class ADRMSE(Loss):
         As in :func:`adr_mse`.
     """
 
-    needs = ("teacher_scores",)
+    needs = ("teacher_order",)
 
     def __init__(
         self,

@@ -81,7 +81,7 @@ class CLDRD(Loss):
         The step at which each stage begins; the first is 0.
     """
 
-    needs = ("teacher_scores",)
+    needs = ("teacher_order",)
 
     def __init__(
         self,

@@ -69,7 +69,7 @@ class RankMSE(Loss):
         As in :func:`rank_mse`.
     """
 
-    needs = ("teacher_scores",)
+    needs = ("teacher_order",)
 
     def __init__(
         self,

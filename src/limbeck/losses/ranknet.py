@@ -65,7 +65,7 @@ class RankNet(Loss):
         As in :func:`ranknet`.
     """
 
-    needs = ("teacher_scores",)
+    needs = ("teacher_order",)
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """A ranker as teacher: any dense encoder or cross-encoder, by folder or hub name."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -20,12 +21,15 @@ class RankerTeacher:
         tokenizer and the texts.
     bf16
         Score under bfloat16 autocast: faster where the device supports it, but scores tie more often.
+    store
+        A score store of this very model (``limbeck score``): what it has is taken from it, the rest is computed.
     """
 
-    def __init__(self, ranker: Ranker, collator: Collator, *, bf16: bool = False) -> None:
+    def __init__(self, ranker: Ranker, collator: Collator, *, bf16: bool = False, store: str | None = None) -> None:
         self.ranker = ranker
         self.collator = collator
         self.bf16 = bf16
+        self.given = None if store is None else Path(store).expanduser()
 
     def score(self, query_ids: Sequence[str], lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """Return raw float32 scores, one array a query, in the order of its list."""

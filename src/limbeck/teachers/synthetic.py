@@ -14,14 +14,20 @@ for that concept, and ranks coherently for the query it has misread. There w is 
 """
 
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from limbeck.inference import Plan
 from limbeck.registry import register
+from limbeck.teachers.lists import by_lists
 
 Hashes = NDArray[np.uint64]
+
+_PART = 100_000
+"""Pairs of a part."""
 
 
 @register("teacher", "synthetic")
@@ -79,7 +85,7 @@ class SyntheticTeacher:
         self._document_hashes = _hash_ids(document_ids)
         self._query_hashes = _hash_ids(query_ids)
 
-    def score(self, query_ids: list[str], lists: list[list[str]]) -> list[np.ndarray]:
+    def score(self, query_ids: Sequence[str], lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """Score each query's documents.
 
         Parameters
@@ -108,7 +114,15 @@ class SyntheticTeacher:
             for row, bad, documents in zip(rows, wrong, lists, strict=True)
         ]
 
-    def is_wrong(self, query_ids: list[str]) -> NDArray[np.bool_]:
+    def plan(self, lists: Mapping[str, Sequence[str]]) -> Plan:
+        """Cut the scoring of lists into parts."""
+        return Plan(lists, by_document=False, size=_PART)
+
+    def scorer(self, plan: Plan) -> Callable[[int], np.ndarray]:
+        """Return what scores the parts."""
+        return by_lists(self.score, plan)
+
+    def is_wrong(self, query_ids: Sequence[str]) -> NDArray[np.bool_]:
         """Tell which queries the teacher misreads.
 
         Parameters
@@ -157,14 +171,14 @@ class SyntheticTeacher:
         seeded = _mix(self._query_hashes[rows] + np.uint64(self.seed))
         return _uniform(seeded ^ np.uint64(0x77726F6E67)) < self.wrong_share
 
-    def _rows_of_queries(self, query_ids: list[str]) -> NDArray[np.int64]:
+    def _rows_of_queries(self, query_ids: Sequence[str]) -> NDArray[np.int64]:
         return _rows(self._query_rows, query_ids, "query")
 
-    def _rows_of_documents(self, document_ids: list[str]) -> NDArray[np.int64]:
+    def _rows_of_documents(self, document_ids: Sequence[str]) -> NDArray[np.int64]:
         return _rows(self._document_rows, document_ids, "document")
 
 
-def _rows(index: dict[str, int], ids: list[str], kind: str) -> NDArray[np.int64]:
+def _rows(index: dict[str, int], ids: Sequence[str], kind: str) -> NDArray[np.int64]:
     try:
         return np.fromiter((index[i] for i in ids), dtype=np.int64, count=len(ids))
     except KeyError as error:

@@ -13,6 +13,7 @@ from limbeck.types import Batch, StudentOutput
 
 _REMEDY = {
     "teacher_scores": "choose a teacher (teacher=synthetic, teacher=minilm, …)",
+    "teacher_order": "choose a teacher (teacher=synthetic, teacher=minilm, …)",
     "ranks": "choose candidates with ranks (candidates=bm25)",
     "embeddings": "choose a student that encodes queries and documents apart (student=dense)",
 }
@@ -25,6 +26,8 @@ class Objective(nn.Module):
     ----------
     terms
         Name → loss; the names are those under ``loss`` in the configuration.
+    order_only
+        The teacher's scores are ranks: nothing is measured by them as if they were scores.
 
     Raises
     ------
@@ -32,8 +35,9 @@ class Objective(nn.Module):
         There is no term.
     """
 
-    def __init__(self, terms: Mapping[str, Loss]) -> None:
+    def __init__(self, terms: Mapping[str, Loss], *, order_only: bool = False) -> None:
         super().__init__()
+        self.order_only = order_only
         if not terms:
             raise ConfigError("loss is empty; choose at least one, for example loss=ckl or loss=[ckl,info_nce]")
         self.terms = nn.ModuleDict(dict(terms))
@@ -44,6 +48,11 @@ class Objective(nn.Module):
             for field in cast(Loss, loss).needs:
                 if field not in available:
                     remedy = _REMEDY.get(field, "see the documentation of the loss")
+                    if field == "teacher_scores" and "teacher_order" in available:
+                        remedy = (
+                            "the teacher gives ranks only: take its scores (teacher.use=scores) or a loss that reads "
+                            "nothing but the teacher's order (ranknet, rank_mse, adr_mse, cl_drd)"
+                        )
                     raise ConfigError(f"loss.{name} needs {field}, which this training does not have; {remedy}")
 
     def at(self, step: int) -> None:
@@ -63,7 +72,7 @@ class Objective(nn.Module):
             value = loss(output, batch)
             total = total + loss.weight * value
             values[name] = value.detach()
-        if batch.teacher_scores is not None:
+        if batch.teacher_scores is not None and not self.order_only:
             with torch.no_grad():
                 distance = kl(output.scores, batch.teacher_scores, batch.labels, batch.mask)
             values["kl_to_teacher"] = distance.mean()

@@ -1,0 +1,108 @@
+"""``limbeck score``: the candidates' scores by a teacher, into a store."""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from limbeck.cli.folder import console
+from limbeck.config import ConfigError, build
+
+log = logging.getLogger(__name__)
+
+_SHARE = "LIMBECK_SHARE"
+"""i/n in the environment of process i of n."""
+
+
+def run(config: Any) -> None:
+    """Score what the store lacks, and show the store."""
+    from omegaconf import OmegaConf
+
+    console()
+    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    if not isinstance(plain["devices"], int) or plain["devices"] < 1:
+        raise ConfigError(f"devices must be >= 1, got {plain['devices']}")
+    if not plain["splits"] or set(plain["splits"]) - {"train", "dev", "test"}:
+        raise ConfigError(f"splits must be some of train, dev and test, got {plain['splits']}")
+    if not plain["teacher"]:
+        raise ConfigError("teacher=none scores nothing; choose one, for example teacher=minilm")
+    _score(plain)
+
+
+def _score(config: dict[str, Any]) -> None:
+    from limbeck.artefacts import Artefacts
+    from limbeck.cli import assemble
+    from limbeck.cli.stages import Stages
+    from limbeck.evaluation.runs import cut
+    from limbeck.teachers.scoring import score_into
+
+    artefacts, device = Artefacts(Path(config["paths"]["cache"])), assemble.device(config["accelerator"])
+    pooling = build(config["pool"], key="pool")
+    candidates = assemble.candidates(config["candidates"], device)
+    data = build({**config["data"], "world": None}, key="data")
+    collection = data.open(artefacts, config["data"].get("world"))
+    log.info("%r", collection)
+    stages = Stages(collection, artefacts, candidates, pooling)
+    teaching = assemble.teaching(config["teacher"], collection, artefacts, device)
+    if not teaching.scores_on_demand:
+        raise ConfigError(
+            f"teacher={config['teacher'].get('kind', 'store')} has its scores already; limbeck train reads them"
+        )
+    lists: dict[str, list[str]] = {}
+    for split in config["splits"]:
+        if split == "train":
+            pool = stages.pool()
+            found = {query: pool.documents(number) for number, query in enumerate(pool.query_ids)}
+        else:
+            first = stages.first_stage(split)
+            found = {query: ranking.ids for query, ranking in cut(first, config["depth"] or 10**9).items()}
+        for query, documents in found.items():
+            lists[query] = list(dict.fromkeys([*lists.get(query, []), *documents]))
+    pairs = sum(map(len, lists.values()))
+    log.info("%s queries, %s pairs", f"{len(lists):,}", f"{pairs:,}")
+    out, share = Path(config["out"]), os.environ.get(_SHARE)
+    if share:
+        number, count = map(int, share.split("/"))
+        score_into(out, teaching.teacher, lists, teaching.provenance, share=(number, count))
+        return
+    start = time.perf_counter()
+    helpers = (lambda: _helpers(config["devices"])) if config["devices"] > 1 else None
+    store = score_into(out, teaching.teacher, lists, teaching.provenance, helpers=helpers)
+    assert store is not None
+    seconds = time.perf_counter() - start
+    mean, deviation = store.spread()
+    log.info("%r", store)
+    log.info(
+        "scores %.4g ± %.4g (%s); %.1f s, %.0f pairs/s; checksum %s",
+        mean, deviation, store.meta["kind"], seconds, pairs / seconds, store.checksum,
+    )  # fmt: skip
+
+
+def _helpers(devices: int) -> None:
+    """Start the same command once for each device, and wait."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(number) for number in range(devices)]
+    threads = str(max(1, (os.cpu_count() or 1) // devices))
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "limbeck", *sys.argv[1:]],
+            env={
+                **os.environ,
+                _SHARE: f"{number}/{devices}",
+                "CUDA_VISIBLE_DEVICES": names[number % len(names)],
+                "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
+            },
+        )
+        for number in range(devices)
+    ]
+    try:
+        failed = [number for number, process in enumerate(started) if process.wait()]
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.terminate()
+    if failed:
+        raise ConfigError(f"processes {failed} of {devices} failed; the same command goes on with what is left")

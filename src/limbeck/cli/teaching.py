@@ -1,0 +1,158 @@
+"""A teacher at work: its scores of the training pool, and its own ranking."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from limbeck.artefacts import Artefacts
+from limbeck.config import fingerprint
+from limbeck.data.aligned import pairs_of, read_aligned, with_scores, write_aligned
+from limbeck.data.collection import Collection
+from limbeck.data.pool import Pool
+from limbeck.evaluation.runs import cut, read_run, write_run
+from limbeck.evaluation.search import ranked, search
+from limbeck.evaluation.settings import Evaluation
+from limbeck.scores.store import ScoreStore
+from limbeck.scores.writer import Provenance
+from limbeck.teachers.scoring import open_matching, score_into, without
+from limbeck.types import Run
+
+log = logging.getLogger(__name__)
+
+
+class Teaching:
+    """A teacher with what its scores depend on.
+
+    Parameters
+    ----------
+    teacher
+        What scores: with ``plan`` and ``scorer``, or with a ``store`` of scores that are there already.
+    identity
+        All that the scores depend on beside the collection, as plain containers.
+    provenance
+        What is written into a score store.
+    collection, artefacts
+        What is scored, and where scores are kept.
+    """
+
+    def __init__(
+        self,
+        teacher: Any,
+        identity: Mapping[str, Any],
+        provenance: Provenance,
+        collection: Collection,
+        artefacts: Artefacts,
+    ) -> None:
+        self.teacher = teacher
+        self.provenance = provenance
+        self._identity = identity
+        self._collection = collection
+        self._artefacts = artefacts
+        self._given = ScoreStore.open(teacher.given) if getattr(teacher, "given", None) else None
+        if self._given is not None:
+            open_matching(self._given.path, provenance)
+
+    @property
+    def searches(self) -> bool:
+        """Whether the teacher can rank the whole collection."""
+        return bool(getattr(getattr(self.teacher, "ranker", None), "separable", False))
+
+    @property
+    def scores_on_demand(self) -> bool:
+        """Whether the teacher can score any pair, not only those it has scores of."""
+        return not hasattr(self.teacher, "store")
+
+    def score(self, lists: Mapping[str, Sequence[str]]) -> list[ScoreStore]:
+        """Return stores that together hold the scores of the lists, all scored that were not."""
+        stores = [] if self._given is None else [self._given]
+        left = without(lists, self._given)
+        if left:
+            key = fingerprint({"teacher": dict(self._identity), "collection": self._collection.fingerprint})
+            store = score_into(self._artefacts.root / "scores" / key, self.teacher, left, self.provenance)
+            assert store is not None
+            stores.append(store)
+        return stores
+
+    def scored(self, pool: Pool) -> Pool:
+        """Return the training pool with the teacher's scores."""
+        if not self.scores_on_demand:
+            found = np.concatenate(self.teacher.score(pool.query_ids, list(_lists(pool).values())))
+            return with_scores(pool, found, self.teacher.missing, f"the teacher {self.teacher.name}")
+        inputs = {"pairs": pairs_of(pool), "teacher": dict(self._identity), "collection": self._collection.fingerprint}
+
+        def fill(target: Path) -> None:
+            stores = self.score(_lists(pool))
+            scores = _looked_up(stores, pool.query_ids, pool.offsets, pool.document_ids)
+            write_aligned(target / "scores.arrow", scores)
+
+        label = f"teacher scores of {len(pool.labels):,} pairs"
+        path = self._artefacts.folder("aligned", inputs, fill, label=label)
+        return with_scores(pool, read_aligned(path / "scores.arrow"), "error", str(path))
+
+    # -- the teacher's own ranking --------------------------------------------------------------------------------
+
+    def ranking(self, first: Run, evaluation: Evaluation, *, searching: bool) -> Run | None:
+        """Rank the evaluated queries by the teacher: all documents, or the candidates of the first stage.
+
+        Returns
+        -------
+        dict or None
+            None if the teacher has no scores of these queries. Candidates that it has no score of are left out.
+        """
+        if searching:
+            return self._search(evaluation)
+        candidates = {query: ranking.ids for query, ranking in cut(first, evaluation.depth).items() if ranking.ids}
+        if self.scores_on_demand:
+            flat = pa.array([document for documents in candidates.values() for document in documents], pa.string())
+            offsets = np.cumsum([0, *map(len, candidates.values())])
+            scores = _looked_up(self.score(candidates), list(candidates), offsets, flat)
+            found = dict(zip(candidates, np.split(scores, offsets[1:-1]), strict=True))
+        else:
+            values = self.teacher.score(list(candidates), list(candidates.values()))
+            found = dict(zip(candidates, values, strict=True))
+        known = {query: np.isfinite(scores) for query, scores in found.items()}
+        absent = sum(int((~kept).sum()) for kept in known.values())
+        if not any(kept.any() for kept in known.values()):
+            log.info("the teacher has no scores of the %s queries: its own row is left out", evaluation.split)
+            return None
+        if absent:
+            log.warning("the teacher has no score of %d candidates of the %s queries", absent, evaluation.split)
+        lists = {
+            query: [d for d, kept in zip(ids, known[query], strict=True) if kept] for query, ids in candidates.items()
+        }
+        return ranked(lists, {query: found[query][known[query]] for query in candidates})
+
+    def _search(self, evaluation: Evaluation) -> Run:
+        queries = list(self._collection.split(evaluation.split).queries)
+        inputs = {
+            "teacher": dict(self._identity),
+            "collection": self._collection.fingerprint,
+            "queries": sorted(queries),
+            "depth": evaluation.search_depth,
+            "bf16": evaluation.bf16,
+        }
+
+        def fill(target: Path) -> None:
+            ranker, collator, documents = self.teacher.ranker, self.teacher.collator, self._collection.document_ids
+            run = search(ranker, collator, queries, documents, evaluation.search_depth, bf16=evaluation.bf16)
+            write_run(target / "teacher.trec", run, "teacher")
+
+        return read_run(self._artefacts.folder("teacher_runs", inputs, fill, label="teacher's run") / "teacher.trec")
+
+
+def _lists(pool: Pool) -> dict[str, list[str]]:
+    return {query: pool.documents(number) for number, query in enumerate(pool.query_ids)}
+
+
+def _looked_up(
+    stores: Sequence[ScoreStore], queries: Sequence[str], offsets: np.ndarray, documents: pa.StringArray
+) -> np.ndarray:
+    """Return the scores of lists out of several stores; NaN where none has the pair."""
+    found = np.full(len(documents), np.nan, dtype=np.float32)
+    for store in stores:
+        found = np.where(np.isnan(found), store.lookup_many(queries, offsets, documents), found)
+    return found

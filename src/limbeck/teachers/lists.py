@@ -1,0 +1,23 @@
+"""Parts of a plan for teachers that score whole lists."""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+import numpy as np
+
+from limbeck.inference import Plan
+
+ScoreLists = Callable[[Sequence[str], Sequence[Sequence[str]]], list[np.ndarray]]
+
+
+def by_lists(score: ScoreLists, plan: Plan) -> Callable[[int], np.ndarray]:
+    """Return what scores a part of a plan, given what scores lists."""
+
+    def part(number: int) -> np.ndarray:
+        queries, lists = [], []
+        for query, pairs in groupby(zip(*plan.ids(number), strict=True), key=lambda pair: pair[0]):
+            queries.append(query)
+            lists.append([document for _, document in pairs])
+        return np.concatenate(score(queries, lists)).astype(np.float32)
+
+    return part

@@ -1,0 +1,168 @@
+"""Teacher scores into a store: only what it lacks, in parts that survive a kill."""
+
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from limbeck.artefacts import write_json
+from limbeck.config import ConfigError
+from limbeck.inference import Plan
+from limbeck.scores.store import META, ScoreStore
+from limbeck.scores.writer import Block, Provenance, StoreWriter
+
+log = logging.getLogger(__name__)
+
+Lists = Mapping[str, Sequence[str]]
+
+_TELL_EVERY = 30.0
+"""Seconds between two lines of progress."""
+
+
+class Scoring(Protocol):
+    """A teacher that can score what it is given."""
+
+    def plan(self, lists: Lists) -> Plan:
+        """Cut the scoring of lists into parts."""
+        ...
+
+    def scorer(self, plan: Plan) -> Callable[[int], np.ndarray]:
+        """Return what scores a part, float32."""
+        ...
+
+
+def open_matching(path: Path, provenance: Provenance) -> ScoreStore | None:
+    """Open a store that is to grow; None if there is none yet.
+
+    Raises
+    ------
+    ConfigError
+        The store there is of another teacher, or of another collection.
+    """
+    if not (path / META).is_file():
+        return None
+    store = ScoreStore.open(path)
+    wanted = asdict(provenance)
+    for field in ("teacher", "revision", "prompt", "max_length", "dtype", "collection"):
+        if store.meta[field] != wanted[field]:
+            raise ConfigError(
+                f"{path}: the score store there has {field} {store.meta[field]!r}, not {wanted[field]!r}; "
+                "choose another folder with out=…, or delete that one"
+            )
+    return store
+
+
+def without(lists: Lists, store: ScoreStore | None) -> dict[str, list[str]]:
+    """Return the lists without the pairs that a store has; lists that it has whole are left out."""
+    if store is None:
+        return {query: list(documents) for query, documents in lists.items() if len(documents)}
+    flat = pa.array([document for documents in lists.values() for document in documents], pa.string())
+    offsets = np.cumsum([0, *map(len, lists.values())])
+    absent = np.isnan(store.lookup_many(list(lists), offsets, flat))
+    left = {}
+    for (query, documents), start, stop in zip(lists.items(), offsets[:-1], offsets[1:], strict=True):
+        kept = [document for document, lacking in zip(documents, absent[start:stop], strict=True) if lacking]
+        if kept:
+            left[query] = kept
+    return left
+
+
+def score_into(
+    path: Path,
+    teacher: Scoring,
+    lists: Lists,
+    provenance: Provenance,
+    *,
+    share: tuple[int, int] | None = None,
+    helpers: Callable[[], None] | None = None,
+) -> ScoreStore | None:
+    """Score the pairs that a store lacks, and add them to it.
+
+    A part is written when it is scored. After a kill, the same call goes on with the parts that are not there, and
+    ends with the same store as without.
+
+    Parameters
+    ----------
+    path
+        Folder of the store, made if there is none.
+    teacher
+        Who scores.
+    lists
+        Query id → document ids.
+    provenance
+        Stands in the store. A store that is there must have the same teacher, revision, lengths and collection.
+    share
+        (i, n): score only parts i, i + n, …, and leave it to the process that waits for all n to finish the store.
+    helpers
+        Called before the first part is scored; returns when other processes have scored their shares.
+
+    Returns
+    -------
+    ScoreStore or None
+        The store with all pairs; None for a share.
+    """
+    writer = StoreWriter(path, provenance)
+    if share is not None:
+        plan = teacher.plan(without(lists, open_matching(path, provenance)))
+        _score(writer, teacher, plan, range(share[0], len(plan), share[1]))
+        return None
+    with writer:
+        store = open_matching(path, provenance)
+        left = without(lists, store)
+        if store is not None and not left:
+            return store
+        plan = teacher.plan(left)
+        begin(writer, plan, provenance)
+        if helpers is not None:
+            helpers()
+        _score(writer, teacher, plan, range(len(plan)))
+        return writer.seal(before=store)
+
+
+def begin(writer: StoreWriter, plan: Plan, provenance: Provenance) -> None:
+    """Keep the parts of a killed attempt at the same work; remove those of other work."""
+    note = writer.parts / "plan.json"
+    digest = hashlib.blake2b(digest_size=16)
+    for values in (plan.query_ids, plan.document_ids):
+        digest.update("\n".join(values).encode())
+    for numbers in (plan.queries, plan.documents, plan.lengths, [len(plan)]):
+        digest.update(np.asarray(numbers, dtype=np.int64))
+    same = {**asdict(provenance), "command": None}
+    work = {"pairs": plan.pairs, "parts": len(plan), "digest": digest.hexdigest(), "provenance": same}
+    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) == work:
+        log.info("going on with %d of %d parts", len(writer.done()), len(plan))
+        return
+    shutil.rmtree(writer.parts)
+    writer.parts.mkdir()
+    write_json(note, work)
+
+
+def _score(writer: StoreWriter, teacher: Scoring, plan: Plan, numbers: range) -> None:
+    left = [number for number in numbers if number not in writer.done()]
+    if not left:
+        return
+    score = teacher.scorer(plan)
+    total, done = sum(len(plan.part(number)) for number in left), 0
+    start = told = time.monotonic()
+    for number in left:
+        scores = score(number)
+        writer.add(number, Block(*plan.ids(number), scores))
+        done += len(scores)
+        now = time.monotonic()
+        if now - told > _TELL_EVERY:
+            told, rate = now, done / (now - start)
+            log.info(
+                "scored %s of %s pairs, %.0f pairs/s, %.0f s left",
+                f"{done:,}",
+                f"{total:,}",
+                rate,
+                (total - done) / rate,
+            )

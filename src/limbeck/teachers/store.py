@@ -1,0 +1,71 @@
+"""Teachers whose scores are there already: a score store, or run files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from limbeck.registry import register
+from limbeck.scores.store import ScoreStore
+
+
+@register("teacher", "store")
+class StoreTeacher:
+    """A finished score store.
+
+    Parameters
+    ----------
+    path
+        Folder that ``limbeck score`` or ``limbeck import`` made.
+    use
+        ``scores``, or ``ranks`` where only the order can be trusted (of a permutation of the first stage, say): then
+        only losses that read nothing but the teacher's order are allowed. The order is that of the ranks, if the store
+        has them, else of the scores.
+    missing
+        What becomes of a candidate that the store does not have: ``error``, or ``drop`` it from its list.
+
+    Raises
+    ------
+    ConfigError
+        There is no such store, or it is damaged.
+    ValueError
+        An option is none of its words.
+    """
+
+    def __init__(
+        self, *, path: str, use: Literal["scores", "ranks"] = "scores", missing: Literal["error", "drop"] = "error"
+    ) -> None:
+        for name, value, choices in (("use", use, ("scores", "ranks")), ("missing", missing, ("error", "drop"))):
+            if value not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+        self.store = ScoreStore.open(Path(path).expanduser())
+        self.use = use
+        self.missing = missing
+
+    @property
+    def name(self) -> str:
+        """Name of the teacher who made the scores."""
+        return str(self.store.meta["teacher"])
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the scores depend on."""
+        return {"kind": "store", "checksum": self.store.checksum, "use": self.use}
+
+    def score(self, query_ids: Sequence[str], lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """Return float32 scores, or negative ranks, one array a query; NaN where the store lacks the pair."""
+        look = self._scores if self.use == "scores" else self._ranks
+        return [look(query, list(documents)) for query, documents in zip(query_ids, lists, strict=True)]
+
+    def _scores(self, query: str, documents: list[str]) -> np.ndarray:
+        return self.store.lookup(query, documents).astype(np.float32)
+
+    def _ranks(self, query: str, documents: list[str]) -> np.ndarray:
+        try:
+            ids, scores, ranks = self.store.ranking(query)
+        except KeyError:
+            return np.full(len(documents), np.nan, dtype=np.float32)
+        # Without ranks, documents of one score share the rank of the first of them: they stay tied.
+        places = np.searchsorted(-scores, -scores) + 1 if ranks is None else ranks
+        order = dict(zip(ids, places.tolist(), strict=True))
+        return np.array([-order.get(document, np.nan) for document in documents], dtype=np.float32)
