@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from limbeck.config import ConfigError
-from limbeck.data.pool import read_pool, write_pool, write_scores
+from limbeck.data.pool import read_pool, write_pool
 from limbeck.data.pooling import Pooling
 from limbeck.types import Ranking
 
@@ -211,22 +211,6 @@ def anonymous():
     with open(f"/proc/{os.getpid()}/status") as file:
         fields = dict(line.split(":", 1) for line in file)
     return int(fields["RssAnon"].split()[0]) * 1024
-
-
-def test_scores_belong_to_their_pool(tmp_path):
-    found = pool(tmp_path)
-    path = tmp_path / "scores.arrow"
-    write_scores(path, found, lambda queries, lists: [np.arange(len(each), dtype=np.float32) for each in lists])
-    assert read_pool(tmp_path / "pool.arrow", path).scores.tolist() == [0, 1, 2, 0]
-    write_scores(path, found, lambda queries, lists: [np.full(len(each), np.nan, np.float32) for each in lists])
-    with pytest.raises(ConfigError, match=r"query 'q1', document 'a' is nan \(4 such scores\)"):
-        read_pool(tmp_path / "pool.arrow", path)
-    with pa.memory_map(str(path)) as source:
-        table = pa.ipc.open_file(source).read_all()
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table.slice(1))
-    with pytest.raises(ConfigError, match="not of this pool"):
-        read_pool(tmp_path / "pool.arrow", path)
 
 
 def test_a_pool_without_positives_is_refused():

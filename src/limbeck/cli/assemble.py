@@ -1,6 +1,7 @@
 """From configuration nodes to rankers and teachers."""
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any
 import torch
 
 from limbeck.artefacts import Artefacts
-from limbeck.config import ConfigError, build, part
+from limbeck.cli.teaching import Teaching
+from limbeck.config import ConfigError, build, fingerprint, part
 from limbeck.data.candidates import Candidates
 from limbeck.data.collection import Collection
 from limbeck.data.dense import Encoder
+from limbeck.scores.writer import Provenance
 from limbeck.students.backbone import load_top
 from limbeck.text.collate import Collator
 from limbeck.text.tokenizer import TextTokenizer
@@ -78,18 +81,43 @@ def _check_lengths(made: Any, key: str) -> None:
         )
 
 
-def teacher(
-    node: Node, collection: Collection, artefacts: Artefacts, device: torch.device
-) -> tuple[Any, dict[str, Any]]:
-    """Build a teacher; returns it and what its scores depend on."""
+def teaching(node: Node, collection: Collection, artefacts: Artefacts, device: torch.device) -> Teaching:
+    """Build a teacher, with all that its scores depend on.
+
+    Parameters
+    ----------
+    node
+        Configuration node.
+    collection, artefacts
+        What is scored, and where scores are kept.
+    device
+        Where a model scores.
+    """
     own = {name: value for name, value in node.items() if name not in ("student", "backbone")}
+    made = part(own, key="teacher")
     if node.get("student") is None:
-        made = build(own, collection.folder or Path("no-such-folder"), key="teacher")
-        return made, own
+        given = {"folder": collection.folder or Path("no-such-folder"), "artefacts": artefacts}
+        teacher = build(own, *(given[name] for name in made.given), key="teacher")
+        identity = teacher.identity() if hasattr(teacher, "identity") else own
+        whose = Provenance(made.__name__, "logit", revision=fingerprint(own), collection=collection.fingerprint)
+        return Teaching(teacher, identity, whose, collection, artefacts)
     model, collator = ranker(node["student"], node["backbone"], collection, artefacts, key="teacher.")
     weights = checksum(model)
     model.to(device)
-    return build(own, model, collator, key="teacher"), {**node, "weights": weights}
+    teacher = build(own, model, collator, key="teacher")
+    # Not the store that it may take scores from: they are the same scores.
+    identity = {name: value for name, value in node.items() if name != "store"} | {"weights": weights}
+    style = model.style
+    whose = Provenance(
+        str(node["backbone"].get("model") or part(node["backbone"], key="teacher.backbone").__name__),
+        "similarity" if model.separable else "logit",
+        revision=fingerprint({**identity, "bf16": None}),
+        max_length=f"query {style.query_length}, document {style.document_length} tokens",
+        dtype="bfloat16" if teacher.bf16 else "float32",
+        collection=collection.fingerprint,
+        command=" ".join(["limbeck", *sys.argv[1:]]),
+    )
+    return Teaching(teacher, identity, whose, collection, artefacts)
 
 
 def checksum(model: torch.nn.Module) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from limbeck.artefacts import Artefacts, write_json
 from limbeck.cli import assemble
 from limbeck.cli.folder import RunFolder, main_process
 from limbeck.cli.stages import Stages
+from limbeck.cli.teaching import Teaching
 from limbeck.config import ConfigError, build, part
 from limbeck.data.collection import Collection
 from limbeck.data.datamodule import TrainingData
@@ -52,16 +53,17 @@ class Experiment:
         self.folder = folder
         self.run_id = run_id
         self.seed = int(config["seed"])
-        self.objective = Objective({k: build(node, key=f"loss.{k}") for k, node in (config.get("loss") or {}).items()})
+        terms = {name: build(node, key=f"loss.{name}") for name, node in (config.get("loss") or {}).items()}
+        self.objective = Objective(terms, order_only=_taught(config["teacher"]) == {"teacher_order"})
         self.sampler, self.optim, self.training, self.evaluation, self.pooling, self.tracker = (
             build(config[key], key=key) for key in ("sampler", "optim", "trainer", "eval", "pool", "logger")
         )
+        self.pooling.check(scored="teacher_scores" in _taught(config["teacher"]))
         self.device = assemble.device(self.training.accelerator)
         self.candidates = assemble.candidates(config["candidates"], self.device)
         self.data = build({**config["data"], "world": None}, key="data")
         encodes = {"embeddings"} if part(config["student"], key="student").separable else set()
-        scored = {"teacher_scores"} if config["teacher"] else set()
-        self.objective.check({"labels", "ranks"} | scored | encodes)
+        self.objective.check({"labels", "ranks"} | _taught(config["teacher"]) | encodes)
         with _named("eval"):
             check_metrics(self.evaluation.metrics)
         self.artefacts = Artefacts(Path(config["paths"]["cache"]))
@@ -91,13 +93,13 @@ class Experiment:
         with _named("eval"):
             self.searching = self.evaluation.searches(self.student.separable)
         stages = Stages(collection, self.artefacts, self.candidates, self.pooling)
-        if self.config["teacher"]:
-            stages.set_teacher(*assemble.teacher(self.config["teacher"], collection, self.artefacts, device))
+        teacher = self.config["teacher"]
+        teaching = assemble.teaching(teacher, collection, self.artefacts, device) if teacher else None
         first = stages.first_stage(self.evaluation.split)
-        pool = stages.pool()
+        pool = stages.pool(teaching)
         if main_process():
-            rows += self._before(stages, first, device)
-        stages.teacher = None  # its memory is the student's now
+            rows += self._before(stages, teaching, first, device)
+        teaching = None  # its memory is the student's now
         trained = self.folder.trained() or self._train(stages, pool, loggers)
         if not main_process():
             return None
@@ -116,19 +118,16 @@ class Experiment:
 
     # -- before training ------------------------------------------------------------------------------------------
 
-    def _before(self, stages: Stages, first: Run, device: torch.device) -> list[dict[str, Any]]:
+    def _before(
+        self, stages: Stages, teaching: Teaching | None, first: Run, device: torch.device
+    ) -> list[dict[str, Any]]:
         """Evaluate what does not depend on training."""
         rows = [self._row("first_stage", self.candidates.label, "whole collection", lambda: first)]
-        if stages.teacher is not None and self.evaluation.teacher:
-            searching = self.searching and stages.teacher_searches
-            rows.append(
-                self._row(
-                    "teacher",
-                    "teacher",
-                    self._where(searching),
-                    lambda: stages.teacher_run(first, self.evaluation, searching=searching),
-                )
-            )
+        if teaching is not None and self.evaluation.teacher:
+            searching = self.searching and teaching.searches
+            own = teaching.ranking(first, self.evaluation, searching=searching)
+            if own is not None:
+                rows.append(self._row("teacher", "teacher", self._where(searching), lambda: own))
         if self.evaluation.start:
             rows.append(
                 self._row(
@@ -256,6 +255,13 @@ class Experiment:
         write_per_query(self.folder.path / "per_query" / f"{split}.{key}.parquet", per_query)
         row = {"key": key, "system": system, "candidates": candidates, "queries": len(self.tested.qrels)}
         return row | means(per_query)
+
+
+def _taught(teacher: Mapping[str, Any] | None) -> set[str]:
+    """Return what batches will have of the teacher."""
+    if not teacher:
+        return set()
+    return {"teacher_order"} if teacher.get("use") == "ranks" else {"teacher_order", "teacher_scores"}
 
 
 @contextlib.contextmanager

@@ -52,9 +52,14 @@ class Teaching:
         self._identity = identity
         self._collection = collection
         self._artefacts = artefacts
-        self._given = ScoreStore.open(teacher.given) if getattr(teacher, "given", None) else None
+        self._given = ScoreStore.open(teacher.scored) if getattr(teacher, "scored", None) else None
         if self._given is not None:
             open_matching(self._given.path, provenance)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """All that the scores depend on beside the collection."""
+        return self._identity
 
     @property
     def searches(self) -> bool:

@@ -22,7 +22,10 @@ def pairs_of(pool: Pool) -> str:
     """Return a fingerprint of a pool's pairs and their order."""
     digest = hashlib.blake2b("\n".join(pool.query_ids).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pool.offsets, dtype=np.int64))
-    for buffer in pool.document_ids.buffers():
+    documents = pool.document_ids
+    if documents.offset:  # a part of a longer column: its buffers hold the rest too
+        documents = pa.concat_arrays([documents[:0], documents])
+    for buffer in documents.buffers():
         if buffer is not None:
             digest.update(buffer)
     return digest.hexdigest()

@@ -90,7 +90,7 @@ def denoise(pool: Pool, absolute: float | None = None, relative: float | None = 
     (TopK-MarginPos and TopK-PercPos).
     """
     if pool.scores is None:
-        raise ConfigError("pool.denoise needs teacher scores; choose a teacher, or set pool.denoise limits to null")
+        raise ConfigError("pool.denoise needs teacher scores; choose a teacher, or set its limits to null")
     starts, lengths = pool.offsets[:-1], np.diff(pool.offsets)
     scores = np.asarray(pool.scores, dtype=np.float64)
     positive, scored = pool.labels > 0, ~np.isnan(scores)

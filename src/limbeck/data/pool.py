@@ -1,13 +1,13 @@
 """Training pools: for each training query the documents that lists are drawn from, with label, rank and teacher score.
 
-Two Arrow files of equal row order: ``pool.arrow`` (query_id, document_id, label, rank) and, made by a teacher,
-``scores.arrow`` (query_id, document_id, score). ``pool.json`` beside the pool tells what was left out of it. How a
+``pool.arrow`` has the columns query_id, document_id, label, rank; teacher scores come in its row order
+(:mod:`limbeck.data.aligned`). ``pool.json`` beside the pool tells what was left out of it. How a
 pool is chosen: :mod:`limbeck.data.pooling`.
 """
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from limbeck.artefacts import write_json
-from limbeck.config import ConfigError
 
 
 @dataclass(frozen=True)
@@ -78,15 +77,10 @@ def write_pool(path: Path, pool: Pool) -> None:
     _write(path, pa.table(columns))
 
 
-def read_pool(path: Path, scores: Path | None = None) -> Pool:
-    """Map ``pool.arrow`` and, if given, the ``scores.arrow`` that belongs to it, into memory.
+def read_pool(path: Path) -> Pool:
+    """Map ``pool.arrow`` into memory.
 
     The columns stay in the file: processes that read the same pool share its pages.
-
-    Raises
-    ------
-    ConfigError
-        The scores are of other pairs, or one is NaN or infinite: the message names the pair.
     """
     table = _read(path)
     queries = table["query_id"].chunk(0)
@@ -100,38 +94,8 @@ def read_pool(path: Path, scores: Path | None = None) -> Pool:
         document_ids=cast(pa.StringArray, table["document_id"].chunk(0)),
         labels=table["label"].chunk(0).to_numpy(),
         ranks=table["rank"].chunk(0).to_numpy(),
-        scores=None if scores is None else _aligned_scores(scores, table),
         counts=json.loads(told.read_text(encoding="utf-8")) if told.exists() else {},
     )
-
-
-def _aligned_scores(path: Path, pool: pa.Table) -> np.ndarray:
-    table = _read(path)
-    for column in ("query_id", "document_id"):
-        if not table[column].equals(pool[column]):
-            raise ConfigError(f"{path}: these teacher scores are not of this pool; delete the folder to make them anew")
-    values = table["score"].to_numpy()
-    wrong = np.flatnonzero(~np.isfinite(values))
-    if len(wrong):
-        row = table.slice(int(wrong[0]), 1).to_pylist()[0]
-        raise ConfigError(
-            f"{path}: the teacher's score of query {row['query_id']!r}, document {row['document_id']!r} is "
-            f"{row['score']} ({len(wrong)} such scores)"
-        )
-    return values
-
-
-Scorer = Callable[[Sequence[str], Sequence[Sequence[str]]], list[np.ndarray]]
-
-
-def write_scores(path: Path, pool: Pool, score: Scorer) -> None:
-    """Score every pair of a pool with a teacher and write ``scores.arrow``."""
-    lists = [pool.documents(i) for i in range(len(pool))]
-    scored = np.concatenate(score(pool.query_ids, lists)).astype(np.float32)
-    repeats = [len(documents) for documents in lists]
-    queries = np.repeat(np.asarray(pool.query_ids, dtype=object), repeats)
-    columns = {"query_id": pa.array(queries, pa.string()), "document_id": pool.document_ids, "score": pa.array(scored)}
-    _write(path, pa.table(columns))
 
 
 def _write(path: Path, table: pa.Table) -> None:

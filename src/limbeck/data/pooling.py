@@ -97,6 +97,11 @@ class Pooling:
         """Return what a pool depends on beside judgments and candidates; denoising comes after the teacher."""
         return {name: value for name, value in vars(self).items() if name != "denoise"}
 
+    def check(self, *, scored: bool) -> None:
+        """Raise ``ConfigError`` if there are to be no teacher scores, but limits to them."""
+        if self.denoise.active and not scored:
+            raise ConfigError("pool.denoise needs teacher scores; choose a teacher, or set its limits to null")
+
     def choose(self, qrels: Qrels, candidates: Run, document_ids: Sequence[str]) -> Pool:
         """Choose the pools of all judged queries; what is left out is counted, and told where it matters.
 

@@ -133,8 +133,8 @@ def begin(writer: StoreWriter, plan: Plan, provenance: Provenance) -> None:
     digest = hashlib.blake2b(digest_size=16)
     for values in (plan.query_ids, plan.document_ids):
         digest.update("\n".join(values).encode())
-    for numbers in (plan.queries, plan.documents, plan.lengths, [len(plan)]):
-        digest.update(np.asarray(numbers, dtype=np.int64))
+    for numbers in (plan.queries, plan.documents, plan.lengths):
+        digest.update(numbers.tobytes())
     same = {**asdict(provenance), "command": None}
     work = {"pairs": plan.pairs, "parts": len(plan), "digest": digest.hexdigest(), "provenance": same}
     if note.is_file() and json.loads(note.read_text(encoding="utf-8")) == work:

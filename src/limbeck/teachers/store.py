@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -32,6 +32,8 @@ class StoreTeacher:
     ValueError
         An option is none of its words.
     """
+
+    given: ClassVar = ()
 
     def __init__(
         self, *, path: str, use: Literal["scores", "ranks"] = "scores", missing: Literal["error", "drop"] = "error"

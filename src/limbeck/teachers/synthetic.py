@@ -16,6 +16,7 @@ for that concept, and ranks coherently for the query it has misread. There w is 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,8 @@ class SyntheticTeacher:
     seed
         Seed of the noise and of the errors.
     """
+
+    given: ClassVar = ("folder",)
 
     def __init__(
         self,
