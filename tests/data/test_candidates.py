@@ -142,7 +142,7 @@ def test_fusions_refuse_what_is_no_fusion():
     ]:
         with pytest.raises(ValueError, match=f"^{message}"):
             Fusion(parts, **options)
-    with pytest.raises(ValueError, match="^parts must be at least two candidates, got a"):
+    with pytest.raises(ValueError, match=r"^parts must be at least two candidates, got a"):
         Fusion({"a": BM25()})
     node = {"_target_": "limbeck.data.fusion.Fusion", "parts": {"x": {"_target_": "limbeck.data.bm25.BM25", "b": 9}}}
     with pytest.raises(ConfigError, match=r"^candidates\.parts\.x\.b must be in \[0, 1\]"):
@@ -204,7 +204,7 @@ def test_mistakes_in_run_files_are_named(tmp_path, search, caplog):
     with caplog.at_level(logging.WARNING):
         assert list(source("q Q0 d1 1 2.0 x\nother Q0 foreign 1 1 x\n").search(search)) == ["q"]
     assert "has no candidates for 1 of 2 test queries: d3" in caplog.text
-    with pytest.raises(ValueError, match="^file must be given"):
+    with pytest.raises(ValueError, match=r"^file must be given"):
         RunFiles()
     with pytest.raises(ValueError, match=r"^train must be a TREC run file; .*no\.trec does not exist"):
         RunFiles(train=str(tmp_path / "no.trec"))

@@ -1,5 +1,6 @@
 """TREC run files."""
 
+import math
 import os
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def read_run(path: Path) -> Run:
     Raises
     ------
     ValueError
-        A line has not six columns or no number for a score, or a document stands twice: file and line are named.
+        A line has not six columns or no finite number for a score, or a document stands twice: file and line are named.
     """
     lists: dict[str, dict[str, float]] = {}
     with path.open(encoding="utf-8") as file:
@@ -39,8 +40,10 @@ def read_run(path: Path) -> Run:
             try:
                 query, _, document, _, score, _ = columns
                 value = float(score)
+                if not math.isfinite(value):
+                    raise ValueError
             except ValueError:
-                raise ValueError(f"{path}:{number}: expected six columns with a score in the fifth") from None
+                raise ValueError(f"{path}:{number}: expected six columns with a finite score in the fifth") from None
             documents = lists.setdefault(query, {})
             if document in documents:
                 raise ValueError(f"{path}:{number}: document {document} stands twice for query {query}")
