@@ -1,0 +1,1 @@
+"""The checks by name: what is wrong with the scores' completeness, their scale, their order."""

@@ -1,0 +1,211 @@
+"""Whether the numbers are what the losses take them for."""
+
+import numpy as np
+
+from limbeck.inspection.seen import FEW, Caught, Seen, known, percent, severity
+from limbeck.registry import register
+
+_ORDER = "a loss that reads the order alone (loss=ranknet, loss=rank_mse, loss=adr_mse, loss=cl_drd)"
+
+
+@register("check", "probability_scale")
+@severity("error")
+def probability_scale(seen: Seen) -> Caught | None:
+    """Catch probabilities that a loss reads as raw numbers.
+
+    A sigmoid squeezes all that is surely relevant to 1 and all that surely is not to 0: margins vanish where the
+    teacher knew most, and a student of raw scores is held to margins below 1. Scores of the kind ``similarity`` are
+    not suspected for lying in [0, 1].
+
+    Remedy
+    ------
+    Store logits, ln p/(1-p); or take a loss of order. Cosines: say kind=similarity.
+    """
+    raw, kind = seen.raw, seen.meta.get("kind")
+    assert seen.pool.scores is not None
+    finite = seen.pool.scores[np.isfinite(seen.pool.scores)]
+    if not raw or not len(finite):
+        return None
+    lowest, highest = float(finite.min()), float(finite.max())
+    within = 0 <= lowest < highest <= 1
+    if kind != "probability" and not (within and kind != "similarity"):
+        return None
+    said = "are recorded as probabilities" if kind == "probability" else "look like probabilities"
+    return Caught(
+        f"the scores {said}: {'all' if within else 'they'} lie in [{lowest:.4g}, {highest:.4g}], median "
+        f"{np.median(finite):.4g}, and {_named(raw)} reads raw numbers",
+        f"score or import logits, ln p/(1-p), instead; or choose {_ORDER}; or, if they are cosines, say so with "
+        "kind=similarity when they are imported",
+    )
+
+
+@register("check", "raw_scale")
+@severity("warning")
+def raw_scale(seen: Seen, *, smallest: float = 0.5, largest: float = 1000.0) -> Caught | None:
+    """Catch raw numbers of a scale that no student has: margins of hundredths, or of thousands.
+
+    Squared differences of hundredths give no gradient beside any other term; those of thousands give nothing but
+    overflow, and a student whose scores are bounded can never reach them.
+
+    Remedy
+    ------
+    Scale the scores where they are made, or take a softmax with a teacher_temperature that suits.
+
+    Parameters
+    ----------
+    smallest, largest
+        Bounds of the median range of the scores of a list.
+    """
+    spread = known(seen.measures.spread)
+    spread = spread[spread > 0]
+    if not seen.raw or not len(spread) or smallest <= np.median(spread) <= largest:
+        return None
+    return Caught(
+        f"the scores of a list span {float(np.median(spread)):.3g} in the median, and {_named(seen.raw)} reads raw "
+        "numbers",
+        f"scale the teacher (teacher.student.scale, for a model), or choose loss=kl with "
+        f"loss.kl.teacher_temperature={seen.softmax.temperature():g}, or {_ORDER}",
+    )
+
+
+@register("check", "min_max_trace")
+@severity("error")
+def min_max_trace(seen: Seen, *, share: float = 0.9) -> Caught | None:
+    """Catch lists that were normalised each for itself: nearly all have the same minimum and maximum.
+
+    The scale of a query is lost: where the teacher found nothing, its least bad document looks as good as a perfect
+    match elsewhere. Under a softmax at temperature 1, scores in [0, 1] are also nearly flat.
+
+    Remedy
+    ------
+    Use the teacher's raw scores, and a temperature where the scale does not suit.
+
+    Parameters
+    ----------
+    share
+        Share of lists, of those of three documents or more, with the same ends.
+    """
+    measures = seen.measures
+    kept = (measures.scored >= 3) & (measures.minimum < measures.maximum)
+    if not seen.values or kept.sum() < FEW:
+        return None
+    ends = np.stack([measures.minimum[kept], measures.maximum[kept]], axis=1)
+    pairs, counts = np.unique(ends, axis=0, return_counts=True)
+    most = int(counts.argmax())
+    if counts[most] < share * kept.sum():
+        return None
+    low, high = pairs[most]
+    return Caught(
+        f"{int(counts[most]):,} of {int(kept.sum()):,} lists ({percent(counts[most] / kept.sum())}) have the minimum "
+        f"{low:.6g} and the maximum {high:.6g}: each was normalised for itself",
+        f"use the teacher's raw scores, with teacher_temperature for their scale; or choose {_ORDER}",
+    )
+
+
+@register("check", "ranks_as_scores")
+@severity("error")
+def ranks_as_scores(seen: Seen, *, share: float = 0.9) -> Caught | None:
+    """Catch scores made from ranks (100, 99, 98, … or 1/rank): nearly all lists have the same five highest.
+
+    The distances between such scores say nothing of relevance, but a softmax or a margin copies them.
+
+    Remedy
+    ------
+    Take a loss of order.
+
+    Parameters
+    ----------
+    share
+        Share of lists, of those with five documents or more, with the same five highest scores.
+    """
+    if not seen.values:
+        return None
+    told = seen.meta.get("kind") == "rank"
+    top = seen.measures.top
+    top = top[(np.diff(top, axis=1) < 0).all(axis=1)]
+    rows, counts = np.unique(top, axis=0, return_counts=True)
+    same = len(top) >= FEW and counts.max() >= share * len(top)
+    if not told and not same:
+        return None
+    figures = (
+        f"{int(counts.max()):,} of {len(top):,} lists ({percent(counts.max() / len(top))}) have the same highest "
+        f"scores, {', '.join(f'{value:.4g}' for value in rows[counts.argmax()])}"
+        if same
+        else "they are recorded as ranks"
+    )
+    return Caught(f"the scores are ranks: {figures}; {_named(seen.values)} reads them as numbers", f"choose {_ORDER}")
+
+
+@register("check", "near_one_hot")
+@severity("warning")
+def near_one_hot(seen: Seen, *, largest: float = 0.99, share: float = 0.5) -> Caught | None:
+    """Catch a softmax that gives nearly everything to one document, at the temperature of a loss.
+
+    The student learns which document is best and nothing of the others: distillation becomes a label, and a wrong one
+    where the teacher errs.
+
+    Remedy
+    ------
+    Raise teacher_temperature; the message says to what.
+
+    Parameters
+    ----------
+    largest
+        A list counts as one-hot from this largest probability on.
+    share
+        Share of lists that may be one-hot.
+    """
+    told, flagged = [], []
+    for temperature, losses in seen.temperatures.items() if len(seen.softmax) else ():
+        distribution = seen.softmax.at(temperature)
+        one_hot = float((distribution.largest >= largest).mean())
+        if one_hot > share:
+            flagged += losses
+            told.append(
+                f"{_named(losses)} at teacher_temperature={temperature:g}: {percent(one_hot)} of lists give "
+                f"{largest:g} or more to one document, median entropy {distribution.median:.3f} of ln L"
+            )
+    return Caught("; ".join(told), _temperature(seen, flagged)) if told else None
+
+
+@register("check", "near_flat")
+@severity("warning")
+def near_flat(seen: Seen, *, entropy: float = 0.99, share: float = 0.5) -> Caught | None:
+    """Catch a softmax that is nearly the same for all documents, at the temperature of a loss.
+
+    The student is told that everything is equally good. So it is with cosines, probabilities and min-max normalised
+    scores at temperature 1.
+
+    Remedy
+    ------
+    Lower teacher_temperature; the message says to what.
+
+    Parameters
+    ----------
+    entropy
+        A list counts as flat from this entropy on, as a share of ln L, that of the uniform distribution.
+    share
+        Share of lists that may be flat.
+    """
+    told, flagged = [], []
+    for temperature, losses in seen.temperatures.items() if len(seen.softmax) else ():
+        distribution = seen.softmax.at(temperature)
+        flat = float((distribution.entropy >= entropy).mean())
+        if flat > share:
+            flagged += losses
+            told.append(
+                f"{_named(losses)} at teacher_temperature={temperature:g}: {percent(flat)} of lists have an entropy of "
+                f"{entropy:g} ln L or more, median {distribution.median:.4f}; the scores of a list span "
+                f"{float(np.median(known(seen.measures.spread))):.3g}"
+            )
+    return Caught("; ".join(told), _temperature(seen, flagged)) if told else None
+
+
+def _temperature(seen: Seen, losses: list[str]) -> str:
+    proposed = seen.softmax.temperature()
+    options = " ".join(f"loss.{name}.teacher_temperature={proposed:g}" for name in losses)
+    return f"{options} (the median entropy is then {seen.softmax.at(proposed).median:.2f} of ln L)"
+
+
+def _named(losses: list[str]) -> str:
+    return " and ".join(f"loss.{name}" for name in losses)

@@ -1,0 +1,55 @@
+"""Writes docs/checks.md from the docstrings: ``python -m limbeck.inspection.document > docs/checks.md``."""
+
+import inspect
+import textwrap
+
+from limbeck.config import entries
+from limbeck.inspection.findings import checks, severity_of
+from limbeck.losses.document import markdown, split
+
+HEAD = """\
+# The checks of teacher scores
+
+Written by `python -m limbeck.inspection.document > docs/checks.md` from the docstrings; do not edit.
+
+`limbeck train` makes them before the first step, `limbeck inspect` with the same overrides shows them with numbers and
+pictures. A warning is told; an error stops the training. Which checks apply depends on what the losses make of the
+scores: nothing, their order, a softmax over the list at `teacher_temperature`, or the raw numbers; each loss is asked.
+
+`checks.ignore=[NAME,…]` turns checks off, `checks.NAME.OPTION=VALUE` sets a threshold, and `checks.queries` (5000) is
+how many queries are measured at most, evenly spaced; `null` measures all. Missing and infinite scores are counted in
+all lists anyway. None of this changes the name of a run.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    lines = ["| name | severity | what it catches |", "|---|---|---|"]
+    sections = []
+    for name, function in sorted(checks().items()):
+        parts = split(inspect.getdoc(function) or "")
+        what, why = (markdown(text).replace("\n", " ") for text in parts["Summary"].split("\n\n", 1))
+        lines.append(f"| [`{name}`](#{name}) | {severity_of(function)} | {what} |")
+        sections.append(f"## {name}\n\n{severity_of(function).capitalize()}. {what}\n\n{why}\n")
+        sections.append(f"**Remedy.** {markdown(parts['Remedy']).replace(chr(10), ' ')}\n")
+        options = _options(name, parts.get("Parameters", ""))
+        if options:
+            sections.append(f"**Options**, as `checks.{name}.OPTION`\n\n{options}\n")
+    return "\n".join([HEAD, *lines, "", *sections]).rstrip() + "\n"
+
+
+def _options(name: str, described: str) -> str:
+    defaults = {item.name: item.default for item in entries()["check", name].parameters}
+    lines = []
+    for block in textwrap.dedent(described).split("\n\n") if described else ():
+        for line in block.splitlines():
+            if line[:1] != " ":
+                options = ", ".join(f"`{option}` = {defaults[option]:g}" for option in line.split(", "))
+                lines.append(f"- {options}:")
+            else:
+                lines[-1] += f" {markdown(line)}"
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(page(), end="")

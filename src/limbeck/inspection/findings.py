@@ -1,0 +1,175 @@
+"""All checks at once, before anything is trained."""
+
+import difflib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from limbeck.config import ConfigError, check_keys, entries, part
+from limbeck.data.pool import Pool
+from limbeck.inspection.losses import LossView
+from limbeck.inspection.measures import Measures, choose, measure
+from limbeck.inspection.seen import Caught, Seen, Severity
+from limbeck.types import Run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check has caught."""
+
+    name: str
+    severity: Severity
+    message: str
+    """What was seen, with figures."""
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.message}\n  remedy: {self.remedy}"
+
+
+def checks() -> dict[str, Callable[..., Caught | None]]:
+    """Return every check by name, those of the user's packages too."""
+    found = {name: entry.target for (kind, name), entry in entries().items() if kind == "check"}
+    return {name: part({"_target_": target}, key=f"checks.{name}") for name, target in found.items()}
+
+
+def settings(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of :func:`check` that the node ``checks`` of a configuration sets.
+
+    Parameters
+    ----------
+    node
+        ``ignore``, ``queries``, and a node of options for each check.
+
+    Raises
+    ------
+    ConfigError
+        An option does not exist or has no sensible value.
+    """
+    ignore, queries = node["ignore"], node["queries"]
+    if not isinstance(ignore, list):
+        raise ConfigError(f"checks.ignore must be a list of names of checks, got {ignore!r}; checks.ignore=[{ignore}]")
+    if queries is not None and (not isinstance(queries, int) or queries < 1):
+        raise ConfigError(f"checks.queries must be a whole number >= 1, or null for all, got {queries!r}")
+    single = {name: options for name, options in node.items() if name not in ("ignore", "queries")}
+    for name, options in single.items():
+        check_keys(options, f"checks.{name}")
+    thresholds = {name: {k: v for k, v in item.items() if k != "_target_"} for name, item in single.items()}
+    return {"ignore": ignore, "queries": queries, "thresholds": thresholds}
+
+
+def check(
+    pool: Pool,
+    *,
+    meta: Mapping[str, Any] | None = None,
+    objective: Sequence[LossView],
+    collection_fingerprint: str | None = None,
+    first_stage_scores: np.ndarray | None = None,
+    ignore: Sequence[str] = (),
+    queries: int | None = 5000,
+    thresholds: Mapping[str, Mapping[str, Any]] | None = None,
+    measures: Measures | None = None,
+) -> list[Finding]:
+    """Run the checks; errors first.
+
+    Parameters
+    ----------
+    pool
+        With teacher scores, NaN where one is missing; without scores there is nothing to check.
+    meta
+        Provenance of the scores, as of a score store: ``kind`` and ``collection`` are read.
+    objective
+        How the losses read the scores, from :func:`~limbeck.inspection.losses.views`. If none reads them, there is
+        nothing to check.
+    collection_fingerprint
+        Of the collection that is trained on.
+    first_stage_scores
+        The first stage's own scores, from :func:`first_stage_scores`; None leaves out the check that needs them.
+    ignore
+        Names of checks to leave out.
+    queries
+        Measure the lists of at most so many queries; None measures all.
+    thresholds
+        Check → option → value.
+    measures
+        What :func:`~limbeck.inspection.measures.measure` has found of this pool, if it was called already.
+
+    Raises
+    ------
+    ConfigError
+        ``ignore`` or ``thresholds`` names no check.
+    """
+    functions, thresholds = checks(), thresholds or {}
+    for key, names in (("checks.ignore", ignore), ("checks", thresholds)):
+        for name in names:
+            if name not in functions:
+                close = difflib.get_close_matches(name, functions, 1, 0.5)
+                hint = f"; did you mean {close[0]}?" if close else ""
+                raise ConfigError(f"{key}: {name!r} is no check{hint}\nthe checks: {', '.join(sorted(functions))}")
+    if pool.scores is None or not any(view.uses_scores for view in objective):
+        return []
+    seen = Seen(
+        pool=pool,
+        measures=measure(pool, queries) if measures is None else measures,
+        objective=objective,
+        meta=meta or {},
+        collection_fingerprint=collection_fingerprint,
+        first_stage_scores=first_stage_scores,
+    )
+    found = []
+    for name, function in functions.items():
+        caught = None if name in ignore else function(seen, **thresholds.get(name, {}))
+        if caught is not None:
+            found.append(Finding(name, severity_of(function), caught.message, caught.remedy))
+    return sorted(found, key=lambda finding: finding.severity)  # stable; "error" comes before "warning"
+
+
+def severity_of(function: Callable[..., Any]) -> Severity:
+    """Return the severity of a check."""
+    return function.severity  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def report(findings: Sequence[Finding]) -> None:
+    """Tell of the warnings, and stop if there is an error.
+
+    Raises
+    ------
+    ConfigError
+        There are errors: the message has all of them, with their remedies and how to turn them off.
+    """
+    for finding in findings:
+        if finding.severity == "warning":
+            log.warning("teacher scores, %s", finding)
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        names = ",".join(finding.name for finding in errors)
+        told = "\n".join(f"- {finding}" for finding in errors)
+        raise ConfigError(
+            f"the teacher scores would ruin this training:\n{told}\n"
+            f"if it is meant so, turn it off with checks.ignore=[{names}]; limbeck inspect with the same overrides "
+            "shows more"
+        )
+
+
+def first_stage_scores(pool: Pool, run: Run, queries: int | None = 5000) -> np.ndarray:
+    """Return the scores of a run row by row of a pool; NaN where it has none, and beyond the queries measured.
+
+    Parameters
+    ----------
+    pool, run
+        What to line up.
+    queries
+        As in :func:`check`.
+    """
+    scores = np.full(len(pool.labels), np.nan)
+    for query in choose(pool, queries).tolist():
+        ranking = run.get(pool.query_ids[query])
+        if ranking is not None:
+            of = dict(zip(ranking.ids, ranking.scores.tolist(), strict=True))
+            scores[pool.rows(query)] = [of.get(document, np.nan) for document in pool.documents(query)]
+    return scores

@@ -1,0 +1,160 @@
+"""Pictures of a report, one PNG each."""
+
+import math
+from collections.abc import Mapping
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+
+from limbeck.data.pool import Pool
+from limbeck.inspection.measures import CUTOFFS, Measures
+from limbeck.inspection.seen import known, percent
+
+_TEACHER, _FIRST_STAGE, _MARK, _GREY = "#1f5a7a", "#d98c3f", "#b3261e", "#8a8f94"
+_LINES = ("-", ":", "-.")
+_BUCKETS = ((1, 1), (2, 3), (4, 10), (11, 30), (31, 100), (101, math.inf))
+
+
+def draw(folder: Path, pool: Pool, measures: Measures, figures: Mapping[str, Any]) -> dict[str, Path]:
+    """Draw what there is to draw; returns title → file.
+
+    Parameters
+    ----------
+    folder
+        Where the files go.
+    pool, measures, figures
+        The scores, what was measured, and its summary.
+    """
+    made = {}
+    for name, title, figure in (
+        ("spread", "Spread of the teacher's scores in a list", _spread(measures)),
+        ("entropy", "Entropy of the teacher's softmax over a list", _entropy(figures["entropy"])),
+        ("positives", "Where the best positive stands", _positives(measures)),
+        ("overlap", "What teacher and first stage share", _overlap(figures["agreement"]["overlap"])),
+        ("missing", "Documents without a score", _missing(pool)),
+    ):
+        if figure is not None:
+            made[title] = folder / f"{name}.png"
+            figure.suptitle(title, x=0.015, ha="left", fontweight="bold", fontsize="medium")
+            figure.savefig(made[title], dpi=130, metadata={"Software": None})  # the same bytes for the same scores
+    return made
+
+
+def _axes(columns: int = 1) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(7.2, 3.8), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
+    axes = np.atleast_1d(figure.subplots(1, columns)).tolist()
+    for each in axes:
+        each.spines[["top", "right"]].set_visible(False)
+        each.grid(axis="y", color="#e6e8ea", linewidth=0.8)
+        each.set_axisbelow(True)
+    return figure, axes
+
+
+def _spread(measures: Measures) -> Figure | None:
+    kept = measures.scored >= 2
+    if not kept.any():
+        return None
+    figure, (left, right) = _axes(columns=2)
+    std = measures.std[kept]
+    median = float(np.median(std))
+    left.hist(std, bins=min(40, 5 + len(std) // 10), color=_TEACHER)
+    left.axvline(median, color=_MARK, linewidth=1.5)
+    left.set_title(f"median {median:.3g}", color=_MARK, fontsize="small", loc="right")
+    left.set(xlabel="standard deviation of the scores", ylabel="queries")
+    left.xaxis.set_major_locator(MaxNLocator(5))
+    left.yaxis.set_major_locator(MaxNLocator(integer=True))
+    order = np.argsort(measures.maximum[kept], kind="stable")
+    low, high = measures.minimum[kept][order], measures.maximum[kept][order]
+    right.stairs(high, np.arange(len(order) + 1) + 0.5, baseline=low, fill=True, color=_TEACHER, alpha=0.6)
+    right.set(xlabel="queries, by their highest score", ylabel="scores, lowest to highest")
+    right.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    return figure
+
+
+def _entropy(entropy: Mapping[str, Any] | None) -> Figure | None:
+    if entropy is None:
+        return None
+    figure, (axes,) = _axes()
+    curve = entropy["curve"]
+    axes.fill_between(
+        curve["temperature"], curve["lower_quartile"], curve["upper_quartile"],
+        color=_TEACHER, alpha=0.2, linewidth=0, label="middle half of the queries",
+    )  # fmt: skip
+    axes.plot(curve["temperature"], curve["median"], color=_TEACHER, linewidth=2, label="median of the queries")
+    by_temperature: dict[float, list[str]] = {}
+    for name, at in entropy["configured"].items():
+        by_temperature.setdefault(at["temperature"], []).append(name)
+    for line, (temperature, names) in zip(cycle(_LINES), by_temperature.items(), strict=False):
+        median = entropy["configured"][names[0]]["median_entropy"]
+        label = f"configured ({', '.join(names)}): {temperature:g}, median {median:.2f}"
+        axes.axvline(temperature, color=_MARK, linewidth=1.5, linestyle=line, label=label)
+    proposed = entropy["proposed_temperature"]
+    axes.axvline(proposed, color=_GREY, linewidth=1.5, linestyle="--", label=f"median 0.5: {proposed:g}")
+    axes.set(xscale="log", ylim=(-0.02, 1.02), xlabel="teacher temperature", ylabel="entropy / ln L\n0 one-hot, 1 flat")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize="small")
+    return figure
+
+
+def _positives(measures: Measures) -> Figure | None:
+    teacher, first_stage = known(measures.teacher_rank), known(measures.first_stage_rank)
+    if not len(teacher):
+        return None
+    figure, (axes,) = _axes()
+    longest = max(int(measures.scored.max()), 1)
+    buckets = [bucket for bucket in _BUCKETS if bucket[0] <= longest]
+    sides = [("teacher", teacher, _TEACHER), ("first stage", first_stage, _FIRST_STAGE)]
+    sides = [side for side in sides if len(side[1])]
+    width = 0.8 / len(sides)
+    for i, (name, ranks, colour) in enumerate(sides):
+        shares = [float(((ranks >= low) & (ranks <= high)).mean()) for low, high in buckets]
+        places = np.arange(len(buckets)) + (i - (len(sides) - 1) / 2) * width
+        bars = axes.bar(places, shares, width * 0.94, color=colour, label=f"{name} ({len(ranks):,} queries)")
+        axes.bar_label(bars, [percent(share) if share else "" for share in shares], fontsize="small", padding=1)
+    axes.set_xticks(range(len(buckets)), [_bucket(low, high) for low, high in buckets])
+    axes.set(xlabel="place of the best positive among the scored documents", ylabel="share of queries", ylim=(0, 1.08))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.legend(frameon=False)
+    return figure
+
+
+def _bucket(low: float, high: float) -> str:
+    if low == high:
+        return f"{low}"
+    return f"{low}–{high}" if high < math.inf else f"over {low - 1}"
+
+
+def _overlap(overlap: Mapping[str, float | None]) -> Figure | None:
+    known_at = {k: overlap[str(k)] for k in CUTOFFS if overlap[str(k)] is not None}
+    if not known_at:
+        return None
+    figure, (axes,) = _axes()
+    shares = [float(share or 0.0) for share in known_at.values()]
+    bars = axes.bar(range(len(known_at)), shares, 0.6, color=_TEACHER)
+    axes.bar_label(bars, [percent(share) for share in shares], fontsize="small", padding=1)
+    axes.set_xticks(range(len(known_at)), [str(k) for k in known_at])
+    axes.set(xlabel="k (lists of more than k documents)", ylabel="share of the top k that both have", ylim=(0, 1.08))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    return figure
+
+
+def _missing(pool: Pool) -> Figure:
+    assert pool.scores is not None
+    lengths = np.diff(pool.offsets)
+    share = np.add.reduceat(np.isnan(pool.scores).astype(np.float64), pool.offsets[:-1]) / lengths
+    buckets = np.digitize(share, [0.0, 0.01, 0.1, 0.25, 0.5, 0.75], right=True)
+    buckets[share == 1] = 7
+    counts = np.bincount(buckets, minlength=8).tolist()
+    names = ["none", "to 1%", "to 10%", "to 25%", "to 50%", "to 75%", "over 75%", "all"]
+    figure, (axes,) = _axes()
+    bars = axes.bar(range(len(names)), counts, 0.7, color=_TEACHER)
+    axes.bar_label(bars, [f"{count:,}" if count else "" for count in counts], fontsize="small", padding=1)
+    axes.set_xticks(range(len(names)), names)
+    axes.set(xlabel="share of a query's documents without a score", ylabel="queries", ylim=(0, 1.12 * max(counts)))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
