@@ -31,8 +31,8 @@ class Counting:
         self.parts_done = 0
         self._dies_after, self._size, self._by_document = dies_after, size, by_document
 
-    def plan(self, lists):
-        return Plan(lists, by_document=self._by_document, size=self._size)
+    def plan(self, lists, size):
+        return Plan(lists, by_document=self._by_document, size=min(size, self._size))
 
     def scorer(self, plan):
         def score(queries, lists):
@@ -79,7 +79,7 @@ def test_every_pair_is_scored_once_and_stored(tmp_path, lists, by_document):
     assert set(teacher.scored.values()) == {1}
     assert store.query_ids()
     if by_document:
-        plan = teacher.plan(lists)
+        plan = teacher.plan(lists, 100)
         whole = [set(plan.ids(number)[1]) for number in range(len(plan))]
         assert not set.intersection(whole[0], *whole[1:])
         assert sum(map(len, whole)) == len(set.union(*whole))

@@ -99,7 +99,7 @@ def teaching(node: Node, collection: Collection, artefacts: Artefacts, device: t
         given = {"folder": collection.folder or Path("no-such-folder"), "artefacts": artefacts}
         teacher = build(own, *(given[name] for name in made.given), key="teacher")
         identity = teacher.identity() if hasattr(teacher, "identity") else own
-        whose = Provenance(made.__name__, "logit", revision=fingerprint(own), collection=collection.fingerprint)
+        whose = Provenance(teacher.name, "logit", revision=fingerprint(own), collection=collection.fingerprint)
         return Teaching(teacher, identity, whose, collection, artefacts)
     model, collator = ranker(node["student"], node["backbone"], collection, artefacts, key="teacher.")
     weights = checksum(model)
@@ -109,7 +109,7 @@ def teaching(node: Node, collection: Collection, artefacts: Artefacts, device: t
     identity = {name: value for name, value in node.items() if name != "store"} | {"weights": weights}
     style = model.style
     whose = Provenance(
-        str(node["backbone"].get("model") or part(node["backbone"], key="teacher.backbone").__name__),
+        _model_name(node["backbone"]),
         "similarity" if model.separable else "logit",
         revision=fingerprint({**identity, "bf16": None}),
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
@@ -118,6 +118,12 @@ def teaching(node: Node, collection: Collection, artefacts: Artefacts, device: t
         command=" ".join(["limbeck", *sys.argv[1:]]),
     )
     return Teaching(teacher, identity, whose, collection, artefacts)
+
+
+def _model_name(backbone: Node) -> str:
+    """Return what the configuration says of the model: MODEL, or the kind of backbone, with its layers."""
+    name = backbone.get("model") or part(backbone, key="teacher.backbone").__name__
+    return f"{name}, {backbone['layers']} layers" if backbone.get("layers") else str(name)
 
 
 def checksum(model: torch.nn.Module) -> str:

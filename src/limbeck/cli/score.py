@@ -23,8 +23,9 @@ def run(config: Any) -> None:
 
     console()
     plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    if not isinstance(plain["devices"], int) or plain["devices"] < 1:
-        raise ConfigError(f"devices must be >= 1, got {plain['devices']}")
+    for key in ("devices", "part_size"):
+        if not isinstance(plain[key], int) or plain[key] < 1:
+            raise ConfigError(f"{key} must be >= 1, got {plain[key]}")
     if not plain["splits"] or set(plain["splits"]) - {"train", "dev", "test"}:
         raise ConfigError(f"splits must be some of train, dev and test, got {plain['splits']}")
     if not plain["teacher"]:
@@ -66,11 +67,11 @@ def _score(config: dict[str, Any]) -> None:
     out, share = Path(config["out"]), os.environ.get(_SHARE)
     if share:
         number, count = map(int, share.split("/"))
-        score_into(out, teaching.teacher, lists, teaching.provenance, share=(number, count))
+        score_into(out, teaching.teacher, lists, teaching.provenance, share=(number, count), size=config["part_size"])
         return
     start = time.perf_counter()
     helpers = (lambda: _helpers(config["devices"])) if config["devices"] > 1 else None
-    store = score_into(out, teaching.teacher, lists, teaching.provenance, helpers=helpers)
+    store = score_into(out, teaching.teacher, lists, teaching.provenance, helpers=helpers, size=config["part_size"])
     assert store is not None
     seconds = time.perf_counter() - start
     mean, deviation = store.spread()

@@ -21,7 +21,7 @@ _NAMED = 5
 def pairs_of(pool: Pool) -> str:
     """Return a fingerprint of a pool's pairs and their order."""
     digest = hashlib.blake2b("\n".join(pool.query_ids).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(pool.offsets, dtype=np.int64))
+    digest.update(pool.offsets.astype(np.int64).tobytes())
     documents = pool.document_ids
     if documents.offset:  # a part of a longer column: its buffers hold the rest too
         documents = pa.concat_arrays([documents[:0], documents])

@@ -37,9 +37,9 @@ class RankerTeacher:
         scored = score_lists(self.ranker, self.collator, wanted, bf16=self.bf16)
         return [scored.get(query, np.empty(0, dtype=np.float32)) for query in query_ids]
 
-    def plan(self, lists: Mapping[str, Sequence[str]]) -> Plan:
-        """Cut the scoring of lists into parts."""
-        return Plan(lists, by_document=self.ranker.separable)
+    def plan(self, lists: Mapping[str, Sequence[str]], size: int) -> Plan:
+        """Cut the scoring of lists into parts of so many documents, or pairs."""
+        return Plan(lists, by_document=self.ranker.separable, size=size)
 
     def scorer(self, plan: Plan) -> Scorer:
         """Return what scores the parts."""

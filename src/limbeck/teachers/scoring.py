@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
-from limbeck.inference import Plan
+from limbeck.inference import BLOCK, Plan
 from limbeck.scores.store import META, ScoreStore
 from limbeck.scores.writer import Block, Provenance, StoreWriter
 
@@ -30,7 +30,7 @@ _TELL_EVERY = 30.0
 class Scoring(Protocol):
     """A teacher that can score what it is given."""
 
-    def plan(self, lists: Lists) -> Plan:
+    def plan(self, lists: Lists, size: int) -> Plan:
         """Cut the scoring of lists into parts."""
         ...
 
@@ -83,6 +83,7 @@ def score_into(
     *,
     share: tuple[int, int] | None = None,
     helpers: Callable[[], None] | None = None,
+    size: int = BLOCK,
 ) -> ScoreStore | None:
     """Score the pairs that a store lacks, and add them to it.
 
@@ -103,6 +104,8 @@ def score_into(
         (i, n): score only parts i, i + n, …, and leave it to the process that waits for all n to finish the store.
     helpers
         Called before the first part is scored; returns when other processes have scored their shares.
+    size
+        Distinct documents (of encoders) or pairs (of others) of a part: what a kill may cost.
 
     Returns
     -------
@@ -111,7 +114,7 @@ def score_into(
     """
     writer = StoreWriter(path, provenance)
     if share is not None:
-        plan = teacher.plan(without(lists, open_matching(path, provenance)))
+        plan = teacher.plan(without(lists, open_matching(path, provenance)), size)
         _score(writer, teacher, plan, range(share[0], len(plan), share[1]))
         return None
     with writer:
@@ -119,7 +122,7 @@ def score_into(
         left = without(lists, store)
         if store is not None and not left:
             return store
-        plan = teacher.plan(left)
+        plan = teacher.plan(left, size)
         begin(writer, plan, provenance)
         if helpers is not None:
             helpers()

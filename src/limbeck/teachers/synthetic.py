@@ -27,9 +27,6 @@ from limbeck.teachers.lists import by_lists
 
 Hashes = NDArray[np.uint64]
 
-_PART = 100_000
-"""Pairs of a part."""
-
 
 @register("teacher", "synthetic")
 class SyntheticTeacher:
@@ -53,6 +50,7 @@ class SyntheticTeacher:
     """
 
     given: ClassVar = ("folder",)
+    name: ClassVar = "the synthetic teacher"
 
     def __init__(
         self,
@@ -117,9 +115,9 @@ class SyntheticTeacher:
             for row, bad, documents in zip(rows, wrong, lists, strict=True)
         ]
 
-    def plan(self, lists: Mapping[str, Sequence[str]]) -> Plan:
-        """Cut the scoring of lists into parts."""
-        return Plan(lists, by_document=False, size=_PART)
+    def plan(self, lists: Mapping[str, Sequence[str]], size: int) -> Plan:
+        """Cut the scoring of lists into parts of so many pairs."""
+        return Plan(lists, by_document=False, size=size)
 
     def scorer(self, plan: Plan) -> Callable[[int], np.ndarray]:
         """Return what scores the parts."""
