@@ -37,8 +37,10 @@ def run(config: Any) -> None:
         lock.acquire(timeout=0)
     except Timeout:
         raise ConfigError(f"another process writes into {out}; wait for it, or give another folder by out=…") from None
-    with lock:
+    try:
         _show(_mine(plain, out), out)
+    finally:
+        lock.release()
 
 
 def _mine(config: dict[str, Any], out: Path) -> dict[str, Any]:
