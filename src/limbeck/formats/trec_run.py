@@ -1,0 +1,155 @@
+"""TREC runs: ``query Q0 document rank score tag``, six columns parted by spaces or tabs.
+
+The order of a run is its rank column. A re-ranker that permutes often leaves the scores of the first stage beside its
+ranks, so a run is never sorted by score here. Scores are kept as float64: a run written back is the run that was read.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
+from limbeck.formats.base import Format, Source, Thunk, number, pc
+from limbeck.formats.faults import Faults
+from limbeck.formats.files import BLOCK, Chunk, chunks, opened
+from limbeck.registry import register
+from limbeck.scores.store import ScoreStore
+from limbeck.scores.writer import Block
+
+EXPECTS = "query Q0 document rank score tag, six columns parted by spaces or tabs, ranks from 1"
+
+_NAMES = ["query", "q0", "document", "rank", "score", "tag"]
+_TYPES = {
+    "query": pa.string(),
+    "q0": pa.string(),
+    "document": pa.string(),
+    "rank": pa.int32(),
+    "score": pa.float64(),
+    "tag": pa.string(),
+}
+
+
+@register("format", "trec_run")
+class TrecRun(Format):
+    """A TREC run of any system.
+
+    The teacher is the run's tag unless it is given. What the scores are cannot be told from a run.
+    """
+
+    expects = EXPECTS
+
+    def __init__(self, store: Path) -> None:
+        super().__init__(store)
+        self._tags: set[str] = set()
+
+    def source(self, paths: Sequence[Path]) -> Source:
+        """Return the tag of the first line."""
+        return Source(first_tag(paths[0]), self.kind)
+
+    def blocks(self, paths: Sequence[Path], faults: Faults) -> Iterator[Thunk]:
+        """Yield the runs in blocks."""
+        for path in paths:
+            yield from run_blocks(path, faults, self._tags)
+
+    def finish(self) -> dict[str, Any]:
+        """Return the runs' tags."""
+        return tag_notes(self._tags)
+
+
+def tag_notes(tags: set[str]) -> dict[str, Any]:
+    """Return tags as the store keeps them, for :func:`write_trec`."""
+    return {"tag": min(tags)} if len(tags) == 1 else {"tags": sorted(tags)}
+
+
+def first_tag(path: Path) -> str | None:
+    """Return the tag of the first line, None if that is no line of a run."""
+    with opened(path) as file:
+        columns = file.readline(10_000).decode("utf-8", errors="replace").split()
+    return columns[5] if len(columns) == 6 else None
+
+
+def run_blocks(path: Path, faults: Faults, tags: set[str]) -> Iterator[Thunk]:
+    """Yield a run in blocks; ``tags`` collects its tags.
+
+    Some tools count ranks from 0; a run whose first line has rank 0 is one of those, and 1 is added to its ranks.
+    """
+    base: int | None = None
+    for chunk in chunks([path], BLOCK):
+        if base is None:
+            columns = next(chunk.lines(), (0, b""))[1].split()
+            base = 0 if len(columns) == 6 and columns[3] == b"0" else 1
+        yield partial(_block, chunk, base, faults, tags)
+
+
+def _block(chunk: Chunk, base: int, faults: Faults, tags: set[str]) -> Block:
+    table = _fast(chunk, base) or _slow(chunk, base, faults)
+    tags.update(pc.unique(table["tag"]).to_pylist())
+    ranks = table["rank"].to_numpy() + np.int32(1 - base)
+    query, document = (table[name].combine_chunks() for name in ("query", "document"))
+    return Block(query, document, table["score"].to_numpy(), ranks)
+
+
+def _fast(chunk: Chunk, base: int) -> pa.Table | None:
+    """Parse a run with single spaces or tabs; None if it is irregular or malformed."""
+    delimiter = "\t" if b"\t" in chunk.data[:1000] else " "
+    try:
+        table = csv.read_csv(
+            pa.BufferReader(chunk.data),
+            read_options=csv.ReadOptions(use_threads=False, column_names=_NAMES),
+            parse_options=csv.ParseOptions(delimiter=delimiter, quote_char=False),
+            convert_options=csv.ConvertOptions(column_types=_TYPES, null_values=[]),
+        )
+    except pa.ArrowInvalid:
+        return None
+    if not len(table) or pc.min(table["rank"]).as_py() < base or not np.isfinite(table["score"].to_numpy()).all():
+        return None
+    texts = [table[name] for name in ("query", "document", "tag")]
+    return table if all(pc.min(pc.binary_length(text)).as_py() for text in texts) else None
+
+
+def _slow(chunk: Chunk, base: int, faults: Faults) -> pa.Table:
+    """Parse line by line, and tell of the lines that are malformed."""
+    rows: list[tuple[Any, ...]] = []
+    for line, text in chunk.lines():
+        try:
+            rows.append(_row(text.decode("utf-8"), base))
+        except ValueError as error:  # UnicodeDecodeError is one
+            faults.add(chunk.path, line, str(error), text=text, expects=EXPECTS)
+    columns = zip(*rows, strict=True) if rows else [()] * len(_NAMES)
+    return pa.table(
+        {name: pa.array(column, _TYPES[name]) for name, column in zip(_NAMES, columns, strict=True)},
+    )
+
+
+def _row(text: str, base: int) -> tuple[Any, ...]:
+    columns = text.split()
+    if len(columns) != 6:
+        raise ValueError(f"has {len(columns)} columns")
+    query, q0, document, rank, score, tag = columns
+    if not (rank.isascii() and rank.isdigit() and base <= int(rank) < 2**31):
+        raise ValueError(f"{rank!r} is no rank from {base}")
+    return query, q0, document, int(rank), number(score), tag
+
+
+def write_trec(store: ScoreStore, path: Path) -> None:
+    """Write a store as a TREC run; the file is whole or not there.
+
+    Queries come in the order in which the store got them, their documents by rank; without ranks by score. Scores are
+    written with all their digits. The tag is that of the run the store was made of, else the teacher's name.
+    """
+    tag = "_".join(str(store.meta.get("tag") or store.meta["teacher"]).split())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    with unfinished.open("w", encoding="utf-8") as file:
+        for query, documents, scores, ranks in store:
+            numbers = range(1, len(documents) + 1) if ranks is None else ranks.tolist()
+            # float32 has a shorter text of its own; that of a float64 is Python's.
+            values = map(repr, scores.tolist()) if scores.dtype == np.float64 else map(str, scores)
+            for document, rank, score in zip(documents, numbers, values, strict=True):
+                file.write(f"{query} Q0 {document} {rank} {score} {tag}\n")
+    os.replace(unfinished, path)
