@@ -9,7 +9,7 @@ import pytest
 from limbeck.config import ConfigError
 from limbeck.formats import neural_ranking_kd
 from limbeck.formats.faults import Faults
-from limbeck.formats.neural_ranking_kd import _strings
+from limbeck.formats.neural_ranking_kd import _leading_zero, _strings
 from limbeck.scores.writer import Provenance, write_store
 
 GOOD = ["3.25\t-1.5\t7\t100\t200", "0\t1e-3\t8\t0\t201", "-0.5\t+2\t7\t101\t999999999999999999"]
@@ -123,3 +123,13 @@ def test_numbers_and_strings_meet_in_one_store(made, tmp_path, monkeypatch):
 
 def test_lines_of_nothing_but_good_strings_take_the_fast_way():
     assert _strings("\n".join(GOOD).replace("\t7\t", "\tq7\t").encode()) is not None
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 1000])
+def test_a_leading_zero_is_seen_wherever_the_steps_begin(step, monkeypatch):
+    monkeypatch.setattr(neural_ranking_kd, "_STEP", step)
+    for place in range(12):
+        before = "1" * place
+        assert _leading_zero(f"{before}\t07\t1".encode())
+        assert _leading_zero(f"{before}\n0.5\t0x7".encode())
+        assert not _leading_zero(f"{before}\t0\t10\n0.5\t0\n".encode())
