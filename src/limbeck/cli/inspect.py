@@ -118,8 +118,9 @@ def _bare(plain: Mapping[str, Any], queries: int | None) -> Opened:
 
 
 def _run(plain: Mapping[str, Any], key: str) -> Run:
+    path = _file(plain, key)
     try:
-        return read_run(_file(plain, key))
+        return read_run(path)
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from None
 

@@ -176,9 +176,9 @@ def _correlation(segments: Segments, left: np.ndarray, right: np.ndarray) -> np.
 
 
 def _same_order(segments: Segments, by_rank: np.ndarray, lists: Lists) -> np.ndarray:
-    ids, scores, ranks = segments.ids, lists.scores[by_rank], lists.ranks[by_rank]
-    # Sorted by rank, then by falling score: the neighbours at a change of rank are the ones that could be out of order.
-    rises = (ids[1:] == ids[:-1]) & (ranks[1:] != ranks[:-1]) & (scores[1:] > scores[:-1])
+    ids, scores = segments.ids, lists.scores[by_rank]
+    # Sorted by rank, and by falling score where ranks are equal: a rise between neighbours is one between ranks.
+    rises = (ids[1:] == ids[:-1]) & (scores[1:] > scores[:-1])
     wrong = np.bincount(ids[1:][rises], minlength=len(segments))
     return np.where(segments.lengths >= 3, wrong == 0, np.nan)
 

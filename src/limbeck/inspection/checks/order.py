@@ -79,7 +79,7 @@ def permuted_scores(seen: Seen, *, share: float = 0.5) -> Caught | None:
 @register("check", "positives_rarely_first")
 @severity("warning")
 def positives_rarely_first(seen: Seen, *, share: float = 0.1, ratio: float = 0.5) -> Caught | None:
-    """Catch a teacher that seldom puts a positive first, or much less often than the first stage.
+    """Catch a teacher that seldom puts a positive first, or less often than chance, or much less than the first stage.
 
     So it is with distances taken for similarities, with ids that do not match, and with a teacher that does not suit
     the task; the student becomes worse than what it starts from.
@@ -103,10 +103,12 @@ def positives_rarely_first(seen: Seen, *, share: float = 0.1, ratio: float = 0.5
     both = ~np.isnan(measures.teacher_rank) & ~np.isnan(measures.first_stage_rank)
     ours = float((measures.teacher_rank[both] == 1).mean()) if both.any() else 0.0
     theirs = float((measures.first_stage_rank[both] == 1).mean()) if both.any() else 0.0
-    if first >= share and ours >= ratio * theirs:
+    chance = float(measures.chance[~np.isnan(measures.teacher_rank)].mean())
+    # Two standard errors: a teacher of a few lists is not blamed for bad luck.
+    by_chance = chance - 2 * np.sqrt(chance * (1 - chance) / len(ranks))
+    if first >= max(share, by_chance) and ours >= ratio * theirs:
         return None
     beside = f", the first stage in {percent(theirs)}" if both.any() else ""
-    chance = float(measures.chance[~np.isnan(measures.teacher_rank)].mean())
     return Caught(
         f"the teacher has a positive first in {percent(first)} of {len(ranks):,} lists{beside}, a random order in "
         f"{percent(chance)}; the best positive stands at {np.median(ranks):g} in the median",

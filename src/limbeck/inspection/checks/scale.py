@@ -83,10 +83,11 @@ def min_max_trace(seen: Seen, *, share: float = 0.9) -> Caught | None:
     Parameters
     ----------
     share
-        Share of lists, of those of three documents or more, with the same ends.
+        Share of lists with the same ends; of lists of three documents or more, not more than half of them tied.
     """
     measures = seen.measures
-    kept = (measures.scored >= 3) & (measures.minimum < measures.maximum)
+    # Scores of few values (grades, say) have the same ends by nature, and many documents at each.
+    kept = (measures.scored >= 3) & (measures.minimum < measures.maximum) & (measures.tied <= 0.5)
     if not seen.values or kept.sum() < FEW:
         return None
     ends = np.stack([measures.minimum[kept], measures.maximum[kept]], axis=1)

@@ -1,0 +1,138 @@
+"""``limbeck inspect``: what train would use, looked at; and bare TREC files."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+RUN = "q1 Q0 a 1 9 t\nq1 Q0 b 2 7 t\nq1 Q0 c 3 2 t\nq2 Q0 a 1 4 t\nq2 Q0 d 2 3 t\n"
+FIRST = "q1 Q0 c 1 1.5 t\nq1 Q0 a 2 1.25 t\nq1 Q0 b 3 1 t\nq2 Q0 d 1 3 t\nq2 Q0 e 2 1 t\n"
+
+
+def report(path, out="inspect"):
+    return json.loads((path / out / "inspect.json").read_text())
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "run.trec").write_text(RUN)
+    (tmp_path / "first.trec").write_text(FIRST)
+    (tmp_path / "qrels.txt").write_text("q1 0 a 2\nq1 0 b 1\nq2 0 d 1\n")
+    return ["run=run.trec", "qrels=qrels.txt"]
+
+
+def test_it_looks_at_what_train_trains_on(limbeck, tmp_path, cache):
+    words = ["loss=[kl,margin_mse]", "loss.kl.teacher_temperature=2", "pool.random_documents=3", "teacher.noise=0.4"]
+    status, out, err = limbeck("inspect", *words)
+    assert status == 0, err
+    made = report(tmp_path)
+    assert made["findings"] == []
+    assert "no check has caught anything" in out
+    assert made["source"]["losses"] == "kl, margin_mse"
+    before = set((cache / "aligned").rglob("scores.arrow"))
+    status, _, err = limbeck("train", *words)
+    assert status == 0, err
+    assert set((cache / "aligned").rglob("scores.arrow")) == before  # train reuses the very scores
+    by_size = {}
+    for path in before:
+        with pa.memory_map(str(path)) as source:
+            scores = pa.ipc.open_file(source).read_all()["score"].to_numpy()
+        by_size.setdefault(len(scores), []).append(float(np.median(scores)))
+    figures = made["figures"]
+    assert figures["queries"] == 60
+    assert figures["scores"]["median"] in by_size[figures["pairs"]]
+    assert figures["missing"]["pairs"] == 0
+    assert figures["entropy"]["configured"]["kl"]["temperature"] == 2.0
+    assert f"{figures['entropy']['configured']['kl']['median_entropy']:.3f}" in out
+    for name in ("inspect.html", "spread.png", "entropy.png", "positives.png", "overlap.png", "missing.png"):
+        assert (tmp_path / "inspect" / name).stat().st_size > 1000
+
+
+def test_a_trap_is_told_with_its_remedy_and_can_be_turned_off(limbeck, tmp_path):
+    words = ["loss=kl", "teacher.scale=0.01", "teacher.noise=0.001"]
+    status, out, _ = limbeck("inspect", *words)
+    assert status == 0
+    (finding,) = report(tmp_path)["findings"]
+    assert finding["name"] == "near_flat"
+    assert "warning: near_flat" in out
+    temperature = finding["remedy"].split(" ")[0]
+    assert temperature in out
+    limbeck("inspect", *words, temperature, "out=mended")
+    assert report(tmp_path, "mended")["findings"] == []
+    limbeck("inspect", *words, "checks.ignore=[near_flat]", "out=ignored")
+    assert report(tmp_path, "ignored")["findings"] == []
+    assert report(tmp_path, "ignored")["ignored"] == ["near_flat"]
+    limbeck("inspect", *words, "checks.near_flat.entropy=1", "out=lenient")
+    assert report(tmp_path, "lenient")["findings"] == []
+
+
+def test_mistakes_are_answered(limbeck, files):
+    for words, message in (
+        (["checks.ignore=[near_flatt]"], "checks.ignore: 'near_flatt' is no check; did you mean near_flat?"),
+        (["checks.near_flat.entropi=1"], "did you mean entropy?"),
+        (["checks.near_flt.entropy=1"], "did you mean near_flat"),
+        (["+checks.near_flat.entropi=1"], "checks.near_flat.entropi is no key"),
+        (["teacher=none", "loss=info_nce"], "teacher is none"),
+        ([files[0]], "qrels must be given with run"),
+        ([files[0], "qrels=absent.txt"], "qrels: there is no file absent.txt"),
+        (["run=absent.trec", files[1]], "run: there is no file absent.trec"),
+        (["run=qrels.txt", files[1]], "run: qrels.txt:1: expected six columns"),
+        (["-m", "loss=kl,ckl"], "one report"),
+        (["+nonsense=1"], "nonsense is no key"),
+    ):
+        status, _, err = limbeck("inspect", *words)
+        assert status == 2, (words, err)
+        assert message in err, (words, err)
+
+
+def test_a_bare_run(limbeck, tmp_path, files):
+    status, _, err = limbeck("inspect", *files, "out=bare")
+    assert status == 0, err
+    made = report(tmp_path, "bare")
+    assert made["figures"]["pairs"] == 5
+    assert made["figures"]["agreement"]["spearman"] is None
+    assert made["figures"]["positives"]["first_by_teacher"] == 0.5
+    assert not (tmp_path / "bare" / "overlap.png").exists()
+    status, _, err = limbeck("inspect", *files, "first_stage=first.trec", "pool.relevant=2", "out=graded")
+    assert status == 0, err
+    assert report(tmp_path, "graded")["figures"]["queries"] == 1
+    assert "1 queries have a list but no positive" in err
+
+
+def test_a_bare_run_over_a_first_stage(limbeck, tmp_path, files):
+    status, out, err = limbeck("inspect", *files, "first_stage=first.trec")
+    assert status == 0, err
+    made = report(tmp_path)
+    assert made["figures"]["missing"]["pairs"] == 1
+    (finding,) = [finding for finding in made["findings"] if finding["name"] == "missing_scores"]
+    assert "1 of 5 pairs (20%)" in finding["message"]
+    assert "query 'q2', document 'e'" in out
+    assert {item["query"] for item in made["hardest"]} == {"q1", "q2"}
+
+
+def test_a_score_store_and_its_provenance(limbeck, tmp_path):
+    from limbeck.scores.writer import Block, Provenance, write_store
+
+    limbeck("inspect", "out=first")
+    pairs = report(tmp_path, "first")["figures"]["pairs"]
+    queries, documents = [f"x{i}" for i in range(3)], ["a", "b", "c"]
+    whose = Provenance("someone", "probability", collection="elsewhere", command="by hand")
+    block = Block(pa.array(queries), pa.array(documents), np.array([0.1, 0.2, 0.3], dtype=np.float32))
+    write_store(tmp_path / "store", [lambda: block], whose)
+    status, out, err = limbeck("inspect", "teacher=store", "teacher.path=store", "loss=margin_mse", "out=second")
+    assert status == 0, err
+    made = report(tmp_path, "second")
+    assert made["source"]["teacher"] == "someone"
+    assert made["meta"]["kind"] == "probability"
+    assert {finding["name"] for finding in made["findings"]} == {"fingerprint_differs", "missing_scores"}
+    assert f"{pairs:,} of {pairs:,} pairs (100%)" in out
+
+
+def test_the_permuted_run_of_the_real_data(limbeck, tmp_path, shared):
+    dl = shared / "msmarco-dl"
+    words = [f"run={dl}/runs/rankvicuna-bm25.dl19.trec", f"first_stage={dl}/runs/bm25.dl19.trec"]
+    status, out, err = limbeck("inspect", *words, f"qrels={dl}/qrels/dev-full.tsv")
+    assert status == 0, err
+    assert [finding["name"] for finding in report(tmp_path)["findings"]] == ["permuted_scores"]
+    assert "error: permuted_scores" in out
