@@ -299,6 +299,8 @@ def test_settings_of_a_configuration():
         settings({"ignore": [], "queries": 5, "near_flat": {**near_flat, "entropi": 1}})
     with pytest.raises(ConfigError, match=r"checks.ignore=\[near_flat\]"):
         settings({"ignore": "near_flat", "queries": 5})
+    with pytest.raises(ConfigError, match=r"did you mean near_flat\?"):
+        settings({"ignore": ["near_flatt"], "queries": 5})
     for queries in (0, "many"):
         with pytest.raises(ConfigError, match=r"checks\.queries must be"):
             settings({"ignore": [], "queries": queries})

@@ -57,10 +57,23 @@ def settings(node: Mapping[str, Any]) -> dict[str, Any]:
     if queries is not None and (not isinstance(queries, int) or queries < 1):
         raise ConfigError(f"checks.queries must be a whole number >= 1, or null for all, got {queries!r}")
     single = {name: options for name, options in node.items() if name not in ("ignore", "queries")}
+    _named(ignore, single)
     for name, options in single.items():
         check_keys(options, f"checks.{name}")
     thresholds = {name: {k: v for k, v in item.items() if k != "_target_"} for name, item in single.items()}
     return {"ignore": ignore, "queries": queries, "thresholds": thresholds}
+
+
+def _named(ignore: Sequence[str], thresholds: Mapping[str, Any]) -> dict[str, Callable[..., Caught | None]]:
+    """Return the checks; refuse names that are none."""
+    functions = checks()
+    for key, names in (("checks.ignore", ignore), ("checks", thresholds)):
+        for name in names:
+            if name not in functions:
+                close = difflib.get_close_matches(str(name), functions, 1, 0.5)
+                hint = f"; did you mean {close[0]}?" if close else ""
+                raise ConfigError(f"{key}: {name!r} is no check{hint}\nthe checks: {', '.join(sorted(functions))}")
+    return functions
 
 
 def check(
@@ -104,13 +117,8 @@ def check(
     ConfigError
         ``ignore`` or ``thresholds`` names no check.
     """
-    functions, thresholds = checks(), thresholds or {}
-    for key, names in (("checks.ignore", ignore), ("checks", thresholds)):
-        for name in names:
-            if name not in functions:
-                close = difflib.get_close_matches(name, functions, 1, 0.5)
-                hint = f"; did you mean {close[0]}?" if close else ""
-                raise ConfigError(f"{key}: {name!r} is no check{hint}\nthe checks: {', '.join(sorted(functions))}")
+    thresholds = thresholds or {}
+    functions = _named(ignore, thresholds)
     if pool.scores is None or not any(view.uses_scores for view in objective):
         return []
     seen = Seen(
