@@ -16,7 +16,7 @@ from limbeck.config import ConfigError, build, entries
 log = logging.getLogger(__name__)
 
 _KEYS = (
-    "format", "path", "out", "kind", "teacher", "collection", "on_error", "duplicates", "threads", "force", "paths",
+    "format", "path", "out", "kind", "teacher", "collection", "on_error", "duplicates", "threads", "force",
 )  # fmt: skip
 
 _OURS = r"\.lock|meta\.json|parts|unfinished|qrels\.tsv|[0-9a-f]{32}"
