@@ -1,5 +1,7 @@
 """Sources of candidates: run files, encoders, fusions."""
 
+import bz2
+import gzip
 import hashlib
 import logging
 import math
@@ -46,6 +48,15 @@ def search(folder, artefacts):
 def seeded(node, **options):
     torch.manual_seed(1)
     return assemble.candidates({**node, **options}, CPU)
+
+
+def test_rankings_are_kept_by_all_they_depend_on(search, monkeypatch):
+    lengths = [len(find(BM25(depth=depth), search)["q"].ids) for depth in (9, 4)]
+    assert lengths == [9, 4]
+    assert "d3" in find(BM25(depth=9), search)["d3"].ids
+    assert "d3" not in find(BM25(depth=9, drop_self=True), search)["d3"].ids
+    monkeypatch.setattr(BM25, "search", None)
+    assert len(find(BM25(depth=4), search)["q"].ids) == 4  # from the cache
 
 
 # -- reciprocal rank fusion --------------------------------------------------------------------------------------------
@@ -184,6 +195,32 @@ def test_each_split_has_its_file(tmp_path, search):
     assert RunFiles(train=one, file=two).search(held_out)["d3"].ids == ["d2"]
 
 
+def test_ranks_instead_of_scores(tmp_path, search):
+    path = tmp_path / "a.trec"
+    path.write_text("q Q0 d1 2 9.0 x\nq Q0 d2 1 8.0 x\nq Q0 d4 3 8.5 x\nd3 Q0 d5 1 1 x\n")
+    assert RunFiles(file=str(path)).search(search)["q"].ids == ["d1", "d4", "d2"]
+    by_rank = RunFiles(file=str(path), use="ranks")
+    assert by_rank.search(search)["q"].ids == ["d2", "d1", "d4"]
+    assert inputs(by_rank, search) != inputs(RunFiles(file=str(path)), search)
+    write_run(tmp_path / "b.trec", by_rank.search(search), "x")  # as limbeck mine writes it
+    assert RunFiles(file=str(tmp_path / "b.trec")).search(search)["q"].ids == ["d2", "d1", "d4"]
+    path.write_text("q Q0 d1 first 9.0 x\n")
+    with pytest.raises(ConfigError, match=r"a\.trec:1: expected six columns with a whole rank in the fourth"):
+        by_rank.search(search)
+    with pytest.raises(ValueError, match=r"^use must be scores or ranks, got 'rank'"):
+        RunFiles(file=str(path), use="rank")
+
+
+def test_compressed_run_files_are_read_as_they_are(tmp_path, search):
+    text = b"q Q0 d1 1 9.0 x\nd3 Q0 d5 1 1 x\n"
+    for name, data in (("a.trec.gz", gzip.compress(text)), ("a.trec.bz2", bz2.compress(text))):
+        (tmp_path / name).write_bytes(data)
+        assert RunFiles(file=str(tmp_path / name)).search(search)["q"].ids == ["d1"]
+        (tmp_path / name).write_bytes(data[:-9])
+        with pytest.raises(ConfigError, match="the file is damaged or was not downloaded whole"):
+            RunFiles(file=str(tmp_path / name)).search(search)
+
+
 def test_mistakes_in_run_files_are_named(tmp_path, search, caplog):
     path = tmp_path / "a.trec"
 
@@ -250,9 +287,11 @@ def test_an_encoder_is_known_by_its_weights(search):
 
 
 def test_an_encoder_drops_the_query_itself_and_keeps_the_depth(search):
-    plain = seeded(DENSE, depth=5).search(search)
-    dropped = seeded(DENSE, depth=5, drop_self=True).search(search)
-    assert "d3" not in dropped["d3"].ids
+    student = {**STUDENT, "query_length": 12, "similarity": "cosine"}  # as long as documents: itself comes first
+    node = {**DENSE, "student": student, "depth": 5}
+    plain, dropped = (seeded(node, drop_self=drop).search(search) for drop in (False, True))
+    assert plain["d3"].ids[0] == "d3"
+    assert dropped["d3"].ids[:4] == plain["d3"].ids[1:]
     assert len(dropped["d3"].ids) == 5
     assert dropped["q"].ids == plain["q"].ids
 

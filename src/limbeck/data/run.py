@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from limbeck.config import ConfigError
 from limbeck.data.candidates import Search, check_depth, without
@@ -19,7 +19,7 @@ _NAMED = 5
 
 @register("candidates", "run")
 class RunFiles:
-    """Candidates from TREC run files, in trec_eval's order: by score, then document id, both descending.
+    """Candidates from TREC run files, compressed or not.
 
     Parameters
     ----------
@@ -28,6 +28,9 @@ class RunFiles:
     train, dev, test
         A file of each split, before ``file``. Where ``dev`` has neither, it reads that of ``train``, from which dev
         queries may have been held out.
+    use
+        What gives the order: ``scores``, as in trec_eval, ties by document id, both descending; or ``ranks``, for
+        re-rankers that permute and leave the first stage's scores, or round theirs.
     depth
         Documents kept for each query; null keeps all.
     name
@@ -50,11 +53,14 @@ class RunFiles:
         train: str | None = None,
         dev: str | None = None,
         test: str | None = None,
+        use: Literal["scores", "ranks"] = "scores",
         depth: int | None = None,
         name: str = "run",
         drop_self: bool = False,
     ) -> None:
         check_depth(depth)
+        if use not in ("scores", "ranks"):
+            raise ValueError(f"use must be scores or ranks, got {use!r}")
         given = {"file": file, "train": train, "dev": dev, "test": test}
         self._files = {option: Path(path).expanduser() for option, path in given.items() if path is not None}
         if not self._files:
@@ -67,10 +73,12 @@ class RunFiles:
         self.name = name
         self.label = name
         self.drop_self = drop_self
+        self.use: Literal["scores", "ranks"] = use
 
     def identity(self, search: Search) -> dict[str, Any]:
         """Return what the ranking depends on, beside the collection and the queries."""
-        return {"kind": "run", "sha256": self._sha256(search.split), "drop_self": self.drop_self}
+        own = {"kind": "run", "use": self.use, "drop_self": self.drop_self}
+        return {**own, "sha256": self._sha256(search.split)}
 
     def search(self, search: Search) -> Run:
         """Read the rankings of a split's queries; queries that the file lacks are counted and named.
@@ -83,9 +91,11 @@ class RunFiles:
         """
         path = self._file(search.split)
         try:
-            run = read_run(path)
+            run = read_run(path, use=self.use)
         except ValueError as error:
             raise ConfigError(str(error)) from None
+        except (EOFError, OSError) as error:
+            raise ConfigError(f"{path}: the file is damaged or was not downloaded whole ({error})") from None
         found = {query: self._ranking(query, run[query]) for query in search.queries if query in run}
         _check_queries(path, found, search)
         _check_documents(path, found, search)

@@ -1,11 +1,14 @@
 """TREC run files."""
 
+import io
 import math
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from limbeck.formats.files import opened
 from limbeck.types import Ranking, Run, order
 
 
@@ -23,27 +26,37 @@ def write_run(path: Path, run: Run, tag: str) -> None:
     os.replace(unfinished, path)
 
 
-def read_run(path: Path) -> Run:
-    """Read a TREC run file; the order is trec_eval's, by score and document id, not by the rank column.
+def read_run(path: Path, *, use: Literal["scores", "ranks"] = "scores") -> Run:
+    """Read a TREC run file, compressed or not.
+
+    Parameters
+    ----------
+    path
+        The file.
+    use
+        What gives the order: ``scores``, as in trec_eval, ties by document id; or ``ranks``, for permutations whose
+        scores are another system's. Then the scores of the run are the negative ranks.
 
     Raises
     ------
     ValueError
-        A line has not six columns or no finite number for a score, or a document stands twice: file and line are named.
+        A line has not six columns or no finite number for a score (or rank), or a document stands twice: file and
+        line are named.
     """
     lists: dict[str, dict[str, float]] = {}
-    with path.open(encoding="utf-8") as file:
+    with io.TextIOWrapper(opened(path), encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             columns = line.split()
             if not columns:
                 continue
             try:
-                query, _, document, _, score, _ = columns
-                value = float(score)
+                query, _, document, rank, score, _ = columns
+                value = float(score) if use == "scores" else -float(int(rank))
                 if not math.isfinite(value):
                     raise ValueError
             except ValueError:
-                raise ValueError(f"{path}:{number}: expected six columns with a finite score in the fifth") from None
+                what = "a finite score in the fifth" if use == "scores" else "a whole rank in the fourth"
+                raise ValueError(f"{path}:{number}: expected six columns with {what}") from None
             documents = lists.setdefault(query, {})
             if document in documents:
                 raise ValueError(f"{path}:{number}: document {document} stands twice for query {query}")
