@@ -18,13 +18,14 @@ Keys = NDArray[np.uint64]
 Ids = NDArray[np.int64] | pa.StringArray | Sequence[str]
 
 _HASHED = 1 << 63
+_DIGITS = 18
 _matches = getattr(pc, "match_substring_regex")  # noqa: B009 - made at run time, unknown to type checkers
 _CANONICAL = r"^(0|[1-9][0-9]{0,17})\z"
 
 
 def key(identifier: str) -> int:
     """Return the key of one id."""
-    if identifier.isdigit() and identifier.isascii() and len(identifier) < 19 and (
+    if identifier.isdigit() and identifier.isascii() and len(identifier) <= _DIGITS and (
         identifier[0] != "0" or identifier == "0"
     ):  # fmt: skip
         return int(identifier)
@@ -42,11 +43,13 @@ def keys(identifiers: Ids) -> tuple[Keys, pa.Table | None]:
     Raises
     ------
     ValueError
-        A number is negative: give such ids as strings.
+        A number is negative or has more than 18 digits: give such ids as strings.
     """
     if isinstance(identifiers, np.ndarray):
-        if len(identifiers) and int(identifiers.min()) < 0:
-            raise ValueError("ids given as numbers must not be negative")
+        if len(identifiers) and not 0 <= int(identifiers.min()) <= int(identifiers.max()) < 10**_DIGITS:
+            raise ValueError(
+                f"ids given as numbers must have no sign and at most {_DIGITS} digits; give strings instead"
+            )
         return identifiers.astype(np.int64, copy=False).view(np.uint64), None
     array: Any = identifiers if isinstance(identifiers, pa.Array) else pa.array(identifiers, type=pa.string())
     encoded = array.dictionary_encode()

@@ -5,6 +5,7 @@ the parts are merged, a range of queries at a time: memory is bounded by the ran
 """
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -192,8 +193,9 @@ class StoreWriter:
         if not target.exists():
             os.rename(data, target)
         write_json(self.path / META, meta)
-        for folder in self.path.iterdir():  # what meta.json no longer names
-            if folder.is_dir() and folder != target:
+        shutil.rmtree(self.parts)
+        for folder in self.path.iterdir():  # data that meta.json no longer names
+            if folder != target and re.fullmatch("[0-9a-f]{32}", folder.name):
                 shutil.rmtree(folder)
         return ScoreStore.open(self.path)
 
