@@ -1,10 +1,13 @@
 """``limbeck mine`` for real, and ``limbeck train`` on what it wrote."""
 
 import json
+import re
+import shlex
 
 import pytest
 from filelock import FileLock
 
+from limbeck.config import home
 from limbeck.data.pool import read_pool
 from limbeck.evaluation.runs import read_run
 
@@ -165,3 +168,31 @@ def test_denoising_without_teacher_scores_is_refused_by_train(limbeck):
     status, _, err = limbeck("train", "teacher=none", "loss=info_nce", "pool.denoise.absolute=1")
     assert status == 2
     assert "pool.denoise needs teacher scores" in err
+
+
+def documented():
+    text = (home() / "docs" / "candidates.md").read_text().replace("\\\n", " ")
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    return [line.split("  #")[0].strip() for line in lines]
+
+
+@pytest.mark.parametrize("command", documented())
+def test_documented_commands_compose(command, limbeck):
+    name, verb, *words = shlex.split(command)
+    assert name == "limbeck"
+    status, _, err = limbeck(verb, "--cfg", "job", "--resolve", *words, small=False)
+    assert status == 0, err
+
+
+def test_the_documented_fusion_of_ones_own(limbeck, tmp_path, cache):
+    text = (home() / "docs" / "candidates.md").read_text()
+    (own,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert limbeck("train")[0] == 0
+    (model,) = (tmp_path / "runs" / "train").glob("*/model")
+    (tmp_path / "my" / "candidates").mkdir(parents=True)
+    path = tmp_path / "my" / "candidates" / "ours.yaml"
+    path.write_text(re.sub(r"runs/train/\w+/model", str(model), own))
+    words = ["candidates=ours", "splits=test", *WORLD, f"paths.cache={cache}"]
+    status, out, err = limbeck("mine", "--config-dir", "my", *words, small=False)
+    assert status == 0, err
+    assert "fusion of BM25 (k1=0.9, b=0.4) and old search and new search" in out

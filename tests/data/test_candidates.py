@@ -278,6 +278,28 @@ def test_dense_candidates_equal_brute_force(search, similarity):
             np.testing.assert_allclose(found[query].scores, [scores[d] for d in best], rtol=1e-4, atol=1e-4)
 
 
+def test_a_collection_is_encoded_once_for_all_searches(search, monkeypatch):
+    source = seeded(DENSE, depth=4)
+    first = find(source, search)
+    encoded = []
+
+    def counted(ranker, collator, ids, role, **options):
+        encoded.append(role)
+        return real(ranker, collator, ids, role, **options)
+
+    from limbeck.data import dense
+
+    real = dense.encode
+    monkeypatch.setattr(dense, "encode", counted)
+    monkeypatch.setattr("limbeck.data.dense.blocks", lambda ids: [ids[:11], ids[11:12], ids[12:]])
+    deeper = find(seeded(DENSE, depth=9), search)
+    assert encoded == ["query"]
+    assert all(deeper[query].ids[:4] == ranking.ids for query, ranking in first.items())
+    again = find(seeded(DENSE, depth=9, bf16=True), search)  # other embeddings
+    assert encoded[1:] == ["query", "document", "document", "document"]
+    assert len(again["q"].ids) == 9
+
+
 def test_an_encoder_is_known_by_its_weights(search):
     told = inputs(seeded(DENSE), search)  # the weights are drawn when they are first needed
     assert inputs(seeded(DENSE), search) == told

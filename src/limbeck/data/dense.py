@@ -1,14 +1,17 @@
-"""An encoder as first stage: exact search of the whole collection."""
+"""An encoder as first stage: exact search of the whole collection, which is encoded once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 
 from limbeck.artefacts import Artefacts
 from limbeck.data.candidates import Search, best, check_depth
 from limbeck.data.collection import Collection
-from limbeck.evaluation.search import search as search_all
+from limbeck.evaluation.search import nearest
+from limbeck.inference import blocks, encode
 from limbeck.registry import register
 from limbeck.text.collate import Collator
 from limbeck.types import Run
@@ -75,22 +78,55 @@ class Dense:
 
     def identity(self, search: Search) -> dict[str, Any]:
         """Return what the ranking depends on, beside the collection and the queries."""
-        own = {"kind": "dense", "bf16": self.bf16, "drop_self": self.drop_self}
-        return {**own, **self._encoder(search).identity}
+        return {"kind": "dense", "drop_self": self.drop_self, **self._embedded_by(search)}
 
     def search(self, search: Search) -> Run:
         """Rank the collection for each query, exactly; documents of score 0 are left out."""
         ranker, collator, _ = self._encoder(search)
-        queries, documents = list(search.queries), search.collection.document_ids
+        query_ids = list(search.queries)
         ranker.to(self._device)
         try:
-            found = search_all(ranker, collator, queries, documents, self.depth + self.drop_self, bf16=self.bf16)
+            documents = self._documents(search)
+            queries = encode(ranker, collator, query_ids, "query", bf16=self.bf16)
+            found = nearest(ranker, query_ids, queries, documents, self.depth + self.drop_self)
         finally:
             ranker.to("cpu")
         return {
             query: best(query, ids, scores, self.depth, drop_self=self.drop_self)
             for query, (ids, scores) in found.items()
         }
+
+    def _documents(self, search: Search) -> Iterator[tuple[Sequence[str], torch.Tensor]]:
+        """Yield ids and embeddings of the collection, encoded once for all splits and searches to come."""
+        ids = search.collection.document_ids
+        path = search.artefacts.folder(
+            "embeddings",
+            {**self._embedded_by(search), "collection": search.collection.fingerprint},
+            lambda target: self._encode(search, target / "documents.npy"),
+            label=f"{self.name} embeddings of {search.collection.name}",
+        )
+        embeddings = np.load(path / "documents.npy", mmap_mode="r")
+        start = 0
+        for block in blocks(ids):
+            piece = np.array(embeddings[start : start + len(block)])
+            yield block, torch.from_numpy(piece).to(self._device)
+            start += len(block)
+
+    def _encode(self, search: Search, path: Path) -> None:
+        ranker, collator, _ = self._encoder(search)
+        ids = search.collection.document_ids
+        start, rows = 0, None
+        for block in blocks(ids):
+            piece = encode(ranker, collator, block, "document", bf16=self.bf16).cpu().numpy()
+            if rows is None:
+                rows = np.lib.format.open_memmap(path, "w+", np.float32, (len(ids), piece.shape[1]))
+            rows[start : start + len(block)] = piece
+            start += len(block)
+        assert rows is not None, "a collection has documents"
+        rows.flush()
+
+    def _embedded_by(self, search: Search) -> dict[str, Any]:
+        return {"bf16": self.bf16, **self._encoder(search).identity}
 
     def _encoder(self, search: Search) -> Encoder:
         key = search.collection.fingerprint

@@ -1,9 +1,10 @@
 """From a ranker to a run: exact search over all documents, or re-ranking of a first stage."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from limbeck.inference import BiEncoder, Ranker, blocks, encode, score_lists
 from limbeck.text.collate import Collator
@@ -35,9 +36,32 @@ def search(
         Encode under bfloat16 autocast.
     """
     queries = encode(ranker, collator, query_ids, "query", bf16=bf16)
+    pieces = ((block, encode(ranker, collator, block, "document", bf16=bf16)) for block in blocks(document_ids))
+    return nearest(ranker, query_ids, queries, pieces, depth)
+
+
+def nearest(
+    ranker: BiEncoder,
+    query_ids: Sequence[str],
+    queries: Tensor,
+    pieces: Iterable[tuple[Sequence[str], Tensor]],
+    depth: int,
+) -> Run:
+    """Rank encoded documents for encoded queries, exactly.
+
+    Parameters
+    ----------
+    ranker
+        Says how similar they are.
+    query_ids, queries
+        Ids and (B, D) embeddings.
+    pieces
+        The collection piece by piece: ids and (N, D) embeddings.
+    depth
+        Documents kept for each query.
+    """
     best: list[tuple[list[str], np.ndarray]] = [([], np.empty(0, dtype=np.float32)) for _ in query_ids]
-    for block in blocks(document_ids):
-        documents = encode(ranker, collator, block, "document", bf16=bf16)
+    for block, documents in pieces:
         with torch.inference_mode():
             scores = ranker.similarity(queries, documents)
             # One more than asked for, so that a tie at the border is broken by document id, not by position.
