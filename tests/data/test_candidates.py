@@ -186,6 +186,8 @@ def test_each_split_has_its_file(tmp_path, search):
         (tmp_path / f"{name}.trec").write_text(f"q Q0 d1 1 2.0 {name}\nd3 Q0 {'d1' if name == 'one' else 'd2'} 1 1 x\n")
     one, two = str(tmp_path / "one.trec"), str(tmp_path / "two.trec")
     assert RunFiles(file=one, test=two).search(search)["d3"].ids == ["d2"]
+    assert [RunFiles(**given).name for given in ({"file": one}, {"file": one, "test": two})] == ["one", "run"]
+    assert RunFiles(file=one, name="BM25").label == "BM25"
     assert RunFiles(file=one, train=two).search(search)["d3"].ids == ["d1"]
     with pytest.raises(ConfigError, match=r"candidates\.test must be given"):
         RunFiles(train=one).search(search)

@@ -34,7 +34,7 @@ class RunFiles:
     depth
         Documents kept for each query; null keeps all.
     name
-        How tables call it.
+        How tables call it; null takes what the files' names begin with, up to the first dot, if that is the same.
     drop_self
         Drop the document whose id is the query's (ArguAna: queries are documents).
 
@@ -55,7 +55,7 @@ class RunFiles:
         test: str | None = None,
         use: Literal["scores", "ranks"] = "scores",
         depth: int | None = None,
-        name: str = "run",
+        name: str | None = None,
         drop_self: bool = False,
     ) -> None:
         check_depth(depth)
@@ -70,8 +70,9 @@ class RunFiles:
                 raise ValueError(f"{option} must be a TREC run file; {path} does not exist")
         self._checksums: dict[Path, str] = {}
         self.depth = depth
-        self.name = name
-        self.label = name
+        stems = {path.name.partition(".")[0] for path in self._files.values()}
+        self.name = name or (stems.pop() if len(stems) == 1 else "run")
+        self.label = self.name
         self.drop_self = drop_self
         self.use: Literal["scores", "ranks"] = use
 
