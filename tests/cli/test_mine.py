@@ -164,7 +164,10 @@ def test_two_commands_do_not_write_into_one_folder(mine, tmp_path):
     assert "another process writes into mined" in err
 
 
-def test_denoising_without_teacher_scores_is_refused_by_train(limbeck):
+def test_train_denoises_with_its_teacher_or_refuses(limbeck, tmp_path):
+    status, _, err = limbeck("train", "pool.denoise.absolute=1", "pool.negatives=20", "eval.start=false")
+    assert status == 0, err
+    assert list((tmp_path / "runs").rglob("result.json"))
     status, _, err = limbeck("train", "teacher=none", "loss=info_nce", "pool.denoise.absolute=1")
     assert status == 2
     assert "pool.denoise needs teacher scores" in err
