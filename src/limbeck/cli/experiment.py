@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from limbeck.evaluation.metrics import check_metrics, evaluate, means
 from limbeck.evaluation.per_query import write_per_query
 from limbeck.evaluation.runs import cut, read_run, write_run
 from limbeck.evaluation.search import rerank, search
+from limbeck.inspection.findings import check, first_stage_scores, report, settings
+from limbeck.inspection.losses import views
 from limbeck.students.backbone import save
 from limbeck.training.checkpoints import BEST, LAST, callbacks, load_student
 from limbeck.training.module import Distillation, Validation
@@ -66,6 +69,7 @@ class Experiment:
         self.objective.check({"labels", "ranks"} | _taught(config["teacher"]) | encodes)
         with _named("eval"):
             check_metrics(self.evaluation.metrics)
+        self.checking = settings(config["checks"])
         self.artefacts = Artefacts(Path(config["paths"]["cache"]))
 
     def run(self) -> dict[str, Any] | None:
@@ -97,6 +101,8 @@ class Experiment:
         teaching = assemble.teaching(teacher, collection, self.artefacts, device) if teacher else None
         first = stages.first_stage(self.evaluation.split)
         pool = stages.pool(teaching)
+        if teaching is not None:
+            self._check(pool, teaching, stages)
         if main_process():
             rows += self._before(stages, teaching, first, device)
         teaching = None  # its memory is the student's now
@@ -115,6 +121,22 @@ class Experiment:
         }
         write_json(self.folder.path / "result.json", result)
         return result
+
+    def _check(self, pool: Pool, teaching: Teaching, stages: Stages) -> None:
+        """Look at the teacher's scores before anything is learned from them."""
+        given = None if teaching.scores_on_demand else teaching.teacher.store.meta
+        queries = self.checking["queries"]
+        scores = None if given is None else first_stage_scores(pool, stages.first_stage("train"), queries)
+        report(
+            check(
+                pool,
+                meta=asdict(teaching.provenance) if given is None else given,
+                objective=views(self.objective.terms.items()),
+                collection_fingerprint=stages.collection.fingerprint,
+                first_stage_scores=scores,
+                **self.checking,
+            )
+        )
 
     # -- before training ------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 _KEYS = (
     "name", "seed", "force", "data", "candidates", "pool", "sampler", "teacher", "backbone", "student", "loss", "optim",
-    "trainer", "eval", "logger", "paths",
+    "trainer", "eval", "checks", "logger", "paths",
 )  # fmt: skip
 
 _outcomes: list[dict[str, Any]] = []

@@ -1,0 +1,204 @@
+"""``limbeck score``: killed and given again, spread over processes, and what it is for: training from its store."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from limbeck.scores.store import ScoreStore
+from limbeck.teachers.store import StoreTeacher
+
+WORLD = [
+    "data.world.documents=200",
+    "data.world.topics=6",
+    "data.world.train=60",
+    "data.world.dev=10",
+    "data.world.test=20",
+    "accelerator=cpu",
+]
+
+
+@pytest.fixture
+def teacher(limbeck, tmp_path):
+    """Options of a teacher that was a student here: ``teacher("dense")``, ``teacher("cross_encoder")``."""
+
+    def trained(kind):
+        status, _, err = limbeck("train", f"name={kind}", f"student={kind}", "loss=[kl]", "eval.start=false")
+        assert status == 0, err
+        (model,) = tmp_path.glob(f"runs/{kind}/*/model")
+        extra = ["teacher.student.pooling=mean"] if kind == "cross_encoder" else []
+        return [f"teacher={kind}", f"teacher.backbone.model={model}", *extra]
+
+    return trained
+
+
+@pytest.fixture
+def score(limbeck, cache, tmp_path):
+    def call(*words):
+        status, out, err = limbeck("score", *WORLD, f"paths.cache={cache}", *words, small=False)
+        return status, out + err
+
+    return call
+
+
+def start(folder, cache, *words):
+    command = [sys.executable, "-m", "limbeck", "score", *WORLD, f"paths.cache={cache}", *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def parts_of(store):
+    return {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in (store / "parts").glob("*.arrow")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "size", "kills"), [("cross_encoder", 60, 10), ("dense", 4, 3)])
+def test_killed_at_random_moments_it_ends_with_the_same_store(score, teacher, cache, tmp_path, kind, size, kills):
+    options = teacher(kind)
+    assert score("out=whole", f"part_size={size}", *options)[0] == 0
+    whole = ScoreStore.open(tmp_path / "whole")
+    store, rng, killed = tmp_path / "killed", random.Random(11), 0
+    for _ in range(kills):
+        process = start(tmp_path, cache, "out=killed", f"part_size={size}", *options)
+        before = parts_of(store) if (store / "parts").is_dir() else {}
+        wanted, waited = len(before) + rng.randrange(1, 4), time.monotonic()
+        while process.poll() is None and len(parts_of(store)) < wanted and time.monotonic() < waited + 60:
+            time.sleep(0.002)
+        time.sleep(rng.random() * 0.02)
+        process.send_signal(signal.SIGKILL)
+        output = process.communicate()[0]
+        assert process.returncode == -signal.SIGKILL, output
+        killed += 1
+        after = parts_of(store)
+        assert len(after) > len(before)
+        assert {name: after[name] for name in before} == before  # none was scored again
+    assert killed == kills
+    before = parts_of(store)
+    process = start(tmp_path, cache, "out=killed", f"part_size={size}", *options)
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    assert f"going on with {len(before)} of " in output
+    found = ScoreStore.open(store)
+    assert found.checksum == whole.checksum
+    assert found.query_ids() == whole.query_ids()
+    assert not (store / "parts").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_store_of_one(score, teacher, tmp_path, cache):
+    options = teacher("cross_encoder")
+    assert score("out=one", "part_size=500", *options)[0] == 0
+    process = start(tmp_path, cache, "out=two", "part_size=500", "devices=2", *options)
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    assert ScoreStore.open(tmp_path / "two").checksum == ScoreStore.open(tmp_path / "one").checksum
+
+
+def test_the_store_grows_by_splits_and_tells_where_it_comes_from(score, teacher, tmp_path):
+    options = teacher("dense")
+    status, output = score("out=store", *options)
+    assert status == 0, output
+    assert "pairs/s; checksum" in output
+    train = ScoreStore.open(tmp_path / "store")
+    assert train.meta["kind"] == "similarity"
+    assert train.meta["max_length"].startswith("query ")
+    assert train.meta["dtype"] == "float32"
+    assert train.meta["command"].startswith("limbeck score")
+    status, output = score("out=store", "splits=[train,test]", *options)
+    assert status == 0, output
+    both = ScoreStore.open(tmp_path / "store")
+    assert set(train.query_ids()) < set(both.query_ids())
+    query = train.query_ids()[0]
+    documents, scores, _ = train.ranking(query)
+    np.testing.assert_array_equal(both.lookup(query, documents), scores)
+    status, output = score("out=store", *options, "teacher.student.document_length=9")
+    assert status != 0
+    assert "the score store there has" in output
+    assert "out=" in output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["out=s", "devices=0"], "devices must be >= 1"),
+        (["out=s", "part_size=0"], "part_size must be >= 1"),
+        (["out=s", "splits=[train,tets]"], "splits must be some of"),
+        (["out=s", "teacher=none"], "teacher=none scores nothing"),
+        (["teacher=synthetic"], "out"),
+        (["out=s", "teacher=store", "teacher.path=nowhere"], "there is no score store here"),
+        (["out=s", "teachr=dense"], "teachr"),
+    ],
+)
+def test_mistakes_are_named(score, words, message):
+    status, output = score(*words)
+    assert status != 0
+    assert message in output
+    assert "Traceback" not in output
+
+
+# -- training from a store ----------------------------------------------------------------------------------------
+
+
+def test_training_from_the_store_is_training_from_the_teacher(score, limbeck, tmp_path):
+    assert score("out=store", "splits=[train,test]")[0] == 0
+    status, out, err = limbeck("train", "name=store", "teacher=store", "teacher.path=store")
+    assert status == 0, err
+    status, direct, err = limbeck("train", "name=direct")
+    assert status == 0, err
+    rows = [[line for line in text.splitlines() if "distilled" in line or "teacher" in line] for text in (out, direct)]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 2
+
+
+def test_missing_scores_stop_the_training_or_are_dropped_and_told(score, limbeck, tmp_path):
+    assert score("out=store", "candidates.depth=10")[0] == 0
+    status, _, err = limbeck("train", "teacher=store", "teacher.path=store")
+    assert status != 0
+    assert "lacks" in err
+    assert "teacher.missing=drop" in err
+    status, out, err = limbeck("train", "teacher=store", "teacher.path=store", "teacher.missing=drop")
+    assert status == 0, err
+    assert "they are dropped" in err
+    assert "its own row is left out" in err  # the test queries were not scored
+    assert "teacher  " not in out
+
+
+def test_ranks_only_teach_losses_that_read_the_order(score, limbeck, tmp_path):
+    assert score("out=store", "splits=[train,test]")[0] == 0
+    words = ("train", "teacher=store", "teacher.path=store", "teacher.use=ranks")
+    status, _, err = limbeck(*words)
+    assert status != 0
+    assert "loss.ckl needs teacher_scores" in err
+    assert "ranknet" in err
+    status, out, err = limbeck(*words, "loss=[ranknet]")
+    assert status == 0, err
+    assert "kl_to_teacher" not in err
+    assert "teacher" in out
+    store = ScoreStore.open(tmp_path / "store")
+    query = store.query_ids()[0]
+    documents, scores, _ = store.ranking(query)
+    ranks = StoreTeacher(path=str(store.path), use="ranks").score([query], [documents])[0]
+    assert (np.argsort(-ranks, kind="stable") == np.argsort(-scores, kind="stable")).all()
+
+
+def test_a_store_of_the_model_spares_scoring_and_the_rest_is_computed(score, teacher, limbeck):
+    options = teacher("dense")
+    assert score("out=store", "candidates.depth=10", *options)[0] == 0
+    given = [*options, "teacher.store=store"]
+    status, spared, err = limbeck("train", "name=spared", *given)
+    assert status == 0, err
+    status, whole, err = limbeck("train", "name=whole", *options)
+    assert status == 0, err
+    assert [line for line in spared.splitlines() if "teacher" in line] == [
+        line for line in whole.splitlines() if "teacher" in line
+    ]
+    status, _, err = limbeck("train", "name=other", *given, "teacher.student.document_length=9")
+    assert status != 0
+    assert "the score store there has" in err
