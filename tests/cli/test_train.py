@@ -124,6 +124,19 @@ def test_a_trained_student_is_a_backbone_and_a_teacher(limbeck, tmp_path):
     assert second["teacher"]["ndcg@10"] == pytest.approx(first["student"]["ndcg@10"], abs=1e-6)
 
 
+def test_a_pretrained_student_trains_with_its_dropout(limbeck, tmp_path, cache, small):
+    assert limbeck("train", "eval.start=false")[0] == 0
+    model = only_run(tmp_path) / "model"
+    weights, same = [], [word for word in small if not word.startswith("backbone.")]
+    for dropout in ("0.0", "0.5"):
+        words = ("backbone=pretrained", f"backbone.model={model}", f"backbone.dropout={dropout}", f"name=drop{dropout}")
+        status, _, err = limbeck("train", *same, f"paths.cache={cache}", *words, "eval.start=false", small=False)
+        assert status == 0, err
+        assert "eval mode" not in err
+        weights.append(load_file(only_run(tmp_path, f"drop{dropout}") / "model" / "model.safetensors"))
+    assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 def test_losses_without_a_teacher(limbeck, tmp_path):
     status, _, err = limbeck("train", "teacher=none", "loss=info_nce")
     assert status == 0, err

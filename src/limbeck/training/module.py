@@ -68,6 +68,7 @@ class Distillation(lightning.LightningModule):
         self._validation = validation
         self._dev_run: Run = {}
         self._measured: dict[str, Tensor] = {}
+        self.train()  # dropout on: a checkpoint comes without, and Lightning leaves it as it finds it
 
     def configure_optimizers(self) -> Any:
         """Return optimiser and schedule."""
