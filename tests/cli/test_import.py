@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 
+import numpy as np
 import pytest
 import yaml
 
@@ -21,6 +22,27 @@ def scores(tmp_path):
     lines = ["3.5\t-1\t7\t100\t200", "2.5\t0.5\t8\t101\t200", "3.5\t-2\t7\t100\t201"]
     path.write_text("".join(f"{line}\n" for line in lines))
     return path
+
+
+def test_an_ensemble_of_two_stores(limbeck, tmp_path):
+    for name, scores in (("a", ["3", "1", "2"]), ("b", ["50", "10", "90"])):
+        lines = [f"q Q0 d{rank} {rank} {score} {name}\n" for rank, score in enumerate(scores, 1)]
+        (tmp_path / f"{name}.trec").write_text("".join(lines))
+        words = ("format=trec_run", f"path={name}.trec", f"out={name}", "kind=logit")
+        status, out, err = limbeck("import", *words, small=False)
+        assert status == 0, err
+    status, out, err = limbeck(
+        "import", "format=score_stores", "path=[a,b]", "format.weights=[1,3]", "out=c", small=False
+    )
+    assert status == 0, err
+    assert "ensemble of a and b (logit)" in out
+    store = ScoreStore.open(tmp_path / "c")
+    standard = [(np.array(each) - np.mean(each)) / np.std(each) for each in ([3, 1, 2], [50, 10, 90])]
+    np.testing.assert_allclose(store.lookup("q", ["d1", "d2", "d3"]), (standard[0] + 3 * standard[1]) / 4, rtol=1e-5)
+    assert [member["teacher"] for member in store.meta["members"]] == ["a", "b"]
+    status, out, err = limbeck("import", "format=score_stores", "path=a", "out=d", small=False)
+    assert status != 0
+    assert "two score stores or more" in err
 
 
 def test_a_file_becomes_a_store(limbeck, scores, tmp_path):
@@ -218,4 +240,4 @@ def test_every_format_composes_and_is_documented(name, limbeck):
 
 def test_there_is_an_option_for_every_format():
     assert [path.stem for path in sorted((home() / "conf" / "format").glob("*.yaml"))] == FORMATS
-    assert len(FORMATS) == 8
+    assert len(FORMATS) == 9

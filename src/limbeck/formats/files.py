@@ -114,6 +114,8 @@ def magic(path: Path) -> bytes:
 def found(names: Iterable[str]) -> list[Path]:
     """Return the files that names or patterns (``folder/*.parquet``) stand for, in the order given.
 
+    The folder of a score store stands for its ``meta.json``.
+
     Raises
     ------
     ConfigError
@@ -122,6 +124,9 @@ def found(names: Iterable[str]) -> list[Path]:
     result: list[Path] = []
     for name in names:
         path = Path(name).expanduser()
+        if (path / "meta.json").is_file():  # a score store
+            result.append(path / "meta.json")
+            continue
         if path.is_dir():
             raise ConfigError(f"path: {path} is a folder; give its files: path='{path}/*'")
         if path.is_file():

@@ -1,0 +1,71 @@
+"""Score stores of several teachers, merged into one: an ensemble without scoring anything again."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from limbeck.formats.base import Format, Source, Thunk
+from limbeck.formats.faults import Faults
+from limbeck.registry import register
+from limbeck.scores.ensemble import ensemble
+from limbeck.scores.store import ScoreStore
+
+
+@register("format", "score_stores")
+class ScoreStores(Format):
+    """Weighted mean of the teachers of several score stores: see :func:`limbeck.scores.ensemble.ensemble`.
+
+    Parameters
+    ----------
+    store
+        Folder of the store in the making.
+    weights
+        One number > 0 for each store; null weighs all alike.
+    standardise
+        Bring each teacher's scores to mean 0 and standard deviation 1 first; false for teachers of one scale.
+    missing
+        A pair that not all stores have: ``error``, or ``drop`` it.
+    """
+
+    kind = "logit"
+    expects = "score stores"
+
+    def __init__(
+        self,
+        store: Path,
+        *,
+        weights: list[float] | None = None,
+        standardise: bool = True,
+        missing: Literal["error", "drop"] = "error",
+    ) -> None:
+        super().__init__(store)
+        if missing not in ("error", "drop"):
+            raise ValueError(f"missing must be one of error, drop, got {missing!r}")
+        self._weights, self._standardise = weights, standardise
+        self._missing: Literal["error", "drop"] = missing
+        self._members: list[ScoreStore] = []
+
+    def source(self, paths: Sequence[Path]) -> Source:
+        """Return the names of all teachers."""
+        self._members = [ScoreStore.open(path.parent) for path in paths]
+        return Source("ensemble of " + " and ".join(str(each.meta["teacher"]) for each in self._members), self.kind)
+
+    def blocks(self, paths: Sequence[Path], faults: Faults) -> Iterator[Thunk]:
+        """Yield the merged scores; there are no lines that could be malformed."""
+        del paths, faults
+        yield from ensemble(
+            self._members, self._weights, standardise=self._standardise, missing=self._missing
+        )  # fmt: skip
+
+    def finish(self) -> dict[str, Any]:
+        """Return who is in it, and the collection if it is the same for all."""
+        told: dict[str, Any] = {
+            "members": [
+                {"teacher": each.meta["teacher"], "revision": each.meta["revision"], "checksum": each.checksum}
+                for each in self._members
+            ],
+            "weights": self._weights,
+            "standardised": self._standardise,
+        }
+        collections = {each.meta["collection"] for each in self._members}
+        return told | ({"collection": collections.pop()} if len(collections) == 1 else {})
