@@ -9,6 +9,7 @@ CASES = {
     "unknown root key": (["sed=3"], "sed is no key of the configuration; did you mean seed?"),
     "unknown added root key": (["+sed=3"], "sed is no key of the configuration; did you mean seed?"),
     "unknown option": (["loss=ckll"], "loss=ckll does not exist; did you mean ckl"),
+    "what there is": (["loss=ckll"], "ranknet, reverse_kl\n"),
     "unknown group": (["losss=ckl"], "losss is no"),
     "wrong type": (
         ["loss.ckl.gamma=high"],

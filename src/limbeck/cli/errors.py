@@ -47,7 +47,7 @@ def explain(error: Exception) -> str | None:
     option = re.search(r"Could not find '([^']*)'\n+Available options in '([^']*)':\n(.*)", text, re.DOTALL)
     if option:
         group, _, chosen = option.group(1).rpartition("/")
-        known = option.group(3).split()
+        known = option.group(3).split("Config search path")[0].split()
         return f"{group}={chosen} does not exist{suggest(chosen, known)}\nchoose from: {', '.join(known)}"
     override = re.search(r"Could not override '([^']*)'\.\s*No match in the defaults list", text)
     if override:
