@@ -3,8 +3,8 @@
 import difflib
 import re
 import sys
-from collections.abc import Iterable
-from typing import NoReturn
+from collections.abc import Collection, Iterable
+from typing import Any, NoReturn
 
 from limbeck.config import ConfigError
 
@@ -19,6 +19,23 @@ def suggest(word: str, known: Iterable[str]) -> str:
     """Return ``; did you mean …?`` or nothing."""
     close = difflib.get_close_matches(word, list(known), 3, 0.5)
     return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def as_plain(config: Any, keys: Collection[str]) -> Any:
+    """Return a composed configuration as plain containers.
+
+    Raises
+    ------
+    ConfigError
+        It has a key that the verb does not know: ``+key`` gets past Hydra.
+    """
+    from omegaconf import OmegaConf
+
+    made: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    for key in made:
+        if key not in keys:
+            raise ConfigError(f"{key} is no key of the configuration{suggest(key, keys)}")
+    return made
 
 
 def explain(error: Exception) -> str | None:

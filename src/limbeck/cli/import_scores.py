@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-from limbeck.cli.errors import suggest
+from limbeck.cli.errors import as_plain
 from limbeck.cli.folder import console
 from limbeck.config import ConfigError, build, entries
 
@@ -26,17 +26,12 @@ _TELL = 10.0
 
 def run(config: Any) -> None:
     """Import scores, and show what came in."""
-    from omegaconf import OmegaConf
-
     from limbeck.formats.faults import Faults
     from limbeck.formats.files import found
     from limbeck.scores.writer import write_store
 
     console()
-    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    for key in plain:
-        if key not in _KEYS:
-            raise ConfigError(f"{key} is no key of the configuration{suggest(key, _KEYS)}")
+    plain = as_plain(config, _KEYS)
     out = Path(plain["out"])
     _check_out(out, plain["force"])
     paths = found([plain["path"]] if isinstance(plain["path"], str) else plain["path"])

@@ -10,7 +10,7 @@ import numpy as np
 
 from limbeck.artefacts import Artefacts, write_json
 from limbeck.cli import assemble
-from limbeck.cli.errors import suggest
+from limbeck.cli.errors import as_plain
 from limbeck.cli.folder import console
 from limbeck.cli.stages import Stages
 from limbeck.config import ConfigError, build
@@ -51,15 +51,11 @@ def run(config: Any) -> None:
     """Write the report and show it."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
-    from omegaconf import OmegaConf
 
     console()
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         raise ConfigError("limbeck inspect makes one report; call it once for each, with out=FOLDER of its own")
-    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    for key in plain:
-        if key not in _KEYS:
-            raise ConfigError(f"{key} is no key of the configuration{suggest(key, _KEYS)}")
+    plain = as_plain(config, _KEYS)
     chosen = settings(plain["checks"])
     objective = views((name, build(node, key=f"loss.{name}")) for name, node in (plain["loss"] or {}).items())
     opened = _bare(plain, chosen["queries"]) if plain["run"] else _as_trained(plain, chosen["queries"])

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from limbeck.cli.errors import suggest
+from limbeck.cli.errors import as_plain
 from limbeck.cli.folder import console
 from limbeck.config import ConfigError, build
 
@@ -23,13 +23,9 @@ _RECORD = "mine.json"
 def run(config: Any) -> None:
     """Mine, or show what is there already."""
     from filelock import FileLock, Timeout
-    from omegaconf import OmegaConf
 
     console()
-    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    for key in plain:
-        if key not in _KEYS:
-            raise ConfigError(f"{key} is no key of the configuration{suggest(key, _KEYS)}")
+    plain = as_plain(config, _KEYS)
     out = Path(plain["out"])
     out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / ".lock")

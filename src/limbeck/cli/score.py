@@ -8,10 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from limbeck.cli.errors import as_plain
 from limbeck.cli.folder import console
 from limbeck.config import ConfigError, build
 
 log = logging.getLogger(__name__)
+
+_KEYS = (
+    "data", "candidates", "pool", "teacher", "paths", "out", "splits", "depth", "devices", "part_size", "accelerator",
+)  # fmt: skip
 
 _SHARE = "LIMBECK_SHARE"
 """i/n in the environment of process i of n."""
@@ -19,10 +24,8 @@ _SHARE = "LIMBECK_SHARE"
 
 def run(config: Any) -> None:
     """Score what the store lacks, and show the store."""
-    from omegaconf import OmegaConf
-
     console()
-    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    plain = as_plain(config, _KEYS)
     for key in ("devices", "part_size"):
         if not isinstance(plain[key], int) or plain[key] < 1:
             raise ConfigError(f"{key} must be >= 1, got {plain[key]}")

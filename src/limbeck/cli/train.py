@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from limbeck.cli.errors import explain, fail, suggest
+from limbeck.cli.errors import as_plain, explain, fail
 from limbeck.cli.folder import RunFolder, console, main_process
 from limbeck.config import ConfigError, run_id
 
@@ -63,14 +63,10 @@ def finish() -> None:
 
 
 def _train(config: Any, quiet: bool = False) -> dict[str, Any]:
-    from omegaconf import OmegaConf
 
     from limbeck.tables import show_result
 
-    plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    for key in plain:
-        if key not in _KEYS:
-            raise ConfigError(f"{key} is no key of the configuration{suggest(key, _KEYS)}")
+    plain = as_plain(config, _KEYS)
     identity = run_id(plain)
     folder = RunFolder(Path(plain["paths"]["runs"]) / plain["name"] / identity)
     result = None if plain["force"] else folder.result()
