@@ -189,6 +189,18 @@ def test_a_store_grows_and_nothing_else_is_left(tmp_path):
     assert {file.name for file in grown.path.iterdir() if file.is_dir()} == {grown.checksum, "somebody's own"}
 
 
+def test_made_again_with_the_same_scores_the_data_stay_where_they_are(tmp_path):
+    wanted = pairs()
+    store = write_store(tmp_path / "store", blocks_of(wanted), WHO)
+    rows = store.path / store.checksum / "rows.arrow"
+    before = rows.stat().st_ino
+    again = write_store(tmp_path / "store", blocks_of(dict(reversed(wanted.items())), size=7), WHO)
+    assert rows.stat().st_ino == before
+    assert content(again) == content(store)
+    again.verify()
+    assert not (tmp_path / "store" / "unfinished").exists()
+
+
 def test_canonical_numbers_are_their_own_keys_and_nothing_else_is():
     assert key("0") == 0
     assert key("8841822") == 8841822

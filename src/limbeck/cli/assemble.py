@@ -1,6 +1,7 @@
 """From configuration nodes to rankers and teachers."""
 
 import hashlib
+import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -20,6 +21,8 @@ from limbeck.students.backbone import load_top
 from limbeck.text.collate import Collator
 from limbeck.text.tokenizer import TextTokenizer
 
+log = logging.getLogger(__name__)
+
 Node = Mapping[str, Any]
 
 
@@ -27,6 +30,13 @@ def device(accelerator: str) -> torch.device:
     """Return where models run outside of training; ``accelerator`` as Lightning names it (auto, cpu, gpu)."""
     usable = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
     return torch.device("cuda" if usable else "cpu")
+
+
+def collection(node: Node, artefacts: Artefacts) -> Collection:
+    """Open a collection and say what is in it."""
+    found = build({**node, "world": None}, key="data").open(artefacts, node.get("world"))
+    log.info("%r", found)
+    return found
 
 
 def ranker(

@@ -147,7 +147,8 @@ class Experiment:
         rows = [self._row("first_stage", self.candidates.label, "whole collection", lambda: first)]
         if teaching is not None and self.evaluation.teacher:
             searching = self.searching and teaching.searches
-            own = teaching.ranking(first, self.evaluation, searching=searching)
+            there = self._run_file("teacher").exists()
+            own = {} if there else teaching.ranking(first, self.evaluation, searching=searching)
             if own is not None:
                 rows.append(self._row("teacher", "teacher", self._where(searching), lambda: own))
         if self.evaluation.start:
@@ -265,10 +266,12 @@ class Experiment:
             )  # fmt: skip
         return rerank(student, self.collator, cut(first, self.evaluation.depth), bf16=self.evaluation.bf16)
 
+    def _run_file(self, key: str) -> Path:
+        return self.folder.path / "runs" / f"{self.evaluation.split}.{key}.trec"
+
     def _row(self, key: str, system: str, candidates: str, make: Callable[[], Run]) -> dict[str, Any]:
         """Evaluate one system; its run file, once written, is the record and is not computed again."""
-        split = self.evaluation.split
-        path = self.folder.path / "runs" / f"{split}.{key}.trec"
+        split, path = self.evaluation.split, self._run_file(key)
         if not path.exists():
             start = time.perf_counter()
             write_run(path, make(), f"limbeck-{key}")

@@ -136,20 +136,16 @@ def _as_trained(plain: Mapping[str, Any], queries: int | None) -> Opened:
     candidates = assemble.candidates(plain["candidates"], device)
     pooling = build(plain["pool"], key="pool")
     artefacts = Artefacts(Path(plain["paths"]["cache"]))
-    collection = build({**plain["data"], "world": None}, key="data").open(artefacts, plain["data"].get("world"))
-    log.info("%r", collection)
+    collection = assemble.collection(plain["data"], artefacts)
     stages = Stages(collection, artefacts, candidates, pooling)
     teaching = assemble.teaching(plain["teacher"], collection, artefacts, device)
-    teacher = teaching.teacher
     if teaching.scores_on_demand:
         pool, meta = stages.pool(teaching), asdict(teaching.provenance)
         first_stage = None  # a model's scores are nobody else's
     else:
-        # Denoising asks for scores, and the policy for missing ones would hide them: both come after.
-        whole = Stages(collection, artefacts, candidates, build({**plain["pool"], "denoise": None}, key="pool")).pool()
-        lists = [whole.documents(query) for query in range(len(whole))]
-        scores = np.concatenate(teacher.score(whole.query_ids, lists))
-        pool, meta = pooling.denoise(replace(whole, scores=scores)), teacher.store.meta
+        # Without the policy for missing scores, which would hide them.
+        whole = stages.pool()
+        pool, meta = pooling.denoise(replace(whole, scores=teaching.stored(whole))), teaching.teacher.store.meta
         first_stage = first_stage_scores(pool, stages.first_stage("train"), queries)
     return Opened(
         pool=pool,

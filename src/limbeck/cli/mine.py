@@ -53,9 +53,7 @@ def _mine(config: dict[str, Any], out: Path) -> dict[str, Any]:
             "teacher=none (limbeck score writes teacher scores)"
         )
     candidates = assemble.candidates(config["candidates"], device)
-    data = build({**config["data"], "world": None}, key="data")
-    collection = data.open(artefacts, config["data"].get("world"))
-    log.info("%r", collection)
+    collection = assemble.collection(config["data"], artefacts)
     splits = _splits(config["splits"], collection)
     stages = Stages(collection, artefacts, candidates, pooling)
     inputs: dict[str, Any] = {split: stages.candidate_inputs(split) for split in splits}

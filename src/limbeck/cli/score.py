@@ -40,29 +40,22 @@ def _score(config: dict[str, Any]) -> None:
     from limbeck.artefacts import Artefacts
     from limbeck.cli import assemble
     from limbeck.cli.stages import Stages
-    from limbeck.evaluation.runs import cut
     from limbeck.teachers.scoring import score_into
 
     artefacts, device = Artefacts(Path(config["paths"]["cache"])), assemble.device(config["accelerator"])
     pooling = build(config["pool"], key="pool")
     candidates = assemble.candidates(config["candidates"], device)
-    data = build({**config["data"], "world": None}, key="data")
-    collection = data.open(artefacts, config["data"].get("world"))
-    log.info("%r", collection)
+    collection = assemble.collection(config["data"], artefacts)
     stages = Stages(collection, artefacts, candidates, pooling)
     teaching = assemble.teaching(config["teacher"], collection, artefacts, device)
     if not teaching.scores_on_demand:
-        raise ConfigError(
-            f"teacher={config['teacher'].get('kind', 'store')} has its scores already; limbeck train reads them"
-        )
+        raise ConfigError("teacher has its scores already: give it to limbeck train as it is")
     lists: dict[str, list[str]] = {}
     for split in config["splits"]:
         if split == "train":
-            pool = stages.pool()
-            found = {query: pool.documents(number) for number, query in enumerate(pool.query_ids)}
+            found = stages.pool().lists()
         else:
-            first = stages.first_stage(split)
-            found = {query: ranking.ids for query, ranking in cut(first, config["depth"] or 10**9).items()}
+            found = {query: ranking.ids[: config["depth"]] for query, ranking in stages.first_stage(split).items()}
         for query, documents in found.items():
             lists[query] = list(dict.fromkeys([*lists.get(query, []), *documents]))
     pairs = sum(map(len, lists.values()))

@@ -82,15 +82,18 @@ class Teaching:
             stores.append(store)
         return stores
 
+    def stored(self, pool: Pool) -> np.ndarray:
+        """Return what a teacher with a store has of a pool's pairs, NaN where it has nothing."""
+        return np.concatenate(self.teacher.score(pool.query_ids, list(pool.lists().values())))
+
     def scored(self, pool: Pool) -> Pool:
         """Return the training pool with the teacher's scores."""
         if not self.scores_on_demand:
-            found = np.concatenate(self.teacher.score(pool.query_ids, list(_lists(pool).values())))
-            return with_scores(pool, found, self.teacher.missing, f"the teacher {self.teacher.name}")
+            return with_scores(pool, self.stored(pool), self.teacher.missing, f"the teacher {self.teacher.name}")
         inputs = {"pairs": pairs_of(pool), "teacher": dict(self._identity), "collection": self._collection.fingerprint}
 
         def fill(target: Path) -> None:
-            stores = self.score(_lists(pool))
+            stores = self.score(pool.lists())
             scores = _looked_up(stores, pool.query_ids, pool.offsets, pool.document_ids)
             write_aligned(target / "scores.arrow", scores)
 
@@ -147,10 +150,6 @@ class Teaching:
             write_run(target / "teacher.trec", run, "teacher")
 
         return read_run(self._artefacts.folder("teacher_runs", inputs, fill, label="teacher's run") / "teacher.trec")
-
-
-def _lists(pool: Pool) -> dict[str, list[str]]:
-    return {query: pool.documents(number) for number, query in enumerate(pool.query_ids)}
 
 
 def _looked_up(

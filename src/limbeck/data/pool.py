@@ -47,6 +47,10 @@ class Pool:
         rows = self.rows(query)
         return cast(list[str], self.document_ids[rows.start : rows.stop].to_pylist())
 
+    def lists(self) -> dict[str, list[str]]:
+        """Return the documents of all queries."""
+        return {query: self.documents(number) for number, query in enumerate(self.query_ids)}
+
     def select(self, kept: np.ndarray) -> "Pool":
         """Return the rows that a mask keeps; a query that keeps none is left out, the counts stay as they are."""
         if kept.all():

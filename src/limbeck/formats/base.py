@@ -8,21 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 from numpy.typing import NDArray
 
 from limbeck.formats.faults import Faults
+from limbeck.scores.keys import LARGEST
 from limbeck.scores.writer import Block, Kind
-
-pc: Any = pyarrow.compute
-"""Arrow's functions. They are made at run time, so type checkers do not know them."""
 
 Thunk = Callable[[], Block]
 """Parses one chunk when it is called, in a thread of the store's writer."""
-
-LARGEST = 10**18
-"""From here on the store does not take an id as a number."""
-
 
 _MOST = float(np.finfo(np.float32).max)
 

@@ -13,10 +13,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from limbeck.formats.base import LARGEST, Format, Thunk, number, pc
+from limbeck.formats.base import Format, Thunk, number
 from limbeck.formats.faults import Faults
 from limbeck.formats.files import BLOCK, Chunk, chunks
 from limbeck.registry import register
+from limbeck.scores.keys import LARGEST, pc
 from limbeck.scores.writer import Block
 
 _NAMES = ["pos_score", "neg_score", "qid", "pos_pid", "neg_pid"]

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from limbeck.config import ConfigError
-from limbeck.formats.base import LARGEST, pc
 from limbeck.formats.faults import Faults
 from limbeck.formats.files import PARQUET, magic
+from limbeck.scores.keys import LARGEST, pc
 
 _ROWS = 1_000_000
 _LISTS = 4_000

@@ -14,10 +14,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from limbeck.formats import parquet
-from limbeck.formats.base import Format, Source, Thunk, pc
+from limbeck.formats.base import Format, Source, Thunk
 from limbeck.formats.faults import Faults
 from limbeck.formats.trec_run import EXPECTS, first_tag, run_blocks, tag_notes
 from limbeck.registry import register
+from limbeck.scores.keys import pc
 from limbeck.scores.writer import Block, Kind
 
 _KINDS: dict[str, Kind] = {"rankzephyr": "rank", "rankgpt": "rank", "set-encoder": "logit", "monoelectra": "logit"}

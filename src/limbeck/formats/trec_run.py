@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from limbeck.formats.base import Format, Source, Thunk, number, pc
+from limbeck.formats.base import Format, Source, Thunk, number
 from limbeck.formats.faults import Faults
 from limbeck.formats.files import BLOCK, Chunk, chunks, opened
 from limbeck.registry import register
+from limbeck.scores.keys import pc
 from limbeck.scores.store import ScoreStore
 from limbeck.scores.writer import Block
 

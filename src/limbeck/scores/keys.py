@@ -11,15 +11,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 from numpy.typing import NDArray
+
+pc: Any = pyarrow.compute
+"""Arrow's functions. They are made at run time, so type checkers do not know them."""
 
 Keys = NDArray[np.uint64]
 Ids = NDArray[np.int64] | pa.StringArray | Sequence[str]
 
+LARGEST = 10**18
+"""From here on a number is an id like any other text."""
+
 _HASHED = 1 << 63
 _DIGITS = 18
-_matches = getattr(pc, "match_substring_regex")  # noqa: B009 - made at run time, unknown to type checkers
 _CANONICAL = r"^(0|[1-9][0-9]{0,17})\z"
 
 
@@ -46,7 +51,7 @@ def keys(identifiers: Ids) -> tuple[Keys, pa.Table | None]:
         A number is negative or has more than 18 digits: give such ids as strings.
     """
     if isinstance(identifiers, np.ndarray):
-        if len(identifiers) and not 0 <= int(identifiers.min()) <= int(identifiers.max()) < 10**_DIGITS:
+        if len(identifiers) and not 0 <= int(identifiers.min()) <= int(identifiers.max()) < LARGEST:
             raise ValueError(
                 f"ids given as numbers must have no sign and at most {_DIGITS} digits; give strings instead"
             )
@@ -54,7 +59,7 @@ def keys(identifiers: Ids) -> tuple[Keys, pa.Table | None]:
     array: Any = identifiers if isinstance(identifiers, pa.Array) else pa.array(identifiers, type=pa.string())
     encoded = array.dictionary_encode()
     distinct, places = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
-    canonical = _matches(distinct, pattern=_CANONICAL).to_numpy(zero_copy_only=False).astype(bool)
+    canonical = pc.match_substring_regex(distinct, pattern=_CANONICAL).to_numpy(zero_copy_only=False).astype(bool)
     values = np.empty(len(distinct), dtype=np.uint64)
     if canonical.any():
         values[canonical] = pc.cast(distinct.filter(pa.array(canonical)), pa.int64()).to_numpy().astype(np.uint64)

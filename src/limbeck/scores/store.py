@@ -52,8 +52,8 @@ class ScoreStore:
             self._rows = self._map("rows.arrow")
             self._queries = self._map("queries.arrow")
             self._ids = self._map("ids.arrow")
-            if [self._rows.num_record_batches, self._queries.num_record_batches] != [meta["batches"], 1]:
-                raise pa.ArrowInvalid("the number of record batches is not that of meta.json")
+            if self._queries.num_record_batches != 1:
+                raise pa.ArrowInvalid("queries.arrow has not one record batch")
         except (OSError, pa.ArrowInvalid, KeyError) as error:
             raise ConfigError(f"{path}: this score store is damaged ({error}); make it anew") from error
         table = self._queries.get_batch(0)
@@ -61,6 +61,8 @@ class ScoreStore:
         self._batch, self._start, self._count, self._position = (
             table[name].to_numpy() for name in ("batch", "start", "count", "position")
         )
+        if int(self._batch[-1]) >= self._rows.num_record_batches:
+            raise ConfigError(f"{path}: this score store is damaged (rows.arrow is not whole); make it anew")
         self._batches: dict[int, tuple[Keys, Scores, NDArray[np.int32] | None]] = {}
 
     @classmethod

@@ -189,8 +189,9 @@ class StoreWriter:
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         target = self.path / meta["checksum"]
-        shutil.rmtree(target, ignore_errors=True) if before is None or before.checksum != meta["checksum"] else None
-        if not target.exists():
+        if target.exists():  # the same scores: never take away what meta.json may name
+            shutil.rmtree(data)
+        else:
             os.rename(data, target)
         write_json(self.path / META, meta)
         shutil.rmtree(self.parts)
