@@ -112,7 +112,8 @@ def test_a_bare_run_over_a_first_stage(limbeck, tmp_path, files):
 
 
 def test_a_score_store_and_its_provenance(limbeck, tmp_path):
-    from limbeck.scores.writer import Block, Provenance, write_store
+    from limbeck.scores.parts import Block
+    from limbeck.scores.writer import Provenance, write_store
 
     limbeck("inspect", "out=first")
     pairs = report(tmp_path, "first")["figures"]["pairs"]

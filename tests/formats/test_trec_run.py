@@ -8,7 +8,8 @@ from limbeck.config import ConfigError
 from limbeck.formats import trec_run
 from limbeck.formats.faults import Faults
 from limbeck.formats.trec_run import TrecRun, write_trec
-from limbeck.scores.writer import Block, Provenance, write_store
+from limbeck.scores.parts import Block
+from limbeck.scores.writer import Provenance, write_store
 
 LINES = ["q1 Q0 d7 1 0.5 bm25", "q1 Q0 d3 2 0.75 bm25", "q2 0 文書 1 -1e-3 bm25"]
 ROWS = [("q1", "d7", 0.5, 1), ("q1", "d3", 0.75, 2), ("q2", "文書", -0.001, 1)]

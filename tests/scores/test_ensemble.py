@@ -7,7 +7,8 @@ import pytest
 
 from limbeck.config import ConfigError
 from limbeck.scores.ensemble import ensemble
-from limbeck.scores.writer import Block, Provenance, write_store
+from limbeck.scores.parts import Block
+from limbeck.scores.writer import Provenance, write_store
 
 WHO = Provenance("a teacher")
 

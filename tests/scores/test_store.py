@@ -11,10 +11,11 @@ import pytest
 
 from limbeck.config import ConfigError
 from limbeck.scores import keys as keys_module
-from limbeck.scores import writer as writer_module
+from limbeck.scores import parts as parts_module
 from limbeck.scores.keys import key, key_list, keys, texts
+from limbeck.scores.parts import Block
 from limbeck.scores.store import ScoreStore
-from limbeck.scores.writer import Block, Provenance, StoreWriter, write_store
+from limbeck.scores.writer import Provenance, StoreWriter, write_store
 
 WHO = Provenance("a teacher", "logit", command="limbeck import")
 
@@ -44,7 +45,7 @@ def content(store):
 
 @pytest.fixture
 def small_ranges(monkeypatch):
-    monkeypatch.setattr(writer_module, "RANGE", 50)
+    monkeypatch.setattr(parts_module, "RANGE", 50)
 
 
 @pytest.mark.usefixtures("small_ranges")
@@ -229,4 +230,4 @@ def test_two_ids_of_one_hash_are_found(tmp_path, monkeypatch):
 
     monkeypatch.setattr(keys_module.hashlib, "blake2b", Same)
     with pytest.raises(ConfigError, match="'a' and 'b' have the same hash"):
-        writer_module._sorted(Block(["1", "1"], ["a", "b"], np.array([1.0, 2.0])), "error", tmp_path)
+        parts_module.sorted_part(Block(["1", "1"], ["a", "b"], np.array([1.0, 2.0])), "error", tmp_path)

@@ -10,8 +10,9 @@ import pytest
 
 from limbeck.config import ConfigError
 from limbeck.inference import Plan
+from limbeck.scores.parts import Block
 from limbeck.scores.store import ScoreStore
-from limbeck.scores.writer import Block, Provenance, write_store
+from limbeck.scores.writer import Provenance, write_store
 from limbeck.teachers.lists import by_lists
 from limbeck.teachers.scoring import score_into, without
 from limbeck.teachers.store import StoreTeacher

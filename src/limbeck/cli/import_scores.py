@@ -84,7 +84,8 @@ def _check_collection(source: Any, force: bool) -> None:
 
 
 def _provenance(plain: dict[str, Any], source: Any, paths: list[Path]) -> Any:
-    from limbeck.scores.writer import Duplicates, Kind, Provenance
+    from limbeck.scores.parts import Duplicates
+    from limbeck.scores.writer import Kind, Provenance
 
     if plain["duplicates"] not in get_args(Duplicates):
         raise ConfigError(f"duplicates must be one of {', '.join(get_args(Duplicates))}, got {plain['duplicates']!r}")

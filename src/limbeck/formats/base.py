@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from limbeck.formats.faults import Faults
 from limbeck.scores.keys import LARGEST
-from limbeck.scores.writer import Block, Kind
+from limbeck.scores.parts import Block
+from limbeck.scores.writer import Kind
 
 Thunk = Callable[[], Block]
 """Parses one chunk when it is called, in a thread of the store's writer."""

@@ -13,7 +13,7 @@ from limbeck.config import ConfigError
 from limbeck.formats.base import Format, Thunk, finite, identifiers
 from limbeck.formats.faults import Faults
 from limbeck.formats.files import SMALL_BLOCK, Chunk, chunks
-from limbeck.scores.writer import Block
+from limbeck.scores.parts import Block
 
 Id = str | int
 

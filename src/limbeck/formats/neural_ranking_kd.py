@@ -18,7 +18,7 @@ from limbeck.formats.faults import Faults
 from limbeck.formats.files import BLOCK, Chunk, chunks
 from limbeck.registry import register
 from limbeck.scores.keys import LARGEST, pc
-from limbeck.scores.writer import Block
+from limbeck.scores.parts import Block
 
 _NAMES = ["pos_score", "neg_score", "qid", "pos_pid", "neg_pid"]
 _SCORES, _IDS = _NAMES[:2], _NAMES[2:]

@@ -18,7 +18,7 @@ from limbeck.formats.base import Format, Thunk, finite, identifiers
 from limbeck.formats.faults import Faults
 from limbeck.formats.pickles import load
 from limbeck.registry import register
-from limbeck.scores.writer import Block
+from limbeck.scores.parts import Block
 
 _QUERIES = 4_000
 

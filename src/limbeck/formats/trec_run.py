@@ -19,8 +19,8 @@ from limbeck.formats.faults import Faults
 from limbeck.formats.files import BLOCK, Chunk, chunks, opened
 from limbeck.registry import register
 from limbeck.scores.keys import pc
+from limbeck.scores.parts import Block
 from limbeck.scores.store import ScoreStore
-from limbeck.scores.writer import Block
 
 EXPECTS = "query Q0 document rank score tag, six columns parted by spaces or tabs, ranks from 1"
 

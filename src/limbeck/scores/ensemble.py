@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from limbeck.config import ConfigError
+from limbeck.scores.parts import Block
 from limbeck.scores.store import ScoreStore
-from limbeck.scores.writer import Block
 
 Missing = Literal["error", "drop"]
 
