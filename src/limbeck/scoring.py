@@ -3,6 +3,11 @@
 import torch
 from torch import Tensor
 
+from limbeck.types import Vectors
+
+_CHUNK = 2**25
+"""Inner products of token vectors that are held at once."""
+
 
 def dot(queries: Tensor, documents: Tensor) -> Tensor:
     """Return all inner products: (B, D) × (N, D) → (B, N), in float32 or better whatever autocast says.
@@ -12,6 +17,43 @@ def dot(queries: Tensor, documents: Tensor) -> Tensor:
     """
     with torch.autocast(queries.device.type, enabled=False):
         return _lift(queries) @ _lift(documents).mT
+
+
+def maxsim(queries: Vectors, documents: Vectors, *, chunk: int = _CHUNK) -> Tensor:
+    r"""Return the late interaction of every query with every document, in float32 or better whatever autocast says.
+
+    .. math:: s(q, d) = \sum_{i} \max_{j} \langle q_i, d_j \rangle
+
+    over the vectors that the masks leave; a document without any scores 0.
+
+    Parameters
+    ----------
+    queries, documents
+        (B, T, D) and (N, T', D).
+    chunk
+        Inner products held at once: bounds memory, changes nothing.
+
+    Returns
+    -------
+    Tensor
+        (B, N).
+
+    References
+    ----------
+    Khattab and Zaharia, ColBERT, SIGIR 2020.
+    """
+    with torch.autocast(queries.values.device.type, enabled=False):
+        left, right = _lift(queries.values), _lift(documents.values)
+        count, length, width = left.shape
+        step = max(1, chunk // max(1, count * length * right.shape[1]))
+        columns = []
+        for start in range(0, len(documents), step):
+            there, mask = right[start : start + step], documents.mask[start : start + step]
+            products = left.reshape(-1, width) @ there.reshape(-1, width).mT
+            products = products.view(count, length, *mask.shape).masked_fill(~mask, -torch.inf)
+            best = products.max(-1).values.masked_fill(~mask.any(1), 0.0)
+            columns.append((best * queries.mask.unsqueeze(-1)).sum(1))
+        return torch.cat(columns, dim=1) if columns else left.new_zeros((count, 0))
 
 
 def _lift(values: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """What moves between the layers. One shape legend for the whole code base.
 
-B queries, L candidates of a query, N distinct document (or pair) rows of a batch, T tokens, D width.
+B queries, L candidates of a query, N distinct document (or pair) rows of a batch, T tokens, D width, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple, Self
 
@@ -41,9 +41,28 @@ class Tokens(_Movable):
     """(N, T) int64, 1 where there is a token."""
     token_type_ids: Tensor | None = None
     """(N, T) int64 segment numbers, for backbones that have them."""
+    kept: Tensor | None = None
+    """(N, T) bool: which of them get a vector of their own from a multi-vector encoder; None for all real ones."""
 
     def __len__(self) -> int:
         return self.input_ids.shape[0]
+
+
+@dataclass
+class Vectors(_Movable):
+    """Several vectors a text: what a multi-vector encoder makes of N texts."""
+
+    values: Tensor
+    """(N, T, D); 0 where ``mask`` is False."""
+    mask: Tensor
+    """(N, T) bool, False for padding and for tokens that are skipped."""
+
+    def __len__(self) -> int:
+        return self.values.shape[0]
+
+
+Encoding = Tensor | Vectors
+"""What an encoder makes of N texts: (N, D) vectors, (N, V) weights of the words of a vocabulary, or several vectors."""
 
 
 @dataclass
@@ -79,12 +98,14 @@ class StudentOutput(_Movable):
 
     scores: Tensor
     """(B, L); the value under padding is meaningless."""
-    queries: Tensor | None = None
-    """(B, D) query embeddings of an encoder."""
-    documents: Tensor | None = None
-    """(N, D) embeddings of the distinct documents of an encoder."""
-    scale: float = 1.0
-    """A score is this times the inner product of embeddings: what in-batch losses must score with."""
+    queries: Encoding | None = None
+    """Of an encoder: the B queries."""
+    documents: Encoding | None = None
+    """Of an encoder: the N distinct documents."""
+    similarity: Callable[[Encoding, Encoding], Tensor] | None = None
+    """Of an encoder: all scores (B, N) of queries and documents, with gradients; what in-batch losses score with."""
+    smaller: list["StudentOutput"] = field(default_factory=list)
+    """What it says when its vectors are cut to fewer dimensions; learned from alike (Matryoshka)."""
 
 
 class Ranking(NamedTuple):
@@ -123,4 +144,4 @@ def order(ids: Sequence[str], scores: np.ndarray, depth: int | None = None) -> R
     return Ranking([ids[i] for i in ranked], scores[ranked])
 
 
-__all__ = ["Batch", "Qrels", "Ranking", "Run", "StudentOutput", "Tokens", "order"]
+__all__ = ["Batch", "Encoding", "Qrels", "Ranking", "Run", "StudentOutput", "Tokens", "Vectors", "order"]

@@ -1,0 +1,266 @@
+"""Encodings of many texts, kept compactly: dense vectors, sparse weights, or several vectors a text.
+
+A ranker hands out and takes padded tensors (:data:`limbeck.types.Encoding`); what is kept of a collection is held here
+as flat arrays, which may lie in main memory, on a device, or in memory-mapped files.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal, Self, get_args
+
+import torch
+from torch import Tensor
+
+from limbeck.types import Encoding, Vectors
+
+Kind = Literal["dense", "sparse", "multi"]
+"""One vector a text, one weight for some of the words of a vocabulary, or several vectors a text."""
+
+
+class Rows:
+    """Encodings of N texts; see its three kinds."""
+
+    kind: ClassVar[Kind]
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def take(self, rows: slice | Tensor) -> Encoding:
+        """Return some of them as :meth:`similarity` of a ranker takes them."""
+        raise NotImplementedError
+
+    def part(self, start: int, stop: int) -> Self:
+        """Return a contiguous piece, without copying."""
+        raise NotImplementedError
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return what they are made of, by name; :func:`rows` is the inverse."""
+        raise NotImplementedError
+
+    @property
+    def width(self) -> int:
+        """Components of a vector, or words of the vocabulary."""
+        raise NotImplementedError
+
+    def to(self, device: torch.device | str) -> "Rows":
+        """Return a copy on a device."""
+        return rows(self.kind, {name: value.to(device) for name, value in self.arrays().items()}, self.width)
+
+
+class DenseRows(Rows):
+    """One vector a text.
+
+    Parameters
+    ----------
+    values
+        (N, D).
+    """
+
+    kind = "dense"
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.values.shape[1]
+
+    def take(self, rows: slice | Tensor) -> Tensor:
+        """Return (n, D)."""
+        return self.values[rows]
+
+    def part(self, start: int, stop: int) -> "DenseRows":
+        """Return a contiguous piece."""
+        return DenseRows(self.values[start:stop])
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return ``values``."""
+        return {"values": self.values}
+
+
+class SparseRows(Rows):
+    """Weights of the words that occur, in the compressed sparse row format.
+
+    Parameters
+    ----------
+    offsets
+        (N + 1) int64: the words of text n are at ``offsets[n] … offsets[n + 1]``.
+    columns
+        (nnz) int32 numbers of the words, ascending within a text.
+    values
+        (nnz) their weights.
+    width
+        Size V of the vocabulary.
+    """
+
+    kind = "sparse"
+
+    def __init__(self, offsets: Tensor, columns: Tensor, values: Tensor, width: int) -> None:
+        self.offsets = offsets
+        self.columns = columns
+        self.values = values
+        self._width = width
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def width(self) -> int:
+        """V."""
+        return self._width
+
+    def take(self, rows: slice | Tensor) -> Tensor:
+        """Return (n, V), zeros filled in."""
+        places, owners, count = _places(self.offsets, rows)
+        table = self.values.new_zeros((count, self._width))
+        table[owners, self.columns[places].long()] = self.values[places]
+        return table
+
+    def part(self, start: int, stop: int) -> "SparseRows":
+        """Return a contiguous piece."""
+        offsets, chosen = _cut(self.offsets, start, stop)
+        return SparseRows(offsets, self.columns[chosen], self.values[chosen], self._width)
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return ``offsets``, ``columns`` and ``values``."""
+        return {"offsets": self.offsets, "columns": self.columns, "values": self.values}
+
+
+class MultiRows(Rows):
+    """Several vectors a text.
+
+    Parameters
+    ----------
+    offsets
+        (N + 1) int64: the vectors of text n are at ``offsets[n] … offsets[n + 1]``.
+    values
+        (S, D) the vectors of all texts.
+    """
+
+    kind = "multi"
+
+    def __init__(self, offsets: Tensor, values: Tensor) -> None:
+        self.offsets = offsets
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.values.shape[1]
+
+    def take(self, rows: slice | Tensor) -> Vectors:
+        """Return (n, T, D) padded to the longest of them."""
+        places, owners, count = _places(self.offsets, rows)
+        found = torch.bincount(owners, minlength=count)
+        longest = int(found.max()) if count else 0
+        starts = found.cumsum(0) - found
+        position = torch.arange(len(owners), device=owners.device) - starts[owners]
+        values = self.values.new_zeros((count, longest, self.width))
+        mask = torch.zeros((count, longest), dtype=torch.bool, device=values.device)
+        values[owners, position] = self.values[places]
+        mask[owners, position] = True
+        return Vectors(values, mask)
+
+    def part(self, start: int, stop: int) -> "MultiRows":
+        """Return a contiguous piece."""
+        offsets, chosen = _cut(self.offsets, start, stop)
+        return MultiRows(offsets, self.values[chosen])
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return ``offsets`` and ``values``."""
+        return {"offsets": self.offsets, "values": self.values}
+
+
+def rows(kind: Kind, arrays: Mapping[str, Tensor], width: int | None = None) -> Rows:
+    """Make rows of a kind from their arrays.
+
+    Parameters
+    ----------
+    kind, arrays
+        As ``Rows.kind`` and ``Rows.arrays()`` have them.
+    width
+        Size of the vocabulary; only sparse rows need it.
+
+    Raises
+    ------
+    ValueError
+        The kind is unknown, or sparse rows have no width.
+    """
+    if kind == "dense":
+        return DenseRows(**arrays)
+    if kind == "multi":
+        return MultiRows(**arrays)
+    if kind != "sparse":
+        raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
+    if width is None:
+        raise ValueError("sparse rows need the size of the vocabulary as width")
+    return SparseRows(**arrays, width=width)
+
+
+def compact(encoded: Encoding, kind: Kind) -> Rows:
+    """Drop what is padding or zero from what a ranker made of N texts."""
+    if isinstance(encoded, Vectors):
+        counts = encoded.mask.sum(1)
+        return MultiRows(_offsets(counts), encoded.values[encoded.mask])
+    if kind == "dense":
+        return DenseRows(encoded)
+    present = encoded != 0
+    columns = present.nonzero()[:, 1].to(torch.int32)
+    return SparseRows(_offsets(present.sum(1)), columns, encoded[present], encoded.shape[1])
+
+
+def join(parts: Sequence[Rows]) -> Rows:
+    """Put rows of one kind one after the other.
+
+    Raises
+    ------
+    ValueError
+        There is none.
+    """
+    if not parts:
+        raise ValueError("nothing to join")
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    arrays = [part.arrays() for part in parts]
+    joined = {name: torch.cat([each[name] for each in arrays]) for name in arrays[0] if name != "offsets"}
+    if "offsets" in arrays[0]:
+        joined["offsets"] = _offsets(torch.cat([each["offsets"].diff() for each in arrays]))
+    return rows(first.kind, joined, first.width)
+
+
+def reorder(encoded: Rows, order: Tensor) -> Rows:
+    """Return rows in another order, or some of them: (n) positions."""
+    arrays = encoded.arrays()
+    if "offsets" not in arrays:
+        return rows(encoded.kind, {"values": arrays["values"][order]}, encoded.width)
+    places, owners, count = _places(arrays["offsets"], order)
+    taken = {name: value[places] for name, value in arrays.items() if name != "offsets"}
+    taken["offsets"] = _offsets(torch.bincount(owners, minlength=count))
+    return rows(encoded.kind, taken, encoded.width)
+
+
+def _offsets(counts: Tensor) -> Tensor:
+    return torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+
+
+def _cut(offsets: Tensor, start: int, stop: int) -> tuple[Tensor, slice]:
+    cut = offsets[start : stop + 1]
+    first, last = (int(cut[0]), int(cut[-1])) if len(cut) else (0, 0)
+    return cut - first, slice(first, last)
+
+
+def _places(offsets: Tensor, chosen: slice | Tensor) -> tuple[Tensor, Tensor, int]:
+    """Return the places of the chosen texts' entries, which of the chosen each is of, and how many were chosen."""
+    numbers = torch.arange(len(offsets) - 1, device=offsets.device)[chosen]
+    starts = offsets[numbers]
+    counts = offsets[numbers + 1] - starts
+    owners = torch.repeat_interleave(torch.arange(len(numbers), device=offsets.device), counts)
+    within = torch.arange(len(owners), device=offsets.device) - (counts.cumsum(0) - counts)[owners]
+    return starts[owners] + within, owners, len(numbers)
