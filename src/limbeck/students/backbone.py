@@ -1,6 +1,7 @@
 """Backbones: where a student's transformer and tokenizer come from."""
 
 import importlib.util
+import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,15 +13,24 @@ from torch import Tensor
 
 from limbeck.config import ConfigError
 from limbeck.registry import register
+from limbeck.students import mlm
 from limbeck.text.tokenizer import TextTokenizer, train_wordpiece
 from limbeck.types import Tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+log = logging.getLogger(__name__)
+
 Pooling = Literal["mean", "cls"]
-Task = Literal["encoder", "classifier"]
-"""What a student makes of a backbone: token states, or one score a sequence."""
+Task = Literal["encoder", "classifier", "mlm"]
+"""What a student makes of a backbone: token states, one score a sequence, or logits of the vocabulary a token."""
+
+_AUTO: dict[Task, str] = {
+    "encoder": "AutoModel",
+    "classifier": "AutoModelForSequenceClassification",
+    "mlm": "AutoModelForMaskedLM",
+}
 
 Load = Callable[[Task], "PreTrainedModel"]
 """Given to a student: returns its transformer for a task."""
@@ -101,7 +111,7 @@ class Tiny:
 
     def model(self, tokenizer: TextTokenizer, task: Task) -> "PreTrainedModel":
         """Return a BERT with random weights."""
-        from transformers import BertConfig, BertForSequenceClassification, BertModel
+        from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
 
         labels: dict[str, Any] = {"num_labels": 1}
         config = BertConfig(
@@ -116,6 +126,8 @@ class Tiny:
             pad_token_id=tokenizer.pad_id,
             **labels,
         )
+        if task == "mlm":
+            return BertForMaskedLM(config)
         return BertForSequenceClassification(config) if task == "classifier" else BertModel(config, False)
 
 
@@ -163,7 +175,8 @@ class Pretrained:
 
     def model(self, tokenizer: TextTokenizer, task: Task) -> "PreTrainedModel":
         """Load the checkpoint."""
-        from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+        import transformers
+        from transformers import AutoConfig
 
         with _quiet(), _clear_errors(self.path):
             config = AutoConfig.from_pretrained(self.path, revision=self.revision)
@@ -177,8 +190,20 @@ class Pretrained:
                 config.hidden_dropout_prob = config.attention_probs_dropout_prob = self.dropout
             if task == "classifier":
                 config.num_labels = 1
-            auto = AutoModelForSequenceClassification if task == "classifier" else AutoModel
-            model = auto.from_pretrained(self.path, revision=self.revision, config=config, dtype=torch.float32)
+            model, info = getattr(transformers, _AUTO[task]).from_pretrained(
+                self.path, revision=self.revision, config=config, dtype=torch.float32, output_loading_info=True
+            )
+        if task == "mlm":
+            mlm.check(model)
+            fresh = [name for name in mlm.head_names(model) if name in info["missing_keys"]]
+            if fresh:
+                near = mlm.start_near_identity(model)
+                log.info(
+                    "%s has no head for masked words: %s start %s",
+                    self.path,
+                    ", ".join(fresh),
+                    "near the identity" if near else "at random",
+                )
         if task == "encoder" and getattr(model, "pooler", None) is not None:
             model.pooler = None  # not used by any encoder student; its parameters would never get a gradient
         if len(tokenizer.tokenizer) > model.config.vocab_size:
