@@ -45,6 +45,11 @@ class Rows:
         """Return a copy on a device."""
         return rows(self.kind, {name: value.to(device) for name, value in self.arrays().items()}, self.width)
 
+    def float(self) -> "Rows":
+        """Return a copy with float32 values."""
+        arrays = self.arrays()
+        return rows(self.kind, arrays | {"values": arrays["values"].float()}, self.width)
+
 
 class DenseRows(Rows):
     """One vector a text.

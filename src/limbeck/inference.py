@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Literal, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -12,19 +12,21 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from limbeck.text.collate import Collator, TextFormat
+from limbeck.encodings import Kind, Rows, compact, join, reorder
+from limbeck.text.collate import Collator, Role, TextFormat
 from limbeck.text.tokenizer import Row
-from limbeck.types import Batch, StudentOutput, Tokens
+from limbeck.types import Batch, Encoding, StudentOutput, Tokens
 
 log = logging.getLogger(__name__)
-
-Role = Literal["query", "document"]
 
 BLOCK = 8192
 """Texts tokenised, sorted by length and encoded together: bounds memory whatever the size of the collection."""
 
 _COLUMNS = 256
 """Documents compared at once with all queries that have one of them: bounds the products that nobody asked for."""
+
+_FILLED = 1024
+"""Texts whose weights or vectors are filled up to a table at once: a table of 1024 x 30522 weights takes 120 MB."""
 
 _BATCH_TOKENS = 4096
 """Tokens of one forward pass, padding included."""
@@ -58,12 +60,15 @@ class Ranker(Protocol):
 class BiEncoder(Ranker, Protocol):
     """A separable ranker."""
 
-    def encode(self, tokens: Tokens, role: Role) -> Tensor:
-        """Embed texts: (N, T) → (N, D)."""
+    kind: Kind
+    """What it makes of a text."""
+
+    def encode(self, tokens: Tokens, role: Role) -> Encoding:
+        """Encode N texts: (N, T) token ids."""
         ...
 
-    def similarity(self, queries: Tensor, documents: Tensor) -> Tensor:
-        """Return all scores: (B, D) × (N, D) → (B, N)."""
+    def similarity(self, queries: Encoding, documents: Encoding) -> Tensor:
+        """Return all scores of B queries and N documents, (B, N)."""
         ...
 
 
@@ -122,35 +127,49 @@ def _show(groups: list[list[int]], what: str) -> Iterator[list[int]]:
 
 
 @torch.inference_mode()
-def encode(ranker: BiEncoder, collator: Collator, ids: Sequence[str], role: Role, *, bf16: bool = False) -> Tensor:
-    """Embed texts by id.
+def encode(ranker: BiEncoder, collator: Collator, ids: Sequence[str], role: Role, *, bf16: bool = False) -> Rows:
+    """Encode texts by id.
 
     Parameters
     ----------
     ranker, collator
         A separable ranker and the collator that knows its texts.
     ids, role
-        What to embed.
+        What to encode; at least one.
     bf16
         Autocast to bfloat16.
 
     Returns
     -------
-    Tensor
-        (N, D) float32 on the ranker's device, in the order of ``ids``.
+    Rows
+        float32 on the ranker's device, in the order of ``ids``.
     """
     device = _device(ranker)
     rows = collator.query_rows(ids) if role == "query" else collator.document_rows(ids)
-    result: Tensor | None = None
+    parts: list[Rows] = []
     groups = list(_groups([len(row) for row in rows]))
     for group in _show(groups, f"encoding {len(ids):,} {'queries' if role == 'query' else 'documents'}"):
         with _evaluating(ranker), _precision(device, bf16):
-            embedded = ranker.encode(collator.pad([rows[i] for i in group]).to(device), role).float()
-        if result is None:
-            result = embedded.new_empty((len(rows), embedded.shape[1]))
-        result[torch.tensor(group, device=device)] = embedded
-    assert result is not None, "encode needs at least one id"
-    return result
+            encoded = ranker.encode(collator.pad([rows[i] for i in group], role).to(device), role)
+        parts.append(compact(encoded, ranker.kind).float())
+    place = torch.tensor([i for group in groups for i in group], device=device)
+    return reorder(join(parts), place.argsort())
+
+
+def products(ranker: BiEncoder, queries: Rows, documents: Rows) -> Tensor:
+    """Return all scores of B queries and N documents, (B, N) float32, in pieces of bounded size."""
+    with torch.inference_mode():
+        columns = []
+        for start in range(0, len(documents), _step(documents)):
+            there = documents.take(slice(start, start + _step(documents)))
+            chosen = (queries.take(slice(at, at + _step(queries))) for at in range(0, len(queries), _step(queries)))
+            columns.append(torch.cat([ranker.similarity(each, there).float() for each in chosen]))
+        return torch.cat(columns, dim=1)
+
+
+def _step(encoded: Rows) -> int:
+    """Return how many texts are filled up to a table at once: dense vectors need no filling."""
+    return max(1, len(encoded)) if encoded.kind == "dense" else _FILLED
 
 
 def blocks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -232,7 +251,7 @@ class Scorer:
         self._collator = collator
         self._plan = plan
         self._bf16 = bf16
-        self._queries: Tensor | None = None
+        self._queries: Rows | None = None
 
     def __call__(self, number: int) -> np.ndarray:
         """Return the float32 scores of a part."""
@@ -251,9 +270,9 @@ class Scorer:
         for start in range(0, len(documents), _COLUMNS):
             here = order[slice(*np.searchsorted(columns[order], (start, start + _COLUMNS)))]
             queries, lines = np.unique(plan.queries[rows[here]], return_inverse=True)
-            chosen = self._queries[torch.from_numpy(queries).to(self._queries.device)]
-            products = ranker.similarity(chosen, encoded[start : start + _COLUMNS]).float().cpu().numpy()
-            scores[here] = products[lines, columns[here] - start]
+            chosen = reorder(self._queries, torch.from_numpy(queries).to(_device(ranker)))
+            found = products(ranker, chosen, encoded.part(start, start + _COLUMNS)).cpu().numpy()
+            scores[here] = found[lines, columns[here] - start]
         return scores
 
     def _pairs(self, number: int) -> np.ndarray:

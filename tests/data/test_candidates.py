@@ -16,8 +16,9 @@ from limbeck.config import ConfigError
 from limbeck.data.bm25 import BM25
 from limbeck.data.candidates import Search, find, inputs
 from limbeck.data.collection import Data
-from limbeck.data.fusion import Fusion, reciprocal_rank_fusion
+from limbeck.data.fusion import Fusion
 from limbeck.data.run import RunFiles
+from limbeck.evaluation.fusion import reciprocal_rank_fusion
 from limbeck.evaluation.runs import read_run, write_run
 from limbeck.types import Ranking, order
 
@@ -271,9 +272,9 @@ def test_dense_candidates_equal_brute_force(search, similarity):
     model.eval()
     ids = search.collection.document_ids
     with torch.inference_mode():
-        documents = [model.encode(collator.pad(collator.document_rows([d])), "document") for d in ids]
+        documents = [model.encode(collator.pad(collator.document_rows([d]), "document"), "document") for d in ids]
         for query in search.queries:
-            embedded = model.encode(collator.pad(collator.query_rows([query])), "query")
+            embedded = model.encode(collator.pad(collator.query_rows([query]), "query"), "query")
             scores = {d: float(model.similarity(embedded, e)) for d, e in zip(ids, documents, strict=True)}
             best = sorted(scores, key=lambda d: scores[d], reverse=True)[:7]
             assert found[query].ids == best
@@ -281,6 +282,7 @@ def test_dense_candidates_equal_brute_force(search, similarity):
 
 
 def test_a_collection_is_encoded_once_for_all_searches(search, monkeypatch):
+    monkeypatch.setattr("limbeck.data.dense.blocks", lambda ids: [ids[:11], ids[11:12], ids[12:]])
     source = seeded(DENSE, depth=4)
     first = find(source, search)
     encoded = []
@@ -293,7 +295,6 @@ def test_a_collection_is_encoded_once_for_all_searches(search, monkeypatch):
 
     real = dense.encode
     monkeypatch.setattr(dense, "encode", counted)
-    monkeypatch.setattr("limbeck.data.dense.blocks", lambda ids: [ids[:11], ids[11:12], ids[12:]])
     deeper = find(seeded(DENSE, depth=9), search)
     assert encoded == ["query"]
     assert all(deeper[query].ids[:4] == ranking.ids for query, ranking in first.items())

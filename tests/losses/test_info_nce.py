@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from limbeck.losses.info_nce import InfoNCE, info_nce
-from limbeck.types import Batch, StudentOutput, Tokens
+from limbeck.scoring import dot, maxsim
+from limbeck.types import Batch, StudentOutput, Tokens, Vectors
 
 INDEX = torch.tensor([[0, 1, 2], [3, 1, 0], [4, 5, 0]])
 MASK = torch.tensor([[True, True, True], [True, True, False], [True, True, False]])
@@ -19,7 +20,7 @@ def made(scale=1.0, dtype=torch.float64):
     documents = torch.randn(6, 4, generator=draw, dtype=dtype).requires_grad_()
     scores = scale * (queries @ documents.T).gather(1, INDEX)
     none = torch.zeros(6, 1, dtype=torch.long)
-    output = StudentOutput(scores, queries, documents, scale=scale)
+    output = StudentOutput(scores, queries, documents, lambda q, d: scale * dot(q, d))
     return output, Batch(Tokens(none[:3], none[:3]), Tokens(none, none), INDEX, MASK, LABELS)
 
 
@@ -95,11 +96,17 @@ def test_16_bit_embeddings_are_scored_in_float32():
     torch.testing.assert_close(found, InfoNCE(in_batch=True)(full, batch), rtol=1e-6, atol=1e-6)
 
 
-def test_several_vectors_a_text_are_refused():
+def test_several_vectors_a_text_are_scored_as_the_student_says():
+    """One vector a text is the same whether it comes as such or as several vectors of number one."""
     output, batch = made()
-    output.queries = output.queries.unsqueeze(1)
-    with pytest.raises(ValueError, match=r"^in_batch needs one vector"):
-        InfoNCE(in_batch=True)(output, batch)
+    several = [
+        Vectors(side.unsqueeze(1), torch.ones(len(side), 1, dtype=torch.bool))
+        for side in (output.queries, output.documents)
+    ]
+    late = StudentOutput(output.scores, *several, maxsim)
+    torch.testing.assert_close(InfoNCE(in_batch=True)(late, batch), InfoNCE(in_batch=True)(output, batch))
+    with pytest.raises(ValueError, match="must say how it scores"):
+        InfoNCE(in_batch=True)(StudentOutput(output.scores, *several), batch)
 
 
 def test_gather_in_one_process_changes_nothing():

@@ -270,7 +270,7 @@ def test_module_contract(name):
     made = kind(weight=0.25)
     assert made.weight == 0.25
     assert not made.state_dict()
-    assert set(made.needs) <= {"teacher_scores", "teacher_order", "ranks", "embeddings"}
+    assert set(made.needs) <= {"teacher_scores", "teacher_order", "ranks", "embeddings", "term_weights"}
     data = world()
     value = made(output_of(data), batch_of(data))
     assert value.shape == ()

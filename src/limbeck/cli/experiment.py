@@ -65,7 +65,7 @@ class Experiment:
         self.device = assemble.device(self.training.accelerator)
         self.candidates = assemble.candidates(config["candidates"], self.device)
         self.data = build({**config["data"], "world": None}, key="data")
-        encodes = {"embeddings"} if part(config["student"], key="student").separable else set()
+        encodes = part(config["student"], key="student").fields
         self.objective.check({"labels", "ranks"} | _taught(config["teacher"]) | encodes)
         with _named("eval"):
             check_metrics(self.evaluation.metrics)

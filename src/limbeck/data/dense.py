@@ -1,5 +1,6 @@
 """An encoder as first stage: exact search of the whole collection, which is encoded once."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -7,9 +8,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 
-from limbeck.artefacts import Artefacts
+from limbeck.artefacts import Artefacts, write_json
 from limbeck.data.candidates import Search, best, check_depth
 from limbeck.data.collection import Collection
+from limbeck.encodings import Rows, rows
 from limbeck.evaluation.search import nearest
 from limbeck.inference import blocks, encode
 from limbeck.registry import register
@@ -96,34 +98,27 @@ class Dense:
             for query, (ids, scores) in found.items()
         }
 
-    def _documents(self, search: Search) -> Iterator[tuple[Sequence[str], torch.Tensor]]:
-        """Yield ids and embeddings of the collection, encoded once for all splits and searches to come."""
+    def _documents(self, search: Search) -> Iterator[tuple[Sequence[str], Rows]]:
+        """Yield ids and encodings of the collection, encoded once for all splits and searches to come."""
         ids = search.collection.document_ids
         path = search.artefacts.folder(
             "embeddings",
             {**self._embedded_by(search), "collection": search.collection.fingerprint},
-            lambda target: self._encode(search, target / "documents.npy"),
+            lambda target: self._encode(search, target),
             label=f"{self.name} embeddings of {search.collection.name}",
         )
-        embeddings = np.load(path / "documents.npy", mmap_mode="r")
-        start = 0
-        for block in blocks(ids):
-            piece = np.array(embeddings[start : start + len(block)])
-            yield block, torch.from_numpy(piece).to(self._device)
-            start += len(block)
+        kind, width = self._encoder(search).ranker.kind, json.loads((path / "width.json").read_text())
+        for number, block in enumerate(blocks(ids)):
+            files = {file.suffixes[-2][1:]: np.load(file) for file in path.glob(f"{number}.*.npy")}
+            yield block, rows(kind, {n: torch.from_numpy(each) for n, each in files.items()}, width).to(self._device)
 
-    def _encode(self, search: Search, path: Path) -> None:
+    def _encode(self, search: Search, folder: Path) -> None:
         ranker, collator, _ = self._encoder(search)
-        ids = search.collection.document_ids
-        start, rows = 0, None
-        for block in blocks(ids):
-            piece = encode(ranker, collator, block, "document", bf16=self.bf16).cpu().numpy()
-            if rows is None:
-                rows = np.lib.format.open_memmap(path, "w+", np.float32, (len(ids), piece.shape[1]))
-            rows[start : start + len(block)] = piece
-            start += len(block)
-        assert rows is not None, "a collection has documents"
-        rows.flush()
+        for number, block in enumerate(blocks(search.collection.document_ids)):
+            encoded = encode(ranker, collator, block, "document", bf16=self.bf16)
+            for name, value in encoded.arrays().items():
+                np.save(folder / f"{number}.{name}.npy", value.cpu().numpy())
+            write_json(folder / "width.json", encoded.width)
 
     def _embedded_by(self, search: Search) -> dict[str, Any]:
         return {"bf16": self.bf16, **self._encoder(search).identity}

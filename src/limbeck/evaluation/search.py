@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from limbeck.inference import BiEncoder, Ranker, blocks, encode, score_lists
+from limbeck.encodings import Rows
+from limbeck.inference import BiEncoder, Ranker, blocks, encode, products, score_lists
 from limbeck.text.collate import Collator
 from limbeck.types import Run, order
 
@@ -43,8 +42,8 @@ def search(
 def nearest(
     ranker: BiEncoder,
     query_ids: Sequence[str],
-    queries: Tensor,
-    pieces: Iterable[tuple[Sequence[str], Tensor]],
+    queries: Rows,
+    pieces: Iterable[tuple[Sequence[str], Rows]],
     depth: int,
 ) -> Run:
     """Rank encoded documents for encoded queries, exactly.
@@ -54,19 +53,17 @@ def nearest(
     ranker
         Says how similar they are.
     query_ids, queries
-        Ids and (B, D) embeddings.
+        Ids and their encodings.
     pieces
-        The collection piece by piece: ids and (N, D) embeddings.
+        The collection piece by piece: ids and their encodings.
     depth
         Documents kept for each query.
     """
     best: list[tuple[list[str], np.ndarray]] = [([], np.empty(0, dtype=np.float32)) for _ in query_ids]
     for block, documents in pieces:
-        with torch.inference_mode():
-            scores = ranker.similarity(queries, documents)
-            # One more than asked for, so that a tie at the border is broken by document id, not by position.
-            values, positions = scores.topk(min(depth + 1, len(block)), dim=1)
-        for i, (row, row_scores) in enumerate(zip(positions.tolist(), values.float().cpu().numpy(), strict=True)):
+        # One more than asked for, so that a tie at the border is broken by document id, not by position.
+        values, positions = products(ranker, queries, documents).topk(min(depth + 1, len(block)), dim=1)
+        for i, (row, row_scores) in enumerate(zip(positions.tolist(), values.cpu().numpy(), strict=True)):
             ids, kept = best[i]
             found: list[str] = [block[int(j)] for j in row]
             best[i] = order([*ids, *found], np.concatenate([kept, row_scores]), depth + 1)

@@ -31,8 +31,8 @@ class Loss(nn.Module):
     """
 
     needs: tuple[str, ...] = ()
-    """Of ``teacher_scores``, ``teacher_order``, ``ranks`` and ``embeddings``. A loss that needs no more of the teacher
-    than the order of its scores can learn from a teacher of which only the ranks can be trusted."""
+    """Of ``teacher_scores``, ``teacher_order``, ``ranks``, ``embeddings`` and ``term_weights``. A loss that needs no
+    more of the teacher than the order of its scores can learn from a teacher of which only the ranks can be trusted."""
 
     def __init__(self, *, weight: float = 1.0, schedules: Any = None) -> None:
         super().__init__()

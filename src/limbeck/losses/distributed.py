@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
+from limbeck.types import Encoding, Vectors
+
 
 def processes() -> int:
     """Return the number of processes; 1 without a process group."""
@@ -44,6 +46,20 @@ def rows_of_all(rows: Tensor) -> tuple[Tensor, Tensor]:
     gathered = _Gather.apply(padded)
     valid = torch.arange(most, device=rows.device) < numbers.unsqueeze(-1)
     return gathered, valid.flatten()  # pyright: ignore[reportReturnType]
+
+
+def encodings_of_all(encoded: Encoding) -> tuple[Encoding, Tensor]:
+    """Gather N encoded texts of all processes, as :func:`rows_of_all`; vectors of a text are padded to the most."""
+    if isinstance(encoded, Tensor):
+        return rows_of_all(encoded)
+    if processes() == 1:
+        return encoded, torch.ones(len(encoded), dtype=torch.bool, device=encoded.mask.device)
+    most = torch.tensor([encoded.mask.shape[1]], device=encoded.mask.device)
+    dist.all_reduce(most, dist.ReduceOp.MAX)
+    missing = int(most) - encoded.mask.shape[1]
+    values, valid = rows_of_all(pad(encoded.values, (0, 0, 0, missing)))
+    mask, _ = rows_of_all(pad(encoded.mask, (0, missing)).to(torch.uint8))
+    return Vectors(values, mask.bool()), valid
 
 
 class _Sum(torch.autograd.Function):

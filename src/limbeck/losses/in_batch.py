@@ -5,9 +5,9 @@ from hashlib import blake2b
 import torch
 from torch import Tensor
 
-from limbeck.losses.base import at_least_float32
-from limbeck.losses.distributed import processes, rows_of_all
-from limbeck.types import Batch, StudentOutput
+from limbeck.losses.distributed import encodings_of_all, processes, rows_of_all
+from limbeck.scoring import dot
+from limbeck.types import Batch, Encoding, StudentOutput
 
 
 def other_documents(output: StudentOutput, batch: Batch, *, gather: bool) -> tuple[Tensor, Tensor]:
@@ -16,7 +16,7 @@ def other_documents(output: StudentOutput, batch: Batch, *, gather: bool) -> tup
     Parameters
     ----------
     output
-        Embeddings (B, D) and (N, D); scores are their inner products times ``output.scale``.
+        Encoded queries and documents, and what scores them; None scores by their inner product.
     batch
         Which documents are a query's own.
     gather
@@ -31,19 +31,21 @@ def other_documents(output: StudentOutput, batch: Batch, *, gather: bool) -> tup
     queries, documents = output.queries, output.documents
     assert queries is not None, "the objective let a student without embeddings pass"
     assert documents is not None, "the objective let a student without embeddings pass"
-    if queries.dim() != 2:
-        raise ValueError(f"in_batch needs one vector a text, this student gives {queries.dim() - 1}-dimensional ones")
-    queries, documents = at_least_float32(queries), at_least_float32(documents)
     keys, own = _keys(batch, len(documents), gather)
     valid = torch.ones_like(keys, dtype=torch.bool)
     if gather:
-        documents, valid = rows_of_all(documents)
+        documents, valid = encodings_of_all(documents)
         keys, _ = rows_of_all(keys)
         keys = keys.masked_fill(~valid, torch.iinfo(keys.dtype).max)
     counts = valid & ~_among(keys, own, batch.mask)
-    with torch.autocast(queries.device.type, enabled=False):
-        scores = queries @ documents.mT
-    return scores * output.scale, counts
+    score = output.similarity or _dot
+    return score(queries, documents), counts
+
+
+def _dot(queries: Encoding, documents: Encoding) -> Tensor:
+    if not isinstance(queries, Tensor) or not isinstance(documents, Tensor):
+        raise ValueError("several vectors a text have no inner product: the student must say how it scores them")
+    return dot(queries, documents)
 
 
 def _keys(batch: Batch, rows: int, gather: bool) -> tuple[Tensor, Tensor]:

@@ -41,6 +41,7 @@ class CrossEncoder(nn.Module):
     """
 
     separable = False
+    fields: frozenset[str] = frozenset()
 
     def __init__(
         self,

@@ -2,15 +2,17 @@
 
 from typing import Literal, get_args
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limbeck.inference import Role
+from limbeck.encodings import Kind
 from limbeck.registry import register
 from limbeck.scoring import dot, pick
 from limbeck.students.backbone import Load, Pooling, inputs, pool
-from limbeck.text.collate import TextFormat
-from limbeck.types import Batch, StudentOutput, Tokens
+from limbeck.students.towers import second_tower, tower
+from limbeck.text.collate import Role, TextFormat
+from limbeck.types import Batch, Encoding, StudentOutput, Tokens
 
 
 @register("student", "dense")
@@ -20,13 +22,22 @@ class Dense(nn.Module):
     Parameters
     ----------
     load
-        Returns the transformer, shared by queries and documents.
+        Returns the transformer.
     pooling
         ``mean`` over the tokens, or ``cls``, the first token.
     similarity
         ``dot``, or ``cosine``: embeddings are normalised.
     scale
         Factor of the similarity; cosines lie in [-1, 1], so a listwise loss needs about 10 to 50 there.
+    learn_scale
+        Train the scale, which then starts at ``scale`` and stays positive: its logarithm is the parameter.
+    towers
+        ``shared`` by queries and documents, or ``separate``: two transformers that start alike.
+    dimension
+        Keep only the first components of an embedding; null keeps all.
+    matryoshka
+        Smaller sizes that are trained together with the whole one, each with the whole loss, so that embeddings may be
+        cut to them later (``dimension``).
     query_prefix, document_prefix, query_length, document_length
         As in :class:`~limbeck.text.collate.TextFormat`.
 
@@ -37,10 +48,13 @@ class Dense(nn.Module):
 
     References
     ----------
-    Karpukhin et al., Dense Passage Retrieval for Open-Domain Question Answering, EMNLP 2020.
+    Karpukhin et al., Dense Passage Retrieval for Open-Domain Question Answering, EMNLP 2020; Kusupati et al.,
+    Matryoshka Representation Learning, NeurIPS 2022.
     """
 
     separable = True
+    kind: Kind = "dense"
+    fields: frozenset[str] = frozenset({"embeddings"})
 
     def __init__(
         self,
@@ -49,6 +63,10 @@ class Dense(nn.Module):
         pooling: Literal["mean", "cls"] = "mean",
         similarity: Literal["dot", "cosine"] = "dot",
         scale: float = 1.0,
+        learn_scale: bool = False,
+        towers: Literal["shared", "separate"] = "shared",
+        dimension: int | None = None,
+        matryoshka: list[int] = [],  # noqa: B006 - read as schema, never changed
         query_prefix: str = "",
         document_prefix: str = "",
         query_length: int = 32,
@@ -61,26 +79,61 @@ class Dense(nn.Module):
             raise ValueError(f"similarity must be dot or cosine, got {similarity!r}")
         if not scale > 0:
             raise ValueError(f"scale must be > 0, got {scale}")
+        self.style = TextFormat(False, query_prefix, document_prefix, query_length, document_length)
         self.backbone = load("encoder")
+        self.query_backbone = second_tower(load, "encoder", towers)
         self.pooling: Pooling = pooling
         self.normalise = similarity == "cosine"
-        self.scale = scale
-        self.style = TextFormat(False, query_prefix, document_prefix, query_length, document_length)
+        self.dimension, self.matryoshka = _sizes(self.backbone.config.hidden_size, dimension, matryoshka)
+        self._scale = scale
+        self.log_scale = nn.Parameter(torch.tensor(scale).log()) if learn_scale else None
+
+    @property
+    def scale(self) -> float:
+        """Factor of the similarity, as it is now."""
+        return self._scale if self.log_scale is None else float(self.log_scale.exp())
 
     def encode(self, tokens: Tokens, role: Role) -> Tensor:
         """Embed texts: (N, T) → (N, D)."""
-        del role  # one tower for both
-        states = self.backbone(**inputs(self.backbone, tokens)).last_hidden_state
-        embedded = pool(states, tokens, self.pooling)
-        return F.normalize(embedded.float(), dim=-1) if self.normalise else embedded
+        return self._finished(self._pooled(tokens, role), self.dimension)
 
-    def similarity(self, queries: Tensor, documents: Tensor) -> Tensor:
+    def _pooled(self, tokens: Tokens, role: Role) -> Tensor:
+        backbone = tower(self.backbone, self.query_backbone, role)
+        return pool(backbone(**inputs(backbone, tokens)).last_hidden_state, tokens, self.pooling)
+
+    def _finished(self, pooled: Tensor, size: int | None) -> Tensor:
+        cut = pooled[:, :size]
+        return F.normalize(cut.float(), dim=-1) if self.normalise else cut
+
+    def similarity(self, queries: Encoding, documents: Encoding) -> Tensor:
         """Return all scores: (B, D) × (N, D) → (B, N)."""
-        return self.scale * dot(queries, documents)
+        assert isinstance(queries, Tensor), "a dense student encodes one vector a text"
+        assert isinstance(documents, Tensor), "a dense student encodes one vector a text"
+        return (self._scale if self.log_scale is None else self.log_scale.exp()) * dot(queries, documents)
 
     def forward(self, batch: Batch) -> StudentOutput:
         """Score the candidates of a batch."""
         assert batch.queries is not None, "a dense student needs separately tokenised queries"
-        queries = self.encode(batch.queries, "query")
-        documents = self.encode(batch.documents, "document")
-        return StudentOutput(pick(self.similarity(queries, documents), batch.index), queries, documents, self.scale)
+        queries = self._pooled(batch.queries, "query")
+        documents = self._pooled(batch.documents, "document")
+        whole = self._output(queries, documents, batch, self.dimension)
+        if self.training:
+            whole.smaller = [self._output(queries, documents, batch, size) for size in self.matryoshka]
+        return whole
+
+    def _output(self, queries: Tensor, documents: Tensor, batch: Batch, size: int | None) -> StudentOutput:
+        left, right = self._finished(queries, size), self._finished(documents, size)
+        return StudentOutput(pick(self.similarity(left, right), batch.index), left, right, self.similarity)
+
+
+def _sizes(width: int, dimension: int | None, matryoshka: list[int]) -> tuple[int | None, list[int]]:
+    """Check the sizes of embeddings against the width of the backbone."""
+    if dimension is not None and not 0 < dimension <= width:
+        raise ValueError(f"dimension must be in 1 … {width}, the width of the backbone, got {dimension}")
+    most = dimension or width
+    for size in matryoshka:
+        if not 0 < size < most:
+            raise ValueError(f"matryoshka must hold sizes in 1 … {most - 1}, smaller than the whole, got {size}")
+    if len(set(matryoshka)) < len(matryoshka):
+        raise ValueError(f"matryoshka holds a size twice: {list(matryoshka)}")
+    return dimension, list(matryoshka)

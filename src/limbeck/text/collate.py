@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
 
+from limbeck.config import ConfigError
 from limbeck.text.tokenizer import Row, TextTokenizer
 from limbeck.types import Batch, Tokens
 
 Texts = Callable[[Sequence[str]], list[str]]
 """Looks texts up by id, in the order asked for."""
+
+Role = Literal["query", "document"]
 
 Column = Sequence[float] | Sequence[int] | np.ndarray
 """One value a candidate."""
@@ -27,7 +31,18 @@ class TextFormat:
     query_prefix, document_prefix
         Put before each text, ``"query: "`` for example.
     query_length, document_length
-        Longest query and document in tokens; for separate texts, special tokens included.
+        Longest query and document in tokens; for separate texts, special tokens and the marker included.
+    query_marker, document_marker
+        Token put after the first special token of each separate text; ``""`` for none. ``auto`` takes ``[unused0]`` and
+        ``[unused1]`` where the vocabulary has them, as ColBERT does, and none where it has not.
+    query_augment
+        Fill queries with mask tokens up to ``query_length``; each gets a vector of its own.
+    attend_augmented
+        Let the other tokens attend to them.
+    skip_punctuation
+        Documents' punctuation gets no vector of its own.
+    skip_special
+        Queries' special tokens ([CLS] and the like) get none.
 
     Raises
     ------
@@ -40,11 +55,19 @@ class TextFormat:
     document_prefix: str = ""
     query_length: int = 32
     document_length: int = 128
+    query_marker: str = ""
+    document_marker: str = ""
+    query_augment: bool = False
+    attend_augmented: bool = False
+    skip_punctuation: bool = False
+    skip_special: bool = False
 
     def __post_init__(self) -> None:
         for name in ("query_length", "document_length"):
             if getattr(self, name) < 3:
                 raise ValueError(f"{name} must be >= 3 tokens, got {getattr(self, name)}")
+        if self.attend_augmented and not self.query_augment:
+            raise ValueError("attend_augmented needs query_augment=true: without it there is nothing to attend to")
 
 
 @dataclass
@@ -67,32 +90,75 @@ class Collator:
         The ranker's tokenizer and text format.
     query_texts, document_texts
         Look texts up by id.
+
+    Raises
+    ------
+    ConfigError
+        The tokenizer lacks a token that the format asks for.
     """
 
     def __init__(self, tokenizer: TextTokenizer, style: TextFormat, query_texts: Texts, document_texts: Texts) -> None:
         self.tokenizer = tokenizer
         self.style = style
+        self.markers = {
+            "query": self._marker("query_marker", style.query_marker, "[unused0]"),
+            "document": self._marker("document_marker", style.document_marker, "[unused1]"),
+        }
+        """Token that is put before queries and documents, by role; None for none."""
+        if style.query_augment and tokenizer.tokenizer.mask_token_id is None:
+            raise ConfigError("student.query_augment needs a mask token, which this tokenizer has not; set it to false")
         self._query_texts = query_texts
         self._document_texts = document_texts
 
+    def _marker(self, key: str, token: str, usual: str) -> str | None:
+        wanted = usual if token == "auto" else token
+        if not wanted or (token == "auto" and self.tokenizer.number(usual) is None):
+            return None
+        if self.tokenizer.number(wanted) is None:
+            raise ConfigError(
+                f"student.{key}: {wanted!r} is no token of this tokenizer; give one of its vocabulary, "
+                'auto, or "" for none'
+            )
+        return wanted
+
     def query_rows(self, ids: Sequence[str]) -> list[Row]:
         """Return token rows of queries: framed if the ranker encodes them alone, plain if it reads pairs."""
-        return self._rows([self.style.query_prefix + text for text in self._query_texts(ids)], self.style.query_length)
+        return self._rows([self.style.query_prefix + text for text in self._query_texts(ids)], "query")
 
     def document_rows(self, ids: Sequence[str]) -> list[Row]:
         """Return token rows of documents, as :meth:`query_rows`."""
         texts = [self.style.document_prefix + text for text in self._document_texts(ids)]
-        return self._rows(texts, self.style.document_length)
+        return self._rows(texts, "document")
 
-    def _rows(self, texts: list[str], length: int) -> list[Row]:
+    def _rows(self, texts: list[str], role: Role) -> list[Row]:
+        length = self.style.query_length if role == "query" else self.style.document_length
         if self.style.paired:
             return self.tokenizer.plain(texts, length)
-        rows = self.tokenizer.plain(texts, length - self.tokenizer.single_overhead)
-        return [self.tokenizer.single(row) for row in rows]
+        token = self.markers[role]
+        marker = [] if token is None else [self.tokenizer.number(token) or 0]
+        rows = self.tokenizer.plain(texts, length - self.tokenizer.single_overhead - len(marker))
+        return [self.tokenizer.single(row, marker) for row in rows]
 
-    def pad(self, rows: Sequence[Row]) -> Tokens:
-        """Pad framed rows of separately encoded texts."""
-        return self.tokenizer.pad(rows)
+    def pad(self, rows: Sequence[Row], role: Role) -> Tokens:
+        """Pad framed rows of separately encoded texts, augment queries, and choose which tokens get a vector."""
+        if role == "query" and self.style.query_augment:
+            return self._augmented(rows)
+        tokens = self.tokenizer.pad(rows)
+        skips = self.style.skip_special if role == "query" else self.style.skip_punctuation
+        if skips:
+            skipped = self.tokenizer.special if role == "query" else self.tokenizer.punctuation
+            tokens.kept = tokens.attention_mask.bool() & ~torch.isin(tokens.input_ids, skipped)
+        return tokens
+
+    def _augmented(self, rows: Sequence[Row]) -> Tokens:
+        missing = [self.style.query_length - len(row) for row in rows]
+        mask_id = int(self.tokenizer.tokenizer.mask_token_id)  # pyright: ignore[reportArgumentType]
+        tokens = self.tokenizer.pad([[*row, *[mask_id] * more] for row, more in zip(rows, missing, strict=True)])
+        tokens.kept = torch.ones_like(tokens.input_ids, dtype=torch.bool)
+        if not self.style.attend_augmented:
+            for row, more in enumerate(missing):
+                tokens.attention_mask[row, self.style.query_length - more :] = 0
+        return tokens
 
     def pad_pairs(self, pairs: Sequence[tuple[Row, Row]]) -> Tokens:
         """Frame and pad pairs of plain rows. The query is never cut by a long document: each has its own limit."""
@@ -131,7 +197,7 @@ class Collator:
         query_ids = [example.query_id for example in examples]
         queries = self.query_rows(query_ids)
         if not self.style.paired:
-            return self.pad(queries), self.pad([documents[document] for _, document in rows])
+            return self.pad(queries, "query"), self.pad([documents[document] for _, document in rows], "document")
         by_id = dict(zip(query_ids, queries, strict=True))
         return None, self.pad_pairs([(by_id[query], documents[document]) for query, document in rows if query])
 

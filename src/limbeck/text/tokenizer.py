@@ -4,12 +4,15 @@ Plain ids (without special tokens) can be kept and joined in any way, so one tok
 and cross-encoders; the frame ([CLS] … [SEP] and the like) is read off the tokenizer once.
 """
 
+import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from limbeck.types import Tokens
 
@@ -74,10 +77,20 @@ class TextTokenizer:
         """Number of special tokens around one text."""
         return sum(len(ids) for ids, _ in self._single)
 
-    def single(self, row: Row) -> Row:
-        """Frame one text."""
+    def single(self, row: Row, marker: Sequence[int] = ()) -> Row:
+        """Frame one text; ``marker`` goes in before its first token."""
         (before, _), (after, _) = self._single
-        return [*before, *row, *after]
+        return [*before, *marker, *row, *after]
+
+    def number(self, token: str) -> int | None:
+        """Return the id of a token of the vocabulary, or None."""
+        return self.tokenizer.get_vocab().get(token)
+
+    @cached_property
+    def punctuation(self) -> Tensor:
+        """The ids of the single punctuation characters that are tokens."""
+        found = [self.number(character) for character in string.punctuation]
+        return torch.tensor([number for number in found if number is not None], dtype=torch.long)
 
     def pair(self, first: Row, second: Row) -> tuple[Row, Row]:
         """Frame a pair; returns ids and segment numbers."""
@@ -89,6 +102,11 @@ class TextTokenizer:
             [*head, *middle, *second, *after],
             [type_a] * (len(head) + len(middle)) + [type_b] * (len(second) + len(after)),
         )
+
+    @cached_property
+    def special(self) -> Tensor:
+        """The ids of the special tokens."""
+        return torch.tensor(self.tokenizer.all_special_ids, dtype=torch.long)
 
     def pad(self, rows: Sequence[Row], types: Sequence[Row] | None = None) -> Tokens:
         """Pad framed rows on the right to the longest of them."""

@@ -16,6 +16,7 @@ _REMEDY = {
     "teacher_order": "choose a teacher (teacher=synthetic, teacher=minilm, …)",
     "ranks": "choose candidates with ranks (candidates=bm25)",
     "embeddings": "choose a student that encodes queries and documents apart (student=dense)",
+    "term_weights": "it is a term for weights of the words of a vocabulary (student=splade)",
 }
 
 
@@ -61,15 +62,16 @@ class Objective(nn.Module):
             cast(Loss, loss).at(step)
 
     def forward(self, output: StudentOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the weighted sum and the unweighted values by name.
+        """Return the weighted sum and the unweighted values by name, averaged over the sizes of a Matryoshka student.
 
         With teacher scores, ``kl_to_teacher`` (temperature 1, no gradient) is measured whatever the terms are.
         """
         total = output.scores.new_zeros(())
         values = {}
+        sizes = [output, *output.smaller]
         for name, module in self.terms.items():
             loss = cast(Loss, module)
-            value = loss(output, batch)
+            value = torch.stack([loss(each, batch) for each in sizes]).mean()
             total = total + loss.weight * value
             values[name] = value.detach()
         if batch.teacher_scores is not None and not self.order_only:

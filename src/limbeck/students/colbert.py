@@ -1,0 +1,111 @@
+"""ColBERT: one vector a token, scored by late interaction."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from limbeck.encodings import Kind
+from limbeck.registry import register
+from limbeck.scoring import maxsim, pick
+from limbeck.students.backbone import Load, inputs
+from limbeck.text.collate import Role, TextFormat
+from limbeck.types import Batch, Encoding, StudentOutput, Tokens, Vectors
+
+
+@register("student", "colbert")
+class ColBERT(nn.Module):
+    r"""Multi-vector bi-encoder, :math:`s(q, d) = \mathrm{scale} \cdot \sum_i \max_j \langle q_i, d_j \rangle`.
+
+    A token's vector is a linear projection (no bias, w ~ N(0, 0.02²)) of its last state. Special tokens and markers
+    have vectors as other tokens do.
+
+    Parameters
+    ----------
+    load
+        Returns the transformer, shared by queries and documents.
+    dimension
+        Components of a vector.
+    normalise
+        Vectors have length 1.
+    scale
+        Factor of the score: with a query of n vectors of length 1 the sum lies in [-n, n].
+    query_marker, document_marker, query_augment, attend_augmented, skip_punctuation
+        As in :class:`~limbeck.text.collate.TextFormat`.
+    query_prefix, document_prefix, query_length, document_length
+        As in :class:`~limbeck.text.collate.TextFormat`.
+
+    Raises
+    ------
+    ValueError
+        An option is out of range.
+
+    References
+    ----------
+    Khattab and Zaharia, ColBERT: Efficient and Effective Passage Search via Contextualized Late Interaction over BERT,
+    SIGIR 2020.
+    """
+
+    separable = True
+    kind: Kind = "multi"
+    fields: frozenset[str] = frozenset({"embeddings"})
+
+    def __init__(
+        self,
+        load: Load,
+        *,
+        dimension: int = 128,
+        normalise: bool = True,
+        scale: float = 1.0,
+        query_marker: str = "auto",
+        document_marker: str = "auto",
+        query_augment: bool = True,
+        attend_augmented: bool = False,
+        skip_punctuation: bool = True,
+        query_prefix: str = "",
+        document_prefix: str = "",
+        query_length: int = 32,
+        document_length: int = 128,
+    ) -> None:
+        super().__init__()
+        if dimension < 1:
+            raise ValueError(f"dimension must be >= 1, got {dimension}")
+        if not scale > 0:
+            raise ValueError(f"scale must be > 0, got {scale}")
+        self.style = TextFormat(
+            False,
+            query_prefix,
+            document_prefix,
+            query_length,
+            document_length,
+            query_marker,
+            document_marker,
+            query_augment,
+            attend_augmented,
+            skip_punctuation,
+        )
+        self.backbone = load("encoder")
+        self.projection = nn.Linear(self.backbone.config.hidden_size, dimension, bias=False)
+        nn.init.normal_(self.projection.weight, std=0.02)
+        self.normalise = normalise
+        self.scale = scale
+
+    def encode(self, tokens: Tokens, role: Role) -> Vectors:
+        """Encode texts: (N, T) → (N, T, D)."""
+        del role  # which tokens get a vector is in ``tokens``
+        states = self.projection(self.backbone(**inputs(self.backbone, tokens)).last_hidden_state)
+        values = F.normalize(states.float(), dim=-1) if self.normalise else states
+        mask = tokens.attention_mask.bool() if tokens.kept is None else tokens.kept
+        return Vectors(values.masked_fill(~mask.unsqueeze(-1), 0.0), mask)
+
+    def similarity(self, queries: Encoding, documents: Encoding) -> Tensor:
+        """Return all scores: (B, T, D) × (N, T', D) → (B, N)."""
+        assert isinstance(queries, Vectors), "ColBERT encodes several vectors a text"
+        assert isinstance(documents, Vectors), "ColBERT encodes several vectors a text"
+        return self.scale * maxsim(queries, documents)
+
+    def forward(self, batch: Batch) -> StudentOutput:
+        """Score the candidates of a batch."""
+        assert batch.queries is not None, "ColBERT needs separately tokenised queries"
+        queries, documents = self.encode(batch.queries, "query"), self.encode(batch.documents, "document")
+        return StudentOutput(
+            pick(self.similarity(queries, documents), batch.index), queries, documents, self.similarity
+        )

@@ -1,0 +1,27 @@
+"""Shared or separate transformers for queries and documents."""
+
+from typing import TYPE_CHECKING
+
+from limbeck.students.backbone import Load, Task
+from limbeck.text.collate import Role
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def second_tower(load: Load, task: Task, towers: str) -> "PreTrainedModel | None":
+    """Return the queries' own transformer, or None where they share that of the documents.
+
+    Raises
+    ------
+    ValueError
+        ``towers`` is neither ``shared`` nor ``separate``.
+    """
+    if towers not in ("shared", "separate"):
+        raise ValueError(f"towers must be shared or separate, got {towers!r}")
+    return load(task) if towers == "separate" else None
+
+
+def tower(documents: "PreTrainedModel", queries: "PreTrainedModel | None", role: Role) -> "PreTrainedModel":
+    """Return the transformer for a role."""
+    return queries if role == "query" and queries is not None else documents

@@ -1,0 +1,84 @@
+"""The greatest logit of each word over the tokens of a text, without ever holding all logits."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_CHUNK = 2**25
+"""Logits held at once."""
+
+
+def max_logits(states: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, *, chunk: int = _CHUNK) -> Tensor:
+    r"""Return :math:`m_{nv} = b_v + \max_{t} \langle h_{nt}, w_v \rangle` over the real tokens t of text n.
+
+    T · V logits a text are made in chunks and only the greatest is kept, with the token it is of. So is the gradient:
+    it goes to that one token, and costs as much as there are gradients that are not zero. Under autocast the products
+    are of its type, as in ``nn.Linear``; the result is float32 or better.
+
+    Parameters
+    ----------
+    states, mask
+        (N, T, H) what goes into the decoder, and (N, T), 0 for padding; the first token is always real.
+    weight, bias
+        (V, H) and (V) of the decoder.
+    chunk
+        Logits held at once.
+
+    Returns
+    -------
+    Tensor
+        (N, V).
+    """
+    # Padding repeats the first token: it changes no maximum.
+    states = torch.where(mask.bool().unsqueeze(-1), states, states[:, :1])
+    kind = states.device.type
+    if torch.is_autocast_enabled(kind):
+        half = torch.get_autocast_dtype(kind)
+        states, weight = states.to(half), weight.to(half)
+    found: Tensor = _MaxLogits.apply(states, weight, chunk)  # pyright: ignore[reportAssignmentType]
+    return found if bias is None else found + bias
+
+
+class _MaxLogits(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, chunk: int) -> Tensor:
+        rows, tokens, width = states.shape
+        words = len(weight)
+        result = states.new_empty((rows, words), dtype=torch.promote_types(states.dtype, torch.float32))
+        chosen = torch.empty((rows, words), dtype=torch.int32, device=states.device)
+        step = max(1, chunk // (tokens * words))
+        with torch.autocast(states.device.type, enabled=False):
+            for start in range(0, rows, step):
+                there = states[start : start + step]
+                logits = (there.reshape(-1, width) @ weight.mT).view(-1, tokens, words)
+                best = logits.max(dim=1)
+                result[start : start + step] = best.values
+                chosen[start : start + step] = best.indices
+        ctx.save_for_backward(states, weight, chosen)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        states, weight, chosen = ctx.saved_tensors
+        rows, tokens, width = states.shape
+        where = grad.nonzero(as_tuple=True)
+        values = grad[where]
+        places = where[0] * tokens + chosen[where].long()
+        flat = states.reshape(-1, width).to(grad.dtype)
+        with torch.autocast(states.device.type, enabled=False):
+            of_states = _product(places, where[1], values, weight.to(grad.dtype), rows * tokens)
+            of_weight = _product(where[1], places, values, flat, len(weight))
+        return of_states.view_as(states).to(states.dtype), of_weight.to(weight.dtype), None
+
+
+def _product(rows: Tensor, columns: Tensor, values: Tensor, dense: Tensor, count: int) -> Tensor:
+    """Return S · dense for the sparse (count, len(dense)) S with values at (rows, columns)."""
+    order = rows.argsort(stable=True)
+    offsets = torch.nn.functional.pad(torch.bincount(rows, minlength=count).cumsum(0), (1, 0))
+    sparse = torch.sparse_csr_tensor(
+        offsets, columns[order], values[order], (count, len(dense)), check_invariants=False
+    )
+    return sparse @ dense
