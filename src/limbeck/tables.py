@@ -19,6 +19,11 @@ def metrics_of(rows: Sequence[Row]) -> list[str]:
     return [name for name in rows[0] if name not in (*_WORDS, "key")]
 
 
+def is_of(row: Row, key: str) -> bool:
+    """Tell whether a row is of a system (``student``), whatever the stage (``student.rerank``)."""
+    return row["key"].split(".")[0] == key
+
+
 def show_result(result: Mapping[str, Any]) -> None:
     """Print the final table of a run: one line a system, the best value of each metric bold."""
     rows = result["rows"]

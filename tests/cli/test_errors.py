@@ -31,7 +31,14 @@ CASES = {
     "not an override": (["gamma"], "gamma"),
     "foreign target": (["loss.ckl._target_=os.system"], "loss.ckl._target_: os.system is not allowed"),
     "too long": (["student.document_length=400"], "student.document_length: 400 tokens do not fit the backbone"),
-    "cross-encoder search": (["student=cross_encoder", "eval.mode=search"], "eval.mode must be rerank or auto"),
+    "cross-encoder search": (
+        ["student=cross_encoder", "eval.pipeline=[search]"],
+        "eval.pipeline has search, but a student that scores pairs",
+    ),
+    "misspelt stage": (["eval.pipeline=[serch]"], "eval.pipeline has 'serch'"),
+    "nothing to fuse": (["eval.pipeline=[fuse]"], "eval.pipeline begins with fuse"),
+    "fusion out of range": (["eval.fusion.k=-1"], "eval.fusion.k must be >= 0"),
+    "unknown fusion": (["eval/fusion=rff"], "eval/fusion=rff does not exist; did you mean rrf"),
     "online without a key": (["logger=wandb", "logger.mode=online"], "logger.mode is online, but there is no key"),
     "teacher of another world": (
         ["data=collection", "data.collection=FOLDER", "data.dev=null"],

@@ -4,13 +4,13 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 
 from limbeck.artefacts import Artefacts, write_json
 from limbeck.cli import assemble
@@ -21,10 +21,11 @@ from limbeck.config import ConfigError, build, part
 from limbeck.data.collection import Collection
 from limbeck.data.datamodule import TrainingData
 from limbeck.data.pool import Pool
-from limbeck.evaluation.metrics import check_metrics, evaluate, means
-from limbeck.evaluation.per_query import write_per_query
-from limbeck.evaluation.runs import cut, read_run, write_run
+from limbeck.evaluation.metrics import check_metrics
+from limbeck.evaluation.pipeline import Pipeline, Row
+from limbeck.evaluation.runs import cut
 from limbeck.evaluation.search import rerank, search
+from limbeck.evaluation.settings import Evaluation
 from limbeck.inspection.findings import check, first_stage_scores, report, settings
 from limbeck.inspection.losses import views
 from limbeck.students.backbone import save
@@ -58,9 +59,10 @@ class Experiment:
         self.seed = int(config["seed"])
         terms = {name: build(node, key=f"loss.{name}") for name, node in (config.get("loss") or {}).items()}
         self.objective = Objective(terms, order_only=_taught(config["teacher"]) == {"teacher_order"})
-        self.sampler, self.optim, self.training, self.evaluation, self.pooling, self.tracker = (
-            build(config[key], key=key) for key in ("sampler", "optim", "trainer", "eval", "pool", "logger")
+        self.sampler, self.optim, self.training, self.pooling, self.tracker = (
+            build(config[key], key=key) for key in ("sampler", "optim", "trainer", "pool", "logger")
         )
+        self.evaluation = _evaluation(config["eval"])
         self.pooling.check(scored="teacher_scores" in _taught(config["teacher"]))
         self.device = assemble.device(self.training.accelerator)
         self.candidates = assemble.candidates(config["candidates"], self.device)
@@ -68,6 +70,7 @@ class Experiment:
         encodes = part(config["student"], key="student").fields
         self.objective.check({"labels", "ranks"} | _taught(config["teacher"]) | encodes)
         with _named("eval"):
+            self.evaluation.check(searches=part(config["student"], key="student").separable)
             check_metrics(self.evaluation.metrics)
         self.checking = settings(config["checks"])
         self.artefacts = Artefacts(Path(config["paths"]["cache"]))
@@ -94,8 +97,6 @@ class Experiment:
         self.student, self.collator = assemble.ranker(
             self.config["student"], self.config["backbone"], collection, self.artefacts
         )
-        with _named("eval"):
-            self.searching = self.evaluation.searches(self.student.separable)
         stages = Stages(collection, self.artefacts, self.candidates, self.pooling)
         teacher = self.config["teacher"]
         teaching = assemble.teaching(teacher, collection, self.artefacts, device) if teacher else None
@@ -103,13 +104,14 @@ class Experiment:
         pool = stages.pool(teaching)
         if teaching is not None:
             self._check(pool, teaching, stages)
+        pipeline = Pipeline(self.evaluation, self.tested.qrels, first, self.candidates.name, self.folder.path)
         if main_process():
-            rows += self._before(stages, teaching, first, device)
+            rows += self._before(pipeline, collection, teaching)
         teaching = None  # its memory is the student's now
         trained = self.folder.trained() or self._train(stages, pool, loggers)
         if not main_process():
             return None
-        rows.append(self._after(collection, first, device, trained))
+        rows += self._after(pipeline, collection, trained)
         result = {
             "run_id": self.run_id,
             "name": self.config["name"],
@@ -140,26 +142,15 @@ class Experiment:
 
     # -- before training ------------------------------------------------------------------------------------------
 
-    def _before(
-        self, stages: Stages, teaching: Teaching | None, first: Run, device: torch.device
-    ) -> list[dict[str, Any]]:
+    def _before(self, pipeline: Pipeline, collection: Collection, teaching: Teaching | None) -> list[Row]:
         """Evaluate what does not depend on training."""
-        rows = [self._row("first_stage", self.candidates.label, "whole collection", lambda: first)]
+        rows = [pipeline.first_stage(self.candidates.label)]
         if teaching is not None and self.evaluation.teacher:
-            searching = self.searching and teaching.searches
-            there = self._run_file("teacher").exists()
-            own = {} if there else teaching.ranking(first, self.evaluation, searching=searching)
-            if own is not None:
-                rows.append(self._row("teacher", "teacher", self._where(searching), lambda: own))
+            searching = partial(teaching.search, self.evaluation) if teaching.searches else None
+            reranking = partial(teaching.rerank, split=self.evaluation.split)
+            rows += pipeline.rows("teacher", "teacher", search=searching, rerank=reranking)
         if self.evaluation.start:
-            rows.append(
-                self._row(
-                    "start",
-                    "student, start",
-                    self._where(self.searching),
-                    lambda: self._ranked(stages.collection, first, device),
-                )
-            )
+            rows += self._of_student(pipeline, collection, "start", "student, start")
         return rows
 
     # -- training -------------------------------------------------------------------------------------------------
@@ -236,17 +227,10 @@ class Experiment:
 
     # -- after training -------------------------------------------------------------------------------------------
 
-    def _after(
-        self, collection: Collection, first: Run, device: torch.device, trained: dict[str, Any]
-    ) -> dict[str, Any]:
+    def _after(self, pipeline: Pipeline, collection: Collection, trained: dict[str, Any]) -> list[Row]:
         load_student(self.folder.checkpoints / trained["checkpoint"], self.student)
         self._save_model()
-        return self._row(
-            "student",
-            "student, distilled",
-            self._where(self.searching),
-            lambda: self._ranked(collection, first, device),
-        )
+        return self._of_student(pipeline, collection, "student", "student, distilled")
 
     def _save_model(self) -> None:
         """Save the student as a Hugging Face folder: usable as backbone or teacher, here and elsewhere."""
@@ -254,32 +238,24 @@ class Experiment:
         node = {"student": self.config["student"], "run_id": self.run_id}
         (self.folder.model / "limbeck.json").write_text(json.dumps(node, indent=2) + "\n", encoding="utf-8")
 
-    def _where(self, searching: bool) -> str:
-        return "whole collection" if searching else f"{self.candidates.name} top {self.evaluation.depth}"
+    def _of_student(self, pipeline: Pipeline, collection: Collection, key: str, system: str) -> list[Row]:
+        """Evaluate the student as it is now."""
+        bf16 = self.evaluation.bf16
 
-    def _ranked(self, collection: Collection, first: Run, device: torch.device) -> Run:
-        student = self.student.to(device)
-        if self.searching:
-            return search(
-                student, self.collator, list(self.tested.queries), collection.document_ids,
-                self.evaluation.search_depth, bf16=self.evaluation.bf16,
-            )  # fmt: skip
-        return rerank(student, self.collator, cut(first, self.evaluation.depth), bf16=self.evaluation.bf16)
+        def searching() -> Run:
+            queries, depth = list(self.tested.queries), self.evaluation.search_depth
+            student = self.student.to(self.device)
+            return search(student, self.collator, queries, collection.document_ids, depth, bf16=bf16)
 
-    def _run_file(self, key: str) -> Path:
-        return self.folder.path / "runs" / f"{self.evaluation.split}.{key}.trec"
+        def reranking(candidates: Run) -> Run:
+            return rerank(self.student.to(self.device), self.collator, candidates, bf16=bf16)
 
-    def _row(self, key: str, system: str, candidates: str, make: Callable[[], Run]) -> dict[str, Any]:
-        """Evaluate one system; its run file, once written, is the record and is not computed again."""
-        split, path = self.evaluation.split, self._run_file(key)
-        if not path.exists():
-            start = time.perf_counter()
-            write_run(path, make(), f"limbeck-{key}")
-            log.info("%s ranked %d queries: %.1f s", system, len(self.tested.queries), time.perf_counter() - start)
-        per_query = evaluate(self.tested.qrels, read_run(path), self.evaluation.metrics)
-        write_per_query(self.folder.path / "per_query" / f"{split}.{key}.parquet", per_query)
-        row = {"key": key, "system": system, "candidates": candidates, "queries": len(self.tested.qrels)}
-        return row | means(per_query)
+        return pipeline.rows(key, system, search=searching if self.student.separable else None, rerank=reranking)
+
+
+def _evaluation(node: Mapping[str, Any]) -> Evaluation:
+    own = {name: value for name, value in node.items() if name != "fusion"}
+    return build(own, build(node["fusion"], key="eval.fusion"), key="eval")
 
 
 def _taught(teacher: Mapping[str, Any] | None) -> set[str]:

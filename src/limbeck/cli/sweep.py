@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from limbeck.tables import metrics_of, show_rows
+from limbeck.tables import is_of, metrics_of, show_rows
 
 Outcome = Mapping[str, Any]
 
@@ -21,17 +21,19 @@ def show(outcomes: Sequence[Outcome]) -> None:
     title = f"{done[0]['name']}: {result['collection']} {result['split']}"
     rows = _shared(done, varied)
     for setting, outcome in zip(settings, done, strict=True):
-        rows.append({key: setting.get(key, "") for key in varied} | _without_key(_student(outcome)))
+        rows += [{key: setting.get(key, "") for key in varied} | _without_key(row) for row in _student(outcome)]
     show_rows(rows, [*varied, "system", "candidates"], title)
     groups = _groups(settings, done, [key for key in varied if key != "seed"])
     if "seed" in varied and len(groups) < len(done):
-        show_rows([_over_seeds(name, members) for name, members in groups.items()], ["run", "seeds"], "mean over seeds")
+        means = [row for name, members in groups.items() for row in _over_seeds(name, members)]
+        show_rows(means, ["run", "candidates", "seeds"], "mean over seeds")
     if len(groups) > 1 and any(row["key"] == "teacher" for row in result["rows"]):
         _show_by_teacher(groups, metrics_of(result["rows"])[0])
 
 
-def _student(outcome: Outcome) -> dict[str, Any]:
-    return next(row for row in outcome["result"]["rows"] if row["key"] == "student")
+def _student(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return the rows of the distilled student, one a stage."""
+    return [row for row in outcome["result"]["rows"] if is_of(row, "student")]
 
 
 def _without_key(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,15 +41,14 @@ def _without_key(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shared(done: Sequence[Outcome], varied: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the rows of other systems, each once; of starts, which differ by seed, only one that all runs share."""
+    """Return the rows of other systems, each once; of starts, which differ by seed, only those that all runs share."""
     rows: list[dict[str, Any]] = []
-    for outcome in done:
-        for row in outcome["result"]["rows"]:
-            values = dict.fromkeys(varied, "") | _without_key(row)
-            if row["key"] != "student" and values not in rows:
-                rows.append(values)
-    starts = [row for row in rows if row["system"] == "student, start"]
-    return rows if len(starts) == 1 else [row for row in rows if row not in starts]
+    for row in (row for outcome in done for row in outcome["result"]["rows"] if not is_of(row, "student")):
+        if row not in rows:
+            rows.append(row)
+    starts = [row["key"] for row in rows if is_of(row, "start")]
+    alike = len(starts) == len(set(starts))
+    return [dict.fromkeys(varied, "") | _without_key(row) for row in rows if alike or not is_of(row, "start")]
 
 
 def _groups(
@@ -60,14 +61,17 @@ def _groups(
     return groups
 
 
-def _over_seeds(name: str, members: Sequence[Outcome]) -> dict[str, Any]:
-    row: dict[str, Any] = {"run": name, "seeds": len(members)}
-    students = [_student(outcome) for outcome in members]
-    for metric in metrics_of(students):
-        values = [student[metric] for student in students]
-        row[metric] = mean(values)
-        row[f"± {metric}"] = stdev(values) if len(values) > 1 else None
-    return row
+def _over_seeds(name: str, members: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Return the mean over seeds of each stage of the student."""
+    rows = []
+    for stage in zip(*map(_student, members), strict=True):
+        row: dict[str, Any] = {"run": name, "candidates": stage[0]["candidates"], "seeds": len(members)}
+        for metric in metrics_of(stage):
+            values = [student[metric] for student in stage]
+            row[metric] = mean(values)
+            row[f"± {metric}"] = stdev(values) if len(values) > 1 else None
+        rows.append(row)
+    return rows
 
 
 def _show_by_teacher(groups: Mapping[str, Sequence[Outcome]], metric: str) -> None:

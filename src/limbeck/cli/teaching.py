@@ -13,7 +13,7 @@ from limbeck.config import fingerprint
 from limbeck.data.aligned import pairs_of, read_aligned, with_scores, write_aligned
 from limbeck.data.collection import Collection
 from limbeck.data.pool import Pool
-from limbeck.evaluation.runs import cut, read_run, write_run
+from limbeck.evaluation.runs import read_run, write_run
 from limbeck.evaluation.search import ranked, search
 from limbeck.evaluation.settings import Evaluation
 from limbeck.scores.store import ScoreStore
@@ -103,38 +103,35 @@ class Teaching:
 
     # -- the teacher's own ranking --------------------------------------------------------------------------------
 
-    def ranking(self, first: Run, evaluation: Evaluation, *, searching: bool) -> Run | None:
-        """Rank the evaluated queries by the teacher: all documents, or the candidates of the first stage.
+    def rerank(self, candidates: Run, split: str) -> Run | None:
+        """Rank candidates of a split's queries.
 
         Returns
         -------
         dict or None
             None if the teacher has no scores of these queries. Candidates that it has no score of are left out.
         """
-        if searching:
-            return self._search(evaluation)
-        candidates = {query: ranking.ids for query, ranking in cut(first, evaluation.depth).items() if ranking.ids}
+        lists = {query: ranking.ids for query, ranking in candidates.items() if ranking.ids}
         if self.scores_on_demand:
-            flat = pa.array([document for documents in candidates.values() for document in documents], pa.string())
-            offsets = np.cumsum([0, *map(len, candidates.values())])
-            scores = _looked_up(self.score(candidates), list(candidates), offsets, flat)
-            found = dict(zip(candidates, np.split(scores, offsets[1:-1]), strict=True))
+            flat = pa.array([document for documents in lists.values() for document in documents], pa.string())
+            offsets = np.cumsum([0, *map(len, lists.values())])
+            scores = _looked_up(self.score(lists), list(lists), offsets, flat)
+            found = dict(zip(lists, np.split(scores, offsets[1:-1]), strict=True))
         else:
-            values = self.teacher.score(list(candidates), list(candidates.values()))
-            found = dict(zip(candidates, values, strict=True))
+            values = self.teacher.score(list(lists), list(lists.values()))
+            found = dict(zip(lists, values, strict=True))
         known = {query: np.isfinite(scores) for query, scores in found.items()}
         absent = sum(int((~kept).sum()) for kept in known.values())
         if not any(kept.any() for kept in known.values()):
-            log.info("the teacher has no scores of the %s queries: its own row is left out", evaluation.split)
+            log.info("the teacher has no scores of the %s queries: its own row is left out", split)
             return None
         if absent:
-            log.warning("the teacher has no score of %d candidates of the %s queries", absent, evaluation.split)
-        lists = {
-            query: [d for d, kept in zip(ids, known[query], strict=True) if kept] for query, ids in candidates.items()
-        }
-        return ranked(lists, {query: found[query][known[query]] for query in candidates})
+            log.warning("the teacher has no score of %d candidates of the %s queries", absent, split)
+        scored = {query: [d for d, kept in zip(ids, known[query], strict=True) if kept] for query, ids in lists.items()}
+        return ranked(scored, {query: found[query][known[query]] for query in lists})
 
-    def _search(self, evaluation: Evaluation) -> Run:
+    def search(self, evaluation: Evaluation) -> Run:
+        """Rank the whole collection for the evaluated queries; the ranking is kept for other runs."""
         queries = list(self._collection.split(evaluation.split).queries)
         inputs = {
             "teacher": dict(self._identity),

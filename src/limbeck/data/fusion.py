@@ -1,55 +1,14 @@
 """Reciprocal rank fusion of several first stages."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
-
 from limbeck.data.candidates import Candidates, Search, check_depth, find, inputs, without
+from limbeck.evaluation.fusion import reciprocal_rank_fusion
 from limbeck.evaluation.runs import cut
 from limbeck.registry import register
-from limbeck.types import Run, order
-
-
-def reciprocal_rank_fusion(runs: Sequence[Run], weights: Sequence[float] | None = None, *, k: int = 60) -> Run:
-    r"""Fuse rankings by the sum of their reciprocal ranks.
-
-    .. math:: s(q, d) = \sum_i \frac{w_i}{k + rank_i(q, d)}
-
-    over the rankings that hold the document; ranks are 1-based.
-
-    Parameters
-    ----------
-    runs
-        Rankings to fuse; scores play no part beyond the order. A query may be absent from some.
-    weights
-        w, one a run; None weighs all alike, by 1.
-    k
-        The larger, the less the first ranks stand out; 60 in the paper.
-
-    Returns
-    -------
-    Run
-        All documents of all rankings; queries in order of first appearance.
-
-    References
-    ----------
-    Cormack, Clarke and Büttcher, Reciprocal rank fusion outperforms Condorcet and individual rank learning methods,
-    SIGIR 2009.
-    """
-    weights = [1.0] * len(runs) if weights is None else weights
-    shares: dict[str, dict[str, list[float]]] = {}
-    for run, weight in zip(runs, weights, strict=True):
-        for query, ranking in run.items():
-            of_query = shares.setdefault(query, {})
-            for rank, document in enumerate(ranking.ids, 1):
-                of_query.setdefault(document, []).append(weight / (k + rank))
-    # Exact sums: documents with the same ranks in another order of the runs tie, and ids break the tie.
-    return {
-        query: order(list(found), np.array([math.fsum(each) for each in found.values()]))
-        for query, found in shares.items()
-    }
+from limbeck.types import Run
 
 
 @register("candidates", "fusion", parts=("parts",))

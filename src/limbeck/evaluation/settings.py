@@ -1,24 +1,36 @@
 """What is evaluated, and how."""
 
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from limbeck.evaluation.fusion import Fusion
 from limbeck.registry import register
 
 _SPLITS = ("train", "dev", "test")
 
+STAGES = ("search", "rerank", "fuse")
+"""What a pipeline is made of."""
 
-@register("eval", "evaluation")
+
+@register("eval", "evaluation", parts=("fusion",))
 class Evaluation:
     """Evaluation of the systems of a run.
 
     Parameters
     ----------
+    fusion
+        Given at run time: fuses the first stage with another ranking.
     split
         Split of the final table.
     metrics
         ranx names; the first one selects the best checkpoint on the dev split.
-    mode
-        ``search`` ranks the whole collection, ``rerank`` the first stage; ``auto`` searches with bi-encoders.
+    pipeline
+        Stages that are reported of each system, in order; the last one counts. ``search`` ranks the whole collection,
+        ``rerank`` the first stage, ``fuse`` fuses the stage before it with the first stage. ``auto`` is ``[search]``
+        with a student that encodes queries and documents apart, else ``[rerank]``. Typed Any: a word or a list.
     depth
-        First-stage documents that are re-ranked.
+        First-stage documents that are re-ranked and fused.
     search_depth
         Documents that a search returns.
     teacher, start
@@ -38,10 +50,11 @@ class Evaluation:
 
     def __init__(
         self,
+        fusion: Fusion,
         *,
         split: str = "test",
         metrics: list[str] = ["ndcg@10", "mrr@10", "recall@100"],  # noqa: B006 - read as schema, never changed
-        mode: str = "auto",
+        pipeline: Any = "auto",
         depth: int = 100,
         search_depth: int = 100,
         teacher: bool = True,
@@ -52,7 +65,8 @@ class Evaluation:
         bf16: bool = False,
     ) -> None:
         _one_of("split", split, _SPLITS)
-        _one_of("mode", mode, ("auto", "search", "rerank"))
+        if pipeline != "auto":
+            _check_pipeline(pipeline)
         _one_of("checkpoint", checkpoint, ("best", "last"))
         sizes = {"depth": depth, "search_depth": search_depth, "dev_queries": dev_queries, "dev_depth": dev_depth}
         for name, value in sizes.items():
@@ -62,7 +76,8 @@ class Evaluation:
             raise ValueError("metrics must name at least one metric")
         self.split = split
         self.metrics = list(metrics)
-        self.mode = mode
+        self.fusion = fusion
+        self.pipeline: str | list[str] = pipeline
         self.depth = depth
         self.search_depth = search_depth
         self.teacher = teacher
@@ -72,11 +87,44 @@ class Evaluation:
         self.dev_depth = dev_depth
         self.bf16 = bf16
 
-    def searches(self, separable: bool) -> bool:
-        """Tell whether a ranker searches the whole collection; ``ValueError`` if it is asked to and cannot."""
-        if self.mode == "search" and not separable:
-            raise ValueError("mode must be rerank or auto: a cross-encoder cannot search a whole collection")
-        return separable and self.mode != "rerank"
+    def check(self, *, searches: bool) -> None:
+        """Raise ``ValueError`` if the pipeline is not one for a student that can, or cannot, search by itself."""
+        if not searches and self.pipeline != "auto" and "search" in self.pipeline:
+            raise ValueError(
+                "pipeline has search, but a student that scores pairs (a cross-encoder) cannot search a whole "
+                "collection; choose auto, [rerank] or [rerank,fuse]"
+            )
+
+    def stages(self, *, searches: bool) -> tuple[str, ...]:
+        """Return the stages of one system; one that cannot search by itself re-ranks instead.
+
+        Parameters
+        ----------
+        searches
+            Whether the system can rank the whole collection.
+        """
+        wanted = ["search"] if self.pipeline == "auto" else self.pipeline
+        possible = [stage if searches or stage != "search" else "rerank" for stage in wanted]
+        return tuple(dict.fromkeys(possible))
+
+
+def _check_pipeline(pipeline: Any) -> None:
+    if not isinstance(pipeline, Sequence) or isinstance(pipeline, str):
+        stage = pipeline if pipeline in STAGES else STAGES[0]
+        raise ValueError(f"pipeline must be auto or a list of {', '.join(STAGES)}, got {pipeline!r}; write [{stage}]")
+    if not pipeline:
+        raise ValueError("pipeline is empty: nothing would be evaluated; choose auto, or some of search, rerank, fuse")
+    for stage in pipeline:
+        if stage not in STAGES:
+            close = difflib.get_close_matches(str(stage), STAGES, 1, 0.5)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise ValueError(f"pipeline has {stage!r}, which is none of {', '.join(STAGES)}{hint}")
+        if list(pipeline).count(stage) > 1:
+            raise ValueError(f"pipeline has {stage} twice; each stage is reported once")
+    if pipeline[0] == "fuse":
+        raise ValueError(
+            "pipeline begins with fuse, which has nothing to fuse with the first stage; put search or rerank before it"
+        )
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -1,0 +1,105 @@
+"""From systems to rows of the table: each stage of a pipeline is a run file, evaluated."""
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from limbeck.evaluation.metrics import evaluate, means
+from limbeck.evaluation.per_query import write_per_query
+from limbeck.evaluation.runs import cut, read_run, write_run
+from limbeck.evaluation.settings import Evaluation
+from limbeck.types import Qrels, Run
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+"""``key``, ``system``, ``candidates``, ``queries`` and the mean of each metric."""
+
+
+class Pipeline:
+    """What systems make of a first stage, stage by stage.
+
+    A stage is written as ``runs/SPLIT.KEY.trec``. The file, once written, is the record: metrics are computed from it,
+    and it is not computed again. KEY is the key of the system for its last stage, ``KEY.STAGE`` for those before.
+
+    Parameters
+    ----------
+    evaluation
+        What is evaluated, and how.
+    qrels
+        Judgments of the evaluated split.
+    first, first_name
+        The first stage of its queries, and how tables call it.
+    folder
+        Run folder.
+    """
+
+    def __init__(self, evaluation: Evaluation, qrels: Qrels, first: Run, first_name: str, folder: Path) -> None:
+        self._evaluation = evaluation
+        self._qrels = qrels
+        self._first = first
+        self._first_name = first_name
+        self._folder = folder
+
+    def first_stage(self, system: str) -> Row:
+        """Evaluate the first stage itself."""
+        run = self._recorded("first_stage", system, lambda: self._first)
+        assert run is not None
+        return self._row("first_stage", system, "whole collection", run)
+
+    def rows(
+        self, key: str, system: str, *, search: Callable[[], Run] | None, rerank: Callable[[Run], Run | None]
+    ) -> list[Row]:
+        """Evaluate a system, one row a stage.
+
+        Parameters
+        ----------
+        key, system
+            What names it in files and in tables.
+        search
+            Ranks the whole collection for the evaluated queries; None if it cannot: then it re-ranks instead.
+        rerank
+            Ranks given candidates; returns None if it has no scores of these queries, which then leaves it out.
+        """
+        stages = self._evaluation.stages(searches=search is not None)
+        candidates = cut(self._first, self._evaluation.depth)
+        rows: list[Row] = []
+        where, run = "", None
+        for number, stage in enumerate(stages, 1):
+            own = key if number == len(stages) else f"{key}.{stage}"
+            name = system if len(stages) == 1 else f"{system}: {stage}"
+            if stage == "search":
+                assert search is not None, "a system that cannot search re-ranks"
+                where, make = "whole collection", search
+            elif stage == "rerank":
+                where, make = f"{self._first_name} top {self._evaluation.depth}", partial(rerank, candidates)
+            else:
+                fusion = self._evaluation.fusion
+                where, make = f"{where}, {fusion.label} with {self._first_name}", partial(fusion, candidates, run)
+            run = self._recorded(own, name, make)
+            if run is None:
+                break
+            rows.append(self._row(own, name, where, run))
+        return rows
+
+    def _recorded(self, key: str, system: str, make: Callable[[], Run | None]) -> Run | None:
+        """Return what the run file holds, which is written first if it is not there; None if there is nothing."""
+        path = self._folder / "runs" / f"{self._evaluation.split}.{key}.trec"
+        if not path.exists():
+            start = time.perf_counter()
+            run = make()
+            if run is None:
+                return None
+            write_run(path, run, f"limbeck-{key}")
+            log.info("%s ranked %d queries: %.1f s", system, len(run), time.perf_counter() - start)
+        return read_run(path)
+
+    def _row(self, key: str, system: str, candidates: str, run: Run) -> Row:
+        split, metrics = self._evaluation.split, self._evaluation.metrics
+        per_query = evaluate(self._qrels, run, metrics)
+        write_per_query(self._folder / "per_query" / f"{split}.{key}.parquet", per_query)
+        row = {"key": key, "system": system, "candidates": candidates, "queries": len(self._qrels)}
+        return row | means(per_query)
