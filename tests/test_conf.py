@@ -20,6 +20,10 @@ SWEEPS = sorted(path.stem for path in (home() / "sweeps").glob("*.yaml"))
 NEEDS = {  # what an option leaves to the user
     "data=collection": ["data.collection=somewhere"],
     "backbone=pretrained": ["backbone.model=somewhere"],
+    "backbone=saved": ["student=saved", "student.folder=somewhere"],
+    "student=saved": ["student.folder=somewhere"],
+    "candidates=saved": ["candidates.student.folder=somewhere"],
+    "teacher=saved": ["teacher.student.folder=somewhere"],
     "candidates=dense": ["candidates.backbone.model=somewhere"],
     "candidates/parts=bm25": ["candidates=fusion"],
     "candidates/parts=dense": ["candidates=fusion", "candidates.parts.dense.backbone.model=somewhere"],

@@ -22,15 +22,18 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 
 def as_plain(config: Any, keys: Collection[str]) -> Any:
-    """Return a composed configuration as plain containers.
+    """Return a composed configuration as plain containers, with students that lie in folders looked up there.
 
     Raises
     ------
     ConfigError
-        It has a key that the verb does not know: ``+key`` gets past Hydra.
+        It has a key that the verb does not know: ``+key`` gets past Hydra. Or no known student lies in a folder.
     """
     from omegaconf import OmegaConf
 
+    from limbeck.students.saved import resolve
+
+    resolve(config)
     made: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     for key in made:
         if key not in keys:

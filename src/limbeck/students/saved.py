@@ -1,0 +1,174 @@
+"""Students that lie in a folder: what the folder says replaces the options of the configuration."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from limbeck.config import ConfigError, check_keys, entries
+from limbeck.registry import register
+
+MARK = "limbeck.json"
+"""File in a model folder of ours that says what kind of student it holds."""
+
+Node = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds."""
+
+    kind: str
+    """Name of the student."""
+    options: Node
+    """Options of the student that the folder fixes."""
+    transformer: Path
+    """Folder of the transformer that reads documents (or pairs)."""
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Configuration nodes of a student and its backbone."""
+
+    student: dict[str, Any] = field(default_factory=dict)
+    backbone: dict[str, Any] = field(default_factory=dict)
+
+
+@register("student", "saved")
+class Saved:
+    """A student as it lies in a folder: kind, options and weights come from there.
+
+    The folder is a run's (``runs/NAME/RUN_ID``), a run's ``model``, or one that limbeck exported. It stands in a
+    configuration in place of the student and its backbone, and is replaced by both before anything is built.
+
+    Parameters
+    ----------
+    folder
+        Where it lies.
+    options
+        Options of the student that differ from what the folder says, as ``{query_length: 64}``; null for none.
+
+    Raises
+    ------
+    ConfigError
+        The folder is not there, or what it holds cannot be represented: the message gives the reason.
+    """
+
+    def __init__(self, *, folder: str, options: Any = None) -> None:
+        if not isinstance(options, Mapping | None):
+            raise ConfigError(f"student.options must be a mapping, as {{query_length: 64}}, got {options!r}")
+        self.folder = Path(folder)
+        self.options = dict(options or {})
+
+    def nodes(self, backbone: Node, *, key: str = "") -> Nodes:
+        """Return the nodes that stand for it.
+
+        Parameters
+        ----------
+        backbone
+            The node beside the student's. The options of ``backbone=saved`` (``layers``, ``dropout``, …) are kept; a
+            backbone that is made anew gives way.
+        key
+            Prefix of both keys in messages, as ``teacher.``.
+        """
+        found = read(self.folder, key=f"{key}student.folder")
+        student: dict[str, Any] = {"_target_": _target("student", found.kind), **found.options}
+        for name in self.options:
+            _known(found.kind, name, f"{key}student.options.{name}")
+        check_keys(student, f"{self.folder / MARK}: student")
+        return Nodes(student | self.options, self._backbone(backbone, found.transformer, key))
+
+    def _backbone(self, node: Node, transformer: Path, key: str) -> dict[str, Any]:
+        pretrained = next(
+            entry for (kind, name), entry in entries().items() if (kind, name) == ("backbone", "pretrained")
+        )
+        made: dict[str, Any] = {"_target_": pretrained.target}
+        made |= {item.name: item.default for item in pretrained.parameters if item.default is not ...}
+        if node.get("_target_") == pretrained.target:
+            model = node.get("model")
+            if model not in (None, "???", str(self.folder)):
+                raise ConfigError(
+                    f"{key}backbone.model={model} and {key}student.folder={self.folder} both say where the weights "
+                    f"lie; choose {key}backbone=saved"
+                )
+            made |= node
+        return made | {"model": str(transformer)}
+
+
+def read(folder: Path, *, key: str) -> Found:
+    """Look at what lies in a folder.
+
+    Raises
+    ------
+    ConfigError
+        Nothing that is known lies there.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{key}: there is no folder {str(folder)!r}")
+    for place in (folder, folder / "model"):
+        if (place / MARK).is_file():
+            return _ours(place)
+    if (folder / "config.yaml").is_file():
+        raise ConfigError(f"{key}: the run in {str(folder)!r} has no model yet; give its limbeck train command again")
+    raise ConfigError(
+        f"{key}: {str(folder)!r} holds no {MARK}: it is no model of limbeck's; for a plain checkpoint choose the "
+        "student's kind, backbone=pretrained and backbone.model=FOLDER"
+    )
+
+
+def _ours(place: Path) -> Found:
+    try:
+        options = dict(json.loads((place / MARK).read_text(encoding="utf-8"))["student"])
+        target = options.pop("_target_")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{place / MARK} cannot be read: {error!r}; save or export the model again") from error
+    for (kind, name), entry in entries().items():
+        if kind == "student" and entry.target == target:
+            return Found(name, options, place)
+    raise ConfigError(f"{place / MARK} is of a student {target}, which is not known here; see LIMBECK_PACKAGES")
+
+
+def _target(kind: str, name: str) -> str:
+    return entries()[kind, name].target
+
+
+def _known(kind: str, name: str, key: str) -> None:
+    options = [item.name for item in entries()["student", kind].parameters]
+    if name not in options:
+        raise ConfigError(
+            f"{key} is no option of the student in the folder, a {kind}\nknown there: {', '.join(options)}"
+        )
+
+
+def resolve(config: Any) -> None:
+    """Replace every saved student of a composed configuration, and the backbone beside it, in place.
+
+    Done before interpolations are read, so that what follows the backbone (``optim.lr``) follows the one found.
+
+    Parameters
+    ----------
+    config
+        An OmegaConf mapping.
+    """
+    _resolve(config, "")
+
+
+def _resolve(node: Any, key: str) -> None:
+    from omegaconf import OmegaConf, open_dict
+
+    if not OmegaConf.is_dict(node) or OmegaConf.is_missing(node, "student"):
+        return
+    for name in list(node):
+        if not (OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name)):
+            _resolve(node[name], f"{key}{name}.")
+    student = node.get("student")
+    if not OmegaConf.is_dict(student) or student.get("_target_") != _target("student", "saved"):
+        return
+    options: Any = OmegaConf.to_container(student, resolve=True, throw_on_missing=True)
+    backbone = node.get("backbone")
+    beside: Any = {} if backbone is None else OmegaConf.to_container(backbone, resolve=True)
+    saved = Saved(**{name: value for name, value in options.items() if name != "_target_"})
+    nodes = saved.nodes(beside, key=key)
+    with open_dict(node):
+        node.student, node.backbone = OmegaConf.create(nodes.student), OmegaConf.create(nodes.backbone)

@@ -1,0 +1,125 @@
+"""``student=saved``: a folder's kind, options and weights, without repeating them."""
+
+import json
+
+import pytest
+import yaml
+
+
+@pytest.fixture
+def trained(limbeck, tmp_path):
+    """Train a student for a few steps; returns its run folder."""
+
+    def call(*words):
+        status, _, err = limbeck("train", "name=first", "loss=[kl]", "eval.start=false", "eval.teacher=false", *words)
+        assert status == 0, err
+        return max(tmp_path.glob("runs/first/*/result.json"), key=lambda path: path.stat().st_mtime_ns).parent
+
+    return call
+
+
+def rows(folder):
+    return {row["key"]: row for row in json.loads((folder / "result.json").read_text())["rows"]}
+
+
+def second(tmp_path):
+    (found,) = tmp_path.glob("runs/second/*")
+    return found
+
+
+def again(limbeck, folder, *words):
+    """Train what lies in the folder anew, as ``second``."""
+    return limbeck("train", "name=second", "loss=[kl]", "student=saved", f"student.folder={folder}", *words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["student=dense", "student.similarity=dot", "student.scale=0.5", "student.pooling=cls"],
+        ["student=cross_encoder", "student.pooling=mean"],
+        ["student=cross_encoder", "student.pooling=head"],
+        ["student=colbert", "student.dimension=8"],
+        ["student=splade", "student.scale=0.01"],
+        ["student=dense", "student.towers=separate", "student.learn_scale=true", "student.dimension=8"],
+    ],
+    ids=lambda words: "-".join(word.partition("=")[2] for word in words),
+)
+def test_it_starts_where_the_run_ended(limbeck, trained, tmp_path, words):
+    folder = trained(*words)
+    status, _, err = again(limbeck, folder, "eval.start=true", "trainer.steps=1")
+    assert status == 0, err
+    kept = yaml.safe_load((folder / "config.yaml").read_text())["student"]
+    config = yaml.safe_load((second(tmp_path) / "config.yaml").read_text())
+    assert config["student"] == kept
+    assert config["backbone"]["model"] == str(folder / "model")
+    ended, start = rows(folder)["student"], rows(second(tmp_path))["start"]
+    assert {key: value for key, value in start.items() if key not in ("key", "system")} == {
+        key: value for key, value in ended.items() if key not in ("key", "system")
+    }
+
+
+def test_what_follows_the_backbone_follows_the_one_found(limbeck, trained, tmp_path):
+    assert again(limbeck, trained(), "trainer.steps=1")[0] == 0
+    config = yaml.safe_load((second(tmp_path) / "config.yaml").read_text())
+    assert config["optim"]["lr"] == config["backbone"]["learning_rate"] == 2e-5
+
+
+def test_options_of_the_student_and_of_its_backbone_can_be_set(limbeck, trained, small, cache, tmp_path):
+    folder = trained("student.query_length=16", "backbone.layers=2") / "model"
+    # What a small run sets of a tiny backbone is no option of a saved one.
+    common = [word for word in small if not word.startswith("backbone.")]
+    words = [
+        *common, f"paths.cache={cache}", "name=second", "student=saved", f"student.folder={folder}", "backbone=saved",
+        "backbone.layers=1", "student.options={query_length: 8}",
+    ]  # fmt: skip
+    status, _, err = limbeck("train", *words, small=False)
+    assert status == 0, err
+    config = yaml.safe_load((second(tmp_path) / "config.yaml").read_text())
+    assert config["student"]["query_length"] == 8
+    made = json.loads((second(tmp_path) / "model" / "config.json").read_text())
+    assert made["num_hidden_layers"] == 1
+
+
+def test_it_teaches_and_searches(limbeck, trained, tmp_path):
+    folder = trained()
+    words = [
+        "teacher=saved", f"teacher.student.folder={folder}", "candidates=saved", f"candidates.student.folder={folder}",
+        "checks.ignore=[ranks_of_first_stage]",  # they are one and the same
+    ]  # fmt: skip
+    status, _, err = limbeck("train", "name=second", "loss=[kl]", "trainer.steps=1", "eval.start=false", *words)
+    assert status == 0, err
+    of_first, of_second = rows(folder)["student"], rows(second(tmp_path))
+    for key in ("first_stage", "teacher"):
+        assert of_second[key]["ndcg@10"] == pytest.approx(of_first["ndcg@10"])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["student=saved", "student.folder=nowhere"], "student.folder: there is no folder 'nowhere'"),
+        (["student=saved"], "student.folder must be given"),
+        (["student=saved", "student.folder=empty"], "holds no limbeck.json"),
+        (["student=saved", "student.folder=unfinished"], "has no model yet"),
+        (["student=saved", "student.folder=broken"], "cannot be read"),
+        (["student=saved", "student.folder=foreign"], "student there.Is, which is not known here"),
+        (["student=saved", "student.folder=dense", "student.options={towrs: 2}"], "student.options.towrs is no option"),
+        (["teacher=saved", "teacher.student.folder=nowhere"], "teacher.student.folder: there is no folder"),
+        (
+            ["student=saved", "student.folder=dense", "backbone=pretrained", "backbone.model=other"],
+            "backbone.model=other and student.folder=dense both say",
+        ),
+    ],
+)
+def test_what_it_refuses(limbeck, tmp_path, words, told):
+    for name in ("empty", "unfinished", "broken", "foreign", "dense"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "unfinished" / "config.yaml").write_text("")
+    for name, text in (
+        ("broken", "{"),
+        ("foreign", '{"student": {"_target_": "there.Is"}}'),
+        ("dense", '{"student": {"_target_": "limbeck.students.dense.Dense"}}'),
+    ):
+        (tmp_path / name / "limbeck.json").write_text(text)
+    status, _, err = limbeck("train", "loss=[kl]", *words, small=False)
+    assert status == 2, err
+    assert told in err
