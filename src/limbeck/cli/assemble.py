@@ -18,6 +18,7 @@ from limbeck.data.collection import Collection
 from limbeck.data.dense import Encoder
 from limbeck.scores.writer import Provenance
 from limbeck.students.backbone import load_top
+from limbeck.students.families import most_tokens
 from limbeck.text.collate import Collator
 from limbeck.text.tokenizer import TextTokenizer
 
@@ -75,7 +76,7 @@ def ranker(
 
 
 def _check_lengths(made: Any, key: str) -> None:
-    most = getattr(made.backbone.config, "max_position_embeddings", None)
+    most = most_tokens(made.backbone)
     if most is None:
         return
     style = made.style

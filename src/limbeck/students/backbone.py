@@ -1,8 +1,6 @@
 """Backbones: where a student's transformer and tokenizer come from."""
 
-import importlib.util
 import logging
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -13,7 +11,9 @@ from torch import Tensor
 
 from limbeck.config import ConfigError
 from limbeck.registry import register
-from limbeck.students import mlm
+from limbeck.students import families, mlm
+from limbeck.students.adapters import Lora, adapt, checkpoint_gradients, merged_weights, plain_name, read_lora
+from limbeck.students.sources import clear_errors, load_tokenizer, locate, quiet, report, tokenizer_folder
 from limbeck.text.tokenizer import TextTokenizer, train_wordpiece
 from limbeck.types import Tokens
 
@@ -34,9 +34,6 @@ _AUTO: dict[Task, str] = {
 
 Load = Callable[[Task], "PreTrainedModel"]
 """Given to a student: returns its transformer for a task."""
-
-PACKAGE = "package:"
-"""Prefix of a model that lies inside an installed Python package: ``package:NAME/FOLDER``."""
 
 
 class Backbone(Protocol):
@@ -65,6 +62,8 @@ class Tiny:
         Longest sequence in tokens.
     dropout
         Of the hidden states and the attention, in [0, 1).
+    lora, gradient_checkpointing
+        As for a pretrained backbone; with random weights they are of use in tests only.
     learning_rate
         Peak learning rate that suits random weights; ``optim.lr`` follows it.
 
@@ -83,6 +82,8 @@ class Tiny:
         heads: int = 2,
         max_length: int = 256,
         dropout: float = 0.1,
+        lora: Any = None,
+        gradient_checkpointing: bool = False,
         learning_rate: float = 1e-3,
     ) -> None:
         del learning_rate  # read by the configuration of the optimiser
@@ -99,6 +100,8 @@ class Tiny:
         self.heads = heads
         self.max_length = max_length
         self.dropout = dropout
+        self.lora = read_lora(lora)
+        self.gradient_checkpointing = gradient_checkpointing
 
     def tokenizer(self, texts: Callable[[], Iterable[str]], folder: Callable[..., Path]) -> TextTokenizer:
         """Train the tokenizer on the texts, or load the one trained before."""
@@ -127,26 +130,44 @@ class Tiny:
             **labels,
         )
         if task == "mlm":
-            return BertForMaskedLM(config)
-        return BertForSequenceClassification(config) if task == "classifier" else BertModel(config, False)
+            made = BertForMaskedLM(config)
+        else:
+            made = BertForSequenceClassification(config) if task == "classifier" else BertModel(config, False)
+        return _prepared(made, self.lora, self.gradient_checkpointing, ())
 
 
 @register("backbone", "pretrained")
 class Pretrained:
     """A pretrained Hugging Face encoder, by hub name or folder.
 
+    All families that transformers has a masked language model for: BERT (MiniLM), DistilBERT, ELECTRA, ModernBERT,
+    RoBERTa, XLM-R, MPNet, DeBERTa and so on. What the checkpoint and the student's transformer do not share is logged.
+
     Parameters
     ----------
     model
-        Hub name, folder, or ``package:NAME/FOLDER`` inside an installed package.
+        Hub name, ``package:NAME/FOLDER`` inside an installed package, or a folder: of a checkpoint, of a run, or of
+        sentence-transformers.
     revision
         Commit or tag on the hub; pin it for results to be published.
     layers
         Keep only the first n layers; null keeps all.
     dropout
-        Override the checkpoint's dropout; null keeps it.
+        Override the checkpoint's dropout of states and attention, in [0, 1); null keeps it.
+    lora
+        Train low-rank adapters instead of the transformer: ``{rank: 8, alpha: 16, dropout: 0, targets: null}``, see
+        :class:`~limbeck.students.adapters.Lora`; ``{}`` takes these defaults, null trains all weights. A saved
+        student has them merged. They want a higher ``optim.lr``, about 1e-4 to 1e-3.
+    gradient_checkpointing
+        Compute the states inside each layer again in the backward pass: the same numbers, less memory, about a third
+        more time.
     learning_rate
         Peak learning rate that suits pretrained weights; ``optim.lr`` follows it.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range, peft or a model's package is not installed, or the folder holds no single transformer.
     """
 
     def __init__(
@@ -156,6 +177,8 @@ class Pretrained:
         revision: str | None = None,
         layers: int | None = None,
         dropout: float | None = None,
+        lora: Any = None,
+        gradient_checkpointing: bool = False,
         learning_rate: float = 2e-5,
     ) -> None:
         del learning_rate  # read by the configuration of the optimiser
@@ -163,63 +186,57 @@ class Pretrained:
             raise ValueError(f"layers must be >= 1 or null, got {layers}")
         if dropout is not None and not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1) or null, got {dropout}")
-        self.path = _locate(model)
+        self.path = locate(model)
         self.revision = revision
         self.layers = layers
         self.dropout = dropout
+        self.lora = read_lora(lora)
+        self.gradient_checkpointing = gradient_checkpointing
 
     def tokenizer(self, texts: Callable[[], Iterable[str]], folder: Callable[..., Path]) -> TextTokenizer:
         """Load the checkpoint's tokenizer."""
         del texts, folder  # nothing is trained
-        return load_tokenizer(self.path, self.revision)
+        return load_tokenizer(tokenizer_folder(self.path), self.revision)
 
     def model(self, tokenizer: TextTokenizer, task: Task) -> "PreTrainedModel":
         """Load the checkpoint."""
         import transformers
-        from transformers import AutoConfig
 
-        with _quiet(), _clear_errors(self.path):
-            config = AutoConfig.from_pretrained(self.path, revision=self.revision)
+        with quiet(), clear_errors(self.path):
+            config = transformers.AutoConfig.from_pretrained(self.path, revision=self.revision, trust_remote_code=False)
+            families.check_encoder(config, self.path)
             if self.layers is not None:
-                if self.layers > config.num_hidden_layers:
-                    raise ConfigError(
-                        f"layers must be <= {config.num_hidden_layers}, the depth of {self.path}, got {self.layers}"
-                    )
-                config.num_hidden_layers = self.layers
+                families.cut_layers(config, self.layers, self.path)
             if self.dropout is not None:
-                config.hidden_dropout_prob = config.attention_probs_dropout_prob = self.dropout
+                families.set_dropout(config, self.dropout, self.path)
             if task == "classifier":
                 config.num_labels = 1
-            model, info = getattr(transformers, _AUTO[task]).from_pretrained(
-                self.path, revision=self.revision, config=config, dtype=torch.float32, output_loading_info=True
+            made, info = getattr(transformers, _AUTO[task]).from_pretrained(
+                self.path,
+                revision=self.revision,
+                config=config,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,  # told by `report`
+                output_loading_info=True,
             )
-        if task == "mlm":
-            mlm.check(model)
-            fresh = [name for name in mlm.head_names(model) if name in info["missing_keys"]]
-            if fresh:
-                near = mlm.start_near_identity(model)
-                log.info(
-                    "%s has no head for masked words: %s start %s",
-                    self.path,
-                    ", ".join(fresh),
-                    "near the identity" if near else "at random",
-                )
-        if task == "encoder" and getattr(model, "pooler", None) is not None:
-            model.pooler = None  # not used by any encoder student; its parameters would never get a gradient
-        if len(tokenizer.tokenizer) > model.config.vocab_size:
-            raise ConfigError(
-                f"the tokenizer of {self.path} has {len(tokenizer.tokenizer)} tokens, the model "
-                f"{model.config.vocab_size}: they do not belong together"
-            )
-        return model
+        anew = report(made, info, self.path, self.layers)
+        if task == "encoder" and getattr(made, "pooler", None) is not None:
+            made.pooler = None  # not used by any encoder student; its parameters would never get a gradient
+        if task == "mlm" and set(mlm.head_names(made)) <= set(anew) and mlm.start_near_identity(made):
+            log.info("%s: the new head of masked words starts near the identity", self.path)
+        families.check_tokenizer(made, len(tokenizer.tokenizer), tokenizer.pad_id, self.path)
+        return _prepared(made, self.lora, self.gradient_checkpointing, anew)
 
 
-def load_tokenizer(path: str, revision: str | None = None) -> TextTokenizer:
-    """Load a fast tokenizer from a hub name or folder."""
-    from transformers import AutoTokenizer
-
-    with _quiet(), _clear_errors(path):
-        return TextTokenizer(AutoTokenizer.from_pretrained(path, revision=revision, use_fast=True))
+def _prepared(
+    model: "PreTrainedModel", lora: Lora | None, checkpointing: bool, anew: Iterable[str]
+) -> "PreTrainedModel":
+    if lora is not None:
+        adapt(model, lora, anew)
+    if checkpointing:
+        checkpoint_gradients(model)
+    return model
 
 
 HEAD = "head.safetensors"
@@ -227,13 +244,20 @@ HEAD = "head.safetensors"
 
 
 def save(student: torch.nn.Module, tokenizer: TextTokenizer, folder: Path) -> None:
-    """Save a student as a Hugging Face folder, and what it has on top of the backbone beside it."""
+    """Save a student as a Hugging Face folder, and what it has on top of the backbone beside it.
+
+    Adapters are merged, so the folder is that of a plain checkpoint.
+    """
     backbone: Any = student.backbone
-    backbone.save_pretrained(folder)
+    backbone.save_pretrained(folder, state_dict=merged_weights(backbone))
     tokenizer.tokenizer.save_pretrained(folder)
-    top = {name: value for name, value in student.state_dict().items() if not name.startswith("backbone.")}
-    if top:
-        save_file(top, folder / HEAD)
+    # A weight with two names (a second transformer's decoder and embeddings) is written once, as safetensors wants it.
+    once: dict[int, tuple[str, Tensor]] = {}
+    for name, value in merged_weights(student).items():
+        if not name.startswith("backbone."):
+            once.setdefault(value.data_ptr(), (name, value.contiguous()))
+    if once:
+        save_file(dict(once.values()), folder / HEAD)
 
 
 def load_top(student: torch.nn.Module, source: Backbone) -> None:
@@ -241,13 +265,16 @@ def load_top(student: torch.nn.Module, source: Backbone) -> None:
     path = Path(getattr(source, "path", "")) / HEAD
     if not path.is_file():
         return
-    top, own = load_file(path), student.state_dict()
-    wrong = sorted(name for name, value in top.items() if name not in own or own[name].shape != value.shape)
+    with clear_errors(str(path.parent)):
+        top = load_file(path)
+    own = {plain_name(name): name for name in student.state_dict()}
+    state = student.state_dict()
+    wrong = sorted(name for name, value in top.items() if name not in own or state[own[name]].shape != value.shape)
     if wrong:
         raise ConfigError(
             f"model: {path} holds {', '.join(wrong)}, which this student has not; choose the kind it is of"
         )
-    student.load_state_dict(top, strict=False)
+    student.load_state_dict({own[name]: value for name, value in top.items()}, strict=False)
 
 
 def pool(states: Tensor, tokens: Tokens, pooling: Pooling) -> Tensor:
@@ -264,49 +291,3 @@ def inputs(model: torch.nn.Module, tokens: Tokens) -> dict[str, Tensor]:
     if tokens.token_type_ids is not None and getattr(model.config, "type_vocab_size", 0) > 1:
         result["token_type_ids"] = tokens.token_type_ids
     return result
-
-
-def _locate(model: str) -> str:
-    if not model.startswith(PACKAGE):
-        return model
-    name, _, folder = model.removeprefix(PACKAGE).partition("/")
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        extra = "; install it with: pip install 'limbeck[minilm]'" if "minilm" in name else ""
-        raise ValueError(f"model {model!r} needs the Python package {name}, which is not installed{extra}")
-    return str(Path(spec.submodule_search_locations[0]) / folder)
-
-
-class _clear_errors:  # noqa: N801 - reads as a statement
-    """Turn what transformers raises for a missing or foreign checkpoint into one line that says what to do."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError | ValueError | KeyError) and not isinstance(error, ConfigError):
-            where = "folder" if os.path.isdir(self.path) else "hub model"
-            first = str(error).strip().split("\n")[0]
-            raise ConfigError(
-                f"model: the {where} {self.path!r} could not be loaded ({first}). Give a folder that holds "
-                "config.json, model.safetensors and tokenizer.json, or a hub name this machine can reach"
-            ) from error
-
-
-class _quiet:  # noqa: N801 - reads as a statement
-    """Silence transformers' bars and its notes about layers that were left out on purpose."""
-
-    def __enter__(self) -> None:
-        from transformers.utils import logging
-
-        self._level = logging.get_verbosity()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-
-    def __exit__(self, *error: object) -> None:
-        from transformers.utils import logging
-
-        logging.set_verbosity(self._level)

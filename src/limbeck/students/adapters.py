@@ -1,0 +1,195 @@
+"""Training less, or with less memory: LoRA adapters and gradient checkpointing."""
+
+import importlib.util
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
+
+_BASE = ".base_layer."
+"""What peft puts into the names of the parameters of a layer that it wraps."""
+
+
+@dataclass(frozen=True)
+class Lora:
+    r"""Low-rank adapters, :math:`W x + \frac{\alpha}{r} B A x` with W frozen, A random and B zero at the start.
+
+    Parameters
+    ----------
+    rank
+        r, the inner dimension of A (r, in) and B (out, r).
+    alpha
+        Numerator of the factor.
+    dropout
+        Of x before A, in [0, 1).
+    targets
+        Ends of the names of the linear layers that get an adapter (``[query, value]``); null takes all linear layers
+        of the transformer's layers.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range.
+
+    References
+    ----------
+    Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.rank, int) or self.rank < 1:
+            raise ValueError(f"lora.rank must be a whole number >= 1, got {self.rank!r}")
+        if not isinstance(self.alpha, int | float) or not self.alpha > 0:
+            raise ValueError(f"lora.alpha must be > 0, got {self.alpha!r}")
+        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
+            raise ValueError(f"lora.dropout must be in [0, 1), got {self.dropout!r}")
+        if self.targets is not None and not (
+            isinstance(self.targets, list) and self.targets and all(isinstance(name, str) for name in self.targets)
+        ):
+            raise ValueError(f"lora.targets must be a list of names of layers or null, got {self.targets!r}")
+
+
+def read_lora(options: Any) -> Lora | None:
+    """Return the settings of ``lora={rank: 8, …}``; None for null.
+
+    Raises
+    ------
+    ValueError
+        It is no mapping, a key is unknown, a value out of range, or peft is not installed.
+    """
+    if options is None:
+        return None
+    if not isinstance(options, Mapping):
+        raise ValueError(f"lora must be null or options like {{rank: 8}}, got {options!r}")
+    known = [field.name for field in fields(Lora)]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ValueError(f"lora has no option {', '.join(unknown)}; its options are {', '.join(known)}")
+    if importlib.util.find_spec("peft") is None:
+        raise ValueError("lora needs the Python package peft, which is not installed; pip install 'limbeck[lora]'")
+    return Lora(**options)
+
+
+def adapt(model: "PreTrainedModel", lora: Lora, anew: Iterable[str]) -> None:
+    """Freeze a model, put adapters into it, and log how many parameters train.
+
+    The model keeps its class and attributes. Beside the adapters, what has no pretrained weights trains: the
+    parameters in ``anew``, and the head of a sequence classifier.
+
+    Parameters
+    ----------
+    model
+        Changed in place.
+    lora
+        Settings.
+    anew
+        Names of parameters that are not from a checkpoint.
+
+    Raises
+    ------
+    ValueError
+        A target is no linear layer of the model.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    layers = _targets(model, lora.targets)
+    fresh = set(anew)
+    if hasattr(model, "num_labels") and "SequenceClassification" in type(model).__name__:
+        prefix = f"{model.base_model_prefix}."
+        fresh |= {name for name, _ in model.named_parameters() if not name.startswith(prefix)}
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=layers)  # pyright: ignore[reportArgumentType]
+    inject_adapter_in_model(config, model)
+    for name, parameter in model.named_parameters():
+        if plain_name(name) in fresh:
+            parameter.requires_grad_(True)
+    sizes = [(parameter.requires_grad, parameter.numel()) for parameter in model.parameters()]
+    log.info(
+        "LoRA of rank %d in %d layers: %s of %s parameters train",
+        lora.rank,
+        len(layers),
+        f"{sum(size for trains, size in sizes if trains):,}",
+        f"{sum(size for _, size in sizes):,}",
+    )
+
+
+def checkpoint_gradients(model: "PreTrainedModel") -> None:
+    """Compute the states inside each layer again in the backward pass instead of keeping them.
+
+    Raises
+    ------
+    ValueError
+        The family does not support it.
+    """
+    if not model.supports_gradient_checkpointing:
+        raise ValueError(f"gradient_checkpointing: {type(model).__name__} does not support it; set it to false")
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+
+
+def merged_weights(module: nn.Module) -> dict[str, Tensor]:
+    """Return a module's state with its adapters added to the layers they wrap, under the names without adapters."""
+    state = module.state_dict()
+    wrapped = {name: layer for name, layer in module.named_modules() if _is_adapter(layer)}
+    weights = {}
+    with torch.no_grad():
+        for name, value in state.items():
+            owner = next((path for path in _above(name) if path in wrapped), None)
+            if owner is None:
+                weights[name] = value
+                continue
+            inner = name.removeprefix(f"{owner}.")
+            if inner == "base_layer.weight":
+                layer: Any = wrapped[owner]
+                delta = sum(layer.get_delta_weight(adapter) for adapter in layer.active_adapters)
+                weights[f"{owner}.weight"] = value + delta.to(value.dtype)  # pyright: ignore[reportAttributeAccessIssue]
+            elif inner.startswith("base_layer."):
+                weights[plain_name(name)] = value
+    return weights
+
+
+def plain_name(name: str) -> str:
+    """Return a parameter's name as it is without adapters."""
+    return name.replace(_BASE, ".")
+
+
+def _is_adapter(layer: nn.Module) -> bool:
+    return hasattr(layer, "base_layer") and hasattr(layer, "get_delta_weight")
+
+
+def _above(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:i]) for i in range(1, len(parts))]
+
+
+def _targets(model: "PreTrainedModel", ends: list[str] | None) -> list[str]:
+    """Return the full names of the linear layers to adapt."""
+    inside = {id(layer) for layer in model.base_model.modules()}
+    linear = [
+        name
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Linear) and id(layer) in inside and "pooler" not in name.split(".")
+    ]
+    if ends is None:
+        return [name for name in linear if any(part.isdigit() for part in name.split("."))]
+    chosen = []
+    for end in ends:
+        found = [name for name in linear if name == end or name.endswith(f".{end}")]
+        if not found:
+            known = sorted({name.rpartition(".")[2] for name in linear})
+            raise ValueError(
+                f"lora.targets: no linear layer of the model ends in {end!r}; there are {', '.join(known)}"
+            )
+        chosen += found
+    return sorted(set(chosen))

