@@ -167,6 +167,18 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def differences(one: Any, other: Any, key: str = "") -> list[str]:
+    """Return the dotted keys in which two nested mappings differ."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        keys = list(dict.fromkeys([*one, *other]))
+        return [
+            name
+            for each in keys
+            for name in differences(one.get(each), other.get(each), f"{key}.{each}" if key else each)
+        ]
+    return [] if one == other else [key]
+
+
 def run_id(config: Mapping[str, Any]) -> str:
     """Return the 8 hex digits that name a run: the same in every process, whatever its name, paths and logger.
 

@@ -63,6 +63,11 @@ class BiEncoder(Ranker, Protocol):
     kind: Kind
     """What it makes of a text."""
 
+    @property
+    def scale(self) -> float:
+        """Factor of the similarity: of the inner product, or of the late interaction of several vectors."""
+        ...
+
     def encode(self, tokens: Tokens, role: Role) -> Encoding:
         """Encode N texts: (N, T) token ids."""
         ...

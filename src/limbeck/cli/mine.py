@@ -10,7 +10,7 @@ from typing import Any
 
 from limbeck.cli.errors import as_plain
 from limbeck.cli.folder import console
-from limbeck.config import ConfigError, build
+from limbeck.config import ConfigError, build, differences
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def _found(out: Path, inputs: Mapping[str, Any], *, force: bool) -> dict[str, An
             log.info("%s is finished; force=true writes it anew", out)
             return record
         if record["inputs"] != inputs:
-            differing = ", ".join(_differences(record["inputs"], inputs))
+            differing = ", ".join(differences(record["inputs"], inputs))
             raise ConfigError(
                 f"{out} holds candidates of other settings (they differ in {differing}); "
                 "give another folder by out=…, or write over it by force=true"
@@ -125,17 +125,6 @@ def _found(out: Path, inputs: Mapping[str, Any], *, force: bool) -> dict[str, An
         for name in ("pool.arrow", "pool.json"):
             (out / name).unlink(missing_ok=True)
     return None
-
-
-def _differences(one: Any, other: Any, key: str = "") -> list[str]:
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        keys = list(dict.fromkeys([*one, *other]))
-        return [
-            name
-            for each in keys
-            for name in _differences(one.get(each), other.get(each), f"{key}.{each}" if key else each)
-        ]
-    return [] if one == other else [key]
 
 
 def _write_split(stages: Any, split: str, out: Path, candidates: Any, relevant: int) -> dict[str, Any]:

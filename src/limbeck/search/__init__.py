@@ -1,0 +1,1 @@
+"""Search at the size of a collection: encodings on disk, indexes over them, runs."""

@@ -1,0 +1,89 @@
+"""Encode a collection into a store, shard by shard."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from limbeck.config import ConfigError
+from limbeck.encodings import join
+from limbeck.inference import BiEncoder, blocks, encode
+from limbeck.search.store import Store
+from limbeck.text.collate import Collator
+
+
+class Encoded(NamedTuple):
+    """What came of it."""
+
+    documents: int
+    """Of the whole collection."""
+    encoded: int
+    """Of them encoded now."""
+    seconds: float
+    """Spent on encoding and writing."""
+    finished: bool
+    """Whether all shards are there."""
+
+
+def encode_into(
+    store: Store,
+    ranker: BiEncoder,
+    collator: Collator,
+    documents: Iterable[tuple[str, str]],
+    *,
+    share: tuple[int, int] = (0, 1),
+    bf16: bool = False,
+) -> Encoded:
+    """Encode the shards that a store lacks; the collection is streamed.
+
+    What a shard holds does not depend on the others, so any share of the work, in any process, gives the same bytes.
+
+    Parameters
+    ----------
+    store
+        Where to.
+    ranker, collator
+        A separable ranker and the collator that knows its tokenizer and text format.
+    documents
+        (id, text) of the whole collection, always in the same order.
+    share
+        (i, n): encode the shards i, i + n, i + 2n, …
+    bf16
+        Encode under bfloat16 autocast.
+
+    Raises
+    ------
+    ConfigError
+        The collection is empty, or an id stands twice in a shard.
+    """
+    total = done = 0
+    seconds = 0.0
+    for number, chunk in enumerate(_chunks(documents, store.shard_size)):
+        if number % share[1] == share[0] and not store.has(number):
+            start = time.perf_counter()
+            _encode(store, number, chunk, ranker, collator, bf16)
+            seconds += time.perf_counter() - start
+            done += len(chunk)
+        total += len(chunk)
+    if not total:
+        raise ConfigError("data.collection has no documents: there is nothing to index")
+    return Encoded(total, done, seconds, store.finish(total))
+
+
+def _chunks(documents: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
+    stream = iter(documents)
+    while chunk := list(islice(stream, size)):
+        yield chunk
+
+
+def _encode(
+    store: Store, number: int, chunk: Sequence[tuple[str, str]], ranker: BiEncoder, collator: Collator, bf16: bool
+) -> None:
+    texts = dict(chunk)
+    ids = list(texts)
+    if len(ids) < len(chunk):
+        seen: set[str] = set()
+        twice = next(name for name, _ in chunk if name in seen or seen.add(name))
+        raise ConfigError(f"data.collection: the document id {twice!r} stands twice; ids must differ")
+    here = Collator(collator.tokenizer, collator.style, lambda _: [], lambda wanted: [texts[name] for name in wanted])
+    store.write(number, ids, join([encode(ranker, here, block, "document", bf16=bf16) for block in blocks(ids)]))

@@ -1,0 +1,50 @@
+"""Exact search: every document is compared with every query."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from limbeck.encodings import Kind, Rows
+from limbeck.evaluation.best import Best, top
+from limbeck.inference import BiEncoder, products
+from limbeck.registry import register
+from limbeck.search.store import Store
+
+_QUERIES = 4096
+"""Queries compared with a shard at once."""
+
+
+@register("backend", "exact")
+class Exact:
+    """Exact search of encodings of any kind, a shard at a time, on the processor or a GPU; nothing is built."""
+
+    name: ClassVar[str] = "exact"
+    kinds: ClassVar[tuple[Kind, ...]] = ("dense", "sparse", "multi")
+    by_shard: ClassVar[bool] = True
+
+    def structure(self) -> dict[str, Any] | None:
+        """Build nothing."""
+        return None
+
+    def check(self) -> None:
+        """Need nothing that is not there."""
+
+    def build(self, store: Store, folder: Path) -> None:
+        """Build nothing."""
+
+    def search(
+        self, ranker: BiEncoder, queries: Rows, store: Store, folder: Path, best: Best, shards: Sequence[int]
+    ) -> None:
+        """Score each shard's documents by the ranker's own ``similarity``."""
+        del folder
+        device = queries.arrays()["values"].device
+        for shard in store.shards(shards):
+            documents = shard.rows.to(device)
+            for start in range(0, len(queries), _QUERIES):
+                scores = products(ranker, queries.part(start, start + _QUERIES), documents)
+                lines, columns, values = top(scores, best.depth)
+                if queries.kind == "sparse":  # a score of 0 says that no word is shared
+                    lines, columns, values = (each[values > 0] for each in (lines, columns, values))
+                best.add(lines + start, columns.astype(np.int64) + shard.start, values)

@@ -1,0 +1,154 @@
+"""Search of dense vectors by faiss: flat, inverted lists, or a graph."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from limbeck.config import ConfigError
+from limbeck.encodings import Kind, Rows
+from limbeck.evaluation.best import Best
+from limbeck.inference import BiEncoder
+from limbeck.registry import register
+from limbeck.search.store import Shard, Store
+
+_TRAINED_ON = 64
+"""Vectors a list that the centroids are trained on."""
+
+
+@register("backend", "faiss")
+class Faiss:
+    """Inner products by faiss, on the processor.
+
+    ``flat`` is exact and reads the shards one at a time; nothing is built. ``ivf`` looks into the ``probe`` lists whose
+    centroids are nearest to the query, and maps them into memory. ``hnsw`` walks a graph, which lies in memory with
+    all vectors.
+
+    Parameters
+    ----------
+    type
+        ``flat``, ``ivf`` or ``hnsw``.
+    lists, probe
+        Of ``ivf``: number of lists, null for the square root of the number of documents; and how many of them a query
+        looks into.
+    neighbours, build_width, width
+        Of ``hnsw``: edges a node, and candidates kept while the graph is built and while it is searched (``M``,
+        ``efConstruction`` and ``efSearch``).
+
+    Raises
+    ------
+    ValueError
+        A value is out of range.
+
+    References
+    ----------
+    Johnson et al., Billion-scale similarity search with GPUs, 2017; Malkov and Yashunin, HNSW, 2018.
+    """
+
+    name: ClassVar[str] = "faiss"
+    kinds: ClassVar[tuple[Kind, ...]] = ("dense",)
+
+    def __init__(
+        self,
+        *,
+        type: Literal["flat", "ivf", "hnsw"] = "flat",
+        lists: int | None = None,
+        probe: int = 16,
+        neighbours: int = 32,
+        build_width: int = 200,
+        width: int = 256,
+    ) -> None:
+        if type not in ("flat", "ivf", "hnsw"):
+            raise ValueError(f"type must be flat, ivf or hnsw, got {type!r}")
+        sizes = {"lists": lists, "probe": probe, "neighbours": neighbours, "build_width": build_width, "width": width}
+        for option, value in sizes.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{option} must be >= 1, got {value}")
+        self.type = type
+        self.lists = lists
+        self.probe = probe
+        self.neighbours = neighbours
+        self.build_width = build_width
+        self.width = width
+
+    @property
+    def by_shard(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """True of ``flat``; the others are one structure."""
+        return self.type == "flat"
+
+    def structure(self) -> dict[str, Any] | None:
+        """Return what lists or graph depend on."""
+        if self.type == "flat":
+            return None
+        if self.type == "ivf":
+            return {"type": "ivf", "lists": self.lists}
+        return {"type": "hnsw", "neighbours": self.neighbours, "build_width": self.build_width}
+
+    def check(self) -> None:
+        """Raise ``ConfigError`` if faiss is not installed."""
+        _import()
+
+    def build(self, store: Store, folder: Path) -> None:
+        """Write ``index.faiss``."""
+        faiss = _import()
+        width, documents = store.shard(0).rows.width, store.documents
+        if self.type == "hnsw":
+            index = faiss.IndexHNSWFlat(width, self.neighbours, faiss.METRIC_INNER_PRODUCT)
+            index.hnsw.efConstruction = self.build_width
+        else:
+            lists = min(self.lists or max(1, round(documents**0.5)), documents)
+            index = faiss.index_factory(width, f"IVF{lists},Flat", faiss.METRIC_INNER_PRODUCT)
+            index.train(_sample(store, lists * _TRAINED_ON))
+        for shard in store.shards():
+            index.add(_values(shard))
+        faiss.write_index(index, str(folder / "index.faiss"))
+
+    def search(
+        self, ranker: BiEncoder, queries: Rows, store: Store, folder: Path, best: Best, shards: Sequence[int]
+    ) -> None:
+        """Score by the ranker's scale and faiss's inner products."""
+        faiss = _import()
+        asked = np.ascontiguousarray(queries.arrays()["values"].float().cpu().numpy())
+        if self.type == "flat":
+            for shard in store.shards(shards):
+                # One more than asked for: of documents that tie for the last place, ids decide.
+                wanted = min(best.depth + 1, len(shard.rows))
+                found = faiss.knn(asked, _values(shard), wanted, metric=faiss.METRIC_INNER_PRODUCT)
+                _show(best, *found, start=shard.start, scale=ranker.scale)
+            return
+        index = faiss.read_index(str(folder / "index.faiss"), faiss.IO_FLAG_MMAP if self.type == "ivf" else 0)
+        if self.type == "ivf":
+            index.nprobe = min(self.probe, index.nlist)
+        else:
+            index.hnsw.efSearch = max(self.width, best.depth)
+        _show(best, *index.search(asked, min(best.depth, store.documents)), start=0, scale=ranker.scale)
+
+
+def _import() -> Any:
+    try:
+        import faiss
+    except ImportError:
+        raise ConfigError(
+            "backend=faiss needs faiss-cpu: pip install 'limbeck[faiss]', or choose backend=exact"
+        ) from None
+    return faiss
+
+
+def _values(shard: Shard) -> np.ndarray:
+    return np.ascontiguousarray(shard.rows.arrays()["values"].numpy(), dtype=np.float32)
+
+
+def _sample(store: Store, count: int) -> np.ndarray:
+    """Return vectors from everywhere in a store, always the same."""
+    chosen = np.random.default_rng(0).permutation(store.documents)[:count]
+    chosen.sort()
+    shards = chosen // store.shard_size
+    return np.concatenate([_values(store.shard(n))[chosen[shards == n] % store.shard_size] for n in np.unique(shards)])
+
+
+def _show(best: Best, scores: np.ndarray, rows: np.ndarray, *, start: int, scale: float) -> None:
+    lines = np.repeat(np.arange(len(rows)), rows.shape[1])
+    there = rows.reshape(-1) >= 0  # faiss fills up with -1
+    values = (scores.reshape(-1)[there] * np.float32(scale)).astype(np.float32)
+    best.add(lines[there], rows.reshape(-1)[there] + start, values)

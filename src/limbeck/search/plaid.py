@@ -1,0 +1,121 @@
+"""Search of several vectors a text by PLAID."""
+
+from collections.abc import Sequence
+from importlib.metadata import requires
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from limbeck.config import ConfigError
+from limbeck.encodings import Kind, Rows
+from limbeck.evaluation.best import Best
+from limbeck.inference import BiEncoder
+from limbeck.registry import register
+from limbeck.search.store import Store
+
+
+@register("backend", "plaid")
+class Plaid:
+    """Late interaction by PLAID, as the package fast-plaid has it: centroids and quantised residuals.
+
+    Approximate: only documents near the query's centroids are looked at, and vectors come back from few bits.
+
+    Parameters
+    ----------
+    bits
+        Bits of each component of a residual: 1, 2, 4 or 8.
+    probe
+        Centroids that each vector of a query looks into.
+    scored
+        Documents a query that are scored in full.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range.
+
+    References
+    ----------
+    Santhanam et al., PLAID: An Efficient Engine for Late Interaction Retrieval, CIKM 2022.
+    """
+
+    name: ClassVar[str] = "plaid"
+    kinds: ClassVar[tuple[Kind, ...]] = ("multi",)
+    by_shard: ClassVar[bool] = False
+
+    def __init__(self, *, bits: int = 4, probe: int = 8, scored: int = 4096) -> None:
+        if bits not in (1, 2, 4, 8):
+            raise ValueError(f"bits must be 1, 2, 4 or 8, got {bits}")
+        for option, value in {"probe": probe, "scored": scored}.items():
+            if value < 1:
+                raise ValueError(f"{option} must be >= 1, got {value}")
+        self.bits = bits
+        self.probe = probe
+        self.scored = scored
+
+    def structure(self) -> dict[str, Any] | None:
+        """Return what the quantised vectors depend on."""
+        return {"bits": self.bits}
+
+    def check(self) -> None:
+        """Raise ``ConfigError`` if fast-plaid is not installed, or is built for another torch."""
+        _import()
+
+    def build(self, store: Store, folder: Path) -> None:
+        """Train centroids on a sample of the documents and quantise all, read from the mapped shards."""
+        documents = []
+        for shard in store.shards():
+            values = shard.rows.arrays()["values"]
+            offsets = shard.rows.arrays()["offsets"].tolist()
+            documents += [values[start:stop] for start, stop in pairwise(offsets)]
+        empty = next((row for row, vectors in enumerate(documents) if not len(vectors)), None)
+        if empty is not None:
+            (name,) = store.names(np.array([empty]))
+            raise ConfigError(
+                f"backend=plaid cannot index document {name!r}, which has no vectors; choose backend=exact"
+            )
+        self._open(folder, "cpu").create(documents, nbits=self.bits)
+
+    def search(
+        self, ranker: BiEncoder, queries: Rows, store: Store, folder: Path, best: Best, shards: Sequence[int]
+    ) -> None:
+        """Score by the ranker's scale and PLAID's approximate MaxSim."""
+        del shards  # one structure
+        arrays = queries.arrays()
+        device = str(arrays["values"].device)
+        asked = [arrays["values"][start:stop].float() for start, stop in pairwise(arrays["offsets"].tolist())]
+        index = self._open(folder, device)
+        depth = min(best.depth, store.documents)
+        found = index.search(
+            asked, top_k=depth, n_ivf_probe=self.probe, n_full_scores=max(self.scored, depth), show_progress=False
+        )
+        for number, pairs in enumerate(found):
+            rows = np.array([row for row, _ in pairs], dtype=np.int64)
+            scores = np.array([score for _, score in pairs], dtype=np.float32) * np.float32(ranker.scale)
+            best.add(np.full(len(rows), number), rows, scores)
+
+    def _open(self, folder: Path, device: str) -> Any:
+        return _import().FastPlaid(str(folder / "plaid"), device=device)
+
+
+def _import() -> Any:
+    try:
+        needs = requires("fast-plaid") or []
+    except ImportError:
+        raise ConfigError(
+            "backend=plaid needs fast-plaid: pip install 'limbeck[plaid]', or choose backend=exact"
+        ) from None
+    # It is compiled against one torch, and ends the process in any other.
+    built_for = next((word.partition("==")[2] for word in needs if word.startswith("torch==")), None)
+    installed = torch.__version__.partition("+")[0]
+    if built_for is not None and built_for != installed:
+        raise ConfigError(
+            f"backend=plaid: the installed fast-plaid is built for torch {built_for}, and torch is {installed}; "
+            f"install torch=={built_for}, or choose backend=exact"
+        )
+    from fast_plaid import search  # pyright: ignore[reportMissingImports]
+
+    return search

@@ -1,0 +1,257 @@
+"""Encodings of a whole collection on disk, in shards that are mapped into memory one at a time.
+
+A folder holds ``index.json``, which tells what was encoded and how, and one folder a shard with ``.npy`` files. A
+shard appears by one rename when it is whole: encoding may be killed and taken up again, and shared among processes.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+
+from limbeck.artefacts import write_json
+from limbeck.config import ConfigError, differences
+from limbeck.encodings import Kind, Rows, rows
+
+DType = Literal["float32", "float16"]
+
+_FORMAT = 1
+"""Version of the layout."""
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16}
+
+
+class Ids:
+    """Document ids, mapped into memory.
+
+    Parameters
+    ----------
+    text
+        Their UTF-8 bytes, one after the other.
+    offsets
+        (N + 1) where each begins.
+    """
+
+    def __init__(self, text: np.ndarray, offsets: np.ndarray) -> None:
+        self._text = text
+        self._offsets = offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, row: int) -> str:
+        return self._text[self._offsets[row] : self._offsets[row + 1]].tobytes().decode()
+
+    def all(self) -> list[str]:
+        """Return all of them."""
+        text, offsets = self._text.tobytes(), self._offsets.tolist()
+        return [text[start:stop].decode() for start, stop in pairwise(offsets)]
+
+
+class Shard(NamedTuple):
+    """Consecutive documents of a collection."""
+
+    number: int
+    start: int
+    """Row of its first document."""
+    ids: Ids
+    rows: Rows
+    """Mapped into memory."""
+
+
+class Store:
+    """Encodings of a collection in a folder.
+
+    Parameters
+    ----------
+    path
+        Folder with an ``index.json``.
+
+    Raises
+    ------
+    ConfigError
+        There is none, or it is of another version of the program.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        file = path / "index.json"
+        if not file.is_file():
+            raise ConfigError(f"{path} is no index: it has no index.json; limbeck index … out={path} makes one")
+        try:
+            self.meta: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            raise ConfigError(f"{file} is damaged; delete {path} and make the index anew") from None
+        if self.meta.get("format") != _FORMAT:
+            raise ConfigError(f"{path} is an index of another version of limbeck; delete it and make it anew")
+        self.identity: dict[str, Any] = self.meta["identity"]
+        self._ids: dict[int, Ids] = {}
+
+    @classmethod
+    def open(cls, path: Path, identity: Mapping[str, Any], made_from: Mapping[str, Any]) -> "Store":
+        """Open a folder to encode into it; it is made if it is not there.
+
+        Parameters
+        ----------
+        path
+            The folder.
+        identity
+            All that the encodings depend on, ``kind``, ``dtype`` and ``shard_size`` included.
+        made_from
+            What is needed beside to make the encoder again.
+
+        Raises
+        ------
+        ConfigError
+            The folder holds other encodings (the message says what differs), or something else.
+        """
+        _check(identity)
+        wanted = json.loads(json.dumps(identity, default=str))
+        if not (path / "index.json").exists():
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise ConfigError(f"out: {path} is there and no index; give another folder")
+            path.mkdir(parents=True, exist_ok=True)
+            write_json(path / "index.json", {"format": _FORMAT, "identity": wanted, "made_from": made_from})
+        found = cls(path)
+        if found.identity != wanted:
+            raise ConfigError(
+                f"out: {path} holds an index of other settings (they differ in "
+                f"{', '.join(differences(found.identity, wanted))}); give another folder"
+            )
+        return found
+
+    @property
+    def kind(self) -> Kind:
+        """What encodings it holds."""
+        return self.identity["kind"]
+
+    @property
+    def shard_size(self) -> int:
+        """Documents of a shard."""
+        return self.identity["shard_size"]
+
+    @property
+    def documents(self) -> int:
+        """Number of documents.
+
+        Raises
+        ------
+        ConfigError
+            It is not finished.
+        """
+        if "documents" not in self.meta:
+            raise ConfigError(f"{self.path} is not finished; give its limbeck index command again to go on")
+        return self.meta["documents"]
+
+    def __len__(self) -> int:
+        """Return the number of shards of a finished store."""
+        return -(-self.documents // self.shard_size)
+
+    def has(self, number: int) -> bool:
+        """Tell whether a shard is there."""
+        return self._folder(number).exists()
+
+    def write(self, number: int, ids: Sequence[str], encoded: Rows) -> None:
+        """Write a shard; if another process has written it meanwhile, that one stays."""
+        unfinished = self.path / f".{number:06d}.{socket.gethostname()}.{os.getpid()}.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        names = [name.encode() for name in ids]
+        offsets = np.zeros(len(names) + 1, dtype=np.int64)
+        np.cumsum([len(name) for name in names], out=offsets[1:])
+        arrays = {"ids": np.frombuffer(b"".join(names), dtype=np.uint8), "id_offsets": offsets}
+        dtype = _DTYPES[self.identity["dtype"]]
+        for name, value in encoded.arrays().items():
+            arrays[name] = (value.to(dtype) if name == "values" else value).cpu().numpy()
+        for name, value in arrays.items():
+            save(unfinished / f"{name}.npy", value)
+        write_json(unfinished / "shard.json", {"documents": len(ids), "width": encoded.width})
+        try:
+            os.rename(unfinished, self._folder(number))
+        except OSError:
+            if not self.has(number):
+                raise
+            shutil.rmtree(unfinished)
+
+    def finish(self, documents: int) -> bool:
+        """Say how many documents there are; returns whether all their shards are there."""
+        if not all(self.has(number) for number in range(-(-documents // self.shard_size))):
+            return False
+        self.record(documents=documents)
+        for unfinished in self.path.glob(".*.unfinished"):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(unfinished)
+        return True
+
+    def record(self, **values: Any) -> None:
+        """Write values into ``index.json``."""
+        self.meta = {**self.meta, **values}
+        write_json(self.path / "index.json", self.meta)
+
+    def shard(self, number: int) -> Shard:
+        """Open a shard.
+
+        Raises
+        ------
+        ConfigError
+            It is not there or damaged.
+        """
+        folder = self._folder(number)
+        try:
+            shape = json.loads((folder / "shard.json").read_text(encoding="utf-8"))
+            names = ["values", *({"dense": [], "multi": ["offsets"], "sparse": ["offsets", "columns"]}[self.kind])]
+            arrays = {name: torch.from_numpy(load(folder / f"{name}.npy")) for name in names}
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"{folder} cannot be read ({error}); delete it and give the limbeck index command again"
+            ) from None
+        return Shard(number, number * self.shard_size, self._names(number), rows(self.kind, arrays, shape["width"]))
+
+    def shards(self, numbers: Sequence[int] | None = None) -> Iterator[Shard]:
+        """Open shards one after the other; None takes all."""
+        for number in range(len(self)) if numbers is None else numbers:
+            yield self.shard(number)
+
+    def names(self, found: np.ndarray) -> list[str]:
+        """Look the ids of rows up."""
+        return [self._names(row // self.shard_size)[row % self.shard_size] for row in found.tolist()]
+
+    def _names(self, number: int) -> Ids:
+        if number not in self._ids:
+            folder = self._folder(number)
+            self._ids[number] = Ids(load(folder / "ids.npy"), load(folder / "id_offsets.npy"))
+        return self._ids[number]
+
+    def _folder(self, number: int) -> Path:
+        return self.path / f"shard-{number:06d}"
+
+
+def save(path: Path, value: np.ndarray) -> None:
+    """Write an array and see that it is on the disk."""
+    with path.open("wb") as file:
+        np.save(file, value)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load(path: Path) -> np.ndarray:
+    """Map an array into memory; what is written to it stays there."""
+    try:
+        return np.load(path, mmap_mode="c")
+    except ValueError:  # nothing can be mapped of an array without elements
+        return np.load(path)
+
+
+def _check(identity: Mapping[str, Any]) -> None:
+    if identity["dtype"] not in get_args(DType):
+        raise ConfigError(f"dtype must be one of {', '.join(get_args(DType))}, got {identity['dtype']!r}")
+    if identity["shard_size"] < 1:
+        raise ConfigError(f"shard_size must be >= 1, got {identity['shard_size']}")
