@@ -54,7 +54,6 @@ def ranker(
     key
         Prefix of both keys in messages: ``teacher.`` for a teacher's own.
     """
-    source = build(backbone, key=f"{key}backbone")
 
     def texts() -> Iterable[str]:
         for _, text in collection.iterate():
@@ -63,6 +62,23 @@ def ranker(
     def folder(kind: str, inputs: Node, fill: Callable[[Path], object]) -> Path:
         return artefacts.folder(kind, {**inputs, "collection": collection.fingerprint}, fill)
 
+    made, tokenizer = _model(student, backbone, texts, folder, key)
+    return made, Collator(tokenizer, made.style, collection.query_texts, collection.document_texts)
+
+
+def saved(student: Node, backbone: Node) -> tuple[Any, TextTokenizer]:
+    """Build a student that lies in a folder, without a collection: its tokenizer lies there too."""
+
+    def nothing(*_: object) -> Any:
+        raise ConfigError("the tokenizer of this backbone is trained on a collection; give a saved student")
+
+    return _model(student, backbone, nothing, nothing, "")
+
+
+def _model(
+    student: Node, backbone: Node, texts: Callable[[], Iterable[str]], folder: Callable[..., Path], key: str
+) -> tuple[Any, TextTokenizer]:
+    source = build(backbone, key=f"{key}backbone")
     try:
         tokenizer: TextTokenizer = source.tokenizer(texts, folder)
         made = build(student, lambda task: source.model(tokenizer, task), key=f"{key}student")
@@ -72,7 +88,7 @@ def ranker(
             f"{key}backbone.{error}" if str(error).startswith(("model", "layers")) else str(error)
         ) from error
     _check_lengths(made, key)
-    return made, Collator(tokenizer, made.style, collection.query_texts, collection.document_texts)
+    return made, tokenizer
 
 
 def _check_lengths(made: Any, key: str) -> None:

@@ -1,0 +1,1 @@
+"""Students as folders that sentence-transformers and transformers load."""
