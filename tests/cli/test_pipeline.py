@@ -1,11 +1,14 @@
 """Pipelines in `limbeck train`, for real: searched, re-ranked and fused; taken up; in sweeps; over any first stage."""
 
 import json
+import re
+import shlex
 
 import numpy as np
 import pytest
 
 from limbeck.cli.experiment import Experiment
+from limbeck.config import home
 from limbeck.evaluation.fusion import reciprocal_rank_fusion, weighted_sum
 from limbeck.evaluation.runs import cut, read_run
 
@@ -177,3 +180,15 @@ def test_senseless_pipelines_are_refused_before_anything_is_read(limbeck, tmp_pa
     assert status == 2
     assert message in err
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").rglob("*.trec"))
+
+
+def commands():
+    text = (home() / "docs" / "pipelines.md").read_text().replace("\\\n", " ")
+    return [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_of_the_docs(command, limbeck):
+    status, out, err = limbeck(*shlex.split(command)[1:], "--cfg", "job", small=False)
+    assert status == 0, err
+    assert "pipeline" in out

@@ -67,7 +67,8 @@ class Pipeline:
         stages = self._evaluation.stages(searches=search is not None)
         candidates = cut(self._first, self._evaluation.depth)
         rows: list[Row] = []
-        where, run = "", None
+        where = ""
+        run: Run = {}
         for number, stage in enumerate(stages, 1):
             own = key if number == len(stages) else f"{key}.{stage}"
             name = system if len(stages) == 1 else f"{system}: {stage}"
@@ -79,9 +80,10 @@ class Pipeline:
             else:
                 fusion = self._evaluation.fusion
                 where, make = f"{where}, {fusion.label} with {self._first_name}", partial(fusion, candidates, run)
-            run = self._recorded(own, name, make)
-            if run is None:
+            recorded = self._recorded(own, name, make)
+            if recorded is None:
                 break
+            run = recorded
             rows.append(self._row(own, name, where, run))
         return rows
 
