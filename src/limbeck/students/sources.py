@@ -74,6 +74,8 @@ def load_tokenizer(path: str, revision: str | None = None) -> TextTokenizer:
         made = AutoTokenizer.from_pretrained(path, revision=revision, use_fast=True, trust_remote_code=False)
         if not made.is_fast:
             raise ValueError("its tokenizer has no fast version, tokenizer.json")
+        if len(made) <= len(made.all_special_tokens):  # what transformers makes of a folder without a tokenizer
+            raise ValueError("it has no tokenizer, or one without words")
         return TextTokenizer(made)
 
 
