@@ -131,6 +131,7 @@ class Tiny:
         )
         if task == "mlm":
             made = BertForMaskedLM(config)
+            mlm.start_near_identity(made)
         else:
             made = BertForSequenceClassification(config) if task == "classifier" else BertModel(config, False)
         return _prepared(made, self.lora, self.gradient_checkpointing, ())

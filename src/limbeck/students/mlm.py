@@ -18,6 +18,11 @@ SHIFT = 10.0
 """Bias of a fresh head's dense layer: gelu(x + SHIFT) is x + SHIFT for all states that occur."""
 
 
+COSINE = 0.35
+"""Of a state and a word's embedding: above it, a fresh head finds the word in the text. On nfcorpus, 0.25 to 0.40 rank
+alike with the first layers of MiniLM, and 600 to 80 words of a document are active."""
+
+
 @dataclass(frozen=True)
 class _Layout:
     """Where a family keeps the parts of its head, as paths from the model."""
@@ -106,9 +111,11 @@ def mlm_parts(model: nn.Module) -> tuple[Callable[[Tensor], Tensor], Tensor, Ten
 
 
 def start_near_identity(model: nn.Module) -> bool:
-    r"""Set a head that a checkpoint has not so that its logits are :math:`\mathrm{LayerNorm}(h) E^\top`.
+    r"""Set a head that a checkpoint has not so that its logits are :math:`\mathrm{LayerNorm}(h) E^\top + b`.
 
     With W = I and c = SHIFT, gelu(h + c) is h + c; the LayerNorm, with weight 1 and bias 0, takes the constant away.
+    The bias :math:`b_v = -\mathrm{COSINE} \sqrt{H} \, \lVert e_v \rVert` makes a logit positive where the cosine of the
+    state and the word's embedding is above COSINE: states lie in a cone, and without it every word would be active.
 
     Parameters
     ----------
@@ -129,7 +136,8 @@ def start_near_identity(model: nn.Module) -> bool:
         dense.bias.fill_(SHIFT)
         norm.reset_parameters()
         if bias is not None:
-            bias.zero_()
+            table = _get(model, found.weight)
+            bias.copy_(-COSINE * table.shape[1] ** 0.5 * table.norm(dim=1))
     return True
 
 
