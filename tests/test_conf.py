@@ -13,8 +13,8 @@ CONF = home() / "conf"
 OPTIONS = sorted(
     f"{path.parent.relative_to(CONF)}={path.stem}"
     for path in CONF.rglob("*.yaml")
-    # Formats are options of limbeck import: see cli/test_import.py.
-    if path.parent != CONF and not {"local", "hydra", "format"} & set(path.relative_to(CONF).parts)
+    # Formats are options of limbeck import, backends of limbeck index: see cli/test_import.py and cli/test_search.py.
+    if path.parent != CONF and not {"local", "hydra", "format", "backend"} & set(path.relative_to(CONF).parts)
 )
 SWEEPS = sorted(path.stem for path in (home() / "sweeps").glob("*.yaml"))
 NEEDS = {  # what an option leaves to the user

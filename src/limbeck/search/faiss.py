@@ -71,6 +71,7 @@ class Faiss:
         self.neighbours = neighbours
         self.build_width = build_width
         self.width = width
+        self._indexes: dict[Path, Any] = {}
 
     @property
     def by_shard(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -117,12 +118,20 @@ class Faiss:
                 found = faiss.knn(asked, _values(shard), wanted, metric=faiss.METRIC_INNER_PRODUCT)
                 _show(best, *found, start=shard.start, scale=ranker.scale)
             return
-        index = faiss.read_index(str(folder / "index.faiss"), faiss.IO_FLAG_MMAP if self.type == "ivf" else 0)
+        index = self._opened(folder)
         if self.type == "ivf":
             index.nprobe = min(self.probe, index.nlist)
         else:
             index.hnsw.efSearch = max(self.width, best.depth)
         _show(best, *index.search(asked, min(best.depth, store.documents)), start=0, scale=ranker.scale)
+
+    def _opened(self, folder: Path) -> Any:
+        """Return what ``build`` wrote, read once."""
+        if folder not in self._indexes:
+            faiss = _import()
+            flags = faiss.IO_FLAG_MMAP if self.type == "ivf" else 0
+            self._indexes[folder] = faiss.read_index(str(folder / "index.faiss"), flags)
+        return self._indexes[folder]
 
 
 def _import() -> Any:

@@ -55,6 +55,7 @@ class Plaid:
         self.bits = bits
         self.probe = probe
         self.scored = scored
+        self._indexes: dict[tuple[Path, str], Any] = {}
 
     def structure(self) -> dict[str, Any] | None:
         """Return what the quantised vectors depend on."""
@@ -77,7 +78,7 @@ class Plaid:
             raise ConfigError(
                 f"backend=plaid cannot index document {name!r}, which has no vectors; choose backend=exact"
             )
-        self._open(folder, "cpu").create(documents, nbits=self.bits)
+        _import().FastPlaid(str(folder / "plaid"), device="cpu").create(documents, nbits=self.bits)
 
     def search(
         self, ranker: BiEncoder, queries: Rows, store: Store, folder: Path, best: Best, shards: Sequence[int]
@@ -98,7 +99,9 @@ class Plaid:
             best.add(np.full(len(rows), number), rows, scores)
 
     def _open(self, folder: Path, device: str) -> Any:
-        return _import().FastPlaid(str(folder / "plaid"), device=device)
+        if (folder, device) not in self._indexes:
+            self._indexes[folder, device] = _import().FastPlaid(str(folder / "plaid"), device=device)
+        return self._indexes[folder, device]
 
 
 def _import() -> Any:

@@ -1,7 +1,6 @@
 """From encoded queries and a store to a run: search by a backend, or re-ranking of a first stage."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 import torch
@@ -110,20 +109,25 @@ def rerank(
                 for number in wanted[document]:
                     ids[number].append(document)
                     scores[number].append(table[place[number], column])
-    if shards is None:
-        _check_found(wanted, ids, store)
     ranked = zip(query_ids, ids, scores, strict=True)
-    return {query: order(names, np.array(values, dtype=np.float32)) for query, names, values in ranked if names}
+    run = {query: order(names, np.array(values, dtype=np.float32)) for query, names, values in ranked if names}
+    if shards is None:
+        check_found({query: candidates[query] for query in query_ids if query in candidates}, run, store)
+    return run
 
 
-def _check_found(wanted: dict[str, list[int]], ids: Sequence[Sequence[str]], store: Store) -> None:
-    if sum(map(len, wanted.values())) == sum(map(len, ids)):
-        return
-    lacking = set(wanted).difference(*cast(Sequence[set[str]], ids))
-    raise ConfigError(
-        f"candidates: document {min(lacking)!r} is not in the index {store.path} ({len(lacking)} such documents): "
-        "they belong to another collection"
-    )
+def check_found(candidates: Run, found: Run, store: Store) -> None:
+    """Raise ``ConfigError`` if candidates were not found in a store; the message names one."""
+    lacking = {
+        document
+        for query, ranking in candidates.items()
+        for document in set(ranking.ids).difference(found[query].ids if query in found else ())
+    }
+    if lacking:
+        raise ConfigError(
+            f"candidates: document {min(lacking)!r} is not in the index {store.path} ({len(lacking)} such documents): "
+            "they belong to another collection"
+        )
 
 
 def merge(runs: Sequence[Run], depth: int | None) -> Run:
