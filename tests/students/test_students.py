@@ -6,8 +6,10 @@ from limbeck.config import ConfigError, build
 from limbeck.evaluation.search import rerank, search
 from limbeck.inference import score_lists
 from limbeck.students.backbone import Pretrained, Tiny, load_tokenizer
+from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
+from limbeck.students.splade import Splade
 from limbeck.text.collate import Collator, Example
 from limbeck.text.tokenizer import train_wordpiece
 from limbeck.types import Ranking
@@ -15,6 +17,7 @@ from limbeck.types import Ranking
 WORDS = ["ba", "ke", "li", "mo", "nu", "pa", "re", "si", "to", "vu"]
 RNG = np.random.default_rng(0)
 TEXTS = {f"d{i}": " ".join(RNG.choice(WORDS, RNG.integers(1, 30))) for i in range(40)}
+TEXTS |= {"d3": "ba , ke ! ( li ) .", "d4": "mo - nu - mo"}  # punctuation
 TEXTS |= {f"q{i}": " ".join(RNG.choice(WORDS, 3)) for i in range(5)}
 LISTS = {f"q{i}": [f"d{j}" for j in RNG.choice(40, 4 + i, replace=False)] for i in range(5)}
 
@@ -33,6 +36,16 @@ def tokenizer(tmp_path_factory):
 MAKE = {
     "dense-dot": lambda load: Dense(load),
     "dense-cosine-cls": lambda load: Dense(load, pooling="cls", similarity="cosine", scale=20.0, query_prefix="ba "),
+    "dense-separate": lambda load: Dense(load, towers="separate", learn_scale=True, scale=3.0),
+    "dense-cut": lambda load: Dense(load, similarity="cosine", dimension=8, matryoshka=[4, 2]),
+    "splade": lambda load: Splade(load),
+    "splade-separate": lambda load: Splade(load, query_encoder="separate", scale=0.5),
+    "splade-tokens": lambda load: Splade(load, query_encoder="tokens"),
+    "colbert": lambda load: ColBERT(load, dimension=8, query_length=12),
+    "colbert-plain": lambda load: ColBERT(
+        load, dimension=8, normalise=False, scale=0.5, query_augment=False, skip_punctuation=False, query_marker="ke"
+    ),
+    "colbert-attends": lambda load: ColBERT(load, dimension=8, query_length=12, attend_augmented=True),
     "cross_encoder": lambda load: CrossEncoder(load),
     "cross_encoder-cls": lambda load: CrossEncoder(load, pooling="cls"),
     "cross_encoder-head": lambda load: CrossEncoder(load, pooling="head"),
@@ -45,7 +58,7 @@ def student(request, tokenizer):
     source = Tiny(width=16, layers=2, heads=2)
     made = MAKE[request.param](lambda task: source.model(tokenizer, task)).eval()
     for name, parameter in made.named_parameters():  # fresh weights are too small to tell texts apart
-        if "LayerNorm" not in name:
+        if not any(word in name for word in ("LayerNorm", "scale", "predictions")):
             parameter.data.mul_(8)
     return made, Collator(tokenizer, made.style, look_up, look_up)
 
