@@ -72,7 +72,7 @@ def test_every_part_has_an_option_file_and_every_loss_file_is_named_as_its_loss(
     for kind, name in entries():
         if kind in ("world", "teacher", "trainer", "eval", "data", "pool", "denoise", "check"):
             continue  # settings of one kind, chosen through several option files
-        assert (conf / kind / f"{name}.yaml").is_file(), f"conf/{kind}/{name}.yaml is missing"
+        assert list(conf.rglob(f"{kind}/{name}.yaml")), f"{kind}/{name}.yaml is missing in conf"
     for file in (conf / "loss").glob("*.yaml"):
         assert ("loss", file.stem) in entries()
         source = Path(home() / "src" / "limbeck" / "losses" / f"{file.stem}.py").read_text()
