@@ -135,6 +135,8 @@ def checkpoint_gradients(model: "PreTrainedModel") -> None:
     """
     if not model.supports_gradient_checkpointing:
         raise ValueError(f"gradient_checkpointing: {type(model).__name__} does not support it; set it to false")
+    if getattr(model.config, "use_cache", False):
+        model.config.use_cache = False  # of decoders; transformers warns of it at every start
     model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
