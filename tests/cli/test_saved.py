@@ -98,7 +98,7 @@ def test_it_teaches_and_searches(limbeck, trained, tmp_path):
     [
         (["student=saved", "student.folder=nowhere"], "student.folder: there is no folder 'nowhere'"),
         (["student=saved"], "student.folder must be given"),
-        (["student=saved", "student.folder=empty"], "holds no limbeck.json"),
+        (["student=saved", "student.folder=empty"], "holds neither limbeck.json nor modules.json"),
         (["student=saved", "student.folder=unfinished"], "has no model yet"),
         (["student=saved", "student.folder=broken"], "cannot be read"),
         (["student=saved", "student.folder=foreign"], "student there.Is, which is not known here"),

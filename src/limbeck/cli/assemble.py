@@ -17,6 +17,7 @@ from limbeck.data.candidates import Candidates
 from limbeck.data.collection import Collection
 from limbeck.data.dense import Encoder
 from limbeck.scores.writer import Provenance
+from limbeck.students import foreign
 from limbeck.students.backbone import load_top
 from limbeck.students.families import most_tokens
 from limbeck.text.collate import Collator
@@ -83,6 +84,7 @@ def _model(
         tokenizer: TextTokenizer = source.tokenizer(texts, folder)
         made = build(student, lambda task: source.model(tokenizer, task), key=f"{key}student")
         load_top(made, source)
+        foreign.load_top(made, Path(getattr(source, "path", "")))
     except ConfigError as error:
         raise ConfigError(
             f"{key}backbone.{error}" if str(error).startswith(("model", "layers")) else str(error)

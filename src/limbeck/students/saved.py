@@ -4,10 +4,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limbeck.config import ConfigError, check_keys, entries
 from limbeck.registry import register
+
+if TYPE_CHECKING:
+    from limbeck.students.foreign import Layout
 
 MARK = "limbeck.json"
 """File in a model folder of ours that says what kind of student it holds."""
@@ -39,7 +42,8 @@ class Nodes:
 class Saved:
     """A student as it lies in a folder: kind, options and weights come from there.
 
-    The folder is a run's (``runs/NAME/RUN_ID``), a run's ``model``, or one that limbeck exported. It stands in a
+    The folder is a run's (``runs/NAME/RUN_ID``), a run's ``model``, one that limbeck exported, or one of
+    sentence-transformers: a SentenceTransformer, SparseEncoder, MultiVectorEncoder or CrossEncoder. It stands in a
     configuration in place of the student and its backbone, and is replaced by both before anything is built.
 
     Parameters
@@ -109,11 +113,18 @@ def read(folder: Path, *, key: str) -> Found:
     for place in (folder, folder / "model"):
         if (place / MARK).is_file():
             return _ours(place)
+    foreign = _layout(folder)
+    if foreign is not None:
+        from limbeck.students.foreign import read as understand
+
+        kind, options = understand(foreign)
+        return Found(kind, options, foreign.transformer())
     if (folder / "config.yaml").is_file():
         raise ConfigError(f"{key}: the run in {str(folder)!r} has no model yet; give its limbeck train command again")
     raise ConfigError(
-        f"{key}: {str(folder)!r} holds no {MARK}: it is no model of limbeck's; for a plain checkpoint choose the "
-        "student's kind, backbone=pretrained and backbone.model=FOLDER"
+        f"{key}: {str(folder)!r} holds neither {MARK} nor modules.json: it is no model of limbeck's or "
+        "sentence-transformers'; for a plain checkpoint choose the student's kind and backbone=pretrained "
+        "backbone.model=FOLDER"
     )
 
 
@@ -125,8 +136,17 @@ def _ours(place: Path) -> Found:
         raise ConfigError(f"{place / MARK} cannot be read: {error!r}; save or export the model again") from error
     for (kind, name), entry in entries().items():
         if kind == "student" and entry.target == target:
-            return Found(name, options, place)
+            exported = _layout(place)
+            return Found(name, options, place if exported is None else exported.transformer())
     raise ConfigError(f"{place / MARK} is of a student {target}, which is not known here; see LIMBECK_PACKAGES")
+
+
+def _layout(folder: Path) -> "Layout | None":
+    if not (folder / "modules.json").is_file():
+        return None
+    from limbeck.students.foreign import layout  # needs torch, which a configuration is composed without
+
+    return layout(folder)
 
 
 def _target(kind: str, name: str) -> str:

@@ -1,0 +1,89 @@
+"""``limbeck export``: from a run to a folder, and back."""
+
+import json
+
+import pytest
+
+KINDS = {
+    "dense": ["student=dense", "student.towers=separate", "student.learn_scale=true"],
+    "cosine": ["student=dense", "student.query_prefix='query: '", "student.dimension=8"],
+    "splade": ["student=splade", "student.query_encoder=tokens", "student.scale=0.01"],
+    "colbert": ["student=colbert", "student.dimension=8"],
+    "cross_encoder": ["student=cross_encoder"],
+}
+
+
+@pytest.fixture
+def trained(limbeck, tmp_path):
+    def call(*words):
+        status, _, err = limbeck("train", "name=first", "loss=[kl]", "eval.start=false", "trainer.steps=2", *words)
+        assert status == 0, err
+        (folder,) = tmp_path.glob("runs/first/*")
+        return folder
+
+    return call
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_exported_folder_ranks_as_the_run_did(limbeck, trained, tmp_path, kind):
+    folder = trained(*KINDS[kind])
+    status, _, err = limbeck("export", f"run={folder}", "out=made/model", small=False)
+    assert status == 0, err
+    words = ["student=saved", f"student.folder={tmp_path}/made/model", "trainer.steps=1", "eval.start=true"]
+    status, _, err = limbeck("train", "name=second", "loss=[kl]", "eval.teacher=false", *words)
+    assert status == 0, err
+    (second,) = tmp_path.glob("runs/second/*")
+    ended, start = (
+        next(row for row in json.loads((each / "result.json").read_text())["rows"] if row["key"] == key)
+        for each, key in ((folder, "student"), (second, "start"))
+    )
+    assert {name: start[name] for name in start if "@" in name} == {name: ended[name] for name in ended if "@" in name}
+
+
+def test_the_card_tells_where_a_model_comes_from(limbeck, trained, tmp_path):
+    folder = trained(*KINDS["cosine"])
+    assert limbeck("export", f"run={folder}", "out=made", small=False)[0] == 0
+    card = (tmp_path / "made" / "README.md").read_text()
+    result = json.loads((folder / "result.json").read_text())
+    of_student = next(row for row in result["rows"] if row["key"] == "student")
+    for told in (
+        "library_name: sentence-transformers",
+        "from sentence_transformers import SentenceTransformer",
+        'AutoModel.from_pretrained("FOLDER")',
+        "a score is 20 times this one",
+        result["collection_fingerprint"],
+        "SyntheticTeacher",
+        "limbeck train",
+        f"torch {__import__('torch').__version__}",
+        f"{of_student['ndcg@10']:.4f}",
+        "| query_prefix | `query: ` |",
+    ):
+        assert told in card, told
+
+
+def test_an_export_gives_way_to_an_export_and_nothing_else_does(limbeck, trained, tmp_path):
+    folder = trained()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years")
+    status, _, err = limbeck("export", f"run={folder}", "out=mine", small=False)
+    assert status == 2
+    assert "out: 'mine' is there and was not exported by limbeck" in err
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years"
+    for _ in range(2):
+        assert limbeck("export", f"run={folder}", "out=made", small=False)[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir() if "made" in path.name) == ["made"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["out=made"], "run must be given"),
+        (["run=nowhere"], "out must be given"),
+        (["run=nowhere", "out=made"], "student.folder: there is no folder 'nowhere'"),
+        (["run=.", "out=made"], "holds neither limbeck.json nor modules.json"),
+    ],
+)
+def test_what_it_refuses(limbeck, words, told):
+    status, _, err = limbeck("export", *words, small=False)
+    assert status == 2
+    assert told in err
