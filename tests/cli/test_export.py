@@ -61,6 +61,13 @@ def test_the_card_tells_where_a_model_comes_from(limbeck, trained, tmp_path):
         assert told in card, told
 
 
+def test_options_can_be_changed_on_the_way(limbeck, trained, tmp_path):
+    folder = trained()
+    words = [f"run={folder}", "out=made", "student.options={dimension: 4}"]
+    assert limbeck("export", *words, small=False)[0] == 0
+    assert json.loads((tmp_path / "made" / "2_Dense" / "config.json").read_text())["out_features"] == 4
+
+
 def test_an_export_gives_way_to_an_export_and_nothing_else_does(limbeck, trained, tmp_path):
     folder = trained()
     (tmp_path / "mine").mkdir()

