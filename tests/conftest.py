@@ -46,7 +46,7 @@ def shared():
     return SHARED / "data"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small():
     return SMALL
 

@@ -1,0 +1,98 @@
+"""Every student learns with every loss that applies to it; what makes no sense is refused with the reason."""
+
+import functools
+import os
+
+import hydra
+import lightning
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from limbeck.artefacts import Artefacts
+from limbeck.cli import assemble
+from limbeck.cli.stages import Stages
+from limbeck.config import build, entries, home, store_schemas
+from limbeck.data.datamodule import TrainingData
+from limbeck.training.module import Distillation
+from limbeck.training.objective import Objective
+
+STUDENTS = sorted(name for kind, name in entries() if kind == "student" and name != "saved")
+LOSSES = sorted(name for kind, name in entries() if kind == "loss")
+WEIGHTS_ONLY = {"flops", "l1"}
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def nodes(small):
+    """Compose a configuration; each combination once."""
+    store_schemas()
+    os.environ["LIMBECK_HOME"] = str(home())
+
+    @functools.cache
+    def compose(*overrides):
+        with hydra.initialize_config_dir(str(home() / "conf"), version_base="1.3"):
+            return OmegaConf.to_container(hydra.compose("train", [*small, *overrides]), resolve=True)
+
+    return compose
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, nodes):
+    config = nodes()
+    artefacts = Artefacts(tmp_path_factory.mktemp("cache"))
+    collection = assemble.collection(config["data"], artefacts)
+    stages = Stages(
+        collection, artefacts, assemble.candidates(config["candidates"], "cpu"), build(config["pool"], key="pool")
+    )
+    teaching = assemble.teaching(config["teacher"], collection, artefacts, torch.device("cpu"))
+    return artefacts, collection, stages.pool(teaching)
+
+
+def objective(nodes, *losses):
+    chosen = nodes(f"loss=[{','.join(losses)}]")["loss"]
+    return Objective({name: build(node, key=f"loss.{name}") for name, node in chosen.items()})
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("student", STUDENTS)
+def test_every_student_learns_with_every_loss(student, loss, world, nodes, tmp_path):
+    artefacts, collection, pool = world
+    config = nodes(f"student={student}")
+    lightning.seed_everything(1, verbose=False)
+    model, collator = assemble.ranker(config["student"], config["backbone"], collection, artefacts)
+    terms = objective(nodes, loss) if loss not in WEIGHTS_ONLY else objective(nodes, "kl", loss)
+    given = {"labels", "ranks", "teacher_scores", "teacher_order"} | model.fields
+    if loss in WEIGHTS_ONLY and student != "splade":
+        with pytest.raises(ValueError, match=rf"loss\.{loss} needs term_weights.*student=splade"):
+            terms.check(given)
+        return
+    terms.check(given)
+    data = TrainingData(pool, build(config["sampler"], key="sampler"), collator, 1, STEPS, {})
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    module = Distillation(model, terms, build({**config["optim"], "lr": 1e-3}, key="optim"), STEPS, 1)
+    training = build({**config["trainer"], "validate_every": 0}, key="trainer")
+    training.make(STEPS, tmp_path, [], [], validate=False).fit(module, datamodule=data)
+    first = next(iter(data.train_dataloader()))
+    after = value(module, first)
+    same = [name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])]
+    assert same == [], "parameters without a gradient"
+    model.load_state_dict(before)
+    assert after < value(module, first)
+
+
+def value(module, batch):
+    """Return the objective on a batch, without dropout."""
+    module.eval()
+    with torch.no_grad():
+        total, _ = module.objective(module.student(batch), batch)
+    module.train()
+    assert torch.isfinite(total)
+    return float(total)
+
+
+def test_in_batch_negatives_need_a_student_that_encodes_apart(nodes):
+    chosen = nodes("loss=[info_nce]", "loss.info_nce.in_batch=true")["loss"]
+    terms = Objective({"info_nce": build(chosen["info_nce"], key="loss.info_nce")})
+    with pytest.raises(ValueError, match=r"info_nce needs embeddings.*student=dense"):
+        terms.check({"labels", "ranks", "teacher_scores", "teacher_order"})
