@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from limbeck import __version__
 from limbeck.config import ConfigError
 from limbeck.export.modules import Pipeline
 
@@ -80,7 +81,7 @@ def card(pipeline: Pipeline, student: Mapping[str, Any], origin: Origin, name: s
     kind = str(student["_target_"]).rpartition(".")[2]
     parts = [
         "\n".join(head) + f"\n# {name}",
-        f"A {kind} ranker, distilled with [limbeck](https://pypi.org/project/limbeck/).",
+        f"A {kind} ranker, distilled with limbeck {__version__}.",
         _how(pipeline, student),
         *_training(origin),
         *_results(origin.result),
