@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 from filelock import FileLock
 
 from limbeck.artefacts import write_json
-from limbeck.config import ConfigError, fingerprint
+from limbeck.config import ConfigError, entries, fingerprint, part
 from limbeck.encodings import Kind, Rows
 from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder
@@ -62,19 +62,12 @@ def check_kind(backend: Backend, kind: Kind, key: str = "backend") -> None:
     if kind in backend.kinds:
         backend.check()
         return
-    able = [name for name, kinds in _SUITED.items() if kind in kinds]
+    registered = {entry.name: entry.target for (what, _), entry in entries().items() if what == "backend"}
+    able = [name for name, target in registered.items() if kind in part({"_target_": target}, key=key).kinds]
     raise ConfigError(
         f"{key}={backend.name} searches {' and '.join(backend.kinds)} encodings; those of this student are {kind}: "
         f"choose {' or '.join(f'{key}={name}' for name in able)}"
     )
-
-
-_SUITED: dict[str, tuple[Kind, ...]] = {
-    "exact": ("dense", "sparse", "multi"),
-    "faiss": ("dense",),
-    "inverted": ("sparse",),
-    "plaid": ("multi",),
-}
 
 
 def folder(backend: Backend, store: Store) -> Path:

@@ -1,0 +1,242 @@
+"""Indexing and searching 100,000 documents with ``limbeck index`` and ``limbeck search``.
+
+``python benchmarks/search.py`` writes collections of generated words into a temporary folder, encodes them with tiny
+models of each kind, and prints the rates and the peak memory of each process at three sizes: it should not grow
+with the collection, but for backends that hold it in memory. The last table puts encoding beside that of
+sentence-transformers, in turn, in one process, on the same texts and model: the median of the ratios. ``--check`` fails
+where a limit is not kept.
+"""
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+KINDS = {
+    "dense": (["student=dense"], [["exact"], ["faiss"], ["faiss", "backend.type=ivf"], ["faiss", "backend.type=hnsw"]]),
+    "sparse": (["student=splade"], [["exact"], ["inverted"]]),
+    "multi": (["student=colbert", "student.dimension=32"], [["exact"], ["plaid"]]),
+}
+IN_MEMORY = {"faiss ivf", "faiss hnsw", "plaid"}
+"""Backends whose index is not built, or searched, from the disk."""
+GROWTH = 1.25
+"""What peak memory at the largest size may be of that at the smallest, but for those."""
+SLOWER = 1.2
+"""What encoding may take of sentence-transformers' time."""
+QUERIES = 200
+ACTIVE = 100
+"""Words of the vocabulary, of 2,000, that a document weighs: about what trained sparse students have."""
+
+
+def generate(folder: Path, documents: int) -> None:
+    """Write a BEIR folder of words by Zipf's law."""
+    rng = np.random.default_rng(1)
+    syllables = [a + b for a in "bdfgklmnprstv" for b in "aeiou"]
+    words = np.array(["".join(rng.choice(syllables, rng.integers(2, 4))) for _ in range(5_000)])
+    (folder / "qrels").mkdir(parents=True)
+
+    def text(length: int) -> str:
+        return " ".join(words[np.minimum(rng.zipf(1.3, length) - 1, len(words) - 1)])
+
+    with (folder / "corpus.jsonl").open("w") as file:
+        for number in range(documents):
+            file.write(f'{{"_id": "{number}", "title": "", "text": "{text(int(rng.integers(10, 50)))}"}}\n')
+    with (folder / "queries.jsonl").open("w") as file:
+        file.writelines(f'{{"_id": "q{number}", "text": "{text(6)}"}}\n' for number in range(QUERIES))
+    judged = "".join(f"q{number}\t{number}\t1\n" for number in range(QUERIES))
+    (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}")
+
+
+def model(root: Path) -> Path:
+    """Save a tiny masked language model, whose bias leaves a document some words; returns its folder."""
+    import torch
+
+    from limbeck.data.folder import documents
+    from limbeck.inference import encode
+    from limbeck.students.backbone import Tiny, load_tokenizer, save
+    from limbeck.students.splade import Splade
+    from limbeck.text.collate import Collator
+    from limbeck.text.tokenizer import train_wordpiece
+
+    found = documents(root / "data", root / "docs.pklz4").docs_iter()
+    texts = {document.doc_id: document.default_text() for document, _ in zip(found, range(1000), strict=False)}
+    train_wordpiece(texts.values(), 2000, root / "tokenizer")
+    tokenizer = load_tokenizer(str(root / "tokenizer"))
+    torch.manual_seed(1)
+    student = Splade(lambda task: Tiny(width=64, layers=1, heads=4).model(tokenizer, task)).eval()
+    for name, parameter in student.named_parameters():
+        if "LayerNorm" not in name:
+            parameter.data.mul_(8)
+    collator = Collator(tokenizer, student.style, lambda ids: [], lambda ids: [texts[name] for name in ids])
+    logits = encode(student, collator, list(texts), "document").take(slice(None)).expm1()
+    head: torch.nn.Linear = student.backbone.get_output_embeddings()  # pyright: ignore[reportAssignmentType]
+    head.bias.data -= logits.topk(ACTIVE, dim=1).values[:, -1].median()
+    save(student, tokenizer, root / "model")
+    return root / "model"
+
+
+def limbeck(*words: str) -> tuple[str, float]:
+    """Run the command; returns what it told and its peak memory in MB."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "limbeck", *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    assert process.stderr is not None
+    told = process.stderr.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(told)
+    return told, used.ru_maxrss / 1000
+
+
+def number(pattern: str, told: str) -> float:
+    found = re.search(pattern, told)
+    assert found is not None, told
+    return float(found[1].replace(",", ""))
+
+
+def measure(root: Path, documents: int, shard: int, absent: set[str], *, all_backends: bool) -> list[dict[str, object]]:
+    """Index and search a collection of one size with every kind of student."""
+    generate(root / "data", documents)
+    backbone = ["backbone=pretrained", f"backbone.model={model(root)}"]
+    data = [f"data.collection={root / 'data'}", "data.train=null", "data.dev=null", f"paths.cache={root / 'cache'}"]
+    rows: list[dict[str, object]] = []
+    for kind, (student, backends) in KINDS.items():
+        out = root / kind
+        for words in backends:
+            name = " ".join([words[0], *(word.partition("=")[2] for word in words[1:])])
+            if words[0] in absent or not (all_backends or words[0] in ("exact", "inverted")):
+                continue
+            asked = ["backend=" + words[0], *words[1:]]
+            command = [
+                "index",
+                "data=collection",
+                *data,
+                *backbone,
+                *student,
+                *asked,
+                f"shard_size={shard}",
+                f"out={out}",
+            ]
+            told, peak = limbeck(*command, "accelerator=cpu")
+            rate = re.search(r"([\d.]+) documents/s", told)
+            row: dict[str, object] = {"kind": kind, "backend": name, "documents": documents, "index, MB": peak}
+            row["documents/s"] = float(rate[1]) if rate else None
+            row["build, s"] = number(r"index ready, ([\d.]+) s", told)
+            run = [
+                "search",
+                f"index={out}",
+                f"out={root / 'run.trec'}",
+                "force=true",
+                "depth=100",
+                "metrics=[recall@100]",
+            ]
+            told, row["search, MB"] = limbeck(*run, f"paths.cache={root / 'cache'}", "accelerator=cpu")
+            row["queries/s"] = QUERIES / max(number(r"searched by \w+ in ([\d.]+) s", told), 0.005)
+            row["alone, ms"] = number(r"a query alone: ([\d.]+) ms", told)
+            rows.append(row)
+            print(", ".join(f"{key} {value}" for key, value in row.items()), file=sys.stderr)
+    return rows
+
+
+def missing() -> set[str]:
+    """Return the backends that this installation does not have, and say so."""
+    from limbeck.config import ConfigError
+    from limbeck.search.faiss import Faiss
+    from limbeck.search.plaid import Plaid
+
+    found = set()
+    for backend in (Faiss(), Plaid()):
+        try:
+            backend.check()
+        except ConfigError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            found.add(backend.name)
+    return found
+
+
+def beside(root: Path, texts: int, rounds: int) -> tuple[float, float, float]:
+    """Return our documents/s and sentence-transformers', and the median of the ratios of their times."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    from limbeck.data.folder import documents
+    from limbeck.inference import encode
+    from limbeck.students.backbone import Pretrained
+    from limbeck.students.dense import Dense
+    from limbeck.text.collate import Collator
+
+    found = documents(root / "data", root / "docs.pklz4").docs_iter()
+    held = {document.doc_id: document.default_text() for document, _ in zip(found, range(texts), strict=False)}
+    source = Pretrained(model=str(root / "model"))
+    tokenizer = source.tokenizer(lambda: [], lambda kind, inputs, fill: root)
+    student = Dense(lambda task: source.model(tokenizer, task), similarity="cosine").eval()
+    modules = [Transformer(str(root / "model"), max_seq_length=128), Pooling(64, "mean"), Normalize()]
+    theirs = SentenceTransformer(modules=modules, device="cpu")
+    collator = Collator(tokenizer, student.style, lambda ids: [], lambda ids: [held[name] for name in ids])
+    ids, given = list(held), list(held.values())
+    seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for _ in range(rounds + 1):  # the first warms up
+        start = time.perf_counter()
+        one = encode(student, collator, ids, "document").arrays()["values"]
+        middle = time.perf_counter()
+        other = theirs.encode(given, batch_size=64, convert_to_tensor=True, show_progress_bar=False)
+        seconds["theirs"].append(time.perf_counter() - middle)
+        seconds["ours"].append(middle - start)
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    ours, others = seconds["ours"][1:], seconds["theirs"][1:]
+    ratio = statistics.median(a / b for a, b in zip(ours, others, strict=True))
+    return texts / statistics.median(ours), texts / statistics.median(others), ratio
+
+
+def show(rows: list[dict[str, object]]) -> None:
+    print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
+    for row in rows:
+        cells = ["" if v is None else f"{v:,.4g}" if isinstance(v, float) else f"{v}" for v in row.values()]
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=int, default=100_000)
+    parser.add_argument("--shard-size", type=int, default=4096)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--check", action="store_true")
+    asked = parser.parse_args()
+    absent, rows = missing(), []
+    with tempfile.TemporaryDirectory() as folder:
+        for share in (10, 2, 1):
+            rows += measure(
+                Path(folder) / str(share), asked.documents // share, asked.shard_size, absent, all_backends=share == 1
+            )
+        show(sorted(rows, key=lambda row: (str(row["kind"]), str(row["backend"]))))
+        ours, theirs, ratio = beside(Path(folder) / "1", min(5_000, asked.documents), asked.rounds)
+    print(f"\nencoding: {ours:,.0f} documents/s; sentence-transformers: {theirs:,.0f}; time as a ratio: {ratio:.2f}")
+    at = {(row["kind"], row["backend"], row["documents"]): row for row in rows}
+    large, small = asked.documents, asked.documents // 10
+    exact, flat = (at.get(("dense", name, large)) for name in ("exact", "faiss"))
+    if exact and flat:
+        relative = float(str(exact["queries/s"])) / float(str(flat["queries/s"]))
+        print(f"exact blocks beside faiss flat: {relative:.2f} of its queries/s")
+    grown = {
+        f"{kind} {name}, {what}": float(str(row[what])) / float(str(at[kind, name, small][what]))
+        for (kind, name, size), row in at.items()
+        for what in ("index, MB", "search, MB")
+        if size == large and name not in IN_MEMORY
+    }
+    print(f"peak memory at {large:,} over {small:,} documents: at most {max(grown.values()):.2f}")
+    broken = [f"{name}: {value:.2f}" for name, value in grown.items() if value > GROWTH]
+    if asked.check and (broken or ratio > SLOWER):
+        raise SystemExit(f"not kept: {', '.join(broken)}; encoding {ratio:.2f} of sentence-transformers' time")
+
+
+if __name__ == "__main__":
+    main()
