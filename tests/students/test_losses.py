@@ -14,8 +14,10 @@ from limbeck.cli import assemble
 from limbeck.cli.stages import Stages
 from limbeck.config import build, entries, home, store_schemas
 from limbeck.data.datamodule import TrainingData
-from limbeck.training.module import Distillation
+from limbeck.students.splade import Splade
+from limbeck.training.module import Distillation, active_terms
 from limbeck.training.objective import Objective
+from limbeck.types import StudentOutput
 
 STUDENTS = sorted(name for kind, name in entries() if kind == "student" and name != "saved")
 LOSSES = sorted(name for kind, name in entries() if kind == "loss")
@@ -96,3 +98,12 @@ def test_in_batch_negatives_need_a_student_that_encodes_apart(nodes):
     terms = Objective({"info_nce": build(chosen["info_nce"], key="loss.info_nce")})
     with pytest.raises(ValueError, match=r"info_nce needs embeddings.*student=dense"):
         terms.check({"labels", "ranks", "teacher_scores", "teacher_order"})
+
+
+def test_active_terms_are_counted():
+    weights = torch.tensor([[0.0, 2.0, 0.1, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    output = StudentOutput(torch.zeros(1, 2), weights[:1], weights)
+    student = Splade.__new__(Splade)
+    found = {name: float(value) for name, value in active_terms(output, student).items()}
+    assert found == {"active_query_terms": 2.0, "active_document_terms": 1.5}
+    assert active_terms(output, torch.nn.Linear(1, 1)) == {}

@@ -52,10 +52,14 @@ class _MaxLogits(torch.autograd.Function):
         with torch.autocast(states.device.type, enabled=False):
             for start in range(0, rows, step):
                 there = states[start : start + step]
-                logits = (there.reshape(-1, width) @ weight.mT).view(-1, tokens, words)
-                best = logits.max(dim=1)
-                result[start : start + step] = best.values
-                chosen[start : start + step] = best.indices
+                # Words before texts: the tokens of a text then lie side by side, which is what is reduced over.
+                logits = (weight @ there.reshape(-1, width).mT).view(words, -1, tokens)
+                if any(ctx.needs_input_grad):
+                    best = logits.max(dim=-1)
+                    result[start : start + step] = best.values.mT
+                    chosen[start : start + step] = best.indices.mT
+                else:
+                    result[start : start + step] = logits.amax(dim=-1).mT
         ctx.save_for_backward(states, weight, chosen)
         return result
 

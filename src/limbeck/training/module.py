@@ -14,7 +14,7 @@ from limbeck.losses.diagnostics import diagnostics
 from limbeck.text.collate import Collator
 from limbeck.training.objective import Objective
 from limbeck.training.optim import AdamW
-from limbeck.types import Batch, Qrels, Run
+from limbeck.types import Batch, Qrels, Run, StudentOutput
 
 
 @dataclass
@@ -29,6 +29,20 @@ class Validation:
     def name(self) -> str:
         """Name of the logged value."""
         return f"dev/{self.metric}"
+
+
+def active_terms(output: StudentOutput, student: nn.Module) -> dict[str, Tensor]:
+    """Return how many words of the vocabulary weigh more than 0, on average over the texts of a batch.
+
+    Empty for students that do not weigh words. What sparsity costs and saves: a search takes time in proportion to
+    the product of both.
+    """
+    if "term_weights" not in getattr(student, "fields", ()):
+        return {}
+    assert isinstance(output.queries, Tensor), "term weights are one row a text"
+    assert isinstance(output.documents, Tensor), "term weights are one row a text"
+    sides = {"active_query_terms": output.queries, "active_document_terms": output.documents}
+    return {name: (side.detach() > 0).sum(-1).float().mean() for name, side in sides.items()}
 
 
 class Distillation(lightning.LightningModule):
@@ -87,6 +101,8 @@ class Distillation(lightning.LightningModule):
         output = self.student(batch)
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # pyright: ignore[reportAttributeAccessIssue]
             self._watch(output.scores, batch)
+            for name, value in active_terms(output, self.student).items():
+                self.log(f"train/{name}", value, batch_size=len(batch))
         total, values = self.objective(output, batch)
         size = len(batch)
         for name, value in values.items():
