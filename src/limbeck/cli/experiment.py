@@ -285,6 +285,7 @@ def _quiet() -> None:
         ".*Checkpoint directory .* exists.*",
         ".*val_dataloader.*",
         ".*LeafSpec.*",
+        "Sparse CSR tensor support is in beta.*",
         ".*your dataloader is not resumable.*",  # the order of the training is: see data.sampling.Order
     ):
         warnings.filterwarnings("ignore", known)
