@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
 from limbeck.students.splade import Splade
-from limbeck.text.collate import Collator, Example
+from limbeck.text.collate import Collator, Example, TextFormat
 from limbeck.text.tokenizer import train_wordpiece
 from limbeck.types import Ranking
 
@@ -117,6 +119,69 @@ def test_every_parameter_gets_a_gradient(student):
     assert without == []
 
 
+@pytest.mark.parametrize("name", ["dense-separate", "splade-separate"])
+def test_separate_towers_start_alike_and_are_two(name, tokenizer):
+    source = Tiny(width=16, layers=1, heads=2)
+    made = MAKE[name](lambda task: source.model(tokenizer, task))
+    ours, theirs = dict(made.query_backbone.named_parameters()), dict(made.backbone.named_parameters())
+    assert all(torch.equal(value, theirs[key]) and value is not theirs[key] for key, value in ours.items())
+
+
+def test_matryoshka_sizes_are_the_first_components(tokenizer):
+    torch.manual_seed(0)
+    source = Tiny(width=16, layers=1, heads=2)
+    made = Dense(lambda task: source.model(tokenizer, task), similarity="cosine", matryoshka=[8, 3])
+    collate = Collator(tokenizer, made.style, look_up, look_up)
+    batch = collate([Example("q0", ["d0", "d1"], [1, 0])])
+    made.backbone.eval()  # without dropout; the student itself stays in training
+    output = made(batch)
+    for size, smaller in zip([8, 3], output.smaller, strict=True):
+        whole = [side[:, :size] for side in (output.queries, output.documents)]
+        expected = torch.nn.functional.cosine_similarity(whole[0], whole[1])
+        torch.testing.assert_close(smaller.scores[0], expected)
+    assert made.eval()(batch).smaller == []
+
+
+def test_augmented_queries_markers_and_punctuation(tokenizer):
+    style = ColBERT(lambda task: Tiny(width=16, layers=1, heads=2).model(tokenizer, task), query_length=9).style
+    collate = Collator(tokenizer, replace(style, query_marker="ke", document_marker="li"), look_up, look_up)
+    tokens = collate.pad(collate.query_rows(["q0", "q1"]), "query")
+    number = tokenizer.tokenizer.convert_tokens_to_ids
+    assert tokens.input_ids.shape == (2, 9)
+    assert tokens.input_ids[:, :2].tolist() == [[number("[CLS]"), number("ke")]] * 2
+    real = tokens.attention_mask.bool()
+    assert (tokens.input_ids[~real] == number("[MASK]")).all()
+    assert tokens.kept.all()
+    attended = Collator(tokenizer, replace(style, attend_augmented=True), look_up, look_up)
+    assert attended.pad(attended.query_rows(["q0"]), "query").attention_mask.all()
+    documents = collate.pad(collate.document_rows(["d3", "d5"]), "document")
+    assert documents.input_ids[0, 1] == number("li")
+    skipped = {tokenizer.tokenizer.decode(t) for t in documents.input_ids[0][~documents.kept[0]]} - {"[PAD]"}
+    assert skipped == {",", "!", "(", ")", "."}
+    assert documents.kept[1].tolist() == documents.attention_mask[1].bool().tolist()
+
+
+def test_queries_of_tokens_weigh_each_word_once(tokenizer):
+    made = Splade(lambda task: Tiny(width=16, layers=1, heads=2).model(tokenizer, task), query_encoder="tokens")
+    collate = Collator(tokenizer, made.style, lambda ids: ["ke ba ke", "mo"], look_up)
+    weights = made.encode(collate.pad(collate.query_rows(["a", "b"]), "query"), "query")
+    words = tokenizer.tokenizer.convert_ids_to_tokens
+    assert [{words(int(i)) for i in row.nonzero()} for row in weights] == [{"ke", "ba"}, {"mo"}]
+    assert set(weights.unique().tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"query_marker": "[nowhere]"}, r"student\.query_marker: '\[nowhere\]' is no token of this tokenizer"),
+        ({"document_marker": "[nowhere]"}, r"student\.document_marker"),
+    ],
+)
+def test_a_tokenizer_without_the_marker(change, message, tokenizer):
+    with pytest.raises(ConfigError, match=message):
+        Collator(tokenizer, replace(TextFormat(False), **change), look_up, look_up)
+
+
 def test_cosines_are_scaled_cosines(tokenizer):
     torch.manual_seed(0)
     source = Tiny(width=16, layers=1, heads=2)
@@ -192,13 +257,23 @@ def test_unknown_checkpoints(tmp_path, tokenizer):
         (Dense, {"pooling": "max"}, "pooling must be one of mean, cls"),
         (Dense, {"similarity": "l2"}, "similarity must be dot or cosine"),
         (Dense, {"scale": 0.0}, "scale must be > 0"),
+        (Dense, {"towers": "three"}, "towers must be shared or separate"),
+        (Dense, {"dimension": 17}, "dimension must be in 1 … 16, the width of the backbone, got 17"),
+        (Dense, {"matryoshka": [8, 16]}, "matryoshka must hold sizes in 1 … 15, smaller than the whole, got 16"),
+        (Dense, {"matryoshka": [8, 8]}, "matryoshka holds a size twice"),
+        (Splade, {"query_encoder": "none"}, "query_encoder must be one of shared, separate, tokens"),
+        (Splade, {"scale": -1.0}, "scale must be > 0"),
+        (ColBERT, {"dimension": 0}, "dimension must be >= 1"),
+        (ColBERT, {"scale": 0.0}, "scale must be > 0"),
+        (ColBERT, {"query_augment": False, "attend_augmented": True}, "attend_augmented needs query_augment=true"),
         (CrossEncoder, {"pooling": "max"}, "pooling must be one of mean, cls, head"),
         (CrossEncoder, {"query_length": 1}, "query_length must be >= 3"),
     ],
 )
-def test_options_out_of_range(part, options, message):
+def test_options_out_of_range(part, options, message, tokenizer):
+    source = Tiny(width=16, layers=1, heads=2)
     with pytest.raises(ValueError, match=f"^{message}"):
-        part(None, **options)
+        part(lambda task: source.model(tokenizer, task), **options)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ class Dense(nn.Module):
             raise ValueError(f"scale must be > 0, got {scale}")
         self.style = TextFormat(False, query_prefix, document_prefix, query_length, document_length)
         self.backbone = load("encoder")
-        self.query_backbone = second_tower(load, "encoder", towers)
+        self.query_backbone = second_tower(self.backbone, towers)
         self.pooling: Pooling = pooling
         self.normalise = similarity == "cosine"
         self.dimension, self.matryoshka = _sizes(self.backbone.config.hidden_size, dimension, matryoshka)

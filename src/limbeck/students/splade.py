@@ -76,7 +76,7 @@ class Splade(nn.Module):
         )
         self.backbone = load("mlm")
         self.query_encoder: QueryEncoder = query_encoder
-        self.query_backbone = second_tower(load, "mlm", "separate" if query_encoder == "separate" else "shared")
+        self.query_backbone = second_tower(self.backbone, "separate" if query_encoder == "separate" else "shared")
         self.scale = scale
 
     @property

@@ -1,16 +1,16 @@
 """Shared or separate transformers for queries and documents."""
 
+import copy
 from typing import TYPE_CHECKING
 
-from limbeck.students.backbone import Load, Task
 from limbeck.text.collate import Role
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def second_tower(load: Load, task: Task, towers: str) -> "PreTrainedModel | None":
-    """Return the queries' own transformer, or None where they share that of the documents.
+def second_tower(documents: "PreTrainedModel", towers: str) -> "PreTrainedModel | None":
+    """Return the queries' own transformer, which starts as a copy, or None where they share that of the documents.
 
     Raises
     ------
@@ -19,7 +19,7 @@ def second_tower(load: Load, task: Task, towers: str) -> "PreTrainedModel | None
     """
     if towers not in ("shared", "separate"):
         raise ValueError(f"towers must be shared or separate, got {towers!r}")
-    return load(task) if towers == "separate" else None
+    return copy.deepcopy(documents) if towers == "separate" else None
 
 
 def tower(documents: "PreTrainedModel", queries: "PreTrainedModel | None", role: Role) -> "PreTrainedModel":
