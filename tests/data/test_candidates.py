@@ -46,16 +46,23 @@ def search(folder, artefacts):
     return Search(Data(collection=str(folder), train=None, dev=None).open(artefacts), "test", artefacts)
 
 
+@pytest.fixture
+def dropping(search, folder):
+    """The same, told that queries are documents."""
+    data = Data(collection=str(folder), train=None, dev=None, drop_self=True)
+    return Search(data.open(search.artefacts), "test", search.artefacts)
+
+
 def seeded(node, **options):
     torch.manual_seed(1)
     return assemble.candidates({**node, **options}, CPU)
 
 
-def test_rankings_are_kept_by_all_they_depend_on(search, monkeypatch):
+def test_rankings_are_kept_by_all_they_depend_on(search, dropping, monkeypatch):
     lengths = [len(find(BM25(depth=depth), search)["q"].ids) for depth in (9, 4)]
     assert lengths == [9, 4]
     assert "d3" in find(BM25(depth=9), search)["d3"].ids
-    assert "d3" not in find(BM25(depth=9, drop_self=True), search)["d3"].ids
+    assert "d3" not in find(BM25(depth=9), dropping)["d3"].ids
     monkeypatch.setattr(BM25, "search", None)
     assert len(find(BM25(depth=4), search)["q"].ids) == 4  # from the cache
 
@@ -131,9 +138,9 @@ def test_a_fusion_fuses_what_its_parts_find_each_at_its_own_depth(search):
     assert find(parts["words"], search)["q"].ids == runs[0]["q"].ids
 
 
-def test_a_fusion_drops_the_query_before_it_counts_ranks(search):
+def test_a_fusion_drops_the_query_before_it_counts_ranks(search, dropping):
     parts = {"one": BM25(depth=30), "other": BM25(depth=30, b=0.0)}
-    plain, dropped = (Fusion(parts, drop_self=drop).search(search)["d3"] for drop in (False, True))
+    plain, dropped = (Fusion(parts).search(one)["d3"] for one in (search, dropping))
     assert plain.ids[0] == "d3"
     assert "d3" not in dropped.ids
     assert float(dropped.scores[0]) <= 2 / 61
@@ -141,6 +148,21 @@ def test_a_fusion_drops_the_query_before_it_counts_ranks(search):
             for p in parts.values()]  # fmt: skip
     runs = [{q: Ranking(r.ids, np.arange(len(r.ids), 0, -1.0)) for q, r in run.items()} for run in runs]
     assert dropped.ids == reciprocal_rank_fusion(runs)["d3"].ids
+
+
+def test_queries_that_are_documents_are_told_of(search, dropping, folder, caplog):
+    def told(given):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            find(BM25(depth=9), given)
+        return "data.drop_self=true" in caplog.text
+
+    assert not told(search)  # one of two queries is no document
+    lines = (folder / "queries.jsonl").read_text().splitlines()
+    (folder / "queries.jsonl").write_text(lines[0] + "\n")
+    for drop_self in (False, True):
+        data = Data(collection=str(folder), train=None, dev=None, drop_self=drop_self)
+        assert told(Search(data.open(search.artefacts), "test", search.artefacts)) != drop_self
 
 
 def test_fusions_refuse_what_is_no_fusion():
@@ -164,7 +186,7 @@ def test_fusions_refuse_what_is_no_fusion():
 # -- run files ---------------------------------------------------------------------------------------------------------
 
 
-def test_run_files_come_back_as_they_are(search, tmp_path):
+def test_run_files_come_back_as_they_are(search, dropping, tmp_path):
     run = BM25(depth=20).search(search)
     write_run(tmp_path / "a.trec", run, "x")
     source = RunFiles(file=str(tmp_path / "a.trec"))
@@ -179,7 +201,7 @@ def test_run_files_come_back_as_they_are(search, tmp_path):
     assert told["sha256"] == hashlib.sha256((tmp_path / "a.trec").read_bytes()).hexdigest()
     assert RunFiles(file=str(tmp_path / "a.trec"), depth=3).search(search)["q"].ids == run["q"].ids[:3]
     others = [document for document in run["d3"].ids if document != "d3"]
-    assert RunFiles(file=str(tmp_path / "a.trec"), depth=3, drop_self=True).search(search)["d3"].ids == others[:3]
+    assert RunFiles(file=str(tmp_path / "a.trec"), depth=3).search(dropping)["d3"].ids == others[:3]
 
 
 def test_each_split_has_its_file(tmp_path, search):
@@ -311,10 +333,10 @@ def test_an_encoder_is_known_by_its_weights(search):
     assert [key for key in told if told[key] != other[key]] == ["weights"]
 
 
-def test_an_encoder_drops_the_query_itself_and_keeps_the_depth(search):
+def test_an_encoder_drops_the_query_itself_and_keeps_the_depth(search, dropping):
     student = {**STUDENT, "query_length": 12, "similarity": "cosine"}  # as long as documents: itself comes first
     node = {**DENSE, "student": student, "depth": 5}
-    plain, dropped = (seeded(node, drop_self=drop).search(search) for drop in (False, True))
+    plain, dropped = (seeded(node).search(one) for one in (search, dropping))
     assert plain["d3"].ids[0] == "d3"
     assert dropped["d3"].ids[:4] == plain["d3"].ids[1:]
     assert len(dropped["d3"].ids) == 5

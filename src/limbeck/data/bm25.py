@@ -24,8 +24,6 @@ class BM25:
         Snowball language, or null for none.
     stopwords
         Language code of the list of bm25s, or null for none.
-    drop_self
-        Drop the document whose id is the query's (ArguAna: queries are documents).
 
     Raises
     ------
@@ -47,7 +45,6 @@ class BM25:
         b: float = 0.4,
         stemmer: str | None = "english",
         stopwords: str | None = "en",
-        drop_self: bool = False,
     ) -> None:
         check_depth(depth)
         if k1 < 0:
@@ -57,7 +54,6 @@ class BM25:
         self.depth = depth
         self.k1 = k1
         self.b = b
-        self.drop_self = drop_self
         self.stopwords = stopwords
         self._stem = _stemmer(stemmer)
         self._index_identity = {"kind": "bm25", "k1": k1, "b": b, "stemmer": stemmer, "stopwords": stopwords}
@@ -67,7 +63,7 @@ class BM25:
     def identity(self, search: Search) -> dict[str, Any]:
         """Return what the ranking depends on, beside the collection and the queries."""
         del search
-        return {**self._index_identity, "drop_self": self.drop_self}
+        return self._index_identity
 
     def search(self, search: Search) -> Run:
         """Rank the collection for each query; documents that share no word with it are left out."""
@@ -87,7 +83,7 @@ class BM25:
         positions, scores = index.retrieve(tokens, k=depth, show_progress=False)
         ids = collection.document_ids
         return {
-            query: best(query, [ids[i] for i in row], values, self.depth, drop_self=self.drop_self)
+            query: best(query, [ids[i] for i in row], values, self.depth, drop_self=collection.drop_self)
             for query, row, values in zip(search.queries, positions.tolist(), scores, strict=True)
         }
 

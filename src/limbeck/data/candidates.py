@@ -1,5 +1,6 @@
 """Candidates: the rankings that training lists are drawn from and that re-rankers re-rank."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -10,6 +11,11 @@ from limbeck.artefacts import Artefacts
 from limbeck.data.collection import Collection
 from limbeck.evaluation.runs import read_run, write_run
 from limbeck.types import Ranking, Run, order
+
+log = logging.getLogger(__name__)
+
+_LOOKED_AT = 20
+"""Queries that are looked at to tell whether queries are documents."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ def inputs(candidates: Candidates, search: Search) -> dict[str, Any]:
     return {
         **candidates.identity(search),
         "depth": candidates.depth,
+        "drop_self": search.collection.drop_self,
         "collection": search.collection.fingerprint,
         "queries": sorted(search.queries),
     }
@@ -60,6 +67,7 @@ def inputs(candidates: Candidates, search: Search) -> dict[str, Any]:
 
 def find(candidates: Candidates, search: Search) -> Run:
     """Return the rankings, from the cache if they are there."""
+    _warn_of_own(search)
     if not candidates.kept:
         return candidates.search(search)
     path = search.artefacts.folder(
@@ -69,6 +77,20 @@ def find(candidates: Candidates, search: Search) -> Run:
         label=f"{candidates.label} for {search.split} queries",
     )
     return read_run(path / "candidates.trec")
+
+
+def _warn_of_own(search: Search) -> None:
+    """Warn where queries are documents of the collection and are not dropped from their own rankings."""
+    if search.collection.drop_self:
+        return
+    some = list(search.queries)[:_LOOKED_AT]
+    own = search.collection.known_texts(some)
+    if own and all(query in own and search.queries[query] in own[query] for query in some):
+        log.warning(
+            "the %s queries of %s are documents of it: each will find itself first; data.drop_self=true drops it",
+            search.split,
+            search.collection.name,
+        )
 
 
 def best(query: str, ids: Sequence[str], scores: np.ndarray, depth: int | None, *, drop_self: bool) -> Ranking:
@@ -87,14 +109,6 @@ def best(query: str, ids: Sequence[str], scores: np.ndarray, depth: int | None, 
     """
     kept = [i for i in np.flatnonzero(scores).tolist() if not (drop_self and ids[i] == query)]
     return order([ids[i] for i in kept], np.asarray(scores)[kept], depth)
-
-
-def without(ranking: Ranking, document: str) -> Ranking:
-    """Return a ranking without a document; those below it move up."""
-    if document not in ranking.ids:
-        return ranking
-    place = ranking.ids.index(document)
-    return Ranking(ranking.ids[:place] + ranking.ids[place + 1 :], np.delete(ranking.scores, place))
 
 
 def check_depth(depth: int | None) -> None:

@@ -43,15 +43,25 @@ class Collection:
         ir_datasets data set with the documents.
     splits
         Split name → queries and judgments.
+    drop_self
+        Queries are documents of the collection: each is dropped from its own ranking, before any cut.
     """
 
     def __init__(
-        self, name: str, folder: Path | None, content: str, documents: Any, splits: Mapping[str, Split]
+        self,
+        name: str,
+        folder: Path | None,
+        content: str,
+        documents: Any,
+        splits: Mapping[str, Split],
+        *,
+        drop_self: bool = False,
     ) -> None:
         self.name = name
         self.folder = folder
         self.fingerprint = content
         self.splits = dict(splits)
+        self.drop_self = drop_self
         self._documents = documents
         self._queries = {query: text for split in splits.values() for query, text in split.queries.items()}
 
@@ -89,6 +99,10 @@ class Collection:
         except KeyError as error:
             raise ConfigError(f"document {error.args[0]!r} is not in the collection {self.name}") from None
 
+    def known_texts(self, ids: Sequence[str]) -> dict[str, str]:
+        """Look documents up by id; those that are not in the collection are left out."""
+        return {document: found.default_text() for document, found in self._store.get_many(set(ids)).items()}
+
     def iterate(self) -> Iterator[tuple[str, str]]:
         """Yield (id, text) of every document in collection order."""
         for document in self._documents.docs_iter():
@@ -119,6 +133,8 @@ class Data:
         Names of the splits: the part after the id, or the qrels file of a folder; null if there is none.
     dev_queries
         Where ``dev`` is null, hold out this many training queries, drawn by a hash of their ids.
+    drop_self
+        Queries are documents of the collection (ArguAna, Quora): drop each from its own ranking, whoever ranks.
     world
         Parameters of the synthetic world.
 
@@ -136,6 +152,7 @@ class Data:
         dev: str | None = "dev",
         test: str | None = "test",
         dev_queries: int = 0,
+        drop_self: bool = False,
         world: Any = None,
     ) -> None:
         if not collection:
@@ -145,6 +162,7 @@ class Data:
         self.collection = collection
         self.names = {"train": train, "dev": dev, "test": test}
         self.dev_queries = dev_queries
+        self.drop_self = drop_self
         self.world = world
 
     def open(self, artefacts: Artefacts, world: Mapping[str, Any] | None = None) -> Collection:
@@ -188,7 +206,8 @@ class Data:
         }
         content = fingerprint({str(file.relative_to(path)): _sha256(file) for file in folder.files(path)})
         store = artefacts.root / "documents" / content / "docs.pklz4"
-        return Collection(self.collection, path, content, folder.documents(path, store), self._with_dev(splits))
+        documents = folder.documents(path, store)
+        return self._collection(path, content, documents, splits)
 
     def _ir_datasets(self) -> Collection:
         ir_datasets = _ir_datasets_home()
@@ -223,7 +242,11 @@ class Data:
                 "data.collection at a local BEIR folder (corpus.jsonl, queries.jsonl, qrels/*.tsv)"
             ) from error
         content = fingerprint({"ir_datasets": ir_datasets.__version__, "id": self.collection, "splits": self.names})
-        return Collection(self.collection, None, content, documents, self._with_dev(splits))
+        return self._collection(None, content, documents, splits)
+
+    def _collection(self, path: Path | None, content: str, documents: Any, splits: dict[str, Split]) -> Collection:
+        with_dev = self._with_dev(splits)
+        return Collection(self.collection, path, content, documents, with_dev, drop_self=self.drop_self)
 
     def _with_dev(self, splits: dict[str, Split]) -> dict[str, Split]:
         """Hold training queries out as a dev split if asked to."""

@@ -47,8 +47,6 @@ class Dense:
         How tables call it.
     bf16
         Encode under bfloat16 autocast.
-    drop_self
-        Drop the document whose id is the query's (ArguAna: queries are documents).
 
     Raises
     ------
@@ -66,36 +64,34 @@ class Dense:
         depth: int = 100,
         name: str = "dense",
         bf16: bool = False,
-        drop_self: bool = False,
     ) -> None:
         check_depth(depth)
         self.depth = depth
         self.name = name
         self.label = f"{name} search"
         self.bf16 = bf16
-        self.drop_self = drop_self
         self._load = load
         self._device = device
         self._loaded: dict[str, Encoder] = {}
 
     def identity(self, search: Search) -> dict[str, Any]:
         """Return what the ranking depends on, beside the collection and the queries."""
-        return {"kind": "dense", "drop_self": self.drop_self, **self._embedded_by(search)}
+        return {"kind": "dense", **self._embedded_by(search)}
 
     def search(self, search: Search) -> Run:
         """Rank the collection for each query, exactly; documents of score 0 are left out."""
         ranker, collator, _ = self._encoder(search)
+        drop_self = search.collection.drop_self
         query_ids = list(search.queries)
         ranker.to(self._device)
         try:
             documents = self._documents(search)
             queries = encode(ranker, collator, query_ids, "query", bf16=self.bf16)
-            found = nearest(ranker, query_ids, queries, documents, self.depth + self.drop_self)
+            found = nearest(ranker, query_ids, queries, documents, self.depth + drop_self)
         finally:
             ranker.to("cpu")
         return {
-            query: best(query, ids, scores, self.depth, drop_self=self.drop_self)
-            for query, (ids, scores) in found.items()
+            query: best(query, ids, scores, self.depth, drop_self=drop_self) for query, (ids, scores) in found.items()
         }
 
     def _documents(self, search: Search) -> Iterator[tuple[Sequence[str], Rows]]:

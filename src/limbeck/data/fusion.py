@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from limbeck.data.candidates import Candidates, Search, check_depth, find, inputs, without
+from limbeck.data.candidates import Candidates, Search, check_depth, find, inputs
 from limbeck.evaluation.fusion import reciprocal_rank_fusion
 from limbeck.evaluation.runs import cut
 from limbeck.registry import register
@@ -25,8 +25,6 @@ class Fusion:
         Constant of the fusion.
     weights
         Part name → factor, 1 where it is not given. Typed Any, as OmegaConf lets no command line fill a typed mapping.
-    drop_self
-        Drop the document whose id is the query's from every part, before ranks are counted.
 
     Raises
     ------
@@ -43,7 +41,6 @@ class Fusion:
         depth: int | None = None,
         k: int = 60,
         weights: Any = None,
-        drop_self: bool = False,
     ) -> None:
         check_depth(depth)
         if len(parts) < 2:
@@ -58,7 +55,6 @@ class Fusion:
                 raise ValueError(f"weights.{name} must be a number > 0, got {weight!r}")
         self.depth = depth
         self.k = k
-        self.drop_self = drop_self
         self._parts = dict(parts)
         self._weights = [float(weights.get(name, 1)) for name in parts]
         self.name = f"RRF({', '.join(part.name for part in parts.values())})"
@@ -71,12 +67,10 @@ class Fusion:
             {key: value for key, value in inputs(part, search).items() if key not in shared}
             for part in self._parts.values()
         ]
-        return {"kind": "fusion", "k": self.k, "weights": self._weights, "drop_self": self.drop_self, "parts": parts}
+        return {"kind": "fusion", "k": self.k, "weights": self._weights, "parts": parts}
 
     def search(self, search: Search) -> Run:
         """Fuse the rankings of the parts; theirs are kept in the cache, too."""
         runs = [find(part, search) for part in self._parts.values()]
-        if self.drop_self:
-            runs = [{query: without(ranking, query) for query, ranking in run.items()} for run in runs]
         fused = reciprocal_rank_fusion(runs, self._weights, k=self.k)
         return fused if self.depth is None else cut(fused, self.depth)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from limbeck.config import ConfigError
-from limbeck.data.candidates import Search, check_depth, without
+from limbeck.data.candidates import Search, check_depth
 from limbeck.evaluation.runs import read_run
+from limbeck.evaluation.search import without
 from limbeck.registry import register
 from limbeck.types import Ranking, Run
 
@@ -35,8 +36,6 @@ class RunFiles:
         Documents kept for each query; null keeps all.
     name
         How tables call it; null takes what the files' names begin with, up to the first dot, if that is the same.
-    drop_self
-        Drop the document whose id is the query's (ArguAna: queries are documents).
 
     Raises
     ------
@@ -56,7 +55,6 @@ class RunFiles:
         use: Literal["scores", "ranks"] = "scores",
         depth: int | None = None,
         name: str | None = None,
-        drop_self: bool = False,
     ) -> None:
         check_depth(depth)
         if use not in ("scores", "ranks"):
@@ -73,12 +71,11 @@ class RunFiles:
         stems = {path.name.partition(".")[0] for path in self._files.values()}
         self.name = name or (stems.pop() if len(stems) == 1 else "run")
         self.label = self.name
-        self.drop_self = drop_self
         self.use: Literal["scores", "ranks"] = use
 
     def identity(self, search: Search) -> dict[str, Any]:
         """Return what the ranking depends on, beside the collection and the queries."""
-        own = {"kind": "run", "use": self.use, "drop_self": self.drop_self}
+        own = {"kind": "run", "use": self.use}
         return {**own, "sha256": self._sha256(search.split)}
 
     def search(self, search: Search) -> Run:
@@ -97,7 +94,8 @@ class RunFiles:
             raise ConfigError(str(error)) from None
         except (EOFError, OSError) as error:
             raise ConfigError(f"{path}: the file is damaged or was not downloaded whole ({error})") from None
-        found = {query: self._ranking(query, run[query]) for query in search.queries if query in run}
+        own = search.collection.drop_self
+        found = {query: self._ranking(query, run[query], own) for query in search.queries if query in run}
         _check_queries(path, found, search)
         _check_documents(path, found, search)
         return found
@@ -115,8 +113,8 @@ class RunFiles:
                 self._checksums[path] = hashlib.file_digest(file, "sha256").hexdigest()
         return self._checksums[path]
 
-    def _ranking(self, query: str, ranking: Ranking) -> Ranking:
-        ids, scores = without(ranking, query) if self.drop_self else ranking
+    def _ranking(self, query: str, ranking: Ranking, drop_self: bool) -> Ranking:
+        ids, scores = without(ranking, query) if drop_self else ranking
         return Ranking(ids[: self.depth], scores[: self.depth])
 
 

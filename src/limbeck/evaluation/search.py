@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from limbeck.encodings import Rows
+from limbeck.evaluation.runs import cut
 from limbeck.inference import BiEncoder, Ranker, blocks, encode, products, score_lists
 from limbeck.text.collate import Collator
-from limbeck.types import Run, order
+from limbeck.types import Ranking, Run, order
 
 
 def search(
@@ -89,3 +90,16 @@ def rerank(ranker: Ranker, collator: Collator, candidates: Run, *, bf16: bool = 
 def ranked(lists: Mapping[str, Sequence[str]], scores: Mapping[str, np.ndarray]) -> Run:
     """Order lists by scores given in their order."""
     return {query: order(list(ids), scores[query]) for query, ids in lists.items() if ids}
+
+
+def without(ranking: Ranking, document: str) -> Ranking:
+    """Return a ranking without a document; those below it move up."""
+    if document not in ranking.ids:
+        return ranking
+    place = ranking.ids.index(document)
+    return Ranking(ranking.ids[:place] + ranking.ids[place + 1 :], np.delete(ranking.scores, place))
+
+
+def without_own(run: Run, depth: int) -> Run:
+    """Drop from each ranking the document whose id is the query's, and only then cut."""
+    return cut({query: without(ranking, query) for query, ranking in run.items()}, depth)
