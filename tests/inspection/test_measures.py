@@ -9,10 +9,10 @@ import pytest
 from scipy import stats
 
 import limbeck.inspection.measures as module
+from limbeck.analysis.segments import Segments
 from limbeck.data.pool import Pool
 from limbeck.inspection.entropy import Softmax
 from limbeck.inspection.measures import CUTOFFS, Measures, choose, measure
-from limbeck.inspection.segments import Segments
 
 
 @pytest.fixture

@@ -76,8 +76,8 @@ def _over_seeds(name: str, members: Sequence[Outcome]) -> list[dict[str, Any]]:
 
 def _show_by_teacher(groups: Mapping[str, Sequence[Outcome]], metric: str) -> None:
     """Print the gain over the first group in buckets of the teacher's quality."""
+    from limbeck.analysis.quality import by_teacher
     from limbeck.evaluation.per_query import read_per_query
-    from limbeck.evaluation.quality import by_teacher
 
     def values(outcome: Outcome, key: str) -> dict[str, float]:
         folder = Path(outcome["folder"]) / "per_query"

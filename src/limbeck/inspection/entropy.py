@@ -5,9 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
+from limbeck.analysis.segments import Segments
 from limbeck.data.pool import Pool
 from limbeck.inspection.measures import choose, gather
-from limbeck.inspection.segments import Segments
 
 SENSIBLE = 0.5
 """Normalised entropy that a proposed temperature aims at: the teacher weighs about √L of L documents."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from limbeck.analysis.segments import Segments
 from limbeck.data.pool import Pool
-from limbeck.inspection.segments import Segments
 
 CUTOFFS = (1, 5, 10, 20, 50, 100)
 """k of the overlap between teacher and first stage."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from limbeck.evaluation.quality import by_teacher
+from limbeck.analysis.quality import by_teacher
 
 TEACHER = {"a": 0.0, "b": 0.1, "c": 0.2, "d": 0.9, "e": 1.0}
 BASELINE = [{"a": 0.1, "b": 0.3, "c": 0.5, "d": 0.7, "e": 0.9}] * 2
