@@ -177,10 +177,10 @@ def _step(encoded: Rows) -> int:
     return max(1, len(encoded)) if encoded.kind == "dense" else _FILLED
 
 
-def blocks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+def blocks(ids: Sequence[str], size: int = BLOCK) -> Iterator[Sequence[str]]:
     """Cut a long list of ids into pieces that are encoded one at a time."""
-    for start in range(0, len(ids), BLOCK):
-        yield ids[start : start + BLOCK]
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]
 
 
 class Plan:
@@ -227,6 +227,13 @@ class Plan:
     def part(self, number: int) -> np.ndarray:
         """Return the positions of a part's pairs in the order of the lists."""
         return self._parts[number]
+
+    def shared(self, share: tuple[int, int]) -> np.ndarray:
+        """Return which pairs, in the order of the lists, are in share i of n (every n-th part)."""
+        mine = np.zeros(self.pairs, dtype=bool)
+        for number in range(share[0], len(self), share[1]):
+            mine[self.part(number)] = True
+        return mine
 
     def ids(self, number: int) -> tuple[list[str], list[str]]:
         """Return query and document ids of a part's pairs."""
@@ -294,7 +301,13 @@ class Scorer:
 
 
 def score_lists(
-    ranker: Ranker, collator: Collator, lists: Mapping[str, Sequence[str]], *, bf16: bool = False
+    ranker: Ranker,
+    collator: Collator,
+    lists: Mapping[str, Sequence[str]],
+    *,
+    bf16: bool = False,
+    size: int = BLOCK,
+    share: tuple[int, int] = (0, 1),
 ) -> dict[str, np.ndarray]:
     """Score candidate lists.
 
@@ -306,17 +319,22 @@ def score_lists(
         Query id → document ids.
     bf16
         Autocast to bfloat16.
+    size
+        Distinct documents (of encoders) or pairs (of others) that are scored together.
+    share
+        (i, n): score every n-th part alone, from the i-th on.
 
     Returns
     -------
     dict
-        Query id → float32 scores in the order of the list. Batch composition changes nothing beyond rounding.
+        Query id → float32 scores in the order of the list; 0 for pairs of other shares. Batch composition changes
+        nothing beyond rounding, and the share nothing at all.
     """
     lists = {query: documents for query, documents in lists.items() if documents}
-    plan = Plan(lists, by_document=ranker.separable)
+    plan = Plan(lists, by_document=ranker.separable, size=size)
     score = Scorer(ranker, collator, plan, bf16=bf16)
-    values = np.empty(plan.pairs, dtype=np.float32)
-    for number in range(len(plan)):
+    values = np.zeros(plan.pairs, dtype=np.float32)
+    for number in range(share[0], len(plan), share[1]):
         values[plan.part(number)] = score(number)
     return plan.split(values) if lists else {}
 

@@ -19,7 +19,8 @@ from limbeck.search.exact import Exact
 from limbeck.search.faiss import Faiss
 from limbeck.search.inverted import Inverted, strongest
 from limbeck.search.plaid import Plaid
-from limbeck.search.run import merge, rerank, search
+from limbeck.evaluation.search import merge
+from limbeck.search.run import rerank, search
 from limbeck.search.shares import share
 from limbeck.search.store import Store
 from limbeck.types import Ranking, order

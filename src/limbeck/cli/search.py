@@ -148,7 +148,8 @@ class _Searching:
         from filelock import FileLock
 
         from limbeck.evaluation.runs import read_run
-        from limbeck.search.run import check_found, merge
+        from limbeck.evaluation.search import merge
+        from limbeck.search.run import check_found
 
         with FileLock(parts.with_name(f".{parts.name}.lock")):
             paths = [parts / f"{number}-of-{count}.trec" for number in range(1, count + 1)]

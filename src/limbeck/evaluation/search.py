@@ -1,14 +1,24 @@
 """From a ranker to a run: exact search over all documents, or re-ranking of a first stage."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
+import torch
 
 from limbeck.encodings import Rows
+from limbeck.evaluation.best import Best, top
 from limbeck.evaluation.runs import cut
-from limbeck.inference import BiEncoder, Ranker, blocks, encode, products, score_lists
+from limbeck.inference import BiEncoder, Plan, Ranker, blocks, encode, products, score_lists
 from limbeck.text.collate import Collator
 from limbeck.types import Ranking, Run, order
+
+PIECE = 2048
+"""Documents, or pairs, that are encoded and scored together: what one of several devices is given at a time. It is the
+same for one device, so that the number of devices changes nothing."""
+
+Share = tuple[int, int]
+"""(i, n): share i of n, from 0."""
 
 
 def search(
@@ -19,6 +29,7 @@ def search(
     depth: int,
     *,
     bf16: bool = False,
+    share: Share = (0, 1),
 ) -> Run:
     """Rank all documents for each query, exactly.
 
@@ -34,9 +45,12 @@ def search(
         Documents kept for each query.
     bf16
         Encode under bfloat16 autocast.
+    share
+        (i, n): rank every n-th piece of the collection alone, from the i-th on.
     """
     queries = encode(ranker, collator, query_ids, "query", bf16=bf16)
-    pieces = ((block, encode(ranker, collator, block, "document", bf16=bf16)) for block in blocks(document_ids))
+    chosen = islice(blocks(document_ids, PIECE), share[0], None, share[1])
+    pieces = ((block, encode(ranker, collator, block, "document", bf16=bf16)) for block in chosen)
     return nearest(ranker, query_ids, queries, pieces, depth)
 
 
@@ -60,18 +74,22 @@ def nearest(
     depth
         Documents kept for each query.
     """
-    best: list[tuple[list[str], np.ndarray]] = [([], np.empty(0, dtype=np.float32)) for _ in query_ids]
+    seen: list[str] = []
+    best = Best(len(query_ids), depth, lambda rows: [seen[row] for row in rows.tolist()])
     for block, documents in pieces:
-        # One more than asked for, so that a tie at the border is broken by document id, not by position.
-        values, positions = products(ranker, queries, documents).topk(min(depth + 1, len(block)), dim=1)
-        for i, (row, row_scores) in enumerate(zip(positions.tolist(), values.cpu().numpy(), strict=True)):
-            ids, kept = best[i]
-            found: list[str] = [block[int(j)] for j in row]
-            best[i] = order([*ids, *found], np.concatenate([kept, row_scores]), depth + 1)
-    return {query: order(*found, depth) for query, found in zip(query_ids, best, strict=True)}
+        table = products(ranker, queries, documents)
+        finite = torch.isfinite(table)
+        if not finite.all():
+            line, column = (~finite).nonzero()[0].tolist()
+            raise _not_finite(query_ids[line], block[column], float(table[line, column]))
+        lines, columns, scores = top(table, depth)
+        start = len(seen)
+        seen += block
+        best.add(lines, columns + start, scores)
+    return dict(zip(query_ids, best.rankings(), strict=True))
 
 
-def rerank(ranker: Ranker, collator: Collator, candidates: Run, *, bf16: bool = False) -> Run:
+def rerank(ranker: Ranker, collator: Collator, candidates: Run, *, bf16: bool = False, share: Share = (0, 1)) -> Run:
     """Re-rank first-stage candidates; nothing is added or dropped.
 
     Parameters
@@ -82,14 +100,47 @@ def rerank(ranker: Ranker, collator: Collator, candidates: Run, *, bf16: bool = 
         First-stage run, already cut to the depth wanted.
     bf16
         Score under bfloat16 autocast.
+    share
+        (i, n): score every n-th part of the candidates alone, from the i-th on; the others are left out.
     """
-    lists = {query: ranking.ids for query, ranking in candidates.items()}
-    return ranked(lists, score_lists(ranker, collator, lists, bf16=bf16))
+    lists = {query: ranking.ids for query, ranking in candidates.items() if ranking.ids}
+    scores = score_lists(ranker, collator, lists, bf16=bf16, size=PIECE, share=share)
+    if share[1] == 1:
+        return ranked(lists, scores)
+    plan = Plan(lists, by_document=ranker.separable, size=PIECE)
+    own = plan.split(plan.shared(share)) if lists else {}
+    kept = {query: [d for d, mine in zip(ids, own[query], strict=True) if mine] for query, ids in lists.items()}
+    return ranked(kept, {query: values[own[query]] for query, values in scores.items()})
 
 
 def ranked(lists: Mapping[str, Sequence[str]], scores: Mapping[str, np.ndarray]) -> Run:
     """Order lists by scores given in their order."""
     return {query: order(list(ids), scores[query]) for query, ids in lists.items() if ids}
+
+
+def merge(runs: Sequence[Run], depth: int | None) -> Run:
+    """Put the runs of several shares together: equal to the run of all shards, ties included."""
+    queries = dict.fromkeys(query for run in runs for query in run)
+    merged: Run = {}
+    for query in queries:
+        parts = [run[query] for run in runs if query in run]
+        names = [name for part in parts for name in part.ids]
+        merged[query] = order(names, np.concatenate([part.scores for part in parts]), depth)
+    return merged
+
+
+def check_finite(run: Run) -> None:
+    """Raise ``ValueError`` for a score that is NaN or infinite; the message names query and document."""
+    for query, ranking in run.items():
+        wrong = np.flatnonzero(~np.isfinite(ranking.scores))
+        if len(wrong):
+            raise _not_finite(query, ranking.ids[wrong[0]], ranking.scores[wrong[0]])
+
+
+def _not_finite(query: str, document: str, score: float) -> ValueError:
+    return ValueError(
+        f"the score of document {document} for query {query} is {score}: the model gives no usable number"
+    )
 
 
 def without(ranking: Ranking, document: str) -> Ranking:

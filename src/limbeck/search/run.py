@@ -128,14 +128,3 @@ def check_found(candidates: Run, found: Run, store: Store) -> None:
             f"candidates: document {min(lacking)!r} is not in the index {store.path} ({len(lacking)} such documents): "
             "they belong to another collection"
         )
-
-
-def merge(runs: Sequence[Run], depth: int | None) -> Run:
-    """Put the runs of several shares together: equal to the run of all shards, ties included."""
-    queries = dict.fromkeys(query for run in runs for query in run)
-    merged: Run = {}
-    for query in queries:
-        parts = [run[query] for run in runs if query in run]
-        names = [name for part in parts for name in part.ids]
-        merged[query] = order(names, np.concatenate([part.scores for part in parts]), depth)
-    return merged
