@@ -108,13 +108,13 @@ def test_an_encoder_that_teaches_goes_through_all_stages(limbeck, tmp_path):
 
 def test_stages_that_are_there_are_not_computed_again(limbeck, tmp_path, monkeypatch):
     """A run that fails in its last stage goes on with that stage alone."""
-    from limbeck.cli import experiment
+    from limbeck.cli import sharing
     from limbeck.evaluation.fusion import ReciprocalRankFusion
 
     calls = []
     for name in ("search", "rerank"):
-        real = getattr(experiment, name)
-        monkeypatch.setattr(experiment, name, lambda *a, _r=real, _n=name, **o: calls.append(_n) or _r(*a, **o))
+        real = getattr(sharing, name)
+        monkeypatch.setattr(sharing, name, lambda *a, _r=real, _n=name, **o: calls.append(_n) or _r(*a, **o))
 
     def broken(*_):
         raise OSError("the disk is full")

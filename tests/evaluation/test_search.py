@@ -1,5 +1,6 @@
 """Exact search and re-ranking: ties, shares, scores that are no numbers."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +20,7 @@ def dense(table):
 
 def ranked(documents, cuts, depth, queries=((1.0, 0.0), (0.0, 1.0))):
     ids = [f"d{i}" for i in range(len(documents))]
-    pieces = [(ids[a:b], dense(documents[a:b])) for a, b in zip(cuts, cuts[1:], strict=False)]
+    pieces = [(ids[a:b], dense(documents[a:b])) for a, b in pairwise(cuts)]
     return nearest(RANKER, ["p", "q"], dense(queries), pieces, depth)
 
 

@@ -2,8 +2,9 @@
 
 import hashlib
 import logging
+import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from limbeck.artefacts import Artefacts
+from limbeck.cli.sharing import Sharing
 from limbeck.cli.teaching import Teaching
 from limbeck.config import ConfigError, build, fingerprint, part
 from limbeck.data.candidates import Candidates
@@ -110,7 +112,9 @@ def _check_lengths(made: Any, key: str) -> None:
         )
 
 
-def teaching(node: Node, collection: Collection, artefacts: Artefacts, device: torch.device) -> Teaching:
+def teaching(
+    node: Node, collection: Collection, artefacts: Artefacts, device: torch.device, sharing: Sharing | None = None
+) -> Teaching:
     """Build a teacher, with all that its scores depend on.
 
     Parameters
@@ -121,6 +125,8 @@ def teaching(node: Node, collection: Collection, artefacts: Artefacts, device: t
         What is scored, and where scores are kept.
     device
         Where a model scores.
+    sharing
+        How the candidates that it re-ranks are shared among processes; None scores them in this one.
     """
     own = {name: value for name, value in node.items() if name not in ("student", "backbone")}
     made = part(own, key="teacher")
@@ -146,7 +152,13 @@ def teaching(node: Node, collection: Collection, artefacts: Artefacts, device: t
         collection=collection.fingerprint,
         command=" ".join(["limbeck", *sys.argv[1:]]),
     )
-    return Teaching(teacher, identity, whose, collection, artefacts)
+    spread = None if sharing is None or sharing.devices == 1 else partial(_spread, sharing, node)
+    return Teaching(teacher, identity, whose, collection, artefacts, spread)
+
+
+def _spread(sharing: Sharing, teacher: Node, lists: Mapping[str, Sequence[str]]) -> None:
+    folder = sharing.spread({"task": "score", "teacher": teacher, "lists": lists}, lambda _: None)
+    shutil.rmtree(folder)
 
 
 def _model_name(backbone: Node) -> str:

@@ -15,6 +15,7 @@ import lightning
 from limbeck.artefacts import Artefacts, write_json
 from limbeck.cli import assemble
 from limbeck.cli.folder import RunFolder, main_process
+from limbeck.cli.sharing import Engine, Sharing
 from limbeck.cli.stages import Stages
 from limbeck.cli.teaching import Teaching
 from limbeck.config import ConfigError, build, part
@@ -24,11 +25,11 @@ from limbeck.data.pool import Pool
 from limbeck.evaluation.metrics import check_metrics
 from limbeck.evaluation.pipeline import Pipeline, Row
 from limbeck.evaluation.runs import cut
-from limbeck.evaluation.search import rerank, search
 from limbeck.evaluation.settings import Evaluation
 from limbeck.inspection.findings import check, first_stage_scores, report, settings
 from limbeck.inspection.losses import views
 from limbeck.students.backbone import save
+from limbeck.text.collate import Collator
 from limbeck.training.checkpoints import BEST, LAST, callbacks, load_student
 from limbeck.training.module import Distillation, Validation
 from limbeck.training.objective import Objective
@@ -99,7 +100,14 @@ class Experiment:
         )
         stages = Stages(collection, self.artefacts, self.candidates, self.pooling)
         teacher = self.config["teacher"]
-        teaching = assemble.teaching(teacher, collection, self.artefacts, device) if teacher else None
+        self.sharing = Sharing(
+            self.evaluation.devices,
+            self.config["data"],
+            self.artefacts.root,
+            self.training.accelerator,
+            self.folder.path / ".shares",
+        )
+        teaching = assemble.teaching(teacher, collection, self.artefacts, device, self.sharing) if teacher else None
         first = stages.first_stage(self.evaluation.split)
         pool = stages.pool(teaching)
         if teaching is not None:
@@ -146,7 +154,11 @@ class Experiment:
         """Evaluate what does not depend on training."""
         rows = [pipeline.first_stage(self.candidates.label)]
         if teaching is not None and self.evaluation.teacher:
-            searching = partial(teaching.search, self.evaluation) if teaching.searches else None
+            searching = None
+            if teaching.searches:
+                model, collator = teaching.teacher.ranker, teaching.teacher.collator
+                engine = self._engine(model, collator, collection, self.config["teacher"])
+                searching = partial(teaching.search, self.evaluation, engine.search)
             reranking = partial(teaching.rerank, split=self.evaluation.split)
             rows += pipeline.rows("teacher", "teacher", search=searching, rerank=reranking)
         if self.evaluation.start:
@@ -240,17 +252,13 @@ class Experiment:
 
     def _of_student(self, pipeline: Pipeline, collection: Collection, key: str, system: str) -> list[Row]:
         """Evaluate the student as it is now."""
-        bf16 = self.evaluation.bf16
+        engine = self._engine(self.student, self.collator, collection, self.config)
+        searching = partial(engine.search, list(self.tested.queries)) if self.student.separable else None
+        return pipeline.rows(key, system, search=searching, rerank=engine.rerank)
 
-        def searching() -> Run:
-            queries, depth = list(self.tested.queries), self.evaluation.search_depth
-            student = self.student.to(self.device)
-            return search(student, self.collator, queries, collection.document_ids, depth, bf16=bf16)
-
-        def reranking(candidates: Run) -> Run:
-            return rerank(self.student.to(self.device), self.collator, candidates, bf16=bf16)
-
-        return pipeline.rows(key, system, search=searching if self.student.separable else None, rerank=reranking)
+    def _engine(self, ranker: Any, collator: Collator, collection: Collection, nodes: Mapping[str, Any]) -> Engine:
+        own = {name: nodes[name] for name in ("student", "backbone")}
+        return Engine(ranker, collator, collection, self.evaluation, self.device, own, self.sharing)
 
 
 def _evaluation(node: Mapping[str, Any]) -> Evaluation:

@@ -2,12 +2,12 @@
 
 import logging
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from limbeck.cli.devices import each_device
 from limbeck.cli.errors import as_plain
 from limbeck.cli.folder import console
 from limbeck.config import ConfigError, build
@@ -66,7 +66,8 @@ def _score(config: dict[str, Any]) -> None:
         score_into(out, teaching.teacher, lists, teaching.provenance, share=(number, count), size=config["part_size"])
         return
     start = time.perf_counter()
-    helpers = (lambda: _helpers(config["devices"])) if config["devices"] > 1 else None
+    devices, command = config["devices"], ["limbeck", *sys.argv[1:]]
+    helpers = (lambda: each_device(devices, lambda _: command, _SHARE)) if devices > 1 else None
     store = score_into(out, teaching.teacher, lists, teaching.provenance, helpers=helpers, size=config["part_size"])
     assert store is not None
     seconds = time.perf_counter() - start
@@ -76,30 +77,3 @@ def _score(config: dict[str, Any]) -> None:
         "scores %.4g ± %.4g (%s); %.1f s, %.0f pairs/s; checksum %s",
         mean, deviation, store.meta["kind"], seconds, pairs / seconds, store.checksum,
     )  # fmt: skip
-
-
-def _helpers(devices: int) -> None:
-    """Start the same command once for each device, and wait."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = visible.split(",") if visible else [str(number) for number in range(devices)]
-    threads = str(max(1, (os.cpu_count() or 1) // devices))
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "limbeck", *sys.argv[1:]],
-            env={
-                **os.environ,
-                _SHARE: f"{number}/{devices}",
-                "CUDA_VISIBLE_DEVICES": names[number % len(names)],
-                "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
-            },
-        )
-        for number in range(devices)
-    ]
-    try:
-        failed = [number for number, process in enumerate(started) if process.wait()]
-    finally:
-        for process in started:
-            if process.poll() is None:
-                process.terminate()
-    if failed:
-        raise ConfigError(f"processes {failed} of {devices} failed; the same command goes on with what is left")

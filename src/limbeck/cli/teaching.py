@@ -1,7 +1,8 @@
 """A teacher at work: its scores of the training pool, and its own ranking."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from limbeck.data.aligned import pairs_of, read_aligned, with_scores, write_alig
 from limbeck.data.collection import Collection
 from limbeck.data.pool import Pool
 from limbeck.evaluation.runs import read_run, write_run
-from limbeck.evaluation.search import ranked, search
+from limbeck.evaluation.search import ranked
 from limbeck.evaluation.settings import Evaluation
 from limbeck.scores.store import ScoreStore
 from limbeck.scores.writer import Provenance
@@ -37,6 +38,8 @@ class Teaching:
         What is written into a score store.
     collection, artefacts
         What is scored, and where scores are kept.
+    spread
+        How candidates are scored by several processes; None scores all in this one.
     """
 
     def __init__(
@@ -46,12 +49,14 @@ class Teaching:
         provenance: Provenance,
         collection: Collection,
         artefacts: Artefacts,
+        spread: Callable[[Mapping[str, Sequence[str]]], None] | None = None,
     ) -> None:
         self.teacher = teacher
         self.provenance = provenance
         self._identity = identity
         self._collection = collection
         self._artefacts = artefacts
+        self._spread = spread
         self._given = ScoreStore.open(teacher.scored) if getattr(teacher, "scored", None) else None
         if self._given is not None:
             open_matching(self._given.path, provenance)
@@ -71,15 +76,32 @@ class Teaching:
         """Whether the teacher can score any pair, not only those it has scores of."""
         return not hasattr(self.teacher, "store")
 
-    def score(self, lists: Mapping[str, Sequence[str]]) -> list[ScoreStore]:
-        """Return stores that together hold the scores of the lists, all scored that were not."""
+    def score(
+        self,
+        lists: Mapping[str, Sequence[str]],
+        *,
+        share: tuple[int, int] | None = None,
+        spread: Callable[[Mapping[str, Sequence[str]]], None] | None = None,
+    ) -> list[ScoreStore]:
+        """Return stores that together hold the scores of the lists, all scored that were not.
+
+        Parameters
+        ----------
+        lists
+            Query id → document ids.
+        share
+            (i, n): score every n-th part alone, and leave it to the process that waits for all n to finish the store.
+        spread
+            Has lists scored into the store by other processes, a share each.
+        """
         stores = [] if self._given is None else [self._given]
         left = without(lists, self._given)
         if left:
             key = fingerprint({"teacher": dict(self._identity), "collection": self._collection.fingerprint})
-            store = score_into(self._artefacts.root / "scores" / key, self.teacher, left, self.provenance)
-            assert store is not None
-            stores.append(store)
+            helpers = None if spread is None else partial(spread, left)
+            path = self._artefacts.root / "scores" / key
+            store = score_into(path, self.teacher, left, self.provenance, share=share, helpers=helpers)
+            stores += [] if store is None else [store]
         return stores
 
     def stored(self, pool: Pool) -> np.ndarray:
@@ -115,7 +137,7 @@ class Teaching:
         if self.scores_on_demand:
             flat = pa.array([document for documents in lists.values() for document in documents], pa.string())
             offsets = np.cumsum([0, *map(len, lists.values())])
-            scores = _looked_up(self.score(lists), list(lists), offsets, flat)
+            scores = _looked_up(self.score(lists, spread=self._spread), list(lists), offsets, flat)
             found = dict(zip(lists, np.split(scores, offsets[1:-1]), strict=True))
         else:
             values = self.teacher.score(list(lists), list(lists.values()))
@@ -130,8 +152,16 @@ class Teaching:
         scored = {query: [d for d, kept in zip(ids, known[query], strict=True) if kept] for query, ids in lists.items()}
         return ranked(scored, {query: found[query][known[query]] for query in lists})
 
-    def search(self, evaluation: Evaluation) -> Run:
-        """Rank the whole collection for the evaluated queries; the ranking is kept for other runs."""
+    def search(self, evaluation: Evaluation, find: Callable[[Sequence[str]], Run]) -> Run:
+        """Rank the whole collection for the evaluated queries; the ranking is kept for other runs.
+
+        Parameters
+        ----------
+        evaluation
+            Split, depth and precision.
+        find
+            Ranks the collection for queries by their ids.
+        """
         queries = list(self._collection.split(evaluation.split).queries)
         inputs = {
             "teacher": dict(self._identity),
@@ -139,12 +169,11 @@ class Teaching:
             "queries": sorted(queries),
             "depth": evaluation.search_depth,
             "bf16": evaluation.bf16,
+            "drop_self": self._collection.drop_self,
         }
 
         def fill(target: Path) -> None:
-            ranker, collator, documents = self.teacher.ranker, self.teacher.collator, self._collection.document_ids
-            run = search(ranker, collator, queries, documents, evaluation.search_depth, bf16=evaluation.bf16)
-            write_run(target / "teacher.trec", run, "teacher")
+            write_run(target / "teacher.trec", find(queries), "teacher")
 
         return read_run(self._artefacts.folder("teacher_runs", inputs, fill, label="teacher's run") / "teacher.trec")
 

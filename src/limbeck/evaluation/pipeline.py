@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from limbeck.evaluation.metrics import evaluate, means
 from limbeck.evaluation.per_query import write_per_query
 from limbeck.evaluation.runs import cut, read_run, write_run
+from limbeck.evaluation.search import check_finite
 from limbeck.evaluation.settings import Evaluation
 from limbeck.types import Qrels, Run
 
@@ -22,7 +23,7 @@ Row = dict[str, Any]
 class Pipeline:
     """What systems make of a first stage, stage by stage.
 
-    A stage is written as ``runs/SPLIT.KEY.trec``. The file, once written, is the record: metrics are computed from it,
+    A stage is written as ``runs/SET.KEY.trec``. The file, once written, is the record: metrics are computed from it,
     and it is not computed again. KEY is the key of the system for its last stage, ``KEY.STAGE`` for those before.
 
     Parameters
@@ -35,10 +36,24 @@ class Pipeline:
         The first stage of its queries, and how tables call it.
     folder
         Run folder.
+    name, metrics
+        What names the set in files, and its metrics; None takes split and metrics of ``evaluation``.
     """
 
-    def __init__(self, evaluation: Evaluation, qrels: Qrels, first: Run, first_name: str, folder: Path) -> None:
+    def __init__(
+        self,
+        evaluation: Evaluation,
+        qrels: Qrels,
+        first: Run,
+        first_name: str,
+        folder: Path,
+        *,
+        name: str | None = None,
+        metrics: Sequence[str] | None = None,
+    ) -> None:
         self._evaluation = evaluation
+        self._set = name or evaluation.split
+        self._metrics = list(metrics or evaluation.metrics)
         self._qrels = qrels
         self._first = first
         self._first_name = first_name
@@ -89,19 +104,19 @@ class Pipeline:
 
     def _recorded(self, key: str, system: str, make: Callable[[], Run | None]) -> Run | None:
         """Return what the run file holds, which is written first if it is not there; None if there is nothing."""
-        path = self._folder / "runs" / f"{self._evaluation.split}.{key}.trec"
+        path = self._folder / "runs" / f"{self._set}.{key}.trec"
         if not path.exists():
             start = time.perf_counter()
             run = make()
             if run is None:
                 return None
+            check_finite(run)
             write_run(path, run, f"limbeck-{key}")
             log.info("%s ranked %d queries: %.1f s", system, len(run), time.perf_counter() - start)
         return read_run(path)
 
     def _row(self, key: str, system: str, candidates: str, run: Run) -> Row:
-        split, metrics = self._evaluation.split, self._evaluation.metrics
-        per_query = evaluate(self._qrels, run, metrics)
-        write_per_query(self._folder / "per_query" / f"{split}.{key}.parquet", per_query)
+        per_query = evaluate(self._qrels, run, self._metrics)
+        write_per_query(self._folder / "per_query" / f"{self._set}.{key}.parquet", per_query)
         row = {"key": key, "system": system, "candidates": candidates, "queries": len(self._qrels)}
         return row | means(per_query)

@@ -41,6 +41,8 @@ class Evaluation:
         Size of the validation while training: queries, and first-stage documents that are re-ranked.
     bf16
         Encode and score under bfloat16 autocast.
+    devices
+        Processes, one a device, that encode, search and re-rank; their number changes no figure.
 
     Raises
     ------
@@ -63,12 +65,14 @@ class Evaluation:
         dev_queries: int = 100,
         dev_depth: int = 50,
         bf16: bool = False,
+        devices: int = 1,
     ) -> None:
         _one_of("split", split, _SPLITS)
         if pipeline != "auto":
             _check_pipeline(pipeline)
         _one_of("checkpoint", checkpoint, ("best", "last"))
         sizes = {"depth": depth, "search_depth": search_depth, "dev_queries": dev_queries, "dev_depth": dev_depth}
+        sizes |= {"devices": devices}
         for name, value in sizes.items():
             if value < 1:
                 raise ValueError(f"{name} must be >= 1, got {value}")
@@ -86,6 +90,7 @@ class Evaluation:
         self.dev_queries = dev_queries
         self.dev_depth = dev_depth
         self.bf16 = bf16
+        self.devices = devices
 
     def check(self, *, searches: bool) -> None:
         """Raise ``ValueError`` if the pipeline is not one for a student that can, or cannot, search by itself."""

@@ -121,6 +121,10 @@ class Collator:
             )
         return wanted
 
+    def styled(self, style: TextFormat) -> "Collator":
+        """Return a collator of the same texts and tokenizer with another text format."""
+        return Collator(self.tokenizer, style, self._query_texts, self._document_texts)
+
     def query_rows(self, ids: Sequence[str]) -> list[Row]:
         """Return token rows of queries: framed if the ranker encodes them alone, plain if it reads pairs."""
         return self._rows([self.style.query_prefix + text for text in self._query_texts(ids)], "query")

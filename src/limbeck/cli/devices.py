@@ -1,0 +1,52 @@
+"""One process a device, and waiting for them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+from limbeck.config import ConfigError
+
+
+def each_device(devices: int, words: Callable[[int], Sequence[str]], share: str | None = None) -> None:
+    """Run a command of limbeck in one process for each device, and wait until all have ended.
+
+    Each process sees one GPU, if there are any, or has its share of the processor's threads.
+
+    Parameters
+    ----------
+    devices
+        Number of processes.
+    words
+        Number of the process, from 0 → what follows ``python -m``.
+    share
+        Environment variable that tells a process its number and their count as ``i/n``; None for none.
+
+    Raises
+    ------
+    ConfigError
+        A process failed; what it said stands on standard error.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(number) for number in range(devices)]
+    threads = str(max(1, (os.cpu_count() or 1) // devices))
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", *words(number)],
+            env={
+                **os.environ,
+                **({share: f"{number}/{devices}"} if share else {}),
+                "CUDA_VISIBLE_DEVICES": names[number % len(names)],
+                "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
+            },
+        )
+        for number in range(devices)
+    ]
+    try:
+        failed = [number for number, process in enumerate(started) if process.wait()]
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.terminate()
+    if failed:
+        raise ConfigError(f"processes {failed} of {devices} failed; the same command goes on with what is left")

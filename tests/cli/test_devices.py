@@ -1,0 +1,77 @@
+"""Several devices search and re-rank to the bytes of one: real processes."""
+
+import json
+
+import pytest
+
+from limbeck.cli import sharing
+from limbeck.evaluation import search as searching
+
+# More documents, and more candidates, than one device is given at a time.
+WORLD = ["data.world.documents=5000", "data.world.test=40", "trainer.steps=2", "trainer.validate_every=0"]
+ALL = "eval.pipeline=[search,rerank,fuse]"
+
+
+def runs_of(tmp_path, name):
+    (run,) = (path.parent for path in (tmp_path / "runs" / name).glob("*/result.json"))
+    assert not list((run / ".shares").glob("*"))  # nothing of the work is left
+    return {path.name: path.read_bytes() for path in (run / "runs").iterdir()}, json.loads(
+        (run / "result.json").read_text()
+    )
+
+
+@pytest.mark.slow
+def test_two_devices_write_the_runs_of_one(limbeck, tmp_path, monkeypatch):
+    words = [*WORLD, "eval.pipeline=[search,rerank]", "eval.depth=60", "eval.start=false"]
+    asked = []
+    real = sharing.Sharing.spread
+    monkeypatch.setattr(sharing.Sharing, "spread", lambda self, job, fill: asked.append(job) or real(self, job, fill))
+    for devices in (1, 2):
+        status, _, err = limbeck("train", *words, f"name=by{devices}", f"eval.devices={devices}")
+        assert status == 0, err
+    one, result = runs_of(tmp_path, "by1")
+    two, shared = runs_of(tmp_path, "by2")
+    assert one == two
+    assert result["rows"] == shared["rows"]
+    assert [job["task"] for job in asked] == ["search", "rerank"]
+
+
+@pytest.mark.parametrize("student", ["dense", "splade", "colbert", "cross_encoder"])
+def test_every_share_does_a_part_of_the_work(student, limbeck, tmp_path, monkeypatch):
+    """In one process, with pieces so small that each share has several; what is done is not done again."""
+    monkeypatch.setattr(searching, "PIECE", 16)
+    done = []
+
+    def in_turn(devices, words):
+        for number in range(devices):
+            _, folder, mine = words(number)
+            sharing.work(tmp_path / folder, int(mine))
+            part = tmp_path / folder / f"{mine}.trec"
+            if not part.exists():
+                done.append("scored")
+                continue
+            done.append(part.stat().st_mtime_ns)
+            sharing.work(tmp_path / folder, int(mine))
+            assert part.stat().st_mtime_ns == done[-1]
+
+    monkeypatch.setattr(sharing, "each_device", in_turn)
+    loss = ["loss=[kl,flops]"] if student == "splade" else []
+    stages = "eval.pipeline=[rerank]" if student == "cross_encoder" else ALL
+    assert limbeck("train", "name=teacher", f"student={student}", stages, *loss)[0] == 0
+    (folder,) = (tmp_path / "runs" / "teacher").glob("*")
+    for devices in (1, 3):
+        words = [f"name=by{devices}", f"student={student}", stages, *loss, f"eval.devices={devices}"]
+        taught = ["teacher=saved", f"teacher.student.folder={folder}", f"paths.cache={tmp_path}/cache{devices}"]
+        status, _, err = limbeck("train", *words, *taught)
+        assert status == 0, err
+    assert runs_of(tmp_path, "by1")[0] == runs_of(tmp_path, "by3")[0]
+    # Start and student search and re-rank; the teacher searches, and scores what it re-ranks.
+    assert len(done) == 3 * (3 if student == "cross_encoder" else 6)
+    assert done.count("scored") == 3
+
+
+def test_a_process_that_fails_is_told(limbeck, monkeypatch):
+    monkeypatch.setattr(sharing, "save_model", lambda *_: None)
+    status, _, err = limbeck("train", "eval.devices=2", "eval.start=false")
+    assert status != 0
+    assert "processes [0, 1] of 2 failed" in err
