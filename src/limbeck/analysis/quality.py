@@ -1,12 +1,11 @@
 """Students by the quality of their teacher, query by query: where a loss gains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-Values = Mapping[str, float]
-"""Query id → value of one metric."""
+from limbeck.analysis.values import Values, aligned, mean
 
 EDGES = (0.2, 0.5)
 """Borders between bad, middling and good teaching, as analyses of CKL have them (there for the reciprocal rank)."""
@@ -25,7 +24,7 @@ class Bucket:
     gain: float
     """Mean of system - baseline."""
     half_width: float
-    """Of the 95 % interval of the gain over queries (normal approximation); NaN for fewer than two queries."""
+    """Of the 95 % interval of the gain over queries (Student's t); NaN for fewer than two queries."""
 
 
 def by_teacher(
@@ -33,36 +32,37 @@ def by_teacher(
 ) -> list[Bucket]:
     """Compare two systems in buckets of the teacher's own value.
 
+    The gains of the buckets, weighted by their queries, average to the gain over all queries.
+
     Parameters
     ----------
     teacher
-        The teacher's metric.
+        The teacher's metric, between 0 and 1.
     baseline, system
         One mapping a seed; values are averaged over seeds first, since queries, not seeds, are the sample.
     edges
-        Borders; a value on a border belongs to the bucket above it.
+        Borders, rising; a value on a border belongs to the bucket above it.
+
+    Returns
+    -------
+    list[Bucket]
+        From bad to good teaching; a bucket without queries is left out.
 
     Raises
     ------
     ValueError
-        The queries differ: the message names one.
+        The queries differ or a value is not finite (the message names one), or the edges do not rise.
     """
-    queries = sorted(teacher)
-    for values in (*baseline, *system):
-        odd = set(queries) ^ set(values)
-        if odd:
-            raise ValueError(f"query {min(odd)!r} is not in every system; compare runs of one collection and split")
-    quality = np.array([teacher[query] for query in queries])
-    before, after = (np.mean([[v[q] for q in queries] for v in values], axis=0) for values in (baseline, system))
+    if list(edges) != sorted(set(edges)) or not all(0 < edge < 1 for edge in edges):
+        raise ValueError(f"edges must rise and lie between 0 and 1, got {list(edges)}")
+    _, (quality, before, after) = aligned([teacher], baseline, system)
     place = np.digitize(quality, edges)
     buckets = []
     for number, (low, high) in enumerate(zip((0.0, *edges), (*edges, 1.0), strict=True)):
         inside = place == number
-        count = int(inside.sum())
-        if not count:
+        if not inside.any():
             continue
-        gains = (after - before)[inside]
-        half = 1.96 * float(gains.std(ddof=1)) / count**0.5 if count > 1 else float("nan")
+        gain = mean((after - before)[inside])
         averages = (float(values[inside].mean()) for values in (quality, before, after))
-        buckets.append(Bucket(low, high, count, *averages, gain=float(gains.mean()), half_width=half))
+        buckets.append(Bucket(low, high, gain.count, *averages, gain=gain.value, half_width=gain.half_width))
     return buckets

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
+from limbeck.analysis.drawing import canvas, save
 from limbeck.data.pool import Pool
 from limbeck.inspection.measures import CUTOFFS, Measures
 from limbeck.inspection.seen import known, percent
@@ -41,26 +40,15 @@ def draw(folder: Path, pool: Pool, measures: Measures, figures: Mapping[str, Any
     ):
         if figure is not None:
             made[title] = folder / f"{name}.png"
-            figure.suptitle(title, x=0.015, ha="left", fontweight="bold", fontsize="medium")
-            figure.savefig(made[title], dpi=130, metadata={"Software": None})  # the same bytes for the same scores
+            save(figure, made[title], title)
     return made
-
-
-def _axes(columns: int = 1) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(7.2, 3.8), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
-    axes = np.atleast_1d(figure.subplots(1, columns)).tolist()
-    for each in axes:
-        each.spines[["top", "right"]].set_visible(False)
-        each.grid(axis="y", color="#e6e8ea", linewidth=0.8)
-        each.set_axisbelow(True)
-    return figure, axes
 
 
 def _spread(measures: Measures) -> Figure | None:
     kept = measures.scored >= 2
     if not kept.any():
         return None
-    figure, (left, right) = _axes(columns=2)
+    figure, (left, right) = canvas(columns=2)
     std = measures.std[kept]
     median = float(np.median(std))
     left.hist(std, bins=min(40, 5 + len(std) // 10), color=_TEACHER)
@@ -80,7 +68,7 @@ def _spread(measures: Measures) -> Figure | None:
 def _entropy(entropy: Mapping[str, Any] | None) -> Figure | None:
     if entropy is None:
         return None
-    figure, (axes,) = _axes()
+    figure, (axes,) = canvas()
     curve = entropy["curve"]
     axes.fill_between(
         curve["temperature"], curve["lower_quartile"], curve["upper_quartile"],
@@ -105,7 +93,7 @@ def _positives(measures: Measures) -> Figure | None:
     teacher, first_stage = known(measures.teacher_rank), known(measures.first_stage_rank)
     if not len(teacher):
         return None
-    figure, (axes,) = _axes()
+    figure, (axes,) = canvas()
     longest = max(int(measures.scored.max()), 1)
     buckets = [bucket for bucket in _BUCKETS if bucket[0] <= longest]
     sides = [("teacher", teacher, _TEACHER), ("first stage", first_stage, _FIRST_STAGE)]
@@ -133,7 +121,7 @@ def _overlap(overlap: Mapping[str, float | None]) -> Figure | None:
     known_at = {k: overlap[str(k)] for k in CUTOFFS if overlap[str(k)] is not None}
     if not known_at:
         return None
-    figure, (axes,) = _axes()
+    figure, (axes,) = canvas()
     shares = [float(share or 0.0) for share in known_at.values()]
     bars = axes.bar(range(len(known_at)), shares, 0.6, color=_TEACHER)
     axes.bar_label(bars, [percent(share) for share in shares], fontsize="small", padding=1)
@@ -151,7 +139,7 @@ def _missing(pool: Pool) -> Figure:
     buckets[share == 1] = 7
     counts = np.bincount(buckets, minlength=8).tolist()
     names = ["none", "to 1%", "to 10%", "to 25%", "to 50%", "to 75%", "over 75%", "all"]
-    figure, (axes,) = _axes()
+    figure, (axes,) = canvas()
     bars = axes.bar(range(len(names)), counts, 0.7, color=_TEACHER)
     axes.bar_label(bars, [f"{count:,}" if count else "" for count in counts], fontsize="small", padding=1)
     axes.set_xticks(range(len(names)), names)
