@@ -1,0 +1,97 @@
+"""Evaluation sets: which collection, and what the literature does with it."""
+
+from pathlib import Path
+from typing import Any
+
+from limbeck.registry import register
+
+_DATA = "limbeck.data.collection.Data"
+
+
+@register("eval_set", "eval_set")
+class EvalSet:
+    """One set that systems are evaluated on.
+
+    Parameters
+    ----------
+    collection
+        An ir_datasets id (``beir/scifact``) or a BEIR folder.
+    split
+        What follows the id (``test``); empty where the id has one split alone. Of a folder the name of the qrels file;
+        empty stands for ``test`` there.
+    metrics
+        ranx names; null: those of ``eval.metrics``.
+    drop_self
+        Each query is itself a document of the collection: it is dropped from its own ranking before any cut.
+    query_length, document_length
+        Tokens that a student reads; null: the student's own.
+    documents, queries
+        How many there are; a wrong version of a collection is told by it. null: not known.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        collection: str,
+        split: str = "",
+        metrics: list[str] | None = None,
+        drop_self: bool = False,
+        query_length: int | None = None,
+        document_length: int | None = None,
+        documents: int | None = None,
+        queries: int | None = None,
+    ) -> None:
+        if not collection:
+            raise ValueError("collection must be an ir_datasets id or a BEIR folder")
+        if collection == "synthetic":
+            raise ValueError("collection: the synthetic world is evaluated as data=synthetic, it is no evaluation set")
+        if split != split.strip("/"):
+            raise ValueError(f"split is what follows the id, without slashes around it; got {split!r}")
+        if metrics is not None and not metrics:
+            raise ValueError("metrics must name at least one metric, or be null for those of eval.metrics")
+        counts = {"query_length": query_length, "document_length": document_length}
+        counts |= {"documents": documents, "queries": queries}
+        for name, value in counts.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be >= 1 or null, got {value}")
+        self.collection = collection
+        self.split = split
+        self.metrics = None if metrics is None else list(metrics)
+        self.drop_self = drop_self
+        self.query_length = query_length
+        self.document_length = document_length
+        self.documents = documents
+        self.queries = queries
+
+    def data(self) -> dict[str, Any]:
+        """Return the ``data`` node that opens the set; its split is called ``test``."""
+        # A BEIR folder in the place of an id without splits: its judgments are test.tsv.
+        folder = Path(self.collection).expanduser().is_dir()
+        return {
+            "_target_": _DATA,
+            "collection": self.collection,
+            "train": None,
+            "dev": None,
+            "test": "test" if folder and not self.split else self.split,
+            "drop_self": self.drop_self,
+        }
+
+    def counted(self, documents: int, queries: int) -> list[str]:
+        """Return what differs from the declared counts, a sentence each; nothing if all is as declared.
+
+        Parameters
+        ----------
+        documents, queries
+            How many the opened collection has; of queries, those that are judged.
+        """
+        found = {"documents": (documents, self.documents), "queries": (queries, self.queries)}
+        return [
+            f"{self.collection} has {have:,} {what} here, {declared:,} are declared: another version of the collection?"
+            for what, (have, declared) in found.items()
+            if declared is not None and have != declared
+        ]
