@@ -1,7 +1,9 @@
 """Cross-encoder: query and document read together."""
 
-from typing import Literal
+from typing import Any, Literal
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limbeck.registry import register
@@ -18,7 +20,8 @@ class CrossEncoder(nn.Module):
 
     With ``mean`` and ``cls`` the score is :math:`w^\top h + b`, h pooled from the last states; the head starts at
     w ~ N(0, 0.02²), b = 0. With ``head`` it is the logit of the backbone family's own sequence classifier with one
-    label, as the cross-encoders on the hub have it; where the checkpoint has none, transformers starts it anew.
+    label, as the cross-encoders on the hub have it; where the checkpoint has none, transformers starts it anew. The
+    last product is made in the precision of its weights whatever autocast says: 16-bit scores tie.
 
     Parameters
     ----------
@@ -57,7 +60,12 @@ class CrossEncoder(nn.Module):
         self.style = TextFormat(True, "", "", query_length, document_length)
         self.pooling: Literal["mean", "cls", "head"] = pooling
         self.backbone = load("classifier" if pooling == "head" else "encoder")
-        if pooling != "head":
+        if pooling == "head":
+            inside = {id(layer) for layer in self.backbone.base_model.modules()}
+            for layer in self.backbone.modules():
+                if isinstance(layer, nn.Linear) and layer.out_features == 1 and id(layer) not in inside:
+                    layer.register_forward_hook(_exact)
+        else:
             self.head = nn.Linear(self.backbone.config.hidden_size, 1)
             nn.init.normal_(self.head.weight, std=0.02)
             nn.init.zeros_(self.head.bias)
@@ -67,8 +75,19 @@ class CrossEncoder(nn.Module):
         output = self.backbone(**inputs(self.backbone, tokens))
         if self.pooling == "head":
             return output.logits.squeeze(-1)
-        return self.head(pool(output.last_hidden_state, tokens, self.pooling)).squeeze(-1)
+        with torch.autocast(tokens.input_ids.device.type, enabled=False):
+            states = output.last_hidden_state.to(self.head.weight.dtype)
+            return self.head(pool(states, tokens, self.pooling)).squeeze(-1)
 
     def forward(self, batch: Batch) -> StudentOutput:
         """Score the candidates of a batch."""
         return StudentOutput(self.score_pairs(batch.documents)[batch.index])
+
+
+def _exact(layer: nn.Module, given: tuple[Any, ...], logit: Tensor) -> Tensor:
+    """Make the logit of a classifier inside a backbone again, in the precision of its weights."""
+    assert isinstance(layer, nn.Linear), "the last layer of a classifier is linear"
+    if logit.dtype == layer.weight.dtype:
+        return logit
+    with torch.autocast(logit.device.type, enabled=False):
+        return F.linear(given[0].to(layer.weight.dtype), layer.weight, layer.bias)
