@@ -3,12 +3,13 @@
 B queries, L candidates of a query, N distinct document (or pair) rows of a batch, T tokens, D width, V vocabulary.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
-import numpy as np
 from torch import Tensor
+
+from limbeck.rankings import Qrels, Ranking, Run, order
 
 
 class _Movable:
@@ -106,42 +107,6 @@ class StudentOutput(_Movable):
     """Of an encoder: all scores (B, N) of queries and documents, with gradients; what in-batch losses score with."""
     smaller: list["StudentOutput"] = field(default_factory=list)
     """What it says when its vectors are cut to fewer dimensions; learned from alike (Matryoshka)."""
-
-
-class Ranking(NamedTuple):
-    """Documents of one query, best first."""
-
-    ids: list[str]
-    scores: np.ndarray
-    """float32, not increasing."""
-
-
-Run = dict[str, Ranking]
-"""Query id → ranking."""
-
-Qrels = dict[str, dict[str, int]]
-"""Query id → document id → relevance grade."""
-
-
-def order(ids: Sequence[str], scores: np.ndarray, depth: int | None = None) -> Ranking:
-    """Rank documents as trec_eval does: by score, then by document id, both descending.
-
-    Parameters
-    ----------
-    ids, scores
-        Documents of one query, in any order.
-    depth
-        Keep the best ``depth``; None keeps all.
-    """
-    scores = np.asarray(scores, dtype=np.float32)
-    if depth is not None and depth < len(ids):
-        # A cut by score alone first (ties at the border stay in): sorting ids is the expensive part.
-        border = np.partition(scores, len(ids) - depth)[len(ids) - depth]
-        kept = np.flatnonzero(scores >= border)
-    else:
-        kept = np.arange(len(ids))
-    ranked = sorted(kept.tolist(), key=lambda i: (scores[i], ids[i]), reverse=True)[:depth]
-    return Ranking([ids[i] for i in ranked], scores[ranked])
 
 
 __all__ = ["Batch", "Encoding", "Qrels", "Ranking", "Run", "StudentOutput", "Tokens", "Vectors", "order"]

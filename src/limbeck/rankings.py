@@ -1,0 +1,63 @@
+"""Rankings and judgments: what evaluation is about. Nothing heavy is imported here."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Ranking(NamedTuple):
+    """Documents of one query, best first."""
+
+    ids: list[str]
+    scores: np.ndarray
+    """float32, not increasing."""
+
+
+Run = dict[str, Ranking]
+"""Query id → ranking."""
+
+Qrels = dict[str, dict[str, int]]
+"""Query id → document id → relevance grade."""
+
+
+def order(ids: Sequence[str], scores: np.ndarray, depth: int | None = None) -> Ranking:
+    """Rank documents as trec_eval does: by float32 score, then by document id, both descending.
+
+    Parameters
+    ----------
+    ids, scores
+        Documents of one query, in any order. Scores that are no numbers come first, so that no cut hides them.
+    depth
+        Keep the best ``depth``; None keeps all.
+    """
+    scores = np.asarray(scores, dtype=np.float32)
+    if not (scores[1:] <= scores[:-1]).all():
+        ranked = _by_score(scores, depth)
+        places: list[int] = ranked.tolist()
+        best, scores = [ids[place] for place in places], scores[ranked]
+    else:
+        best = list(ids)
+    for start, stop in _ties(scores):
+        best[start:stop] = sorted(best[start:stop], reverse=True)
+    return Ranking(best[:depth], scores[:depth].copy())
+
+
+def _by_score(scores: np.ndarray, depth: int | None) -> np.ndarray:
+    """Return the places of scores from the highest down; with a depth at least that many, and all ties of the last."""
+    kept = np.arange(len(scores))
+    if depth is not None and depth < len(scores):
+        border = np.partition(scores, len(scores) - depth)[len(scores) - depth]
+        kept = (~(scores < border)).nonzero()[0]  # a first cut, as sorting is the expensive part
+    return kept[np.argsort(scores[kept])[::-1]]
+
+
+def _ties(falling: np.ndarray) -> list[list[int]]:
+    """Return where each group of two or more equal scores starts and stops."""
+    follows = np.zeros(len(falling) + 1, dtype=bool)  # whether a score equals the one before it
+    np.equal(falling[1:], falling[:-1], out=follows[1:-1])
+    (edges,) = (follows[1:] != follows[:-1]).nonzero()
+    return [[start, last + 1] for start, last in edges.reshape(-1, 2).tolist()]
+
+
+__all__ = ["Qrels", "Ranking", "Run", "order"]
