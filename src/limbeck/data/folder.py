@@ -10,6 +10,7 @@ from ir_datasets.formats import BaseQrels, GenericQuery, JsonlDocs, JsonlQueries
 from ir_datasets.util import LocalDownload
 
 from limbeck.config import ConfigError
+from limbeck.evaluation.qrels import judgments
 
 
 class FolderDoc(NamedTuple):
@@ -62,7 +63,7 @@ class FolderQueries(JsonlQueries):
 
 
 class FolderQrels(BaseQrels):
-    """qrels/SPLIT.tsv with the header ``query-id corpus-id score``."""
+    """qrels/SPLIT.tsv with the header ``query-id corpus-id score``; TREC's four columns are read, too."""
 
     def __init__(self, path: Path) -> None:
         self._file = path
@@ -73,22 +74,8 @@ class FolderQrels(BaseQrels):
 
     def qrels_iter(self) -> Iterator[TrecQrel]:
         """Yield the judgments in file order."""
-        with self._file.open(encoding="utf-8") as file:
-            header = file.readline().split()
-            if header != ["query-id", "corpus-id", "score"]:
-                raise ConfigError(f"{self._file}:1: the header must be query-id, corpus-id, score; found {header}")
-            for number, line in enumerate(file, 2):
-                columns = line.split("\t")
-                if not line.strip():
-                    continue
-                try:
-                    query, document, grade = columns
-                    yield TrecQrel(query.strip(), document.strip(), int(grade), "0")
-                except ValueError:
-                    raise ConfigError(
-                        f"{self._file}:{number}: expected query-id, corpus-id and a whole number, tab-separated; "
-                        f"found {line.strip()!r}"
-                    ) from None
+        for query, document, grade in judgments(self._file):
+            yield TrecQrel(query, document, grade, "0")
 
     def qrels_cls(self) -> Any:
         """Return the record type."""

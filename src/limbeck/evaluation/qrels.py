@@ -1,0 +1,84 @@
+"""Files of judgments: TREC's four columns, or BEIR's three below a header."""
+
+import re
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from limbeck.config import ConfigError
+from limbeck.formats.files import SMALL_BLOCK, chunks
+from limbeck.rankings import Qrels
+
+_HEADER = [b"query-id", b"corpus-id", b"score"]
+_GRADE = re.compile(rb"[+-]?[0-9]{1,18}")
+_BEIR = "query-id, corpus-id and a whole number, tab-separated"
+_TREC = "query, iteration, document and a whole number, parted by white space"
+
+
+def read_qrels(path: Path) -> Qrels:
+    """Read judgments, compressed or not.
+
+    Parameters
+    ----------
+    path
+        A TREC file, ``query iteration document grade`` parted by any white space; or a BEIR file, ``query-id corpus-id
+        score`` parted by tabs, so that ids may hold blanks, below a header with these names.
+
+    Returns
+    -------
+    Qrels
+        Queries and documents in file order.
+
+    Raises
+    ------
+    ConfigError
+        A line is malformed, or a pair is judged twice with different grades: file and line are named. Or the file has
+        no judgments.
+    """
+    qrels: Qrels = {}
+    for query, document, grade in judgments(path):
+        qrels.setdefault(query, {})[document] = grade
+    return qrels
+
+
+def judgments(path: Path) -> Iterator[tuple[str, str, int]]:
+    """Yield query, document and grade of each judged pair, once, in file order; otherwise as :func:`read_qrels`."""
+    lines = (line for chunk in chunks([path], SMALL_BLOCK) for line in chunk.lines())
+    first = next(lines)  # of an empty file, chunks raises
+    beir = first[1].split() == _HEADER
+    if not beir and len(first[1].split()) == 3:
+        raise ConfigError(
+            f"{path}:{first[0]}: the header must be query-id, corpus-id, score where there are three columns; found "
+            f"{_quoted(first[1])}"
+        )
+    seen: dict[str, dict[str, int]] = {}
+    for number, line in lines if beir else chain([first], lines):
+        try:
+            query, document, grade = _pair(line, beir)
+        except ValueError:  # UnicodeDecodeError is one
+            expected = _BEIR if beir else _TREC
+            raise ConfigError(f"{path}:{number}: expected {expected}; found {_quoted(line)}") from None
+        before = seen.setdefault(query, {}).get(document)
+        if before is None:
+            seen[query][document] = grade
+            yield query, document, grade
+        elif before != grade:
+            raise ConfigError(
+                f"{path}:{number}: document {document} has grade {grade} for query {query}, and {before} further up"
+            )
+    if not seen:
+        raise ConfigError(f"{path}: there are no judgments below the header")
+
+
+def _pair(line: bytes, beir: bool) -> tuple[str, str, int]:
+    if beir:
+        query, document, grade = (column.strip() for column in line.split(b"\t"))
+    else:
+        query, _, document, grade = line.split()
+    if not (query and document and _GRADE.fullmatch(grade)):
+        raise ValueError
+    return query.decode(), document.decode(), int(grade)
+
+
+def _quoted(line: bytes) -> str:
+    return repr(line.decode(errors="backslashreplace"))
