@@ -13,11 +13,14 @@ CONF = home() / "conf"
 OPTIONS = sorted(
     f"{path.parent.relative_to(CONF)}={path.stem}"
     for path in CONF.rglob("*.yaml")
-    # Formats are options of limbeck import, backends of limbeck index: see cli/test_import.py and cli/test_search.py.
-    if path.parent != CONF and not {"local", "hydra", "format", "backend"} & set(path.relative_to(CONF).parts)
+    # Formats are options of limbeck import, backends of limbeck index, comparisons of limbeck evaluate: see
+    # cli/test_import.py, test_search.py and test_evaluate.py. Sets are parts of presets: see evaluation/test_sets.py.
+    if path.parent != CONF
+    and not {"local", "hydra", "format", "backend", "comparison", "sets"} & set(path.relative_to(CONF).parts)
 )
 SWEEPS = sorted(path.stem for path in (home() / "sweeps").glob("*.yaml"))
 NEEDS = {  # what an option leaves to the user
+    "eval=folder": ["eval.sets.folder.collection=somewhere"],
     "data=collection": ["data.collection=somewhere"],
     "backbone=pretrained": ["backbone.model=somewhere"],
     "backbone=saved": ["student=saved", "student.folder=somewhere"],

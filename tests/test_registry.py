@@ -70,7 +70,18 @@ def test_static_schema_equals_the_imported_signature(entry):
 def test_every_part_has_an_option_file_and_every_loss_file_is_named_as_its_loss():
     conf = home() / "conf"
     for kind, name in entries():
-        if kind in ("world", "teacher", "trainer", "eval", "data", "pool", "denoise", "check"):
+        if kind in (
+            "world",
+            "teacher",
+            "trainer",
+            "eval",
+            "eval_set",
+            "comparison",
+            "data",
+            "pool",
+            "denoise",
+            "check",
+        ):
             continue  # settings of one kind, chosen through several option files
         assert list(conf.rglob(f"{kind}/{name}.yaml")), f"{kind}/{name}.yaml is missing in conf"
     for file in (conf / "loss").glob("*.yaml"):

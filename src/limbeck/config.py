@@ -187,4 +187,9 @@ def run_id(config: Mapping[str, Any]) -> str:
     config
         The composed configuration as plain containers.
     """
-    return fingerprint({key: value for key, value in config.items() if key not in _IDENTITY_FREE})[:8]
+    return fingerprint(identity(config))[:8]
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a composed configuration that says what a run computes."""
+    return {key: value for key, value in config.items() if key not in _IDENTITY_FREE}

@@ -11,7 +11,7 @@ Row = Mapping[str, Any]
 _WIDTH = 160
 """Characters a line in a log or file; a terminal knows its own width."""
 
-_WORDS = ("system", "candidates", "queries")
+_WORDS = ("system", "candidates", "queries", "ranked", "sets")
 
 
 def metrics_of(rows: Sequence[Row]) -> list[str]:

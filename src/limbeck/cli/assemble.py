@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from limbeck.artefacts import Artefacts
+from limbeck.artefacts import Artefacts, write_json
 from limbeck.cli.sharing import Sharing
 from limbeck.cli.teaching import Teaching
 from limbeck.config import ConfigError, build, fingerprint, part
@@ -19,9 +19,11 @@ from limbeck.data.candidates import Candidates
 from limbeck.data.collection import Collection
 from limbeck.data.dense import Encoder
 from limbeck.scores.writer import Provenance
+from limbeck.students import backbone as backbones
 from limbeck.students import foreign
 from limbeck.students.backbone import load_top
 from limbeck.students.families import most_tokens
+from limbeck.students.saved import MARK
 from limbeck.text.collate import Collator
 from limbeck.text.tokenizer import TextTokenizer
 
@@ -93,6 +95,22 @@ def _model(
         ) from error
     _check_lengths(made, key)
     return made, tokenizer
+
+
+def save(student: Any, tokenizer: TextTokenizer, folder: Path, node: Node, run_id: str) -> None:
+    """Save a student as a Hugging Face folder, with what makes it one of ours: usable as ``student=saved``.
+
+    Parameters
+    ----------
+    student, tokenizer
+        As :func:`ranker` and a collator have them.
+    folder
+        Made, or written over.
+    node, run_id
+        The student's configuration node, and the run it comes from.
+    """
+    backbones.save(student, tokenizer, folder)
+    write_json(folder / MARK, {"student": node, "run_id": run_id})
 
 
 def _check_lengths(made: Any, key: str) -> None:

@@ -1,7 +1,6 @@
 """One run from collection to table: candidates, teacher scores, lists, training, evaluation."""
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from limbeck.cli import assemble
 from limbeck.cli.folder import RunFolder, main_process
 from limbeck.cli.sharing import Engine, Sharing
 from limbeck.cli.stages import Stages
+from limbeck.cli.suite import Model, Suite
 from limbeck.cli.teaching import Teaching
 from limbeck.config import ConfigError, build, part
 from limbeck.data.collection import Collection
@@ -25,10 +25,9 @@ from limbeck.data.pool import Pool
 from limbeck.evaluation.metrics import check_metrics
 from limbeck.evaluation.pipeline import Pipeline, Row
 from limbeck.evaluation.runs import cut
-from limbeck.evaluation.settings import Evaluation
+from limbeck.evaluation.settings import evaluation
 from limbeck.inspection.findings import check, first_stage_scores, report, settings
 from limbeck.inspection.losses import views
-from limbeck.students.backbone import save
 from limbeck.text.collate import Collator
 from limbeck.training.checkpoints import BEST, LAST, callbacks, load_student
 from limbeck.training.module import Distillation, Validation
@@ -63,7 +62,7 @@ class Experiment:
         self.sampler, self.optim, self.training, self.pooling, self.tracker = (
             build(config[key], key=key) for key in ("sampler", "optim", "trainer", "pool", "logger")
         )
-        self.evaluation = _evaluation(config["eval"])
+        self.evaluation = evaluation(config["eval"])
         self.pooling.check(scored="teacher_scores" in _taught(config["teacher"]))
         self.device = assemble.device(self.training.accelerator)
         self.candidates = assemble.candidates(config["candidates"], self.device)
@@ -75,6 +74,10 @@ class Experiment:
             check_metrics(self.evaluation.metrics)
         self.checking = settings(config["checks"])
         self.artefacts = Artefacts(Path(config["paths"]["cache"]))
+        sets, accelerator = config["eval"]["sets"] or {}, self.training.accelerator
+        self.suite = Suite(
+            self.evaluation, sets, config["candidates"], None, self.artefacts, accelerator, folder.path
+        )  # fmt: skip
 
     def run(self) -> dict[str, Any] | None:
         """Run it; None in the children of a launcher."""
@@ -128,6 +131,7 @@ class Experiment:
             "split": self.evaluation.split,
             "rows": rows,
             "training": {**trained, "queries": len(pool)},
+            "sets": self.suite.run([Model("student", "student, distilled", self.folder.path)]),
         }
         write_json(self.folder.path / "result.json", result)
         return result
@@ -246,9 +250,7 @@ class Experiment:
 
     def _save_model(self) -> None:
         """Save the student as a Hugging Face folder: usable as backbone or teacher, here and elsewhere."""
-        save(self.student, self.collator.tokenizer, self.folder.model)
-        node = {"student": self.config["student"], "run_id": self.run_id}
-        (self.folder.model / "limbeck.json").write_text(json.dumps(node, indent=2) + "\n", encoding="utf-8")
+        assemble.save(self.student, self.collator.tokenizer, self.folder.model, self.config["student"], self.run_id)
 
     def _of_student(self, pipeline: Pipeline, collection: Collection, key: str, system: str) -> list[Row]:
         """Evaluate the student as it is now."""
@@ -259,11 +261,6 @@ class Experiment:
     def _engine(self, ranker: Any, collator: Collator, collection: Collection, nodes: Mapping[str, Any]) -> Engine:
         own = {name: nodes[name] for name in ("student", "backbone")}
         return Engine(ranker, collator, collection, self.evaluation, self.device, own, self.sharing)
-
-
-def _evaluation(node: Mapping[str, Any]) -> Evaluation:
-    own = {name: value for name, value in node.items() if name != "fusion"}
-    return build(own, build(node["fusion"], key="eval.fusion"), key="eval")
 
 
 def _taught(teacher: Mapping[str, Any] | None) -> set[str]:

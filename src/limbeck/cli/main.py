@@ -15,6 +15,7 @@ VERBS = {
     "import": "bring public teacher scores into a score store",
     "inspect": "look at teacher scores before training: checks, numbers, pictures",
     "train": "train a student, then search or re-rank with it and evaluate",
+    "evaluate": "evaluate students, teachers and run files on known collections; compare what is finished",
     "export": "write a student as a folder that sentence-transformers and transformers load",
     "index": "encode a collection with a student and build an index: exact, faiss, inverted lists, PLAID",
     "search": "search an index, or re-rank a first stage by it: a TREC run and its metrics",

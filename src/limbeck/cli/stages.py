@@ -42,14 +42,18 @@ class Stages:
     def _task(self, split: str) -> Search:
         return Search(self.collection, split, self._artefacts)
 
-    def pool(self, teaching: Teaching | None = None) -> Pool:
-        """Return the training pool, with the scores of a teacher if there is one, denoised if that is asked for."""
-        train = self.collection.split("train")
-        inputs = {"candidates": self.candidate_inputs("train"), "pool": self._pooling.identity()}
+    def pool(self, teaching: Teaching | None = None, *, split: str = "train") -> Pool:
+        """Return the training pool, with the scores of a teacher if there is one, denoised if that is asked for.
+
+        The pool of another split is chosen by the same rules: what training would see, had it these queries.
+        """
+        chosen_from = self.collection.split(split)
+        inputs = {"candidates": self.candidate_inputs(split), "pool": self._pooling.identity()}
 
         def fill(target: Path) -> None:
-            chosen = self._pooling.choose(train.qrels, self.first_stage("train"), self.collection.document_ids)
+            chosen = self._pooling.choose(chosen_from.qrels, self.first_stage(split), self.collection.document_ids)
             write_pool(target / "pool.arrow", chosen)
 
-        pool = read_pool(self._artefacts.folder("pool", inputs, fill, label="training pool") / "pool.arrow")
+        label = "training pool" if split == "train" else f"pool of {split} queries"
+        pool = read_pool(self._artefacts.folder("pool", inputs, fill, label=label) / "pool.arrow")
         return pool if teaching is None else self._pooling.denoise(teaching.scored(pool))

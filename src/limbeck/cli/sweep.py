@@ -76,33 +76,16 @@ def _over_seeds(name: str, members: Sequence[Outcome]) -> list[dict[str, Any]]:
 
 def _show_by_teacher(groups: Mapping[str, Sequence[Outcome]], metric: str) -> None:
     """Print the gain over the first group in buckets of the teacher's quality."""
-    from limbeck.analysis.quality import by_teacher
+    from limbeck.cli.comparing import show_by_teacher
     from limbeck.evaluation.per_query import read_per_query
 
     def values(outcome: Outcome, key: str) -> dict[str, float]:
         folder = Path(outcome["folder"]) / "per_query"
         return read_per_query(folder / f"{outcome['result']['split']}.{key}.parquet", metric)
 
-    (first, baseline), *others = groups.items()
+    (first, baseline), *_ = groups.items()
     teacher = values(baseline[0], "teacher")
     if any(values(outcome, "teacher") != teacher for members in groups.values() for outcome in members):
         return  # several teachers: no common measure of quality
-    rows = []
-    before = [values(outcome, "student") for outcome in baseline]
-    for name, members in others:
-        after = [values(outcome, "student") for outcome in members]
-        rows += [
-            {
-                "run": name,
-                "teacher's quality": f"{bucket.low:.1f} to {bucket.high:.1f}",
-                "queries": bucket.queries,
-                "teacher": bucket.teacher,
-                "baseline": bucket.baseline,
-                "student": bucket.system,
-                "gain": bucket.gain,
-                "±": bucket.half_width,
-            }
-            for bucket in by_teacher(teacher, before, after)
-        ]
-    title = f"{metric} against {first}, by the teacher's own {metric} (± 95 % over queries)"
-    show_rows(rows, ["run", "teacher's quality", "queries"], title, bold=False)
+    students = {name: [values(outcome, "student") for outcome in members] for name, members in groups.items()}
+    show_by_teacher(metric, metric, teacher, students, first)

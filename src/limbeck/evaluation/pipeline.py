@@ -17,7 +17,7 @@ from limbeck.types import Qrels, Run
 log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
-"""``key``, ``system``, ``candidates``, ``queries`` and the mean of each metric."""
+"""``key``, ``system``, ``candidates``, ``queries`` (judged), ``ranked`` (with a result) and the mean of each metric."""
 
 
 class Pipeline:
@@ -64,6 +64,10 @@ class Pipeline:
         run = self._recorded("first_stage", system, lambda: self._first)
         assert run is not None
         return self._row("first_stage", system, "whole collection", run)
+
+    def given(self, key: str, system: str, where: str, run: Run) -> Row:
+        """Evaluate a ranking that lies in a file already."""
+        return self._row(key, system, where, run)
 
     def rows(
         self, key: str, system: str, *, search: Callable[[], Run] | None, rerank: Callable[[Run], Run | None]
@@ -118,5 +122,9 @@ class Pipeline:
     def _row(self, key: str, system: str, candidates: str, run: Run) -> Row:
         per_query = evaluate(self._qrels, run, self._metrics)
         write_per_query(self._folder / "per_query" / f"{self._set}.{key}.parquet", per_query)
-        row = {"key": key, "system": system, "candidates": candidates, "queries": len(self._qrels)}
+        ranked = sum(1 for query in self._qrels if query in run and run[query].ids)
+        if ranked < len(self._qrels):
+            lacking = len(self._qrels) - ranked
+            log.info("%s: %d of %d judged queries have no result and count as 0", system, lacking, len(self._qrels))
+        row = {"key": key, "system": system, "candidates": candidates, "queries": len(self._qrels), "ranked": ranked}
         return row | means(per_query)

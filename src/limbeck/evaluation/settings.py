@@ -1,9 +1,10 @@
 """What is evaluated, and how."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from limbeck.config import build
 from limbeck.evaluation.fusion import Fusion
 from limbeck.registry import register
 
@@ -13,7 +14,7 @@ STAGES = ("search", "rerank", "fuse")
 """What a pipeline is made of."""
 
 
-@register("eval", "evaluation", parts=("fusion",))
+@register("eval", "evaluation", parts=("fusion", "sets"))
 class Evaluation:
     """Evaluation of the systems of a run.
 
@@ -111,6 +112,12 @@ class Evaluation:
         wanted = ["search"] if self.pipeline == "auto" else self.pipeline
         possible = [stage if searches or stage != "search" else "rerank" for stage in wanted]
         return tuple(dict.fromkeys(possible))
+
+
+def evaluation(node: Mapping[str, Any]) -> Evaluation:
+    """Build the settings that a configuration node describes; its sets are nodes of their own."""
+    own = {name: value for name, value in node.items() if name not in ("fusion", "sets")}
+    return build(own, build(node["fusion"], key="eval.fusion"), key="eval")
 
 
 def _check_pipeline(pipeline: Any) -> None:

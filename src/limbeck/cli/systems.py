@@ -1,0 +1,176 @@
+"""Which models and finished runs a command means: by folder, by name, or all of a sweep."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limbeck.config import ConfigError, entries, fingerprint, identity
+
+Node = Mapping[str, Any]
+
+# What tells two runs apart in words comes in this order; what follows from them is not said.
+_FIRST = ("student._target_", "loss", "teacher", "backbone", "data")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A folder with the name it goes by."""
+
+    name: str
+    """Of runs that differ by seed alone, the same."""
+    seed: int | None
+    """Of a run of limbeck's; None for other folders."""
+    path: Path
+    """A run folder, or a folder with a model."""
+
+    @property
+    def run(self) -> bool:
+        """Whether it is the folder of a run."""
+        return (self.path / "config.yaml").is_file()
+
+    @property
+    def model(self) -> Path:
+        """Folder of the model itself."""
+        return self.path / "model" if self.run else self.path
+
+
+def find(given: Any, *, key: str) -> list[Named]:
+    """Return the folders that an option means.
+
+    Parameters
+    ----------
+    given
+    A folder, or a checkpoint of a run (``RUN/checkpoints/NAME.ckpt``); a list of them, or a mapping from names to
+        them. A folder of runs stands for all of them.
+    key
+        The option, for messages.
+
+    Raises
+    ------
+    ConfigError
+        A folder does not exist, or holds no run and no model.
+    """
+    if isinstance(given, Mapping):
+        named = {str(name): _folders(Path(str(path)), key) for name, path in given.items()}
+        return [Named(name, _seed(path), path) for name, paths in named.items() for path in paths]
+    words = [given] if isinstance(given, str) else list(given)
+    paths = [path for word in words for path in _folders(Path(str(word)), key)]
+    return [Named(name, _seed(path), path) for name, path in zip(_names(paths), paths, strict=True)]
+
+
+def _folders(path: Path, key: str) -> list[Path]:
+    path = path.expanduser()
+    if path.is_file() and path.suffix == ".ckpt":
+        return [path]
+    if not path.is_dir():
+        raise ConfigError(f"{key}: there is no folder (and no checkpoint) {str(path)!r}")
+    if any((path / name).exists() for name in ("config.yaml", "modules.json", "limbeck.json", "config.json")):
+        return [path]
+    runs = sorted(found.parent for found in path.glob("*/result.json"))
+    if not runs:
+        raise ConfigError(
+            f"{key}: {str(path)!r} holds neither a run, nor finished runs, nor a model; give a folder that limbeck "
+            "train or limbeck export has written, or one of sentence-transformers"
+        )
+    return runs
+
+
+def config(path: Path) -> dict[str, Any]:
+    """Return the configuration of a run as plain containers."""
+    import yaml
+
+    try:
+        return yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path / 'config.yaml'} cannot be read: {error}") from None
+
+
+def result(path: Path) -> dict[str, Any]:
+    """Return what a finished run or evaluation has found.
+
+    Raises
+    ------
+    ConfigError
+        It is not finished, or its result cannot be read.
+    """
+    try:
+        return json.loads((path / "result.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is not finished; give the command that made it again") from None
+    except ValueError as error:
+        raise ConfigError(f"{path / 'result.json'} cannot be read: {error}") from None
+
+
+def _seed(path: Path) -> int | None:
+    return int(config(path)["seed"]) if (path / "config.yaml").is_file() else None
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Name folders by what tells them apart: student and loss where that will do, else more of the configuration."""
+    settings = [_settings(path) for path in paths]
+    kinds = {fingerprint(each) for each in settings}
+    keys = list(dict.fromkeys(key for each in settings for key in each))
+    varied = [key for key in keys if len({str(each.get(key)) for each in settings}) > 1]
+    varied.sort(key=lambda key: next((i for i, first in enumerate(_FIRST) if key.startswith(first)), len(_FIRST)))
+    words: list[list[str]] = [[] for _ in paths]
+    for key in varied:
+        told = {tuple(each) for each in words}
+        longer = [[*each, _word(key, setting)] for each, setting in zip(words, settings, strict=True)]
+        if len({tuple(each) for each in longer}) > len(told):
+            words = longer
+        if len({tuple(each) for each in words}) == len(kinds):
+            break
+    return [" ".join(filter(None, each)) or _alone(path) for each, path in zip(words, paths, strict=True)]
+
+
+def _alone(path: Path) -> str:
+    if path.is_file():
+        return f"{path.parents[1].name} {path.stem}"
+    return path.parent.name if path.name == "model" else path.name
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """Return what makes a run what it is, flat, without the seed; of other folders the place."""
+    if not (path / "config.yaml").is_file():
+        return {"folder": _alone(path)}
+    flat: dict[str, Any] = {}
+    plain = {key: value for key, value in identity(config(path)).items() if key != "seed"}
+    plain["loss"] = {"terms": "+".join(plain.get("loss") or {}), **(plain.get("loss") or {})}
+    _flatten(plain, "", flat)
+    return flat
+
+
+def _flatten(node: Any, key: str, flat: dict[str, Any]) -> None:
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            _flatten(value, f"{key}.{name}" if key else str(name), flat)
+    else:
+        flat[key] = node
+
+
+def _word(key: str, setting: Node) -> str:
+    value = setting.get(key)
+    if key == "loss.terms" or key == "folder":
+        return str(value or "")
+    if key.endswith("._target_"):
+        return next((name for (_, name), entry in entries().items() if entry.target == value), str(value or ""))
+    return "" if value is None and key not in setting else f"{key}={value}"
+
+
+def file_name(name: str) -> str:
+    """Return a name that can stand in a file's name, between dots."""
+    return re.sub(r"[^\w+=,-]+", "_", name).strip("_") or "system"
+
+
+def weights(path: Path) -> str:
+    """Return a checksum of a checkpoint, or of all that lies in a folder with a model."""
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file()):
+        digest.update(str(file.relative_to(path)).encode())
+        with file.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()[:16]
