@@ -127,7 +127,7 @@ def test_gains_by_teacher(tmp_path):
         "0.5 to 1\n10 queries\nmean 0.95",
     ]
     assert axes.get_ylabel() == "gain in mrr@10"
-    assert axes.get_xlabel() == "mrr@10 of the teacher"
+    assert axes.get_xlabel() == "the teacher's mrr@10"
     (points,) = axes.containers
     assert points.lines[0].get_ydata() == pytest.approx([0.2, -0.4, 0.05])
     lengths = [
@@ -161,6 +161,17 @@ def test_values_against_the_teacher(tmp_path):
     assert axes.get_title("left") == "ckl\n1 above, 1 below, 4 equal"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1 query", "2 queries"]
     assert "cross (6 queries)" in words(figure)
+
+
+def test_a_name_is_not_read_as_a_formula(tmp_path):
+    name, seeds = r"$\frac$", [values(5, 0)]
+    buckets = {name: by_teacher(seeds[0], seeds, seeds)}
+    made = [
+        figures.gain_by_teacher(tmp_path / "1.png", buckets, metric="mrr@10", baseline=name, teacher=name),
+        figures.against_teacher(tmp_path / "2.png", seeds[0], {name: seeds}, metric="mrr@10", name=name),
+        figures.sorted_gains(tmp_path / "3.png", seeds, {name: seeds}, metric="mrr@10", name=name),
+    ]
+    assert all(words(figure).count(r"\$\frac\$") >= 2 for figure in made)
 
 
 def test_the_largest_point_covers_no_heading(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from limbeck.analysis.moved import Moved, excerpt, moved, with_texts
-from limbeck.types import Ranking
+from limbeck.rankings import Ranking
 
 BASELINE = [{"a": 0.1, "b": 0.5, "c": 0.7, "d": 0.4, "e": 0.9, "f": 0.2}]
 SYSTEM = [{"a": 0.6, "b": 1.0, "c": 0.7, "d": 0.1, "e": 0.1, "f": 0.3}]

@@ -19,16 +19,16 @@ from limbeck.analysis.calibration import ALL, RIGHT, WRONG, Summary
 from limbeck.analysis.drawing import COLUMNS, PALETTE, canvas, grid, legend, limits, look, padded, plain, save, wrapped
 from limbeck.analysis.quality import Bucket
 from limbeck.analysis.values import Values, aligned, mean
+from limbeck.evaluation.significance import ROUNDING
 
 _BETTER, _WORSE, _MARK, _GREY = PALETTE[0], PALETTE[1], "#000000", "#8a8f94"
-_SAME = 1e-9
 _LEAST = 6.0
 _PARTS = {"kl": "KL", "kl_positives": "part over positives", "kl_negatives": "part over negatives"}
 _LISTS = {ALL: "all lists", RIGHT: "a positive is the teacher's first", WRONG: "a negative is the teacher's first"}
 
 
 def gain_by_teacher(
-    path: Path, buckets: Mapping[str, Sequence[Bucket]], *, metric: str, baseline: str, teacher: str = "the teacher"
+    path: Path, buckets: Mapping[str, Sequence[Bucket]], *, metric: str, baseline: str, teacher: str | None = None
 ) -> Figure:
     """Draw the gain of each system over the baseline, in buckets of the teacher's own value.
 
@@ -38,8 +38,10 @@ def gain_by_teacher(
         The PNG.
     buckets
         System → its buckets, of the same teacher and queries (:func:`limbeck.analysis.quality.by_teacher`).
-    metric, baseline, teacher
+    metric, baseline
         What they are called.
+    teacher
+        What the buckets are of, if it is not the same metric: ``the teacher's mrr@10``.
 
     Raises
     ------
@@ -71,7 +73,7 @@ def gain_by_teacher(
         for one in buckets[first]
     ]
     axes.set_xticks(range(len(names)), names)
-    axes.set_xlabel(f"{metric} of {wrapped(teacher, 60)}")
+    axes.set_xlabel(wrapped(teacher or f"the teacher's {metric}", 80))
     figure.set_figheight(3.9 + 0.2 * legend(figure, list(buckets)))
     save(figure, path, f"Gain over {baseline} by the teacher's quality (mean, 95 % interval)")
     return figure
@@ -244,7 +246,7 @@ def _points(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def _sides(gains: np.ndarray, more: str, less: str) -> str:
-    above, below = int((gains > _SAME).sum()), int((gains < -_SAME).sum())
+    above, below = int((gains > ROUNDING).sum()), int((gains < -ROUNDING).sum())
     return f"{above:,} {more}, {below:,} {less}, {len(gains) - above - below:,} equal"
 
 

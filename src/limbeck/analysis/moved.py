@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from limbeck.analysis.values import Values, aligned
-from limbeck.types import Qrels, Run
+from limbeck.rankings import Qrels, Run
 
 Texts = Callable[[Sequence[str]], Sequence[str]]
 """Looks texts up by id, as ``Collection.query_texts`` and ``document_texts`` do."""

@@ -1,13 +1,13 @@
 """Values per query: several seeds made one, and the mean with its interval."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import t
 
-Values = Mapping[str, float]
-"""Query id → value of one metric."""
+from limbeck.evaluation.significance import Values
 
 LEVEL = 0.95
 """Of all intervals."""
@@ -66,9 +66,13 @@ def aligned(*systems: Sequence[Values]) -> tuple[list[str], list[np.ndarray]]:
         odd = set(queries) ^ set(values)
         if odd:
             raise ValueError(f"query {min(odd)!r} is not in every system; compare runs of one collection and split")
-    arrays = [np.mean([[values[query] for query in queries] for values in seeds], axis=0) for seeds in systems]
-    for array in arrays:
-        wrong = np.flatnonzero(~np.isfinite(array))
-        if len(wrong):
-            raise ValueError(f"the value of query {queries[wrong[0]]!r} is {array[wrong[0]]}; it must be finite")
+        wrong = next((query for query in queries if not math.isfinite(values[query])), None)
+        if wrong is not None:
+            raise ValueError(f"the value of query {wrong!r} is {values[wrong]}; it must be finite")
+    arrays = [  # exact sums: the order of the seeds cannot show
+        np.array([math.fsum(values[query] for values in seeds) / len(seeds) for query in queries]) for seeds in systems
+    ]
     return queries, arrays
+
+
+__all__ = ["LEVEL", "Mean", "Values", "aligned", "mean"]
