@@ -95,12 +95,12 @@ def limits(means: Sequence[float], half_widths: Sequence[float]) -> tuple[float,
     Parameters
     ----------
     means, half_widths
-        Of the intervals; NaN for no interval. One is cut where its half exceeds both three times the lower quartile
+        Of the intervals; NaN for no interval. One is cut where its half exceeds both eight times the lower quartile
         and half of what the means span: two queries may have an interval of ±12 standard deviations.
     """
     known = [width for width in half_widths if np.isfinite(width)]
     span = max(0.0, *means) - min(0.0, *means)
-    widest = max(3 * float(np.quantile(known, 0.25, method="lower")), span / 2) if known else 0.0
+    widest = max(8 * float(np.quantile(known, 0.25, method="lower")), span / 2) if known else 0.0
     widths = [min(width, widest) if np.isfinite(width) else 0.0 for width in half_widths]
     low = min(0.0, *(value - width for value, width in zip(means, widths, strict=True)))
     high = max(0.0, *(value + width for value, width in zip(means, widths, strict=True)))

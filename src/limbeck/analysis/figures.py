@@ -80,7 +80,7 @@ def gain_by_teacher(
 
 
 def against_teacher(
-    path: Path, teacher: Values, systems: Mapping[str, Sequence[Values]], *, metric: str, name: str = "teacher"
+    path: Path, teacher: Values, systems: Mapping[str, Sequence[Values]], *, metric: str, name: str = "the teacher"
 ) -> Figure:
     """Draw each system's value against the teacher's, query by query; the larger the point, the more queries.
 
