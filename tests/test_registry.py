@@ -67,6 +67,11 @@ def test_static_schema_equals_the_imported_signature(entry):
     assert options == expected
 
 
+SEVERAL = (
+    "world", "teacher", "trainer", "eval", "eval_set", "comparison", "data", "pool", "denoise", "check",
+)  # fmt: skip
+
+
 def test_every_part_has_an_option_file_and_every_loss_file_is_named_as_its_loss():
     conf = home() / "conf"
     for kind, name in entries():

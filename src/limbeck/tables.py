@@ -1,5 +1,6 @@
 """Results as tables on the terminal."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,7 +63,7 @@ def show_rows(rows: Sequence[Row], words: Sequence[str], title: str, *, bold: bo
 
 
 def _cell(value: float | None, best: float | None) -> str:
-    if value is None:
+    if value is None or math.isnan(value):
         return "–"
     text = f"{value:.4f}"
     return f"[bold]{text}[/bold]" if value == best else text

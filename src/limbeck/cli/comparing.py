@@ -81,7 +81,7 @@ def _show(rows: Sequence[Compared], group: Group, settings: Comparing) -> None:
     for metric, systems in group.values.items():
         of_metric = {row.system: row for row in rows if row.metric == metric}
         first = next(iter(of_metric.values()))
-        for name in systems:
+        for name in sorted(systems, key=lambda name: name != first.baseline):  # the baseline on top
             row = of_metric.get(name)
             told: dict[str, Any] = {"metric": metric, "system": name, "seeds": str(len(systems[name]))}
             own = first.statistics.baseline if row is None else row.statistics.system

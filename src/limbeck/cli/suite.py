@@ -110,8 +110,8 @@ class Suite:
         Returns
         -------
         dict
-            Set → ``collection``, ``fingerprint``, ``split``, ``documents``, ``queries``, ``metrics`` and ``rows``, or
-            ``missing`` with the reason.
+            Set → ``collection``, ``fingerprint``, ``split``, ``data`` (the node that opens it), ``documents``,
+            ``queries``, ``metrics`` and ``rows``; or ``missing`` with the reason.
         """
         self._announce()
         found: dict[str, dict[str, Any]] = {}
@@ -144,6 +144,7 @@ class Suite:
             "collection": collection.name,
             "fingerprint": collection.fingerprint,
             "split": each.split,
+            "data": each.data(),
             "documents": len(collection.document_ids),
             "queries": len(queries),
             "metrics": list(metrics),

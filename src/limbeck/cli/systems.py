@@ -59,7 +59,9 @@ def find(given: Any, *, key: str) -> list[Named]:
         return [Named(name, _seed(path), path) for name, paths in named.items() for path in paths]
     words = [given] if isinstance(given, str) else list(given)
     paths = [path for word in words for path in _folders(Path(str(word)), key)]
-    return [Named(name, _seed(path), path) for name, path in zip(_names(paths), paths, strict=True)]
+    found = [Named(name, _seed(path), path) for name, path in zip(_names(paths), paths, strict=True)]
+    places = list(dict.fromkeys(each.name for each in found))
+    return sorted(found, key=lambda each: (places.index(each.name), each.seed or 0))
 
 
 def _folders(path: Path, key: str) -> list[Path]:
@@ -70,13 +72,18 @@ def _folders(path: Path, key: str) -> list[Path]:
         raise ConfigError(f"{key}: there is no folder (and no checkpoint) {str(path)!r}")
     if any((path / name).exists() for name in ("config.yaml", "modules.json", "limbeck.json", "config.json")):
         return [path]
-    runs = sorted(found.parent for found in path.glob("*/result.json"))
+    runs = [found.parent for found in sorted(path.glob("*/result.json"), key=_made)]
     if not runs:
         raise ConfigError(
             f"{key}: {str(path)!r} holds neither a run, nor finished runs, nor a model; give a folder that limbeck "
             "train or limbeck export has written, or one of sentence-transformers"
         )
     return runs
+
+
+def _made(path: Path) -> tuple[int, str]:
+    """Order runs as they were made: the hashes that name them say nothing."""
+    return path.stat().st_mtime_ns, str(path)
 
 
 def config(path: Path) -> dict[str, Any]:
