@@ -2,6 +2,7 @@
 
 import struct
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -174,8 +175,17 @@ def test_a_name_is_not_read_as_a_formula(tmp_path):
     assert all(words(figure).count(r"\$\frac\$") >= 2 for figure in made)
 
 
+def test_large_counts_leave_the_headings_apart(tmp_path):
+    teacher = {f"q{i}": 0.5 for i in range(60_000)}
+    system = {query: i % 3 / 2 for i, query in enumerate(teacher)}
+    figure = figures.against_teacher(tmp_path / "x.png", teacher, {n: [system] for n in "abc"}, metric="mrr@10")
+    boxes = [box for text, box in texts(figure).items() if "20,000 above, 20,000 below" in text.get_text()]
+    assert len(boxes) == 3
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+
+
 def test_the_largest_point_covers_no_heading(tmp_path):
-    system = {f"q{i}": 1.0 for i in range(100_000)}
+    system = {f"q{i}": 1.0 for i in range(10_000)}
     figure = figures.against_teacher(
         tmp_path / "x.png", system, {name: [system] for name in "abcdefgh"}, metric="mrr@10"
     )
@@ -193,9 +203,12 @@ def test_sorted_gains(tmp_path):
     after = {"a": 0.1, "b": 0.6, "c": 1.0, "d": 0.5}
     figure = figures.sorted_gains(tmp_path / "x.png", [before], {"ckl": [after]}, metric="ndcg@10", name="kl")
     (axes,) = figure.axes
-    better, worse = (patch.get_data().values for patch in axes.patches)
-    assert better == pytest.approx([0.5, 0.1, 0, 0])
-    assert worse == pytest.approx([0, 0, 0, -0.4])
+    better, worse = (area.get_paths()[0] for area in axes.collections)
+    for place, gain in ((1, 0.5), (2, 0.1), (3, 0.0), (4, -0.4)):
+        for area, sign in ((better, 1), (worse, -1)):
+            height = max(sign * gain, 0.0)
+            assert area.contains_point((place, sign * (height - 0.01))) == (height > 0)
+            assert not area.contains_point((place, sign * (height + 0.01)))
     mean = next(line for line in axes.lines if line.get_linestyle() == "--")
     assert mean.get_ydata()[0] == pytest.approx(0.05)
     assert axes.get_title("left").startswith("ckl\n2 better, 1 worse, 1 equal\nmean +0.050 ± ")

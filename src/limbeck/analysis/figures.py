@@ -157,7 +157,7 @@ def sorted_gains(
     for axes, system, value in zip(panels, systems, values, strict=True):
         gains = np.sort(value - before)[::-1]
         for part, colour in ((gains.clip(min=0), _BETTER), (gains.clip(max=0), _WORSE)):
-            axes.stairs(part, edges, fill=True, color=colour)
+            axes.fill_between(edges, np.append(part, part[-1]), step="post", color=colour, linewidth=0)
         average = mean(gains)
         axes.axhline(0, color=_MARK, linewidth=0.8)
         axes.axhline(average.value, color=_MARK, linewidth=1.4, linestyle="--")
@@ -247,7 +247,7 @@ def _points(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
 
 def _sides(gains: np.ndarray, more: str, less: str) -> str:
     above, below = int((gains > ROUNDING).sum()), int((gains < -ROUNDING).sum())
-    return f"{above:,} {more}, {below:,} {less}, {len(gains) - above - below:,} equal"
+    return wrapped(f"{above:,} {more}, {below:,} {less}, {len(gains) - above - below:,} equal", 34)
 
 
 def _count(number: int, one: str, several: str) -> str:
