@@ -14,6 +14,7 @@ Node = Mapping[str, Any]
 
 # What tells two runs apart in words comes in this order; what follows from them is not said.
 _FIRST = ("student._target_", "loss", "teacher", "backbone", "data")
+_LAST = ("eval", "trainer.accelerator", "trainer.devices")
 
 
 @dataclass(frozen=True)
@@ -119,19 +120,28 @@ def _seed(path: Path) -> int | None:
 def _names(paths: Sequence[Path]) -> list[str]:
     """Name folders by what tells them apart: student and loss where that will do, else more of the configuration."""
     settings = [_settings(path) for path in paths]
-    kinds = {fingerprint(each) for each in settings}
+    kinds = [fingerprint(each) for each in settings]
     keys = list(dict.fromkeys(key for each in settings for key in each))
     varied = [key for key in keys if len({str(each.get(key)) for each in settings}) > 1]
-    varied.sort(key=lambda key: next((i for i, first in enumerate(_FIRST) if key.startswith(first)), len(_FIRST)))
+    varied.sort(key=_place)
     words: list[list[str]] = [[] for _ in paths]
     for key in varied:
-        told = {tuple(each) for each in words}
-        longer = [[*each, _word(key, setting)] for each, setting in zip(words, settings, strict=True)]
-        if len({tuple(each) for each in longer}) > len(told):
-            words = longer
-        if len({tuple(each) for each in words}) == len(kinds):
-            break
+        alike: dict[tuple[str, ...], list[int]] = {}
+        for number, each in enumerate(words):
+            alike.setdefault(tuple(each), []).append(number)
+        for group in alike.values():  # only names that stand for different things grow
+            told = {number: _word(key, settings[number]) for number in group}
+            if len({kinds[number] for number in group}) > 1 and len(set(told.values())) > 1:
+                for number, word in told.items():
+                    words[number].append(word)
     return [" ".join(filter(None, each)) or _alone(path) for each, path in zip(words, paths, strict=True)]
+
+
+def _place(key: str) -> int:
+    """Return where a key stands among those that name a run."""
+    if key.startswith(_LAST):
+        return len(_FIRST) + 1
+    return next((number for number, first in enumerate(_FIRST) if key.startswith(first)), len(_FIRST))
 
 
 def _alone(path: Path) -> str:
@@ -169,8 +179,8 @@ def _word(key: str, setting: Node) -> str:
 
 
 def file_name(name: str) -> str:
-    """Return a name that can stand in a file's name, between dots."""
-    return re.sub(r"[^\w+=,-]+", "_", name).strip("_") or "system"
+    """Return a name that can stand in a file's name, between dots, and on a command line."""
+    return re.sub(r"[^\w-]+", "_", name.replace("=", "-")).strip("_") or "system"
 
 
 def weights(path: Path) -> str:
