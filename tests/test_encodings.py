@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from limbeck.encodings import compact, join, reorder, rows
+from limbeck.encodings import compact, join, not_finite, reorder, rows
 from limbeck.types import Vectors
 
 
@@ -62,6 +62,17 @@ def test_only_what_is_there_is_kept():
     assert (packed.arrays()["values"] != 0).all()
     vectors = made("multi")
     assert len(compact(vectors, "multi").arrays()["values"]) == int(vectors.mask.sum())
+
+
+@KINDS
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_the_first_text_with_a_value_that_is_no_number_is_found(kind, value):
+    packed = compact(made(kind), kind)
+    assert not_finite(packed) is None
+    for text in (6, 3):  # texts 1 and 2 are empty where a kind allows it
+        place = text if kind == "dense" else int(packed.arrays()["offsets"][text])
+        packed.arrays()["values"][place] = value
+        assert not_finite(packed) == text
 
 
 def test_errors():

@@ -251,6 +251,18 @@ def reorder(encoded: Rows, order: Tensor) -> Rows:
     return rows(encoded.kind, taken, encoded.width)
 
 
+def not_finite(encoded: Rows) -> int | None:
+    """Return the number of the first text with a value that is NaN or infinite; None if there is none."""
+    arrays = encoded.arrays()
+    wrong = (~torch.isfinite(arrays["values"])).nonzero()
+    if not len(wrong):
+        return None
+    first = wrong[:1, 0]
+    if "offsets" not in arrays:
+        return int(first)
+    return int(torch.searchsorted(arrays["offsets"].contiguous(), first, right=True)) - 1
+
+
 def _offsets(counts: Tensor) -> Tensor:
     return torch.nn.functional.pad(counts.cumsum(0), (1, 0))
 

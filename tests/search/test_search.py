@@ -3,6 +3,8 @@
 import importlib.metadata
 import importlib.util
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from search_worlds import DOCUMENTS, expected, identity, student, tokenizer, wor
 from limbeck.config import ConfigError
 from limbeck.encodings import join
 from limbeck.evaluation.best import Best, top
+from limbeck.evaluation.search import merge
 from limbeck.inference import encode
 from limbeck.search.backend import build, built, check_kind
 from limbeck.search.encoding import encode_into
@@ -19,7 +22,6 @@ from limbeck.search.exact import Exact
 from limbeck.search.faiss import Faiss
 from limbeck.search.inverted import Inverted, strongest
 from limbeck.search.plaid import Plaid
-from limbeck.evaluation.search import merge
 from limbeck.search.run import rerank, search
 from limbeck.search.shares import share
 from limbeck.search.store import Store
@@ -362,6 +364,44 @@ def test_another_identity_is_refused_with_what_differs(tmp_path):
         Store.open(tmp_path / "other", identity("dense", shard_size=0), {})
 
 
+def at_once(count, call):
+    """Call a function from so many threads at the same moment; returns what came of it, errors included."""
+    barrier = threading.Barrier(count)
+
+    def one(number):
+        barrier.wait()
+        try:
+            return call(number)
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(one, range(count)))
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_processes_that_start_and_end_at_the_same_moment(attempt, tmp_path):
+    path = tmp_path / "deep" / "index"
+    stores = at_once(8, lambda _: Store.open(path, identity("dense"), {"seed": 1}))
+    assert {type(store) for store in stores} == {Store}
+    told = at_once(8, lambda number: stores[number].record(**{f"of_{number}": attempt}))
+    assert told == [None] * 8
+    meta = Store(path).meta  # what one of them has written, none of the others has taken away
+    assert {f"of_{number}" for number in range(8)} < set(meta)
+    assert meta["made_from"] == {"seed": 1}
+
+
+def test_a_shard_that_another_process_wrote_meanwhile_stays(tokens, tmp_path):
+    made, collator = student("dense", tokens)
+    store = Store.open(tmp_path / "index", identity("dense"), {})
+    assert encode_into(store, made, collator, DOCUMENTS.items()).finished
+    before = files(store.path)
+    shard = store.shard(1)
+    told = at_once(4, lambda number: store.write(1, shard.ids.all(), shard.rows))
+    assert told == [None] * 4
+    assert files(store.path) == before
+
+
 def test_folders_that_are_no_index_are_refused(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "full").mkdir()
@@ -387,6 +427,32 @@ def test_a_damaged_shard_is_named(tokens, tmp_path):
         ConfigError, match=r"shard-000002 cannot be read .*; delete it and give the limbeck index command"
     ):
         run(made, Exact())
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "multi"])
+@torch.inference_mode()
+def test_encodings_that_are_no_numbers_are_refused(kind, tokens, worlds, tmp_path):
+    """A score that is NaN would fall out of the ranking without a word."""
+    made, collator = student(kind, tokens)
+    store = Store.open(tmp_path / "index", identity(kind), {})
+    encoded = encode(made, collator, ["d 4", "d 7"], "document")
+    encoded.arrays()["values"][-1] = torch.nan
+    with pytest.raises(ConfigError, match="student: its encoding of document 'd 7' is no finite number"):
+        store.write(0, ["d 4", "d 7"], encoded)
+    encoded.arrays()["values"][-1] = 1e6
+    store.write(0, ["d 4", "d 7"], encoded)
+    half = Store.open(tmp_path / "half", identity(kind, dtype="float16"), {})
+    with pytest.raises(ConfigError, match=r"float16 cannot hold .* of document 'd 7'; choose dtype=float32"):
+        half.write(0, ["d 4", "d 7"], encoded)
+    assert not half.has(0)
+    world_ = worlds(kind)
+    queries = encode(world_.ranker, world_.collator, world_.query_ids, "query")
+    queries.arrays()["values"][0] = torch.inf
+    with pytest.raises(ConfigError, match="student: its encoding of query 'q0' is no finite number"):
+        search(Exact(), world_.ranker, world_.query_ids, queries, world_.store, 5)
+    candidates = {"q3": Ranking(["d 1"], np.ones(1, dtype=np.float32))}
+    with pytest.raises(ConfigError, match="query 'q0' is no finite number"):
+        rerank(world_.ranker, world_.query_ids, queries, world_.store, candidates)
 
 
 def test_bad_collections_are_refused(tokens, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from limbeck.config import ConfigError
-from limbeck.encodings import Rows, reorder
+from limbeck.encodings import Rows, not_finite, reorder
 from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder, products
 from limbeck.search.backend import Backend, built, folder
@@ -45,8 +45,10 @@ def search(
     Raises
     ------
     ConfigError
-        The backend has not been built on this store, or cannot search shards apart.
+        The backend has not been built on this store, or cannot search shards apart; or a query's encoding is NaN or
+        infinite.
     """
+    _check_finite(query_ids, queries)
     if not built(backend, store):
         raise ConfigError(
             f"index: {store.path} has no {backend.name} index of these options; build it by the limbeck index command "
@@ -88,8 +90,9 @@ def rerank(
     Raises
     ------
     ConfigError
-        Candidates are not in the store; the message names one.
+        Candidates are not in the store; the message names one. Or a query's encoding is NaN or infinite.
     """
+    _check_finite(query_ids, queries)
     wanted: dict[str, list[int]] = {}
     for number, query in enumerate(query_ids):
         for document in candidates[query].ids if query in candidates else []:
@@ -128,3 +131,9 @@ def check_found(candidates: Run, found: Run, store: Store) -> None:
             f"candidates: document {min(lacking)!r} is not in the index {store.path} ({len(lacking)} such documents): "
             "they belong to another collection"
         )
+
+
+def _check_finite(query_ids: Sequence[str], queries: Rows) -> None:
+    row = not_finite(queries)
+    if row is not None:
+        raise ConfigError(f"student: its encoding of query {query_ids[row]!r} is no finite number; look at its weights")

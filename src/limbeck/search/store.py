@@ -16,15 +16,18 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
+from filelock import FileLock
 
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError, differences
-from limbeck.encodings import Kind, Rows, rows
+from limbeck.encodings import Kind, Rows, not_finite, rows
 
 DType = Literal["float32", "float16"]
 
 _FORMAT = 1
 """Version of the layout."""
+
+_FILE, _LOCK = "index.json", ".lock"
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -83,13 +86,9 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        file = path / "index.json"
-        if not file.is_file():
+        if not (path / _FILE).is_file():
             raise ConfigError(f"{path} is no index: it has no index.json; limbeck index … out={path} makes one")
-        try:
-            self.meta: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
-            raise ConfigError(f"{file} is damaged; delete {path} and make the index anew") from None
+        self.meta: dict[str, Any] = self._read()
         if self.meta.get("format") != _FORMAT:
             raise ConfigError(f"{path} is an index of another version of limbeck; delete it and make it anew")
         self.identity: dict[str, Any] = self.meta["identity"]
@@ -115,11 +114,13 @@ class Store:
         """
         _check(identity)
         wanted = json.loads(json.dumps(identity, default=str))
-        if not (path / "index.json").exists():
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if not (path / _FILE).exists():
+            if path.exists() and not (path.is_dir() and _fresh(path)):
                 raise ConfigError(f"out: {path} is there and no index; give another folder")
             path.mkdir(parents=True, exist_ok=True)
-            write_json(path / "index.json", {"format": _FORMAT, "identity": wanted, "made_from": made_from})
+            with FileLock(path / _LOCK):
+                if not (path / _FILE).exists():  # shares of the work may start at the same moment
+                    write_json(path / _FILE, {"format": _FORMAT, "identity": wanted, "made_from": made_from})
         found = cls(path)
         if found.identity != wanted:
             raise ConfigError(
@@ -127,6 +128,12 @@ class Store:
                 f"{', '.join(differences(found.identity, wanted))}); give another folder"
             )
         return found
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            return json.loads((self.path / _FILE).read_text(encoding="utf-8"))
+        except ValueError:
+            raise ConfigError(f"{self.path / _FILE} is damaged; delete {self.path} and make the index anew") from None
 
     @property
     def kind(self) -> Kind:
@@ -160,26 +167,26 @@ class Store:
         return self._folder(number).exists()
 
     def write(self, number: int, ids: Sequence[str], encoded: Rows) -> None:
-        """Write a shard; if another process has written it meanwhile, that one stays."""
-        unfinished = self.path / f".{number:06d}.{socket.gethostname()}.{os.getpid()}.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        names = [name.encode() for name in ids]
-        offsets = np.zeros(len(names) + 1, dtype=np.int64)
-        np.cumsum([len(name) for name in names], out=offsets[1:])
-        arrays = {"ids": np.frombuffer(b"".join(names), dtype=np.uint8), "id_offsets": offsets}
+        """Write a shard; if another process has written it meanwhile, that one stays.
+
+        Raises
+        ------
+        ConfigError
+            A text's encoding is NaN or infinite, or becomes so in the store's type.
+        """
         dtype = _DTYPES[self.identity["dtype"]]
-        for name, value in encoded.arrays().items():
-            arrays[name] = (value.to(dtype) if name == "values" else value).cpu().numpy()
-        for name, value in arrays.items():
-            save(unfinished / f"{name}.npy", value)
-        write_json(unfinished / "shard.json", {"documents": len(ids), "width": encoded.width})
+        stored = rows(encoded.kind, encoded.arrays() | {"values": encoded.arrays()["values"].to(dtype)}, encoded.width)
+        _check_finite(ids, encoded, stored)
+        unfinished = self.path / f".{number:06d}.{socket.gethostname()}.{os.getpid()}.unfinished"
         try:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            _fill(unfinished, ids, stored)
             os.rename(unfinished, self._folder(number))
         except OSError:
             if not self.has(number):
                 raise
-            shutil.rmtree(unfinished)
+            shutil.rmtree(unfinished, ignore_errors=True)
 
     def finish(self, documents: int) -> bool:
         """Say how many documents there are; returns whether all their shards are there."""
@@ -192,9 +199,10 @@ class Store:
         return True
 
     def record(self, **values: Any) -> None:
-        """Write values into ``index.json``."""
-        self.meta = {**self.meta, **values}
-        write_json(self.path / "index.json", self.meta)
+        """Write values into ``index.json``, beside what other processes have written there."""
+        with FileLock(self.path / _LOCK):
+            self.meta = {**self._read(), **values}
+            write_json(self.path / _FILE, self.meta)
 
     def shard(self, number: int) -> Shard:
         """Open a shard.
@@ -248,6 +256,33 @@ def load(path: Path) -> np.ndarray:
         return np.load(path, mmap_mode="c")
     except ValueError:  # nothing can be mapped of an array without elements
         return np.load(path)
+
+
+def _fill(folder: Path, ids: Sequence[str], encoded: Rows) -> None:
+    """Write the files of a shard."""
+    names = [name.encode() for name in ids]
+    offsets = np.zeros(len(names) + 1, dtype=np.int64)
+    np.cumsum([len(name) for name in names], out=offsets[1:])
+    arrays = {"ids": np.frombuffer(b"".join(names), dtype=np.uint8), "id_offsets": offsets}
+    arrays |= {name: value.cpu().numpy() for name, value in encoded.arrays().items()}
+    for name, value in arrays.items():
+        save(folder / f"{name}.npy", value)
+    write_json(folder / "shard.json", {"documents": len(ids), "width": encoded.width})
+
+
+def _fresh(path: Path) -> bool:
+    """Tell whether a folder holds nothing, or what a process that makes an index begins with."""
+    ours = all(item.name == _LOCK or item.name.startswith(f".{_FILE}.") for item in path.iterdir())
+    return ours or (path / _FILE).exists()
+
+
+def _check_finite(ids: Sequence[str], encoded: Rows, stored: Rows) -> None:
+    row = not_finite(stored)
+    if row is None:
+        return
+    if not_finite(encoded) is None:
+        raise ConfigError(f"dtype=float16 cannot hold the encoding of document {ids[row]!r}; choose dtype=float32")
+    raise ConfigError(f"student: its encoding of document {ids[row]!r} is no finite number; look at its weights")
 
 
 def _check(identity: Mapping[str, Any]) -> None:
