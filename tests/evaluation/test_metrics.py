@@ -1,62 +1,16 @@
-import ir_measures
+import importlib.util
+import inspect
+import math
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from limbeck.evaluation.metrics import check_metrics, evaluate, means
-from limbeck.evaluation.runs import cut, read_run, write_run
+from limbeck.evaluation.spelling import NAMES, Spelt, spelt
 from limbeck.types import Ranking, order
-
-PAIRS = {"ndcg@10": "nDCG@10", "map": "AP", "recall@100": "R@100", "mrr": "RR", "precision@5": "P@5"}
-
-
-def trec_eval(qrels, run, metrics):
-    """The oracle: the original trec_eval through ir-measures."""
-    flat = [ir_measures.Qrel(q, d, g) for q, judged in qrels.items() for d, g in judged.items()]
-    scored = [
-        ir_measures.ScoredDoc(q, d, float(s))
-        for q, (ids, scores) in run.items()
-        for d, s in zip(ids, scores, strict=True)
-    ]
-    wanted = {name: ir_measures.parse_measure(PAIRS[name]) for name in metrics}
-    found = {name: dict.fromkeys(qrels, 0.0) for name in metrics}
-    for value in ir_measures.pytrec_eval.iter_calc(list(wanted.values()), flat, scored):
-        name = next(name for name, measure in wanted.items() if measure == value.measure)
-        found[name][value.query_id] = value.value
-    return found
-
-
-@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "heavy ties"])
-def test_equals_trec_eval_query_by_query(ties):
-    rng = np.random.default_rng(3)
-    qrels, run = {}, {}
-    for q in range(40):
-        judged = rng.choice(200, 30, replace=False)
-        qrels[f"q{q}"] = {f"d{d}": int(rng.integers(0, 4)) for d in judged} | {f"d{judged[0]}": 1}
-        if q % 10:  # every tenth judged query is missing from the run
-            found = [f"d{d}" for d in rng.choice(200, 120, replace=False)]
-            scores = rng.integers(0, 4, 120) if ties else rng.normal(size=120)
-            run[f"q{q}"] = order(found, scores)
-    run["unjudged"] = Ranking(["d1"], np.array([1.0], np.float32))
-    metrics = list(PAIRS)
-    ours, theirs = evaluate(qrels, run, metrics), trec_eval(qrels, run, metrics)
-    for metric in metrics:
-        assert ours[metric].keys() == theirs[metric].keys()
-        for query in qrels:
-            assert ours[metric][query] == pytest.approx(theirs[metric][query], abs=1e-9), (metric, query)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("bm25.dl19", 0.5058), ("tasb.dl19", 0.7210), ("spladepp.dl20", 0.7197), ("ada2.dl20", 0.6759)],
-)
-def test_known_figures_of_real_systems(shared, name, expected):
-    split = "dev-full" if name.endswith("19") else "test-full"
-    qrels = {}
-    for line in (shared / "msmarco-dl" / "qrels" / f"{split}.tsv").read_text().splitlines()[1:]:
-        query, document, grade = line.split("\t")
-        qrels.setdefault(query, {})[document] = int(grade)
-    run = read_run(shared / "msmarco-dl" / "runs" / f"{name}.trec")
-    assert round(means(evaluate(qrels, run, ["ndcg@10"]))["ndcg@10"], 4) == expected
 
 
 def test_a_score_that_is_no_number_names_query_and_document():
@@ -68,43 +22,137 @@ def test_a_score_that_is_no_number_names_query_and_document():
 def test_edges():
     assert evaluate({"q": {"a": 1}}, {}, ["mrr"]) == {"mrr": {"q": 0.0}}
     assert evaluate({"q": {"a": 1}}, {"q": Ranking([], np.empty(0))}, ["mrr"]) == {"mrr": {"q": 0.0}}
+    assert evaluate({"q": {"a": 1}}, {"q": Ranking(["b"], np.ones(1, np.float32))}, []) == {}
     with pytest.raises(ValueError, match="no judged queries"):
         evaluate({}, {}, ["mrr"])
-    with pytest.raises(ValueError, match="'ndgc@10', which ranx does not know"):
-        check_metrics(["ndgc@10"])
-    with pytest.raises(ValueError, match="cut-off"):
-        check_metrics(["ndcg@ten"])
+    with pytest.raises(ValueError, match="'ndgc@10', which ranx does not know; did you mean ndcg@10"):
+        evaluate({"q": {"a": 1}}, {}, ["ndgc@10"])
+
+
+def test_a_document_that_stands_twice_is_refused():
+    """It would count twice; a file is refused with the line (test_runs.py)."""
+    run = {"q": Ranking(["a", "b", "a"], np.array([3, 2, 1], np.float32))}
+    with pytest.raises(ValueError, match="document a stands twice for query q"):
+        evaluate({"q": {"b": 1}}, run, ["ndcg@10"])
+
+
+def test_metrics_that_trec_eval_lacks():
+    """By the formulas; ranks 2 and 4 are relevant, with grades 3 and 1."""
+    run = {"q": Ranking(list("abcdef"), np.arange(6, 0, -1, dtype=np.float32))}
+    found = evaluate({"q": {"b": 3, "d": 1, "a": 0, "z": 2}}, run, ["dcg@3", "dcg", "dcg_burges", "f1@3", "rbp.80"])
+    values = {name: of["q"] for name, of in found.items()}
+    assert values == pytest.approx({
+        "dcg@3": 3 / math.log2(3),
+        "dcg": 3 / math.log2(3) + 1 / math.log2(5),
+        "dcg_burges": 7 / math.log2(3) + 1 / math.log2(5),
+        "f1@3": 2 * (1 / 3) * (1 / 3) / (1 / 3 + 1 / 3),
+        "rbp.80": 0.2 * (3 * 0.8 + 1 * 0.8**3),
+    })  # fmt: skip
+    assert means(found) == pytest.approx(values)
+
+
+def test_names_are_those_of_ranx():
+    from ranx.metrics import metric_switch
+
+    assert set(re.findall(r'metric == "(.+)"', inspect.getsource(metric_switch))) == set(NAMES)
+    assert all(callable(metric_switch(name)) for name in NAMES)
+
+
+def test_spellings_are_read_as_ranx_reads_them():
+    from ranx.meta.evaluate import extract_metric_and_params
+
+    for name in NAMES:
+        for metric in (name, f"{name}@7", f"{name}-l2", f"{name}@7-l3", f"{name}.95"):
+            try:
+                ours = spelt(metric)
+            except ValueError:
+                continue
+            theirs = extract_metric_and_params(metric)
+            assert (ours.name, ours.persistence or ours.cutoff or 0, ours.level) == theirs
+    assert spelt("recall@1000-l2") == Spelt("recall", 1000, 2, None)
+    assert spelt("rbp.95") == Spelt("rbp", None, 1, 0.95)
+    with pytest.raises(ValueError, match="invalid literal"):
+        extract_metric_and_params("recall-l2@1000")  # what we refuse is no metric for ranx
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("nDCG@10", r"which ranx does not know; did you mean ndcg@10\?"),
+        ("recal@5-l2", r"did you mean recall@5-l2\?"),
+        ("P@10", r"did you mean precision@10\?"),
+        ("AP", r"did you mean map\?"),
+        ("success@1", r"did you mean hit_rate@1\?"),
+        ("xyz", "its names are hits, hit_rate, precision"),
+        ("", "its names are hits"),
+        ("ndcg@ten", "cut-off behind @ must be a whole number >= 1, as in ndcg@10"),
+        ("ndcg@", "cut-off"),
+        ("ndcg@0", "cut-off"),
+        ("ndcg@-1", "cut-off"),
+        ("ndcg@1.5", "cut-off"),
+        ("ndcg@١", "cut-off"),
+        ("recall-l2@1000", r"relevance level behind -l must be .* comes last, as in recall@10-l2"),
+        ("recall@10-l0", "relevance level"),
+        ("recall@10-l", "relevance level"),
+        ("r-precision-lx", "as in r-precision-l2"),
+        ("ndcg@10-l2", "weighs documents by their grades and takes no relevance level"),
+        ("bpref@10", "bpref is of the whole ranking and takes no cut-off"),
+        ("r-precision@10", "takes no cut-off"),
+        ("rbp", "rbp needs its persistence, as in rbp.95"),
+        ("rbp@95", "rbp needs its persistence"),
+    ],
+)
+def test_metrics_that_cannot_be_computed_are_refused(metric, message):
+    with pytest.raises(ValueError, match=f"metrics has '.*{message}"):
+        check_metrics(["map", metric])
+
+
+def test_one_metric_is_no_list():
+    with pytest.raises(ValueError, match=r"metrics must be a list, as \[map\]"):
+        check_metrics("map")
+
+
+def test_nothing_heavy_is_imported_before_something_is_evaluated():
+    """Importing ranx takes two seconds, and torch takes one."""
+    script = """
+import sys
+from limbeck.evaluation.metrics import check_metrics, evaluate
+from limbeck.evaluation.qrels import read_qrels
+from limbeck.evaluation.runs import read_run
+check_metrics(["ndcg@10", "recall@1000-l2"])
+print(*sorted({"ranx", "numba", "pandas", "torch", "ir_datasets"} & set(sys.modules)))
+"""
+    assert importlib.util.find_spec("ranx")
+    assert subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout == "\n"
 
 
 def test_order_is_trec_evals():
     ranking = order(["a", "c", "b", "d"], np.array([1.0, 2.0, 2.0, 0.5]))
     assert ranking.ids == ["c", "b", "a", "d"]
     assert order(["a", "c", "b", "d"], np.array([1.0, 2.0, 2.0, 0.5]), 1).ids == ["c"]
+    assert order([], np.empty(0)).ids == []
+    assert order(["a", "b"], np.array([1 + 1e-9, 1.0])).ids == ["b", "a"], "they tie in float32"
+    nothing = order(["a", "b", "c"], np.array([1.0, np.nan, 2.0]), 1)
+    assert nothing.ids == ["b"], "what is no number is not cut away: somebody must tell"
+
+
+@pytest.mark.parametrize("kind", ["random", "falling", "not rising", "rising", "ties"])
+def test_order_is_by_score_and_id(kind):
     rng = np.random.default_rng(0)
-    ids, scores = [f"d{i}" for i in range(50)], rng.integers(0, 5, 50)
-    for depth in (1, 7, 49, 50, 80):
-        assert order(ids, scores, depth).ids == order(ids, scores).ids[:depth]
-
-
-def test_run_files_round_trip(tmp_path):
-    rng = np.random.default_rng(1)
-    run = {f"q{i}": order([f"d{j}" for j in range(9)], rng.normal(size=9)) for i in range(3)}
-    write_run(tmp_path / "a.trec", run, "tag")
-    again = read_run(tmp_path / "a.trec")
-    assert again.keys() == run.keys()
-    for query in run:
-        assert again[query].ids == run[query].ids
-        np.testing.assert_array_equal(again[query].scores, run[query].scores)
-    assert cut(again, 2)["q0"].ids == run["q0"].ids[:2]
-    assert (tmp_path / "a.trec").read_text().splitlines()[0].split()[3] == "1"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("q Q0 d 1 x t\n", ":1: expected six"), ("q Q0 d 1 2 t\nq Q0 d 2\n", ":2: expected six"),
-     ("q Q0 d 1 2 t\nq Q0 d 2 1 t\n", ":2: document d stands twice for query q")],
-)  # fmt: skip
-def test_bad_run_files_name_the_line(tmp_path, text, message):
-    (tmp_path / "bad.trec").write_text(text)
-    with pytest.raises(ValueError, match=rf"bad\.trec{message}"):
-        read_run(tmp_path / "bad.trec")
+    for size in (1, 2, 50, 300):
+        ids = [f"d{i}" for i in rng.permutation(size)]
+        scores = rng.normal(size=size).astype(np.float32)
+        if kind in ("ties", "not rising"):
+            scores = scores.round(1)
+        if kind in ("falling", "not rising"):
+            scores = -np.sort(-scores)
+        if kind == "rising":
+            scores.sort()
+        expected = sorted(zip(scores.tolist(), ids, strict=True), reverse=True)
+        for depth in (1, 7, size - 1 or 1, size, size + 30, None):
+            before = scores.copy()
+            ranking = order(ids, scores, depth)
+            assert ranking.ids == [document for _, document in expected[:depth]]
+            assert ranking.scores.tolist() == [score for score, _ in expected[:depth]]
+            ranking.scores[:] = 0
+            np.testing.assert_array_equal(scores, before)
