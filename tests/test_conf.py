@@ -68,7 +68,8 @@ def test_every_experiment_says_how_it_is_run(path, limbeck):
 
 
 def readme_commands():
-    text = "".join((home() / name).read_text() for name in ("README.md", "docs/scores.md")).replace("\\\n", " ")
+    pages = ("README.md", "docs/scores.md", "docs/evaluation.md")
+    text = "".join((home() / name).read_text() for name in pages).replace("\\\n", " ")
     lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
     return [line.split("#")[0].strip() for line in lines if line.startswith("limbeck ")]
 

@@ -7,6 +7,7 @@ build it once.
 
 import json
 import logging
+import math
 import os
 import shutil
 import time
@@ -73,11 +74,19 @@ class Artefacts:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file that is either whole or not there."""
+    """Write a JSON file that is either whole or not there. What is not finite becomes null: JSON has no word for it."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     with unfinished.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2, ensure_ascii=False, default=str)
+        json.dump(_finite(value), file, indent=2, ensure_ascii=False, default=str, allow_nan=False)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
     os.replace(unfinished, path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

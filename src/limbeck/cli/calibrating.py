@@ -67,6 +67,8 @@ def calibrate(
         summaries = summarise(found)
     except ValueError as error:
         raise ConfigError(f"calibration: {error}") from None
+    if not summaries:
+        raise ConfigError("calibration: no list has a score of every document, a positive and a negative")
     values = {name: np.concatenate([getattr(each, name) for each in measured]) for name in asdict(measured[0])}
     pq.write_table(pa.table({**columns, **values}), out / "calibration.parquet")
     write_json(out / "calibration.json", [asdict(each) for each in summaries])

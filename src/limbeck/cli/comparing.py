@@ -13,6 +13,7 @@ from limbeck.artefacts import Artefacts, write_json
 from limbeck.cli.finished import Group, Member, Place, gathered
 from limbeck.cli.systems import file_name
 from limbeck.config import ConfigError, build
+from limbeck.data.collection import Collection
 from limbeck.evaluation.comparison import Compared, Comparing, plain
 from limbeck.evaluation.runs import read_run
 from limbeck.evaluation.significance import Values
@@ -211,12 +212,17 @@ def _moved(groups: Mapping[str, Group], baseline: str, count: int, artefacts: Ar
             else:
                 before, after = (read_run(group.places[each].run) for each in (baseline, system))
                 qrels = collection.split(group.places[baseline].split).qrels
-                rows = with_texts(moves, collection.query_texts, collection.document_texts, before, after, qrels)
+
+                def texts(ids: Sequence[str], collection: Collection = collection) -> list[str]:
+                    known = collection.known_texts(ids)  # a run file may hold documents that were removed since
+                    return [known.get(document, "") for document in ids]
+
+                rows = with_texts(moves, collection.query_texts, texts, before, after, qrels)
             told.setdefault(name, {})[system] = {"metric": metric, "queries": rows}
     write_json(out / "moved.json", told)
 
 
-def _collection(place: Place, artefacts: Artefacts) -> Any:
+def _collection(place: Place, artefacts: Artefacts) -> Collection | None:
     """Open the collection of a set, for texts; None if it cannot be had."""
     if place.data is None:
         return None

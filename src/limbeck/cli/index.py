@@ -76,8 +76,14 @@ def _index(config: dict[str, Any], backend: Any, share: tuple[int, int]) -> None
     start = time.perf_counter()
     build_index(backend, store)
     store.record(backend=config["backend"])
-    seconds, size = time.perf_counter() - start, sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    log.info("%s: %s index ready, %.1f s; %.1f MB in all", out, backend.name, seconds, size / 1e6)
+    seconds = time.perf_counter() - start
+    log.info("%s: %s index ready, %.1f s; %.1f MB in all", out, backend.name, seconds, _size(out) / 1e6)
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of a folder's files, but for hidden ones: those of other processes come and go."""
+    seen = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sum(_size(path) if path.is_dir() else path.stat().st_size for path in seen)
 
 
 def opened(node: Mapping[str, Any], artefacts: Any) -> Any:

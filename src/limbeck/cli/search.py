@@ -61,6 +61,7 @@ class _Searching:
     def __init__(self, config: Mapping[str, Any], store: Any) -> None:
         from limbeck.cli import assemble
         from limbeck.search.backend import check_kind
+        from limbeck.search.encoding import check_ids
 
         self._config = config
         self._store = store
@@ -78,6 +79,7 @@ class _Searching:
         self._collection = opened(config.get("data") or self._made["data"], self._artefacts)
         self._split = self._collection.split(config["split"])
         self._query_ids = list(self._split.queries)
+        check_ids(self._query_ids, "data: the query id")
         self._ranker, self._collator = self._encoder()
         self._ranker.to(device)
 
@@ -135,8 +137,9 @@ class _Searching:
         }
         parts.mkdir(parents=True, exist_ok=True)
         path = parts / "parts.json"
-        if not path.exists():
-            write_json(path, wanted)
+        with _lock(parts):
+            if not path.exists():  # shares of the work may start at the same moment
+                write_json(path, wanted)
         found = _json(path)
         if found != wanted:
             raise ConfigError(
@@ -145,13 +148,11 @@ class _Searching:
             )
 
     def _merge(self, parts: Path, count: int, out: Path) -> None:
-        from filelock import FileLock
-
         from limbeck.evaluation.runs import read_run
         from limbeck.evaluation.search import merge
         from limbeck.search.run import check_found
 
-        with FileLock(parts.with_name(f".{parts.name}.lock")):
+        with _lock(parts):
             paths = [parts / f"{number}-of-{count}.trec" for number in range(1, count + 1)]
             lacking = [path.name for path in paths if not path.exists()]
             if lacking:
@@ -228,6 +229,12 @@ def _write(path: Path, found: Any) -> None:
     from limbeck.evaluation.runs import write_run
 
     write_run(path, found, "limbeck")
+
+
+def _lock(parts: Path) -> Any:
+    from filelock import FileLock
+
+    return FileLock(parts.with_name(f".{parts.name}.lock"))
 
 
 def _json(path: Path) -> Any:

@@ -70,7 +70,7 @@ class Suite:
     sets
         Name → configuration node of the set.
     candidates, teacher
-        Configuration nodes: the first stage, and the teacher or nothing. ``{set}`` in a path of them stands for the
+        Configuration nodes: the first stage, and the teacher or nothing. ``@set`` in a path of them stands for the
         name of the set.
     artefacts, accelerator
         Where indexes and rankings are kept, and where models work.
@@ -245,12 +245,12 @@ def _fitted(collator: Collator, ranker: Any, each: EvalSet) -> Collator:
 
 
 def _of_set(node: Node, name: str) -> dict[str, Any]:
-    """Put the name of a set where a path says ``{set}``."""
+    """Put the name of a set where a path says ``@set``."""
 
     def put(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {key: put(each) for key, each in value.items()}
-        return value.replace("{set}", name) if isinstance(value, str) else value
+        return value.replace("@set", name) if isinstance(value, str) else value
 
     return put(node)
 
