@@ -20,7 +20,7 @@ from limbeck.types import Run, order
 
 WORDS = [a + b + c for a in "bklm" for b in "aeiou" for c in "nprs"]
 RNG = np.random.default_rng(0)
-DOCUMENTS = {f"d {i}": " ".join(RNG.choice(WORDS, RNG.integers(1, 30))) for i in range(230)}
+DOCUMENTS = {f"d-{i}": " ".join(RNG.choice(WORDS, RNG.integers(1, 30))) for i in range(230)}
 QUERIES = {f"q{i}": " ".join(RNG.choice(WORDS, 4)) for i in range(9)}
 STUDENTS = {
     "dense": lambda load: Dense(load, similarity="cosine", scale=20.0),

@@ -193,7 +193,7 @@ def test_reranking_from_the_store_equals_scoring(kind, worlds):
         np.testing.assert_allclose(ranking.scores, wanted, atol=1e-4, rtol=1e-4)
     shares = [rerank(made.ranker, made.query_ids, made.queries, made.store, candidates, shards=[i]) for i in range(5)]
     assert {q: r.ids for q, r in merge(shares, None).items()} == {q: r.ids for q, r in found.items()}
-    strange = {made.query_ids[0]: Ranking(["d 1", "elsewhere"], np.ones(2, dtype=np.float32))}
+    strange = {made.query_ids[0]: Ranking(["d-1", "elsewhere"], np.ones(2, dtype=np.float32))}
     with pytest.raises(ConfigError, match=r"document 'elsewhere' is not in the index .* \(1 such documents\)"):
         rerank(made.ranker, made.query_ids, made.queries, made.store, strange)
 
@@ -292,7 +292,7 @@ def test_a_store_gives_back_what_was_encoded(kind, worlds):
         names += shard.ids.all()
         parts.append(shard.rows)
     assert names == documents
-    assert made.store.names(np.array([229, 0, 51])) == ["d 229", "d 0", "d 51"]
+    assert made.store.names(np.array([229, 0, 51])) == ["d-229", "d-0", "d-51"]
     stored = join(parts).arrays()
     for name, value in encode(made.ranker, made.collator, documents, "document").arrays().items():
         torch.testing.assert_close(stored[name], value, atol=1e-5, rtol=1e-5)
@@ -435,22 +435,22 @@ def test_encodings_that_are_no_numbers_are_refused(kind, tokens, worlds, tmp_pat
     """A score that is NaN would fall out of the ranking without a word."""
     made, collator = student(kind, tokens)
     store = Store.open(tmp_path / "index", identity(kind), {})
-    encoded = encode(made, collator, ["d 4", "d 7"], "document")
+    encoded = encode(made, collator, ["d-4", "d-7"], "document")
     encoded.arrays()["values"][-1] = torch.nan
-    with pytest.raises(ConfigError, match="student: its encoding of document 'd 7' is no finite number"):
-        store.write(0, ["d 4", "d 7"], encoded)
+    with pytest.raises(ConfigError, match="student: its encoding of document 'd-7' is no finite number"):
+        store.write(0, ["d-4", "d-7"], encoded)
     encoded.arrays()["values"][-1] = 1e6
-    store.write(0, ["d 4", "d 7"], encoded)
+    store.write(0, ["d-4", "d-7"], encoded)
     half = Store.open(tmp_path / "half", identity(kind, dtype="float16"), {})
-    with pytest.raises(ConfigError, match=r"float16 cannot hold .* of document 'd 7'; choose dtype=float32"):
-        half.write(0, ["d 4", "d 7"], encoded)
+    with pytest.raises(ConfigError, match=r"float16 cannot hold .* of document 'd-7'; choose dtype=float32"):
+        half.write(0, ["d-4", "d-7"], encoded)
     assert not half.has(0)
     world_ = worlds(kind)
     queries = encode(world_.ranker, world_.collator, world_.query_ids, "query")
     queries.arrays()["values"][0] = torch.inf
     with pytest.raises(ConfigError, match="student: its encoding of query 'q0' is no finite number"):
         search(Exact(), world_.ranker, world_.query_ids, queries, world_.store, 5)
-    candidates = {"q3": Ranking(["d 1"], np.ones(1, dtype=np.float32))}
+    candidates = {"q3": Ranking(["d-1"], np.ones(1, dtype=np.float32))}
     with pytest.raises(ConfigError, match="query 'q0' is no finite number"):
         rerank(world_.ranker, world_.query_ids, queries, world_.store, candidates)
 
@@ -460,5 +460,8 @@ def test_bad_collections_are_refused(tokens, tmp_path):
     store = Store.open(tmp_path / "index", identity("dense"), {})
     with pytest.raises(ConfigError, match="has no documents"):
         encode_into(store, made, collator, [])
+    for name in ("a b", "b\t", ""):
+        with pytest.raises(ConfigError, match=f"the document id {name!r} is empty or has white".replace("\\", "\\\\")):
+            encode_into(store, made, collator, [("a", "x"), (name, "y")])
     with pytest.raises(ConfigError, match="the document id 'a' stands twice"):
         encode_into(store, made, collator, [("a", "x"), ("b", "y"), ("a", "z")])

@@ -54,7 +54,7 @@ def encode_into(
     Raises
     ------
     ConfigError
-        The collection is empty, or an id stands twice in a shard.
+        The collection is empty, or an id stands twice in a shard, or has white space.
     """
     total = done = 0
     seconds = 0.0
@@ -76,6 +76,13 @@ def _chunks(documents: Iterable[tuple[str, str]], size: int) -> Iterator[list[tu
         yield chunk
 
 
+def check_ids(ids: Iterable[str], what: str) -> None:
+    """Raise ``ConfigError`` for an id that would not be one column of a run file; ``what`` says whose it is."""
+    wrong = next((name for name in ids if name.encode().split() != [name.encode()]), None)
+    if wrong is not None:
+        raise ConfigError(f"{what} {wrong!r} is empty or has white space, which no TREC run can hold; change it")
+
+
 def _encode(
     store: Store, number: int, chunk: Sequence[tuple[str, str]], ranker: BiEncoder, collator: Collator, bf16: bool
 ) -> None:
@@ -85,5 +92,6 @@ def _encode(
         seen: set[str] = set()
         twice = next(name for name, _ in chunk if name in seen or seen.add(name))
         raise ConfigError(f"data.collection: the document id {twice!r} stands twice; ids must differ")
+    check_ids(ids, "data.collection: the document id")
     here = Collator(collator.tokenizer, collator.style, lambda _: [], lambda wanted: [texts[name] for name in wanted])
     store.write(number, ids, join([encode(ranker, here, block, "document", bf16=bf16) for block in blocks(ids)]))
