@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from limbeck.analysis.means import Mean, mean
 from limbeck.analysis.segments import Segments
-from limbeck.analysis.values import Mean, mean
 
 QUANTITIES = (
     "kl", "kl_positives", "kl_negatives", "teacher_mass", "student_mass", "teacher_entropy", "student_entropy",

@@ -17,9 +17,10 @@ from matplotlib.ticker import MaxNLocator
 
 from limbeck.analysis.calibration import ALL, RIGHT, WRONG, Summary
 from limbeck.analysis.drawing import COLUMNS, PALETTE, canvas, grid, legend, limits, look, padded, plain, save, wrapped
+from limbeck.analysis.means import mean
 from limbeck.analysis.quality import Bucket
-from limbeck.analysis.values import Values, aligned, mean
 from limbeck.evaluation.significance import ROUNDING
+from limbeck.evaluation.values import Values, aligned
 
 _BETTER, _WORSE, _MARK, _GREY = PALETTE[0], PALETTE[1], "#000000", "#8a8f94"
 _LEAST = 6.0

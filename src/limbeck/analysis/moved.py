@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from limbeck.analysis.values import Values, aligned
+from limbeck.evaluation.values import Values, aligned
 from limbeck.rankings import Qrels, Run
 
 Texts = Callable[[Sequence[str]], Sequence[str]]

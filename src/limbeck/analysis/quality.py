@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from limbeck.analysis.values import Values, aligned, mean
+from limbeck.analysis.means import mean
+from limbeck.evaluation.values import Values, aligned
 
 EDGES = (0.2, 0.5)
 """Borders between bad, middling and good teaching, as analyses of CKL have them (there for the reciprocal rank)."""

@@ -16,7 +16,7 @@ from limbeck.config import ConfigError, build
 from limbeck.data.collection import Collection
 from limbeck.evaluation.comparison import Compared, Comparing, plain
 from limbeck.evaluation.runs import read_run
-from limbeck.evaluation.significance import Values
+from limbeck.evaluation.values import Values
 from limbeck.tables import show_rows
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from limbeck.evaluation.significance import Difference, Values, bonferroni, holm, paired
+from limbeck.evaluation.significance import Difference, bonferroni, holm, paired
+from limbeck.evaluation.values import Values
 from limbeck.registry import register
 
 Evaluated = Mapping[str, Mapping[str, Mapping[str, Sequence[Values]]]]

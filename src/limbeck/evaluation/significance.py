@@ -5,15 +5,14 @@ What the numbers say, and what they do not: docs/significance.md.
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-Values = Mapping[str, float]
-"""Query id → value of one metric."""
+from limbeck.evaluation.values import Values, aligned
 
 ROUNDING = 1e-12
 """Differences up to here (relative, and absolute) come from averaging in floating point and are none."""
@@ -104,8 +103,7 @@ def paired(
     """
     assert resamples >= 1
     assert 0 < confidence < 1
-    queries = _queries(baseline, system)
-    before, after = _over_seeds(baseline, queries), _over_seeds(system, queries)
+    queries, (before, after) = aligned(baseline, system)
     # Equal means of different summands differ in the last bit, which would count as better or worse.
     after = np.where(np.isclose(after, before, rtol=ROUNDING, atol=ROUNDING), before, after)
     differences = after - before
@@ -218,28 +216,6 @@ def bonferroni(p_values: Sequence[float]) -> list[float]:
     """
     values, made = _checked(p_values)
     return np.minimum(values * made.sum(), 1.0).tolist()
-
-
-def _queries(baseline: Sequence[Values], system: Sequence[Values]) -> list[str]:
-    """Return the queries that all have, sorted."""
-    if not baseline or not system:
-        raise ValueError(f"the {'system' if baseline else 'baseline'} has no values: give one mapping a seed")
-    queries = sorted(baseline[0])
-    if not queries:
-        raise ValueError("there are no queries to compare on")
-    for values in (*baseline, *system):
-        odd = set(queries) ^ set(values)
-        if odd:
-            raise ValueError(f"query {min(odd)!r} is not in every system; compare runs of one collection and split")
-        for query in queries:
-            if not math.isfinite(values[query]):
-                raise ValueError(f"the value of query {query!r} is {values[query]}; every query needs a number")
-    return queries
-
-
-def _over_seeds(values: Sequence[Values], queries: list[str]) -> np.ndarray:
-    """Average over seeds; exact sums, so that the order of the seeds cannot show."""
-    return np.array([math.fsum(seed[query] for seed in values) / len(values) for query in queries])
 
 
 def _std(values: Sequence[Values]) -> float | None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from limbeck.analysis.values import aligned, mean
+from limbeck.analysis.means import mean
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 1000])
@@ -33,21 +33,3 @@ def test_the_interval_covers_the_mean_of_small_samples_as_often_as_it_says():
     found = [mean(draw) for draw in draws]
     covered = np.mean([abs(each.value) <= each.half_width for each in found])
     assert covered == pytest.approx(0.95, abs=0.015)  # 1.96 for t would cover 81 %
-
-
-def test_seeds_are_averaged_and_queries_sorted():
-    queries, (one, two) = aligned([{"b": 1.0, "a": 0.0}], [{"a": 0.2, "b": 0.4}, {"b": 0.8, "a": 0.4}])
-    assert queries == ["a", "b"]
-    assert one.tolist() == [0, 1]
-    assert two == pytest.approx([0.3, 0.6])
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_value_that_is_no_number_is_named(value):
-    with pytest.raises(ValueError, match=r"the value of query 'b' is (nan|inf)"):
-        aligned([{"a": 0.0, "b": 0.0}], [{"a": 0.0, "b": 0.5}, {"a": 0.0, "b": value}])
-
-
-def test_no_queries():
-    with pytest.raises(ValueError, match="no queries"):
-        aligned([{}])
