@@ -47,3 +47,6 @@ def test_float32_under_autocast_and_nothing_to_score():
         found = maxsim(queries, documents)
     torch.testing.assert_close(found.double(), loop(queries, documents), atol=1e-5, rtol=1e-5)
     assert maxsim(queries, Vectors(documents.values[:0], documents.mask[:0])).shape == (2, 0)
+    without = Vectors(documents.values[:, :0], documents.mask[:, :0])  # documents without a single vector
+    assert maxsim(queries, without).tolist() == [[0.0] * 4] * 2
+    assert maxsim(without, documents).tolist() == [[0.0] * 4] * 4

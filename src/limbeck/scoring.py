@@ -24,7 +24,7 @@ def maxsim(queries: Vectors, documents: Vectors, *, chunk: int = _CHUNK) -> Tens
 
     .. math:: s(q, d) = \sum_{i} \max_{j} \langle q_i, d_j \rangle
 
-    over the vectors that the masks leave; a document without any scores 0.
+    over the vectors that the masks leave; a document or query without any scores 0.
 
     Parameters
     ----------
@@ -45,6 +45,8 @@ def maxsim(queries: Vectors, documents: Vectors, *, chunk: int = _CHUNK) -> Tens
     with torch.autocast(queries.values.device.type, enabled=False):
         left, right = _lift(queries.values), _lift(documents.values)
         count, length, width = left.shape
+        if right.shape[1] == 0:
+            return left.new_zeros((count, len(documents)))
         step = max(1, chunk // max(1, count * length * right.shape[1]))
         columns = []
         for start in range(0, len(documents), step):

@@ -182,6 +182,18 @@ def test_a_tokenizer_without_the_marker(change, message, tokenizer):
         Collator(tokenizer, replace(TextFormat(False), **change), look_up, look_up)
 
 
+def test_a_length_without_room_for_a_word(tokenizer):
+    """All queries would be the same special tokens."""
+    style = TextFormat(False, query_length=3, document_length=4, document_marker="ke")
+    collate = Collator(tokenizer, style, look_up, look_up)
+    assert [len(rows([name])[0]) for rows, name in ((collate.query_rows, "q0"), (collate.document_rows, "d3"))] == [3, 4]
+    with pytest.raises(ConfigError, match=r"student\.query_length: 3 tokens leave no room for a word beside 3 special"):
+        Collator(tokenizer, replace(style, query_marker="ke"), look_up, look_up)
+    with pytest.raises(ConfigError, match=r"student\.document_length: 3 tokens leave no room"):
+        Collator(tokenizer, replace(style, document_length=3), look_up, look_up)
+    Collator(tokenizer, TextFormat(True, query_length=3, document_length=3), look_up, look_up)
+
+
 def test_cosines_are_scaled_cosines(tokenizer):
     torch.manual_seed(0)
     source = Tiny(width=16, layers=1, heads=2)

@@ -94,7 +94,7 @@ class Collator:
     Raises
     ------
     ConfigError
-        The tokenizer lacks a token that the format asks for.
+        The tokenizer lacks a token that the format asks for, or a length leaves no room for a word.
     """
 
     def __init__(self, tokenizer: TextTokenizer, style: TextFormat, query_texts: Texts, document_texts: Texts) -> None:
@@ -105,6 +105,9 @@ class Collator:
             "document": self._marker("document_marker", style.document_marker, "[unused1]"),
         }
         """Token that is put before queries and documents, by role; None for none."""
+        if not style.paired:
+            self._check_room("query", style.query_length)
+            self._check_room("document", style.document_length)
         if style.query_augment and tokenizer.tokenizer.mask_token_id is None:
             raise ConfigError("student.query_augment needs a mask token, which this tokenizer has not; set it to false")
         self._query_texts = query_texts
@@ -120,6 +123,13 @@ class Collator:
                 'auto, or "" for none'
             )
         return wanted
+
+    def _check_room(self, role: Role, length: int) -> None:
+        special = self.tokenizer.single_overhead + (self.markers[role] is not None)
+        if length <= special:
+            raise ConfigError(
+                f"student.{role}_length: {length} tokens leave no room for a word beside {special} special ones; raise it"
+            )
 
     def styled(self, style: TextFormat) -> "Collator":
         """Return a collator of the same texts and tokenizer with another text format."""
