@@ -80,7 +80,7 @@ def nearest(
         table = products(ranker, queries, documents)
         finite = torch.isfinite(table)
         if not finite.all():
-            line, column = (~finite).nonzero()[0].tolist()
+            line, column = (int(each) for each in (~finite).nonzero()[0])
             raise _not_finite(query_ids[line], block[column], float(table[line, column]))
         lines, columns, scores = top(table, depth)
         start = len(seen)
@@ -134,7 +134,7 @@ def check_finite(run: Run) -> None:
     for query, ranking in run.items():
         wrong = np.flatnonzero(~np.isfinite(ranking.scores))
         if len(wrong):
-            raise _not_finite(query, ranking.ids[wrong[0]], ranking.scores[wrong[0]])
+            raise _not_finite(query, ranking.ids[wrong[0]], float(ranking.scores[wrong[0]]))
 
 
 def _not_finite(query: str, document: str, score: float) -> ValueError:
