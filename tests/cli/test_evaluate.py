@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from limbeck.config import home
 from limbeck.evaluation.per_query import read_per_query
 from limbeck.evaluation.runs import read_run
 
@@ -291,3 +292,38 @@ def test_what_cannot_be_meant_is_told_in_one_message(words, message, limbeck, tm
     assert status == 2, err
     assert message in err
     assert "Traceback" not in err
+
+
+PRESETS = sorted(path.stem for path in (home() / "conf" / "eval").glob("*.yaml") if path.stem != "default")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_runs_on_stand_ins(preset, finished, evaluate, stand_ins):
+    """A small folder in the place of each of its collections: a student is re-ranked, searched and averaged on all."""
+    import yaml
+
+    defaults = yaml.safe_load((home() / "conf" / "eval" / f"{preset}.yaml").read_text())["defaults"]
+    names = [next(iter(each)).split("@sets.")[-1] for each in defaults if isinstance(each, dict)]
+    elsewhere = [f"eval.sets.{name}.split=test" for name in names] if preset != "folder" else []
+    words = [f"eval={preset}", *stand_ins(*names), *elsewhere, "eval.pipeline=[search,rerank]"]
+    folder, out, err = evaluate(f"run={run_of(finished, 'kl', 1)}", *words)
+    sets = told(folder)["sets"]
+    assert list(sets) == names
+    for name in names:
+        assert f"\n{name}" in err  # the list of sets comes first
+        keys = [row["key"] for row in sets[name]["rows"]]
+        assert keys == ["first_stage", f"{keys[-1]}.search", keys[-1]]
+        assert (folder / "runs" / f"{name}.{keys[-1]}.trec").is_file()
+        assert all(0 <= row[metric] <= 1 for row in sets[name]["rows"] for metric in sets[name]["metrics"])
+    assert ("macro average" in out) == (len(names) > 1)
+    assert ("are declared: another version" in err) == (
+        preset != "folder"
+    )  # stand-ins are smaller than what they stand for
+
+
+def test_a_collection_that_cannot_be_downloaded_says_what_was_not_reached():
+    from limbeck.data.collection import _reason
+
+    error = RuntimeError("('All sources failed', [(X, E('HTTPSConnectionPool(host=\\'a.org\\', port=443): no'))])")
+    assert _reason(error) == "no connection to a.org"
+    assert _reason(OSError("disk full\nmore")) == "OSError: disk full"

@@ -120,8 +120,10 @@ class Suite:
             try:
                 found[name] = self._one(name, each, systems)
             except ConfigError as error:
-                log.error("%s is missing: %s", name, error)
-                found[name] = {"missing": str(error)}
+                told = str(error).replace("data.collection", f"eval.sets.{name}.collection")
+                told = told.replace("data.test", f"eval.sets.{name}.split")
+                log.error("%s is missing: %s", name, told)
+                found[name] = {"missing": told}
         return found
 
     def _announce(self) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,9 @@ from limbeck.registry import register
 from limbeck.types import Qrels
 
 log = logging.getLogger(__name__)
+
+_SHOWN = 200
+"""Characters of an error of ir_datasets."""
 
 SPLITS = ("train", "dev", "test")
 SYNTHETIC = "synthetic"
@@ -236,9 +240,8 @@ class Data:
             raise
         except Exception as error:
             raise ConfigError(
-                f"data.collection: ir_datasets could not provide {self.collection!r} ({type(error).__name__}: "
-                f"{str(error).splitlines()[0] if str(error) else ''}). It downloads into "
-                f"{os.environ['IR_DATASETS_HOME']} and needs a connection for that; without one, point "
+                f"data.collection: ir_datasets could not provide {self.collection!r} ({_reason(error)}). It downloads "
+                f"into {os.environ['IR_DATASETS_HOME']} and needs a connection for that; without one, point "
                 "data.collection at a local BEIR folder (corpus.jsonl, queries.jsonl, qrels/*.tsv)"
             ) from error
         content = fingerprint({"ir_datasets": ir_datasets.__version__, "id": self.collection, "splits": self.names})
@@ -265,12 +268,22 @@ class Data:
         return {"train": part(False), "dev": part(True)} | {k: v for k, v in splits.items() if k != "train"}
 
 
+def _reason(error: Exception) -> str:
+    """Say in a few words why something could not be downloaded: hosts that were not reached, else how it begins."""
+    text = str(error).replace("\\'", "'")
+    hosts = dict.fromkeys(re.findall(r"host='([^']+)'", text))
+    if hosts:
+        return f"no connection to {', '.join(hosts)}"
+    first = text.strip().split("\n")[0]
+    return f"{type(error).__name__}: {first[:_SHOWN]}" if first else type(error).__name__
+
+
 def _ir_datasets_home() -> Any:
     """Import ir_datasets with its home set: it reads the variable on import."""
     os.environ.setdefault("IR_DATASETS_HOME", str(Path.home() / ".ir_datasets"))
     import ir_datasets
 
-    ir_datasets.log.easy().logger().setLevel(logging.WARNING)
+    ir_datasets.log.easy().logger().setLevel(logging.ERROR)  # what cannot be downloaded is told by us
     return ir_datasets
 
 
