@@ -76,6 +76,8 @@ def make(tokenizer):
             "classifier": lambda: BertForSequenceClassification(config),
         }
         student = KINDS[kind](lambda task: models[task](), **{**LENGTHS, **own, **options}).eval()
+        for parameter in getattr(getattr(student, "query_backbone", None), "parameters", list)():
+            parameter.data += 0.3 * torch.randn_like(parameter)  # it started as a copy
         return student, collator_of(student, TextTokenizer(tokenizer))
 
     return call

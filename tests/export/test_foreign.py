@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.export.conftest import LENGTHS, STUDENTS, collator_of, scores_of
 
 from limbeck.cli import assemble
 from limbeck.config import ConfigError
 from limbeck.export.modules import pipeline
-from limbeck.students.foreign import layout, load_top, read
+from limbeck.students.foreign import load_top, read
+from limbeck.students.layout import layout
 from limbeck.students.saved import Saved
 
 library = pytest.importorskip("sentence_transformers")
@@ -37,6 +39,25 @@ def test_what_is_read_back_scores_alike(name, saver, make, tmp_path):
     read_back, its = again(folder, **options)
     assert type(read_back) is type(student)
     torch.testing.assert_close(scores_of(read_back, its), scores_of(student, collator), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["dense-separate", "splade-separate", "colbert", "cross-encoder-head"])
+def test_with_adapters_what_is_read_back_scores_alike(name, make, tmp_path):
+    student, collator = make(name)
+    pipeline(student, collator).write(tmp_path)
+    options = dict(LENGTHS) if name.startswith("cross") else {"scale": student.scale}
+    nodes = Saved(folder=str(tmp_path), options=options).nodes({})
+    read_back, words = assemble.saved(nodes.student, nodes.backbone | {"lora": {"rank": 2}})
+    its = collator_of(read_back.eval(), words)
+    torch.testing.assert_close(scores_of(read_back, its), scores_of(student, collator), atol=1e-4, rtol=1e-4)
+    # And adapters that have learned something go into the next export, of both transformers.
+    for parameter_name, parameter in read_back.named_parameters():
+        if "lora_" in parameter_name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    pipeline(read_back, its).write(tmp_path / "next")
+    again_, words = again(tmp_path / "next", **options)
+    assert (scores_of(read_back, its) - scores_of(student, collator)).abs().max() > 1e-2
+    torch.testing.assert_close(scores_of(again_, words), scores_of(read_back, its), atol=1e-4, rtol=1e-4)
 
 
 def saved(folder, modules, kind="SentenceTransformer", **options):
@@ -101,6 +122,40 @@ def test_a_layer_of_another_shape_is_not_loaded(make, tmp_path):
 
 
 def test_a_folder_that_is_broken_is_named(tmp_path):
-    (tmp_path / "modules.json").write_text("[")
-    with pytest.raises(ConfigError, match=r"modules.json cannot be read"):
-        Saved(folder=str(tmp_path)).nodes({})
+    for text, told in (("[", "cannot be read"), ("[1]", "is not what"), ("[{}]", "is not what"), ("3", "is not what")):
+        (tmp_path / "modules.json").write_text(text)
+        with pytest.raises(ConfigError, match=rf"modules\.json {told}"):
+            Saved(folder=str(tmp_path)).nodes({})
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "told"),
+    [
+        ("colbert", "1_Dense/model.safetensors", "1_Dense' could not be loaded"),
+        ("dense-cut", "2_Dense/model.safetensors", "2_Dense' could not be loaded"),
+        ("cross-encoder-mean", "2_Dense/model.safetensors", "2_Dense' could not be loaded"),
+        ("dense-separate", "query_0_Transformer/model.safetensors", "could not be loaded"),
+        ("dense-separate", "document_0_Transformer/model.safetensors", "document_0_Transformer' could not be loaded"),
+        ("splade-tokens", "query_0_SparseStaticEmbedding/model.safetensors", "Embedding' could not be loaded"),
+    ],
+)
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_weights_that_are_damaged_are_named(name, file, told, damage, make, tmp_path):
+    pipeline(*make(name)).write(tmp_path)
+    path = tmp_path / file
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ConfigError, match=told):
+        again(tmp_path)
+
+
+def test_a_transformer_of_queries_that_lacks_weights_is_refused(make, tmp_path):
+    pipeline(*make("dense-separate")).write(tmp_path)
+    path = tmp_path / "query_0_Transformer" / "model.safetensors"
+    weights = load_file(path)
+    name = next(name for name in weights if name.endswith("layer.1.attention.self.query.weight"))
+    save_file({key: value for key, value in weights.items() if key != name}, path, {"format": "pt"})
+    with pytest.raises(ConfigError, match=r"layer\.1\.attention\.self\.query\.weight are missing"):
+        again(tmp_path)

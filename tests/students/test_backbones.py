@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from limbeck.config import ConfigError, build
-from limbeck.students import mlm
+from limbeck.students import foreign, mlm
 from limbeck.students.backbone import Pretrained, Tiny, inputs, load_tokenizer, load_top, save
+from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
 from limbeck.students.families import most_tokens
@@ -513,6 +515,42 @@ def test_a_damaged_top(bert, tmp_path):
     (tmp_path / "head.safetensors").write_bytes(b"xx")
     with pytest.raises(ConfigError, match="could not be loaded"):
         load_top(dense, again)
+
+
+def test_what_starts_anew_on_top_is_listed(bert, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+
+    def start(make, folder):
+        source = Pretrained(model=str(folder))
+        tokenizer = source.tokenizer(list, None)
+        made = make(lambda task: source.model(tokenizer, task))
+        caplog.clear()
+        load_top(made, source)
+        foreign.load_top(made, folder)
+        return made, tokenizer
+
+    made, tokenizer = start(ColBERT, bert)
+    assert caplog.messages == [f"{bert}: start anew on top of the transformer: projection.weight"]
+    save(made, tokenizer, tmp_path / "colbert")
+    start(ColBERT, tmp_path / "colbert")
+    assert not caplog.messages
+    save(*start(lambda load: Dense(load, towers="separate"), bert), tmp_path / "dense")
+    assert not caplog.messages  # the second is a copy of the first
+    start(lambda load: Dense(load, towers="separate", learn_scale=True), tmp_path / "dense")
+    assert caplog.messages == [f"{tmp_path / 'dense'}: start anew on top of the transformer: log_scale"]
+
+
+def test_a_backbone_that_is_made_anew_takes_nothing_from_where_the_command_is_given(bert, tmp_path, monkeypatch):
+    tokenizer = load_tokenizer(str(bert))
+    source = Tiny(width=16, layers=1, heads=2)
+    save(CrossEncoder(lambda task: source.model(tokenizer, task)), tokenizer, tmp_path)
+    (tmp_path / "modules.json").write_text("[]")
+    monkeypatch.chdir(tmp_path)
+    made = CrossEncoder(lambda task: source.model(tokenizer, task))
+    before = {name: value.clone() for name, value in made.state_dict().items()}
+    load_top(made, source)
+    foreign.load_top(made, Path(getattr(source, "path", "")))
+    assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
 
 
 def test_segments_only_where_a_model_has_them(checkpoint):

@@ -62,6 +62,8 @@ def student(request, tokenizer):
     for name, parameter in made.named_parameters():  # fresh weights are too small to tell texts apart
         if not any(word in name for word in ("LayerNorm", "scale", "predictions")):
             parameter.data.mul_(8)
+    for parameter in getattr(getattr(made, "query_backbone", None), "parameters", list)():
+        parameter.data += 0.1 * torch.randn_like(parameter)  # it started as a copy
     return made, Collator(tokenizer, made.style, look_up, look_up)
 
 
@@ -186,7 +188,10 @@ def test_a_length_without_room_for_a_word(tokenizer):
     """All queries would be the same special tokens."""
     style = TextFormat(False, query_length=3, document_length=4, document_marker="ke")
     collate = Collator(tokenizer, style, look_up, look_up)
-    assert [len(rows([name])[0]) for rows, name in ((collate.query_rows, "q0"), (collate.document_rows, "d3"))] == [3, 4]
+    assert [len(rows([name])[0]) for rows, name in ((collate.query_rows, "q0"), (collate.document_rows, "d3"))] == [
+        3,
+        4,
+    ]
     with pytest.raises(ConfigError, match=r"student\.query_length: 3 tokens leave no room for a word beside 3 special"):
         Collator(tokenizer, replace(style, query_marker="ke"), look_up, look_up)
     with pytest.raises(ConfigError, match=r"student\.document_length: 3 tokens leave no room"):

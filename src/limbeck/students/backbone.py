@@ -263,10 +263,10 @@ def save(student: torch.nn.Module, tokenizer: TextTokenizer, folder: Path) -> No
 
 def load_top(student: torch.nn.Module, source: Backbone) -> None:
     """Load what :func:`save` wrote on top of the backbone, if the backbone comes from such a folder."""
-    path = Path(getattr(source, "path", "")) / HEAD
-    if not path.is_file():
+    where = getattr(source, "path", None)
+    if where is None or not (path := Path(where) / HEAD).is_file():
         return
-    with clear_errors(str(path.parent)):
+    with clear_errors(where):
         top = load_file(path)
     own = {plain_name(name): name for name in student.state_dict()}
     state = student.state_dict()

@@ -1,28 +1,23 @@
-"""Folders of sentence-transformers, read as students: which modules lie there, and what they come to.
+"""Folders of sentence-transformers, read as students: what their modules come to, and their weights."""
 
-A folder has ``modules.json``, a list of modules with a ``config.json`` each; a ``Router`` holds a sequence of modules
-for queries and one for documents. Read are the formats of versions 2 to 6. sentence-transformers is not needed.
-"""
-
-import json
 import string
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor, nn
 
-from limbeck.config import ConfigError
+from limbeck.students.adapters import plain_name
+from limbeck.students.backbone import HEAD
+from limbeck.students.layout import TRANSFORMERS, Layout, Module, around, one, read_json
+from limbeck.students.sources import clear_errors, quiet, report, report_top
 
-MODULES = "modules.json"
 _ENDLESS = 2**20
 """A greater length stands for none."""
 _QUERY, _PAIR = 32, 32 + 3
 """Of the one length of a pair, a query's share, and that with the special tokens."""
-_TRANSFORMERS = ("Transformer", "MLMTransformer")
 _POOLINGS = {"mean": "mean", "cls": "cls"}
 _LEGACY = {
     "pooling_mode_cls_token": "cls",
@@ -32,70 +27,6 @@ _LEGACY = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-
-
-@dataclass(frozen=True)
-class Module:
-    """One module of a folder."""
-
-    type: str
-    folder: Path
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """What its own file says."""
-        own = "sentence_bert_config.json" if self.type in _TRANSFORMERS else "config.json"
-        return _json(self.folder / own)
-
-    @property
-    def weights(self) -> dict[str, Tensor]:
-        """Its parameters."""
-        if (self.folder / "model.safetensors").is_file():
-            return load_file(self.folder / "model.safetensors")
-        return torch.load(self.folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The modules of a folder, in order, for documents and for queries."""
-
-    folder: Path
-    documents: Sequence[Module]
-    queries: Sequence[Module]
-    told: Mapping[str, Any]
-    """What ``config_sentence_transformers.json`` says."""
-
-    def transformer(self) -> Path:
-        """Return the folder of the documents' transformer."""
-        return _one(self.documents, _TRANSFORMERS).folder
-
-    def refuse(self, reason: str) -> ConfigError:
-        """Return the error for a folder that no student represents."""
-        return ConfigError(f"{self.folder} cannot be read as a student: {reason}")
-
-
-def layout(folder: Path) -> Layout | None:
-    """Return what lies in a folder of sentence-transformers, or None if it is none."""
-    if not (folder / MODULES).is_file():
-        return None
-    listed: Any = _json(folder / MODULES)
-    documents: list[Module] = []
-    queries: list[Module] = []
-    for item in listed:
-        place = folder / item.get("path", "")
-        kind = str(item["type"]).rpartition(".")[2]
-        if kind not in ("Router", "Asym"):
-            documents.append(Module(kind, place))
-            queries.append(Module(kind, place))
-            continue
-        routes: Any = _json(place / "router_config.json")
-        if set(routes["structure"]) != {"query", "document"}:
-            raise ConfigError(f"{folder} cannot be read as a student: its routes are not query and document")
-        for role, modules in (("query", queries), ("document", documents)):
-            modules += [
-                Module(str(routes["types"][n]).rpartition(".")[2], place / n) for n in routes["structure"][role]
-            ]
-    return Layout(folder, documents, queries, _json(folder / "config_sentence_transformers.json"))
 
 
 def read(found: Layout) -> tuple[str, dict[str, Any]]:
@@ -121,30 +52,70 @@ def read(found: Layout) -> tuple[str, dict[str, Any]]:
 
 
 def load_top(student: nn.Module, transformer: Path) -> None:
-    """Load what a folder of sentence-transformers has on top of the transformer in ``transformer``, if it is one."""
-    found = layout(transformer) or layout(transformer.parent)
-    if found is None or found.transformer().resolve() != transformer.resolve():
+    """Load what a folder of sentence-transformers has on top of the transformer in ``transformer``, if it is one.
+
+    What neither it nor a file of ours gives is logged.
+
+    Raises
+    ------
+    ConfigError
+        Something does not fit the student, or cannot be read.
+    """
+    if transformer == Path():  # a backbone that is made anew; not a folder where the command was given
         return
+    found = around(transformer)
+    given: dict[str, Tensor] = {}
+    if found is not None:
+        with quiet(), clear_errors(str(found.folder)):
+            given = _layers(student, found) | _queries(student, found)
+        own = student.state_dict()
+        wrong = [name for name, value in given.items() if name not in own or own[name].shape != value.shape]
+        if wrong:
+            raise found.refuse(f"{', '.join(wrong)} do not fit the student")
+        student.load_state_dict(given, strict=False)
+    report_top(student, {*given, *_loaded_before(transformer)}, str(transformer))
+
+
+def _layers(student: nn.Module, found: Layout) -> dict[str, Tensor]:
+    """Return the weights of the linear layer on top, by their names in the student."""
     own = student.state_dict()
     given: dict[str, Tensor] = {}
     for prefix, output in (("projection", "token_embeddings"), ("head", "scores")):
         layers = [m for m in found.documents if m.type == "Dense" and _ends(m) == output]
         if f"{prefix}.weight" in own and layers:
             given |= {f"{prefix}.{name.removeprefix('linear.')}": value for name, value in layers[0].weights.items()}
+    return given
+
+
+def _queries(student: nn.Module, found: Layout) -> dict[str, Tensor]:
+    """Return the weights of the queries' own transformer, by their names in the student."""
     queries: Any = getattr(student, "query_backbone", None)
-    separate = [m for m in found.queries if m.type in _TRANSFORMERS]
-    if queries is not None and separate:
-        loaded = type(queries).from_pretrained(separate[0].folder, config=queries.config, dtype=torch.float32)
-        given |= {f"query_backbone.{n}": v for n, v in loaded.state_dict().items() if f"query_backbone.{n}" in own}
-    wrong = [name for name, value in given.items() if name not in own or own[name].shape != value.shape]
-    if wrong:
-        raise found.refuse(f"{', '.join(wrong)} do not fit the student")
-    student.load_state_dict(given, strict=False)
+    separate = [m for m in found.queries if m.type in TRANSFORMERS]
+    if queries is None or not separate:
+        return {}
+    loaded, info = type(queries).from_pretrained(
+        separate[0].folder,
+        config=queries.config,
+        dtype=torch.float32,
+        ignore_mismatched_sizes=True,  # told by `report`
+        output_loading_info=True,
+    )
+    report(loaded, info, str(separate[0].folder), queries.config.num_hidden_layers)
+    own = {plain_name(name): name for name in queries.state_dict()}  # its layers may have adapters
+    return {f"query_backbone.{own[name]}": value for name, value in loaded.state_dict().items() if name in own}
+
+
+def _loaded_before(transformer: Path) -> list[str]:
+    """Return the names in a file of ours beside the transformer."""
+    if not (transformer / HEAD).is_file():
+        return []
+    with safe_open(transformer / HEAD, "pt") as file:
+        return list(file.keys())
 
 
 def _dense(found: Layout) -> dict[str, Any]:
     separate = _separate(found)
-    _only(found, {*_TRANSFORMERS, "Pooling", "Dense", "Normalize"})
+    _only(found, {*TRANSFORMERS, "Pooling", "Dense", "Normalize"})
     normalised = any(module.type == "Normalize" for module in found.documents)
     similarity = "cosine" if normalised or found.told.get("similarity_fn_name") == "cosine" else "dot"
     if found.told.get("similarity_fn_name") in ("euclidean", "manhattan"):
@@ -168,7 +139,7 @@ def _cut(found: Layout, module: Module) -> int:
 
 
 def _splade(found: Layout) -> dict[str, Any]:
-    _only(found, {*_TRANSFORMERS, "SpladePooling", "SparseStaticEmbedding"})
+    _only(found, {*TRANSFORMERS, "SpladePooling", "SparseStaticEmbedding"})
     for module in found.documents:
         if module.type == "SpladePooling":
             told = module.config
@@ -186,7 +157,7 @@ def _splade(found: Layout) -> dict[str, Any]:
 
 
 def _colbert(found: Layout) -> dict[str, Any]:
-    _only(found, {*_TRANSFORMERS, "Dense", "MultiVectorMask", "Normalize"})
+    _only(found, {*TRANSFORMERS, "Dense", "MultiVectorMask", "Normalize"})
     if _separate(found):
         raise found.refuse("queries and documents have a transformer each")
     layers = [module for module in found.documents if module.type == "Dense"]
@@ -198,7 +169,7 @@ def _colbert(found: Layout) -> dict[str, Any]:
     skipped = set(masks[0].get("skiplist_words") or []) if masks else set()
     if skipped - set(string.punctuation) or (masks and masks[0].get("keep_only_token_ids")):
         raise found.refuse("other tokens than punctuation are skipped")
-    told = _one(found.documents, _TRANSFORMERS).config
+    told = one(found.documents, TRANSFORMERS).config
     expansion = told.get("query_expansion")
     if expansion is not None and expansion.get("token") not in (None, "[MASK]", "<mask>"):
         raise found.refuse(f"queries are filled with {expansion['token']}; the mask token is known")
@@ -223,7 +194,7 @@ def _colbert(found: Layout) -> dict[str, Any]:
 
 
 def _cross_encoder(found: Layout) -> dict[str, Any]:
-    _only(found, {*_TRANSFORMERS, "Pooling", "Dense"})
+    _only(found, {*TRANSFORMERS, "Pooling", "Dense"})
     options: dict[str, Any] = {"pooling": "head"}
     if any(module.type == "Pooling" for module in found.documents):
         layers = [module for module in found.documents if module.type == "Dense"]
@@ -256,17 +227,17 @@ def _style(found: Layout) -> dict[str, Any]:
 def _length(modules: Sequence[Module], role: str) -> int | None:
     """Return the longest text of a role in tokens, special ones included, or None where nothing is told."""
     first = modules[0]
-    told = first.config if first.type in _TRANSFORMERS else {}
+    told = first.config if first.type in TRANSFORMERS else {}
     length = told.get(f"{role}_length") or told.get("max_seq_length")
     if length is None:
-        length = _json(first.folder / "tokenizer_config.json").get("model_max_length")
-        if first.type not in _TRANSFORMERS and length is not None:
+        length = read_json(first.folder / "tokenizer_config.json").get("model_max_length")
+        if first.type not in TRANSFORMERS and length is not None:
             length += 2  # it reads no special tokens
     return length if isinstance(length, int) and 3 <= length <= _ENDLESS else None
 
 
 def _pooling(found: Layout, modules: Sequence[Module]) -> str:
-    told = _one(modules, ("Pooling",)).config
+    told = one(modules, ("Pooling",)).config
     if told.get("include_prompt") is False:
         raise found.refuse("its pooling leaves out the prompt")
     modes = told.get("pooling_mode") or [mode for key, mode in _LEGACY.items() if told.get(key)]
@@ -279,7 +250,7 @@ def _pooling(found: Layout, modules: Sequence[Module]) -> str:
 def _separate(found: Layout) -> bool:
     """Tell whether queries have a transformer of their own."""
     folders = [
-        [module.folder for module in each if module.type in _TRANSFORMERS] for each in (found.queries, found.documents)
+        [module.folder for module in each if module.type in TRANSFORMERS] for each in (found.queries, found.documents)
     ]
     return folders[0] != folders[1]
 
@@ -290,14 +261,6 @@ def _only(found: Layout, known: set[str]) -> None:
             raise found.refuse(f"the module {module.type} is not known there")
 
 
-def _one(modules: Sequence[Module], types: Sequence[str]) -> Module:
-    chosen = [module for module in modules if module.type in types]
-    if len(chosen) != 1:
-        where = modules[0].folder.parent if modules else "it"
-        raise ConfigError(f"{where} cannot be read as a student: it has {len(chosen)} modules {types[0]}, not one")
-    return chosen[0]
-
-
 def _ends(module: Module) -> str:
     told = module.config
     return str(told.get("module_output_name") or told.get("module_input_name") or "sentence_embedding")
@@ -305,7 +268,7 @@ def _ends(module: Module) -> str:
 
 def _special(found: Layout) -> list[str]:
     """Return the tokens that the tokenizer reads whole, longest first."""
-    told = _json(found.transformer() / "tokenizer.json") or _json(found.folder / "tokenizer.json")
+    told = read_json(found.transformer() / "tokenizer.json") or read_json(found.folder / "tokenizer.json")
     return sorted((item["content"] for item in told.get("added_tokens", [])), key=len, reverse=True)
 
 
@@ -317,12 +280,3 @@ def _guess(found: Layout) -> str:
     if "MultiVectorMask" in types:
         return "MultiVectorEncoder"
     return "SentenceTransformer" if "Pooling" in types else "CrossEncoder"
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error

@@ -10,7 +10,7 @@ from limbeck.config import ConfigError, check_keys, entries
 from limbeck.registry import register
 
 if TYPE_CHECKING:
-    from limbeck.students.foreign import Layout
+    from limbeck.students.layout import Layout
 
 MARK = "limbeck.json"
 """File in a model folder of ours that says what kind of student it holds."""
@@ -149,7 +149,7 @@ def _ours(place: Path) -> Found:
 def _layout(folder: Path) -> "Layout | None":
     if not (folder / "modules.json").is_file():
         return None
-    from limbeck.students.foreign import layout  # needs torch, which a configuration is composed without
+    from limbeck.students.layout import layout  # needs torch, which a configuration is composed without
 
     return layout(folder)
 

@@ -4,7 +4,7 @@ import importlib.util
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from limbeck.config import ConfigError
 from limbeck.text.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
@@ -122,6 +123,17 @@ def report(model: "PreTrainedModel", info: dict[str, Any], path: str, layers: in
     if parts:
         log.info("%s, loaded as %s; %s", path, type(model).__name__, "; ".join(parts))
     return anew
+
+
+def report_top(student: "nn.Module", given: Collection[str], path: str) -> None:
+    """Log which parameters on top of a student's transformer a folder has not given; a query's own is a copy."""
+    anew = [
+        name
+        for name, _ in student.named_parameters()
+        if not name.startswith(("backbone.", "query_backbone.")) and name not in given
+    ]
+    if anew:
+        log.info("%s: start anew on top of the transformer: %s", path, _some(anew))
 
 
 def _group(name: str) -> str:

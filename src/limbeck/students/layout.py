@@ -1,0 +1,127 @@
+"""What lies in a folder of sentence-transformers: its modules, in order, for documents and for queries.
+
+A folder has ``modules.json``, a list of modules with a ``config.json`` each; a ``Router`` holds a sequence of modules
+for queries and one for documents. Read are the formats of versions 2 to 6. sentence-transformers is not needed.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from limbeck.config import ConfigError
+from limbeck.students.sources import clear_errors
+
+MODULES = "modules.json"
+TRANSFORMERS = ("Transformer", "MLMTransformer")
+
+
+@dataclass(frozen=True)
+class Module:
+    """One module of a folder."""
+
+    type: str
+    folder: Path
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What its own file says."""
+        own = "sentence_bert_config.json" if self.type in TRANSFORMERS else "config.json"
+        return read_json(self.folder / own)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Its parameters; a ``ConfigError`` if they are not there or damaged."""
+        with clear_errors(str(self.folder)):
+            return self._weights()
+
+    def _weights(self) -> dict[str, Tensor]:
+        if (self.folder / "model.safetensors").is_file():
+            return load_file(self.folder / "model.safetensors")
+        return torch.load(self.folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The modules of a folder, in order, for documents and for queries."""
+
+    folder: Path
+    documents: Sequence[Module]
+    queries: Sequence[Module]
+    told: Mapping[str, Any]
+    """What ``config_sentence_transformers.json`` says."""
+
+    def transformer(self) -> Path:
+        """Return the folder of the documents' transformer."""
+        return one(self.documents, TRANSFORMERS).folder
+
+    def refuse(self, reason: str) -> ConfigError:
+        """Return the error for a folder that no student represents."""
+        return ConfigError(f"{self.folder} cannot be read as a student: {reason}")
+
+
+def layout(folder: Path) -> Layout | None:
+    """Return what lies in a folder of sentence-transformers, or None if it is none.
+
+    Raises
+    ------
+    ConfigError
+        A file is not what the library writes.
+    """
+    if not (folder / MODULES).is_file():
+        return None
+    try:
+        return _layout(folder)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{folder / MODULES} is not what sentence-transformers writes: {error!r}") from error
+
+
+def _layout(folder: Path) -> Layout:
+    listed: Any = read_json(folder / MODULES)
+    documents: list[Module] = []
+    queries: list[Module] = []
+    for item in listed:
+        place = folder / item.get("path", "")
+        kind = str(item["type"]).rpartition(".")[2]
+        if kind not in ("Router", "Asym"):
+            documents.append(Module(kind, place))
+            queries.append(Module(kind, place))
+            continue
+        routes: Any = read_json(place / "router_config.json")
+        if set(routes["structure"]) != {"query", "document"}:
+            raise ConfigError(f"{folder} cannot be read as a student: its routes are not query and document")
+        for role, modules in (("query", queries), ("document", documents)):
+            modules += [
+                Module(str(routes["types"][n]).rpartition(".")[2], place / n) for n in routes["structure"][role]
+            ]
+    return Layout(folder, documents, queries, read_json(folder / "config_sentence_transformers.json"))
+
+
+def around(transformer: Path) -> Layout | None:
+    """Return the layout of the folder of sentence-transformers that a transformer's folder is, or lies in, if any."""
+    found = layout(transformer) or layout(transformer.parent)
+    return found if found is not None and found.transformer().resolve() == transformer.resolve() else None
+
+
+def one(modules: Sequence[Module], types: Sequence[str]) -> Module:
+    """Return the one module of some types; a ``ConfigError`` if there are none or more."""
+    chosen = [module for module in modules if module.type in types]
+    if len(chosen) != 1:
+        where = modules[0].folder.parent if modules else "it"
+        raise ConfigError(f"{where} cannot be read as a student: it has {len(chosen)} modules {types[0]}, not one")
+    return chosen[0]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file of JSON; one that is not there is empty."""
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
