@@ -32,9 +32,17 @@ log = logging.getLogger(__name__)
 Node = Mapping[str, Any]
 
 
-def device(accelerator: str) -> torch.device:
-    """Return where models run outside of training; ``accelerator`` as Lightning names it (auto, cpu, gpu)."""
+def device(accelerator: str, devices: int = 1) -> torch.device:
+    """Return where models run outside of training; ``accelerator`` as Lightning names it (auto, cpu, gpu).
+
+    Raises
+    ------
+    ConfigError
+        As many GPUs are asked for as there are not: a process without one would fall back to the processor.
+    """
     usable = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
+    if usable and devices > torch.cuda.device_count():
+        raise ConfigError(f"devices must be <= {torch.cuda.device_count()}, the GPUs that are visible; got {devices}")
     return torch.device("cuda" if usable else "cpu")
 
 

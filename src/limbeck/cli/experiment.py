@@ -64,7 +64,7 @@ class Experiment:
         )
         self.evaluation = evaluation(config["eval"])
         self.pooling.check(scored="teacher_scores" in _taught(config["teacher"]))
-        self.device = assemble.device(self.training.accelerator)
+        self.device = assemble.device(self.training.accelerator, self.evaluation.devices)
         self.candidates = assemble.candidates(config["candidates"], self.device)
         self.data = build({**config["data"], "world": None}, key="data")
         encodes = part(config["student"], key="student").fields
@@ -162,7 +162,7 @@ class Experiment:
             if teaching.searches:
                 model, collator = teaching.teacher.ranker, teaching.teacher.collator
                 engine = self._engine(model, collator, collection, self.config["teacher"])
-                searching = partial(teaching.search, self.evaluation, engine.search)
+                searching = partial(teaching.search, self.evaluation, list(self.tested.queries), engine.search)
             reranking = partial(teaching.rerank, split=self.evaluation.split)
             rows += pipeline.rows("teacher", "teacher", search=searching, rerank=reranking)
         if self.evaluation.start:

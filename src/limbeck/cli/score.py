@@ -42,7 +42,9 @@ def _score(config: dict[str, Any]) -> None:
     from limbeck.cli.stages import Stages
     from limbeck.teachers.scoring import score_into
 
-    artefacts, device = Artefacts(Path(config["paths"]["cache"])), assemble.device(config["accelerator"])
+    out, share = Path(config["out"]), os.environ.get(_SHARE)
+    artefacts = Artefacts(Path(config["paths"]["cache"]))
+    device = assemble.device(config["accelerator"], 1 if share else config["devices"])
     pooling = build(config["pool"], key="pool")
     candidates = assemble.candidates(config["candidates"], device)
     collection = assemble.collection(config["data"], artefacts)
@@ -60,7 +62,6 @@ def _score(config: dict[str, Any]) -> None:
             lists[query] = list(dict.fromkeys([*lists.get(query, []), *documents]))
     pairs = sum(map(len, lists.values()))
     log.info("%s queries, %s pairs", f"{len(lists):,}", f"{pairs:,}")
-    out, share = Path(config["out"]), os.environ.get(_SHARE)
     if share:
         number, count = map(int, share.split("/"))
         score_into(out, teaching.teacher, lists, teaching.provenance, share=(number, count), size=config["part_size"])

@@ -101,7 +101,7 @@ class Suite:
         self._teacher = teacher
         self._artefacts = artefacts
         self._accelerator = accelerator
-        self._device = assemble.device(accelerator)
+        self._device = assemble.device(accelerator, evaluation.devices)
         self._folder = folder
 
     def run(self, systems: Sequence[System]) -> dict[str, dict[str, Any]]:
@@ -190,7 +190,8 @@ class Suite:
         if teaching.searches:
             model, collator = teaching.teacher.ranker, teaching.teacher.collator
             engine = Engine(model, collator, collection, self._evaluation, self._device, _nodes(node), sharing)
-            searching = partial(teaching.search, self._evaluation, engine.search)
+            queries = list(collection.split(_SPLIT).queries)
+            searching = partial(teaching.search, self._evaluation, queries, engine.search)
         return pipeline.rows("teacher", "teacher", search=searching, rerank=partial(teaching.rerank, split=_SPLIT))
 
     def _of_model(

@@ -152,17 +152,18 @@ class Teaching:
         scored = {query: [d for d, kept in zip(ids, known[query], strict=True) if kept] for query, ids in lists.items()}
         return ranked(scored, {query: found[query][known[query]] for query in lists})
 
-    def search(self, evaluation: Evaluation, find: Callable[[Sequence[str]], Run]) -> Run:
-        """Rank the whole collection for the evaluated queries; the ranking is kept for other runs.
+    def search(self, evaluation: Evaluation, queries: Sequence[str], find: Callable[[Sequence[str]], Run]) -> Run:
+        """Rank the whole collection for queries; the ranking is kept for other runs.
 
         Parameters
         ----------
         evaluation
-            Split, depth and precision.
+            Depth and precision.
+        queries
+            Their ids.
         find
-            Ranks the collection for queries by their ids.
+            Does it.
         """
-        queries = list(self._collection.split(evaluation.split).queries)
         inputs = {
             "teacher": dict(self._identity),
             "collection": self._collection.fingerprint,
