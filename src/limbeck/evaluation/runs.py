@@ -3,7 +3,6 @@
 import gc
 import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -12,12 +11,15 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from limbeck.formats.files import BLOCK, SMALL_BLOCK, Chunk, chunks
+from limbeck.formats.files import SMALL_BLOCK, chunks
 from limbeck.rankings import Ranking, Run, order
 from limbeck.scores.keys import pc
 
 Use = Literal["scores", "ranks"]
 """What gives the order of a run."""
+
+BLOCK = 2 << 20
+"""Bytes parsed at once: few, as what is made of them goes into Python's objects while the processor still has it."""
 
 _COLUMNS = ["query", "q0", "document", "rank", "score", "tag"]
 _TYPES = {"query": pa.string(), "document": pa.string(), "rank": pa.string(), "score": pa.float64()}
@@ -86,36 +88,20 @@ def _by_block(path: Path, use: Use) -> Run | None:
     """Read a file whose columns are parted by single spaces; None at anything else, which :func:`_by_line` judges."""
     ids: dict[str, list[str]] = {}
     values: dict[str, list[np.ndarray]] = {}
-    with ThreadPoolExecutor(1) as pool:
-        for table in _ahead(pool, chunks([path], BLOCK), use):
-            if table is None:
-                return None
-            queries, documents = pc.run_end_encode(table["query"].combine_chunks()), table["document"].to_pylist()
-            numbers = table["value"].to_numpy()
-            start = 0
-            for query, stop in zip(queries.values.to_pylist(), queries.run_ends.to_pylist(), strict=True):
-                ids.setdefault(query, []).extend(documents[start:stop])
-                values.setdefault(query, []).append(numbers[start:stop])
-                start = stop
+    for chunk in chunks([path], BLOCK):
+        table = _table(chunk.data, use)
+        if table is None:
+            return None
+        queries, documents = pc.run_end_encode(table["query"].combine_chunks()), table["document"].to_pylist()
+        numbers = table["value"].to_numpy()
+        start = 0
+        for query, stop in zip(queries.values.to_pylist(), queries.run_ends.to_pylist(), strict=True):
+            ids.setdefault(query, []).extend(documents[start:stop])
+            values.setdefault(query, []).append(numbers[start:stop])
+            start = stop
     if any(len(set(of)) < len(of) for of in ids.values()):
         return None
     return {query: order(of, np.concatenate(values[query])) for query, of in ids.items()}
-
-
-def _ahead(pool: ThreadPoolExecutor, blocks: Iterator[Chunk], use: Use) -> Iterator[pa.Table | None]:
-    """Yield the table of each block; the next one is made meanwhile."""
-
-    def make() -> tuple[pa.Table | None, bool]:
-        block = next(blocks, None)
-        return (None, True) if block is None else (_table(block.data, use), False)
-
-    waiting = pool.submit(make)
-    while True:
-        table, ended = waiting.result()
-        if ended:
-            return
-        waiting = pool.submit(make)
-        yield table
 
 
 def _table(data: bytes, use: Use) -> pa.Table | None:
@@ -127,7 +113,7 @@ def _table(data: bytes, use: Use) -> pa.Table | None:
     try:
         table = csv.read_csv(
             pa.BufferReader(data),
-            read_options=csv.ReadOptions(use_threads=False, column_names=_COLUMNS),
+            read_options=csv.ReadOptions(column_names=_COLUMNS),
             parse_options=csv.ParseOptions(delimiter=" ", quote_char=False),
             convert_options=csv.ConvertOptions(
                 column_types=_TYPES, include_columns=["query", "document", value], null_values=[]
