@@ -65,7 +65,7 @@ def read_run(path: Path, *, use: Use = "scores") -> Run:
         A line has not six columns or no finite float32 for a score (or no whole number for a rank), or a document
         stands twice: file and line are named. Or the file is damaged.
     """
-    if not path.stat().st_size:
+    if path.is_file() and not path.stat().st_size:
         return {}
     with _no_collection():
         run = _by_block(path, use)
