@@ -6,6 +6,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 Row = Mapping[str, Any]
@@ -46,15 +47,15 @@ def show_rows(rows: Sequence[Row], words: Sequence[str], title: str, *, bold: bo
     bold
         Set the highest value of each number column in bold.
     """
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(title=escape(title), box=box.SIMPLE_HEAD, title_justify="left")
     for word in words:
-        table.add_column(word)
+        table.add_column(escape(word))
     numbers = [name for name in metrics_of(rows) if name not in words]
     best = {n: max((row[n] for row in rows if row.get(n) is not None), default=None) for n in numbers if bold}
     for number in numbers:
         table.add_column(number, justify="right")
     for row in rows:
-        cells = [str(row.get(word, "")) for word in words]
+        cells = [escape(str(row.get(word, ""))) for word in words]  # loss=[kl] is no markup
         table.add_row(*cells, *(_cell(row.get(number), best.get(number)) for number in numbers))
     console = Console()
     if not console.is_terminal:

@@ -1,0 +1,15 @@
+"""Tables on the terminal."""
+
+import math
+
+from limbeck.tables import show_rows
+
+
+def test_values_that_look_like_markup_are_shown_as_they_are(capsys):
+    rows = [{"loss": "[kl,flops]", "system": "[bold]x[/bold]", "ndcg@10": 0.5, "mrr": None, "gain": math.nan}]
+    show_rows(rows, ["loss", "system"], "runs of [kl]")
+    out = capsys.readouterr().out
+    assert "runs of [kl]" in out
+    assert "[kl,flops]" in out
+    assert "[bold]x[/bold]" in out
+    assert out.split("0.5000")[1].split() == ["–", "–"]
