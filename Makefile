@@ -34,9 +34,10 @@ check: $(DEV)  ## Lint, format, types, layers
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: $(DEV)  ## Measure start-up and the cost of each loss
+bench: $(DEV)  ## Measure start-up, the cost of each loss, evaluation
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/losses.py
+	$(BIN)/python benchmarks/evaluate.py
 
 clean:  ## Remove the virtual environment and caches (never runs/)
 	rm -rf $(VENV) cache .pytest_cache .ruff_cache

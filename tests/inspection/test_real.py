@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from limbeck.evaluation.metrics import evaluate, means
+from limbeck.evaluation.qrels import read_qrels
 from limbeck.evaluation.runs import read_run
 from limbeck.inspection.findings import check, first_stage_scores
 from limbeck.inspection.losses import LossView
 from limbeck.inspection.measures import measure
-from limbeck.inspection.trec import bare_pool, read_qrels
+from limbeck.inspection.trec import bare_pool
 
 KL = LossView("kl", uses_scores=True, teacher_temperature=1.0)
 MARGIN = LossView("margin_mse", uses_scores=True, raw_differences=True)

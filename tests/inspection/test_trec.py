@@ -1,10 +1,10 @@
-"""Pools from bare TREC files, and reading judgments."""
+"""Pools from bare TREC files."""
 
 import numpy as np
 import pytest
 
 from limbeck.config import ConfigError
-from limbeck.inspection.trec import bare_pool, read_qrels
+from limbeck.inspection.trec import bare_pool
 from limbeck.types import Ranking
 
 QRELS = {"q1": {"a": 2, "b": 0, "z": 1, "n": 1}, "q2": {"c": 0}, "q3": {"d": 1}}
@@ -36,11 +36,3 @@ def test_a_run_over_a_first_stage():
 def test_other_queries_are_refused():
     with pytest.raises(ConfigError, match="no query of the run has a positive"):
         bare_pool(RUN, {"x": {"a": 1}}, None)
-
-
-@pytest.mark.parametrize("line", ["q d", "q 0 d x", "q 0 d 1 more", "q d 1.5"])
-def test_a_malformed_line_is_named(tmp_path, line):
-    path = tmp_path / "qrels"
-    path.write_text(f"q 0 a 1\n\n{line}\n")
-    with pytest.raises(ConfigError, match=rf"{path}:3: expected query"):
-        read_qrels(path)

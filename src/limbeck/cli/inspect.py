@@ -15,6 +15,7 @@ from limbeck.cli.folder import console
 from limbeck.cli.stages import Stages
 from limbeck.config import ConfigError, build
 from limbeck.data.pool import Pool
+from limbeck.evaluation.qrels import read_qrels
 from limbeck.evaluation.runs import read_run
 from limbeck.inspection.findings import check, first_stage_scores, settings
 from limbeck.inspection.losses import views
@@ -23,7 +24,7 @@ from limbeck.inspection.page import page
 from limbeck.inspection.pictures import draw
 from limbeck.inspection.summary import hardest, summarise
 from limbeck.inspection.terminal import rows, show
-from limbeck.inspection.trec import bare_pool, read_qrels
+from limbeck.inspection.trec import bare_pool
 from limbeck.types import Qrels, Run
 
 log = logging.getLogger(__name__)

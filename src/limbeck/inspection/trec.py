@@ -1,7 +1,6 @@
 """A pool from bare TREC files: a run as the teacher, judgments, and another run as the first stage."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -73,28 +72,3 @@ def bare_pool(run: Run, qrels: Qrels, first_stage: Run | None) -> Bare:
         scores=np.asarray(scores, dtype=np.float32),
     )
     return Bare(pool, sum(1 for query in qrels if query not in lists), len(lists) - len(kept), unfound)
-
-
-def read_qrels(path: Path) -> Qrels:
-    """Read judgments: TREC's four columns, or BEIR's three below the header ``query-id corpus-id score``.
-
-    Raises
-    ------
-    ConfigError
-        A line is neither: file and line are named.
-    """
-    qrels: Qrels = {}
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            columns = line.split()
-            if not columns or (number == 1 and columns == ["query-id", "corpus-id", "score"]):
-                continue
-            try:
-                query, document, grade = columns if len(columns) == 3 else (columns[0], *columns[2:])
-                qrels.setdefault(query, {})[document] = int(grade)
-            except ValueError:
-                raise ConfigError(
-                    f"{path}:{number}: expected query, iteration, document, grade, or query, document, grade with a "
-                    f"whole number for the grade; found {line.strip()!r}"
-                ) from None
-    return qrels
