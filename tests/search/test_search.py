@@ -12,7 +12,7 @@ import torch
 from search_worlds import DOCUMENTS, expected, identity, student, tokenizer, world
 
 from limbeck.config import ConfigError
-from limbeck.encodings import join
+from limbeck.encodings import MultiRows, join
 from limbeck.evaluation.best import Best, top
 from limbeck.evaluation.search import merge
 from limbeck.inference import encode
@@ -264,6 +264,31 @@ def test_the_strongest_terms_are_kept():
 def test_values_out_of_range_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def multi_store(folder, vectors):
+    """A store of one shard: vectors of each document."""
+    store = Store.open(folder, identity("multi"), {})
+    offsets = torch.tensor([0, *np.cumsum([len(each) for each in vectors])])
+    store.write(0, [f"d{i}" for i in range(len(vectors))], MultiRows(offsets, torch.cat(vectors)))
+    assert store.finish(len(vectors))
+    return store
+
+
+@pytest.mark.parametrize(
+    ("width", "factor", "lengths", "told"),
+    [
+        (12, 1.0, [3, 2], "backend=plaid needs vectors of a multiple of 8 components, student.dimension is 12"),
+        (16, 2.0, [3, 2], r"those of this student are not \(student.normalise\)"),
+        (16, 1.0, [3, 0, 2], "backend=plaid cannot index document 'd1', which has no vectors"),
+        pytest.param(16, 1.0, [3], "backend=plaid could not be built of 1 documents", marks=needs_plaid),
+    ],
+)
+def test_vectors_that_plaid_cannot_hold_are_refused(width, factor, lengths, told, tmp_path):
+    draw = torch.Generator().manual_seed(0)
+    vectors = [factor * torch.nn.functional.normalize(torch.randn(n, width, generator=draw), dim=1) for n in lengths]
+    with pytest.raises(ConfigError, match=told):
+        build(Plaid(), multi_store(tmp_path / "index", vectors))
 
 
 def test_a_fast_plaid_for_another_torch_is_refused_before_it_crashes(monkeypatch):

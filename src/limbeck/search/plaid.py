@@ -14,7 +14,10 @@ from limbeck.encodings import Kind, Rows
 from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder
 from limbeck.registry import register
-from limbeck.search.store import Store
+from limbeck.search.store import Shard, Store
+
+_NEAR_ONE = 0.01
+"""What the length of a vector may differ from 1: more than rounding to float16 does."""
 
 
 @register("backend", "plaid")
@@ -66,19 +69,23 @@ class Plaid:
         _import()
 
     def build(self, store: Store, folder: Path) -> None:
-        """Train centroids on a sample of the documents and quantise all, read from the mapped shards."""
+        """Train centroids on a sample of the documents and quantise all, read from the mapped shards.
+
+        Raises
+        ------
+        ConfigError
+            PLAID cannot hold these vectors: the message says why.
+        """
         documents = []
         for shard in store.shards():
+            _check(store, shard)
             values = shard.rows.arrays()["values"]
             offsets = shard.rows.arrays()["offsets"].tolist()
             documents += [values[start:stop] for start, stop in pairwise(offsets)]
-        empty = next((row for row, vectors in enumerate(documents) if not len(vectors)), None)
-        if empty is not None:
-            (name,) = store.names(np.array([empty]))
-            raise ConfigError(
-                f"backend=plaid cannot index document {name!r}, which has no vectors; choose backend=exact"
-            )
-        _import().FastPlaid(str(folder / "plaid"), device="cpu").create(documents, nbits=self.bits)
+        try:
+            _import().FastPlaid(str(folder / "plaid"), device="cpu").create(documents, nbits=self.bits)
+        except RuntimeError as error:
+            raise _refused(f"could not be built of {len(documents)} documents ({error})") from error
 
     def search(
         self, ranker: BiEncoder, queries: Rows, store: Store, folder: Path, best: Best, shards: Sequence[int]
@@ -102,6 +109,24 @@ class Plaid:
         if (folder, device) not in self._indexes:
             self._indexes[folder, device] = _import().FastPlaid(str(folder / "plaid"), device=device)
         return self._indexes[folder, device]
+
+
+def _refused(reason: str) -> ConfigError:
+    return ConfigError(f"backend=plaid {reason}; choose backend=exact")
+
+
+def _check(store: Store, shard: Shard) -> None:
+    """Raise ``ConfigError`` for vectors that the package would end the process for, or score as what they are not."""
+    arrays = shard.rows.arrays()
+    empty = (arrays["offsets"].diff() == 0).nonzero()
+    if len(empty):
+        (name,) = store.names(np.array([shard.start + int(empty[0])]))
+        raise _refused(f"cannot index document {name!r}, which has no vectors")
+    if shard.rows.width % 8:
+        raise _refused(f"needs vectors of a multiple of 8 components, student.dimension is {shard.rows.width}")
+    lengths = torch.linalg.vector_norm(arrays["values"].float(), dim=-1)
+    if (lengths - 1).abs().max() > _NEAR_ONE:
+        raise _refused("makes the length of vectors 1, and those of this student are not (student.normalise)")
 
 
 def _import() -> Any:
