@@ -91,7 +91,7 @@ class Dense(nn.Module):
     @property
     def scale(self) -> float:
         """Factor of the similarity, as it is now."""
-        return self._scale if self.log_scale is None else float(self.log_scale.exp())
+        return self._scale if self.log_scale is None else float(self.log_scale.detach().exp())
 
     def encode(self, tokens: Tokens, role: Role) -> Tensor:
         """Embed texts: (N, T) → (N, D)."""
