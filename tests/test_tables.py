@@ -6,10 +6,10 @@ from limbeck.tables import show_rows
 
 
 def test_values_that_look_like_markup_are_shown_as_they_are(capsys):
-    rows = [{"loss": "[kl,flops]", "system": "[bold]x[/bold]", "ndcg@10": 0.5, "mrr": None, "gain": math.nan}]
+    rows = [{"loss": "[kl,flops]", "system": "[bold]x[/bold]", "ndcg@10": 0.5, "mrr": None, "gain": math.nan, "p": 1e-9}]
     show_rows(rows, ["loss", "system"], "runs of [kl]")
     out = capsys.readouterr().out
     assert "runs of [kl]" in out
     assert "[kl,flops]" in out
     assert "[bold]x[/bold]" in out
-    assert out.split("0.5000")[1].split() == ["–", "–"]
+    assert out.split("0.5000")[1].split() == ["–", "–", "<0.0001"]

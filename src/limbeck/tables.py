@@ -66,5 +66,5 @@ def show_rows(rows: Sequence[Row], words: Sequence[str], title: str, *, bold: bo
 def _cell(value: float | None, best: float | None) -> str:
     if value is None or math.isnan(value):
         return "–"
-    text = f"{value:.4f}"
+    text = "<0.0001" if 0 < value < 0.00005 else f"{value:.4f}"  # a p-value is never 0
     return f"[bold]{text}[/bold]" if value == best else text
