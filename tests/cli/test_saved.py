@@ -4,6 +4,7 @@ import json
 
 import pytest
 import yaml
+from safetensors.torch import load_file
 
 
 @pytest.fixture
@@ -56,6 +57,18 @@ def test_it_starts_where_the_run_ended(limbeck, trained, tmp_path, words):
     assert {key: value for key, value in start.items() if key not in ("key", "system")} == {
         key: value for key, value in ended.items() if key not in ("key", "system")
     }
+
+
+@pytest.mark.parametrize("kind", ["dense", "splade", "colbert", "cross_encoder"])
+def test_adapters_and_gradient_checkpointing_serve_every_student(limbeck, trained, tmp_path, kind):
+    words = ["backbone.lora={rank: 2}", "backbone.gradient_checkpointing=true", "optim.lr=0.02", f"student={kind}"]
+    folder = trained(*words, *(["student.towers=separate"] if kind == "dense" else []))
+    weights = load_file(folder / "model" / "model.safetensors")
+    assert not [name for name in weights if "lora" in name or "base_layer" in name]
+    status, _, err = again(limbeck, folder, "eval.start=true", "trainer.steps=1")
+    assert status == 0, err
+    ended, start = rows(folder)["student"], rows(second(tmp_path))["start"]
+    assert {name: start[name] for name in start if "@" in name} == {name: ended[name] for name in ended if "@" in name}
 
 
 def test_what_follows_the_backbone_follows_the_one_found(limbeck, trained, tmp_path):
