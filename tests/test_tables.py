@@ -6,8 +6,8 @@ from limbeck.tables import show_rows
 
 
 def test_values_that_look_like_markup_are_shown_as_they_are(capsys):
-    rows = [{"loss": "[kl,flops]", "system": "[bold]x[/bold]", "ndcg@10": 0.5, "mrr": None, "gain": math.nan, "p": 1e-9}]
-    show_rows(rows, ["loss", "system"], "runs of [kl]")
+    numbers = {"ndcg@10": 0.5, "mrr": None, "gain": math.nan, "p": 1e-9}
+    show_rows([{"loss": "[kl,flops]", "system": "[bold]x[/bold]", **numbers}], ["loss", "system"], "runs of [kl]")
     out = capsys.readouterr().out
     assert "runs of [kl]" in out
     assert "[kl,flops]" in out

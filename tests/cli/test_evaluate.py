@@ -253,6 +253,23 @@ def test_a_trained_student_is_evaluated_on_sets(limbeck, finished, tmp_path, eva
     assert {row["set"] for row in told(found, "comparison.json")["comparisons"]} == {"synthetic"}
 
 
+def test_a_training_whose_sets_are_missing_is_not_finished(limbeck, finished, tmp_path):
+    place = tmp_path / "later"
+    words = ["eval=folder", f"eval.sets.folder.collection={place}", "eval.start=false", "name=later"]
+    status, out, err = limbeck("train", *words)
+    assert status == 2
+    assert "1 of 1 sets are missing" in err
+    assert "student, distilled" in out  # nothing that was computed is lost
+    (trained,) = (tmp_path / "runs" / "later").glob("*/trained.json")
+    before = trained.stat().st_mtime_ns
+    shutil.copytree(world(finished), place)
+    status, _, err = limbeck("train", *words)
+    assert status == 0, err
+    assert trained.stat().st_mtime_ns == before
+    assert "rows" in told(trained.parent)["sets"]["folder"]
+    assert "is finished" in limbeck("train", *words)[2]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

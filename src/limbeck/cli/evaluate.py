@@ -113,13 +113,13 @@ def _report(config: Mapping[str, Any], settings: Any, systems: Any, baseline: st
 
 def _evaluate(config: dict[str, Any], settings: Any) -> None:
     from limbeck.cli.evaluation import Evaluating
-    from limbeck.cli.finished import members
+    from limbeck.cli.finished import check_whole, members, whole
 
     work = Evaluating(config)
     baseline = work.baseline()
     folder = RunFolder(Path(config["paths"]["runs"]) / config["name"] / work.identity)
     told = None if config["force"] else folder.result()
-    if told is not None and not any("missing" in each for each in told["sets"].values()):
+    if told is not None and whole(told):
         log.info("%s is finished; force=true evaluates anew", folder.path)
         work.show(told)
     else:
@@ -132,7 +132,4 @@ def _evaluate(config: dict[str, Any], settings: Any) -> None:
         _report(config, settings, systems, told["systems"][baseline]["name"], folder.path)
     if config["calibration"]:
         work.calibrate(folder.path, config["calibration"])
-    missing = [name for name, each in told["sets"].items() if "missing" in each]
-    if missing:
-        reasons = "\n".join(f"  {name}: {told['sets'][name]['missing']}" for name in missing)
-        raise ConfigError(f"{len(missing)} of {len(told['sets'])} sets are missing\n{reasons}")
+    check_whole(told["sets"])

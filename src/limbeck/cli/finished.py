@@ -45,6 +45,21 @@ class Member:
     """Set → where its results lie."""
 
 
+def check_whole(sets: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise ``ConfigError`` if sets of an evaluation are missing, with the reason of each."""
+    missing = {name: each["missing"] for name, each in sets.items() if "missing" in each}
+    if missing:
+        reasons = "\n".join(f"  {name}: {reason}" for name, reason in missing.items())
+        raise ConfigError(
+            f"{len(missing)} of {len(sets)} sets are missing; the same command tries them again\n{reasons}"
+        )
+
+
+def whole(told: Node | None) -> bool:
+    """Tell whether a run or an evaluation is finished, and no set of it is missing."""
+    return told is not None and not any("missing" in each for each in (told.get("sets") or {}).values())
+
+
 def members(given: Any, *, key: str) -> list[Member]:
     """Return the systems that an option means.
 

@@ -63,14 +63,14 @@ def finish() -> None:
 
 
 def _train(config: Any, quiet: bool = False) -> dict[str, Any]:
-
+    from limbeck.cli.finished import check_whole, whole
     from limbeck.tables import show_result
 
     plain = as_plain(config, _KEYS)
     identity = run_id(plain)
     folder = RunFolder(Path(plain["paths"]["runs"]) / plain["name"] / identity)
     result = None if plain["force"] else folder.result()
-    if result is not None:
+    if whole(result):
         log.info("%s is finished; force=true runs it anew", folder.path)
     else:
         start = time.perf_counter()
@@ -83,6 +83,8 @@ def _train(config: Any, quiet: bool = False) -> dict[str, Any]:
         if result is None:
             return {}  # a child of a launcher; the first process has the result
         log.info("%s: %.0f s", folder.path, time.perf_counter() - start)
+    assert result is not None
     if not quiet:
         show_result(result)
+    check_whole(result.get("sets") or {})
     return {"folder": str(folder.path), "result": result}
