@@ -61,11 +61,15 @@ def test_the_card_tells_where_a_model_comes_from(limbeck, trained, tmp_path):
         assert told in card, told
 
 
-def test_options_can_be_changed_on_the_way(limbeck, trained, tmp_path):
-    folder = trained()
+@pytest.mark.parametrize("sizes", ["[]", "[2,4]", "[4,8]"])
+def test_options_can_be_changed_on_the_way(limbeck, trained, tmp_path, sizes):
+    folder = trained("student=dense", f"student.matryoshka={sizes}")
     words = [f"run={folder}", "out=made", "student.options={dimension: 4}"]
-    assert limbeck("export", *words, small=False)[0] == 0
+    status, _, err = limbeck("export", *words, small=False)
+    assert status == 0, err
     assert json.loads((tmp_path / "made" / "2_Dense" / "config.json").read_text())["out_features"] == 4
+    kept = json.loads((tmp_path / "made" / "limbeck.json").read_text())["student"]["matryoshka"]
+    assert kept == [size for size in json.loads(sizes) if size < 4]  # what a vector of 4 can be cut to
 
 
 def test_an_export_gives_way_to_an_export_and_nothing_else_does(limbeck, trained, tmp_path):

@@ -86,7 +86,7 @@ class Saved:
         for name in self.options:
             _known(found.kind, name, f"{key}student.options.{name}")
         check_keys(student, f"{self.folder / MARK}: student")
-        return Nodes(student | self.options, self._backbone(backbone, found.transformer, key))
+        return Nodes(_cut(student, self.options), self._backbone(backbone, found.transformer, key))
 
     def _backbone(self, node: Node, transformer: Path, key: str) -> dict[str, Any]:
         pretrained = next(
@@ -164,6 +164,15 @@ def _known(kind: str, name: str, key: str) -> None:
         raise ConfigError(
             f"{key} is no option of the student in the folder, a {kind}\nknown there: {', '.join(options)}"
         )
+
+
+def _cut(student: Node, options: Node) -> dict[str, Any]:
+    """Return a student's options with those that differ; sizes that a cut vector no longer has are left out."""
+    made = {**student, **options}
+    size = options.get("dimension")
+    if isinstance(size, int) and "matryoshka" in student and "matryoshka" not in options:
+        made["matryoshka"] = [each for each in student["matryoshka"] if each < size]
+    return made
 
 
 def resolve(config: Any) -> None:
