@@ -57,8 +57,14 @@ def test_the_card_tells_where_a_model_comes_from(limbeck, trained, tmp_path):
         f"torch {__import__('torch').__version__}",
         f"{of_student['ndcg@10']:.4f}",
         "| query_prefix | `query: ` |",
+        "| system | ranks | ndcg@10 | mrr@10 | recall@100 |",
     ):
         assert told in card, told
+    assert "Measured before" not in card
+    words = [f"run={folder}", "out=cut", "student.options={dimension: 4}"]
+    assert limbeck("export", *words, small=False)[0] == 0
+    told = "Measured before the export changed the student: it has `dimension=4`."
+    assert told in (tmp_path / "cut" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("sizes", ["[]", "[2,4]", "[4,8]"])

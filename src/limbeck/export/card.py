@@ -27,7 +27,6 @@ _TAGS = {
     "MultiVectorEncoder": ("sentence-similarity", ["sentence-transformers", "multi-vector", "colbert"]),
     "CrossEncoder": ("text-ranking", ["sentence-transformers", "cross-encoder", "reranker"]),
 }
-_NO_METRICS = ("key", "system", "candidates", "queries")
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def card(pipeline: Pipeline, student: Mapping[str, Any], origin: Origin, name: s
         f"A {kind} ranker, distilled with limbeck {__version__}.",
         _how(pipeline, student),
         *_training(origin),
-        *_results(origin.result),
+        *_results(origin.result, _changed(student, origin.config.get("student") or {})),
         "## Options\n\n" + _table(["option", "value"], [[k, f"`{v}`"] for k, v in student.items() if k != "_target_"]),
     ]
     return "\n\n".join(parts) + "\n"
@@ -148,16 +147,28 @@ def _part(node: Any) -> str:
     return f"{own}({told})" if told else own
 
 
-def _results(result: Mapping[str, Any]) -> list[str]:
+def _changed(student: Mapping[str, Any], trained: Mapping[str, Any]) -> list[str]:
+    """Return the options that the export has not as they were in training; a learned scale is no change."""
+    learned = {"scale"} if student.get("learn_scale") else set()
+    return [
+        f"`{name}={value}`"
+        for name, value in student.items()
+        if name not in learned and trained.get(name, value) != value
+    ]
+
+
+def _results(result: Mapping[str, Any], changed: list[str]) -> list[str]:
     rows = result.get("rows") or []
     if not rows:
         return []
-    metrics = list(dict.fromkeys(key for row in rows for key in row if key not in _NO_METRICS))
+    metrics = list(dict.fromkeys(key for row in rows for key, value in row.items() if isinstance(value, float)))
     lines = [
         [row["system"], row["candidates"], *("" if row.get(each) is None else f"{row[each]:.4f}" for each in metrics)]
         for row in rows
     ]
     title = f"## Results\n\n{result['collection']}, {result['split']}, {rows[0]['queries']} judged queries."
+    if changed:
+        title += f" Measured before the export changed the student: it has {', '.join(changed)}."
     return [title, _table(["system", "ranks", *metrics], lines)]
 
 
