@@ -128,7 +128,8 @@ class Collator:
         special = self.tokenizer.single_overhead + (self.markers[role] is not None)
         if length <= special:
             raise ConfigError(
-                f"student.{role}_length: {length} tokens leave no room for a word beside {special} special ones; raise it"
+                f"student.{role}_length: {length} tokens leave no room for a word beside {special} special ones; "
+                "raise it"
             )
 
     def styled(self, style: TextFormat) -> "Collator":
