@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from search_worlds import DOCUMENTS, expected, identity, student, tokenizer, world
+from search_worlds import DOCUMENTS, QUERIES, expected, identity, student, tokenizer, world
 
 from limbeck.config import ConfigError
 from limbeck.encodings import MultiRows, join
@@ -444,14 +444,42 @@ def test_folders_that_are_no_index_are_refused(tmp_path):
         Store(tmp_path / "full")
 
 
-def test_a_damaged_shard_is_named(tokens, tmp_path):
-    made = world("dense", tokens, tmp_path / "index")
-    path = tmp_path / "index" / "shard-000002" / "values.npy"
-    path.write_bytes(path.read_bytes()[:200])
+@pytest.mark.parametrize("name", ["values.npy", "offsets.npy", "ids.npy", "shard.json"])
+@pytest.mark.parametrize("size", [None, 0, 20])
+def test_a_damaged_shard_is_named(name, size, tokens, tmp_path):
+    world("sparse", tokens, tmp_path / "index")
+    damage(tmp_path / "index" / "shard-000002" / name, size)
+    made, collator = student("sparse", tokens)
+    queries = encode(made, collator, list(QUERIES), "query")
     with pytest.raises(
         ConfigError, match=r"shard-000002 cannot be read .*; delete it and give the limbeck index command"
     ):
-        run(made, Exact())
+        search(Exact(), made, list(QUERIES), queries, Store(tmp_path / "index"), 20)
+
+
+@pytest.mark.parametrize("size", [None, 0, 20])
+@pytest.mark.parametrize(
+    ("kind", "backend", "name"),
+    [
+        ("sparse", Inverted(), "000001.weights.npy"),
+        ("sparse", Inverted(), "000001.starts.npy"),
+        pytest.param("dense", Faiss(type="ivf", lists=3), "index.faiss", marks=needs_faiss),
+        pytest.param("dense", Faiss(type="hnsw"), "index.faiss", marks=needs_faiss),
+    ],
+)
+def test_a_damaged_index_is_named(kind, backend, name, size, tokens, tmp_path):
+    made = world(kind, tokens, tmp_path / "index")
+    folder = build(backend, made.store)
+    damage(folder / name, size)
+    with pytest.raises(ConfigError, match=rf"{folder.name} cannot be read .*; delete it and give the limbeck index"):
+        run(made, backend)
+
+
+def damage(path, size):
+    content = path.read_bytes()
+    path.unlink()
+    if size is not None:
+        path.write_bytes(content[:size])
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse", "multi"])

@@ -130,7 +130,13 @@ class Faiss:
         if folder not in self._indexes:
             faiss = _import()
             flags = faiss.IO_FLAG_MMAP if self.type == "ivf" else 0
-            self._indexes[folder] = faiss.read_index(str(folder / "index.faiss"), flags)
+            try:
+                self._indexes[folder] = faiss.read_index(str(folder / "index.faiss"), flags)
+            except RuntimeError as error:
+                last = str(error).strip().split("\n")[-1]
+                raise ConfigError(
+                    f"{folder} cannot be read ({last}); delete it and give the limbeck index command again"
+                ) from None
         return self._indexes[folder]
 
 

@@ -10,7 +10,7 @@ from limbeck.encodings import Kind, Rows
 from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder
 from limbeck.registry import register
-from limbeck.search.store import Store, load, save
+from limbeck.search.store import Store, load, readable, save
 
 _QUERIES = 256
 """Queries multiplied at once: bounds the table of scores."""
@@ -80,7 +80,8 @@ class Inverted:
         asked = sparse.csr_matrix((asked.data, columns, asked.indptr), shape=(count, max(1, len(words))))
         for number in shards:
             documents = len(store.shard(number).rows)
-            lists = _lists(folder / f"{number:06d}", words, documents)
+            with readable(folder):
+                lists = _lists(folder / f"{number:06d}", words, documents)
             for start in range(0, count, _QUERIES):
                 scores: Any = asked[start : start + _QUERIES] @ lists
                 lines = np.repeat(np.arange(scores.shape[0]), np.diff(scores.indptr)) + start

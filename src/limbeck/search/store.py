@@ -24,10 +24,9 @@ from limbeck.encodings import Kind, Rows, not_finite, rows
 
 DType = Literal["float32", "float16"]
 
+_FILE, _LOCK = "index.json", ".lock"
 _FORMAT = 1
 """Version of the layout."""
-
-_FILE, _LOCK = "index.json", ".lock"
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -213,15 +212,11 @@ class Store:
             It is not there or damaged.
         """
         folder = self._folder(number)
-        try:
-            shape = json.loads((folder / "shard.json").read_text(encoding="utf-8"))
+        with readable(folder):
+            width = json.loads((folder / "shard.json").read_text(encoding="utf-8"))["width"]
             names = ["values", *({"dense": [], "multi": ["offsets"], "sparse": ["offsets", "columns"]}[self.kind])]
             arrays = {name: torch.from_numpy(load(folder / f"{name}.npy")) for name in names}
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"{folder} cannot be read ({error}); delete it and give the limbeck index command again"
-            ) from None
-        return Shard(number, number * self.shard_size, self._names(number), rows(self.kind, arrays, shape["width"]))
+            return Shard(number, number * self.shard_size, self._names(number), rows(self.kind, arrays, width))
 
     def shards(self, numbers: Sequence[int] | None = None) -> Iterator[Shard]:
         """Open shards one after the other; None takes all."""
@@ -235,7 +230,8 @@ class Store:
     def _names(self, number: int) -> Ids:
         if number not in self._ids:
             folder = self._folder(number)
-            self._ids[number] = Ids(load(folder / "ids.npy"), load(folder / "id_offsets.npy"))
+            with readable(folder):
+                self._ids[number] = Ids(load(folder / "ids.npy"), load(folder / "id_offsets.npy"))
         return self._ids[number]
 
     def _folder(self, number: int) -> Path:
@@ -248,6 +244,16 @@ def save(path: Path, value: np.ndarray) -> None:
         np.save(file, value)
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Turn what readers raise for files that are missing or damaged into a ``ConfigError`` that names their folder."""
+    try:
+        yield
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        what = f"{folder} cannot be read ({error})"
+        raise ConfigError(f"{what}; delete it and give the limbeck index command again") from None
 
 
 def load(path: Path) -> np.ndarray:
