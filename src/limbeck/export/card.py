@@ -8,7 +8,7 @@ from typing import Any
 
 from limbeck import __version__
 from limbeck.config import ConfigError
-from limbeck.export.modules import Pipeline
+from limbeck.export.layout import Pipeline
 
 _USE = {
     "SentenceTransformer": "scores = model.similarity(model.encode_query(queries), model.encode_document(documents))",

@@ -1,0 +1,138 @@
+"""The folder in which sentence-transformers keeps a model: ``modules.json`` and a ``config.json`` a module.
+
+The folder is described by files alone: sentence-transformers is not needed to write it. Source: the formats of
+sentence-transformers 6.2. ``students/layout.py`` reads what is written here.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from limbeck.artefacts import write_json
+from limbeck.students.adapters import merged_weights
+from limbeck.text.collate import Role
+from limbeck.text.tokenizer import TextTokenizer
+
+ROUTER = "router_config.json"
+
+_TYPES = {
+    "Transformer": "sentence_transformers.base.modules.transformer.Transformer",
+    "Dense": "sentence_transformers.base.modules.dense.Dense",
+    "Normalize": "sentence_transformers.base.modules.normalize.Normalize",
+    "Router": "sentence_transformers.base.modules.router.Router",
+    "Pooling": "sentence_transformers.sentence_transformer.modules.pooling.Pooling",
+    "SpladePooling": "sentence_transformers.sparse_encoder.modules.splade_pooling.SpladePooling",
+    "SparseStaticEmbedding": (
+        "sentence_transformers.sparse_encoder.modules.sparse_static_embedding.SparseStaticEmbedding"
+    ),
+    "MultiVectorMask": "sentence_transformers.multi_vector_encoder.modules.multi_vector_mask.MultiVectorMask",
+}
+
+
+@dataclass(frozen=True)
+class Module:
+    """One module: its type, what its ``config.json`` says, and what lies beside that."""
+
+    type: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    model: Any = None
+    tokenizer: TextTokenizer | None = None
+    length: int | None = None
+    """Longest text in tokens where no role is given."""
+
+    def write(self, folder: Path) -> None:
+        """Write its files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.model is not None:
+            self.model.save_pretrained(folder, state_dict=merged_weights(self.model))
+        if self.tokenizer is not None:
+            self.tokenizer.tokenizer.save_pretrained(folder)
+            self._amend(folder / "tokenizer_config.json")
+        if self.weights:
+            save_file({name: value.detach().cpu().contiguous() for name, value in self.weights.items()}, folder / _FILE)
+        write_json(folder / ("config.json" if self.model is None else _TRANSFORMER), self.config)
+
+    def _amend(self, path: Path) -> None:
+        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        told["model_max_length"] = self.length
+        if getattr(getattr(self.model, "config", None), "type_vocab_size", 0) > 1:
+            # Students always tell such models which of two texts a token is of; not every tokenizer does.
+            told["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
+        write_json(path, told)
+
+
+_FILE = "model.safetensors"
+_TRANSFORMER = "sentence_bert_config.json"
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A whole model."""
+
+    library: str
+    """The class of sentence-transformers that loads it."""
+    modules: Sequence[Module]
+    """For documents, and for queries unless they have modules of their own; for pairs."""
+    queries: Sequence[Module] | None = None
+    """What queries have in place of the first ``own`` modules."""
+    own: int = 0
+    """How many of the first modules documents do not share with queries, if those have modules of their own."""
+    prompts: Mapping[Role, str] = field(default_factory=dict)
+    similarity: str | None = None
+
+    @property
+    def transformer(self) -> str:
+        """Return the subfolder of the documents' transformer."""
+        return "" if self.queries is None else "document_0_Transformer"
+
+    def write(self, folder: Path) -> None:
+        """Write all files into an existing folder."""
+        shared = list(self.modules)
+        listed: list[tuple[str, str]] = []
+        if self.queries is None:
+            shared.pop(0).write(folder)
+            listed.append(("", "Transformer"))
+        else:
+            _write_router({"query": self.queries, "document": shared[: self.own]}, folder)
+            shared = shared[self.own :]
+            listed.append(("", "Router"))
+        for number, module in enumerate(shared, 1):
+            listed.append((f"{number}_{module.type}", module.type))
+            module.write(folder / listed[-1][0])
+        write_json(
+            folder / "modules.json",
+            [
+                {"idx": number, "name": str(number), "path": path, "type": _TYPES[kind]}
+                for number, (path, kind) in enumerate(listed)
+            ],
+        )
+        told: dict[str, Any] = {
+            "model_type": self.library,
+            "prompts": dict(self.prompts),
+            "default_prompt_name": None,
+        }
+        if self.library == "CrossEncoder":
+            told["activation_fn"] = "torch.nn.modules.linear.Identity"
+        else:
+            told["similarity_fn_name"] = self.similarity
+        write_json(folder / "config_sentence_transformers.json", told)
+
+
+def _write_router(routes: Mapping[str, Sequence[Module]], folder: Path) -> None:
+    types: dict[str, str] = {}
+    structure: dict[str, list[str]] = {}
+    for role, modules in routes.items():
+        structure[role] = []
+        for number, module in enumerate(modules):
+            name = f"{role}_{number}_{module.type}"
+            module.write(folder / name)
+            types[name] = _TYPES[module.type]
+            structure[role].append(name)
+    parameters = {"default_route": "document", "allow_empty_key": True}
+    write_json(folder / ROUTER, {"types": types, "structure": structure, "parameters": parameters})
