@@ -79,7 +79,7 @@ class Inverted:
         count = asked.shape[0]
         asked = sparse.csr_matrix((asked.data, columns, asked.indptr), shape=(count, max(1, len(words))))
         for number in shards:
-            documents = len(store.shard(number).rows)
+            documents = min(store.shard_size, store.documents - number * store.shard_size)
             with readable(folder):
                 lists = _lists(folder / f"{number:06d}", words, documents)
             for start in range(0, count, _QUERIES):

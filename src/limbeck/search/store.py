@@ -259,7 +259,7 @@ def readable(folder: Path) -> Iterator[None]:
 def load(path: Path) -> np.ndarray:
     """Map an array into memory; what is written to it stays there."""
     try:
-        return np.load(path, mmap_mode="c")
+        return np.asarray(np.load(path, mmap_mode="c"))  # slices of a memmap itself cost ten times as much
     except ValueError:  # nothing can be mapped of an array without elements
         return np.load(path)
 
