@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,15 @@ class RunFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
     @contextlib.contextmanager
-    def opened(self, config: Mapping[str, Any]) -> Iterator[None]:
+    def opened(self, config: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[None]:
         """Hold the folder while the run is made: records what it is, logs into it, keeps the error if there is one.
+
+        Parameters
+        ----------
+        config
+            Plain containers.
+        overrides
+            What ``limbeck train`` makes just this run from.
 
         Raises
         ------
@@ -80,7 +87,7 @@ class RunFolder:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         _LOGGER.addHandler(handler)
         try:
-            _record(self.path, config)
+            _record(self.path, config, overrides)
             yield
             (self.path / "error.txt").unlink(missing_ok=True)
         except BaseException:
@@ -117,11 +124,11 @@ def _read(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def _record(path: Path, config: Mapping[str, Any]) -> None:
+def _record(path: Path, config: Mapping[str, Any], overrides: Sequence[str]) -> None:
     from omegaconf import OmegaConf
 
     (path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(dict(config))), encoding="utf-8")
-    write_json(path / "env.json", _environment())
+    write_json(path / "env.json", {**_environment(), "overrides": list(overrides)})
 
 
 def _environment() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def run(config: Any) -> None:
     console()
     hydra = HydraConfig.get()
     if hydra.mode != RunMode.MULTIRUN:
-        _train(config)
+        _train(config, hydra.overrides.task)
         return
     job = [word for word in hydra.overrides.task if word not in sys.argv]  # what is swept over, not what was typed
     log.info("\n[%d] %s", hydra.job.num + 1, " ".join(job))
@@ -40,7 +41,7 @@ def run(config: Any) -> None:
                 "a sweep uses one device a run: set trainer.devices=1 trainer.num_nodes=1 "
                 "(several processes of one run would each start the whole sweep again)"
             )
-        outcome |= _train(config, quiet=True)
+        outcome |= _train(config, hydra.overrides.task, quiet=True)
     except Exception as error:
         outcome["error"] = explain(error) or f"{type(error).__name__}: {error}"
         log.error("failed: %s", outcome["error"])
@@ -62,7 +63,7 @@ def finish() -> None:
         fail(f"{len(failed)} of {len(outcomes)} runs failed; the same command makes only what is missing\n{told}", 1)
 
 
-def _train(config: Any, quiet: bool = False) -> dict[str, Any]:
+def _train(config: Any, overrides: Sequence[str], quiet: bool = False) -> dict[str, Any]:
     from limbeck.cli.finished import check_whole, whole
     from limbeck.tables import show_result
 
@@ -78,7 +79,7 @@ def _train(config: Any, quiet: bool = False) -> dict[str, Any]:
             folder.clear()
         from limbeck.cli.experiment import Experiment
 
-        with folder.opened(plain):
+        with folder.opened(plain, overrides):
             result = Experiment(plain, folder, identity).run()
         if result is None:
             return {}  # a child of a launcher; the first process has the result
