@@ -17,10 +17,10 @@ from limbeck.artefacts import Artefacts, write_json
 from limbeck.cli import assemble
 from limbeck.cli.stages import Stages
 from limbeck.cli.suite import nodes_of
-from limbeck.cli.systems import Named, config
 from limbeck.config import ConfigError, build
 from limbeck.data.pool import Pool
 from limbeck.inference import score_lists
+from limbeck.results.systems import Named, config
 from limbeck.tables import show_rows
 
 log = logging.getLogger(__name__)

@@ -10,13 +10,13 @@ from limbeck.analysis import figures
 from limbeck.analysis.moved import moved, with_texts
 from limbeck.analysis.quality import Bucket, by_teacher
 from limbeck.artefacts import Artefacts, write_json
-from limbeck.cli.finished import Group, Member, Place, gathered
-from limbeck.cli.systems import file_name
 from limbeck.config import ConfigError, build
 from limbeck.data.collection import Collection
 from limbeck.evaluation.comparison import Compared, Comparing, plain
 from limbeck.evaluation.runs import read_run
 from limbeck.evaluation.values import Values
+from limbeck.results.finished import Group, Member, Place, gathered
+from limbeck.results.systems import file_name
 from limbeck.tables import show_rows
 
 log = logging.getLogger(__name__)

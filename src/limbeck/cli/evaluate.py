@@ -68,7 +68,7 @@ def _check_asked(config: Mapping[str, Any]) -> None:
 
 
 def _compare(config: Mapping[str, Any], settings: Any) -> None:
-    from limbeck.cli.finished import members
+    from limbeck.results.finished import members
 
     systems = members(config["compare"], key="compare")
     baseline = _baseline(config["baseline"], systems)
@@ -78,7 +78,7 @@ def _compare(config: Mapping[str, Any], settings: Any) -> None:
 
 def _baseline(given: str, systems: Any) -> str:
     """Return the name of the baseline, which may be given as one of the folders."""
-    from limbeck.cli.finished import members
+    from limbeck.results.finished import members
 
     names = list(dict.fromkeys(system.name for system in systems))
     if given in names:
@@ -112,8 +112,10 @@ def _report(config: Mapping[str, Any], settings: Any, systems: Any, baseline: st
 
 
 def _evaluate(config: dict[str, Any], settings: Any) -> None:
+    from hydra.core.hydra_config import HydraConfig
+
     from limbeck.cli.evaluation import Evaluating
-    from limbeck.cli.finished import check_whole, members, whole
+    from limbeck.results.finished import check_whole, members, whole
 
     work = Evaluating(config)
     baseline = work.baseline()
@@ -125,7 +127,7 @@ def _evaluate(config: dict[str, Any], settings: Any) -> None:
     else:
         if config["force"]:
             folder.clear()
-        with folder.opened(config):
+        with folder.opened(config, HydraConfig.get().overrides.task):
             told = work.run(folder.path)
     if baseline is not None:
         systems = members([str(folder.path)], key="run")

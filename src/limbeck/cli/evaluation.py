@@ -8,12 +8,12 @@ from typing import Any
 from limbeck.artefacts import Artefacts, write_json
 from limbeck.cli import assemble
 from limbeck.cli.suite import Model, RunFile, Suite, System, average, read
-from limbeck.cli.systems import Named, config, file_name, find, weights
 from limbeck.config import ConfigError, build, fingerprint
 from limbeck.data.collection import SYNTHETIC
 from limbeck.evaluation.metrics import check_metrics
 from limbeck.evaluation.pipeline import Pipeline
 from limbeck.evaluation.settings import evaluation
+from limbeck.results.systems import Named, config, file_name, find, weights
 from limbeck.tables import show_rows
 from limbeck.training.checkpoints import load_student
 

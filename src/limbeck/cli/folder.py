@@ -67,7 +67,7 @@ class RunFolder:
         config
             Plain containers.
         overrides
-            What ``limbeck train`` makes just this run from.
+            What the command makes just this run from.
 
         Raises
         ------

@@ -64,7 +64,7 @@ def finish() -> None:
 
 
 def _train(config: Any, overrides: Sequence[str], quiet: bool = False) -> dict[str, Any]:
-    from limbeck.cli.finished import check_whole, whole
+    from limbeck.results.finished import check_whole, whole
     from limbeck.tables import show_result
 
     plain = as_plain(config, _KEYS)

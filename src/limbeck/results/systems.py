@@ -92,7 +92,7 @@ def config(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        return yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+        return yaml.load((path / "config.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path / 'config.yaml'} cannot be read: {error}") from None
 

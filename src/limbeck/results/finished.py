@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from limbeck.cli.systems import Named, config, find, result
 from limbeck.config import ConfigError
 from limbeck.evaluation.per_query import read_per_query
+from limbeck.results.systems import Named, config, find, result
 
 Node = Mapping[str, Any]
 
