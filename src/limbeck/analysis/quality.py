@@ -1,6 +1,6 @@
 """Students by the quality of their teacher, query by query: where a loss gains."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,3 +67,8 @@ def by_teacher(
         averages = (float(values[inside].mean()) for values in (quality, before, after))
         buckets.append(Bucket(low, high, gain.count, *averages, gain=gain.value, half_width=gain.half_width))
     return buckets
+
+
+def quality_metric(teacher: Mapping[str, Values]) -> str:
+    """Return the metric that a teacher's quality on a query is told by: its reciprocal rank, else the first one."""
+    return next((metric for metric in teacher if metric.startswith("mrr")), next(iter(teacher)))

@@ -8,7 +8,7 @@ from typing import Any
 
 from limbeck.analysis import figures
 from limbeck.analysis.moved import moved, with_texts
-from limbeck.analysis.quality import Bucket, by_teacher
+from limbeck.analysis.quality import Bucket, by_teacher, quality_metric
 from limbeck.artefacts import Artefacts, write_json
 from limbeck.config import ConfigError, build
 from limbeck.data.collection import Collection
@@ -107,11 +107,6 @@ def _show(rows: Sequence[Compared], group: Group, settings: Comparing) -> None:
         f"{rows[0].family} comparisons; interval of the difference {settings.confidence:.0%}"
     )
     show_rows(full, ["metric", "system", "seeds", ""], title, bold=False)
-
-
-def quality_metric(teacher: Mapping[str, Values]) -> str:
-    """Return the metric that a teacher's quality on a query is told by: its reciprocal rank, else the first one."""
-    return next((metric for metric in teacher if metric.startswith("mrr")), next(iter(teacher)))
 
 
 def show_by_teacher(
