@@ -13,6 +13,7 @@ import lightning
 
 from limbeck.artefacts import Artefacts, write_json
 from limbeck.cli import assemble
+from limbeck.cli.drawing import of_run
 from limbeck.cli.folder import RunFolder, main_process
 from limbeck.cli.sharing import Engine, Sharing
 from limbeck.cli.stages import Stages
@@ -34,6 +35,7 @@ from limbeck.training.module import Distillation, Validation
 from limbeck.training.objective import Objective
 from limbeck.training.progress import Speed
 from limbeck.training.refresh import RankRefresh
+from limbeck.training.tracking import Nothing
 from limbeck.types import Run
 
 log = logging.getLogger(__name__)
@@ -83,12 +85,14 @@ class Experiment:
         """Run it; None in the children of a launcher."""
         rows: list[dict[str, Any]] = []
         failed = True
-        loggers = self.tracker.start(self.folder.path, self.config["name"], self.run_id, self.config)
+        tracker = self.tracker if main_process() else Nothing()
+        loggers = tracker.start(self.folder.path, self.config["name"], self.run_id, self.config)
         try:
             result = self._run(loggers, rows)
             failed = False
         finally:
-            self.tracker.finish(rows, failed=failed)
+            figures = partial(of_run, self.folder.path, self.evaluation.split, self.evaluation.metrics[0])
+            tracker.finish(rows, figures, failed=failed)
         return result
 
     def _run(self, loggers: list[Any], rows: list[dict[str, Any]]) -> dict[str, Any] | None:

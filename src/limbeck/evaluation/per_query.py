@@ -25,3 +25,24 @@ def read_per_query(path: Path, metric: str) -> dict[str, float]:
     """Read one metric of a file of :func:`write_per_query`: query id → value."""
     table = pq.read_table(path, columns=["query_id", metric])
     return dict(zip(table["query_id"].to_pylist(), table[metric].to_pylist(), strict=True))
+
+
+def side_by_side(folder: Path) -> dict[str, pa.Table]:
+    """Read the first metric of all systems of a run folder's ``per_query``.
+
+    Returns
+    -------
+    dict
+        Set → table: ``query_id``, and ``KEY METRIC`` for each system, in the order of the file names.
+    """
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for path in sorted(folder.glob("*.parquet")):
+        name, _, key = path.stem.partition(".")
+        metric = next(each for each in pq.read_schema(path).names if each != "query_id")
+        found.setdefault(name, {})[f"{key} {metric}"] = read_per_query(path, metric)
+    tables = {}
+    for name, columns in found.items():
+        queries = list(next(iter(columns.values())))
+        values = {column: [of.get(query) for query in queries] for column, of in columns.items()}
+        tables[name] = pa.table({"query_id": queries, **values})
+    return tables

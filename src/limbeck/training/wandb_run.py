@@ -1,0 +1,267 @@
+"""Runs in Weights & Biases. Files are the record, W&B is the view."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+
+from limbeck.config import entries, fingerprint
+from limbeck.evaluation.per_query import side_by_side
+from limbeck.registry import register
+from limbeck.training import wandb_files
+from limbeck.training.tracking import Figures, Row
+
+_SECRET = re.compile(r"(?:^|_)(?:key|apikey|token|password|passwd|secret|credential|auth)s?(?:_|$)")
+_LEAST_SECRET = 8
+"""Characters of a value of the environment that is looked for in configurations: shorter ones stand there by chance."""
+_LEFT_OUT = "(left out)"
+_TAG = 64
+"""Characters that W&B allows a tag, and an id."""
+
+
+@register("logger", "wandb")
+class WandB:
+    """Weights & Biases: one W&B run for each run, grouped by name; a resumed run continues its own.
+
+    Parameters
+    ----------
+    project, entity
+        Where to; entity null is your default.
+    mode
+        ``offline`` (sync later with ``wandb sync``), ``online`` or ``disabled``.
+    job_type
+        What W&B calls the kind of job.
+    tags
+        Tags of the run, beside its loss terms, student, collection and teacher.
+    log_runs
+        Also keep the TREC run files as artefacts.
+
+    Raises
+    ------
+    ValueError
+        ``mode`` is unknown, or ``online`` without a key.
+    """
+
+    def __init__(
+        self,
+        *,
+        project: str = "limbeck",
+        entity: str | None = None,
+        mode: str = "offline",
+        job_type: str = "train",
+        tags: list[str] | None = None,
+        log_runs: bool = False,
+    ) -> None:
+        if mode not in ("offline", "online", "disabled"):
+            raise ValueError(f"mode must be offline, online or disabled, got {mode!r}")
+        if mode == "online" and not (os.environ.get("WANDB_API_KEY") or (Path.home() / ".netrc").exists()):
+            raise ValueError("mode is online, but there is no key: run `wandb login` or set WANDB_API_KEY")
+        self.project = project
+        self.entity = entity
+        self.mode = mode
+        self.job_type = job_type
+        self.tags = tags or []
+        self.log_runs = log_runs
+        self._run: Any = None
+
+    def start(self, folder: Path, name: str, run_id: str, config: Mapping[str, Any]) -> list[Logger]:
+        """Open the W&B run and return the logger."""
+        import wandb
+
+        identity = identify(name, run_id)
+        earlier = wandb_files.find(folder, identity)
+        self._folder = folder
+        self._run = wandb.init(
+            project=self.project,
+            entity=self.entity,
+            mode=self.mode,  # pyright: ignore[reportArgumentType]
+            id=identity,
+            name=f"{name}/{run_id}",
+            group=name,
+            job_type=self.job_type,
+            tags=tags(config, self.tags),
+            config={**without_secrets(config), "run_id": run_id},
+            dir=folder,
+            # Made anew (force=true), a run replaces what W&B has of it.
+            resume="allow" if earlier and self.mode == "online" else None,
+            # A run that a job of the same process left open would be adopted.
+            reinit="finish_previous",
+            settings=_settings(),
+        )
+        self._curves = Curves(self._run, after=max(map(wandb_files.last_step, earlier), default=-1))
+        return [self._curves]
+
+    def finish(self, rows: Sequence[Row], figures: Figures, *, failed: bool) -> None:
+        """Record the final table, values per query and figures of a run that is whole; close the run."""
+        run, self._run = self._run, None
+        if run is None:
+            return
+        try:
+            if not failed and self.mode != "disabled":
+                with _staged_in(self._folder / "wandb"):
+                    self._report(run, rows, figures())
+        except BaseException:
+            failed = True
+            raise
+        finally:
+            run.finish(exit_code=1 if failed else 0)
+
+    def _report(self, run: Any, rows: Sequence[Row], figures: Sequence[Path]) -> None:
+        import wandb
+
+        columns: list[Any] = list(dict.fromkeys(column for row in rows for column in row))
+        data: Any = [[row.get(column) for column in columns] for row in rows]
+        results = wandb.Table(columns=columns, data=data)
+        pictures = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
+        run.log({"results": results, **pictures}, step=self._curves.step + 1)
+        for row in rows:
+            for name, value in row.items():
+                if isinstance(value, float):
+                    run.summary[f"{row['system']}/{name}"] = value
+        kept = wandb.Artifact(f"evaluation-{run.id}", type="evaluation")
+        for name, table in side_by_side(self._folder / "per_query").items():
+            data = [list(row.values()) for row in table.to_pylist()]
+            kept.add(wandb.Table(columns=table.column_names, data=data), f"per_query/{name}")
+        trec = sorted((self._folder / "runs").glob("*.trec")) if self.log_runs else []
+        for path in [*figures, *trec]:
+            # Immutable: the file in the run folder is uploaded, not a copy elsewhere.
+            kept.add_file(str(path), name=str(path.relative_to(self._folder)), policy="immutable", skip_cache=True)
+        run.log_artifact(kept)
+
+
+class Curves(Logger):
+    """Lightning's metrics as W&B's history, with the update as W&B's own step.
+
+    Parameters
+    ----------
+    run
+        The W&B run.
+    after
+        Last step that earlier processes have recorded: a resumed run goes on behind it, since it repeats the updates
+        behind its checkpoint, and steps that are twice there are not merged.
+    """
+
+    def __init__(self, run: Any, after: int = -1) -> None:
+        super().__init__()
+        self._run = run
+        self.step = after
+        self._after = after
+
+    @property
+    def name(self) -> str:
+        """Name of the project."""
+        return str(self._run.project)
+
+    @property
+    def version(self) -> str:
+        """Id of the W&B run."""
+        return str(self._run.id)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Record values of a step."""
+        assert step is not None, "Lightning numbers its steps"
+        if step > self._after:
+            self._run.log(dict(metrics), step=step)
+            self.step = max(self.step, step)
+
+    def log_hyperparams(self, *_: Any) -> None:
+        """Nothing: the configuration is recorded when the run is opened."""
+
+
+def identify(name: str, run_id: str) -> str:
+    """Return the id of a W&B run: name and run id, without what W&B refuses in an id, and not longer than it allows."""
+    plain = re.sub(r"[^\w.-]", "-", name, flags=re.ASCII)
+    identity = f"{plain}-{run_id}"
+    if plain == name and len(identity) <= _TAG:
+        return identity
+    mark = fingerprint({"name": name})[:8]  # names that differ only in what is cut or replaced stay apart
+    return f"{plain[: _TAG - len(run_id) - len(mark) - 2]}-{mark}-{run_id}"
+
+
+def tags(config: Mapping[str, Any], own: Sequence[str]) -> list[str]:
+    """Return the tags of a run: loss terms, student, collection, teacher, and the user's own."""
+    teacher = config.get("teacher") or {}
+    model = (teacher.get("backbone") or {}).get("model") or teacher.get("path")
+    collection = config["data"]["collection"]
+    words = [
+        *(f"loss:{term}" for term in config["loss"]),
+        f"student:{_part(config['student'])}",
+        f"collection:{_short(collection)}",
+        f"teacher:{_short(model) if isinstance(model, str) else _part(teacher) if teacher else 'none'}",
+        *own,
+    ]
+    return list(dict.fromkeys(word[:_TAG] for word in words if word))
+
+
+def _part(node: Mapping[str, Any]) -> str:
+    target = str(node["_target_"])
+    return next((name for (_, name), entry in entries().items() if entry.target == target), target.rpartition(".")[2])
+
+
+def _short(place: str) -> str:
+    """Return the last word of a path or of a hub's name; ids of ir_datasets stay whole."""
+    return Path(place).name if Path(place).is_absolute() or Path(place).exists() else place
+
+
+def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without entries whose names sound like secrets, and without secrets of the environment.
+
+    Parameters
+    ----------
+    config
+        Plain containers. The configuration may have read a variable (``${oc.env:…}``): the values of those with such
+        names are replaced wherever they stand.
+    """
+    hidden = [value for name, value in os.environ.items() if _secret(name) and len(value) >= _LEAST_SECRET]
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: shown(each) for key, each in value.items() if not _secret(str(key))}
+        if isinstance(value, list | tuple):
+            return [shown(each) for each in value]
+        if isinstance(value, str):
+            for secret in hidden:
+                value = value.replace(secret, _LEFT_OUT)
+        return value
+
+    return shown(config)
+
+
+def _secret(name: str) -> bool:
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|\W", "_", name).lower()
+    return _SECRET.search(words) is not None
+
+
+def _settings() -> Any:
+    """Return settings by which W&B neither prints nor looks at machine, code and packages: env.json has them."""
+    import wandb
+
+    return wandb.Settings(
+        console="off",
+        silent=True,
+        disable_code=True,
+        disable_git=True,
+        save_code=False,
+        x_disable_meta=True,
+        x_disable_machine_info=True,
+        x_disable_stats=True,
+        x_save_requirements=False,
+    )
+
+
+@contextmanager
+def _staged_in(folder: Path) -> Iterator[None]:
+    """Keep the files of artefacts in the run folder until they are synced, not in the user's home."""
+    name = "WANDB_DATA_DIR"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = str(folder.absolute())
+    try:
+        yield
+    finally:
+        del os.environ[name]
