@@ -17,7 +17,7 @@ from limbeck.cli.drawing import of_run
 from limbeck.cli.folder import RunFolder, main_process
 from limbeck.cli.sharing import Engine, Sharing
 from limbeck.cli.stages import Stages
-from limbeck.cli.suite import Model, Suite
+from limbeck.cli.suite import Model, Suite, of_set
 from limbeck.cli.teaching import Teaching
 from limbeck.config import ConfigError, build, part
 from limbeck.data.collection import Collection
@@ -67,7 +67,7 @@ class Experiment:
         self.evaluation = evaluation(config["eval"])
         self.pooling.check(scored="teacher_scores" in _taught(config["teacher"]))
         self.device = assemble.device(self.training.accelerator, self.evaluation.devices)
-        self.candidates = assemble.candidates(config["candidates"], self.device)
+        self.candidates = assemble.candidates(of_set(config["candidates"], self.evaluation.split), self.device)
         self.data = build({**config["data"], "world": None}, key="data")
         encodes = part(config["student"], key="student").fields
         self.objective.check({"labels", "ranks"} | _taught(config["teacher"]) | encodes)

@@ -160,7 +160,7 @@ class Suite:
         if systems and all(isinstance(system, RunFile) for system in systems) and self._teacher is None:
             pipeline = Pipeline(self._evaluation, qrels, {}, "", self._folder, name=name, metrics=metrics)
             return [self._of_file(pipeline, system, collection) for system in systems if isinstance(system, RunFile)]
-        candidates = assemble.candidates(_of_set(self._candidates, name), self._device)
+        candidates = assemble.candidates(of_set(self._candidates, name), self._device)
         first = find_candidates(candidates, Search(collection, _SPLIT, self._artefacts))
         pipeline = Pipeline(self._evaluation, qrels, first, candidates.name, self._folder, name=name, metrics=metrics)
         rows = [pipeline.first_stage(candidates.label)]
@@ -168,7 +168,7 @@ class Suite:
             self._evaluation.devices, each.data(), self._artefacts.root, self._accelerator, self._folder / ".shares"
         )
         if self._teacher is not None:
-            rows += self._of_teacher(pipeline, _of_set(self._teacher, name), collection, sharing)
+            rows += self._of_teacher(pipeline, of_set(self._teacher, name), collection, sharing)
         for system in systems:
             if isinstance(system, RunFile):
                 rows.append(self._of_file(pipeline, system, collection))
@@ -247,8 +247,8 @@ def _fitted(collator: Collator, ranker: Any, each: EvalSet) -> Collator:
     return collator
 
 
-def _of_set(node: Node, name: str) -> dict[str, Any]:
-    """Put the name of a set where a path says ``@set``."""
+def of_set(node: Node, name: str) -> dict[str, Any]:
+    """Return a configuration node with the name of a set where a path says ``@set``."""
 
     def put(value: Any) -> Any:
         if isinstance(value, Mapping):
