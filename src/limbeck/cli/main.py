@@ -16,6 +16,7 @@ VERBS = {
     "inspect": "look at teacher scores before training: checks, numbers, pictures",
     "train": "train a student, then search or re-rank with it and evaluate",
     "evaluate": "evaluate students, teachers and run files on known collections; compare what is finished",
+    "report": "one HTML page about the runs of a sweep: tables, curves, figures, settings, commands",
     "export": "write a student as a folder that sentence-transformers and transformers load",
     "index": "encode a collection with a student and build an index: exact, faiss, inverted lists, PLAID",
     "search": "search an index, or re-rank a first stage by it: a TREC run and its metrics",
@@ -86,6 +87,9 @@ def _compose_and_call(verb: str, overrides: list[str]) -> None:
     _environment()
     store_schemas()
     module = importlib.import_module(f"limbeck.cli.{_MODULES.get(verb, verb)}")
+    words: Callable[[list[str]], list[str]] | None = getattr(module, "words", None)
+    if words is not None:
+        overrides = words(overrides)  # a verb may take words that are no overrides
     arguments = sys.argv
 
     raised: list[Exception] = []

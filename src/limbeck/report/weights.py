@@ -1,0 +1,169 @@
+r"""The weights of CKL's terms over the student's ranking: Figure 1 of the paper, from run files.
+
+.. math:: w^+_j = (1-q_j)^γ, \qquad w^-_i = q_i^{γ-β_i}, \qquad β_i = α\left(\frac{1}{π(d_i)} - \frac{1}{π(d^+)}\right)
+
+with q the student's softmax over a list and π the rank in the first stage. KL has the weight 1 everywhere.
+
+References
+----------
+Yang, Qiao, He, Yang, Weighted KL-Divergence for Document Ranking Model Refinement, SIGIR 2024.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from limbeck.rankings import Qrels, Run
+
+QUERIES = 1000
+"""Looked at, at most: the first ones by id."""
+
+EDGES = np.array([1, 2, 3, 4, 5, 6, 8, 11, 16, 26, 51, 101, 201])
+"""Where bins of the student's rank begin; the last ends with the lists."""
+
+
+_READ = ("gamma", "alpha", "rank_anchor", "rank_source", "student_temperature")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Which weights are drawn."""
+
+    gamma: float
+    alpha: float
+    anchor: Any
+    """Which positive gives π(d⁺): ``rank_anchor`` of :func:`~limbeck.losses.ckl.ckl`."""
+    by_student: bool
+    """Whether π is the rank by the student, not in the first stage."""
+    temperature: float
+    """Of the student's softmax."""
+    own: bool
+    """Whether the run was trained with these; otherwise they are the usual ones, for comparison."""
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Documents of one side at about the same rank by the student."""
+
+    rank: float
+    """Their mean."""
+    low: int
+    high: int
+    documents: int
+    mean: float
+    median: float
+    q: float
+    """The student's probability, mean."""
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """The terms of all lists of a run."""
+
+    lists: int
+    documents: float
+    """A list, mean."""
+    positives: list[Bin]
+    negatives: list[Bin]
+
+
+def setting(config: Mapping[str, Any]) -> Setting:
+    """Return γ, α and the rest of a run's CKL term; γ = 5 and α = 1, CKL's defaults here, if it has none."""
+    from limbeck.losses.ckl import CKL
+
+    target = f"{CKL.__module__}.{CKL.__qualname__}"
+    node = next((node for node in (config.get("loss") or {}).values() if node.get("_target_") == target), None)
+    told = {key: value for key, value in (node or {}).items() if key in _READ}
+    made = CKL(**told)
+    return Setting(
+        made.gamma,
+        made.alpha,
+        made.rank_anchor,
+        made.rank_source == "student",
+        made.student_temperature,
+        node is not None,
+    )
+
+
+def weigh(student: Run, teacher: Run, first_stage: Run, qrels: Qrels, relevant: int, chosen: Setting) -> Weighed:
+    """Return the weights of the terms of all lists, by the student's rank.
+
+    A list is what stands both in the student's and in the teacher's ranking of a query. Lists without a positive, or
+    without a negative, are left out. A document that the first stage lacks is ranked behind all that it has.
+
+    Parameters
+    ----------
+    student, teacher, first_stage
+        Rankings.
+    qrels, relevant
+        Judgments, and the lowest grade of a positive.
+    chosen
+        Which weights.
+    """
+    lists = []
+    for query in sorted(student)[:QUERIES]:
+        known = set(teacher[query].ids) if query in teacher else set()
+        ranking = student[query]
+        places = [place for place, document in enumerate(ranking.ids) if document in known]
+        ids = [ranking.ids[place] for place in places]
+        grades = qrels.get(query, {})
+        labels = np.array([grades.get(document, 0) >= relevant for document in ids])
+        if not labels.any() or labels.all():
+            continue
+        before = first_stage[query].ids if query in first_stage else ()
+        rank = {document: number for number, document in enumerate(before, 1)}
+        ranks = np.array([rank.get(document, len(before) + 1) for document in ids])
+        lists.append((ranking.scores[places], labels, ranks))
+    if not lists:
+        return Weighed(0, 0.0, [], [])
+    weights, q, positive, valid = _weights(lists, chosen)
+    place = np.broadcast_to(np.arange(1, q.shape[1] + 1), q.shape)
+    sides = [_bins(place[side], weights[side], q[side]) for side in (positive & valid, ~positive & valid)]
+    return Weighed(len(lists), float(valid.sum() / len(lists)), *sides)
+
+
+def _weights(
+    lists: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], chosen: Setting
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return (Q, L) weights, q, whether a document is a positive, and whether it is one at all."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    from limbeck.losses.ckl import anchor_rank
+    from limbeck.losses.weighted_kl import complement_power, power
+
+    def padded(column: int) -> torch.Tensor:
+        return pad_sequence([torch.from_numpy(each[column].astype(np.float64)) for each in lists], batch_first=True)
+
+    scores, side, ranks = padded(0), padded(1), padded(2)
+    valid = ranks > 0
+    scores = (scores / chosen.temperature).masked_fill(~valid, -torch.inf)
+    log_q = torch.log_softmax(scores, -1).masked_fill(~valid, 0.0)
+    q = log_q.exp()
+    if chosen.by_student:  # lists are in the student's order
+        ranks = torch.arange(1, ranks.shape[1] + 1, dtype=ranks.dtype).expand_as(ranks)
+    reciprocal = ranks.clamp(min=1).reciprocal()
+    beta = chosen.alpha * (reciprocal - anchor_rank(reciprocal * side, side, chosen.anchor))
+    lb_q = log_q / np.log(2)
+    positive, _ = complement_power(chosen.gamma)(lb_q, q)
+    negative, _ = power(chosen.gamma - beta)(lb_q, q)
+    weights = torch.where(side > 0, positive, negative).exp2()
+    return weights.numpy(), q.numpy(), (side > 0).numpy(), valid.numpy()
+
+
+def _bins(places: np.ndarray, weights: np.ndarray, q: np.ndarray) -> list[Bin]:
+    which = np.digitize(places, EDGES)
+    found = []
+    for number in range(1, len(EDGES) + 1):
+        inside = which == number
+        if inside.any():
+            ranks, own = places[inside], weights[inside]
+            found.append(
+                Bin(
+                    float(ranks.mean()), int(EDGES[number - 1]), int(ranks.max()), int(inside.sum()),
+                    float(own.mean()), float(np.median(own)), float(q[inside].mean()),
+                )
+            )  # fmt: skip
+    return found
