@@ -19,7 +19,7 @@ from limbeck.registry import Entry, scan
 PACKAGES = "LIMBECK_PACKAGES"
 """Environment variable: comma-separated packages of the user's own parts, beside limbeck's."""
 
-_IDENTITY_FREE = ("name", "paths", "logger", "force", "checks", "hydra")
+_IDENTITY_FREE = ("name", "paths", "logger", "launcher", "force", "dry_run", "checks", "hydra")
 """Root keys that say where and how a run is kept, not what it computes."""
 
 

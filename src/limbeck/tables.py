@@ -63,6 +63,11 @@ def show_rows(rows: Sequence[Row], words: Sequence[str], title: str, *, bold: bo
     console.print(table)
 
 
+def show_words(rows: Sequence[Row], title: str) -> None:
+    """Print rows of text as a table; all have the same columns."""
+    show_rows(rows, list(rows[0]), title)
+
+
 def _cell(value: float | None, best: float | None) -> str:
     if value is None or math.isnan(value):
         return "–"

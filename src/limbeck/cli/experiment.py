@@ -33,7 +33,7 @@ from limbeck.text.collate import Collator
 from limbeck.training.checkpoints import BEST, LAST, callbacks, load_student
 from limbeck.training.module import Distillation, Validation
 from limbeck.training.objective import Objective
-from limbeck.training.progress import Speed
+from limbeck.training.progress import Record, Speed
 from limbeck.training.refresh import RankRefresh
 from limbeck.training.tracking import Nothing
 from limbeck.types import Run
@@ -184,7 +184,8 @@ class Experiment:
         module = Distillation(self.student, self.objective, self.optim, steps, self.seed, validation)
         speed = Speed(self.sampler.batch_size)
         keep = callbacks(self.folder.checkpoints, self.training.checkpoint_every, monitor)
-        extra = [RankRefresh(self.sampler.refresh_ranks, data)] if self.sampler.refresh_ranks else []
+        extra: list[Any] = [RankRefresh(self.sampler.refresh_ranks, data)] if self.sampler.refresh_ranks else []
+        extra += [Record(self.folder.path, monitor)] if monitor else []
         trainer = self.training.make(
             steps, self.folder.path, [*extra, *keep, speed], loggers, validate=monitor is not None
         )

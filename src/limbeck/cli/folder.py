@@ -21,6 +21,7 @@ from limbeck.artefacts import write_json
 from limbeck.config import ConfigError, home
 
 _LOGGER = logging.getLogger("limbeck")
+_LOCK = ".lock"
 _REPORTED = (
     "torch", "lightning", "hydra-core", "omegaconf", "transformers", "tokenizers", "wandb", "ir_datasets", "ranx",
     "bm25s", "numpy", "pyarrow",
@@ -30,6 +31,10 @@ _REPORTED = (
 def main_process() -> bool:
     """Tell whether this is the first process of a run; launchers number the others."""
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+class BusyError(ConfigError):
+    """Another process makes this very run."""
 
 
 class RunFolder:
@@ -54,6 +59,28 @@ class RunFolder:
         """Return what is known of the finished training, or None."""
         return _read(self.path / "trained.json")
 
+    def busy(self) -> bool:
+        """Tell whether a process makes this run now."""
+        if not (self.path / _LOCK).exists():
+            return False
+        try:
+            with FileLock(self.path / _LOCK, timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def state(self) -> str:
+        """Say in words what is there of the run."""
+        if self.busy():
+            return "being made by a process"
+        if (self.path / "result.json").exists():
+            return "finished"
+        if (self.path / "trained.json").exists() or self.checkpoints.exists():
+            return "interrupted; goes on from its last checkpoint"
+        if (self.path / "error.txt").exists():
+            return f"failed: {(self.path / 'error.txt').read_text(encoding='utf-8').strip().splitlines()[-1]}"
+        return "to make"
+
     def clear(self) -> None:
         """Delete what an earlier run left."""
         shutil.rmtree(self.path, ignore_errors=True)
@@ -71,18 +98,18 @@ class RunFolder:
 
         Raises
         ------
-        ConfigError
+        BusyError
             Another process makes this very run.
         """
         if not main_process():
             yield
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
+        lock = FileLock(self.path / _LOCK)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise ConfigError(f"another process is at work on this run ({self.path}); wait for it or end it") from None
+            raise BusyError(f"another process is at work on this run ({self.path}); wait for it or end it") from None
         handler = logging.FileHandler(self.path / "train.log", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         _LOGGER.addHandler(handler)

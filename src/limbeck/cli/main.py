@@ -15,6 +15,7 @@ VERBS = {
     "import": "bring public teacher scores into a score store",
     "inspect": "look at teacher scores before training: checks, numbers, pictures",
     "train": "train a student, then search or re-rank with it and evaluate",
+    "tune": "search for the best settings of limbeck train, by Optuna: pruned, resumable, ends with an experiment",
     "evaluate": "evaluate students, teachers and run files on known collections; compare what is finished",
     "report": "one HTML page about the runs of a sweep: tables, curves, figures, settings, commands",
     "export": "write a student as a folder that sentence-transformers and transformers load",
@@ -33,6 +34,7 @@ limbeck {version}: distil rankers
 Overrides are Hydra's:    limbeck train loss=ckl loss.ckl.gamma=3 data.collection=beir/nfcorpus
 What there is to set:     limbeck VERB --cfg job
 A sweep:                  limbeck train sweeps=quick_losses, or limbeck train -m loss=kl,ckl seed=1,2,3
+Its runs, without making any:   limbeck train sweeps=quick_losses --dry-run
 Tracebacks:               --debug
 Hydra's own options:      limbeck VERB --hydra-help
 """
@@ -58,7 +60,9 @@ def main() -> None:
     try:
         # Hydra wants its flag before the overrides; users put it anywhere.
         sweep = ["-m"] if {"-m", "--multirun"} & set(rest) else []
-        _compose_and_call(verb, sweep + [word for word in rest if word not in ("--debug", "-m", "--multirun")])
+        dry = ["dry_run=true"] if "--dry-run" in rest else []
+        words = [word for word in rest if word not in ("--debug", "--dry-run", "-m", "--multirun")]
+        _compose_and_call(verb, sweep + words + dry)
     except KeyboardInterrupt:
         fail("interrupted; give the same command again to go on", 130)
     except Exception as error:

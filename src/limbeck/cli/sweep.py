@@ -1,91 +1,221 @@
-"""The tables at the end of a sweep: all runs, the mean over seeds, and the gain by the teacher's quality."""
+"""A sweep: its jobs composed, what is finished skipped, the rest made by a launcher and watched; the end is a table.
 
-from collections.abc import Mapping, Sequence
+Any number of commands may work on one sweep, on any machines that share its folder: a run that another one makes is
+left to that one, and waited for at the end.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
-from limbeck.tables import is_of, metrics_of, show_rows
+from limbeck.cli.errors import explain, fail
+from limbeck.cli.folder import BusyError, RunFolder, console
+from limbeck.cli.train import finished, made, plan
+from limbeck.config import ConfigError
 
-Outcome = Mapping[str, Any]
+log = logging.getLogger(__name__)
+
+_POLL = 1.0
+"""Seconds between looks at runs that other processes make."""
 
 
-def show(outcomes: Sequence[Outcome]) -> None:
-    """Print what all runs share (first stage, teacher, start) once, then the student of each run."""
-    done = [outcome for outcome in outcomes if "result" in outcome]
-    if not done:
+@dataclass(frozen=True)
+class Composed:
+    """A job as Hydra has composed it."""
+
+    config: Any
+    swept: list[str]
+    """Overrides that it does not share with all other jobs."""
+    overrides: list[str]
+    """All of them, those that were typed too."""
+
+
+@dataclass
+class Run:
+    """One job of the sweep."""
+
+    number: int
+    job: dict[str, Any]
+    """What a launcher is given."""
+    folder: RunFolder | None = None
+    """None where the configuration is impossible."""
+    outcome: dict[str, Any] = field(default_factory=dict)
+    """``result`` or ``error``, once it has ended."""
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others."""
+        return " ".join(self.job["swept"])
+
+
+_runs: list[Run] = []
+"""Those of this process's sweep; a sweeper may ask for more after it has seen some."""
+
+
+def launch(composed: Sequence[Composed]) -> list[float | None]:
+    """Make the jobs of a sweep.
+
+    Returns
+    -------
+    list
+        The first metric of each job's student; None where it failed.
+    """
+    from limbeck.cli.watching import Watch
+    from limbeck.config import build
+
+    console()
+    first = composed[0].config
+    if len({each.config.paths.runs for each in composed}) > 1:
+        raise ConfigError("paths.runs must be the same for all jobs of a sweep")
+    launcher = build(_plain(first.launcher), key="launcher")
+    runs = [_run(len(_runs) + number, each) for number, each in enumerate(composed)]
+    if first.dry_run:
+        show_plan(runs)
+        return [None] * len(runs)
+    _runs.extend(runs)
+    folder = Path(first.paths.runs) / first.name
+    with Watch(_runs) as watch:
+        for run in runs:
+            if run.outcome:
+                watch.ended(run)
+        left = [run for run in _first_of_each(runs) if not run.outcome]
+        while left:
+            for run, outcome in _pass(launcher, left, folder):
+                if "busy" not in outcome:
+                    run.outcome |= outcome
+                    watch.ended(run)
+            left = _free([run for run in left if not run.outcome])
+    for run in runs:
+        twin = next(each for each in runs if _same(each, run))
+        run.outcome = twin.outcome
+    return [_value(run) for run in runs]
+
+
+def _run(number: int, each: Composed) -> Run:
+    job: dict[str, Any] = {"swept": each.swept, "overrides": each.overrides, "command": sys.argv, "number": number}
+    job["name"] = each.config.name
+    run = Run(number, job)
+    try:
+        if each.config.trainer.devices * each.config.trainer.num_nodes > 1:
+            raise ConfigError(
+                "a sweep uses one device a run: set trainer.devices=1 trainer.num_nodes=1 "
+                "(several processes of one run would each start the whole sweep again)"
+            )
+        job["config"], run.folder = plan(each.config)
+        job["folder"] = str(run.folder.path)
+        result = finished(job["config"], run.folder)
+        if result is not None:
+            run.outcome = {"folder": job["folder"], "result": result}
+    except Exception as error:
+        run.outcome = {"error": _told(error)}
+    return run
+
+
+def _same(one: Run, other: Run) -> bool:
+    return one is other or (
+        one.folder is not None and other.folder is not None and one.folder.path == other.folder.path
+    )
+
+
+def _first_of_each(runs: Sequence[Run]) -> Iterator[Run]:
+    """Yield runs but not those that are the same run again, such as γ of a loss without γ."""
+    for position, run in enumerate(runs):
+        if any(_same(run, each) for each in runs[:position]):
+            log.info("[%d] %s is the same run as another one of the sweep", run.number + 1, run.name)
+        else:
+            yield run
+
+
+def _pass(launcher: Any, runs: Sequence[Run], folder: Path) -> Iterator[tuple[Run, Any]]:
+    for position, outcome in launcher.run(work, [run.job for run in runs], folder):
+        yield runs[position], outcome
+
+
+def _free(runs: Sequence[Run]) -> list[Run]:
+    """Wait until one of the runs is no longer made by another process, and return those."""
+    if runs:
+        log.info("%d runs are being made by other processes; waiting for them", len(runs))
+    while runs:
+        free = [run for run in runs if run.folder is not None and not run.folder.busy()]
+        if free:
+            return free
+        time.sleep(_POLL)
+    return []
+
+
+def work(job: dict[str, Any]) -> dict[str, Any]:
+    """Make one job, in any process; a failure is noted in what is returned."""
+    from limbeck.results.finished import check_whole
+
+    console()
+    log.info("\n[%d] %s", job["number"] + 1, " ".join(job["swept"]))
+    sys.argv = job["command"]  # what env.json records
+    start = time.monotonic()
+    folder = RunFolder(Path(job["folder"]))
+    try:
+        result = made(job["config"], folder, job["overrides"])
+        assert result is not None, "one process a run"
+        check_whole(result.get("sets") or {})
+    except BusyError as error:
+        return {"busy": str(error)}
+    except Exception as error:
+        return {"error": _told(error), "seconds": time.monotonic() - start}
+    return {"folder": job["folder"], "result": result, "seconds": time.monotonic() - start}
+
+
+def _told(error: Exception) -> str:
+    return explain(error) or f"{type(error).__name__}: {error}"
+
+
+def _plain(node: Any) -> Any:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(node, resolve=True)
+
+
+def _value(run: Run) -> float | None:
+    from limbeck.tables import metrics_of
+
+    if "result" not in run.outcome:
+        return None
+    row = run.outcome["result"]["rows"][-1]
+    return row[metrics_of([row])[0]]
+
+
+def show_plan(runs: Sequence[Run]) -> None:
+    """Print the runs of a sweep with their ids and what is there of each, without making any."""
+    from limbeck.tables import show_words
+
+    rows = [
+        {"run": run.name or run.job["name"], "id": "" if run.folder is None else run.folder.path.name, "": _state(run)}
+        for run in runs
+    ]
+    again = [not any(_same(run, each) for each in runs[:number]) for number, run in enumerate(runs)]
+    missing = sum(once and "result" not in run.outcome for once, run in zip(again, runs, strict=True))
+    show_words(rows, f"{runs[0].job['name']}: {len(runs)} runs, {missing} to make")
+
+
+def _state(run: Run) -> str:
+    if "error" in run.outcome:
+        return f"impossible: {run.outcome['error']}"
+    assert run.folder is not None
+    return "finished" if run.outcome else run.folder.state()
+
+
+def finish() -> None:
+    """Show the table of the sweep; end non-zero if a job failed."""
+    outcomes = [{"overrides": run.job["swept"], "name": run.job["name"], **run.outcome} for run in _runs]
+    _runs.clear()
+    if not outcomes:
         return
-    settings = [dict(word.partition("=")[::2] for word in outcome["overrides"]) for outcome in done]
-    varied = [key for key in settings[0] if any(setting.get(key) != settings[0].get(key) for setting in settings)]
-    result = done[0]["result"]
-    title = f"{done[0]['name']}: {result['collection']} {result['split']}"
-    rows = _shared(done, varied)
-    for setting, outcome in zip(settings, done, strict=True):
-        rows += [{key: setting.get(key, "") for key in varied} | _without_key(row) for row in _student(outcome)]
-    show_rows(rows, [*varied, "system", "candidates"], title)
-    groups = _groups(settings, done, [key for key in varied if key != "seed"])
-    if "seed" in varied and len(groups) < len(done):
-        means = [row for name, members in groups.items() for row in _over_seeds(name, members)]
-        show_rows(means, ["run", "candidates", "seeds"], "mean over seeds")
-    if len(groups) > 1 and any(row["key"] == "teacher" for row in result["rows"]):
-        _show_by_teacher(groups, metrics_of(result["rows"])[0])
+    from limbeck.cli.sweep_tables import show
 
-
-def _student(outcome: Outcome) -> list[dict[str, Any]]:
-    """Return the rows of the distilled student, one a stage."""
-    return [row for row in outcome["result"]["rows"] if is_of(row, "student")]
-
-
-def _without_key(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "key"}
-
-
-def _shared(done: Sequence[Outcome], varied: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the rows of other systems, each once; of starts, which differ by seed, only those that all runs share."""
-    rows: list[dict[str, Any]] = []
-    for row in (row for outcome in done for row in outcome["result"]["rows"] if not is_of(row, "student")):
-        if row not in rows:
-            rows.append(row)
-    starts = [row["key"] for row in rows if is_of(row, "start")]
-    alike = len(starts) == len(set(starts))
-    return [dict.fromkeys(varied, "") | _without_key(row) for row in rows if alike or not is_of(row, "start")]
-
-
-def _groups(
-    settings: Sequence[Mapping[str, str]], done: Sequence[Outcome], keys: Sequence[str]
-) -> dict[str, list[Outcome]]:
-    """Return the runs that differ by seed alone, by what tells the groups apart."""
-    groups: dict[str, list[Outcome]] = {}
-    for setting, outcome in zip(settings, done, strict=True):
-        groups.setdefault(" ".join(f"{key}={setting.get(key, '')}" for key in keys), []).append(outcome)
-    return groups
-
-
-def _over_seeds(name: str, members: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Return the mean over seeds of each stage of the student."""
-    rows = []
-    for stage in zip(*map(_student, members), strict=True):
-        row: dict[str, Any] = {"run": name, "candidates": stage[0]["candidates"], "seeds": len(members)}
-        for metric in metrics_of(stage):
-            values = [student[metric] for student in stage]
-            row[metric] = mean(values)
-            row[f"± {metric}"] = stdev(values) if len(values) > 1 else None
-        rows.append(row)
-    return rows
-
-
-def _show_by_teacher(groups: Mapping[str, Sequence[Outcome]], metric: str) -> None:
-    """Print the gain over the first group in buckets of the teacher's quality."""
-    from limbeck.cli.comparing import show_by_teacher
-    from limbeck.evaluation.per_query import read_per_query
-
-    def values(outcome: Outcome, key: str) -> dict[str, float]:
-        folder = Path(outcome["folder"]) / "per_query"
-        return read_per_query(folder / f"{outcome['result']['split']}.{key}.parquet", metric)
-
-    (first, baseline), *_ = groups.items()
-    teacher = values(baseline[0], "teacher")
-    if any(values(outcome, "teacher") != teacher for members in groups.values() for outcome in members):
-        return  # several teachers: no common measure of quality
-    students = {name: [values(outcome, "student") for outcome in members] for name, members in groups.items()}
-    show_by_teacher(metric, metric, teacher, students, first)
+    show(outcomes)
+    failed = [outcome for outcome in outcomes if "error" in outcome]
+    if failed:
+        told = "\n".join(f"  {' '.join(outcome['overrides'])}: {outcome['error']}" for outcome in failed)
+        fail(f"{len(failed)} of {len(outcomes)} runs failed; the same command makes only what is missing\n{told}", 1)

@@ -1,0 +1,48 @@
+"""What Hydra hands the jobs of a sweep to: ``limbeck train`` makes them through ``launcher=serial|joblib|slurm``.
+
+Hydra takes launchers from packages below ``hydra_plugins`` alone. Nothing heavy is imported here.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="limbeck", node={"_target_": "hydra_plugins.limbeck_launcher.LimbeckLauncher"}
+)
+
+
+class LimbeckLauncher(Launcher):
+    """Composes all jobs of a sweep and lets :mod:`limbeck.cli.sweep` make them."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what the jobs are composed from."""
+        del task_function  # the jobs are plain data, so that any process can make them
+        self._loader = hydra_context.config_loader
+        self._config = config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Make the jobs; a sweeper gets the value of each in ``return_value``, None if it failed."""
+        from limbeck.cli.sweep import Composed, launch
+
+        setup_globals()
+        shared = set.intersection(*map(set, job_overrides)) if len(job_overrides) > 1 else set(job_overrides[0])
+        composed = []
+        for words in job_overrides:
+            config = self._loader.load_sweep_config(self._config, list(words))
+            swept = [word for word in words if word not in shared]
+            own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+            composed.append(Composed(own, swept, list(config.hydra.overrides.task)))
+        values = launch(composed)
+        return [_returned(words, value) for words, value in zip(job_overrides, values, strict=True)]
+
+
+def _returned(words: Sequence[str], value: Any) -> JobReturn:
+    returned = JobReturn(overrides=list(words), status=JobStatus.COMPLETED)
+    returned.return_value = value
+    return returned

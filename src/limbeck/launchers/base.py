@@ -1,0 +1,33 @@
+"""What a launcher is."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+Job = Mapping[str, Any]
+"""One job of a sweep, as plain containers: it can be given to any process."""
+Outcome = Mapping[str, Any]
+"""What became of a job; ``error`` tells why it failed."""
+Work = Callable[[Job], Outcome]
+"""Makes a job; a function of a module, so that other processes can import it. It raises nothing."""
+
+
+class Launcher(Protocol):
+    """Makes jobs somewhere."""
+
+    at_once: int
+    """How many jobs run at the same time, at most."""
+
+    def run(self, work: Work, jobs: Sequence[Job], folder: Path) -> Iterator[tuple[int, Outcome]]:
+        """Make jobs, and yield the position of each with what became of it, as they end.
+
+        Parameters
+        ----------
+        work
+            Makes one.
+        jobs
+            All of them.
+        folder
+            Of the sweep, for what the launcher has to keep.
+        """
+        ...

@@ -1,0 +1,71 @@
+"""Several jobs at once on this machine, in processes of joblib; each has a GPU of its own, if there are any."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from limbeck.launchers.base import Job, Outcome, Work
+from limbeck.launchers.devices import take
+from limbeck.registry import register
+
+log = logging.getLogger(__name__)
+
+
+@register("launcher", "joblib")
+class Joblib:
+    """Several jobs at once on this machine. Processes stay, so that each imports everything once.
+
+    A process that dies (out of memory, say) takes the others with it: what was not finished is tried once more, each
+    job going on from its last checkpoint, and counts as failed if a process dies again.
+
+    Parameters
+    ----------
+    workers
+        Number of processes. Without GPUs the processor's threads are divided among them.
+    per_device
+        How many processes may share a GPU; small students leave most of one idle.
+
+    Raises
+    ------
+    ValueError
+        An option is below 1.
+    """
+
+    def __init__(self, *, workers: int = 2, per_device: int = 1) -> None:
+        for name, value in (("workers", workers), ("per_device", per_device)):
+            if value < 1:
+                raise ValueError(f"{name} must be >= 1, got {value}")
+        self.at_once = workers
+        self.per_device = per_device
+
+    def run(self, work: Work, jobs: Sequence[Job], folder: Path) -> Iterator[tuple[int, Outcome]]:
+        """Make jobs, several at once."""
+        from joblib import Parallel, delayed
+        from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+        del folder
+        left = dict(enumerate(jobs))
+        for again in (True, False):
+            calls = [delayed(_on_a_device)(work, position, job, self.per_device) for position, job in left.items()]
+            try:
+                made: Any = Parallel(n_jobs=self.at_once, backend="loky", return_as="generator_unordered")(calls)
+                for position, outcome in made:
+                    del left[position]
+                    yield position, outcome
+            except TerminatedWorkerError as error:
+                log.error("a process of the sweep died: %s", str(error).partition("\n")[0])
+            if not left:
+                return
+            if again:
+                log.error("%d jobs are not finished; they are tried once more", len(left))
+        for position in left:
+            yield position, {"error": "its process, or one beside it, was killed (out of memory?) two times"}
+
+
+def _on_a_device(work: Work, position: int, job: Job, per_device: int) -> tuple[int, Outcome]:
+    try:
+        take(per_device)
+    except RuntimeError as error:
+        return position, {"error": str(error)}
+    return position, work(job)
