@@ -2,10 +2,13 @@
 
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, RichProgressBar
+
+from limbeck.training.validations import Validated, append
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +63,28 @@ class Speed(Callback):
         }
         told = "  ".join(f"{name} {value:.4g}" for name, value in sorted(values.items()))
         log.info("step %d/%s  %s", trainer.global_step, trainer.max_steps, told)
+
+
+class Record(Callback):
+    """Adds each validation to ``validations.jsonl`` at once, for whoever watches the run.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    name
+        Logged value.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._name = name
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add a line."""
+        if trainer.is_global_zero:
+            value = float(trainer.callback_metrics[self._name])
+            append(self._folder, Validated(trainer.global_step, int(trainer.max_steps), value))
 
 
 class Bar(RichProgressBar):
