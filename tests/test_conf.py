@@ -13,10 +13,11 @@ CONF = home() / "conf"
 OPTIONS = sorted(
     f"{path.parent.relative_to(CONF)}={path.stem}"
     for path in CONF.rglob("*.yaml")
-    # Formats are options of limbeck import, backends of limbeck index, comparisons of limbeck evaluate: see
-    # cli/test_import.py, test_search.py and test_evaluate.py. Sets are parts of presets: see evaluation/test_sets.py.
+    # Formats are options of limbeck import, backends of limbeck index, comparisons of limbeck evaluate, tunings of limbeck
+    # tune: see cli/test_import.py, test_search.py, test_evaluate.py and test_tune.py. Sets are parts of presets: see
+    # evaluation/test_sets.py.
     if path.parent != CONF
-    and not {"local", "hydra", "format", "backend", "comparison", "sets"} & set(path.relative_to(CONF).parts)
+    and not {"local", "hydra", "format", "backend", "comparison", "tuning", "sets"} & set(path.relative_to(CONF).parts)
 )
 SWEEPS = sorted(path.stem for path in (home() / "sweeps").glob("*.yaml"))
 NEEDS = {  # what an option leaves to the user

@@ -1,0 +1,94 @@
+"""The process of a trial: ``limbeck train`` in a session of its own, which ends when its parent does."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_GRACE = 20.0
+"""Seconds from SIGTERM, which ends a training after the batch in hand, to SIGKILL."""
+_NAME = "limbeck: "
+"""What the line that explains a failure begins with."""
+
+
+class Process:
+    """One training at work.
+
+    Parameters
+    ----------
+    module
+        What is run with ``python -m``; it ends when its standard input does, so that no training outlives this process.
+    words
+        Its arguments.
+    log
+        File for what it says.
+    environment
+        Variables beside this process's own.
+    """
+
+    def __init__(self, module: str, words: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._log = log
+        with log.open("wb") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, *words],
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, **environment},
+            )
+
+    def status(self) -> int | None:
+        """Return the exit status; None while it runs."""
+        return self._process.poll()
+
+    def stop(self) -> None:
+        """End it, with all that it has started: politely, then for certain."""
+        for number, seconds in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, None)):
+            if self._process.poll() is not None:
+                break
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def message(self) -> str:
+        """Return why it failed: what it explained, else its last words."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        told = [number for number, line in enumerate(lines) if line.startswith(_NAME)]
+        if told:
+            return "\n".join(lines[told[-1] :]).removeprefix(_NAME)
+        return f"exit status {self._process.returncode}: {lines[-1] if lines else 'it said nothing'} (see {self._log})"
+
+
+def environment(slot: int, workers: int) -> dict[str, str]:
+    """Return what a trial sees of the machine: with several at once, one GPU or a share of the threads.
+
+    Parameters
+    ----------
+    slot
+        Its place among those at work, from 0.
+    workers
+        How many are at work at once.
+    """
+    if workers == 1:
+        return {}
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    found = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)}
+    names = _visible()
+    return {**found, "CUDA_VISIBLE_DEVICES": names[slot % len(names)]} if names else found
+
+
+def _visible() -> list[str]:
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [name for name in given.split(",") if name.strip()]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
