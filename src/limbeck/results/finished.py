@@ -130,7 +130,6 @@ def _of_run(named: Named) -> Member:
         )
     told = result(named.path)
     split = told["split"]
-    collection = Path(told["collection"]).name
     folder = named.path / "per_query"
     teacher = folder / f"{split}.teacher.parquet"
     own = Place(
@@ -140,8 +139,20 @@ def _of_run(named: Named) -> Member:
         config(named.path)["data"],
         split,
     )
-    name = collection if split == "test" else f"{collection} {split}"
-    return Member(named.name, named.seed, {name: own, **_places(named.path, "student", told.get("sets") or {})})
+    others = _places(named.path, "student", told.get("sets") or {})
+    return Member(named.name, named.seed, {own_set(told): own, **others})
+
+
+def own_set(told: Node) -> str:
+    """Return what the collection that a run was trained on is called among its sets.
+
+    Parameters
+    ----------
+    told
+        Content of the run's ``result.json``.
+    """
+    collection = Path(told["collection"]).name
+    return collection if told["split"] == "test" else f"{collection} {told['split']}"
 
 
 @dataclass(frozen=True)

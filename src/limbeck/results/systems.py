@@ -157,14 +157,15 @@ def _settings(path: Path) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     plain = {key: value for key, value in identity(config(path)).items() if key != "seed"}
     plain["loss"] = {"terms": "+".join(plain.get("loss") or {}), **(plain.get("loss") or {})}
-    _flatten(plain, "", flat)
+    flatten(plain, "", flat)
     return flat
 
 
-def _flatten(node: Any, key: str, flat: dict[str, Any]) -> None:
+def flatten(node: Any, key: str, flat: dict[str, Any]) -> None:
+    """Put the values of nested mappings into ``flat`` by their dotted keys; ``key`` is put before them."""
     if isinstance(node, Mapping):
         for name, value in node.items():
-            _flatten(value, f"{key}.{name}" if key else str(name), flat)
+            flatten(value, f"{key}.{name}" if key else str(name), flat)
     else:
         flat[key] = node
 

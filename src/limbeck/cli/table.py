@@ -1,0 +1,77 @@
+"""``limbeck table``: from finished sweeps to a table in Markdown and LaTeX, with the commands of its rows."""
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from limbeck.cli.errors import as_plain
+from limbeck.cli.folder import console
+from limbeck.config import ConfigError, build
+
+log = logging.getLogger(__name__)
+
+_KEYS = ("table", "comparison", "paths", "out", "partial", "mix_commits", "mix_data")
+
+
+def run(config: Any) -> None:
+    """Print the table, write ``OUT/NAME.md`` and ``OUT/NAME.tex``."""
+    from hydra.core.hydra_config import HydraConfig
+
+    console()
+    plain = as_plain(config, _KEYS)
+    for key in ("partial", "mix_commits", "mix_data"):
+        if not isinstance(plain[key], bool):
+            raise ConfigError(f"{key} must be true or false, got {plain[key]!r}")
+    name = HydraConfig.get().runtime.choices.get("table")
+    if name is None:
+        raise ConfigError("table must be given: table=NAME, one of conf/table")
+    _write(plain, str(name))
+
+
+def _write(config: Mapping[str, Any], name: str) -> None:
+    from limbeck.results.latex import latex
+    from limbeck.results.markdown import markdown
+    from limbeck.results.terminal import show
+
+    made = tabulate(config, name)
+    show(made)
+    out = Path(config["out"])
+    for suffix, text in {"md": markdown(made), "tex": latex(made)}.items():
+        path = out / f"{name}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, path)
+    log.info("\n%s: %s.md, %s.tex", out, name, name)
+
+
+def tabulate(config: Mapping[str, Any], name: str) -> Any:
+    """Return the table (:class:`limbeck.results.cells.Table`) of a composed configuration.
+
+    Raises
+    ------
+    ConfigError
+        The table's YAML is wrong, there is nothing to make it from, or runs must not be mixed: the message says which.
+    """
+    from limbeck.results.cells import make
+    from limbeck.results.marking import mark
+    from limbeck.results.references import add_references
+    from limbeck.results.spec import read_spec
+    from limbeck.results.sweep import check_commits, check_data, collect, commits, remarks
+
+    settings = build(config["comparison"], key="comparison")
+    spec = read_spec(config["table"])
+    root = Path(config["paths"]["runs"]).expanduser()
+    swept = collect(spec.runs, root, key="table.runs", partial=config["partial"])
+    if not config["mix_commits"]:
+        check_commits(swept.runs)
+    made = make(name, spec, swept.runs, partial=config["partial"])
+    if not config["mix_data"]:
+        check_data(swept.runs, dict.fromkeys(column.set for column in made.columns))
+    add_references(made, swept.runs)
+    mark(made, settings)
+    states = ", ".join(f"{len(runs)} of {state}" for state, runs in commits(swept.runs).items())
+    made.notes = [f"{len(swept.runs)} finished runs: {states}.", *remarks(swept)]
+    return made
