@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILE = "validations.jsonl"
+PRUNED = "pruned.json"
+"""File in the folder of a run that was ended early for what its validations were; a run that goes on removes it."""
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ class WandB:
 
         identity = identify(name, run_id)
         earlier = wandb_files.find(folder, identity)
-        self._folder = folder
+        self._folder = folder.absolute()  # W&B keeps paths, and its process has a working directory of its own
         self._run = wandb.init(
             project=self.project,
             entity=self.entity,
@@ -85,7 +85,7 @@ class WandB:
             job_type=self.job_type,
             tags=tags(config, self.tags),
             config={**without_secrets(config), "run_id": run_id},
-            dir=folder,
+            dir=self._folder,
             # Made anew (force=true), a run replaces what W&B has of it.
             resume="allow" if earlier and self.mode == "online" else None,
             # A run that a job of the same process left open would be adopted.
@@ -103,7 +103,7 @@ class WandB:
         try:
             if not failed and self.mode != "disabled":
                 with _staged_in(self._folder / "wandb"):
-                    self._report(run, rows, figures())
+                    self._report(run, rows, [path.absolute() for path in figures()])
         except BaseException:
             failed = True
             raise
@@ -246,6 +246,7 @@ def _settings() -> Any:
         disable_code=True,
         disable_git=True,
         save_code=False,
+        host="",
         x_disable_meta=True,
         x_disable_machine_info=True,
         x_disable_stats=True,

@@ -1,0 +1,276 @@
+"""Weights & Biases, offline: what the files of a run hold, read back."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from limbeck.training import wandb_files
+from limbeck.training.wandb_run import Curves, identify, tags, without_secrets
+
+
+class Recorded:
+    """One offline folder of a W&B run."""
+
+    def __init__(self, file: Path) -> None:
+        self.folder = next(parent for parent in file.parents if (parent / "config.yaml").exists())
+        self.config: dict = {}
+        self.summary: dict = {}
+        self.artefacts: dict = {}
+        self.kinds = defaultdict(int)
+        self.exit = None
+        for record in wandb_files.records(file):
+            self.kinds[record.WhichOneof("record_type")] += 1
+            if record.HasField("run"):
+                self.run = record.run
+                note(self.config, record.run.config.update)
+            if record.HasField("config"):
+                note(self.config, record.config.update)
+            if record.HasField("summary"):
+                note(self.summary, record.summary.update)
+            if record.HasField("artifact"):
+                self.artefacts[record.artifact.type] = record.artifact
+            if record.HasField("exit"):
+                self.exit = record.exit.exit_code
+        self.history = dict(wandb_files.history(file))
+        self.steps = [step for step, _ in wandb_files.history(file)]
+
+    def contents(self, kind: str) -> dict[str, Path]:
+        return {entry.path: Path(entry.local_path) for entry in self.artefacts[kind].manifest.contents}
+
+
+def note(target, items):
+    for item in items:
+        target[item.key or "/".join(item.nested_key)] = json.loads(item.value_json)
+
+
+def recorded(path: Path, name: str, finished: int | None = None) -> list[Recorded]:
+    """Read the runs; those that this process has finished, once W&B's own process has written the end of them."""
+    files = sorted((path / "runs" / name).rglob("run-*.wandb"))
+    for file in files[-(finished or len(files)) :]:
+        await_end(file)
+    return [Recorded(file) for file in files]
+
+
+def await_end(file: Path) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and not any(record.HasField("exit") for record in wandb_files.records(file)):
+        time.sleep(0.05)
+
+
+def test_each_job_of_a_sweep_is_a_run_with_all_that_was_found(limbeck, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 20 + "hunter2" + "k" * 13)
+    monkeypatch.setenv("HF_TOKEN", "hf_hunter2hunter2")
+    losses = "loss=kl,[ckl,info_nce]"
+    status, _, err = limbeck("train", "-m", losses, "logger=wandb", "logger.tags=[first try]", "name=tracked")
+    assert status == 0, err
+    runs = recorded(tmp_path, "tracked")
+    assert len(runs) == 2
+    for one in runs:
+        assert one.run.run_id == f"tracked-{one.folder.name}"
+        assert one.run.display_name == f"tracked/{one.folder.name}"
+        assert (one.run.run_group, one.run.job_type, one.run.project) == ("tracked", "train", "limbeck")
+        told = {"student:dense", "collection:synthetic", "teacher:synthetic", "first try"}
+        assert set(one.run.tags) == told | {f"loss:{term}" for term in one.config["loss"]}
+        assert one.config["run_id"] == one.folder.name
+        assert one.config["data"]["world"]["documents"] == 200
+        assert one.exit == 0
+        assert not one.run.host
+        assert not any(one.kinds[kind] for kind in ("stats", "output", "output_raw", "environment"))
+        assert one.steps == [*range(8), 8]
+        for step in range(8):
+            assert {f"train/{term}" for term in one.config["loss"]} <= set(one.history[step])
+            assert ("dev/ndcg@10" in one.history[step]) == (step in (3, 7))
+        rows = json.loads((one.folder / "result.json").read_text())["rows"]
+        for row in rows:
+            assert one.summary[f"{row['system']}/ndcg@10"] == pytest.approx(row["ndcg@10"])
+        (table,) = one.contents("run_table").values()
+        assert_same(json.loads(table.read_text()), rows)
+    terms = [set(one.config["loss"]) for one in runs]
+    assert sorted(terms, key=len) == [{"kl"}, {"ckl", "info_nce"}]
+    for path in (tmp_path / "runs").rglob("*"):
+        assert path.is_dir() or b"hunter2" not in path.read_bytes(), path
+
+
+def assert_same(table, rows):
+    assert table["columns"] == list(rows[0])
+    for found, row in zip(table["data"], rows, strict=True):
+        assert found == pytest.approx(list(row.values()))
+
+
+def test_values_per_query_and_figures_are_artefacts_and_lie_in_the_run_folder(limbeck, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))  # where W&B would put them
+    words = ["logger=wandb", "logger.log_runs=true", "logger.job_type=tune", "name=kept"]
+    status, _, err = limbeck("train", *words)
+    assert status == 0, err
+    (one,) = recorded(tmp_path, "kept")
+    assert one.run.job_type == "tune"
+    contents = one.contents("evaluation")
+    systems = ("first_stage", "start", "student", "teacher")
+    runs = {f"runs/test.{system}.trec" for system in systems}
+    assert set(contents) == {"per_query/test.table.json", "figures/test.against_teacher.png"} | runs
+    for path in [*contents.values(), *one.contents("run_table").values()]:
+        assert path.is_absolute()
+        assert path.is_relative_to(one.folder)
+    assert contents["figures/test.against_teacher.png"].read_bytes().startswith(b"\x89PNG")
+    table = json.loads(contents["per_query/test.table.json"].read_text())
+    assert table["columns"] == ["query_id", *(f"{system} ndcg@10" for system in systems)]
+    student = pq.read_table(one.folder / "per_query" / "test.student.parquet").to_pydict()
+    assert {row[0]: row[3] for row in table["data"]} == dict(zip(student["query_id"], student["ndcg@10"], strict=True))
+    assert "figures/test.against_teacher/path" in one.history[8]
+    assert not (tmp_path / "home").exists() or not list((tmp_path / "home").rglob("staging/*"))
+    assert "WANDB_DATA_DIR" not in os.environ
+
+
+def test_run_files_are_kept_only_if_asked_for_and_a_failure_ends_the_run(limbeck, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("limbeck.cli.sharing.search", broken)
+        assert limbeck("train", "logger=wandb", "name=mended", "eval.start=false")[0] == 1
+    (failed,) = recorded(tmp_path, "mended")
+    assert failed.exit == 1
+    assert failed.steps == list(range(8))  # the curves are there, the table is not
+    assert not failed.artefacts
+    time.sleep(1.1)  # folders of W&B's are named by the second
+    status, _, err = limbeck("train", "logger=wandb", "name=mended", "eval.start=false")
+    assert status == 0, err
+    _, mended = recorded(tmp_path, "mended")
+    assert mended.run.run_id == failed.run.run_id
+    assert mended.exit == 0
+    assert mended.steps == [8]  # trained it was: what is new is the table
+    assert not [name for name in mended.contents("evaluation") if name.startswith("runs/")]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_as_the_same_wandb_run(limbeck, tmp_path, cache, small):
+    words = ["logger=wandb", "name=killed", "trainer.steps=120", "trainer.validate_every=0", "eval.start=false"]
+    words += ["trainer.checkpoint_every=20"]
+    command = [sys.executable, "-m", "limbeck", "train", *small, f"paths.cache={cache}", *words]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    environment = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}  # not ours: its own
+    started = subprocess.Popen(command, cwd=tmp_path, env=environment, **quiet)
+    deadline = time.monotonic() + 120
+    reached = 0
+    while reached < 20 and time.monotonic() < deadline:
+        time.sleep(0.02)
+        for checkpoint in tmp_path.glob("runs/killed/*/checkpoints/last.ckpt"):
+            reached = torch.load(checkpoint, weights_only=True)["global_step"]
+    time.sleep(0.5)  # some steps that will be made again
+    started.send_signal(signal.SIGKILL)
+    started.wait()
+    assert 20 <= reached < 120
+    status, _, err = limbeck("train", *words)
+    assert status == 0, err
+    assert "going on from" in err
+    first, second = recorded(tmp_path, "killed", finished=1)
+    assert first.run.run_id == second.run.run_id
+    assert first.steps
+    assert first.exit is None or first.exit != 0
+    assert second.exit == 0
+    assert not first.artefacts
+    assert set(second.artefacts) == {"run_table", "evaluation"}
+    # Together they are one history: no step twice, all in order; what was not yet written when it was killed is missing
+    # only where a checkpoint had just been.
+    steps = first.steps + second.steps
+    assert steps == sorted(set(steps))
+    assert (steps[0], steps[-1]) == (0, 120)
+    missing = set(range(121)) - set(steps)
+    assert len(missing) <= 2
+    assert all(first.steps[-1] < step < second.steps[0] for step in missing)
+    assert all("train/ckl" in row for one in (first, second) for step, row in one.history.items() if step < 120)
+
+
+def test_steps_that_are_recorded_are_not_recorded_again(tmp_path):
+    import wandb
+
+    run = wandb.init(mode="offline", dir=tmp_path, id="again", settings=wandb.Settings(silent=True, console="off"))
+    curves = Curves(run, after=5)
+    assert curves.step == 5
+    for step in range(3, 9):
+        curves.log_metrics({"value": step}, step)
+        curves.log_metrics({"dev": -step}, step)
+    assert curves.step == 8
+    run.finish()
+    (file,) = wandb_files.find(tmp_path, "again")
+    await_end(file)
+    rows = dict(wandb_files.history(file))
+    assert {step: (row["value"], row["dev"]) for step, row in rows.items()} == {6: (6, -6), 7: (7, -7), 8: (8, -8)}
+    assert wandb_files.last_step(file) == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("grid", "grid-0123abcd"), ("a/b", "a-b-"), ("ünicode?", "-nicode--"), ("x" * 200, "x" * 40)],
+)
+def test_ids_are_what_wandb_takes(name, expected):
+    identity = identify(name, "0123abcd")
+    assert identity.startswith(expected)
+    assert identity.endswith("-0123abcd")
+    assert len(identity) <= 64
+    assert not set(identity) & set(":;,#?/' ")
+    assert identify("a/b", "0123abcd") != identify("a-b", "0123abcd") != identify("a b", "0123abcd")
+    assert identify("x" * 200, "0123abcd") != identify("x" * 201, "0123abcd")
+
+
+def test_tags_name_models_and_collections_by_their_last_word(tmp_path):
+    (tmp_path / "nfcorpus").mkdir()
+    config = {
+        "loss": {"ckl": {}},
+        "student": {"_target_": "limbeck.students.cross_encoder.CrossEncoder"},
+        "data": {"collection": str(tmp_path / "nfcorpus")},
+        "teacher": {
+            "_target_": "limbeck.teachers.ranker.RankerTeacher",
+            "backbone": {"model": "cross-encoder/ms-marco-MiniLM-L-6-v2"},
+        },
+    }
+    found = ["loss:ckl", "student:cross_encoder", "collection:nfcorpus"]
+    assert tags(config, []) == [*found, "teacher:cross-encoder/ms-marco-MiniLM-L-6-v2"]
+    assert tags(config | {"teacher": None}, ["a" * 70, "loss:ckl", ""]) == [*found, "teacher:none", "a" * 64]
+
+
+def test_secrets_are_left_out_by_name_and_by_value(monkeypatch):
+    monkeypatch.setenv("DATABASE_PASSWORD", "correct horse")
+    monkeypatch.setenv("SHORT_KEY", "kl")
+    config = {
+        "apiKey": "1", "API_KEY": "1", "hub-token": "1", "wandb": {"key": "1", "secrets": ["1"], "project": "p"},
+        "tokenizer": "kept", "max_tokens": 3, "keyword": "kept", "monkey": "kept", "keys_per_head": 4,
+        "path": "postgres://me:correct horse@host", "loss": ["kl", {"password": "1"}], "folder": "/home/me",
+    }  # fmt: skip
+    shown = without_secrets(config)
+    assert shown["wandb"] == {"project": "p"}
+    assert shown["path"] == "postgres://me:(left out)@host"
+    assert shown["loss"] == ["kl", {}]
+    assert "1" not in json.dumps(shown)
+    kept = ("tokenizer", "keyword", "monkey", "folder")
+    assert {name: shown[name] for name in kept} == {name: config[name] for name in kept}
+
+
+def test_files_of_wandb_are_read_as_far_as_they_go(tmp_path):
+    import wandb
+
+    run = wandb.init(mode="offline", dir=tmp_path, id="long", settings=wandb.Settings(silent=True, console="off"))
+    for step in range(60):
+        run.log({"value": step, "text": "x" * 2000}, step=step)  # records that cross the blocks of the file
+    run.finish()
+    (file,) = wandb_files.find(tmp_path, "long")
+    await_end(file)
+    rows = list(wandb_files.history(file))
+    assert [(step, row["value"]) for step, row in rows] == [(step, step) for step in range(60)]
+    whole = file.read_bytes()
+    for cut in (0, 7, 10, 40_000, len(whole) - 3):
+        file.write_bytes(whole[:cut])
+        found = list(wandb_files.history(file))
+        assert found == rows[: len(found)]
+    file.write_bytes(b"something else")
+    with pytest.raises(ValueError, match="no file of a W&B run"):
+        wandb_files.last_step(file)
