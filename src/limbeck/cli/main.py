@@ -17,6 +17,7 @@ VERBS = {
     "train": "train a student, then search or re-rank with it and evaluate",
     "tune": "search for the best settings of limbeck train, by Optuna: pruned, resumable, ends with an experiment",
     "evaluate": "evaluate students, teachers and run files on known collections; compare what is finished",
+    "table": "finished sweeps as a table in Markdown and LaTeX, with the commands of its rows",
     "report": "one HTML page about the runs of a sweep: tables, curves, figures, settings, commands",
     "export": "write a student as a folder that sentence-transformers and transformers load",
     "index": "encode a collection with a student and build an index: exact, faiss, inverted lists, PLAID",
