@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError, home
+from limbeck.training.validations import PRUNED
 
 _LOGGER = logging.getLogger("limbeck")
 _LOCK = ".lock"
@@ -75,6 +76,8 @@ class RunFolder:
             return "being made by a process"
         if (self.path / "result.json").exists():
             return "finished"
+        if (self.path / PRUNED).exists():
+            return "ended early by a study; goes on from its last checkpoint"
         if (self.path / "trained.json").exists() or self.checkpoints.exists():
             return "interrupted; goes on from its last checkpoint"
         if (self.path / "error.txt").exists():
@@ -114,6 +117,7 @@ class RunFolder:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         _LOGGER.addHandler(handler)
         try:
+            (self.path / PRUNED).unlink(missing_ok=True)
             _record(self.path, config, overrides)
             yield
             (self.path / "error.txt").unlink(missing_ok=True)

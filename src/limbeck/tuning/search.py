@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
-from limbeck.training.validations import Validated, read
+from limbeck.training.validations import PRUNED, Validated, read
 from limbeck.tuning.configurations import Configurations
 from limbeck.tuning.process import Process, environment
 from limbeck.tuning.settings import Settings
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PRUNED = "pruned.json"
-"""File in the folder of a run that was ended early."""
 _POLL = 0.2
 """Seconds between looks at the trials."""
 _HOPELESS = 5
@@ -169,7 +167,6 @@ class Search:
         elif active.worse is not None:
             self._prune(active, active.worse)
         elif active.process is None:
-            (active.folder / PRUNED).unlink(missing_ok=True)
             log_file = self._folder / "trials" / f"{active.trial.number:04d}.log"
             seen = environment(active.slot, self._settings.workers)
             active.process = self._runs.start(active.words, log_file, seen)
