@@ -65,7 +65,7 @@ def latex(table: Table) -> str:
         f"% limbeck table table={table.name}",
         f"% needs {packages}",
         f"\\begin{{{environment}}}[t]",
-        r"\centering\small\setlength{\tabcolsep}{4pt}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
         f"\\caption{{{escape(' '.join(sentences(table)))}}}",
         f"\\label{{tab:{_label(table.name)}}}",
         f"\\begin{{tabular}}{{{'l' * words}{'r' * numbers}}}",
@@ -121,9 +121,9 @@ def _cell(cell: Cell | None, table: Table, *, reference: bool = False) -> str:
         return "--" if reference else f"\\textit{{{MISSING}}}"
     each = figure(cell, table, reference=reference)
     told = f"\\textbf{{{each.mean}}}" if each.best else each.mean
-    told += f"\\,{{\\scriptsize$\\pm$\\,{each.std}}}" if each.std else ""
+    told += f"{{\\scriptsize$\\pm${each.std.removeprefix('0')}}}" if each.std else ""
     told += f"\\textsuperscript{{{escape(each.mark)}}}" if each.mark else ""
-    return f"{told} {{\\scriptsize({escape(each.seeds)})}}" if each.seeds else told
+    return f"{told}\\textsubscript{{{each.seeds.split()[0]}}}" if each.seeds else told
 
 
 def _references(table: Table) -> list[str]:
