@@ -1,5 +1,7 @@
 """Learning curves from the files of the CSV logger."""
 
+import csv
+import math
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -7,11 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from bokeh.models import ColumnDataSource, HoverTool, UIElement
-from pyarrow import csv
 
-from limbeck.config import ConfigError
 from limbeck.report.pieces import Section, grid, legend, look, panel, sentence, stack, tabs
 from limbeck.report.runs import Sweep, labels
 
@@ -51,7 +50,7 @@ def learning_curves(sweep: Sweep) -> Section:
     if parts and not validated:
         told.append("No run has validated while it trained (trainer.validate_every=0, or no dev split).")
     section.models = tabs(parts)
-    section.html = "".join(map(sentence, told)) or ("" if parts else sentence("There is no finished run yet."))
+    section.html = "".join(map(sentence, told))
     return section
 
 
@@ -64,16 +63,11 @@ def curves(folder: Path) -> dict[str, Curve]:
     ----------
     folder
         Holds ``version_N``; may be absent.
-
-    Raises
-    ------
-    ConfigError
-        A file cannot be read.
     """
     points: dict[str, dict[int, float]] = {}
     for path in sorted(folder.glob("version_*/metrics.csv"), key=_number):
-        for column, steps, values in _columns_of(path):
-            points.setdefault(column, {}).update(zip(steps, values, strict=True))
+        for column, values in _columns_of(path).items():
+            points.setdefault(column, {}).update(values)
     return {
         column: (np.array(sorted(known)), np.array([known[step] for step in sorted(known)]))
         for column, known in points.items()
@@ -84,24 +78,25 @@ def _number(path: Path) -> int:
     return int(re.sub(r"\D", "", path.parent.name) or -1)
 
 
-def _columns_of(path: Path) -> list[tuple[str, list[int], list[float]]]:
-    if not path.stat().st_size:
-        return []  # killed before the first line
-    try:
-        read = csv.read_csv(path, parse_options=csv.ParseOptions(invalid_row_handler=lambda _: "skip"))
-    except pa.ArrowInvalid as error:
-        raise ConfigError(f"{path} cannot be read ({error}); delete it to leave its curves out") from None
-    if "step" not in read.column_names:
-        return []
-    found = []
-    steps = np.array(read["step"].cast(pa.float64()).to_pylist(), dtype=float)
-    for column in read.column_names:
-        if column == _RATIO or column.startswith(("train/", "dev/")):
-            values = np.array(read[column].to_pylist(), dtype=object)
-            numbers = np.array([value if isinstance(value, int | float) else np.nan for value in values], dtype=float)
-            known = np.isfinite(numbers) & np.isfinite(steps)
-            found.append((column, steps[known].astype(int).tolist(), numbers[known].tolist()))
+def _columns_of(path: Path) -> dict[str, dict[int, float]]:
+    """Return column → step → value; without the last line if a kill has cut it off, and what is not finite."""
+    found: dict[str, dict[int, float]] = {}
+    whole, _, _ = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
+    for row in csv.DictReader(whole.splitlines()):
+        step = _number_in(row.get("step"))
+        for column, cell in row.items():
+            if column == _RATIO or (column or "").startswith(("train/", "dev/")):
+                value = _number_in(cell)
+                if math.isfinite(step) and math.isfinite(value):
+                    found.setdefault(column, {})[int(step)] = value
     return found
+
+
+def _number_in(cell: str | None) -> float:
+    try:
+        return float(cell or "nan")
+    except ValueError:
+        return math.nan
 
 
 def over_seeds(seeds: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

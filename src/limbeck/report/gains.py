@@ -52,7 +52,7 @@ def gains(sweep: Sweep, baseline: str | None) -> Section:
         except _MissingError as missing:
             told.append(f"{escape(group)}: {escape(str(missing))}.")
     section.models = tabs(parts)
-    section.html = "".join(map(sentence, told)) or ("" if parts else sentence("There is no finished run yet."))
+    section.html = "".join(map(sentence, told))
     return section
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from bokeh.models import ColumnDataSource, DataTable, Div, NumberFormatter, StringFormatter, TableColumn, UIElement
 
-from limbeck.report.pieces import WIDTH, Section, sentence, stack, tabs
+from limbeck.report.pieces import WIDTH, Section, stack, tabs
 from limbeck.report.runs import Run, Sweep, first_metric, labels, references
 from limbeck.tables import metrics_of
 
@@ -28,9 +28,6 @@ def leaderboard(sweep: Sweep) -> Section:
         "a column sorts by it; a second click turns the order round.</p>"
     )
     section = Section("leaderboard", "Leaderboard", intro)
-    if not sweep.runs:
-        section.html = sentence("There is no finished run yet.")
-        return section
     varied = sweep.varied()
     parts: dict[str, UIElement] = {}
     if len(sweep.sets) > 1:
@@ -106,7 +103,7 @@ def _over_seeds(values: Sequence[Mapping[str, float]], metrics: Sequence[str]) -
 
 
 def _training(run: Run) -> Row:
-    training = run.result.get("training") or {}
+    training = run.finished.result.get("training") or {}
     return {key: training.get(key) for key in ("steps", "seconds") if training.get(key) is not None}
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from limbeck.config import identity
 from limbeck.report.pieces import Section, sentence
 from limbeck.report.runs import Run, Sweep
+from limbeck.results.naming import NOTHING, text
+from limbeck.results.systems import flatten
 
-_NONE = "–"
 _DATA = "data of "
 _SPEED = ("platform", "device", "cores", "threads")
 """What may differ without a change of results to speak of, but not of times."""
@@ -21,21 +22,21 @@ def differences(sweep: Sweep) -> Section:
         "differences",
         "Differences of the configurations",
         "<p>Every key that is not the same in all configurations, from the <code>config.yaml</code> of the runs "
-        f"(the seed, paths and loggers left out). {_NONE}: the key is not there.</p>",
+        f"(the seed, paths and loggers left out). {NOTHING}: the key is not there.</p>",
     )
     kinds: dict[str, Run] = {}
     for run in sweep.runs:
         kinds.setdefault(run.name, run)
-    flat = {name: _flat({**identity(run.config), "seed": None}) for name, run in kinds.items()}
+    flat = {name: _flat(run.finished.config) for name, run in kinds.items()}
     keys = list(dict.fromkeys(key for each in flat.values() for key in each))
-    varied = [key for key in keys if len({each.get(key, _NONE) for each in flat.values()}) > 1]
+    varied = [key for key in keys if len({each.get(key, NOTHING) for each in flat.values()}) > 1]
     if not varied:
-        section.html = sentence("There is one configuration only." if kinds else "There is no finished run yet.")
+        section.html = sentence("There is one configuration only.")
         return section
     ids = {name: " ".join(run.id for run in sweep.runs if run.name == name) for name in kinds}
     head = "".join(f'<th title="{escape(ids[name])}">{escape(name)}</th>' for name in kinds)
     rows = "".join(
-        f"<tr><th>{escape(key)}</th>{''.join(_cell(each.get(key, _NONE)) for each in flat.values())}</tr>"
+        f"<tr><th>{escape(key)}</th>{''.join(_cell(each.get(key, NOTHING)) for each in flat.values())}</tr>"
         for key in varied
     )
     section.html = f'<div class="wide"><table class="keys"><tr><th>key</th>{head}</tr>{rows}</table></div>'
@@ -54,10 +55,7 @@ def environment(sweep: Sweep) -> Section:
     for key in dict.fromkeys(key for each in told.values() for key in each):
         for name, each in told.items():
             if key in each or not key.startswith(_DATA):  # runs on another collection have no such line
-                values.setdefault(key, {}).setdefault(each.get(key, _NONE), []).append(name)
-    if not values:
-        section.html = sentence("Nothing was noted of the environment.")
-        return section
+                values.setdefault(key, {}).setdefault(each.get(key, NOTHING), []).append(name)
     varied = [key for key, found in values.items() if len(found) > 1]
     if varied:
         what = "times cannot be compared" if set(varied) <= set(_SPEED) else "their results may differ for that alone"
@@ -69,7 +67,8 @@ def environment(sweep: Sweep) -> Section:
     for key, found in values.items():
         several = len(found) > 1
         for value, ids in found.items():
-            who = f" <small>({len(ids)} runs: {escape(' '.join(ids))})</small>" if several else ""
+            count = "1 run" if len(ids) == 1 else f"{len(ids)} runs"
+            who = f" <small>({count}: {escape(' '.join(ids))})</small>" if several else ""
             mark = ' class="differs"' if several else ""
             rows += f"<tr{mark}><th>{escape(key)}</th><td><code>{escape(value)}</code>{who}</td></tr>"
     section.html += f"<table>{rows}</table>"
@@ -83,7 +82,9 @@ def commands(sweep: Sweep) -> Section:
         "Commands",
         "<p>Each of these makes just this run again (add <code>force=true</code> where it is finished already).</p>",
     )
-    typed = dict.fromkeys(shlex.join(run.env["command"]) for run in sweep.runs if run.env.get("command"))
+    typed = dict.fromkeys(
+        shlex.join(run.finished.env["command"]) for run in sweep.runs if run.finished.env.get("command")
+    )
     if typed:
         lines = "".join(f"<br><code>{escape(each)}</code>" for each in typed)
         section.intro += f"<p>What was typed to make them all:{lines}</p>"
@@ -92,7 +93,7 @@ def commands(sweep: Sweep) -> Section:
         f"<td><code>{escape(command(run.overrides))}</code></td></tr>"
         for run in sweep.runs
     )
-    section.html = f'<table class="commands">{rows}</table>' if rows else sentence("There is no finished run yet.")
+    section.html = f'<table class="commands">{rows}</table>'
     return section
 
 
@@ -123,21 +124,19 @@ def unfinished(sweep: Sweep) -> Section:
 
 
 def _environment(run: Run) -> dict[str, str]:
-    env = run.env
+    env = run.finished.env
     flat = {key: env.get(key) for key in ("commit", "uncommitted_changes", "python", *_SPEED) if key in env}
     flat |= env.get("versions") or {}
-    data = run.result.get("collection_fingerprint")
+    data = run.finished.result.get("collection_fingerprint")
     if data is not None:
         flat[f"{_DATA}{run.own}"] = data
     return {key.replace("_", " "): "not known" if value is None else str(value) for key, value in flat.items()}
 
 
-def _flat(node: Any, key: str = "") -> dict[str, str]:
-    if isinstance(node, Mapping) and node:
-        return {
-            name: value for k, each in node.items() for name, value in _flat(each, f"{key}.{k}" if key else k).items()
-        }
-    return {key: str(node)}
+def _flat(config: Mapping[str, Any]) -> dict[str, str]:
+    flat: dict[str, Any] = {}
+    flatten({key: value for key, value in identity(config).items() if key != "seed"}, "", flat)
+    return {key: text(value) for key, value in flat.items()}
 
 
 def _cell(value: str) -> str:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limbeck.config import ConfigError, fingerprint, identity
-from limbeck.results.finished import Place, members
-from limbeck.results.systems import config, find, result
+from limbeck.config import ConfigError
+from limbeck.results.finished import Place, members, own_set
+from limbeck.results.sweep import Finished, collect
+from limbeck.results.systems import find
 from limbeck.tables import is_of, metrics_of
 
 _FREE = ("seed", "name", "force", "sweeps", "launcher", "paths.", "logger", "hydra")
@@ -17,42 +18,44 @@ _FREE = ("seed", "name", "force", "sweeps", "launcher", "paths.", "logger", "hyd
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run."""
+    """A finished run, with what it is called."""
 
-    path: Path
+    finished: Finished
     label: str
     """Of its configuration, among those of its own collection; of runs that differ by seed alone, the same."""
     name: str
     """The same with the collection before it, if the runs have several."""
-    seed: int | None
-    config: Mapping[str, Any]
-    result: Mapping[str, Any]
-    env: Mapping[str, Any]
     places: Mapping[str, Place]
-    """Set → where its results lie; its own collection first."""
+    """Set → where its results lie."""
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self.finished.path
 
     @property
     def id(self) -> str:
         """The name of its folder."""
-        return self.path.name
+        return self.finished.path.name
+
+    @property
+    def seed(self) -> int:
+        """Of weights, order, lists and dropout."""
+        return self.finished.seed
 
     @property
     def overrides(self) -> list[str]:
         """What it was made from."""
-        return list(self.env.get("overrides") or [])
+        return list(self.finished.env.get("overrides") or [])
 
     @property
     def own(self) -> str:
         """The set that is its own collection."""
-        return next(iter(self.places))
-
-    def rows(self, group: str) -> list[Mapping[str, Any]]:
-        """Return the rows of all systems on a set."""
-        return list(self.result["rows"] if group == self.own else self.result["sets"][group]["rows"])
+        return own_set(self.finished.result)
 
     def values(self, group: str) -> dict[str, float]:
         """Return the metrics of the student, after its last stage, on a set."""
-        row = next((row for row in self.rows(group) if row["key"] == "student"), None)
+        row = self.finished.sets[group].rows.get("student")
         return {} if row is None else {metric: row[metric] for metric in metrics_of([row])}
 
 
@@ -68,11 +71,11 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class Sweep:
-    """All runs of a folder."""
+    """All runs of a folder, of which at least one is finished."""
 
     name: str
     runs: Sequence[Run]
-    """Finished ones, seeds of a configuration together, otherwise as they were made."""
+    """Finished ones, those of a collection and the seeds of a configuration together, otherwise as they were begun."""
     unfinished: Sequence[Unfinished]
 
     @property
@@ -83,18 +86,12 @@ class Sweep:
 
     def on(self, group: str) -> dict[str, list[Run]]:
         """Return the runs on a set by configuration."""
-        found: dict[str, list[Run]] = {}
-        for run in self.runs:
-            if group in run.places:
-                found.setdefault(run.name, []).append(run)
-        return found
+        return _by_name(run for run in self.runs if group in run.places)
 
     def own(self) -> dict[str, dict[str, list[Run]]]:
         """Return the runs by their own collection, and by configuration."""
-        found: dict[str, dict[str, list[Run]]] = {}
-        for run in self.runs:
-            found.setdefault(run.own, {}).setdefault(run.name, []).append(run)
-        return found
+        collections = dict.fromkeys(run.own for run in self.runs)
+        return {group: _by_name(run for run in self.runs if run.own == group) for group in collections}
 
     def varied(self) -> dict[str, dict[str, str]]:
         """Return override → run id → value, of overrides that are not the same in all runs."""
@@ -113,58 +110,48 @@ def read(folder: Path) -> Sweep:
     Raises
     ------
     ConfigError
-        There is no such folder, nothing in it is a run, or a file of a finished run cannot be read.
+        There is no such folder, no run in it is finished, or a file of a finished run cannot be read.
     """
     if not folder.is_dir():
         known = sorted(each.name for each in folder.parent.glob("*") if each.is_dir())
         there = f"; there are {', '.join(known)}" if known else ""
         raise ConfigError(f"name: there is no folder {folder}{there}")
-    alone = (folder / "config.yaml").is_file()
-    folders = [folder] if alone else sorted(each.parent for each in folder.glob("*/config.yaml"))
-    if not folders:
-        raise ConfigError(f"name: {folder} holds no runs; limbeck train name={folder.name} … makes some")
-    done = [each for each in folders if (each / "result.json").is_file()]
-    done.sort(key=lambda each: ((each / "result.json").stat().st_mtime_ns, each))
-    runs = _finished(done) if done else []
-    return Sweep(folder.name, runs, [*_incomplete(runs), *(_unfinished(each) for each in folders if each not in done)])
+    swept = collect([folder.name], folder.parent, key="name")
+    left = [_unfinished(path) for path in (*swept.failed, *swept.unfinished)]
+    return Sweep(folder.name, _named(swept.runs), [*_incomplete(swept.runs), *left])
 
 
-def _finished(paths: Sequence[Path]) -> list[Run]:
-    """Return runs in the order of their paths, but seeds of a configuration together."""
-    given = [str(path) for path in paths]
-    found = {
-        named.path: member for named, member in zip(find(given, key="name"), members(given, key="name"), strict=True)
-    }
-    by_collection: dict[str, list[Path]] = {}
-    for path in paths:
-        by_collection.setdefault(next(iter(found[path].places)), []).append(path)
+def _named(finished: Sequence[Finished]) -> list[Run]:
+    """Return runs with what they are called, seeds of a configuration together."""
+    given = [str(each.path) for each in finished]
+    paths = [named.path for named in find(given, key="name")]
+    places = {path: member.places for path, member in zip(paths, members(given, key="name"), strict=True)}
+    by_collection: dict[str, list[Finished]] = {}
+    for each in finished:
+        by_collection.setdefault(own_set(each.result), []).append(each)
     runs: list[Run] = []
     for collection, own in by_collection.items():
-        configs = {path: config(path) for path in own}
-        names = {each.path: each.name for each in find([str(path) for path in own], key="name")}
-        if len({fingerprint({**identity(each), "seed": None}) for each in configs.values()}) == 1:
-            # Nothing tells them apart but the seed, and a single thing is named by what it is.
-            names = dict.fromkeys(own, "+".join(configs[own[0]].get("loss") or {}) or "student")
-        for path in sorted(own, key=lambda path: (list(names.values()).index(names[path]), found[path].seed or 0)):
-            name = f"{collection}: {names[path]}" if len(by_collection) > 1 else names[path]
-            member = found[path]
-            runs.append(
-                Run(path, names[path], name, member.seed, configs[path], result(path), _env(path), member.places)
-            )
+        labels = _labels(own)
+        order = list(dict.fromkeys(labels.values()))
+        for each in sorted(own, key=lambda each: (order.index(labels[each.path]), each.seed)):
+            label = labels[each.path]
+            name = f"{collection}: {label}" if len(by_collection) > 1 else label
+            runs.append(Run(each, label, name, places[each.path]))
     return runs
 
 
-def _env(path: Path) -> dict[str, Any]:
-    """Return what a run was made with; empty if it was not noted, or not to the end."""
-    try:
-        return json.loads((path / "env.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+def _labels(runs: Sequence[Finished]) -> dict[Path, str]:
+    """Return the names of configurations; of one alone, which nothing tells apart, its loss."""
+    if len({each.what for each in runs}) == 1:
+        return {each.path: "+".join(each.config.get("loss") or {}) or "student" for each in runs}
+    given = [str(each.path) for each in runs]
+    names = {named.path: named.name for named in find(given, key="name")}
+    return {each.path: names[each.path] for each in runs}
 
 
-def _incomplete(runs: Sequence[Run]) -> list[Unfinished]:
+def _incomplete(runs: Sequence[Finished]) -> list[Unfinished]:
     return [
-        Unfinished(run.id, run.overrides, f"lacks {group}", str(told["missing"]))
+        Unfinished(run.path.name, run.env.get("overrides") or [], f"lacks {group}", str(told["missing"]))
         for run in runs
         for group, told in (run.result.get("sets") or {}).items()
         if "missing" in told
@@ -172,12 +159,22 @@ def _incomplete(runs: Sequence[Run]) -> list[Unfinished]:
 
 
 def _unfinished(path: Path) -> Unfinished:
-    overrides = _env(path).get("overrides") or []
+    try:
+        overrides = json.loads((path / "env.json").read_text(encoding="utf-8")).get("overrides") or []
+    except (OSError, ValueError):
+        overrides = []  # it was killed before it noted them
     error = path / "error.txt"
     if error.is_file():
         lines = error.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return Unfinished(path.name, overrides, "failed", lines[-1].strip() if lines else "error.txt is empty")
     return Unfinished(path.name, overrides, "unfinished", "no result and no error: it is at work, or it was killed")
+
+
+def _by_name(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.name, []).append(run)
+    return found
 
 
 def labels(runs: Iterable[Run]) -> dict[str, str]:
@@ -197,13 +194,13 @@ def _short(values: dict[str, str]) -> dict[str, str]:
 def first_metric(configurations: Mapping[str, Sequence[Run]], group: str) -> str | None:
     """Return the metric that a set is told by: the first one that all its runs have."""
     known = [run.values(group) for runs in configurations.values() for run in runs]
-    return next((metric for metric in known[0] if all(metric in each for each in known)), None) if known else None
+    return next((metric for metric in known[0] if all(metric in each for each in known)), None)
 
 
 def references(runs: Sequence[Run], group: str) -> list[Mapping[str, Any]]:
     """Return the rows of the other systems on a set (first stage, teacher), each once."""
     found: list[Mapping[str, Any]] = []
-    for row in (row for run in runs for row in run.rows(group)):
+    for row in (row for run in runs for row in run.finished.sets[group].rows.values()):
         if not is_of(row, "student") and not is_of(row, "start") and row not in found:
             found.append(row)
     return found

@@ -49,7 +49,7 @@ def against_teacher(sweep: Sweep) -> Section:
         section.intro += f" Of more than {most:,} queries, {most:,} drawn at random (the same for all) are shown."
     section.intro += "</p>"
     section.models = tabs({group: _figures(found, metrics[group], most) for group, found in pairs.items()})
-    section.html = "".join(map(sentence, told)) or ("" if pairs else sentence("There is no finished run yet."))
+    section.html = "".join(map(sentence, told))
     return section
 
 

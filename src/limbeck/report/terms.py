@@ -68,7 +68,7 @@ def term_weights(sweep: Sweep, judgments: Judgments) -> Section:
             parts[group] = _figures(found, short)
             told.append(_facts(group, found, short))
     section.models = tabs(parts)
-    section.html = "".join(map(sentence, told)) or ("" if parts else sentence("There is no finished run yet."))
+    section.html = "".join(map(sentence, told))
     return section
 
 
@@ -90,8 +90,8 @@ def _weighed(run: Run, read: _Reader, judgments: Judgments) -> tuple[Setting, We
         raise _MissingError(
             f"the judgments cannot be had, so positives and negatives not told apart: {error}"
         ) from None
-    chosen = setting(run.config)
-    relevant = (run.config.get("pool") or {}).get("relevant", 1)
+    chosen = setting(run.finished.config)
+    relevant = (run.finished.config.get("pool") or {}).get("relevant", 1)
     try:
         # The student's file is not kept: no other run has it.
         weighed = weigh(read_run(student), read(teacher), read(first_stage), qrels, relevant, chosen)

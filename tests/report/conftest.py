@@ -1,0 +1,37 @@
+"""A sweep of small real runs: two losses, two seeds, one run that failed; made once."""
+
+import shutil
+import sys
+
+import pytest
+
+from limbeck.cli.main import main
+
+
+def call(*words):
+    """Call the command in this process; returns its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["limbeck", *words])
+        try:
+            main()
+        except SystemExit as stop:
+            return int(stop.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory, small, cache):
+    """The folder of the sweep; not to be changed."""
+    root = tmp_path_factory.mktemp("report")
+    places = [f"paths.cache={cache}", f"paths.runs={root}", "name=sweep"]
+    for loss in ("[kl]", "[ckl]"):
+        for seed in (1, 2):
+            assert call("train", *small, *places, f"loss={loss}", f"seed={seed}") == 0
+    assert call("train", *places, "data=collection", f"data.collection={root}/absent") != 0
+    return root / "sweep"
+
+
+@pytest.fixture
+def sweep(made, tmp_path):
+    """A copy that may be changed."""
+    return shutil.copytree(made, tmp_path / "runs" / "sweep")
