@@ -1,0 +1,107 @@
+"""The notebooks: stored without outputs, and executed on a small sweep."""
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def test_there_are_three():
+    assert [path.stem for path in NOTEBOOKS] == ["ckl_explained", "reading_a_sweep", "teacher_quality"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_they_are_stored_without_outputs(path):
+    notebook = nbformat.read(path, 4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        assert set(cell.metadata) == set()
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert not re.search(r"/(home|root|tmp|work)/", path.read_text())
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory, cache, small):
+    """Four finished runs: two losses, two seeds."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    words = ["loss=kl,ckl", "seed=1,2", "name=small", "eval.start=false", "trainer.validate_every=0"]
+    command = [sys.executable, "-m", "limbeck", "train", "-m", *small, f"paths.cache={cache}", *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / "runs" / "small"
+
+
+@pytest.fixture
+def execute(monkeypatch, tmp_path):
+    """Execute a notebook in a folder of its own; returns all text and all pictures."""
+
+    def run(name: str, **environment: object) -> tuple[str, list[bytes]]:
+        for key, value in environment.items():
+            monkeypatch.setenv(key, str(value))
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+        monkeypatch.setenv("COLUMNS", "200")
+        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4)
+        NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute(env=os.environ)
+        outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+        assert not [output for output in outputs if output.get("name") == "stderr"], outputs
+        shown = [output.get("data", {}) for output in outputs]
+        text = "".join(output.get("text", "") for output in outputs)
+        text += "".join(each.get("text/markdown") or each.get("text/plain", "") for each in shown)
+        text = re.sub(r"\x1b\[\d+m", "", text)  # of tables: bold and italic
+        return text, [base64.b64decode(each["image/png"]) for each in shown if "image/png" in each]
+
+    return run
+
+
+def results(sweep: Path) -> dict[str, list[float]]:
+    """Return nDCG@10 of the students, by loss."""
+    found: dict[str, list[float]] = {}
+    for path in sorted(sweep.glob("*/result.json")):
+        (row,) = [row for row in json.loads(path.read_text())["rows"] if row["key"] == "student"]
+        loss = "ckl" if "CKL" in (path.parent / "config.yaml").read_text() else "kl"
+        found.setdefault(loss, []).append(row["ndcg@10"])
+    return found
+
+
+@pytest.mark.slow
+def test_ckl_explained(execute):
+    text, pictures = execute("ckl_explained")
+    assert len(pictures) == 3
+    assert re.search(r"KL 0\.\d{4}, CKL 0\.\d{4}", text)
+
+
+@pytest.mark.slow
+def test_reading_a_sweep(execute, sweep):
+    text, pictures = execute("reading_a_sweep", LIMBECK_SWEEP=sweep, LIMBECK_BASELINE="kl")
+    assert len(pictures) == 3  # against the teacher, gains, by the teacher's quality
+    found = results(sweep)
+    assert {loss: len(values) for loss, values in found.items()} == {"kl": 2, "ckl": 2}
+    means = {loss: sum(values) / 2 for loss, values in found.items()}
+    for loss, mean in means.items():
+        assert re.search(rf"\| {loss} \| (\*\*)?{mean:.3f}(\*\*)? ± ", text), text
+    (difference,) = re.findall(r"synthetic +ndcg@10 +ckl +(-?\d\.\d+)", text)
+    assert float(difference) == pytest.approx(means["ckl"] - means["kl"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_teacher_quality(execute, sweep):
+    text, pictures = execute("teacher_quality", LIMBECK_SWEEP=sweep)
+    assert len(pictures) == 3  # entropy, places of the positives, gains
+    assert "20 queries" in text
+    (share,) = re.findall(r"a positive is first by the teacher on (\d+)%", text)
+    assert 50 <= int(share) <= 100  # it misreads one query in five
+    buckets = re.findall(r"teacher \S+ to \S+, (\d+) queries: ndcg@10 [+-]\d\.\d{3}", text)
+    assert sum(map(int, buckets)) == 20
