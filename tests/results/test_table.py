@@ -131,7 +131,7 @@ def test_sets_beside_the_own_collection(runs, table):
     assert "delta could not be evaluated by some runs: no such folder." in made.notes
 
 
-# -- marks ------------------------------------------------------------------------------------------------------------
+# -- marks -------------------------------------------------------------------------------------------------------
 
 
 def test_marks_are_those_of_the_corrected_test(runs, table):
@@ -186,7 +186,7 @@ def test_different_queries_are_no_comparison(runs, table):
         table(baseline={"loss": "kl"})
 
 
-# -- references and published -------------------------------------------------------------------------------------------
+# -- references and published --------------------------------------------------------------------------------------
 
 
 def test_first_stage_and_teacher_once_each(runs, table):
@@ -234,7 +234,7 @@ def test_published_figures_that_cannot_be(runs, table, given, message):
         table(published=given)
 
 
-# -- what must not be mixed ---------------------------------------------------------------------------------------------
+# -- what must not be mixed ----------------------------------------------------------------------------------------
 
 
 def test_commits_are_not_mixed(runs, table):
@@ -291,7 +291,7 @@ def test_unfinished_and_failed_runs_are_told(runs, table):
     assert "Left out, unfinished: 1 run: sweep/00000002." in made.notes
 
 
-# -- commands -----------------------------------------------------------------------------------------------------------
+# -- commands ------------------------------------------------------------------------------------------------------
 
 
 def test_one_command_makes_a_row(runs, table):
@@ -327,7 +327,7 @@ def test_runs_that_do_not_tell_their_overrides(runs, table):
     assert "1 of these runs do not tell what they were made from" in markdown(made)
 
 
-# -- bad input ----------------------------------------------------------------------------------------------------------
+# -- bad input -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ _SIGNS = {
     "ε": r"$\varepsilon$", "ϵ": r"$\epsilon$", "φ": r"$\varphi$",
 }  # fmt: skip
 _ACCENTS = {0x300: "`", 0x301: "'", 0x302: "^", 0x303: "~", 0x304: "=", 0x306: "u", 0x307: ".", 0x308: '"', 0x30A: "r",
-            0x30B: "H", 0x30C: "v", 0x327: "c", 0x328: "k"}  # fmt: skip
+            0x30B: "H", 0x30C: "v", 0x327: "c"}  # fmt: skip
 
 
 def escape(text: str) -> str:
