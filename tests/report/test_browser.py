@@ -35,7 +35,7 @@ walk(document);
 """
 
 PWN = "document.title='owned'"
-EVIL = f'"><img src=q onerror="{PWN}"></script><script>{PWN}</script>'
+EVIL = f'"><img src=q onerror="{PWN}"></script><script>{PWN}</script>$$x$$\\[y\\]'
 
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="there is no chromium with its chromedriver")
 
