@@ -1,6 +1,8 @@
 """Shared fixtures: no network, seeded, small."""
 
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -82,6 +84,24 @@ def limbeck(monkeypatch, tmp_path, cache, capsys):
 
 
 @pytest.fixture
+def process(tmp_path, cache, small):
+    """Start ``limbeck train`` in a process of its own."""
+    started = []
+
+    def start(*words):
+        command = [sys.executable, "-m", "limbeck", "train", *small, f"paths.cache={cache}", *words]
+        pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
+        started.append(subprocess.Popen(command, cwd=tmp_path, text=True, start_new_session=True, **pipes))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.poll() is None:
+            os.killpg(one.pid, signal.SIGKILL)
+        one.communicate()
+
+
+@pytest.fixture
 def folder(tmp_path):
     """A tiny BEIR folder."""
     path = tmp_path / "beir"
@@ -93,3 +113,20 @@ def folder(tmp_path):
     (path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\nq2\td 3\t1\n")
     (path / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq2\td 3\t1\n")
     return path
+
+
+@pytest.fixture(scope="session")
+def compose():
+    """Compose the configuration of a verb as the command does, in a third of its time."""
+    import hydra
+
+    from limbeck.config import home, store_schemas
+
+    def call(verb, *overrides):
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(home() / "conf")):
+            return hydra.compose(verb, list(overrides))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIMBECK_HOME", str(home()))
+        store_schemas()
+        yield call

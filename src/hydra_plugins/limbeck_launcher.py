@@ -22,7 +22,8 @@ class LimbeckLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what the jobs are composed from."""
-        del task_function  # the jobs are plain data, so that any process can make them
+        # It is not called: jobs are plain data, so that any process can make them. It knows what was typed.
+        self._command: list[str] = task_function.command  # pyright: ignore[reportFunctionMemberAccess]
         self._loader = hydra_context.config_loader
         self._config = config
 
@@ -38,7 +39,7 @@ class LimbeckLauncher(Launcher):
             swept = [word for word in words if word not in shared]
             own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             composed.append(Composed(own, swept, list(config.hydra.overrides.task)))
-        values = launch(composed)
+        values = launch(composed, self._command)
         return [_returned(words, value) for words, value in zip(job_overrides, values, strict=True)]
 
 

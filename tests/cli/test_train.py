@@ -5,8 +5,6 @@ import json
 import os
 import signal
 import struct
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -162,23 +160,6 @@ def test_a_failure_is_kept_and_mended_by_the_same_command(limbeck, tmp_path, mon
     assert not (run / "error.txt").exists()
 
 
-@pytest.fixture
-def process(tmp_path, cache, small):
-    """Start the command in a process of its own."""
-    started = []
-
-    def start(*words):
-        command = [sys.executable, "-m", "limbeck", "train", *small, f"paths.cache={cache}", *words]
-        pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
-        started.append(subprocess.Popen(command, cwd=tmp_path, text=True, **pipes))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.kill()
-        one.wait()
-
-
 @pytest.mark.slow
 def test_killed_it_goes_on_from_the_last_checkpoint_and_ends_with_the_same_weights(limbeck, tmp_path, process):
     words = ["trainer.steps=400", "trainer.validate_every=20", "sampler.refresh_ranks=7"]
@@ -231,28 +212,6 @@ def test_two_commands_do_not_make_one_run_at_once(limbeck, tmp_path, process):
     status, _, err = limbeck("train", "trainer.steps=4000")
     assert status == 2
     assert "another process is at work on this run" in err
-
-
-def test_a_sweep_makes_one_table_and_goes_on_past_a_failure(limbeck, tmp_path):
-    status, _, err = limbeck("train", "-m", "loss=kl,nonsense,ckl", "name=grid")
-    assert status == 2  # a job that does not even compose is found before anything is trained
-    assert "loss=nonsense does not exist" in err
-    words = ["-m", "loss=kl,ckl", "student.scale=20,0", "name=grid"]
-    status, out, err = limbeck("train", *words)
-    assert status == 1
-    assert "2 of 4 runs failed" in err
-    assert err.count("student.scale must be > 0") == 4  # as it happens, and in the list at the end
-    assert out.count("student, distilled") == 2
-    assert len([path for path in (tmp_path / "runs" / "grid").iterdir() if (path / "result.json").exists()]) == 2
-    status, out, err = limbeck("train", "-m", "loss=kl,ckl", "name=grid")
-    assert status == 0
-    assert err.count("is finished") == 2
-
-
-def test_a_sweep_refuses_several_devices_in_one_run(limbeck):
-    status, _, err = limbeck("train", "-m", "loss=kl,ckl", "trainer=ddp_cpu")
-    assert status == 1
-    assert "a sweep uses one device a run" in err
 
 
 def test_each_job_of_a_sweep_is_its_own_wandb_run(limbeck, tmp_path):

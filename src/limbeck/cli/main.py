@@ -107,6 +107,7 @@ def _compose_and_call(verb: str, overrides: list[str]) -> None:
             except Exception as error:
                 raised.append(error)  # Hydra would print a line of its own about it
 
+    task.command = arguments  # pyright: ignore[reportFunctionMemberAccess]
     with _arguments([arguments[0], *overrides]):
         hydra.main(version_base="1.3", config_path=str(home() / "conf"), config_name=verb)(task)()
     if raised:

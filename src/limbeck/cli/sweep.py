@@ -34,7 +34,7 @@ class Composed:
     """All of them, those that were typed too."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Run:
     """One job of the sweep."""
 
@@ -56,8 +56,15 @@ _runs: list[Run] = []
 """Those of this process's sweep; a sweeper may ask for more after it has seen some."""
 
 
-def launch(composed: Sequence[Composed]) -> list[float | None]:
+def launch(composed: Sequence[Composed], command: Sequence[str]) -> list[float | None]:
     """Make the jobs of a sweep.
+
+    Parameters
+    ----------
+    composed
+        The jobs.
+    command
+        What was typed.
 
     Returns
     -------
@@ -72,31 +79,34 @@ def launch(composed: Sequence[Composed]) -> list[float | None]:
     if len({each.config.paths.runs for each in composed}) > 1:
         raise ConfigError("paths.runs must be the same for all jobs of a sweep")
     launcher = build(_plain(first.launcher), key="launcher")
-    runs = [_run(len(_runs) + number, each) for number, each in enumerate(composed)]
+    runs = [_run(len(_runs) + number, each, command) for number, each in enumerate(composed)]
     if first.dry_run:
         show_plan(runs)
         return [None] * len(runs)
     _runs.extend(runs)
     folder = Path(first.paths.runs) / first.name
+    once = _first_of_each(runs)
+    for run in (run for run in runs if run not in once):
+        log.info("[%d] %s is the same run as another one of the sweep", run.number + 1, run.name)
     with Watch(_runs) as watch:
-        for run in runs:
+        for run in once:
             if run.outcome:
                 watch.ended(run)
-        left = [run for run in _first_of_each(runs) if not run.outcome]
-        while left:
-            for run, outcome in _pass(launcher, left, folder):
+        mine = [run for run in once if not run.outcome]
+        while mine:
+            for run, outcome in _pass(launcher, mine, folder):
                 if "busy" not in outcome:
                     run.outcome |= outcome
                     watch.ended(run)
-            left = _free([run for run in left if not run.outcome])
+            # What others make is waited for; it is ours if they die.
+            mine = _free([run for run in once if not run.outcome])
     for run in runs:
-        twin = next(each for each in runs if _same(each, run))
-        run.outcome = twin.outcome
+        run.outcome = next(each for each in once if _same(each, run)).outcome
     return [_value(run) for run in runs]
 
 
-def _run(number: int, each: Composed) -> Run:
-    job: dict[str, Any] = {"swept": each.swept, "overrides": each.overrides, "command": sys.argv, "number": number}
+def _run(number: int, each: Composed, command: Sequence[str]) -> Run:
+    job: dict[str, Any] = {"swept": each.swept, "overrides": each.overrides, "command": list(command), "number": number}
     job["name"] = each.config.name
     run = Run(number, job)
     try:
@@ -121,13 +131,9 @@ def _same(one: Run, other: Run) -> bool:
     )
 
 
-def _first_of_each(runs: Sequence[Run]) -> Iterator[Run]:
-    """Yield runs but not those that are the same run again, such as γ of a loss without γ."""
-    for position, run in enumerate(runs):
-        if any(_same(run, each) for each in runs[:position]):
-            log.info("[%d] %s is the same run as another one of the sweep", run.number + 1, run.name)
-        else:
-            yield run
+def _first_of_each(runs: Sequence[Run]) -> list[Run]:
+    """Return runs without those that are the same run again, as where two overrides mean the same."""
+    return [run for position, run in enumerate(runs) if not any(_same(run, each) for each in runs[:position])]
 
 
 def _pass(launcher: Any, runs: Sequence[Run], folder: Path) -> Iterator[tuple[Run, Any]]:
@@ -194,8 +200,7 @@ def show_plan(runs: Sequence[Run]) -> None:
         {"run": run.name or run.job["name"], "id": "" if run.folder is None else run.folder.path.name, "": _state(run)}
         for run in runs
     ]
-    again = [not any(_same(run, each) for each in runs[:number]) for number, run in enumerate(runs)]
-    missing = sum(once and "result" not in run.outcome for once, run in zip(again, runs, strict=True))
+    missing = sum("result" not in run.outcome for run in _first_of_each(runs))
     show_words(rows, f"{runs[0].job['name']}: {len(runs)} runs, {missing} to make")
 
 
