@@ -1,25 +1,31 @@
-"""Every shipped option composes, and every command of the README is one the program understands."""
+"""Every shipped YAML composes, and every command of the pages is one the program understands."""
 
+import math
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
+from limbeck.cli.main import VERBS
 from limbeck.config import home
 
 CONF = home() / "conf"
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+SWEEPS = sorted(path.stem for path in (home() / "sweeps").glob("*.yaml"))
+ROOTS = sorted(path.stem for path in CONF.glob("*.yaml"))
 OPTIONS = sorted(
     f"{path.parent.relative_to(CONF)}={path.stem}"
     for path in CONF.rglob("*.yaml")
-    # Formats are options of limbeck import, backends of limbeck index, comparisons of limbeck evaluate, tunings of limbeck
-    # tune: see cli/test_import.py, test_search.py, test_evaluate.py and test_tune.py. Sets are parts of presets: see
-    # evaluation/test_sets.py.
-    if path.parent != CONF
-    and not {"local", "hydra", "format", "backend", "comparison", "tuning", "sets"} & set(path.relative_to(CONF).parts)
+    # Experiments are composed and run by test_experiments.py; conf/local is the user's own.
+    if path.parent.relative_to(CONF).parts[:1] not in ((), ("experiment",), ("local",))
+    if path.parent.relative_to(CONF).parts[:2] != ("eval", "sets")
 )
-SWEEPS = sorted(path.stem for path in (home() / "sweeps").glob("*.yaml"))
+SETS = sorted(str(path.relative_to(CONF / "eval/sets").with_suffix("")) for path in CONF.glob("eval/sets/**/*.yaml"))
+VERB = {"format": "import", "backend": "index", "comparison": "evaluate", "table": "table", "tuning": "tune"}
+"""Of options that limbeck train has not."""
 NEEDS = {  # what an option leaves to the user
     "eval=folder": ["eval.sets.folder.collection=somewhere"],
     "data=collection": ["data.collection=somewhere"],
@@ -38,50 +44,90 @@ NEEDS = {  # what an option leaves to the user
     "teacher=run": ["teacher.path=somewhere"],
     "teacher=store": ["teacher.path=somewhere"],
 }
+GIVEN = {  # what a verb leaves to the user
+    "import": ["path=somewhere", "out=somewhere"],
+    "index": ["out=somewhere"],
+}
 
 
-def composed(limbeck, *words, verb="train"):
-    status, out, err = limbeck(verb, "--cfg", "job", "--resolve", *words, small=False)
+@pytest.fixture
+def composed(compose):
+    def call(*words, verb="train"):
+        return OmegaConf.to_container(compose(verb, *words), resolve=True)
+
+    return call
+
+
+def test_what_these_tests_compose_is_what_the_command_composes(composed, limbeck):
+    words = ["experiment=small_warm_ckl", "paths.data=data"]
+    status, out, err = limbeck("train", "--cfg", "job", "--resolve", *words, small=False)
     assert status == 0, err
-    return yaml.safe_load(out)
+    assert yaml.safe_load(out) == composed(*words)
+
+
+def test_every_verb_has_a_configuration_and_the_reverse():
+    assert sorted(VERBS) == ROOTS
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_every_option_composes(option, limbeck):
-    config = composed(limbeck, option, *NEEDS.get(option, []))
+def test_every_option_composes(option, composed):
+    verb = VERB.get(option.partition("=")[0], "train")
+    config = composed(option, *NEEDS.get(option, []), *GIVEN.get(verb, []), verb=verb)
     assert "???" not in str(config)
-    assert config["seed"] is not None
+    assert verb != "train" or config["seed"] is not None
+
+
+def test_every_evaluation_set_composes(composed):
+    words = [f"+eval/sets@eval.sets.set{number}={name}" for number, name in enumerate(SETS)]
+    config = composed(*words, f"eval.sets.set{SETS.index('folder')}.collection=somewhere", verb="evaluate")
+    assert len(config["eval"]["sets"]) == len(SETS)
+    assert "???" not in str(config)
 
 
 @pytest.mark.parametrize("name", SWEEPS)
-def test_every_sweep_composes_and_says_what_it_asks(name, limbeck):
-    config = composed(limbeck, f"sweeps={name}")
-    assert config["name"] == name
-    header = (home() / "sweeps" / f"{name}.yaml").read_text().split("\n\n")[0]
+def test_every_sweep_composes_and_says_what_it_asks(name, composed):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    text = (home() / "sweeps" / f"{name}.yaml").read_text()
+    header = text.split("\nname:")[0]
     for word in ("Question:", "Runs:", f"limbeck train sweeps={name}"):
         assert word in header
+    params = yaml.safe_load(text)["hydra"]["sweeper"]["params"]
+    grid = OverridesParser.create().parse_overrides([f"{key}={value}" for key, value in params.items()])
+    values = [list(each.sweep_string_iterator()) if each.is_sweep_override() else None for each in grid]
+    runs = math.prod(len(each) for each in values if each is not None)
+    assert int(re.search(r"Runs: (\d+)", header)[1]) == runs
+    swept = zip(params, grid, values, strict=True)
+    job = [f"{key}={each.value() if all_of is None else all_of[-1]}" for key, each, all_of in swept]
+    config = composed(f"sweeps={name}", *job)
+    assert config["name"] == name
+    assert "???" not in str(config)
 
 
-@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_experiment_says_how_it_is_run(path, limbeck):
-    assert f"limbeck train experiment={path.stem}" in path.read_text()
-    assert composed(limbeck, f"experiment={path.stem}")["name"] == path.stem
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_says_how_it_is_run(name):
+    text = (CONF / "experiment" / f"{name}.yaml").read_text()
+    assert f"limbeck train experiment={name}" in text
+    assert yaml.safe_load(text)["name"] == name
 
 
-def readme_commands():
-    pages = ("README.md", "docs/scores.md", "docs/evaluation.md")
-    text = "".join((home() / name).read_text() for name in pages).replace("\\\n", " ")
+def commands(*pages):
+    text = "".join(page.read_text() for page in pages).replace("\\\n", " ")
     lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
     return [line.split("#")[0].strip() for line in lines if line.startswith("limbeck ")]
 
 
-@pytest.mark.parametrize("command", readme_commands())
-def test_readme_commands(command, limbeck):
+PAGES = [home() / name for name in ("README.md", "docs/scores.md", "docs/evaluation.md")]
+PAGES += sorted((home() / "docs" / "reproduction").glob("*.md"))
+
+
+@pytest.mark.parametrize("command", dict.fromkeys(commands(*PAGES)))
+def test_commands_of_the_pages(command, composed):
     _, verb, *words = shlex.split(command)
-    words = [word for word in words if word not in ("-m", "--cfg", "job")]
+    words = [word for word in words if word not in ("-m", "--cfg", "job", "--dry-run")]
     # One job of a grid is as good as all of them.
     first = [word if set("[{") & set(word) else word.split(",")[0] for word in words]
-    composed(limbeck, *first, verb=verb)
+    composed(*first, verb=verb)
 
 
 def test_the_readme_names_make_targets_that_exist():

@@ -1,0 +1,216 @@
+"""Every shipped experiment runs, from mining to table, on a small world under the names of the real collections.
+
+The folder in which the commands are given has what they ask for: BEIR folders called as the collections are,
+checkpoints called as on the hub. What the reproduction of CKL needs beside that is made by the commands of its page.
+"""
+
+import json
+import re
+import shlex
+import shutil
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from limbeck.cli.main import main
+from limbeck.config import home
+
+TOPICS = [["cat", "purr", "paw"], ["dog", "bark", "bone"], ["fish", "swim", "sea"], ["bird", "wing", "nest"]]
+COMMON = ["the", "of", "a", "night", "long", "who", "where", "small"]
+DOCUMENTS = 40
+SPLITS = {"train": 12, "dev": 4, "test": 4, "train/judged": 12, "dev/small": 4}
+SPLITS |= {"trec-dl-2019/judged": 4, "trec-dl-2020/judged": 4}
+CHECKPOINTS = ("Luyu/co-condenser-marco", "Shitao/RetroMAE", "bert-base-uncased")
+SMALL = ["debug=fast_dev_run", "trainer.accelerator=cpu", "paths.data=data", "paths.cache=cache"]
+EXPERIMENTS = sorted(path.stem for path in (home() / "conf" / "experiment").glob("*.yaml"))
+PAGE = home() / "docs" / "reproduction" / "README.md"
+
+
+def texts(rng, count, length):
+    """Return texts, each of the topic of its number."""
+    return [
+        " ".join(rng.permutation([*rng.choice(TOPICS[i % len(TOPICS)], length), *rng.choice(COMMON, length)]).tolist())
+        for i in range(count)
+    ]
+
+
+def query_ids(split):
+    first = 1000 * (list(SPLITS).index(split) + 1)
+    return [str(first + i) for i in range(SPLITS[split])]
+
+
+def write_collection(folder):
+    """Write a BEIR folder with the splits of nfcorpus, of the pool of TREC DL, and of MS MARCO."""
+    rng = np.random.default_rng(7)
+    folder.mkdir(parents=True)
+    documents = [{"_id": str(i), "title": "", "text": text} for i, text in enumerate(texts(rng, DOCUMENTS, 4))]
+    queries = []
+    for split, count in SPLITS.items():
+        path = folder / "qrels" / f"{split}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = ["query-id\tcorpus-id\tscore"]
+        for i, (query, text) in enumerate(zip(query_ids(split), texts(rng, count, 2), strict=True)):
+            queries.append({"_id": query, "text": text})
+            same = np.arange(i % len(TOPICS), DOCUMENTS, len(TOPICS))
+            lines += [
+                f"{query}\t{d}\t{grade}" for d, grade in zip(rng.choice(same, 2, replace=False), (3, 2), strict=True)
+            ]
+        path.write_text("\n".join(lines) + "\n")
+    for name, rows in (("corpus", documents), ("queries", queries)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_runs(folder, name, spread, seed):
+    """Write a system's runs over the dev queries as DL 2019, and the test queries as DL 2020."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(exist_ok=True)
+    for split, year in (("dev", "dl19"), ("test", "dl20")):
+        lines = []
+        for query in query_ids(split):
+            scores = np.sort(rng.normal(0, spread, 30))[::-1]
+            found = enumerate(zip(rng.permutation(DOCUMENTS)[:30], scores, strict=True), 1)
+            lines += [f"{query} Q0 {document} {rank} {score} {name}" for rank, (document, score) in found]
+        (folder / f"{name}.{year}.trec").write_text("\n".join(lines) + "\n")
+
+
+def write_teacher_scores(file):
+    """Write raw logits of all pairs of MS MARCO's training queries, as sentence-transformers publishes them."""
+    pairs = [(query, str(document)) for query in query_ids("train/judged") for document in range(DOCUMENTS)]
+    queries, documents = zip(*pairs, strict=True)
+    file.parent.mkdir(parents=True)
+    scores = np.random.default_rng(3).normal(0, 5, len(pairs))
+    pq.write_table(pa.table({"query_id": list(queries), "corpus_id": list(documents), "score": scores}), file)
+
+
+def write_checkpoint(folder):
+    """Write a BERT of three layers with a head of masked words, random but for its vocabulary."""
+    import torch
+    from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+
+    from limbeck.text.tokenizer import train_wordpiece
+
+    train_wordpiece([" ".join([*(word for topic in TOPICS for word in topic), *COMMON])] * 3, 200, folder)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+    model = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **sizes))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """The folder in which commands are given."""
+    folder = tmp_path_factory.mktemp("world")
+    write_collection(folder / "msmarco-passage")
+    for name in ("nfcorpus", "scifact", "msmarco-dl"):
+        write_collection(folder / "data" / name)
+    for seed, (name, spread) in enumerate({"tasb": 3, "spladepp": 9000, "repllama": 0.015}.items()):
+        write_runs(folder / "data" / "msmarco-dl" / "runs", name, spread, seed)
+    write_teacher_scores(folder / "ckl2024" / "public" / "pair" / "train.parquet")
+    write_checkpoint(folder / "tiny")
+    for name in CHECKPOINTS:
+        shutil.copytree(folder / "tiny", folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def give(world):
+    """Give a command in the world; it must end well."""
+
+    def call(*words):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(world)
+            patch.setattr(sys, "argv", ["limbeck", *words])
+            try:
+                main()
+                status = None
+            except SystemExit as stop:
+                status = stop.code
+            assert not status, words
+
+    return call
+
+
+def commands(page):
+    """Return the commands of a page, in order, as words."""
+    text = page.read_text().replace("\\\n", " ")
+    lines = [line.strip() for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("limbeck ")]
+
+
+@pytest.fixture(scope="module")
+def prepared(give, world):
+    """What the reproduction of CKL starts from, made by the commands of its page, with fewer steps."""
+    for verb, *words in commands(PAGE):
+        if verb == "inspect":
+            continue  # a test of its own
+        whole = [word.replace("/ID", f"/{found(world, word)}") if word.endswith("/ID") else word for word in words]
+        more = {"train": SMALL, "export": [], "import": []}.get(verb, ["paths.cache=cache", "accelerator=cpu"])
+        give(verb, *whole, *more)
+    return world
+
+
+def found(world, word):
+    """Return the one run of a path that ends in ID."""
+    (run,) = (path for path in (world / word.partition("=")[2]).parent.iterdir() if path.is_dir())
+    return run.name
+
+
+@pytest.fixture
+def run(compose, world, monkeypatch):
+    """Make the run of an experiment; returns what it has found."""
+    from limbeck.cli.train import made, plan
+
+    def call(name):
+        monkeypatch.chdir(world)
+        monkeypatch.setattr(sys, "argv", ["limbeck", "train", f"experiment={name}", *SMALL])
+        config = compose("train", *sys.argv[2:])
+        for model in (config.backbone, (config.teacher or {}).get("backbone")):
+            if model is not None and model.model.startswith("package:"):  # MiniLM is larger than this test can wait for
+                model.model = "tiny"
+        result = made(*plan(config), sys.argv[2:])
+        assert result is not None
+        return result
+
+    return call
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if not name.startswith("ckl2024")])
+def test_an_experiment_on_small_collections_runs(name, run):
+    check(name, run(name))
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("ckl2024")])
+@pytest.mark.usefixtures("prepared")
+def test_an_experiment_of_the_reproduction_runs(name, run):
+    result = run(name)  # warm starts are found finished
+    check(name, result)
+    if not name.endswith("warm_up"):
+        assert set(result["sets"]) == {"trec_dl_2019", "trec_dl_2020"}
+        for each in result["sets"].values():
+            assert [row["system"] for row in each["rows"]] == ["SPLADE, warm", "student, distilled"]
+
+
+def test_lists_are_the_top_20_of_splade_in_fused_order(prepared):
+    from limbeck.evaluation.runs import read_run
+
+    splade, colbert, fused = (
+        read_run(prepared / "ckl2024" / name) for name in ("splade.trec", "colbert.trec", "mined/train.trec")
+    )
+    assert set(fused) == set(query_ids("train/judged"))
+    for query, ranking in fused.items():
+        assert len(ranking.ids) == 20
+        assert set(ranking.ids) == set(splade[query].ids) == set(colbert[query].ids)
+        first = max(ranking.ids, key=lambda d: sum(1 / (61 + run[query].ids.index(d)) for run in (splade, colbert)))
+        score = {d: sum(1 / (61 + run[query].ids.index(d)) for run in (splade, colbert)) for d in ranking.ids}
+        assert score[ranking.ids[0]] == pytest.approx(score[first])
+
+
+def check(name, result):
+    assert result["name"] == name
+    assert result["training"]["steps"] == 2
+    assert result["rows"][-1]["key"] == "student"
