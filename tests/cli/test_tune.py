@@ -1,0 +1,194 @@
+"""Studies of real trainings: searched, pruned, refused, killed and gone on with; the best as an experiment."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+import yaml
+
+from limbeck.cli.folder import RunFolder
+from limbeck.config import home, run_id
+
+SPACE = (
+    "tune.space={loss.ckl.gamma: {kind: choice, values: [5, 0.5]}, optim.lr: {kind: choice, values: ['1e-2', '1e-9']}}"
+)
+QUICK = ["eval.start=false", "eval.teacher=false"]
+PRESETS = sorted(path.stem for path in (home() / "conf" / "tuning").glob("*.yaml"))
+
+
+def study_of(path, name):
+    return optuna.load_study(study_name=name, storage=f"sqlite:///{path}/runs/{name}/study.db")
+
+
+@pytest.mark.slow
+def test_a_study_ends_with_the_best_as_an_experiment(limbeck, tmp_path, small, cache):
+    words = [*QUICK, "trainer.steps=200", "trainer.validate_every=10", "name=a"]
+    words += [SPACE, "tune.sampler=grid", "tune.trials=3", "tune.startup=1"]
+    status, out, err = limbeck("tune", *words)
+    assert status == 0, err
+    best, bad, refused = study_of(tmp_path, "a").get_trials()
+    assert best.state.name == "COMPLETE"
+    run = tmp_path / best.user_attrs["run"]
+    result = json.loads((run / "result.json").read_text())
+    assert best.value == result["training"]["dev/ndcg@10"] == max(best.intermediate_values.values())
+    assert json.loads((run / "env.json").read_text())["command"][:2] == ["limbeck", "train"]
+    assert bad.state.name == "PRUNED"
+    assert bad.last_step < 200
+    folder = RunFolder(tmp_path / bad.user_attrs["run"])
+    assert folder.state() == "ended early by a study; goes on from its last checkpoint"
+    assert not (folder.path / "error.txt").exists()
+    assert not folder.busy()
+    assert refused.state.name == "FAIL"
+    assert refused.user_attrs["error"].startswith("loss.ckl.gamma must be > alpha")
+    assert "a: the best of 3 trials (1 completed, 1 ended early, 1 failed) of 3" in " ".join(out.split())
+    assert "[3/3] trial 2: loss.ckl.gamma=0.5 optim.lr=1e-2 failed: loss.ckl.gamma must be > alpha" in err
+
+    text = (tmp_path / "runs" / "a" / "best.yaml").read_text()
+    assert f"{best.value:.4f} on dev, trial 0 of 3" in text
+    (tmp_path / "own" / "experiment").mkdir(parents=True)
+    (tmp_path / "own" / "experiment" / "mine.yaml").write_text(text)
+    given = ["--config-dir", "own", "experiment=mine"]
+    status, out, err = limbeck("train", *given, "dry_run=true", small=False)
+    assert status == 0, err
+    assert f"runs/a_best/{run.name}: to make" in out
+
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.json")}
+    assert limbeck("tune", *words)[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.json")} == before
+    assert (tmp_path / "runs" / "a" / "best.yaml").read_text().split("\n# Command")[0] == text.split("\n# Command")[0]
+
+    status, _, err = limbeck("tune", *words, "seed=2")
+    assert status == 2
+    assert "name=a: that study was begun with another seed" in err
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on_where_it_was(limbeck, tmp_path, small, cache):
+    words = [*QUICK, "trainer.steps=400", "trainer.validate_every=20", "trainer.checkpoint_every=20", "name=k"]
+    words += ["tune.space={optim.lr: {kind: log, low: 1e-3, high: 1e-2}}", "tune.trials=1"]
+    command = [sys.executable, "-m", "limbeck", "tune", *small, f"paths.cache={cache}", *words]
+    with (tmp_path / "log").open("w") as file:
+        parent = subprocess.Popen(command, cwd=tmp_path, stdout=file, stderr=file)
+
+    def validated():
+        found = list((tmp_path / "runs" / "k").glob("*/validations.jsonl"))
+        return len(found[0].read_text().splitlines()) if found else 0
+
+    until = time.monotonic() + 240
+    while validated() < 4:
+        assert parent.poll() is None, (tmp_path / "log").read_text()
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    (run,) = [path.parent for path in (tmp_path / "runs" / "k").glob("*/config.yaml")]
+    until = time.monotonic() + 60
+    while RunFolder(run).busy():  # its training ends with it
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    reached = validated()
+    assert reached < 20
+    assert not (run / "result.json").exists()
+    (left,) = study_of(tmp_path, "k").get_trials()
+    assert left.state.name == "RUNNING"
+
+    status, _, err = limbeck("tune", *words)
+    assert status == 0, err
+    assert "going on with trials 0" in err
+    (trial,) = study_of(tmp_path, "k").get_trials()
+    assert trial.state.name == "COMPLETE"
+    assert trial.params == left.params
+    assert sorted(trial.intermediate_values) == list(range(20, 401, 20))
+    assert "going on from" in (run / "train.log").read_text()
+    assert len(list((tmp_path / "runs" / "k").glob("*/config.yaml"))) == 1
+
+
+LR = "tune.space={optim.lr: {kind: log, low: 1e-5, high: 1e-3}}"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "tune.space must be given"),
+        (["tune.space={optim.lr: {kind: uniform, low: 1, high: 2}}"], "tune.space.optim.lr.kind must be one of"),
+        (["tune.space={optim.lr: {kind: log, low: 1, high: 1}}"], "tune.space.optim.lr: low must be < high"),
+        (
+            ["tune.space={optim.rate: {kind: float, low: 1, high: 2}}"],
+            "tune.space.optim.rate: optim.rate=1.0 is refused: optim.rate is no key of the configuration",
+        ),
+        (
+            ["tune.space={trainer.steps: {kind: float, low: 1, high: 2}}"],
+            "tune.space.trainer.steps: trainer.steps=1.0 is refused: trainer.steps: Value '1.0'",
+        ),
+        (
+            ["tune.space={loss: {kind: choice, values: [kl, ckll]}}"],
+            "tune.space.loss: loss=ckll is refused: loss=ckll does not exist; did you mean ckl",
+        ),
+        ([LR, "tune.sampler=grid"], "tune.space.optim.lr: tune.sampler=grid takes choices"),
+        ([LR, "tune.trials=0"], "tune.trials must be >= 1"),
+        ([LR, "tune.metric=test/ndcg@10"], "tune.metric must be of the dev split"),
+        ([LR, "trainer.validate_every=0"], "trainer.validate_every is 0"),
+        ([LR, "data.dev=null"], "data.dev is null"),
+        ([LR, "data.dev=test"], "data.dev and data.test are both 'test'"),
+        ([LR, "loss=ckll"], "loss=ckll does not exist"),
+        ([LR, "optim.rate=1"], "optim.rate is no key of the configuration"),
+        ([LR, "~logger"], "limbeck tune takes key=value alone"),
+        ([LR, "tune.workers=2", "trainer.devices=2"], "tune.workers > 1 gives each trial one device"),
+        ([LR, "-m", "seed=1,2"], "limbeck tune is a search by itself"),
+        ([LR, "tune.storage=nonsense"], "tune.storage: nonsense cannot be opened"),
+    ],
+)
+def test_what_cannot_be_searched_is_said_at_once(limbeck, tmp_path, words, told):
+    status, _, err = limbeck("tune", *words)
+    assert status == 2
+    assert told in err
+    assert not list(Path(tmp_path).rglob("trials"))
+
+
+def test_one_process_a_study(limbeck, tmp_path):
+    from filelock import FileLock
+
+    (tmp_path / "runs" / "tune").mkdir(parents=True)
+    with FileLock(tmp_path / "runs" / "tune" / ".tune.lock"):
+        status, _, err = limbeck("tune", LR)
+    assert status == 2
+    assert "another process is at work on the study in runs/tune" in err
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_a_space_and_says_what_it_asks(name):
+    from hydra import compose, initialize_config_dir
+
+    from limbeck.cli.main import _environment
+    from limbeck.config import store_schemas
+    from limbeck.tuning.configurations import Configurations, Planned
+    from limbeck.tuning.space import parse
+
+    text = (home() / "conf" / "tuning" / f"{name}.yaml").read_text()
+    assert "# Question: " in text
+    assert f"limbeck tune tuning={name}" in text
+    _environment()
+    store_schemas()
+    with initialize_config_dir(str(home() / "conf"), version_base="1.3"):
+        space = parse(compose("tune", [f"tuning={name}"]).tune.space)
+
+        def typed(words):
+            return compose("train", list(words))
+
+        Configurations([], space, typed, lambda config: Planned({}, Path(run_id({}))), str)
+
+
+def test_what_train_is_told_tune_is_told():
+    def defaults(name):
+        listed = yaml.safe_load((home() / "conf" / f"{name}.yaml").read_text())["defaults"]
+        return [each for each in listed if each != "_self_"]
+
+    own = [each for each in defaults("tune") if set(each) - {"/schema/tune@tune", "tuning"}]
+    shared = [each for each in defaults("train") if set(each) - {"launcher", "sweeps", "override hydra/launcher"}]
+    assert own == shared
