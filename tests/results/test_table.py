@@ -6,14 +6,16 @@ import statistics
 import time
 
 import pytest
+import yaml
 
 from limbeck.cli.table import tabulate
-from limbeck.config import ConfigError
+from limbeck.config import ConfigError, home
 from limbeck.evaluation.comparison import Comparing
 from limbeck.evaluation.per_query import read_per_query
 from limbeck.evaluation.significance import holm, paired
 from limbeck.results.cells import Column
 from limbeck.results.markdown import markdown
+from limbeck.results.spec import read_spec
 
 COMPARISON = {"_target_": "limbeck.evaluation.comparison.Comparing"}
 
@@ -296,7 +298,7 @@ def test_unfinished_and_failed_runs_are_told(runs, table):
 
 def test_one_command_makes_a_row(runs, table):
     for seed in (3, 1, 2):
-        for name in ("alpha", "beta"):
+        for name in ("alpha", "beta") if seed == 3 else ("beta", "alpha"):
             runs.add(loss="kl+info_nce", seed=seed, collection=f"/my data/{name}", content=name)
     (only,) = table(columns={"alpha": None}).rows
     assert only.commands == [
@@ -388,6 +390,13 @@ def test_two_hundred_runs_in_five_seconds(runs, table):
     assert time.process_time() - start < 4  # the command itself begins in less than 1
     assert len(made.rows) == 67
     assert sum(cell.seeds for cell in made.cells()) == 2 * 199
+
+
+@pytest.mark.parametrize("path", sorted((home() / "conf" / "table").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_table_is_one(path):
+    spec = read_spec(yaml.safe_load(path.read_text()))
+    for sweep in spec.runs:
+        assert (home() / "sweeps" / f"{sweep}.yaml").is_file()
 
 
 def test_deviation_agrees_with_another_implementation(runs, table):

@@ -30,7 +30,8 @@ def commands(runs: Sequence[Finished]) -> list[str]:
             if box not in boxes:
                 boxes.append(box)
     for key in list(dict.fromkeys(key for box in boxes for key in box)):
-        boxes = _merged(boxes, key)
+        order = list(dict.fromkeys(value for box in boxes for value in box.get(key, ())))
+        boxes = _merged(boxes, key, order)
     return [_command(box) for box in boxes]
 
 
@@ -48,14 +49,14 @@ def _box(overrides: Sequence[str]) -> _Box:
     return found
 
 
-def _merged(boxes: Sequence[_Box], key: str) -> list[_Box]:
-    """Put together what differs in one key alone."""
+def _merged(boxes: Sequence[_Box], key: str, order: Sequence[str]) -> list[_Box]:
+    """Put together what differs in one key alone; the same values always stand in the same order."""
     groups: dict[tuple, _Box] = {}
     for box in boxes:
         rest = tuple(sorted((name, values) for name, values in box.items() if name != key))
         group = groups.setdefault((key in box, rest), box)
         if group is not box:
-            groups[(True, rest)] = group | {key: tuple(dict.fromkeys((*group[key], *box[key])))}
+            groups[(True, rest)] = group | {key: tuple(sorted({*group[key], *box[key]}, key=order.index))}
     return list(groups.values())
 
 

@@ -77,7 +77,7 @@ def _values(run: Finished, column: Column) -> dict[str, float]:
 
 def _meaning(table: Table, settings: Comparing, family: int) -> str:
     spec = table.spec
-    told = " ".join(
+    told = ", ".join(
         f"{spec.title(key)} {spec.labels.get(key, {}).get(value, value)}" for key, value in spec.baseline.items()
     )
     others = [spec.title(key) for key in spec.rows if key not in spec.baseline]
