@@ -138,8 +138,8 @@ def test_sets_beside_the_own_collection(runs, table):
 
 def test_marks_are_those_of_the_corrected_test(runs, table):
     paths = {
-        (student, loss): [runs.add(student=student, loss=loss, seed=seed, level=level) for seed in (1, 2)]
-        for student in ("dense", "splade")
+        (student, loss): [runs.add(student=student, loss=loss, seed=seed, level=level + more) for seed in (1, 2)]
+        for student, more in (("dense", 0), ("splade", 0.1))
         for loss, level in (("kl", 0.5), ("ckl", 0.52), ("bkl", 0.5001), ("l1", 0.45))
     }
     made = table(rows=["student", "loss"], baseline={"loss": "kl"}, columns={"alpha": ["ndcg@10"]})
