@@ -77,9 +77,7 @@ class Experiment:
         self.checking = settings(config["checks"])
         self.artefacts = Artefacts(Path(config["paths"]["cache"]))
         sets, accelerator = config["eval"]["sets"] or {}, self.training.accelerator
-        self.suite = Suite(
-            self.evaluation, sets, config["candidates"], None, self.artefacts, accelerator, folder.path
-        )  # fmt: skip
+        self.suite = Suite(self.evaluation, sets, config["candidates"], None, self.artefacts, accelerator, folder.path)
 
     def run(self) -> dict[str, Any] | None:
         """Run it; None in the children of a launcher."""
