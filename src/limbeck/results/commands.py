@@ -23,7 +23,7 @@ def commands(runs: Sequence[Finished]) -> list[str]:
     runs
         With ``overrides`` in their ``env.json``; those without are left out: see :func:`untold`.
     """
-    boxes = []
+    boxes: list[_Box] = []
     for run in runs:
         if "overrides" in run.env:
             box = _box(run.env["overrides"])
