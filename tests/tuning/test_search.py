@@ -10,7 +10,7 @@ import pytest
 
 from limbeck.config import ConfigError, fingerprint
 from limbeck.tuning.configurations import Configurations, Planned
-from limbeck.tuning.process import Process
+from limbeck.tuning.process import Process, environment
 from limbeck.tuning.search import Runs, Search, grid_points
 from limbeck.tuning.settings import Settings
 from limbeck.tuning.space import grid, parse
@@ -27,7 +27,7 @@ if x == 7:
 for step in (1, 2, 3, 4):
     with (folder / "validations.jsonl").open("a") as file:
         file.write(json.dumps({"step": step, "of": 4, "value": step / 4 * -((x - 3) ** 2)}) + "\\n")
-    time.sleep(seconds)
+    time.sleep(60 if x == 0 else seconds)  # so that one ends by being ended alone
 (folder / "value").write_text(str(-((x - 3) ** 2)))
 """
 
@@ -106,11 +106,11 @@ def test_a_search_finds_the_best_and_is_the_same_in_pieces(tmp_path):
 
 
 def test_a_bad_trial_is_ended_early_and_a_refused_one_fails(tmp_path):
-    stand = Stand(tmp_path, seconds=0.5)
+    stand = Stand(tmp_path)
     settings = Settings(sampler="grid", trials=9, startup=1)
     study = stand.search(settings, choices(3, 0, 7))
     assert states(study) == ["COMPLETE", "PRUNED", "FAIL"]
-    assert study.trials[1].last_step < 4
+    assert study.trials[1].last_step == 1
     assert study.trials[2].user_attrs["error"] == "x must not be 7"
     folder = Path(study.trials[1].user_attrs["run"])
     told = json.loads((folder / "pruned.json").read_text())
@@ -163,6 +163,16 @@ def test_workers_are_at_work_at_once(tmp_path):
     study = stand.search(Settings(trials=4, workers=2, pruner="none"), X)
     assert stand.most == 2
     assert states(study) == ["COMPLETE"] * 4
+
+
+def test_each_worker_has_a_gpu_or_a_share_of_the_threads(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert [environment(slot, 3)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["3", "5", "3"]
+    assert environment(0, 1) == {}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert environment(1, 3) == {"OMP_NUM_THREADS": "2"}
 
 
 def test_a_grid_leaves_out_what_a_configuration_lacks(tmp_path):
