@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, HoverTool, UIElement
+from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter, UIElement
 
 from limbeck.report.pieces import Section, grid, legend, look, panel, sentence, stack, tabs
 from limbeck.report.runs import Sweep, labels
@@ -138,6 +138,7 @@ def _figures(read: Mapping[str, Sequence[Mapping[str, Curve]]], columns: Sequenc
     plots = []
     for column in columns:
         plot = panel(column, "step", "")
+        plot.xaxis.formatter = NumeralTickFormatter(format="0,0")  # else 2.000e+4
         lines = []
         for number, (name, seeds) in enumerate(read.items()):
             known = [each[column] for each in seeds if column in each and len(each[column][0])]

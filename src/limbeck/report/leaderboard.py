@@ -143,7 +143,7 @@ def table(rows: Sequence[Row], *, by: str, name: str) -> DataTable:
         columns.append(TableColumn(field=field, title=escape(key), formatter=form, width=min(width, 420)))
     return DataTable(
         source=ColumnDataSource(data), columns=columns, name=name, index_position=None, autosize_mode="none",
-        width=min(WIDTH, sum(each.width for each in columns) + 20), height=_ROW * (min(len(rows), _MOST) + 1) + 20,
+        width=min(WIDTH, sum(each.width for each in columns) + 40), height=_ROW * (min(len(rows), _MOST) + 1) + 20,
         row_height=_ROW, selectable=True, reorderable=False,
     )  # fmt: skip
 

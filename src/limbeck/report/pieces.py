@@ -65,7 +65,7 @@ def legend(drawn: Mapping[str, Sequence[Any]]) -> Any:
     """
     longest = max(map(len, drawn))
     columns = max(1, min(len(drawn), int(WIDTH / (longest * _LETTER + 50))))
-    plot: Any = figure(width=WIDTH, height=22 * ceil(len(drawn) / columns) + 12, toolbar_location=None, min_border=0)
+    plot: Any = figure(width=WIDTH, height=28 * ceil(len(drawn) / columns) + 8, toolbar_location=None, min_border=0)
     plot.axis.visible = False
     plot.grid.visible = False
     plot.outline_line_color = None
@@ -78,7 +78,7 @@ def legend(drawn: Mapping[str, Sequence[Any]]) -> Any:
             sample = plot.scatter([0], [0], color=glyph.fill_color, size=8)
         items.append(LegendItem(label=value(name), renderers=[sample, *renderers]))
     made = Legend(items=items, ncols=columns, click_policy="hide", location="top_left", border_line_color=None)
-    made.update(padding=0, margin=2, spacing=2, label_text_font_size="12px", glyph_height=14, background_fill_alpha=0)
+    made.update(padding=0, margin=2, spacing=8, label_text_font_size="12px", glyph_height=14, background_fill_alpha=0)
     plot.add_layout(made)
     plot.x_range.update(start=1, end=2)  # the samples are drawn beside it
     return plot
