@@ -4,9 +4,7 @@ import csv
 import json
 import os
 import signal
-import struct
 import time
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -212,73 +210,6 @@ def test_two_commands_do_not_make_one_run_at_once(limbeck, tmp_path, process):
     status, _, err = limbeck("train", "trainer.steps=4000")
     assert status == 2
     assert "another process is at work on this run" in err
-
-
-def test_each_job_of_a_sweep_is_its_own_wandb_run(limbeck, tmp_path):
-    status, _, err = limbeck("train", "-m", "loss=kl,ckl", "logger=wandb", "name=tracked")
-    assert status == 0, err
-    files = sorted((tmp_path / "runs" / "tracked").rglob("run-*.wandb"))
-    assert len(files) == 2
-    seen = {}
-    for file in files:
-        record = read_wandb(file)
-        folder = next(parent for parent in file.parents if (parent / "result.json").exists())
-        assert record["id"] == f"tracked-{folder.name}"
-        assert record["group"] == "tracked"
-        assert record["exit"] == 0
-        assert record["config"]["run_id"] == folder.name
-        (loss,) = record["config"]["loss"]
-        seen[loss] = record
-        assert f"train/{loss}" in record["history"]
-        assert "dev/ndcg@10" in record["history"]
-        student = result_of(folder)["rows"][-1]
-        assert record["summary"]["student, distilled/ndcg@10"] == pytest.approx(student["ndcg@10"])
-        assert any(name.startswith("results") for name in record["history"])
-    assert set(seen) == {"kl", "ckl"}
-
-
-def wandb_records(data: bytes):
-    """Yield the records of an offline run file: a LevelDB log behind a header of seven bytes."""
-    position, part = 7, b""
-    while position + 7 <= len(data):
-        left = 32768 - position % 32768
-        if left < 7:  # the rest of a block is too short for a header
-            position += left
-            continue
-        _, length, kind = struct.unpack_from("<IHB", data, position)
-        chunk = data[position + 7 : position + 7 + length]
-        position += 7 + length
-        part = chunk if kind in (1, 2) else part + chunk
-        if kind in (1, 4):
-            yield part
-
-
-def read_wandb(file: Path):
-    """Read what an offline run has recorded."""
-    from wandb.proto import wandb_internal_pb2
-
-    record: dict = {"config": {}, "history": set(), "summary": {}, "exit": None}
-
-    def note(target, items):
-        for item in items:
-            key = item.key or "/".join(item.nested_key)
-            target[key] = json.loads(item.value_json)
-
-    for data in wandb_records(file.read_bytes()):
-        entry = wandb_internal_pb2.Record()
-        entry.ParseFromString(data)
-        if entry.HasField("run"):
-            record |= {"id": entry.run.run_id, "group": entry.run.run_group}
-            note(record["config"], entry.run.config.update)
-        if entry.HasField("config"):
-            note(record["config"], entry.config.update)
-        if entry.HasField("history"):
-            record["history"] |= {item.key or "/".join(item.nested_key) for item in entry.history.item}
-        if entry.HasField("summary"):
-            note(record["summary"], entry.summary.update)
-        if entry.HasField("exit"):
-            record["exit"] = entry.exit.exit_code
-    return record
 
 
 def test_the_environment_of_the_user_is_not_recorded(limbeck, tmp_path, monkeypatch):
