@@ -13,6 +13,7 @@ from limbeck.cli import assemble
 from limbeck.cli.errors import as_plain
 from limbeck.cli.folder import console
 from limbeck.cli.stages import Stages
+from limbeck.cli.suite import of_set
 from limbeck.config import ConfigError, build
 from limbeck.data.pool import Pool
 from limbeck.evaluation.qrels import read_qrels
@@ -134,7 +135,7 @@ def _as_trained(plain: Mapping[str, Any], queries: int | None) -> Opened:
     if not plain["teacher"]:
         raise ConfigError("teacher is none: there are no scores to look at; choose a teacher, or give run=FILE")
     device = assemble.device(plain["trainer"]["accelerator"])
-    candidates = assemble.candidates(plain["candidates"], device)
+    candidates = assemble.candidates(of_set(plain["candidates"], plain["eval"]["split"]), device)
     pooling = build(plain["pool"], key="pool")
     artefacts = Artefacts(Path(plain["paths"]["cache"]))
     collection = assemble.collection(plain["data"], artefacts)
