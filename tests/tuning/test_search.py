@@ -10,7 +10,7 @@ import pytest
 
 from limbeck.config import ConfigError, fingerprint
 from limbeck.tuning.configurations import Configurations, Planned
-from limbeck.tuning.process import Process, environment
+from limbeck.tuning.process import TAKE_DEVICE, Process, environment
 from limbeck.tuning.search import Runs, Search, grid_points
 from limbeck.tuning.settings import Settings
 from limbeck.tuning.space import grid, parse
@@ -165,14 +165,11 @@ def test_workers_are_at_work_at_once(tmp_path):
     assert states(study) == ["COMPLETE"] * 4
 
 
-def test_each_worker_has_a_gpu_or_a_share_of_the_threads(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    assert [environment(slot, 3)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["3", "5", "3"]
-    assert environment(0, 1) == {}
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+def test_each_worker_takes_a_device_and_a_share_of_the_threads(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert environment(1, 3) == {"OMP_NUM_THREADS": "2"}
+    assert environment(1) == {}
+    assert environment(3) == {"OMP_NUM_THREADS": "2", TAKE_DEVICE: "1"}
 
 
 def test_a_grid_leaves_out_what_a_configuration_lacks(tmp_path):

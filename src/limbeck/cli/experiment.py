@@ -238,11 +238,13 @@ class Experiment:
             return last, {}
         monitored = [item for item in trainer.checkpoint_callbacks if getattr(item, "monitor", None)]
         score = monitored[0].best_model_score  # pyright: ignore[reportAttributeAccessIssue]
-        if score is None or trainer.global_step % self.training.validate_every:
-            latest = trainer.validate(module, datamodule=data, verbose=False)[0][validation.name]
-            if score is None or latest > float(score) or self.evaluation.checkpoint == "last":
-                return last, {validation.name: latest}
-        return (best if self.evaluation.checkpoint == "best" else last), {validation.name: float(score)}
+        keeps_last = self.evaluation.checkpoint == "last"
+        if score is not None and not keeps_last and trainer.global_step % self.training.validate_every == 0:
+            return best, {validation.name: float(score)}  # the last state was measured, and is the best if it is better
+        latest = trainer.validate(module, datamodule=data, verbose=False)[0][validation.name]
+        if score is None or keeps_last or latest > float(score):
+            return last, {validation.name: latest}
+        return best, {validation.name: float(score)}
 
     # -- after training -------------------------------------------------------------------------------------------
 

@@ -8,6 +8,10 @@ import os
 import signal
 import threading
 
+from limbeck.cli.errors import fail
+from limbeck.launchers.devices import take
+from limbeck.tuning.process import TAKE_DEVICE
+
 
 def _end_with_parent() -> None:
     while os.read(0, 4096):
@@ -18,6 +22,11 @@ def _end_with_parent() -> None:
 def main() -> None:
     """Run the command, watching standard input."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if os.environ.get(TAKE_DEVICE):
+        try:
+            take()
+        except RuntimeError as error:
+            fail(str(error), 1)
     from limbeck.cli.main import main as command
 
     command()

@@ -52,7 +52,7 @@ def take(per_device: int = 1) -> str | None:
             return name
     raise RuntimeError(
         f"no GPU is free: {len(names)} with {per_device} process{'es' * (per_device > 1)} each are taken by sweeps on "
-        "this machine; lower launcher.workers, raise launcher.per_device, or wait"
+        "this machine; lower the number of workers, raise launcher.per_device, or wait"
     )
 
 

@@ -8,6 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+TAKE_DEVICE = "LIMBECK_TAKE_DEVICE"
+"""Environment variable of a trial that shall have one GPU, and one that no other trial or sweep has."""
+
 _GRACE = 20.0
 """Seconds from SIGTERM, which ends a training after the batch in hand, to SIGKILL."""
 _NAME = "limbeck: "
@@ -67,28 +70,15 @@ class Process:
         return f"exit status {self._process.returncode}: {lines[-1] if lines else 'it said nothing'} (see {self._log})"
 
 
-def environment(slot: int, workers: int) -> dict[str, str]:
-    """Return what a trial sees of the machine: with several at once, one GPU or a share of the threads.
+def environment(workers: int) -> dict[str, str]:
+    """Return what a trial is told of the machine: with several at once, to take one GPU or a share of the threads.
 
     Parameters
     ----------
-    slot
-        Its place among those at work, from 0.
     workers
         How many are at work at once.
     """
     if workers == 1:
         return {}
     threads = str(max(1, (os.cpu_count() or 1) // workers))
-    found = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)}
-    names = _visible()
-    return {**found, "CUDA_VISIBLE_DEVICES": names[slot % len(names)]} if names else found
-
-
-def _visible() -> list[str]:
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [name for name in given.split(",") if name.strip()]
-    import torch
-
-    return [str(number) for number in range(torch.cuda.device_count())]
+    return {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads), TAKE_DEVICE: "1"}

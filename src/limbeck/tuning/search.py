@@ -168,7 +168,7 @@ class Search:
             self._prune(active, active.worse)
         elif active.process is None:
             log_file = self._folder / "trials" / f"{active.trial.number:04d}.log"
-            seen = environment(active.slot, self._settings.workers)
+            seen = environment(self._settings.workers)
             active.process = self._runs.start(active.words, log_file, seen)
 
     def _report(self, active: _Active) -> Validated | None:
