@@ -147,7 +147,9 @@ def prepared(give, world):
     """What the reproduction of CKL starts from, made by the commands of its page, with fewer steps."""
     for verb, *words in commands(PAGE):
         whole = [word.replace("/ID", f"/{found(world, word)}") if word.endswith("/ID") else word for word in words]
-        more = {"train": SMALL, "inspect": SMALL, "export": [], "import": []}.get(verb, ["paths.cache=cache", "accelerator=cpu"])
+        more = {"train": SMALL, "inspect": SMALL, "export": [], "import": []}.get(
+            verb, ["paths.cache=cache", "accelerator=cpu"]
+        )
         give(verb, *whole, *more)
     return world
 
