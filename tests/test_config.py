@@ -87,3 +87,8 @@ def test_composing_imports_nothing_heavy():
 def test_the_checkout_is_home():
     assert (config.home() / "conf" / "train.yaml").is_file()
     assert (config.home() / "sweeps").is_dir()
+
+
+def test_options_of_a_part_that_was_not_chosen_are_refused():
+    with pytest.raises(ConfigError, match=r"loss\.ckl has options \(gamma\) but nothing that they belong to"):
+        build({"gamma": 3}, key="loss.ckl")

@@ -124,11 +124,15 @@ def build(node: Mapping[str, Any], *runtime: Any, key: str) -> Any:
     Raises
     ------
     ConfigError
-        The target is not allowed, or its constructor refuses the options: the message names the key.
+        There is no target, it is not allowed, or its constructor refuses the options: the message names the key.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
+    if "_target_" not in node:
+        raise ConfigError(
+            f"{key} has options ({', '.join(node)}) but nothing that they belong to: choose the part, or take {key} out"
+        )
     for where, target in _targets(node, key):
         _check_target(where, target)
     check_keys(node, key)
