@@ -141,14 +141,23 @@ class _Stderr(logging.StreamHandler):
         return sys.stderr
 
 
-def console() -> None:
-    """Let the first process tell what it does, on standard error."""
+def console(quiet: bool = False) -> None:
+    """Let the first process tell what it does, on standard error.
+
+    Parameters
+    ----------
+    quiet
+        Tell errors alone; ``train.log`` has the rest.
+    """
     _LOGGER.setLevel(logging.INFO if main_process() else logging.ERROR)
     if not _LOGGER.handlers:
         handler = _Stderr()
         handler.setFormatter(logging.Formatter("%(message)s"))
         _LOGGER.addHandler(handler)
         _LOGGER.propagate = False
+    for handler in _LOGGER.handlers:
+        if isinstance(handler, _Stderr):
+            handler.setLevel(logging.ERROR if quiet else logging.INFO)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

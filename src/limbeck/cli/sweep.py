@@ -137,7 +137,7 @@ def _first_of_each(runs: Sequence[Run]) -> list[Run]:
 
 
 def _pass(launcher: Any, runs: Sequence[Run], folder: Path) -> Iterator[tuple[Run, Any]]:
-    for position, outcome in launcher.run(work, [run.job for run in runs], folder):
+    for position, outcome in launcher.run(work, [run.job | {"quiet": launcher.quiet} for run in runs], folder):
         yield runs[position], outcome
 
 
@@ -157,7 +157,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     """Make one job, in any process; a failure is noted in what is returned."""
     from limbeck.results.finished import check_whole
 
-    console()
+    console(job["quiet"])
     log.info("\n[%d] %s", job["number"] + 1, " ".join(job["swept"]))
     sys.argv = job["command"]  # what env.json records
     start = time.monotonic()

@@ -55,6 +55,8 @@ class Watch:
         elif "seconds" not in run.outcome:
             log.info("[%d] %s: %s is finished", run.number + 1, run.name, run.outcome["folder"])
             return
+        else:
+            log.info("[%d] %s: %.0f s", run.number + 1, run.name, run.outcome["seconds"])
         log.info(self.line())
 
     def line(self) -> str:

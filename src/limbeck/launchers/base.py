@@ -15,8 +15,8 @@ Work = Callable[[Job], Outcome]
 class Launcher(Protocol):
     """Makes jobs somewhere."""
 
-    at_once: int
-    """How many jobs run at the same time, at most."""
+    quiet: bool
+    """Whether jobs share a terminal with others, and so should not tell there what they do."""
 
     def run(self, work: Work, jobs: Sequence[Job], folder: Path) -> Iterator[tuple[int, Outcome]]:
         """Make jobs, and yield the position of each with what became of it, as they end.

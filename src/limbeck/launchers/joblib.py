@@ -37,6 +37,7 @@ class Joblib:
             if value < 1:
                 raise ValueError(f"{name} must be >= 1, got {value}")
         self.at_once = workers
+        self.quiet = workers > 1
         self.per_device = per_device
 
     def run(self, work: Work, jobs: Sequence[Job], folder: Path) -> Iterator[tuple[int, Outcome]]:

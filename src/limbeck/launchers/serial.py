@@ -11,7 +11,7 @@ from limbeck.registry import register
 class Serial:
     """One job after another, in this process."""
 
-    at_once = 1
+    quiet = False
 
     def run(self, work: Work, jobs: Sequence[Job], folder: Path) -> Iterator[tuple[int, Outcome]]:
         """Make jobs in order."""

@@ -63,6 +63,8 @@ class Slurm:
         submitit is not installed, a number is below 1, or ``cluster`` is unknown.
     """
 
+    quiet = False  # each job has files of its own
+
     def __init__(
         self,
         *,
