@@ -67,7 +67,7 @@ def test_verbs_and_help(limbeck):
     assert status == 0
     assert "limbeck train" in out
     status, _, err = limbeck("trane", small=False)
-    assert (status, "'trane' is no verb; did you mean train?" in err) == (2, True)
+    assert (status, "'trane' is no verb; did you mean train" in err) == (2, True)
     status, out, _ = limbeck("--version", small=False)
     assert status == 0
     assert out.strip().count(".") == 2

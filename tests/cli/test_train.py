@@ -53,10 +53,10 @@ def test_one_command_writes_a_whole_run_folder(limbeck, tmp_path):
     assert checkpoint["global_step"] == 8
 
 
-def test_the_reported_figures_follow_from_the_run_files(limbeck, tmp_path, cache):
-    limbeck("train")
+def test_the_reported_figures_follow_from_the_run_files(limbeck, tmp_path):
+    limbeck("train", f"paths.cache={tmp_path / 'cache'}")
     run = only_run(tmp_path)
-    (world,) = [path.parent for path in (cache / "synthetic").rglob("meta.json")]
+    (world,) = [path.parent for path in (tmp_path / "cache" / "synthetic").rglob("meta.json")]
     qrels: dict = {}
     for line in (world / "qrels" / "test.tsv").read_text().splitlines()[1:]:
         query, document, grade = line.split("\t")

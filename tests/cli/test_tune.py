@@ -70,7 +70,7 @@ def test_a_study_ends_with_the_best_as_an_experiment(limbeck, tmp_path, small, c
 
 @pytest.mark.slow
 def test_a_killed_study_goes_on_where_it_was(limbeck, tmp_path, small, cache):
-    words = [*QUICK, "trainer.steps=400", "trainer.validate_every=20", "trainer.checkpoint_every=20", "name=k"]
+    words = [*QUICK, "trainer.steps=200", "trainer.validate_every=10", "trainer.checkpoint_every=10", "name=k"]
     words += ["tune.space={optim.lr: {kind: log, low: 1e-3, high: 1e-2}}", "tune.trials=1"]
     command = [sys.executable, "-m", "limbeck", "tune", *small, f"paths.cache={cache}", *words]
     with (tmp_path / "log").open("w") as file:
@@ -104,7 +104,7 @@ def test_a_killed_study_goes_on_where_it_was(limbeck, tmp_path, small, cache):
     (trial,) = study_of(tmp_path, "k").get_trials()
     assert trial.state.name == "COMPLETE"
     assert trial.params == left.params
-    assert sorted(trial.intermediate_values) == list(range(20, 401, 20))
+    assert sorted(trial.intermediate_values) == list(range(10, 201, 10))
     assert "going on from" in (run / "train.log").read_text()
     assert len(list((tmp_path / "runs" / "k").glob("*/config.yaml"))) == 1
 
