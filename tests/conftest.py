@@ -40,6 +40,11 @@ SMALL = [
 """A whole run in about a second."""
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the slow tests: one that came last would keep one worker while the other waits."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture
 def shared():
     """The folder of real collections beside the checkout."""

@@ -36,7 +36,7 @@ def test_two_devices_write_the_runs_of_one(limbeck, tmp_path, monkeypatch):
     assert [job["task"] for job in asked] == ["search", "rerank"]
 
 
-@pytest.mark.parametrize("student", ["dense", "splade", "colbert", "cross_encoder"])
+@pytest.mark.parametrize("student", ["colbert", "cross_encoder"])
 def test_every_share_does_a_part_of_the_work(student, limbeck, tmp_path, monkeypatch):
     """In one process, with pieces so small that each share has several; what is done is not done again."""
     monkeypatch.setattr(searching, "PIECE", 16)

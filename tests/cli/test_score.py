@@ -59,7 +59,7 @@ def parts_of(store):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "size", "kills"), [("cross_encoder", 60, 10), ("dense", 4, 1)])
+@pytest.mark.parametrize(("kind", "size", "kills"), [("cross_encoder", 60, 4), ("dense", 4, 1)])
 def test_killed_at_random_moments_it_ends_with_the_same_store(score, teacher, cache, tmp_path, kind, size, kills):
     options = teacher(kind)
     assert score("out=whole", f"part_size={size}", *options)[0] == 0

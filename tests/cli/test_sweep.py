@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-GRID = ["-m", "loss=kl,ckl,margin_mse", "seed=1,2,3,4", "name=grid", "eval.start=false", "trainer.steps=4"]
+GRID = [
+    "-m",
+    "loss=kl,ckl,margin_mse",
+    "seed=1,2,3,4",
+    "name=grid",
+    "eval.start=false",
+    "eval.teacher=false",
+    "trainer.steps=4",
+]
 """Twelve runs."""
 
 

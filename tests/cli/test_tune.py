@@ -59,7 +59,8 @@ def test_a_study_ends_with_the_best_as_an_experiment(limbeck, tmp_path, small, c
     assert f"runs/a_best/{run.name}: to make" in out
 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.json")}
-    assert limbeck("tune", *words)[0] == 0
+    status, _, err = limbeck("tune", *words)
+    assert status == 0, err
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.json")} == before
     assert (tmp_path / "runs" / "a" / "best.yaml").read_text().split("\n# Command")[0] == text.split("\n# Command")[0]
 
