@@ -34,8 +34,9 @@ check: $(DEV)  ## Lint, format, types, layers
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: $(DEV)  ## Measure start-up, the cost of each loss, evaluation
+bench: $(DEV)  ## Measure start-up, sweeps, the cost of each loss, evaluation
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/evaluate.py
 
