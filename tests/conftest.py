@@ -106,6 +106,18 @@ def process(tmp_path, cache, small):
         one.communicate()
 
 
+@pytest.fixture(scope="module")
+def two_losses(tmp_path_factory, small, cache):
+    """Four finished runs, of the sweep ``s``: KL and CKL, two seeds each; returns the folder of sweeps."""
+    place = tmp_path_factory.mktemp("finished")
+    sweep = ["-m", "loss=kl,ckl", "seed=1,2", "name=s"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setattr(sys, "argv", ["limbeck", "train", *small, f"paths.cache={cache}", *sweep])
+        main()
+    return place / "runs"
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A tiny BEIR folder."""

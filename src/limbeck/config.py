@@ -87,6 +87,12 @@ def part(node: Mapping[str, Any], *, key: str) -> Any:
     return _check_target(key, str(node["_target_"]))
 
 
+def part_name(node: Mapping[str, Any]) -> str:
+    """Return the name that a configuration node's part is registered by; else the name of its class."""
+    target = str(node.get("_target_", "none"))
+    return next((name for (_, name), entry in entries().items() if entry.target == target), target.rpartition(".")[2])
+
+
 def _check_target(key: str, target: str) -> Any:
     """Return what a target names; refuse what a configuration must not run, since it may come from anywhere."""
     from hydra.utils import get_object

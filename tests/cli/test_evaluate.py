@@ -15,20 +15,8 @@ METRICS = ["ndcg@10", "mrr@10", "recall@100"]
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, small, cache):
-    """Four finished runs: KL and CKL, two seeds each."""
-    import sys
-
-    from limbeck.cli.main import main
-
-    place = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        patch.setattr(
-            sys, "argv", ["limbeck", "train", *small, f"paths.cache={cache}", "-m", "loss=kl,ckl", "seed=1,2", "name=s"]
-        )
-        main()
-    return place / "runs" / "s"
+def finished(two_losses):
+    return two_losses / "s"
 
 
 @pytest.fixture

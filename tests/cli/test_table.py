@@ -18,18 +18,8 @@ labels: {loss: {kl: KL, ckl: CKL}}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, small, cache):
-    """Four finished runs: KL and CKL, two seeds each."""
-    from limbeck.cli.main import main
-
-    place = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        patch.setattr(
-            sys, "argv", ["limbeck", "train", *small, f"paths.cache={cache}", "-m", "loss=kl,ckl", "seed=1,2", "name=s"]
-        )
-        main()
-    return place / "runs"
+def finished(two_losses):
+    return two_losses
 
 
 @pytest.fixture

@@ -88,6 +88,7 @@ def launch(composed: Sequence[Composed], command: Sequence[str]) -> list[float |
     once = _first_of_each(runs)
     for run in (run for run in runs if run not in once):
         log.info("[%d] %s is the same run as another one of the sweep", run.number + 1, run.name)
+        run.outcome = next(each for each in once if _same(each, run)).outcome  # shared: it fills up for both
     with Watch(_runs) as watch:
         for run in once:
             if run.outcome:
@@ -100,8 +101,6 @@ def launch(composed: Sequence[Composed], command: Sequence[str]) -> list[float |
                     watch.ended(run)
             # What others make is waited for; it is ours if they die.
             mine = _free([run for run in once if not run.outcome])
-    for run in runs:
-        run.outcome = next(each for each in once if _same(each, run)).outcome
     return [_value(run) for run in runs]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from limbeck.config import ConfigError, entries, fingerprint
+from limbeck.config import ConfigError, fingerprint, part_name
 from limbeck.results.systems import flatten
 
 PARTS = ("loss", "student", "teacher", "backbone")
@@ -135,12 +135,6 @@ def _name(key: str, node: Mapping[str, Any]) -> str:
     if key == "loss":
         return "+".join(node) or "none"
     return part_name(node)
-
-
-def part_name(node: Mapping[str, Any]) -> str:
-    """Return the name that a part is registered by."""
-    target = str(node.get("_target_", "none"))
-    return next((name for (_, name), entry in entries().items() if entry.target == target), target.rpartition(".")[2])
 
 
 def _at(config: Mapping[str, Any], key: str) -> Any:

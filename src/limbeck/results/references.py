@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from limbeck.config import part_name
 from limbeck.results.cells import Cell, Column, Reference, Table
-from limbeck.results.naming import named, part_name
+from limbeck.results.naming import named
 from limbeck.results.sweep import Finished
 
 _ROUNDING = 1e-9

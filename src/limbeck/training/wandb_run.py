@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
-from limbeck.config import entries, fingerprint
+from limbeck.config import fingerprint, part_name
 from limbeck.evaluation.per_query import side_by_side
 from limbeck.registry import register
 from limbeck.training import wandb_files
@@ -189,17 +189,12 @@ def tags(config: Mapping[str, Any], own: Sequence[str]) -> list[str]:
     collection = config["data"]["collection"]
     words = [
         *(f"loss:{term}" for term in config["loss"]),
-        f"student:{_part(config['student'])}",
+        f"student:{part_name(config['student'])}",
         f"collection:{_short(collection)}",
-        f"teacher:{_short(model) if isinstance(model, str) else _part(teacher) if teacher else 'none'}",
+        f"teacher:{_short(model) if isinstance(model, str) else part_name(teacher) if teacher else 'none'}",
         *own,
     ]
     return list(dict.fromkeys(word[:_TAG] for word in words if word))
-
-
-def _part(node: Mapping[str, Any]) -> str:
-    target = str(node["_target_"])
-    return next((name for (_, name), entry in entries().items() if entry.target == target), target.rpartition(".")[2])
 
 
 def _short(place: str) -> str:
