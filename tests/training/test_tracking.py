@@ -179,14 +179,14 @@ def test_a_killed_run_goes_on_as_the_same_wandb_run(limbeck, tmp_path, cache, sm
     assert second.exit == 0
     assert not first.artefacts
     assert set(second.artefacts) == {"run_table", "evaluation"}
-    # Together they are one history: no step twice, all in order; what was not yet written when it was killed is missing
-    # only where a checkpoint had just been.
+    # Together they are one history: no step twice, all in order. W&B's own process writes some steps later: what it had
+    # not yet written is missing, and only right before the checkpoint that the second went on from.
     steps = first.steps + second.steps
     assert steps == sorted(set(steps))
     assert (steps[0], steps[-1]) == (0, 120)
     missing = set(range(121)) - set(steps)
-    assert len(missing) <= 2
-    assert all(first.steps[-1] < step < second.steps[0] for step in missing)
+    assert len(missing) < 20
+    assert missing == set(range(first.steps[-1] + 1, second.steps[0]))
     assert all("train/ckl" in row for one in (first, second) for step, row in one.history.items() if step < 120)
 
 

@@ -1,5 +1,6 @@
 """``limbeck tune``: search over what ``limbeck train`` can be told, one process a trial."""
 
+import contextlib
 import json
 import logging
 import shlex
@@ -45,15 +46,14 @@ def run(config: Any) -> None:
     trainer.validates(settings)
     folder = Path(config.paths.runs) / str(config.name)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".tune.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ConfigError(
-            f"another process is at work on the study in {folder}; wait for it or end it (tune.workers=N makes "
-            "several trials at once)"
-        ) from None
-    with lock:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(FileLock(folder / ".tune.lock", timeout=0))
+        except Timeout:
+            raise ConfigError(
+                f"another process is at work on the study in {folder}; wait for it or end it (tune.workers=N makes "
+                "several trials at once)"
+            ) from None
         _search(settings, trainer, trainer.configurations(space), folder)
 
 
