@@ -44,6 +44,8 @@ class Tokens(_Movable):
     """(N, T) int64 segment numbers, for backbones that have them."""
     kept: Tensor | None = None
     """(N, T) bool: which of them get a vector of their own from a multi-vector encoder; None for all real ones."""
+    lengths: list[int] | None = None
+    """Real tokens of each row, first in it: known without asking the device. None where others attend to padding."""
 
     def __len__(self) -> int:
         return self.input_ids.shape[0]
