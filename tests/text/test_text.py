@@ -1,5 +1,3 @@
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -46,11 +44,24 @@ def test_training_a_tokenizer_is_deterministic(trained, tmp_path):
 def test_frames_equal_the_tokenizers_own(tokenizer):
     rows = tokenizer.plain(list(TEXTS.values()))
     own = tokenizer.tokenizer(list(TEXTS.values()))["input_ids"]
-    assert [tokenizer.single(row) for row in rows] == own
-    pairs = [tokenizer.pair(a, b) for a, b in itertools.pairwise(rows)]
-    theirs = tokenizer.tokenizer(list(TEXTS.values())[:-1], list(TEXTS.values())[1:], return_token_type_ids=True)
-    assert [ids for ids, _ in pairs] == theirs["input_ids"]
-    assert [types for _, types in pairs] == theirs["token_type_ids"]
+    assert [row.tolist() for row in tokenizer.framed(rows)] == own
+    assert [row.tolist() for row in tokenizer.framed(rows, [7, 8])] == [[row[0], 7, 8, *row[1:]] for row in own]
+    texts = list(TEXTS.values())
+    theirs = tokenizer.tokenizer(texts[:-1], texts[1:], return_token_type_ids=True, padding=True, return_tensors="pt")
+    pairs = tokenizer.pad_pairs(rows[:-1], rows[1:])
+    for name in ("input_ids", "token_type_ids", "attention_mask"):
+        torch.testing.assert_close(getattr(pairs, name), theirs[name])
+    assert pairs.lengths == theirs["attention_mask"].sum(1).tolist()
+
+
+def test_padded_rows_equal_the_tokenizers_own(tokenizer):
+    texts = [*TEXTS.values(), ""]
+    own = tokenizer.tokenizer(texts, padding=True, return_tensors="pt")
+    tokens = tokenizer.pad(tokenizer.framed(tokenizer.plain(texts)))
+    torch.testing.assert_close(tokens.input_ids, own["input_ids"])
+    torch.testing.assert_close(tokens.attention_mask, own["attention_mask"])
+    assert tokens.lengths == own["attention_mask"].sum(1).tolist()
+    assert tokens.token_type_ids is None
 
 
 def test_batches_hold_each_document_once_and_fill_under_the_mask(tokenizer):
@@ -88,9 +99,12 @@ def test_pairs_never_cut_the_query(tokenizer):
     first = batch.documents.input_ids[0].tolist()
     query = tokenizer.plain(["which cats purr"])[0]
     document = tokenizer.plain(["cats purr loudly at night"], 3)[0]
-    framed, types = tokenizer.pair(query, document)
-    assert first[: len(framed)] == framed
-    assert batch.documents.token_type_ids[0].tolist()[: len(types)] == types
+    own = tokenizer.pad_pairs([query], [document])
+    length = own.lengths[0]
+    assert batch.documents.lengths[0] == length
+    assert first[:length] == own.input_ids[0].tolist()
+    assert batch.documents.token_type_ids[0, :length].tolist() == own.token_type_ids[0].tolist()
+    assert not batch.documents.token_type_ids[0, length:].any()
 
 
 @pytest.mark.parametrize("name", ["query_length", "document_length"])

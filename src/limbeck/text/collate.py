@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -152,7 +153,7 @@ class Collator:
         token = self.markers[role]
         marker = [] if token is None else [self.tokenizer.number(token) or 0]
         rows = self.tokenizer.plain(texts, length - self.tokenizer.single_overhead - len(marker))
-        return [self.tokenizer.single(row, marker) for row in rows]
+        return self.tokenizer.framed(rows, marker)
 
     def pad(self, rows: Sequence[Row], role: Role) -> Tokens:
         """Pad framed rows of separately encoded texts, augment queries, and choose which tokens get a vector."""
@@ -166,37 +167,39 @@ class Collator:
         return tokens
 
     def _augmented(self, rows: Sequence[Row]) -> Tokens:
-        missing = [self.style.query_length - len(row) for row in rows]
         mask_id = int(self.tokenizer.tokenizer.mask_token_id)  # pyright: ignore[reportArgumentType]
-        tokens = self.tokenizer.pad([[*row, *[mask_id] * more] for row, more in zip(rows, missing, strict=True)])
+        tokens = self.tokenizer.pad(rows, width=self.style.query_length, fill=mask_id)
         tokens.kept = torch.ones_like(tokens.input_ids, dtype=torch.bool)
-        if not self.style.attend_augmented:
-            for row, more in enumerate(missing):
-                tokens.attention_mask[row, self.style.query_length - more :] = 0
+        if self.style.attend_augmented:
+            tokens.attention_mask = torch.ones_like(tokens.input_ids)
+            tokens.lengths = [self.style.query_length] * len(rows)
+        else:
+            tokens.lengths = None
         return tokens
 
     def pad_pairs(self, pairs: Sequence[tuple[Row, Row]]) -> Tokens:
         """Frame and pad pairs of plain rows. The query is never cut by a long document: each has its own limit."""
-        framed = [self.tokenizer.pair(query, document) for query, document in pairs]
-        return self.tokenizer.pad([ids for ids, _ in framed], [types for _, types in framed])
+        queries, documents = zip(*pairs, strict=True)
+        return self.tokenizer.pad_pairs(queries, documents)
 
     def __call__(self, examples: Sequence[Example]) -> Batch:
         """Build a batch; each distinct document (or pair) is tokenised and encoded once."""
-        width = max(len(example.document_ids) for example in examples)
-        index = torch.zeros((len(examples), width), dtype=torch.long)
-        mask = torch.zeros((len(examples), width), dtype=torch.bool)
         rows: dict[tuple[str | None, str], int] = {}
-        for b, example in enumerate(examples):
+        places = []
+        for example in examples:
             owner = example.query_id if self.style.paired else None
-            for position, document in enumerate(example.document_ids):
-                index[b, position] = rows.setdefault((owner, document), len(rows))
-                mask[b, position] = True
+            places.append([rows.setdefault((owner, document), len(rows)) for document in example.document_ids])
+        lengths = np.array([len(each) for each in places])
+        width = int(lengths.max())
+        mask = np.arange(width) < lengths[:, None]
+        index = np.zeros(mask.shape, dtype=np.int64)
+        index[mask] = np.fromiter(chain.from_iterable(places), dtype=np.int64)
         queries, documents = self._tokens(examples, rows)
         return Batch(
             queries=queries,
             documents=documents,
-            index=index,
-            mask=mask,
+            index=torch.from_numpy(index),
+            mask=torch.from_numpy(mask),
             labels=_fill([example.labels for example in examples], width, 0.0),
             teacher_scores=_fill_all([example.teacher_scores for example in examples], width, 0.0),
             ranks=_fill_all([example.ranks for example in examples], width, 1.0),
@@ -219,11 +222,10 @@ class Collator:
 
 def _fill(columns: Sequence[Column], width: int, fill: float) -> torch.Tensor:
     """Stack per-query values of unequal number into (B, width) float32, the rest filled."""
-    table = torch.full((len(columns), width), fill)
+    table = np.full((len(columns), width), fill, dtype=np.float32)
     for b, column in enumerate(columns):
-        if len(column):
-            table[b, : len(column)] = torch.as_tensor(np.asarray(column), dtype=torch.float32)
-    return table
+        table[b, : len(column)] = column
+    return torch.from_numpy(table)
 
 
 def _fill_all(columns: Sequence[Column | None], width: int, fill: float) -> torch.Tensor | None:

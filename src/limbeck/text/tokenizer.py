@@ -8,10 +8,13 @@ import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck.types import Tokens
@@ -19,7 +22,8 @@ from limbeck.types import Tokens
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-Row = list[int]
+Row = NDArray[np.integer[Any]]
+"""Token ids of one text; it may lie in a mapped file, so nobody writes into it."""
 
 
 class TextTokenizer:
@@ -41,16 +45,18 @@ class TextTokenizer:
             raise ValueError(f"the tokenizer of {tokenizer.name_or_path!r} has no padding token; set pad_token in it")
         self.tokenizer = tokenizer
         self.pad_id: int = int(tokenizer.pad_token_id)  # pyright: ignore[reportArgumentType]
+        self.dtype = np.dtype(np.uint16 if max(tokenizer.get_vocab().values()) < 1 << 16 else np.int32)
+        """What token ids are kept as: two bytes where the vocabulary fits into them."""
         self._single = self._frame("a")
         self._pair = self._frame("a", "b")
 
-    def _frame(self, *texts: str) -> list[tuple[Row, int]]:
+    def _frame(self, *texts: str) -> list[tuple[list[int], int]]:
         """Return the special tokens (with segment number) before, between and after the texts."""
         encoded = self.tokenizer(texts[0], texts[1] if len(texts) > 1 else None, return_token_type_ids=True)
         ids, types = list(encoded["input_ids"]), list(encoded["token_type_ids"])
         frame, start = [], 0
         for text in texts:
-            plain = self.plain([text])[0]
+            plain = self.plain([text])[0].tolist()
             found = next((i for i in range(start, len(ids)) if ids[i : i + len(plain)] == plain), None)
             if not plain or found is None:
                 raise ValueError(f"cannot read off how the tokenizer of {self.tokenizer.name_or_path!r} frames texts")
@@ -70,21 +76,29 @@ class TextTokenizer:
             return_attention_mask=False,
             return_token_type_ids=False,
         )
-        return encoded["input_ids"]  # pyright: ignore[reportReturnType]
+        return [np.array(ids, dtype=self.dtype) for ids in encoded["input_ids"]]  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType]
 
     @property
     def single_overhead(self) -> int:
         """Number of special tokens around one text."""
         return sum(len(ids) for ids, _ in self._single)
 
-    def single(self, row: Row, marker: Sequence[int] = ()) -> Row:
-        """Frame one text; ``marker`` goes in before its first token."""
+    def framed(self, rows: Sequence[Row], marker: Sequence[int] = ()) -> list[Row]:
+        """Frame texts one by one; ``marker`` goes in before the first token of each."""
         (before, _), (after, _) = self._single
-        return [*before, *marker, *row, *after]
+        head, tail = self._row([*before, *marker]), self._row(after)
+        if not rows:
+            return []
+        joined = np.concatenate([piece for row in rows for piece in (head, row, tail)])
+        ends = np.cumsum(_lengths(rows) + (len(head) + len(tail))).tolist()
+        return [joined[start:end] for start, end in pairwise([0, *ends])]
+
+    def _row(self, ids: Sequence[int]) -> Row:
+        return np.array(ids, dtype=self.dtype)
 
     def number(self, token: str) -> int | None:
         """Return the id of a token of the vocabulary, or None."""
-        return self.tokenizer.get_vocab().get(token)
+        return self.tokenizer.backend_tokenizer.token_to_id(token)
 
     @cached_property
     def punctuation(self) -> Tensor:
@@ -92,34 +106,55 @@ class TextTokenizer:
         found = [self.number(character) for character in string.punctuation]
         return torch.tensor([number for number in found if number is not None], dtype=torch.long)
 
-    def pair(self, first: Row, second: Row) -> tuple[Row, Row]:
-        """Frame a pair; returns ids and segment numbers."""
-        (before, type_a), (between, type_b), (after, _) = self._pair
-        head = [*before, *first]
-        # The separator after the first text belongs to the first segment, as BERT's own pairs have it.
-        middle = list(between)
-        return (
-            [*head, *middle, *second, *after],
-            [type_a] * (len(head) + len(middle)) + [type_b] * (len(second) + len(after)),
-        )
-
     @cached_property
     def special(self) -> Tensor:
         """The ids of the special tokens."""
         return torch.tensor(self.tokenizer.all_special_ids, dtype=torch.long)
 
-    def pad(self, rows: Sequence[Row], types: Sequence[Row] | None = None) -> Tokens:
-        """Pad framed rows on the right to the longest of them."""
-        width = max(len(row) for row in rows)
-        ids = torch.full((len(rows), width), self.pad_id, dtype=torch.long)
-        mask = torch.zeros((len(rows), width), dtype=torch.long)
-        segments = None if types is None else torch.zeros_like(mask)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
-            mask[i, : len(row)] = 1
-            if segments is not None and types is not None:
-                segments[i, : len(row)] = torch.tensor(types[i], dtype=torch.long)
-        return Tokens(ids, mask, segments)
+    def pad(self, rows: Sequence[Row], *, width: int | None = None, fill: int | None = None) -> Tokens:
+        """Pad framed rows on the right.
+
+        Parameters
+        ----------
+        rows
+            N rows, at least one.
+        width
+            Tokens of a padded row; the longest row's by default.
+        fill
+            What to pad with; the padding token by default.
+        """
+        lengths = _lengths(rows)
+        return self._padded(rows, lengths, width or int(lengths.max()), self.pad_id if fill is None else fill)
+
+    def pad_pairs(self, firsts: Sequence[Row], seconds: Sequence[Row]) -> Tokens:
+        """Frame N pairs of plain rows and pad them on the right to the longest of them."""
+        (before, type_a), (between, type_b), (after, _) = self._pair
+        head, middle, tail = self._row(before), self._row(between), self._row(after)
+        pieces = [
+            piece
+            for first, second in zip(firsts, seconds, strict=True)
+            for piece in (head, first, middle, second, tail)
+        ]
+        # The separator after the first text belongs to the first segment, as BERT's own pairs have it.
+        border = _lengths(firsts) + (len(head) + len(middle))
+        lengths = border + _lengths(seconds) + len(tail)
+        tokens = self._padded(pieces, lengths, int(lengths.max()), self.pad_id)
+        segments = np.where(np.arange(int(lengths.max())) < border[:, None], type_a, type_b)
+        tokens.token_type_ids = torch.from_numpy(segments) * tokens.attention_mask
+        return tokens
+
+    @staticmethod
+    def _padded(pieces: Sequence[Row], lengths: NDArray[np.int64], width: int, fill: int) -> Tokens:
+        """Fill (N, T) tensors with rows that lie in pieces one after another."""
+        real = np.arange(width) < lengths[:, None]
+        ids = np.full(real.shape, fill, dtype=np.int64)
+        ids[real] = np.concatenate(pieces)
+        mask = torch.from_numpy(real.astype(np.int64))
+        return Tokens(torch.from_numpy(ids), mask, lengths=lengths.tolist())
+
+
+def _lengths(rows: Sequence[Row]) -> NDArray[np.int64]:
+    return np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
 
 
 def train_wordpiece(texts: Iterable[str], vocab_size: int, folder: Path) -> None:
