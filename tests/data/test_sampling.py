@@ -1,4 +1,6 @@
+import hashlib
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +20,51 @@ def pool(tmp_path):
     return read_pool(tmp_path / "pool.arrow")
 
 
+def drawn(pool, sampler, seed, epoch, query):
+    """A list as the formula has it, by itself: what is drawn for a seed must never change."""
+    rows = range(*pool.rows(query).indices(len(pool.labels)))
+    positives = [row for row in rows if pool.labels[row] > 0]
+    negatives = [row for row in rows if pool.labels[row] <= 0][: sampler.negatives_depth]
+    number = int.from_bytes(hashlib.blake2b(pool.query_ids[query].encode(), digest_size=8).digest(), "little")
+    rng = np.random.default_rng([seed, epoch, number])
+    chosen = []
+    for places, count in ((positives, sampler.positives), (negatives, sampler.negatives)):
+        kept = range(len(places))
+        if len(places) > count:
+            kept = sorted(rng.choice(len(places), count, replace=False).tolist())
+        chosen += [places[i] for i in kept]
+    return chosen
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"positives": 2, "negatives": 3}, {"negatives": 6, "negatives_depth": 8}, {"positives": 9, "negatives": 90}],
+)
+def test_batches_hold_what_the_formula_draws_for_each_query(pool, options):
+    sampler = ListSampler(**options)
+    pool = replace(pool, scores=np.arange(len(pool.labels), dtype=np.float32))
+    batch = [(epoch, query) for epoch in range(5) for query in (4, 0, 5, 2)]
+    lists = Lists(pool, sampler, seed=11)
+    for (epoch, query), example in zip(batch, lists.__getitems__(batch), strict=True):
+        rows = drawn(pool, sampler, 11, epoch, query)
+        assert example.query_id == f"q{query}"
+        assert example.document_ids == [pool.document_ids[row].as_py() for row in rows]
+        assert list(example.teacher_scores) == rows
+        assert list(example.labels) == [pool.labels[row] for row in rows]
+        assert list(example.ranks) == [pool.ranks[row] for row in rows]
+        assert lists[(epoch, query)].document_ids == example.document_ids
+
+
+def test_draws_on_record(pool):
+    """Lists of runs that exist can be drawn again."""
+    lists = Lists(pool, ListSampler(positives=1, negatives=4), seed=3).__getitems__([(0, 0), (0, 1), (7, 0)])
+    assert [example.document_ids for example in lists] == [
+        ["d0", "d2", "d6", "d7", "d9"],
+        ["d11", "d9", "d12", "d16", "d19"],
+        ["d0", "d3", "d4", "d8", "d11"],
+    ]
+
+
 def test_a_list_depends_on_seed_epoch_and_query_alone(pool):
     sampler = ListSampler(positives=1, negatives=5)
     lists = Lists(pool, sampler, seed=3)
@@ -30,7 +77,7 @@ def test_a_list_depends_on_seed_epoch_and_query_alone(pool):
 
 def test_lists_hold_positives_then_negatives_with_their_own_ranks(pool):
     for query in range(6):
-        example = ListSampler(positives=1, negatives=5, negatives_depth=8).draw(pool, 0, 0, query)
+        example = Lists(pool, ListSampler(positives=1, negatives=5, negatives_depth=8), 0)[(0, query)]
         assert len(set(example.document_ids)) == 6
         assert [label > 0 for label in example.labels] == [True] + [False] * 5
         rank = {f"d{i}": i + 1 for i in range(20)}
@@ -41,15 +88,15 @@ def test_lists_hold_positives_then_negatives_with_their_own_ranks(pool):
 
 
 def test_every_negative_is_drawn_about_equally_often(pool):
-    sampler = ListSampler(negatives=6)
-    counts = Counter(d for epoch in range(600) for d in sampler.draw(pool, 1, epoch, 0).document_ids[1:])
+    lists = Lists(pool, ListSampler(negatives=6), seed=1)
+    counts = Counter(d for epoch in range(600) for d in lists[(epoch, 0)].document_ids[1:])
     assert len(counts) == 18
     assert min(counts.values()) > 0.75 * 200
     assert max(counts.values()) < 1.25 * 200
 
 
 def test_short_pools_give_short_lists(pool):
-    assert len(ListSampler(positives=5, negatives=50).draw(pool, 0, 0, 0).document_ids) == 2 + 18
+    assert len(Lists(pool, ListSampler(positives=5, negatives=50), 0)[(0, 0)].document_ids) == 2 + 18
 
 
 @pytest.mark.parametrize("world", [2, 4])

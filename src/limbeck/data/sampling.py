@@ -5,9 +5,10 @@ where a killed run took up again.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pyarrow as pa
 from torch.utils.data import Dataset, Sampler
 
 from limbeck.data.pool import Pool
@@ -70,26 +71,18 @@ class ListSampler:
         self.refresh_ranks = refresh_ranks
         self.workers = workers
 
-    def draw(self, pool: Pool, seed: int, epoch: int, query: int) -> Example:
-        """Draw the list of a query in an epoch: positives first, then negatives in rank order."""
-        rows = pool.rows(query)
-        labels = pool.labels[rows]
-        positive = np.flatnonzero(labels > 0)
-        negative = np.flatnonzero(labels <= 0)[: self.negatives_depth]
-        rng = np.random.default_rng([seed, epoch, _number(pool.query_ids[query])])
-        chosen = np.concatenate([_some(rng, positive, self.positives), _some(rng, negative, self.negatives)])
-        documents = pool.document_ids[rows.start : rows.stop].take(chosen).to_pylist()
-        return Example(
-            query_id=pool.query_ids[query],
-            document_ids=documents,
-            labels=labels[chosen],
-            teacher_scores=None if pool.scores is None else pool.scores[rows][chosen],
-            ranks=pool.ranks[rows][chosen],
-        )
+    def choose(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Choose from the pool of a query, positives first: the places of the list, in the order of the pool."""
+        positives = int(np.count_nonzero(labels > 0))
+        negatives = len(labels) - positives
+        if self.negatives_depth is not None:
+            negatives = min(negatives, self.negatives_depth)
+        chosen = [_some(rng, positives, self.positives), positives + _some(rng, negatives, self.negatives)]
+        return np.concatenate(chosen)
 
 
-def _some(rng: np.random.Generator, positions: np.ndarray, count: int) -> np.ndarray:
-    return positions if len(positions) <= count else np.sort(rng.choice(positions, count, replace=False))
+def _some(rng: np.random.Generator, there: int, count: int) -> np.ndarray:
+    return np.arange(there) if there <= count else np.sort(rng.choice(there, count, replace=False))
 
 
 def _number(query_id: str) -> int:
@@ -97,16 +90,58 @@ def _number(query_id: str) -> int:
 
 
 class Lists(Dataset[Example]):
-    """Training lists by (epoch, query number)."""
+    """Training lists by (epoch, query number).
+
+    A whole batch is taken from the columns at once. Nothing here is a Python object a query: a worker that only reads
+    would copy the pages of such objects all the same, since each reading counts a reference in them.
+
+    Parameters
+    ----------
+    pool
+        What is drawn from.
+    sampler
+        How many of what.
+    seed
+        Seed of the draws.
+    """
 
     def __init__(self, pool: Pool, sampler: ListSampler, seed: int) -> None:
-        self.pool = pool
-        self.sampler = sampler
-        self.seed = seed
+        self._pool = pool
+        self._query_ids = pa.array(pool.query_ids, pa.string())
+        self._sampler = sampler
+        self._seed = seed
 
-    def __getitem__(self, index: Draw) -> Example:  # pyright: ignore[reportIncompatibleMethodOverride]
-        epoch, query = index
-        return self.sampler.draw(self.pool, self.seed, epoch, query)
+    def __len__(self) -> int:
+        return len(self._query_ids)
+
+    def __getitem__(self, index: Draw) -> Example:
+        """Return one list."""
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, batch: Sequence[Draw]) -> list[Example]:
+        """Return the lists of a batch: positives first, then negatives in rank order."""
+        pool = self._pool
+        query_ids = self._query_ids.take(pa.array([query for _, query in batch], pa.int64())).to_pylist()
+        chosen = []
+        for (epoch, query), query_id in zip(batch, query_ids, strict=True):
+            rng = np.random.default_rng([self._seed, epoch, _number(query_id)])
+            owned = pool.rows(query)
+            chosen.append(owned.start + self._sampler.choose(pool.labels[owned], rng))
+        rows = np.concatenate(chosen)
+        document_ids = pool.document_ids.take(pa.array(rows)).to_pylist()
+        labels, ranks = pool.labels[rows], pool.ranks[rows]
+        scores = None if pool.scores is None else pool.scores[rows]
+        ends = np.cumsum([len(each) for each in chosen]).tolist()
+        return [
+            Example(
+                query_id=query_id,
+                document_ids=document_ids[start:end],
+                labels=labels[start:end],
+                teacher_scores=None if scores is None else scores[start:end],
+                ranks=ranks[start:end],
+            )
+            for query_id, start, end in zip(query_ids, [0, *ends], ends, strict=False)
+        ]
 
 
 class Order(Sampler[list[Draw]]):
