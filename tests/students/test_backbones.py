@@ -14,11 +14,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from limbeck.config import ConfigError, build
 from limbeck.students import foreign, mlm
-from limbeck.students.backbone import Pretrained, Tiny, inputs, load_tokenizer, load_top, save
+from limbeck.students.backbone import Pretrained, Tiny, load_tokenizer, load_top, save
 from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
 from limbeck.students.families import most_tokens
+from limbeck.students.packing import inputs
 from limbeck.types import Tokens
 
 WORDS = ["ba", "ke", "li", "mo", "nu", "pa", "re", "si", "to", "vu"]
@@ -120,7 +121,9 @@ def rows(*sizes, seed=0):
 
 
 def batch(tokenizer, wanted):
-    return tokenizer.pad(wanted, [[0] * 3 + [1] * (len(row) - 3) for row in wanted])
+    tokens = tokenizer.pad(wanted)
+    tokens.token_type_ids = (torch.arange(tokens.input_ids.shape[1]) >= 3) * tokens.attention_mask
+    return tokens
 
 
 def output(model, tokens):

@@ -55,8 +55,8 @@ def pipeline(student: nn.Module, collator: Collator) -> Pipeline:
 
 
 def _cross_encoder(student: CrossEncoder, collator: Collator) -> Pipeline:
-    style, overhead = student.style, len(collator.tokenizer.pair([], [])[0])
-    length = style.query_length + style.document_length + overhead
+    style = student.style
+    length = style.query_length + style.document_length + collator.tokenizer.pair_overhead
     if student.pooling == "head":
         found = _transformer(student.backbone, "sequence-classification", collator.tokenizer, length)
         return Pipeline("CrossEncoder", [found])
