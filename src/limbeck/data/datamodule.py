@@ -1,19 +1,47 @@
 """The training data as Lightning wants it."""
 
+import gc
 import os
+import sys
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import lightning
+import torch
 from torch.utils.data import DataLoader
 
 from limbeck.data.pool import Pool
 from limbeck.data.sampling import Lists, ListSampler, Order
 from limbeck.text.collate import Collator
-from limbeck.types import Run
+from limbeck.types import Batch, Run
+
+
+class Timed(DataLoader[Any]):
+    """A loader that knows how long its batches were waited for."""
+
+    waited: float = 0.0
+    """Seconds, of all batches so far."""
+
+    def __iter__(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Yield the batches."""
+        batches = super().__iter__()
+        while True:
+            start = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            finally:
+                self.waited += time.perf_counter() - start
+            yield batch
 
 
 class TrainingData(lightning.LightningDataModule):
     """Training batches, from the first step or from where a checkpoint stopped.
+
+    Workers are forked: what is mapped from files (pool, teacher scores, kept tokens, texts) is shared with them, not
+    copied. Each has two batches ready. For a GPU they lie in page-locked memory, and are copied while it computes.
 
     Parameters
     ----------
@@ -36,21 +64,36 @@ class TrainingData(lightning.LightningDataModule):
         self.seed = seed
         self.batches = batches
         self._done = 0
+        self._loader: Timed | None = None
+
+    @property
+    def waited(self) -> float:
+        """Seconds that this process has waited for training batches."""
+        return 0.0 if self._loader is None else self._loader.waited
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the loader of what is left of the training."""
         assert self.trainer is not None
         order = self._order(self.trainer.global_rank)
         order.start = self._done
-        return DataLoader(
+        workers = self.sampler.workers
+        self._loader = Timed(
             Lists(self.pool, self.sampler, self.seed),  # pyright: ignore[reportArgumentType]
             batch_sampler=order,
             collate_fn=self.collator,
-            num_workers=self.sampler.workers,
+            num_workers=workers,
             worker_init_fn=_start_worker,
-            persistent_workers=self.sampler.workers > 0,
+            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+            persistent_workers=workers > 0,
             pin_memory=self.trainer.strategy.root_device.type == "cuda",
         )
+        return self._loader
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move a batch without waiting for the device; Lightning would do that with tensors only, not with ours."""
+        if isinstance(batch, Batch):
+            return batch.to(device, non_blocking=True)
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def _order(self, rank: int) -> Order:
         assert self.trainer is not None
@@ -84,6 +127,10 @@ class TrainingData(lightning.LightningDataModule):
 
 
 def _start_worker(worker: int) -> None:
-    """Tokenise in one thread: the pool of threads that the parent may have used does not survive a fork."""
+    """Tokenise in one thread: the pool of threads that the parent may have used does not survive a fork.
+
+    The collector leaves alone what the parent has made: looking at it writes to it, and would copy its pages.
+    """
     del worker
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    gc.freeze()

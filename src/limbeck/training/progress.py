@@ -5,53 +5,85 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
+from limbeck.data.datamodule import TrainingData
 from limbeck.training.validations import Validated, append
 
 log = logging.getLogger(__name__)
 
 
+STARVED = 0.05
+"""Share of the time spent waiting for data from which on a hint is given."""
+
+
 class Speed(Callback):
-    """Logs queries per second over all processes, validation time left out, and a line after each validation.
+    """Logs queries per second over all processes and the share of the time that was spent waiting for data.
+
+    Validation is left out of both, and so is the first batch, which warms up. What a process waits for is the next
+    batch of its loader, be it made by workers or here; it is measured on the processor, without asking the device.
+    A line is written after each validation, and one at the end.
 
     Parameters
     ----------
     queries_a_batch
         Queries of a batch and process.
+    data
+        The training data.
     """
 
-    def __init__(self, queries_a_batch: int) -> None:
+    def __init__(self, queries_a_batch: int, data: TrainingData) -> None:
         self._size = queries_a_batch
+        self._data = data
         self._batches = 0
         self._seconds = 0.0
-        self._since: float | None = None
+        self._waited = 0.0
+        self._since: tuple[float, float] | None = None
 
     @property
     def queries_per_second(self) -> float:
         """Mean over what this process has trained."""
         return self._batches * self._size / self._seconds if self._seconds else 0.0
 
+    @property
+    def waiting(self) -> float:
+        """Share of the time that this process has waited for data, from 0 to 1."""
+        return self._waited / self._seconds if self._seconds else 0.0
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Go on with the clock."""
+        """Go on with the clocks."""
         if self._since is None:
-            self._since = time.perf_counter()
+            self._since = self._clocks()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Read the clock; the first batch, which warms up, is not counted."""
-        now = time.perf_counter()
+        """Read the clocks; the first batch, which warms up, is not counted."""
+        now = self._clocks()
         if batch_idx and self._since is not None:
-            self._seconds += now - self._since
+            self._seconds += now[0] - self._since[0]
+            self._waited += now[1] - self._since[1]
             self._batches += 1
         self._since = now
         speed = self.queries_per_second * trainer.world_size
-        pl_module.log("queries/s", speed, prog_bar=True, batch_size=1)
+        for name, value in (("queries/s", speed), ("waiting", self.waiting)):
+            # A tensor in main memory: a number would be copied to the device, and the copy waited for.
+            pl_module.log(name, torch.tensor(value), prog_bar=True, batch_size=1)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write a line to the log, and what to do where the loader was too slow."""
+        told = f"{self.queries_per_second * trainer.world_size:.1f} queries/s"
+        log.info("trained: %s, %.1f %% of the time waiting for data", told, 100 * self.waiting)
+        if self.waiting > STARVED:
+            log.info("the loader is slower than the student; more workers may help: raise sampler.workers")
+
+    def _clocks(self) -> tuple[float, float]:
+        return time.perf_counter(), self._data.waited
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop the clock."""
+        """Stop the clocks."""
         self._since = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
