@@ -180,7 +180,7 @@ class Experiment:
         batches = steps * self.training.accumulate
         data = TrainingData(pool, self.sampler, self.collator, self.seed, batches, dev)
         module = Distillation(self.student, self.objective, self.optim, steps, self.seed, validation)
-        speed = Speed(self.sampler.batch_size)
+        speed = Speed(self.sampler.batch_size, data)
         keep = callbacks(self.folder.checkpoints, self.training.checkpoint_every, monitor)
         extra: list[Any] = [RankRefresh(self.sampler.refresh_ranks, data)] if self.sampler.refresh_ranks else []
         extra += [Record(self.folder.path, monitor)] if monitor else []
@@ -205,6 +205,7 @@ class Experiment:
             "steps": steps,
             "seconds": round(time.perf_counter() - start, 1),
             "queries_per_second": round(speed.queries_per_second * trainer.world_size, 2),
+            "waiting": round(speed.waiting, 4),
             "checkpoint": chosen.name,
             **scored,
         }
