@@ -34,6 +34,11 @@ class Artefacts:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def find(self, kind: str, inputs: Mapping[str, Any]) -> Path | None:
+        """Return the artefact's folder if it is there; nothing is built."""
+        target = self.root / kind / fingerprint(inputs)
+        return target if (target / "meta.json").exists() else None
+
     def folder(
         self, kind: str, inputs: Mapping[str, Any], build: Callable[[Path], object], *, label: str | None = None
     ) -> Path:

@@ -1,23 +1,18 @@
 """Run a ranker over many texts: encode them, or score candidate lists. Students and teachers alike."""
 
-import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, cast
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from limbeck.encodings import Kind, Rows, compact, join, reorder
-from limbeck.text.collate import Collator, Role, TextFormat
-from limbeck.text.tokenizer import Row
+from limbeck.text.collate import Collator, TextFormat
+from limbeck.text.progress import show
+from limbeck.text.tokenizer import Role, Row
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens
-
-log = logging.getLogger(__name__)
 
 BLOCK = 8192
 """Texts tokenised, sorted by length and encoded together: bounds memory whatever the size of the collection."""
@@ -30,9 +25,6 @@ _FILLED = 1024
 
 _BATCH_TOKENS = 4096
 """Tokens of one forward pass, padding included."""
-
-_TELL_EVERY = 30.0
-"""Seconds between two lines of progress in a log."""
 
 
 class Ranker(Protocol):
@@ -114,23 +106,6 @@ def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
         start += size
 
 
-def _show(groups: list[list[int]], what: str) -> Iterator[list[int]]:
-    """Show a progress bar on a terminal; in a log, a line every half minute."""
-    console = Console(stderr=True)
-    if console.is_terminal:
-        yield from track(groups, description=what, console=console, transient=True)
-        return
-    start = told = time.monotonic()
-    total, done = sum(map(len, groups)), 0
-    for group in groups:
-        yield group
-        done += len(group)
-        now = time.monotonic()
-        if now - told > _TELL_EVERY:
-            told, left = now, (total - done) * (now - start) / done
-            log.info("%s: %d %%, %.0f/s, %.0f s left", what, 100 * done / total, done / (now - start), left)
-
-
 @torch.inference_mode()
 def encode(ranker: BiEncoder, collator: Collator, ids: Sequence[str], role: Role, *, bf16: bool = False) -> Rows:
     """Encode texts by id.
@@ -150,10 +125,11 @@ def encode(ranker: BiEncoder, collator: Collator, ids: Sequence[str], role: Role
         float32 on the ranker's device, in the order of ``ids``.
     """
     device = _device(ranker)
+    collator.prepare(role, len(ids))
     rows = collator.query_rows(ids) if role == "query" else collator.document_rows(ids)
     parts: list[Rows] = []
     groups = list(_groups([len(row) for row in rows]))
-    for group in _show(groups, f"encoding {len(ids):,} {'queries' if role == 'query' else 'documents'}"):
+    for group in show(groups, len(ids), f"encoding {len(ids):,} {'queries' if role == 'query' else 'documents'}"):
         with _evaluating(ranker), _precision(device, bf16):
             encoded = ranker.encode(collator.pad([rows[i] for i in group], role).to(device), role)
         parts.append(compact(encoded, ranker.kind).float())
@@ -264,6 +240,8 @@ class Scorer:
         self._plan = plan
         self._bf16 = bf16
         self._queries: Rows | None = None
+        collator.prepare("query", len(plan.query_ids))
+        collator.prepare("document", len(plan.document_ids) if ranker.separable else plan.pairs)
 
     def __call__(self, number: int) -> np.ndarray:
         """Return the float32 scores of a part."""
@@ -293,7 +271,7 @@ class Scorer:
         values = np.empty(len(pairs), dtype=np.float32)
         rows = _pair_rows(self._collator, pairs)
         groups = list(_groups([len(query) + len(document) for query, document in rows]))
-        for group in _show(groups, f"scoring {len(pairs):,} pairs"):
+        for group in show(groups, len(pairs), f"scoring {len(pairs):,} pairs"):
             with _evaluating(ranker), _precision(device, self._bf16):
                 scored = ranker.score_pairs(self._collator.pad_pairs([rows[i] for i in group]).to(device))
             values[np.asarray(group)] = scored.float().cpu().numpy()

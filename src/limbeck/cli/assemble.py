@@ -24,6 +24,7 @@ from limbeck.students import foreign
 from limbeck.students.backbone import load_top
 from limbeck.students.families import most_tokens
 from limbeck.students.saved import MARK
+from limbeck.text.cache import TokenCache
 from limbeck.text.collate import Collator
 from limbeck.text.tokenizer import TextTokenizer
 
@@ -76,7 +77,8 @@ def ranker(
         return artefacts.folder(kind, {**inputs, "collection": collection.fingerprint}, fill)
 
     made, tokenizer = _model(student, backbone, texts, folder, key)
-    return made, Collator(tokenizer, made.style, collection.query_texts, collection.document_texts)
+    cache = TokenCache(artefacts, tokenizer, collection)
+    return made, Collator(tokenizer, made.style, collection.query_texts, collection.document_texts, cache)
 
 
 def saved(student: Node, backbone: Node) -> tuple[Any, TextTokenizer]:

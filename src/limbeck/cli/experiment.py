@@ -178,6 +178,9 @@ class Experiment:
         dev, validation = self._validation(stages)
         monitor = validation.name if validation else None
         batches = steps * self.training.accumulate
+        lists = batches * self.sampler.batch_size * self.training.world
+        self.collator.prepare("query", lists)
+        self.collator.prepare("document", lists * (self.sampler.positives + self.sampler.negatives))
         data = TrainingData(pool, self.sampler, self.collator, self.seed, batches, dev)
         module = Distillation(self.student, self.objective, self.optim, steps, self.seed, validation)
         speed = Speed(self.sampler.batch_size, data)

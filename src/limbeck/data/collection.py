@@ -13,6 +13,7 @@ from typing import Any
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError, build, fingerprint
 from limbeck.registry import register
+from limbeck.text.tokenizer import Role
 from limbeck.types import Qrels
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class Collection:
         ir_datasets data set with the documents.
     splits
         Split name → queries and judgments.
+    corpus
+        Fingerprint of the documents alone.
     drop_self
         Queries are documents of the collection: each is dropped from its own ranking, before any cut.
     """
@@ -59,6 +62,7 @@ class Collection:
         documents: Any,
         splits: Mapping[str, Split],
         *,
+        corpus: str,
         drop_self: bool = False,
     ) -> None:
         self.name = name
@@ -66,6 +70,7 @@ class Collection:
         self.fingerprint = content
         self.splits = dict(splits)
         self.drop_self = drop_self
+        self._corpus = corpus
         self._documents = documents
         self._queries = {query: text for split in splits.values() for query, text in split.queries.items()}
 
@@ -111,6 +116,28 @@ class Collection:
         """Yield (id, text) of every document in collection order."""
         for document in self._documents.docs_iter():
             yield document.doc_id, document.default_text()
+
+    def count(self, role: Role) -> int:
+        """Return the number of queries, of all splits, or of documents."""
+        return len(self._queries) if role == "query" else self._document_count
+
+    def texts(self, role: Role) -> Iterator[tuple[str, str]]:
+        """Yield (id, text) of all queries or documents."""
+        return iter(self._queries.items()) if role == "query" else self.iterate()
+
+    def content(self, role: Role) -> str:
+        """Return a fingerprint of the queries, of all splits, or of the documents; not of the judgments."""
+        return self._query_content if role == "query" else self._corpus
+
+    @cached_property
+    def _query_content(self) -> str:
+        return fingerprint(list(self._queries.items()))
+
+    @cached_property
+    def _document_count(self) -> int:
+        if "document_ids" in self.__dict__:
+            return len(self.document_ids)
+        return self._documents.docs_count() or sum(1 for _ in self._documents.docs_iter())
 
     @cached_property
     def document_ids(self) -> list[str]:
@@ -208,10 +235,11 @@ class Data:
             for name, chosen in self.names.items()
             if chosen is not None
         }
-        content = fingerprint({str(file.relative_to(path)): _sha256(file) for file in folder.files(path)})
+        sums = {str(file.relative_to(path)): _sha256(file) for file in folder.files(path)}
+        content = fingerprint(sums)
         store = artefacts.root / "documents" / content / "docs.pklz4"
         documents = folder.documents(path, store)
-        return self._collection(path, content, documents, splits)
+        return self._collection(path, content, sums["corpus.jsonl"], documents, splits)
 
     def _ir_datasets(self) -> Collection:
         ir_datasets = _ir_datasets_home()
@@ -245,11 +273,14 @@ class Data:
                 "data.collection at a local BEIR folder (corpus.jsonl, queries.jsonl, qrels/*.tsv)"
             ) from error
         content = fingerprint({"ir_datasets": ir_datasets.__version__, "id": self.collection, "splits": self.names})
-        return self._collection(None, content, documents, splits)
+        corpus = fingerprint({"ir_datasets": ir_datasets.__version__, "id": self.collection})
+        return self._collection(None, content, corpus, documents, splits)
 
-    def _collection(self, path: Path | None, content: str, documents: Any, splits: dict[str, Split]) -> Collection:
+    def _collection(
+        self, path: Path | None, content: str, corpus: str, documents: Any, splits: dict[str, Split]
+    ) -> Collection:
         with_dev = self._with_dev(splits)
-        return Collection(self.collection, path, content, documents, with_dev, drop_self=self.drop_self)
+        return Collection(self.collection, path, content, documents, with_dev, corpus=corpus, drop_self=self.drop_self)
 
     def _with_dev(self, splits: dict[str, Split]) -> dict[str, Split]:
         """Hold training queries out as a dev split if asked to."""

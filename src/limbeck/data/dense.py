@@ -110,6 +110,7 @@ class Dense:
 
     def _encode(self, search: Search, folder: Path) -> None:
         ranker, collator, _ = self._encoder(search)
+        collator.prepare("document")
         for number, block in enumerate(blocks(search.collection.document_ids)):
             encoded = encode(ranker, collator, block, "document", bf16=self.bf16)
             for name, value in encoded.arrays().items():

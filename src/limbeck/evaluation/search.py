@@ -48,6 +48,7 @@ def search(
     share
         (i, n): rank every n-th piece of the collection alone, from the i-th on.
     """
+    collator.prepare("document", len(document_ids))
     queries = encode(ranker, collator, query_ids, "query", bf16=bf16)
     chosen = islice(blocks(document_ids, PIECE), share[0], None, share[1])
     pieces = ((block, encode(ranker, collator, block, "document", bf16=bf16)) for block in chosen)

@@ -93,5 +93,6 @@ def _encode(
         twice = next(name for name, _ in chunk if name in seen or seen.add(name))
         raise ConfigError(f"data.collection: the document id {twice!r} stands twice; ids must differ")
     check_ids(ids, "data.collection: the document id")
-    here = Collator(collator.tokenizer, collator.style, lambda _: [], lambda wanted: [texts[name] for name in wanted])
-    store.write(number, ids, join([encode(ranker, here, block, "document", bf16=bf16) for block in blocks(ids)]))
+    if not collator.prepare("document"):  # the texts are at hand: they need not be looked up
+        collator = Collator(collator.tokenizer, collator.style, lambda _: [], lambda ids: [texts[name] for name in ids])
+    store.write(number, ids, join([encode(ranker, collator, block, "document", bf16=bf16) for block in blocks(ids)]))

@@ -3,19 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Literal
 
 import numpy as np
 import torch
 
 from limbeck.config import ConfigError
-from limbeck.text.tokenizer import Row, TextTokenizer
+from limbeck.text.cache import TokenCache
+from limbeck.text.token_store import MOST, TokenStore
+from limbeck.text.tokenizer import Role, Row, TextTokenizer
 from limbeck.types import Batch, Tokens
 
 Texts = Callable[[Sequence[str]], list[str]]
 """Looks texts up by id, in the order asked for."""
-
-Role = Literal["query", "document"]
 
 Column = Sequence[float] | Sequence[int] | np.ndarray
 """One value a candidate."""
@@ -91,6 +90,8 @@ class Collator:
         The ranker's tokenizer and text format.
     query_texts, document_texts
         Look texts up by id.
+    cache
+        Keeps their tokens, if it pays; None tokenises texts as they come.
 
     Raises
     ------
@@ -98,7 +99,14 @@ class Collator:
         The tokenizer lacks a token that the format asks for, or a length leaves no room for a word.
     """
 
-    def __init__(self, tokenizer: TextTokenizer, style: TextFormat, query_texts: Texts, document_texts: Texts) -> None:
+    def __init__(
+        self,
+        tokenizer: TextTokenizer,
+        style: TextFormat,
+        query_texts: Texts,
+        document_texts: Texts,
+        cache: TokenCache | None = None,
+    ) -> None:
         self.tokenizer = tokenizer
         self.style = style
         self.markers = {
@@ -111,8 +119,9 @@ class Collator:
             self._check_room("document", style.document_length)
         if style.query_augment and tokenizer.tokenizer.mask_token_id is None:
             raise ConfigError("student.query_augment needs a mask token, which this tokenizer has not; set it to false")
-        self._query_texts = query_texts
-        self._document_texts = document_texts
+        self._texts: dict[Role, Texts] = {"query": query_texts, "document": document_texts}
+        self._cache = cache
+        self._kept: dict[Role, TokenStore] = {}
 
     def _marker(self, key: str, token: str, usual: str) -> str | None:
         wanted = usual if token == "auto" else token
@@ -135,25 +144,64 @@ class Collator:
 
     def styled(self, style: TextFormat) -> "Collator":
         """Return a collator of the same texts and tokenizer with another text format."""
-        return Collator(self.tokenizer, style, self._query_texts, self._document_texts)
+        return Collator(self.tokenizer, style, self._texts["query"], self._texts["document"], self._cache)
+
+    def prepare(self, role: Role, reads: int | None = None) -> bool:
+        """Open the kept tokens of queries or documents, or tokenise them all and keep them if that pays.
+
+        Whoever is about to look up many texts calls this first, before other processes are started. It changes no row.
+
+        Parameters
+        ----------
+        role
+            Queries or documents.
+        reads
+            How many will be looked up, counted as often as they are; None for the whole collection.
+
+        Returns
+        -------
+        bool
+            Whether rows come from kept tokens from now on.
+        """
+        if self._cache is not None and role not in self._kept and self._length(role) <= MOST:
+            opened = self._cache.open(role, self._prefix(role), reads)
+            if opened is not None:
+                self._kept[role] = opened
+        return role in self._kept
 
     def query_rows(self, ids: Sequence[str]) -> list[Row]:
         """Return token rows of queries: framed if the ranker encodes them alone, plain if it reads pairs."""
-        return self._rows([self.style.query_prefix + text for text in self._query_texts(ids)], "query")
+        return self._rows(ids, "query")
 
     def document_rows(self, ids: Sequence[str]) -> list[Row]:
         """Return token rows of documents, as :meth:`query_rows`."""
-        texts = [self.style.document_prefix + text for text in self._document_texts(ids)]
-        return self._rows(texts, "document")
+        return self._rows(ids, "document")
 
-    def _rows(self, texts: list[str], role: Role) -> list[Row]:
-        length = self.style.query_length if role == "query" else self.style.document_length
+    def _length(self, role: Role) -> int:
+        return self.style.query_length if role == "query" else self.style.document_length
+
+    def _prefix(self, role: Role) -> str:
+        return self.style.query_prefix if role == "query" else self.style.document_prefix
+
+    def _rows(self, ids: Sequence[str], role: Role) -> list[Row]:
         if self.style.paired:
-            return self.tokenizer.plain(texts, length)
+            return self._plain(ids, role, self._length(role))
         token = self.markers[role]
         marker = [] if token is None else [self.tokenizer.number(token) or 0]
-        rows = self.tokenizer.plain(texts, length - self.tokenizer.single_overhead - len(marker))
+        rows = self._plain(ids, role, self._length(role) - self.tokenizer.single_overhead - len(marker))
         return self.tokenizer.framed(rows, marker)
+
+    def _plain(self, ids: Sequence[str], role: Role, length: int) -> list[Row]:
+        if role not in self._kept:
+            return self._tokenised(ids, role, length)
+        kept = self._kept[role].rows(ids, length)
+        lacking = [name for name, row in zip(ids, kept, strict=True) if row is None]
+        others = iter(self._tokenised(lacking, role, length) if lacking else [])
+        return [next(others) if row is None else row for row in kept]
+
+    def _tokenised(self, ids: Sequence[str], role: Role, length: int) -> list[Row]:
+        prefix = self._prefix(role)
+        return self.tokenizer.plain([prefix + text for text in self._texts[role](ids)], length)
 
     def pad(self, rows: Sequence[Row], role: Role) -> Tokens:
         """Pad framed rows of separately encoded texts, augment queries, and choose which tokens get a vector."""

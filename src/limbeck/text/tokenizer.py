@@ -4,23 +4,27 @@ Plain ids (without special tokens) can be kept and joined in any way, so one tok
 and cross-encoders; the frame ([CLS] … [SEP] and the like) is read off the tokenizer once.
 """
 
+import json
 import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from limbeck.config import fingerprint
 from limbeck.types import Tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+Role = Literal["query", "document"]
 
 Row = NDArray[np.integer[Any]]
 """Token ids of one text; it may lie in a mapped file, so nobody writes into it."""
@@ -79,9 +83,29 @@ class TextTokenizer:
         return [np.array(ids, dtype=self.dtype) for ids in encoded["input_ids"]]  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType]
 
     @property
+    def cuts_left(self) -> bool:
+        """Whether it cuts what stands first in a long text, not what stands last."""
+        return self.tokenizer.truncation_side == "left"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A fingerprint of all that plain token ids depend on; not of the name, nor of frames and padding."""
+        import tokenizers
+
+        backend = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        own = {name: part for name, part in backend.items() if name not in ("truncation", "padding", "post_processor")}
+        special = self.tokenizer.split_special_tokens
+        return fingerprint([tokenizers.__version__, own, special, self.tokenizer.truncation_side])
+
+    @property
     def single_overhead(self) -> int:
         """Number of special tokens around one text."""
         return sum(len(ids) for ids, _ in self._single)
+
+    @property
+    def pair_overhead(self) -> int:
+        """Number of special tokens around and between two texts."""
+        return sum(len(ids) for ids, _ in self._pair)
 
     def framed(self, rows: Sequence[Row], marker: Sequence[int] = ()) -> list[Row]:
         """Frame texts one by one; ``marker`` goes in before the first token of each."""

@@ -1,0 +1,221 @@
+"""Plain token ids of all texts of a collection on disk, memory-mapped.
+
+A store is a folder::
+
+    tokens.json     version, type of the ids, number of texts and tokens
+    ids.bin         the token ids, text after text in the order of the collection
+    keys.bin        uint64 keys of the ids of the texts, sorted; see :mod:`limbeck.scores.keys`
+    starts.bin      int64, in the order of the keys: where a text begins in ids.bin
+    lengths.bin     uint16, in the order of the keys: how many tokens it has
+
+Opening maps the files; processes that open the same store share its pages. Texts whose keys are equal (an id that
+stands twice, or two of one hash) are left out of the index, so they count as not kept.
+"""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limbeck.artefacts import write_json
+from limbeck.config import ConfigError
+from limbeck.scores.keys import Keys, key_list
+from limbeck.text.progress import show
+from limbeck.text.tokenizer import Row, TextTokenizer
+
+log = logging.getLogger(__name__)
+
+MOST = 8192
+"""Tokens of a text that are kept."""
+
+VERSION = 1
+
+_META, _IDS, _KEYS, _STARTS, _LENGTHS = "tokens.json", "ids.bin", "keys.bin", "starts.bin", "lengths.bin"
+
+_BLOCK_TEXTS, _BLOCK_CHARACTERS = 8192, 4_000_000
+"""Texts tokenised together: a tokenizer takes some hundred bytes a token while it works."""
+
+Text = tuple[str, str]
+"""Id and text."""
+
+
+class TokenStore:
+    """A whole store, opened for reading.
+
+    Only the path travels to another process: there the files are mapped anew.
+
+    Parameters
+    ----------
+    path
+        Its folder.
+    left
+        Cut texts on the left, as a tokenizer may ask for.
+
+    Raises
+    ------
+    ConfigError
+        A file is missing, too short or too long, or not one of a store.
+    """
+
+    def __init__(self, path: Path, *, left: bool = False) -> None:
+        self.path = path
+        self._left = left
+        try:
+            meta = json.loads((path / _META).read_text(encoding="utf-8"))
+            texts, tokens, kind = int(meta["texts"]), int(meta["tokens"]), np.dtype(meta["dtype"])
+            if meta["version"] != VERSION or kind.kind not in "iu":
+                raise ValueError(f"version {meta['version']}, ids of type {kind}")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _damaged(path / _META, f"it is not what describes kept tokens ({error})") from error
+        self._ids = _mapped(path / _IDS, kind, tokens)
+        self._keys: Keys = _mapped(path / _KEYS, np.dtype("<u8"), texts)
+        self._starts = _mapped(path / _STARTS, np.dtype("<i8"), texts)
+        self._lengths = _mapped(path / _LENGTHS, np.dtype("<u2"), texts)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened, (self.path, self._left)
+
+    def rows(self, ids: Sequence[str], length: int) -> list[Row | None]:
+        """Return the token ids of texts, cut to ``length``; None for texts that are not kept.
+
+        Raises
+        ------
+        ConfigError
+            The files have been damaged since they were written.
+        """
+        assert length <= MOST
+        wanted = key_list(ids)
+        if not len(self):
+            return [None] * len(wanted)
+        places = np.minimum(self._keys.searchsorted(wanted), len(self) - 1)
+        starts, whole = self._starts[places], self._lengths[places].astype(np.int64)
+        if len(places) and not (starts.min() >= 0 and (starts + whole).max() <= len(self._ids)):
+            raise _damaged(self.path / _STARTS, "it points outside of the tokens")
+        cut = np.minimum(whole, length)
+        if self._left:
+            starts = starts + (whole - cut)
+        known = self._keys[places] == wanted
+        ends = (starts + cut).tolist()
+        rows: list[Row | None] = [self._ids[start:end] for start, end in zip(starts.tolist(), ends, strict=True)]
+        return rows if known.all() else [row if here else None for row, here in zip(rows, known.tolist(), strict=True)]
+
+
+def _opened(path: Path, left: bool) -> TokenStore:
+    return TokenStore(path, left=left)
+
+
+def _mapped(path: Path, kind: np.dtype[Any], count: int) -> NDArray[Any]:
+    size = path.stat().st_size if path.is_file() else -1
+    if size != count * kind.itemsize:
+        raise _damaged(path, f"it has {max(size, 0):,} bytes instead of {count * kind.itemsize:,}")
+    if not count:
+        return np.empty(0, dtype=kind)
+    # A plain view: slices of np.memmap itself are several times slower.
+    return np.asarray(np.memmap(path, dtype=kind, mode="r"))
+
+
+def _damaged(path: Path, what: str) -> ConfigError:
+    return ConfigError(f"{path}: {what}; delete the folder {path.parent} and run again: it is made anew")
+
+
+def write(
+    folder: Path, texts: Iterable[Text], tokenizer: TextTokenizer, *, prefix: str = "", total: int, what: str
+) -> None:
+    """Tokenise texts into an empty folder, in blocks: memory grows by some 40 bytes a text.
+
+    Parameters
+    ----------
+    folder
+        Where to.
+    texts
+        (id, text) of the whole collection.
+    tokenizer, prefix
+        What makes token ids of a text, and what is put before each.
+    total, what
+        Number of texts and whose they are, for the progress.
+    """
+    start = time.perf_counter()
+    keys, lengths = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.uint16)]
+    kind = tokenizer.dtype.newbyteorder("<")
+    with (folder / _IDS).open("wb") as file:
+        for ids, rows in _tokenised(show(_blocks(texts), total, f"tokenising {what}"), tokenizer, prefix):
+            file.write(np.concatenate(rows).astype(kind, copy=False).data)
+            keys.append(key_list(ids))
+            lengths.append(np.fromiter(map(len, rows), dtype=np.uint16, count=len(rows)))
+        _to_disk(file)
+    every = np.concatenate(lengths)
+    tokens, count = int(every.sum(dtype=np.int64)), len(every)
+    kept = _index(folder, keys, every)
+    write_json(folder / _META, {"version": VERSION, "dtype": kind.str, "texts": kept, "tokens": tokens})
+    seconds = time.perf_counter() - start
+    log.info("%s: %s texts, %s tokens, %.0f texts/s", what, f"{count:,}", f"{tokens:,}", count / seconds)
+
+
+def _index(folder: Path, blocks: list[Keys], lengths: NDArray[np.uint16]) -> int:
+    """Write keys, starts and lengths in the order of the keys; returns how many there are. Takes the blocks apart."""
+    keys = np.concatenate(blocks)
+    blocks.clear()
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    twice = np.zeros(len(keys) + 1, dtype=bool)
+    np.equal(ordered[1:], ordered[:-1], out=twice[1:-1])
+    once = ~(twice[1:] | twice[:-1])
+    order, ordered = order[once], ordered[once]
+    starts = np.cumsum(lengths, dtype=np.int64) - lengths
+    for name, kind, values in (
+        (_KEYS, "<u8", ordered),
+        (_STARTS, "<i8", starts[order]),
+        (_LENGTHS, "<u2", lengths[order]),
+    ):
+        with (folder / name).open("wb") as file:
+            file.write(values.astype(kind, copy=False).data)
+            _to_disk(file)
+    return len(order)
+
+
+def _to_disk(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _blocks(texts: Iterable[Text]) -> Iterator[list[Text]]:
+    """Cut a stream of texts into blocks of bounded size."""
+    block: list[Text] = []
+    characters = 0
+    for each in texts:
+        block.append(each)
+        characters += len(each[1])
+        if len(block) == _BLOCK_TEXTS or characters >= _BLOCK_CHARACTERS:
+            yield block
+            block, characters = [], 0
+    if block:
+        yield block
+
+
+def _tokenised(
+    blocks: Iterable[list[Text]], tokenizer: TextTokenizer, prefix: str
+) -> Iterator[tuple[list[str], list[Row]]]:
+    """Yield ids and rows of blocks; while one is tokenised (by all cores), the next is read and the last written."""
+
+    def work(block: list[Text]) -> tuple[list[str], list[Row]]:
+        return [name for name, _ in block], tokenizer.plain([prefix + text for _, text in block], MOST)
+
+    with ThreadPoolExecutor(1) as pool:
+        before: Future[tuple[list[str], list[Row]]] | None = None
+        for block in blocks:
+            coming = pool.submit(work, block)
+            if before is not None:
+                yield before.result()
+            before = coming
+        if before is not None:
+            yield before.result()
