@@ -26,7 +26,7 @@ from limbeck.students.backbone import Tiny, load_tokenizer
 from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
-from limbeck.text import token_store
+from limbeck.text import progress, token_store
 from limbeck.text.cache import WORTH, TokenCache
 from limbeck.text.collate import Collator, Example, TextFormat
 from limbeck.text.token_store import MOST, TokenStore
@@ -228,14 +228,27 @@ def test_texts_are_tokenised_once(folder, artefacts, caplog):
     assert caplog.text == ""
 
 
+def test_progress_in_a_log(tokenizer, artefacts, monkeypatch, caplog):
+    monkeypatch.setattr(progress, "_TELL_EVERY", -1.0)
+    monkeypatch.setattr(token_store, "_BLOCK_TEXTS", 30)
+    with caplog.at_level(logging.INFO):
+        assert len(TokenCache(artefacts, tokenizer, CORPUS).open("document", "", None)) == len(DOCUMENTS)
+    told = [message.split(" %")[0] for message in caplog.messages if message.startswith("tokenising")]
+    assert told == [f"tokenising documents of made up: {share}" for share in (40, 81, 100)]
+
+
 def test_small_jobs_tokenise_what_they_need(tokenizer, artefacts, caplog):
     cache = TokenCache(artefacts, tokenizer, CORPUS)
     few = int(WORTH * len(DOCUMENTS))
     collator = Collator(tokenizer, TextFormat(False), queries_of, documents_of, cache)
     with caplog.at_level(logging.INFO):
+        assert not collator.prepare("document", 0)
         assert not collator.prepare("document", few)
         assert not collator.prepare("document", few)
-    assert caplog.text.count("18 of 74 documents of made up are looked up, which are tokenised as they come") == 1
+        assert not collator.prepare("query", 1)
+    assert caplog.messages == [
+        "tokens: 18 of 74 documents of made up are looked up, which are tokenised as they come and not kept"
+    ]
     assert not list(artefacts.root.rglob("ids.bin"))
     assert len(collator.document_rows(["1"])) == 1
     assert collator.prepare("document", few + 1)

@@ -83,6 +83,17 @@ def test_batches_hold_each_document_once_and_fill_under_the_mask(tokenizer):
     assert batch.to(torch.float64).mask.dtype == torch.float64  # every tensor moves
 
 
+@pytest.mark.parametrize("attended", [True, False])
+def test_lengths_are_those_of_rows_that_others_attend_to_alone(attended, tokenizer):
+    style = TextFormat(False, query_length=9, query_augment=True, attend_augmented=attended)
+    collate = Collator(tokenizer, style, look_up, look_up)
+    queries = collate.pad(collate.query_rows(["q1", "q2"]), "query")
+    assert queries.input_ids.shape == (2, 9)
+    assert queries.lengths == ([9, 9] if attended else None)
+    documents = collate.pad(collate.document_rows(["d1", "d2"]), "document")
+    assert documents.lengths == documents.attention_mask.sum(1).tolist()
+
+
 def test_scores_that_are_not_there_are_not_invented(tokenizer):
     collate = Collator(tokenizer, TextFormat(False), look_up, look_up)
     batch = collate([Example("q1", ["d1"], [1], [1.0], [1]), Example("q2", ["d3"], [1])])

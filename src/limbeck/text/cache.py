@@ -58,7 +58,7 @@ class TokenCache:
         self._artefacts = artefacts
         self._tokenizer = tokenizer
         self._corpus = corpus
-        self._told: set[tuple[Role, str]] = set()
+        self._told: set[str] = set()
 
     def open(self, role: Role, prefix: str, reads: int | None) -> TokenStore | None:
         """Return the kept tokens, made first if it is worth it; None if texts are to be tokenised as they come.
@@ -93,20 +93,19 @@ class TokenCache:
     def _worth(self, role: Role, prefix: str, reads: int | None) -> bool:
         if reads is None or reads >= WORTH * (count := self._corpus.count(role)):
             return True
-        if (role, prefix) not in self._told:
-            self._told.add((role, prefix))
+        if role == "document" and prefix not in self._told:  # queries are short
+            self._told.add(prefix)
             log.info(
-                "tokens: %s of %s %s of %s are looked up, which are tokenised as they come and not kept",
+                "tokens: %s of %s documents of %s are looked up, which are tokenised as they come and not kept",
                 f"{reads:,}",
                 f"{count:,}",
-                _plural(role),
                 self._corpus.name,
             )
         return False
 
     def _make(self, folder: Path, role: Role, prefix: str) -> None:
         texts, total = self._corpus.texts(role), self._corpus.count(role)
-        what = f"{_plural(role)} of {self._corpus.name}"
+        what = f"{'queries' if role == 'query' else 'documents'} of {self._corpus.name}"
         try:
             token_store.write(folder, texts, self._tokenizer, prefix=prefix, total=total, what=what)
         except OSError as error:
@@ -118,7 +117,3 @@ class TokenCache:
                 f"paths.cache: the disk of {folder.parent} is full after {written:,.0f} MB of tokens of the {what}; "
                 "free some space, or set paths.cache to a folder on another disk"
             ) from error
-
-
-def _plural(role: Role) -> str:
-    return "queries" if role == "query" else "documents"

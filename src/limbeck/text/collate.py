@@ -163,7 +163,8 @@ class Collator:
         bool
             Whether rows come from kept tokens from now on.
         """
-        if self._cache is not None and role not in self._kept and self._length(role) <= MOST:
+        wanted = reads != 0 and role not in self._kept and self._length(role) <= MOST
+        if self._cache is not None and wanted:
             opened = self._cache.open(role, self._prefix(role), reads)
             if opened is not None:
                 self._kept[role] = opened
