@@ -50,6 +50,12 @@ class Tokens(_Movable):
     def __len__(self) -> int:
         return self.input_ids.shape[0]
 
+    def rows(self, rows: Tensor, width: int) -> "Tokens":
+        """Return some of the texts, cut to a width."""
+        found = self._map(lambda value: value[rows, :width])
+        found.lengths = None if self.lengths is None else [self.lengths[row] for row in rows.tolist()]
+        return found
+
 
 @dataclass
 class Vectors(_Movable):

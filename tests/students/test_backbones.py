@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from limbeck.config import ConfigError, build
-from limbeck.students import foreign, mlm
+from limbeck.students import foreign, mlm, packing
 from limbeck.students.backbone import Pretrained, Tiny, load_tokenizer, load_top, save
 from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
@@ -572,3 +572,37 @@ def test_the_small_bert_serves_every_task(bert):
         grads = [p.grad for name, p in model.named_parameters() if "lora_B" in name]
         assert grads
         assert all(grad is not None and grad.abs().max() > 0 for grad in grads)
+
+
+def gradients(model, states, weights):
+    model.zero_grad()
+    (states * weights).sum().backward()
+    return {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
+
+
+def test_states_and_gradients_without_padding_are_those_with_it(checkpoint):
+    model = load(checkpoint, dropout=0.0).train()
+    tokens = batch(load_tokenizer(str(checkpoint)), rows(3, 30, 1, 9, 9, 17, 2, 10))
+    real = tokens.attention_mask.bool()
+    weights = torch.randn((*real.shape, model.config.hidden_size), generator=torch.Generator().manual_seed(1))
+    weights[~real] = 0
+    padded = model(**inputs(model, tokens)).last_hidden_state
+    wanted = gradients(model, padded, weights)
+    found = packing.states(model, tokens)
+    assert torch.allclose(found[real], padded[real], atol=1e-5)
+    made = gradients(model, found, weights)
+    assert made.keys() == wanted.keys()
+    assert all(torch.allclose(made[name], wanted[name], atol=1e-4, rtol=1e-4) for name in made)
+
+
+def test_who_is_read_without_padding(checkpoint):
+    model = load(checkpoint)
+    assert (model.config._attn_implementation == packing.NAME) is (
+        model.config.model_type not in ("mpnet", "deberta-v2")
+    )
+
+
+def test_attention_of_our_own_is_not_written_into_a_checkpoint(bert, tmp_path):
+    model = load(bert)
+    model.save_pretrained(tmp_path)
+    assert packing.NAME not in (tmp_path / "config.json").read_text()

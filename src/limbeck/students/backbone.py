@@ -11,7 +11,7 @@ from torch import Tensor
 
 from limbeck.config import ConfigError
 from limbeck.registry import register
-from limbeck.students import families, mlm
+from limbeck.students import families, mlm, packing
 from limbeck.students.adapters import Lora, adapt, checkpoint_gradients, merged_weights, plain_name, read_lora
 from limbeck.students.sources import clear_errors, load_tokenizer, locate, quiet, report, tokenizer_folder
 from limbeck.text.tokenizer import TextTokenizer, train_wordpiece
@@ -237,6 +237,7 @@ def _prepared(
         adapt(model, lora, anew)
     if checkpointing:
         checkpoint_gradients(model)
+    packing.enable(model)
     return model
 
 
@@ -284,11 +285,3 @@ def pool(states: Tensor, tokens: Tokens, pooling: Pooling) -> Tensor:
         return states[:, 0]
     mask = tokens.attention_mask.unsqueeze(-1).to(states.dtype)
     return (states * mask).sum(1) / mask.sum(1).clamp(min=1)
-
-
-def inputs(model: torch.nn.Module, tokens: Tokens) -> dict[str, Tensor]:
-    """Return the arguments of a Hugging Face model; segment numbers only where it has embeddings for them."""
-    result = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
-    if tokens.token_type_ids is not None and getattr(model.config, "type_vocab_size", 0) > 1:
-        result["token_type_ids"] = tokens.token_type_ids
-    return result

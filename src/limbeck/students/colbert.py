@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from limbeck.encodings import Kind
 from limbeck.registry import register
 from limbeck.scoring import maxsim, pick
-from limbeck.students.backbone import Load, inputs
+from limbeck.students.backbone import Load
+from limbeck.students.packing import states
 from limbeck.text.collate import Role, TextFormat
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens, Vectors
 
@@ -91,8 +92,8 @@ class ColBERT(nn.Module):
     def encode(self, tokens: Tokens, role: Role) -> Vectors:
         """Encode texts: (N, T) → (N, T, D)."""
         del role  # which tokens get a vector is in ``tokens``
-        states = self.projection(self.backbone(**inputs(self.backbone, tokens)).last_hidden_state)
-        values = F.normalize(states.float(), dim=-1) if self.normalise else states
+        projected = self.projection(states(self.backbone, tokens))
+        values = F.normalize(projected.float(), dim=-1) if self.normalise else projected
         mask = tokens.attention_mask.bool() if tokens.kept is None else tokens.kept
         return Vectors(values.masked_fill(~mask.unsqueeze(-1), 0.0), mask)
 

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limbeck.registry import register
-from limbeck.students.backbone import Load, inputs, pool
+from limbeck.students.backbone import Load, pool
+from limbeck.students.packing import inputs, states, sub_batches
 from limbeck.text.collate import TextFormat
 from limbeck.types import Batch, StudentOutput, Tokens
 
@@ -72,12 +73,13 @@ class CrossEncoder(nn.Module):
 
     def score_pairs(self, tokens: Tokens) -> Tensor:
         """Score pairs: (N, T) → (N,)."""
-        output = self.backbone(**inputs(self.backbone, tokens))
         if self.pooling == "head":
-            return output.logits.squeeze(-1)
+            parts = [(rows, self.backbone(**inputs(self.backbone, some)).logits) for rows, some in sub_batches(tokens)]
+            order = torch.cat([rows for rows, _ in parts]).argsort()
+            return torch.cat([part for _, part in parts]).squeeze(-1)[order]
+        found = states(self.backbone, tokens)
         with torch.autocast(tokens.input_ids.device.type, enabled=False):
-            states = output.last_hidden_state.to(self.head.weight.dtype)
-            return self.head(pool(states, tokens, self.pooling)).squeeze(-1)
+            return self.head(pool(found.to(self.head.weight.dtype), tokens, self.pooling)).squeeze(-1)
 
     def forward(self, batch: Batch) -> StudentOutput:
         """Score the candidates of a batch."""

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from limbeck.encodings import Kind
 from limbeck.registry import register
 from limbeck.scoring import dot, pick
-from limbeck.students.backbone import Load, Pooling, inputs, pool
+from limbeck.students.backbone import Load, Pooling, pool
+from limbeck.students.packing import states
 from limbeck.students.towers import second_tower, tower
 from limbeck.text.collate import Role, TextFormat
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens
@@ -99,7 +100,7 @@ class Dense(nn.Module):
 
     def _pooled(self, tokens: Tokens, role: Role) -> Tensor:
         backbone = tower(self.backbone, self.query_backbone, role)
-        return pool(backbone(**inputs(backbone, tokens)).last_hidden_state, tokens, self.pooling)
+        return pool(states(backbone, tokens), tokens, self.pooling)
 
     def _finished(self, pooled: Tensor, size: int | None) -> Tensor:
         cut = pooled[:, :size]

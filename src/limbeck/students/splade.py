@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from limbeck.encodings import Kind
 from limbeck.registry import register
 from limbeck.scoring import dot, pick
-from limbeck.students.backbone import Load, inputs
+from limbeck.students.backbone import Load
 from limbeck.students.mlm import mlm_parts
+from limbeck.students.packing import states
 from limbeck.students.towers import second_tower, tower
 from limbeck.students.vocabulary import max_logits
 from limbeck.text.collate import Role, TextFormat
@@ -90,9 +91,8 @@ class Splade(nn.Module):
             return self._tokens(tokens)
         model = tower(self.backbone, self.query_backbone, role)
         transform, weight, bias = mlm_parts(model)
-        base: nn.Module = model.base_model
-        states = transform(base(**inputs(base, tokens)).last_hidden_state)
-        return torch.log1p(torch.relu(max_logits(states, tokens.attention_mask, weight, bias)))
+        found = transform(states(model, tokens))
+        return torch.log1p(torch.relu(max_logits(found, tokens.attention_mask, weight, bias)))
 
     def _tokens(self, tokens: Tokens) -> Tensor:
         assert tokens.kept is not None, "the collator says which tokens are special"

@@ -86,7 +86,7 @@ class Distillation(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return optimiser and schedule."""
-        return self._optim.configure(self, self._steps)
+        return self._optim.configure(self, self._steps, fused=self.trainer.precision != "16-mixed")
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed dropout by (seed, batch, process): it depends on no history, so a resumed run draws the same."""

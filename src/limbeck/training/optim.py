@@ -68,7 +68,7 @@ class AdamW:
         self.betas = (beta1, beta2)
         self.eps = eps
 
-    def configure(self, module: nn.Module, steps: int) -> dict[str, Any]:
+    def configure(self, module: nn.Module, steps: int, *, fused: bool = True) -> dict[str, Any]:
         """Return optimiser and per-step schedule for Lightning.
 
         Parameters
@@ -77,13 +77,16 @@ class AdamW:
             Whose parameters are trained.
         steps
             Updates of the whole training.
+        fused
+            Update all parameters in one pass over memory, which is what an update costs. It cannot be had with the
+            scaled gradients of ``16-mixed``.
         """
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         groups = [
             {"params": [p for p in trained if p.ndim >= 2], "weight_decay": self.weight_decay},
             {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps)
+        optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=fused)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.factor(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
