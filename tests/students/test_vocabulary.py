@@ -21,13 +21,15 @@ def plainly(states, mask, weight, bias):
     return logits.masked_fill(mask.unsqueeze(-1) == 0, -torch.inf).amax(1)
 
 
+@pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("chunk", [1, 200, 10**9])
-def test_values_and_gradients_are_those_of_all_logits(chunk):
+def test_values_and_gradients_are_those_of_all_logits(chunk, known):
     states, mask, weight, bias = case()
     upstream = torch.randn(5, 11, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     upstream[:, ::3] = 0  # as the ReLU leaves it
+    lengths = mask.sum(1).tolist() if known else None
     results = []
-    for function in (plainly, lambda *given: max_logits(*given, chunk=chunk)):
+    for function in (plainly, lambda *given: max_logits(*given, lengths=lengths, chunk=chunk)):
         leaves = [each.clone().requires_grad_() for each in (states, weight, bias)]
         found = function(leaves[0], mask, leaves[1], leaves[2])
         results.append([found.detach(), *torch.autograd.grad(found, leaves, upstream)])

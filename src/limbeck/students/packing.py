@@ -222,8 +222,8 @@ def _attention(
     # Split once: the gradient of slices would be added up in a whole row for each of them.
     qs, ks, vs = (each.split([group.tokens for group in layout.groups]) for each in (q, k, v))
     parts = [
-        _of_group(group, *here, dropout, scaling, sliding_window)
-        for group, *here in zip(layout.groups, qs, ks, vs, strict=True)
+        _of_group(group, its_q, its_k, its_v, dropout, scaling, sliding_window)
+        for group, its_q, its_k, its_v in zip(layout.groups, qs, ks, vs, strict=True)
     ]
     return torch.cat(parts).unsqueeze(0), None
 

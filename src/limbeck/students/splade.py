@@ -92,7 +92,7 @@ class Splade(nn.Module):
         model = tower(self.backbone, self.query_backbone, role)
         transform, weight, bias = mlm_parts(model)
         found = transform(states(model, tokens))
-        return torch.log1p(torch.relu(max_logits(found, tokens.attention_mask, weight, bias)))
+        return torch.log1p(torch.relu(max_logits(found, tokens.attention_mask, weight, bias, lengths=tokens.lengths)))
 
     def _tokens(self, tokens: Tokens) -> Tensor:
         assert tokens.kept is not None, "the collator says which tokens are special"

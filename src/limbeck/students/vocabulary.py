@@ -1,7 +1,9 @@
 """The greatest logit of each word over the tokens of a text, without ever holding all logits."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -10,7 +12,15 @@ _CHUNK = 2**25
 """Logits held at once."""
 
 
-def max_logits(states: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None, *, chunk: int = _CHUNK) -> Tensor:
+def max_logits(
+    states: Tensor,
+    mask: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    lengths: Sequence[int] | None = None,
+    chunk: int = _CHUNK,
+) -> Tensor:
     r"""Return :math:`m_{nv} = b_v + \max_{t} \langle h_{nt}, w_v \rangle` over the real tokens t of text n.
 
     T · V logits a text are made in chunks and only the greatest is kept, with the token it is of. So is the gradient:
@@ -23,6 +33,9 @@ def max_logits(states: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None
         (N, T, H) what goes into the decoder, and (N, T), 0 for padding; the first token is always real.
     weight, bias
         (V, H) and (V) of the decoder.
+    lengths
+        Real tokens of each text, if they are known and stand first: texts of like length are then taken together, and
+        no logits are made for padding.
     chunk
         Logits held at once.
 
@@ -37,29 +50,40 @@ def max_logits(states: Tensor, mask: Tensor, weight: Tensor, bias: Tensor | None
     if torch.is_autocast_enabled(kind):
         half = torch.get_autocast_dtype(kind)
         states, weight = states.to(half), weight.to(half)
-    found: Tensor = _MaxLogits.apply(states, weight, chunk)  # pyright: ignore[reportAssignmentType]
+    found: Tensor = _MaxLogits.apply(states, weight, _pieces(states, len(weight), lengths, chunk))  # pyright: ignore[reportAssignmentType]
     return found if bias is None else found + bias
+
+
+def _pieces(states: Tensor, words: int, lengths: Sequence[int] | None, chunk: int) -> list[tuple[Tensor, int]]:
+    """Return the rows whose logits are held at once, and the tokens of the longest of them."""
+    known = np.full(len(states), states.shape[1]) if lengths is None else np.asarray(lengths)
+    order = np.argsort(-known, kind="stable")
+    pieces, start = [], 0
+    while start < len(order):
+        tokens = int(known[order[start]])
+        rows = order[start : start + max(1, chunk // (tokens * words))]
+        pieces.append((torch.from_numpy(rows).to(states.device), tokens))
+        start += len(rows)
+    return pieces
 
 
 class _MaxLogits(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, chunk: int) -> Tensor:
-        rows, tokens, width = states.shape
+    def forward(ctx: Any, states: Tensor, weight: Tensor, pieces: Sequence[tuple[Tensor, int]]) -> Tensor:
+        rows, _, width = states.shape
         words = len(weight)
         result = states.new_empty((rows, words), dtype=torch.promote_types(states.dtype, torch.float32))
         chosen = torch.empty((rows, words), dtype=torch.int32, device=states.device)
-        step = max(1, chunk // (tokens * words))
         with torch.autocast(states.device.type, enabled=False):
-            for start in range(0, rows, step):
-                there = states[start : start + step]
+            for here, tokens in pieces:
                 # Words before texts: the tokens of a text then lie side by side, which is what is reduced over.
-                logits = (weight @ there.reshape(-1, width).mT).view(words, -1, tokens)
+                logits = (weight @ states[here, :tokens].reshape(-1, width).mT).view(words, -1, tokens)
                 if any(ctx.needs_input_grad):
                     best = logits.max(dim=-1)
-                    result[start : start + step] = best.values.mT
-                    chosen[start : start + step] = best.indices.mT
+                    result[here] = best.values.mT
+                    chosen[here] = best.indices.mT.int()
                 else:
-                    result[start : start + step] = logits.amax(dim=-1).mT
+                    result[here] = logits.amax(dim=-1).mT
         ctx.save_for_backward(states, weight, chosen)
         return result
 
