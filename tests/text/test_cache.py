@@ -384,9 +384,11 @@ def test_of_a_real_collection(tokenizer, artefacts, tmp_path):
         lines = "".join(f"{query}\t1\t1\n" for query in asked)
         (source / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + lines)
     opened = Data(collection=str(source), dev=None).open(artefacts)
+    (source / "qrels" / "other.tsv").write_text("query-id\tcorpus-id\tscore\nq3\t1\t1\n")
     fewer = Data(collection=str(source), train=None, dev=None).open(artefacts)
-    assert opened.content("document") == fewer.content("document")  # the same documents are not tokenised again
-    assert opened.content("query") != fewer.content("query")
+    assert fewer.fingerprint != opened.fingerprint
+    assert fewer.content("document") == opened.content("document")  # the same documents are not tokenised again
+    assert fewer.content("query") != opened.content("query")
     cache = TokenCache(artefacts, tokenizer, opened)
     collator = Collator(tokenizer, TextFormat(True), opened.query_texts, opened.document_texts, cache)
     direct = Collator(tokenizer, TextFormat(True), opened.query_texts, opened.document_texts)
