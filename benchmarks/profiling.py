@@ -1,0 +1,225 @@
+"""Where the time of a training step goes: stopwatches on the parts of the step, and the operators behind them."""
+
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ours
+from clock import Job
+
+PEAKS = {
+    "H200": (67e12, 989e12),
+    "H100": (67e12, 989e12),
+    "A100": (19.5e12, 312e12),
+    "L40S": (91.6e12, 362e12),
+    "L4": (30.3e12, 121e12),
+    "4090": (82.6e12, 165e12),
+    "3090": (35.6e12, 71e12),
+    "V100": (15.7e12, 125e12),
+}
+"""Part of a device's name → peak FLOP/s in float32 outside of tensor cores, and in 16 bits without sparsity (SXM)."""
+OPERATORS = 12
+
+
+class Watch:
+    """Time by part: that of a part inside another counts for the inner one alone.
+
+    Parameters
+    ----------
+    wait
+        Waits for the device, so that its work counts where it was asked for.
+    """
+
+    def __init__(self, wait: Callable[[], object]) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._wait = wait
+        self._open: list[str] = ["rest: Lightning, hooks, moving batches"]
+        self._since = time.perf_counter()
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._switch()
+        self.seconds.clear()
+
+    def stop(self) -> dict[str, float]:
+        """Return the seconds so far."""
+        self._switch()
+        return dict(self.seconds)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Count what happens inside for a part."""
+        self._switch()
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._switch()
+            self._open.pop()
+
+    def on(self, owner: Any, method: str, name: str) -> None:
+        """Count the calls of a method for a part."""
+        plain = getattr(owner, method)
+
+        def timed(*given: Any, **named: Any) -> Any:
+            with self.part(name):
+                return plain(*given, **named)
+
+        setattr(owner, method, timed)
+
+    def _switch(self) -> None:
+        self._wait()
+        now = time.perf_counter()
+        self.seconds[self._open[-1]] += now - self._since
+        self._since = now
+
+
+def profile(asked: Job, peak: float | None) -> None:
+    """Train a job's steps under stopwatches, again under PyTorch's profiler, and print both.
+
+    Parameters
+    ----------
+    asked
+        The job.
+    peak
+        Peak FLOP/s of the device; None looks it up by its name.
+    """
+    import torch
+
+    cuda = asked["device"] == "cuda"
+    seconds, counted = _parts(asked, torch.cuda.synchronize if cuda else lambda: None)
+    whole = sum(seconds.values())
+    print(f"### {asked['student']}, {asked['layers']} layers, {asked['loss']}, {asked['setting']}, {asked['device']}\n")
+    print("| part | ms a step | share |\n|---|---:|---:|")
+    for name, value in sorted(seconds.items(), key=lambda item: -item[1]):
+        print(f"| {name} | {value / asked['steps'] * 1000:.1f} | {value / whole:.1%} |")
+    rate = counted["flops"] / whole
+    print(
+        f"\n{asked['steps'] * asked['batch'] / whole:.2f} queries/s, {counted['documents'] / whole:.1f} documents/s, "
+        f"{counted['tokens'] / whole:,.0f} tokens/s without padding, {rate / 1e9:,.0f} GFLOP/s of the model"
+    )
+    if cuda:
+        _device(rate, peak, asked["precision"])
+    _operators(asked)
+
+
+def _parts(asked: Job, wait: Callable[[], object]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return seconds by part of the steps that count, and what these have worked on."""
+    import torch
+    from lightning.pytorch.callbacks import Callback
+
+    torch.set_num_threads(asked["threads"])
+    watch, counted = Watch(wait), {"documents": 0, "tokens": 0, "flops": 0.0}
+    found: dict[str, float] = {}
+
+    class Watching(Callback):
+        def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, number: int) -> None:
+            if number >= asked["warmup"]:
+                _count(counted, module.student.backbone, batch)
+
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, number: int) -> None:
+            if number + 1 == asked["warmup"]:
+                watch.reset()
+            if number + 1 == asked["warmup"] + asked["steps"]:
+                found.update(watch.stop())
+
+    with tempfile.TemporaryDirectory() as folder:
+        made = ours.training(asked, Path(folder), {"watching": Watching()})
+        module = made.module
+        watch.on(module.student, "forward", "forward")
+        watch.on(module.objective, "forward", "loss")
+        watch.on(module, "backward", "backward")
+        watch.on(module, "configure_gradient_clipping", "clipping")
+        watch.on(module, "optimizer_step", "optimiser")
+        watch.on(module, "training_step", "rest of the training step")
+        watch.on(module, "log", "logging")
+        _loader(watch, made.data)
+        made.run()
+    return found, counted
+
+
+def _loader(watch: Watch, data: Any) -> None:
+    """Count the time in which a loader is waited for."""
+    plain = data.train_dataloader
+
+    def timed() -> Any:
+        loader = plain()
+        iterate = type(loader).__iter__
+
+        class Waited(type(loader)):  # an iteration is looked up on the class
+            def __iter__(self) -> Iterator[Any]:
+                batches = iterate(self)
+                while True:
+                    with watch.part("waiting for data"):
+                        batch = next(batches, None)
+                    if batch is None:
+                        return
+                    yield batch
+
+        loader.__class__ = Waited
+        return loader
+
+    data.train_dataloader = timed
+
+
+def _count(counted: dict[str, float], backbone: Any, batch: Any) -> None:
+    """Add up the documents, real tokens and FLOPs of a batch.
+
+    Of each layer: 2 a weight and token, and 4 × length × width a token for attention; three times that with the
+    backward pass. Embeddings, heads, norms and what is computed for padding are not counted.
+    """
+    config = backbone.config
+    width, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    weights = 4 * width * width + 2 * width * inner
+    for tokens in (batch.queries, batch.documents):
+        if tokens is not None:
+            lengths = tokens.attention_mask.sum(1).double()
+            counted["tokens"] += int(lengths.sum())
+            counted["flops"] += 3 * layers * float((2 * weights * lengths + 4 * width * lengths.square()).sum())
+    counted["documents"] += int(batch.mask.sum())
+
+
+def _device(rate: float, peak: float | None, precision: str) -> None:
+    import torch
+
+    name = torch.cuda.get_device_name()
+    known = [values for part, values in PEAKS.items() if part in name]
+    if peak is None and known:
+        peak = known[0][precision != "32-true"]
+    used = f", {rate / peak:.1%} of {peak / 1e12:g} TFLOP/s (assumed peak)" if peak else "; give --peak for the share"
+    print(f"{name}: {torch.cuda.max_memory_allocated() / 1e6:,.0f} MB at most{used}")
+
+
+def _operators(asked: Job) -> None:
+    """Print the operators that take longest by themselves."""
+    import torch
+    from lightning.pytorch.callbacks import Callback
+    from torch.profiler import ProfilerActivity
+
+    cuda = asked["device"] == "cuda"
+    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    recorder = torch.profiler.profile(activities=kinds)
+
+    class Recording(Callback):
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, number: int) -> None:
+            if number + 1 == asked["warmup"]:
+                recorder.start()
+            if number + 1 == asked["warmup"] + asked["steps"]:
+                recorder.stop()
+
+    with tempfile.TemporaryDirectory() as folder:
+        ours.training(asked, Path(folder), {"recording": Recording()}).run()
+    field = "self_device_time_total" if cuda else "self_cpu_time_total"
+    events = sorted(recorder.key_averages(), key=lambda event: -getattr(event, field))
+    whole = sum(getattr(event, field) for event in events)
+    print("\n| operator | calls a step | ms a step | share |\n|---|---:|---:|---:|")
+    for event in events[:OPERATORS]:
+        own = getattr(event, field)
+        print(
+            f"| {event.key} | {event.count / asked['steps']:.0f} | {own / asked['steps'] / 1000:.1f} | {own / whole:.1%} |"
+        )
+    print()
