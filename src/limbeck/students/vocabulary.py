@@ -80,10 +80,10 @@ class _MaxLogits(torch.autograd.Function):
                 logits = (weight @ states[here, :tokens].reshape(-1, width).mT).view(words, -1, tokens)
                 if any(ctx.needs_input_grad):
                     best = logits.max(dim=-1)
-                    result[here] = best.values.mT
+                    result[here] = best.values.mT.to(result.dtype)
                     chosen[here] = best.indices.mT.int()
                 else:
-                    result[here] = logits.amax(dim=-1).mT
+                    result[here] = logits.amax(dim=-1).mT.to(result.dtype)
         ctx.save_for_backward(states, weight, chosen)
         return result
 
