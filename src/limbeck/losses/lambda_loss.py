@@ -77,7 +77,7 @@ def lambda_loss(
     distance = (ranks.unsqueeze(-1) - ranks.unsqueeze(-2)).abs().clamp(min=1)
     delta = 1 / torch.log2(1 + distance) - 1 / torch.log2(2 + distance)
     weight = (rho + mu * delta) * (gains.unsqueeze(-1) - gains.unsqueeze(-2)).abs()
-    losses = weight * logistic(sigma * differences(student, mask)) / math.log(2)
+    losses = weight * logistic(differences(sigma * student, mask)) / math.log(2)
     return torch.where(pairs_by(grades, mask), losses, 0.0).sum((-1, -2))
 
 

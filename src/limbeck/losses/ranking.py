@@ -19,8 +19,12 @@ def ranks_by(scores: Tensor, mask: Tensor) -> Tensor:
 
 def shared_ranks(scores: Tensor, mask: Tensor) -> Tensor:
     """Rank candidates by score without gradient; ties share their mean rank: (B, L) → (B, L) of the scores' type."""
-    above, tied = pairs_by(scores.detach(), mask), _tied(scores.detach(), mask)
-    return 1 + above.sum(-2, dtype=scores.dtype) + tied.sum(-2, dtype=scores.dtype) / 2
+    scores = masked(scores.detach(), mask, 1.0, -torch.inf)
+    order = scores.sort(dim=-1).values.contiguous()
+    # Sorted ascending, what is below a score ends where the score begins, what is above begins where it ends.
+    below = torch.searchsorted(order, scores.contiguous())
+    not_above = torch.searchsorted(order, scores.contiguous(), right=True)
+    return scores.shape[-1] - (below + not_above - 1).to(scores.dtype) / 2
 
 
 def soft_ranks(scores: Tensor, mask: Tensor, temperature: float) -> Tensor:
@@ -30,7 +34,8 @@ def soft_ranks(scores: Tensor, mask: Tensor, temperature: float) -> Tensor:
     """
     scores = masked(scores, mask, temperature)
     wins = torch.sigmoid(scores.unsqueeze(-2) - scores.unsqueeze(-1))
-    return 1 + torch.where(_others(mask), wins, 0.0).sum(-1)
+    # A product leaves padding out of the sum at a fraction of the cost of a mask; against itself a score wins 1/2.
+    return 0.5 + (wins @ mask.to(wins.dtype).unsqueeze(-1)).squeeze(-1)
 
 
 def pairs_by(key: Tensor, mask: Tensor) -> Tensor:
@@ -39,24 +44,14 @@ def pairs_by(key: Tensor, mask: Tensor) -> Tensor:
 
 
 def differences(scores: Tensor, mask: Tensor) -> Tensor:
-    """Return (B, L, L) s_i - s_j, 0 where either is padding, in float32 or better."""
+    """Return (B, L, L) s_i - s_j, in float32 or better; padding counts as 0, so that nothing there is infinite."""
     scores = masked(scores, mask, 1.0)
-    both = mask.unsqueeze(-1) & mask.unsqueeze(-2)
-    return torch.where(both, scores.unsqueeze(-1) - scores.unsqueeze(-2), 0.0)
+    return scores.unsqueeze(-1) - scores.unsqueeze(-2)
 
 
 def logistic(margins: Tensor) -> Tensor:
     """Return ln(1 + e^-x), exact and with its gradient at any size of x."""
     return -logsigmoid(margins)
-
-
-def _others(mask: Tensor) -> Tensor:
-    itself = torch.eye(mask.shape[-1], dtype=torch.bool, device=mask.device)
-    return mask.unsqueeze(-1) & mask.unsqueeze(-2) & ~itself
-
-
-def _tied(scores: Tensor, mask: Tensor) -> Tensor:
-    return (scores.unsqueeze(-1) == scores.unsqueeze(-2)) & _others(mask)
 
 
 def ideal_dcg(gains: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def ranknet(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor, *, s
     0.2877
     """
     student, teacher = same_dtype(student, teacher)
-    return average(logistic(sigma * differences(student, mask)), pairs_by(teacher, mask), (-1, -2))
+    return average(logistic(differences(sigma * student, mask)), pairs_by(teacher, mask), (-1, -2))
 
 
 @register("loss", "ranknet")
