@@ -34,11 +34,8 @@ check: $(DEV)  ## Lint, format, types, layers
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: $(DEV)  ## Measure start-up, sweeps, the cost of each loss, evaluation
-	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/sweep.py
-	$(BIN)/python benchmarks/losses.py
-	$(BIN)/python benchmarks/evaluate.py
+bench: $(DEV)  ## Run the benchmarks of the CPU (under 30 minutes on 2 cores), write benchmarks/results.md
+	$(BIN)/python benchmarks/results.py
 
 clean:  ## Remove the virtual environment and caches (never runs/)
 	rm -rf $(VENV) cache .pytest_cache .ruff_cache

@@ -101,7 +101,7 @@ def _collection(setting: str, data: Path, artefacts: Any) -> tuple[Any, int]:
     if setting == "synthetic":
         from ours import composed
 
-        plain = composed("train", "data=synthetic", "data.world.documents=2000", "data.world.train=400")
+        plain = composed("train", "data=synthetic", "data.world.documents=1000", "data.world.train=150")
         given = {name: value for name, value in plain["data"].items() if name not in ("_target_", "world")}
         return Data(**given).open(artefacts, plain["data"]["world"]), 1
     folder, splits, grade = SOURCES[setting]

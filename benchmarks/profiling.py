@@ -219,7 +219,6 @@ def _operators(asked: Job) -> None:
     print("\n| operator | calls a step | ms a step | share |\n|---|---:|---:|---:|")
     for event in events[:OPERATORS]:
         own = getattr(event, field)
-        print(
-            f"| {event.key} | {event.count / asked['steps']:.0f} | {own / asked['steps'] / 1000:.1f} | {own / whole:.1%} |"
-        )
+        calls, milliseconds = event.count / asked["steps"], own / asked["steps"] / 1000
+        print(f"| {event.key} | {calls:.0f} | {milliseconds:.1f} | {own / whole:.1%} |")
     print()

@@ -189,7 +189,8 @@ def table(measured: Sequence[Measured], keys: Mapping[str, str], unit: str) -> N
     unit
         What a rate counts.
     """
-    names = list(dict.fromkeys(name for each in measured for name in each.rounds[0]))
+    seen = {name for each in measured for name in each.rounds[0]}
+    names = [name for name in (OURS, *environments.PEERS) if name in seen]
     titles = {name: environments.PEERS.get(name, "Limbeck") for name in names}
     heads = [*keys.values(), *(f"{title}, {unit}/s" for title in titles.values())]
     heads += ["Limbeck / faster peer (each round)"]

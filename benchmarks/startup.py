@@ -29,10 +29,10 @@ def main() -> None:
             if run:  # the first round warms the file cache
                 seconds[name].append(time.perf_counter() - start)
     base = statistics.median(seconds["python -c pass"])
-    print(f"{'command':<44}{'median s':>9}{'min':>8}{'max':>8}{'ratio':>8}")
+    print("| command | median s | min | max | ratio |\n|---|---:|---:|---:|---:|")
     for name, values in seconds.items():
         middle = statistics.median(values)
-        print(f"{name:<44}{middle:>9.3f}{min(values):>8.3f}{max(values):>8.3f}{middle / base:>8.1f}")
+        print(f"| {name} | {middle:.3f} | {min(values):.3f} | {max(values):.3f} | {middle / base:.1f} |")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+"""The benchmarks run: at a tiny size, without peers. What they measure is no matter here."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TINY = ["--peers", "--rounds", "1", "--tries", "1", "--layers", "1", "--settings", "synthetic", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """Lists, texts and models of the benchmarks: made once."""
+    return tmp_path_factory.mktemp("bench")
+
+
+@pytest.fixture
+def run(bench, monkeypatch, capsys):
+    """Run a benchmark; returns the rows of its tables, without heads."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+
+    def call(script, *words):
+        monkeypatch.setattr(sys, "argv", [script, *TINY, "--cache", str(bench), *words])
+        importlib.import_module(script).main()
+        rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+        return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[1:]]
+
+    return call
+
+
+def test_training_is_measured(run, bench):
+    rows = run("train", "--steps", "1", "--warmup", "1", "--students", "dense", "--losses", "ckl")
+    assert [row[:4] for row in rows] == [["synthetic", "1", "dense", "ckl"]]
+    assert float(rows[0][4]) > 0
+    (lists,) = bench.glob("lists/*/lists.jsonl")
+    made = [json.loads(line) for line in lists.read_text().splitlines()]
+    assert len(made) == 16  # those of two steps
+    assert all(len(each["document_ids"]) == len(each["scores"]) == 8 for each in made)
+
+
+def test_the_profile_adds_up(run):
+    rows = run("train", "--profile", "--steps", "1", "--warmup", "1", "--students", "dense")
+    shares = {row[0]: float(row[2].rstrip("%")) for row in rows if len(row) == 3 and row[2].endswith("%")}
+    assert {"forward", "backward", "optimiser", "clipping", "loss", "waiting for data", "logging"} <= shares.keys()
+    assert sum(shares.values()) == pytest.approx(100, abs=1)
+    assert shares["forward"] > shares["logging"]
+
+
+@pytest.mark.parametrize(("script", "words"), [("encode", ["--documents", "20"]), ("score", ["--lists", "2"])])
+def test_inference_is_measured(script, words, run):
+    rows = run(script, *words)
+    assert rows[0][:4] == ["synthetic", "20" if script == "encode" else "16", "1", "32-true"]
+    assert float(rows[0][4]) > 0
+
+
+def test_batches_are_those_of_the_file(monkeypatch, tmp_path):
+    """Ours draws the lists in the order in which the file gives them to the peers."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import ours
+
+    from limbeck.data.sampling import Lists, ListSampler, Order
+
+    lists = [
+        {"query_id": f"q{i}", "document_ids": [f"d{i}-{j}" for j in range(8)], "scores": [float(j) for j in range(8)],
+         "ranks": list(range(1, 9))}
+        for i in range(24)
+    ]  # fmt: skip
+    (tmp_path / "lists.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lists))
+    pool = ours.pool(tmp_path, seed=3, batch=8)
+    drawn = Lists(pool, ListSampler(positives=1, negatives=7), 3)
+    examples = [example for batch in Order(24, 3, 8, 3) for example in drawn.__getitems__(batch)]
+    assert [example.query_id for example in examples] == [each["query_id"] for each in lists]
+    assert [example.document_ids for example in examples] == [each["document_ids"] for each in lists]
+    assert [list(example.teacher_scores) for example in examples] == [each["scores"] for each in lists]
