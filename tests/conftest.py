@@ -36,6 +36,7 @@ SMALL = [
     "trainer.validate_every=4",
     "trainer.checkpoint_every=2",
     "trainer.log_every=1",
+    "trainer.precision=32-true",  # the same numbers on every processor
 ]
 """A whole run in about a second."""
 

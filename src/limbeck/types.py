@@ -3,10 +3,12 @@
 B queries, L candidates of a query, N distinct document (or pair) rows of a batch, T tokens, D width, V vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck.rankings import Qrels, Ranking, Run, order
@@ -50,10 +52,12 @@ class Tokens(_Movable):
     def __len__(self) -> int:
         return self.input_ids.shape[0]
 
-    def rows(self, rows: Tensor, width: int) -> "Tokens":
-        """Return some of the texts, cut to a width."""
-        found = self._map(lambda value: value[rows, :width])
-        found.lengths = None if self.lengths is None else [self.lengths[row] for row in rows.tolist()]
+    def rows(self, rows: Sequence[int], width: int) -> "Tokens":
+        """Return some of the texts, cut or padded to a width."""
+        index = torch.tensor(rows, device=self.input_ids.device)
+        more = max(0, width - self.input_ids.shape[1])
+        found = self._map(lambda value: F.pad(value[index, :width], (0, more)) if more else value[index, :width])
+        found.lengths = None if self.lengths is None else [self.lengths[row] for row in rows]
         return found
 
 

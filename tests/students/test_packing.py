@@ -7,7 +7,7 @@ from transformers import BertConfig, BertModel
 
 from limbeck.students import packing
 from limbeck.students.dropout import Dropout, dropped_attention, kept, quicken
-from limbeck.students.packing import enable, inputs, states, sub_batches
+from limbeck.students.packing import compiled, enable, in_sub_batches, inputs, states
 from limbeck.types import Tokens
 
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
@@ -68,11 +68,39 @@ def test_groups_hold_every_text_once_and_little_padding():
 
 def test_sub_batches_cut_texts_to_their_length():
     there = tokens([3, 2000, 40, 1500, 41])
-    cut = list(sub_batches(there))
-    assert [rows.tolist() for rows, _ in cut] == [[1], [3], [4, 2, 0]]
-    assert [some.input_ids.shape for _, some in cut] == [(1, 2000), (1, 1500), (3, 41)]
-    assert cut[2][1].lengths == [41, 40, 3]
-    assert torch.equal(cut[2][1].input_ids[2, :3], there.input_ids[0, :3])
+    cut = []
+
+    def read(some):
+        cut.append(some)
+        return some.input_ids[:, :3]
+
+    assert torch.equal(in_sub_batches(make(), there, read), there.input_ids[:, :3])
+    assert [some.input_ids.shape for some in cut] == [(1, 2000), (1, 1500), (3, 41)]
+    assert [some.lengths for some in cut] == [[2000], [1500], [41, 40, 3]]
+
+
+class Student(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.backbone = make().eval()
+
+
+def test_a_compiled_model_reads_few_shapes_and_the_same_states():
+    student = Student()
+    enable(student.backbone)
+    several = [tokens(lengths, seed) for seed, lengths in enumerate(([5, 9, 30, 31], [3, 32, 17], [40, 2, 64]))]
+    wanted = [states(student.backbone, there) for there in several]
+    compiled(student, backend="aot_eager")  # inductor takes half a minute, and is the same from here on
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    for there, states_before in zip(several, wanted, strict=True):
+        found = states(student.backbone, there)
+        real = there.attention_mask.bool()
+        assert torch.allclose(found[real], states_before[real], atol=1e-5)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2  # widths 32 and 64, whatever the texts
+    found.sum().backward()
+    assert student.backbone.embeddings.word_embeddings.weight.grad.abs().sum() > 0
+    assert all("_orig_mod" not in name for name in student.state_dict())
 
 
 def test_a_model_with_an_attention_of_its_own_is_read_padded():

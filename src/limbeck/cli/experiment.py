@@ -29,6 +29,7 @@ from limbeck.evaluation.runs import cut
 from limbeck.evaluation.settings import evaluation
 from limbeck.inspection.findings import check, first_stage_scores, report, settings
 from limbeck.inspection.losses import views
+from limbeck.students.packing import compiled
 from limbeck.text.collate import Collator
 from limbeck.training.checkpoints import BEST, LAST, callbacks, load_student
 from limbeck.training.module import Distillation, Validation
@@ -71,6 +72,8 @@ class Experiment:
         self.data = build({**config["data"], "world": None}, key="data")
         encodes = part(config["student"], key="student").fields
         self.objective.check({"labels", "ranks"} | _taught(config["teacher"]) | encodes)
+        if self.training.chunk is not None:
+            self.objective.check_chunks()
         with _named("eval"):
             self.evaluation.check(searches=part(config["student"], key="student").separable)
             check_metrics(self.evaluation.metrics)
@@ -103,6 +106,9 @@ class Experiment:
         self.student, self.collator = assemble.ranker(
             self.config["student"], self.config["backbone"], collection, self.artefacts
         )
+        self.student.chunk = self.training.chunk
+        if self.training.compile:
+            compiled(self.student)
         stages = Stages(collection, self.artefacts, self.candidates, self.pooling)
         teacher = self.config["teacher"]
         self.sharing = Sharing(
@@ -195,9 +201,10 @@ class Experiment:
         if resume:
             log.info("going on from %s", resume)
         log.info(
-            "training: %d steps of %d queries",
+            "training: %d steps of %d queries, %s",
             steps,
             self.sampler.batch_size * self.training.accumulate * self.training.world,
+            self.training.precision,
         )
         start = time.perf_counter()
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -206,6 +213,7 @@ class Experiment:
         chosen, scored = self._choose(trainer, module, data, validation, last, best)
         trained = {
             "steps": steps,
+            "precision": self.training.precision,
             "seconds": round(time.perf_counter() - start, 1),
             "queries_per_second": round(speed.queries_per_second * trainer.world_size, 2),
             "waiting": round(speed.waiting, 4),

@@ -7,6 +7,7 @@ from limbeck.encodings import Kind
 from limbeck.registry import register
 from limbeck.scoring import maxsim, pick
 from limbeck.students.backbone import Load
+from limbeck.students.chunks import in_chunks
 from limbeck.students.packing import states
 from limbeck.text.collate import Role, TextFormat
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens, Vectors
@@ -48,6 +49,8 @@ class ColBERT(nn.Module):
     separable = True
     kind: Kind = "multi"
     fields: frozenset[str] = frozenset({"embeddings"})
+    chunk: int | None = None
+    """Texts encoded at once while it trains; see :func:`~limbeck.students.chunks.in_chunks`."""
 
     def __init__(
         self,
@@ -106,7 +109,8 @@ class ColBERT(nn.Module):
     def forward(self, batch: Batch) -> StudentOutput:
         """Score the candidates of a batch."""
         assert batch.queries is not None, "ColBERT needs separately tokenised queries"
-        queries, documents = self.encode(batch.queries, "query"), self.encode(batch.documents, "document")
+        queries = in_chunks(self.encode, batch.queries, "query", self.chunk)
+        documents = in_chunks(self.encode, batch.documents, "document", self.chunk)
         return StudentOutput(
             pick(self.similarity(queries, documents), batch.index), queries, documents, self.similarity
         )

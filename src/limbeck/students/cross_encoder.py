@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from limbeck.registry import register
 from limbeck.students.backbone import Load, pool
-from limbeck.students.packing import inputs, states, sub_batches
+from limbeck.students.packing import in_sub_batches, inputs, states
 from limbeck.text.collate import TextFormat
 from limbeck.types import Batch, StudentOutput, Tokens
 
@@ -74,9 +74,8 @@ class CrossEncoder(nn.Module):
     def score_pairs(self, tokens: Tokens) -> Tensor:
         """Score pairs: (N, T) → (N,)."""
         if self.pooling == "head":
-            parts = [(rows, self.backbone(**inputs(self.backbone, some)).logits) for rows, some in sub_batches(tokens)]
-            order = torch.cat([rows for rows, _ in parts]).argsort()
-            return torch.cat([part for _, part in parts]).squeeze(-1)[order]
+            read = lambda some: self.backbone(**inputs(self.backbone, some)).logits  # noqa: E731
+            return in_sub_batches(self.backbone, tokens, read).squeeze(-1)
         found = states(self.backbone, tokens)
         with torch.autocast(tokens.input_ids.device.type, enabled=False):
             return self.head(pool(found.to(self.head.weight.dtype), tokens, self.pooling)).squeeze(-1)

@@ -10,6 +10,7 @@ from limbeck.encodings import Kind
 from limbeck.registry import register
 from limbeck.scoring import dot, pick
 from limbeck.students.backbone import Load, Pooling, pool
+from limbeck.students.chunks import in_chunks
 from limbeck.students.packing import states
 from limbeck.students.towers import second_tower, tower
 from limbeck.text.collate import Role, TextFormat
@@ -56,6 +57,8 @@ class Dense(nn.Module):
     separable = True
     kind: Kind = "dense"
     fields: frozenset[str] = frozenset({"embeddings"})
+    chunk: int | None = None
+    """Texts encoded at once while it trains; see :func:`~limbeck.students.chunks.in_chunks`."""
 
     def __init__(
         self,
@@ -115,8 +118,10 @@ class Dense(nn.Module):
     def forward(self, batch: Batch) -> StudentOutput:
         """Score the candidates of a batch."""
         assert batch.queries is not None, "a dense student needs separately tokenised queries"
-        queries = self._pooled(batch.queries, "query")
-        documents = self._pooled(batch.documents, "document")
+        queries = in_chunks(self._pooled, batch.queries, "query", self.chunk)
+        documents = in_chunks(self._pooled, batch.documents, "document", self.chunk)
+        assert isinstance(queries, Tensor), "one vector a text"
+        assert isinstance(documents, Tensor), "one vector a text"
         whole = self._output(queries, documents, batch, self.dimension)
         if self.training:
             whole.smaller = [self._output(queries, documents, batch, size) for size in self.matryoshka]

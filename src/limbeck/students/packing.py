@@ -6,7 +6,7 @@ sub-batches of like length. Either way the states of a text are the same, and so
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,9 @@ _GROUP_TOKENS = 2048
 
 _SUB_BATCH_TOKENS = 2048
 """Tokens of a sub-batch, padding included, for backbones that are read padded."""
+
+_BUCKET = 32
+"""Widths of the sub-batches of a compiled backbone are multiples of it: each shape is compiled once."""
 
 _TRIED = 160
 """Tokens of the text that a backbone is tried with: longer than the window of local attention."""
@@ -127,29 +130,68 @@ def states(model: nn.Module, tokens: Tokens) -> Tensor:
         return _padded(base, tokens)
     if base.config._attn_implementation == NAME:
         return _packed(base, tokens)
-    if min(tokens.lengths) == tokens.input_ids.shape[1]:
+    if min(tokens.lengths) == tokens.input_ids.shape[1] and not is_compiled(base):
         return _padded(base, tokens)
-    parts = [(rows, _padded(base, some)) for rows, some in sub_batches(tokens)]
     width = tokens.input_ids.shape[1]
-    joined = torch.cat([F.pad(part, (0, 0, 0, width - part.shape[1])) for _, part in parts])
-    return joined[torch.cat([rows for rows, _ in parts]).argsort()]
+    return in_sub_batches(base, tokens, lambda some: _filled_to(width, _padded(base, some)))
 
 
-def sub_batches(tokens: Tokens) -> Iterator[tuple[Tensor, Tokens]]:
-    """Cut a batch into texts of like length, longest first: their rows, and the texts as short as they can be."""
-    assert tokens.lengths is not None, "the collator tells lengths"
-    order = np.argsort(tokens.lengths, kind="stable")[::-1]
-    start = 0
+def _filled_to(width: int, part: Tensor) -> Tensor:
+    return F.pad(part, (0, 0, 0, width - part.shape[1])) if part.shape[1] < width else part[:, :width]
+
+
+def in_sub_batches(model: nn.Module, tokens: Tokens, read: Callable[[Tokens], Tensor]) -> Tensor:
+    """Read a batch in texts of like length, padded, longest first; returns what is read of them in their own order.
+
+    Parameters
+    ----------
+    model
+        Who reads.
+    tokens
+        The texts.
+    read
+        (n, T) tokens → (n, …).
+    """
+    if tokens.lengths is None:
+        return read(tokens)
+    static, most = is_compiled(model), most_tokens(model)
+    order = np.argsort(tokens.lengths, kind="stable")[::-1].tolist()
+    parts, start = [], 0
     while start < len(order):
-        width = tokens.lengths[order[start]]
-        chosen = order[start : start + max(1, _SUB_BATCH_TOKENS // max(1, width))]
-        rows = torch.from_numpy(chosen.copy()).to(tokens.input_ids.device)
-        yield rows, tokens.rows(rows, width)
+        width = max(1, tokens.lengths[order[start]])
+        if static:
+            width = min(-(-width // _BUCKET) * _BUCKET, most or tokens.input_ids.shape[1] + _BUCKET)
+        count = max(1, _SUB_BATCH_TOKENS // width)
+        chosen = order[start : start + count]
+        spare = [chosen[0]] * (count - len(chosen)) if static else []
+        parts.append(read(tokens.rows(chosen + spare, width))[: len(chosen)])
         start += len(chosen)
+    return torch.cat(parts)[torch.tensor(order, device=tokens.input_ids.device).argsort()]
+
+
+def compiled(student: nn.Module, backend: str = "inductor") -> None:
+    """Let ``torch.compile`` make kernels of a student's transformers, one for each bucket of lengths.
+
+    Texts are then read padded, in sub-batches of few shapes: each bucket has a width and a number of texts.
+    """
+    for model in student.children():
+        if hasattr(model, "set_attn_implementation"):
+            model.set_attn_implementation("sdpa")  # pyright: ignore[reportCallIssue]
+            base: Any = model.base_model
+            base.compile(dynamic=False, backend=backend)
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Tell whether :func:`compiled` was called for a transformer."""
+    return getattr(model, "base_model", model)._compiled_call_impl is not None
 
 
 def _padded(base: Any, tokens: Tokens) -> Tensor:
-    return base(**inputs(base, tokens)).last_hidden_state
+    given = inputs(base, tokens)
+    if base.config._attn_implementation == NAME and getattr(base.config, "sliding_window", None) is None:
+        # As attention wants it: from a plain mask transformers first finds out whether it could do without, and waits.
+        given["attention_mask"] = tokens.attention_mask.bool()[:, None, None]
+    return base(**given).last_hidden_state
 
 
 def _packed(base: Any, tokens: Tokens) -> Tensor:

@@ -9,6 +9,7 @@ from limbeck.encodings import Kind
 from limbeck.registry import register
 from limbeck.scoring import dot, pick
 from limbeck.students.backbone import Load
+from limbeck.students.chunks import in_chunks
 from limbeck.students.mlm import mlm_parts
 from limbeck.students.packing import states
 from limbeck.students.towers import second_tower, tower
@@ -55,6 +56,8 @@ class Splade(nn.Module):
     separable = True
     kind: Kind = "sparse"
     fields: frozenset[str] = frozenset({"embeddings", "term_weights"})
+    chunk: int | None = None
+    """Texts encoded at once while it trains; see :func:`~limbeck.students.chunks.in_chunks`."""
 
     def __init__(
         self,
@@ -108,7 +111,8 @@ class Splade(nn.Module):
     def forward(self, batch: Batch) -> StudentOutput:
         """Score the candidates of a batch."""
         assert batch.queries is not None, "a sparse student needs separately tokenised queries"
-        queries, documents = self.encode(batch.queries, "query"), self.encode(batch.documents, "document")
+        queries = in_chunks(self.encode, batch.queries, "query", self.chunk)
+        documents = in_chunks(self.encode, batch.documents, "document", self.chunk)
         return StudentOutput(
             pick(self.similarity(queries, documents), batch.index), queries, documents, self.similarity
         )

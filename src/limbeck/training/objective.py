@@ -56,6 +56,15 @@ class Objective(nn.Module):
                         )
                     raise ConfigError(f"loss.{name} needs {field}, which this training does not have; {remedy}")
 
+    def check_chunks(self) -> None:
+        """Raise ``ConfigError`` if no term is over the whole batch, so that gradient caching would gain nothing."""
+        if not any({"embeddings", "term_weights"} & set(cast(Loss, loss).needs) for loss in self.terms.values()):
+            raise ConfigError(
+                "trainer.chunk encodes each text twice, for losses over the whole batch (loss.info_nce.in_batch=true, "
+                f"flops, l1); {', '.join(self.terms)} reads one query at a time: lower sampler.batch_size and raise "
+                "trainer.accumulate instead"
+            )
+
     def at(self, step: int) -> None:
         """Set what follows a schedule to its value after ``step`` updates."""
         for loss in self.terms.values():

@@ -6,13 +6,28 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from limbeck.registry import register
 from limbeck.training.checkpoints import AtomicCheckpoints
 from limbeck.training.progress import Bar
 
-_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
+_PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
+
+
+def _fastest(accelerator: str) -> str:
+    """Return the precision that the device is fastest with; both have the range of float32."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        quick = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        quick = accelerator in ("auto", "cpu") and not torch.backends.mps.is_available() and _bf16_processor()
+    return "bf16-mixed" if quick else "32-true"
+
+
+def _bf16_processor() -> bool:
+    """Tell whether the processor multiplies bfloat16 itself; without that it is several times slower than float32."""
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 @register("trainer", "trainer")
@@ -24,7 +39,9 @@ class Training:
     accelerator, devices, num_nodes, strategy
         As Lightning has them.
     precision
-        ``32-true``, ``bf16-mixed``, ``16-mixed`` or ``64-true``; losses are computed in float32 or better anyway.
+        ``32-true``, ``bf16-mixed``, ``16-mixed``, ``64-true``, or ``auto``: ``bf16-mixed`` where the device is faster
+        with it (GPUs from Ampere on, processors with AVX512-BF16 or AMX), else ``32-true``; what was chosen is logged
+        and stands in the run's result. Losses are computed in float32 or better anyway.
     steps
         Updates; null takes ``epochs``.
     epochs
@@ -33,6 +50,13 @@ class Training:
         Batches an update.
     clip
         Largest gradient norm; 0 does not clip.
+    chunk
+        Texts that an encoder encodes at once, for losses over the whole batch (``info_nce.in_batch``, ``flops``) that
+        want larger batches than memory holds: each chunk is encoded twice and the gradient stays that of the whole
+        batch (GradCache). null encodes all at once. Losses of single queries need no such thing: ``accumulate``.
+    compile
+        Let ``torch.compile`` make kernels of the transformer, one for each bucket of lengths; texts are then padded to
+        their bucket. It takes minutes at the start; measure whether it pays: on processors it did not.
     validate_every, checkpoint_every, log_every
         In updates. ``validate_every`` 0: never.
     deterministic
@@ -51,11 +75,13 @@ class Training:
         devices: int = 1,
         num_nodes: int = 1,
         strategy: str = "auto",
-        precision: str = "32-true",
+        precision: str = "auto",
         steps: int | None = None,
         epochs: float = 1.0,
         accumulate: int = 1,
         clip: float = 1.0,
+        chunk: int | None = None,
+        compile: bool = False,
         validate_every: int = 100,
         checkpoint_every: int = 100,
         log_every: int = 10,
@@ -69,6 +95,8 @@ class Training:
             raise ValueError(f"steps must be >= 1 or null, got {steps}")
         if not epochs > 0:
             raise ValueError(f"epochs must be > 0, got {epochs}")
+        if chunk is not None and chunk < 1:
+            raise ValueError(f"chunk must be >= 1 or null, got {chunk}")
         if clip < 0 or validate_every < 0:
             raise ValueError(f"{'clip' if clip < 0 else 'validate_every'} must be >= 0")
         if precision not in _PRECISIONS:
@@ -77,9 +105,11 @@ class Training:
         self.devices = devices
         self.num_nodes = num_nodes
         self.strategy = strategy
-        self.precision = precision
+        self.precision = _fastest(accelerator) if precision == "auto" else precision
         self.accumulate = accumulate
         self.clip = clip
+        self.chunk = chunk
+        self.compile = compile
         self.validate_every = validate_every
         self.checkpoint_every = checkpoint_every
         self.log_every = log_every
