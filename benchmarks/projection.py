@@ -69,7 +69,7 @@ def project(given: Assumptions) -> str:
     lines = [
         "### Projected, not measured: MS MARCO",
         "",
-        f"{LISTS:,} lists of {CANDIDATES} once through training, {PASSAGES:,} passages, on GPUs that were not at hand.",
+        f"{LISTS:,} lists of {CANDIDATES} once through training, {PASSAGES:,} passages. Arithmetic from assumptions:",
         "",
         f"- {PASSAGE} tokens a passage, {QUERY} a query (means, special ones included), {PASSAGE + QUERY - 1} a pair;"
         " no padding; no passage of a batch twice.",

@@ -142,32 +142,30 @@ def steps(shapes: Sequence[tuple[int, int, int]], rounds: int) -> list[float]:
 
     calls = [step(*shape) for shape in shapes]
     seconds: list[list[float]] = [[] for _ in calls]
-    for turn in range(rounds + 1):
+    for _ in range(rounds + 1):
         for call, taken in zip(calls, seconds, strict=True):
-            taken += [timed(call)] if turn else (timed(call), [])[1]  # the first warms up
-    return [statistics.median(taken) for taken in seconds]
+            taken.append(timed(call))
+    return [statistics.median(taken[1:]) for taken in seconds]  # the first warms up
 
 
 def step_rows(shapes: Sequence[tuple[int, int, int]], rounds: int) -> list[Row]:
-    parameters = 12 * WIDTH**2
     rows: list[Row] = []
     for (queries, candidates, length), seconds in zip(shapes, search.apart(steps, shapes, rounds), strict=True):
         tokens = queries * (candidates * length + 8)
         row: Row = {"candidates": candidates, "length": length, "tokens": tokens, "step, ms": 1000 * seconds}
-        rows.append(
-            {**row, "tokens/s": tokens / seconds, "GFLOP/s by 6 P tokens": 6e-9 * parameters * tokens / seconds}
-        )
+        row |= {"tokens/s": tokens / seconds, "GFLOP/s as 6 P tokens": 6e-9 * 12 * WIDTH**2 * tokens / seconds}
+        rows.append(row)
     return rows
 
 
 def corpora(root: Path, sizes: Sequence[int]) -> list[Row]:
     """Encode and search collections with ``limbeck index`` and ``limbeck search``."""
     rows: list[Row] = []
-    for documents in sizes:
-        folder = root / f"corpus{documents}"
+    folders = [root / f"corpus{documents}" for documents in sizes]
+    for documents, folder in zip(sizes, folders, strict=True):
         search.generate(folder / "data", documents)
-        if not rows:  # one model for all sizes
-            made = search.apart(search.model, folder)
+    made = search.apart(search.model, folders[0])
+    for documents, folder in zip(sizes, folders, strict=True):
         data = [f"data.collection={folder / 'data'}", "data.train=null", "data.dev=null", "data=collection"]
         kept = [f"paths.cache={folder / 'cache'}", "accelerator=cpu"]
         model = ["student=dense", "backbone=pretrained", f"backbone.model={made}"]
@@ -216,7 +214,9 @@ def looked_up(path: Path, rounds: int) -> Row:
 
 
 def exponent(rows: list[Row], size: str, cost: Callable[[Row], float]) -> float:
-    """Return the slope of the logarithm of a cost over that of the size."""
+    """Return the slope of the logarithm of a cost over that of the size; NaN if there is but one size."""
+    if len(rows) < 2:
+        return float("nan")
     across = np.log([float(str(row[size])) for row in rows])
     return float(np.polyfit(across, np.log([cost(row) for row in rows]), 1)[0])
 

@@ -1,0 +1,65 @@
+"""The benchmark of scale at a tiny size, and the arithmetic of its projection."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import projection  # noqa: E402
+import scale  # noqa: E402
+
+TINY = {
+    "--lists": ["20", "60"],
+    "--candidates": ["2", "4"],
+    "--lengths": ["8", "16"],
+    "--documents": ["150"],
+    "--pairs": ["9000"],
+    "--rounds": ["1"],
+    "--peak": ["1e14"],
+}
+
+
+@pytest.mark.slow
+def test_every_part_is_measured(tmp_path):
+    words = [word for name, values in TINY.items() for word in (name, *values)]
+    command = [sys.executable, str(ROOT / "benchmarks" / "scale.py"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    titles = re.findall(r"^### (.+)$", done.stdout, re.MULTILINE)
+    assert [title.split(" ")[0].strip(",") for title in titles] == [
+        *("Lists", "Candidates", "Length", "Corpus", "Score", "Exponents", "Memory", "Projected")
+    ]
+    for cost in scale.EXPONENTS:
+        assert re.search(rf"^\| {re.escape(cost)} \| (-?\d+\.\d\d|nan) \| ", done.stdout, re.MULTILINE), cost
+    assert "100 TFLOP/s" in done.stdout
+
+
+def test_the_exponent_is_the_slope_of_the_logarithms():
+    rows = [{"n": n, "cost": 0.3 * n**1.7} for n in (10, 100, 500)]
+    assert scale.exponent(rows, "n", scale.value("cost")) == pytest.approx(1.7)
+    assert scale.grown(rows, "n") == 50
+
+
+def test_the_projection_follows_from_its_assumptions():
+    given = projection.Assumptions(peak=1e14, utilisation=0.5, efficiency=0.75)
+    job = projection.Job("train", "BERT-base", 1e9, 6)
+    assert job.parameters == pytest.approx(85e6, rel=0.01)  # the layers of BERT-base, biases and norms left out
+    assert job.seconds(given) == pytest.approx(6 * job.parameters * 1e9 / 5e13)
+    assert job.seconds(given) / job.seconds(given, 8) == pytest.approx(6.0)
+    told = projection.project(given)
+    assert "not measured" in told
+    for assumption in ("100 TFLOP/s", "50%", "75%", "6 P tokens", "2 P tokens", "83 tokens a passage"):
+        assert assumption in told
+    assert {job.tokens for job in projection.jobs()} >= {500_000 * 32 * 91, 8_841_823 * 83}
+
+
+def test_memory_is_what_the_process_holds_itself():
+    before = scale.own_memory()
+    held = np.ones(4_000_000)
+    assert scale.own_memory() - before == pytest.approx(held.nbytes / 1e6, rel=0.3)
