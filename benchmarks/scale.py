@@ -1,8 +1,8 @@
 """What a larger problem costs: more lists, more candidates, longer texts, a larger corpus, a larger score store.
 
-``python benchmarks/scale.py`` measures each at several sizes, every part in a process of its own, and prints tables in
-Markdown. The exponent of a cost is the slope of a straight line through its logarithms: 1 where twice the size costs
-twice as much. ``--check`` fails where a cost grows faster than stated, or memory with the corpus or the store. At the
+``python benchmarks/scale.py`` measures each at several sizes in processes of their own, and prints tables in Markdown.
+The exponent of a cost is the slope of a straight line through its logarithms: 1 where twice the size costs twice as
+much. ``--check`` fails where a cost grows faster than stated, or memory with the corpus or the store. At the
 end stands a projection to MS MARCO on GPUs, its assumptions written down (``projection.py``).
 """
 
@@ -254,12 +254,13 @@ def main() -> None:
         for count in asked.lists:
             folder = root / f"lists{count}"
             folder.mkdir()
-            search.apart(make_pool, folder, count)
+            make_pool(folder, count)
             lists.append(search.apart(lists_of, folder, count, asked.rounds))
         show(f"Lists (pools of {DEPTH} documents a query, 8 drawn)", lists)
-        candidates = step_rows([(4, count, 32) for count in asked.candidates], asked.rounds)
+        shapes = [(4, count, 32) for count in asked.candidates] + [(2, 8, length) for length in asked.lengths]
+        measured = step_rows(shapes, asked.rounds)
+        candidates, lengths = measured[: len(asked.candidates)], measured[len(asked.candidates) :]
         show("Candidates (4 queries, 32 tokens a document)", candidates)
-        lengths = step_rows([(2, 8, length) for length in asked.lengths], asked.rounds)
         show("Length (2 queries, 8 candidates)", lengths)
         corpus = corpora(root, asked.documents)
         show("Corpus (a tiny dense student, exact search of 40 queries)", corpus)

@@ -15,7 +15,7 @@ import projection  # noqa: E402
 import scale  # noqa: E402
 
 TINY = {
-    "--lists": ["20", "60"],
+    "--lists": ["20"],
     "--candidates": ["2", "4"],
     "--lengths": ["8", "16"],
     "--documents": ["150"],

@@ -37,7 +37,8 @@ class ListSampler:
         Re-rank the pools of the queries to come with the current student every so many updates (the authors of CKL:
         2,000, in a variant); null keeps the ranks of the first stage.
     workers
-        Processes that assemble batches; 0 assembles in the training process.
+        Processes that assemble batches; 0 assembles in the training process, which costs little where tokens are
+        kept: raise it if the training tells that it waits for data. The batches are the same.
 
     Raises
     ------
