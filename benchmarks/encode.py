@@ -1,6 +1,6 @@
 """Encoding documents beside ``SentenceTransformer.encode``: documents/s.
 
-    python benchmarks/encode.py           float32: about 3 minutes on 2 cores
+    python benchmarks/encode.py           float32: about 2 minutes on 2 cores
     python benchmarks/encode.py --full    more documents, and bfloat16
     python benchmarks/encode.py --check   fail where a limit is not kept
 
@@ -16,8 +16,8 @@ import materials
 import ours
 import rounds
 
-DOCUMENTS = {"dl": 1_000, "nfcorpus": 300, "synthetic": 1_000}
-FULL = 4
+DOCUMENTS = {"dl": 600, "nfcorpus": 200, "synthetic": 1_000}
+FULL = 6
 """Times as many documents with ``--full``."""
 LEAST = {"dl": 1.1, "nfcorpus": 1.1}
 TOLERANCE = {"32-true": 1e-4, "bf16-mixed": 3e-2}

@@ -61,9 +61,12 @@ def classifier(layers: int, cache: Path) -> Path:
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+        from limbeck.students.sources import quiet
+
         torch.manual_seed(SEED)
-        AutoModelForSequenceClassification.from_pretrained(source, num_labels=1).save_pretrained(folder)
-        AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+        with quiet():
+            AutoModelForSequenceClassification.from_pretrained(source, num_labels=1).save_pretrained(folder)
+            AutoTokenizer.from_pretrained(source).save_pretrained(folder)
 
     return Artefacts(cache).folder("classifier", {"layers": layers, "version": _VERSION}, fill)
 

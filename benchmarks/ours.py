@@ -145,7 +145,7 @@ def training(asked: Job, folder: Path, watching: Mapping[str, Any]) -> Training:
     from limbeck.training.progress import Speed
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", ".*(many workers|LeafSpec|not resumable).*")
+    warnings.filterwarnings("ignore", ".*(many workers|LeafSpec|not resumable|number of training batches).*")
     config, _, student, collator = ranker(asked)
     lightning.seed_everything(config["seed"], workers=True, verbose=False)
     terms = {name: build(node, key=f"loss.{name}") for name, node in config["loss"].items()}

@@ -24,9 +24,10 @@ ROOT = Path(__file__).parents[1]
 OUT = Path(__file__).with_name("results.md")
 SECTIONS = {
     "train": ("Training beside the peers", []),
-    "profile": ("Where the time of a training step goes", ["--profile", "--settings", "dl", "--steps", "6"]),
+    "profile": ("Where the time of a training step goes", ["--profile", "--settings", "dl", "--steps", "4"]),
     "encode": ("Encoding beside sentence-transformers", []),
     "score": ("Scoring pairs beside sentence-transformers", []),
+    "scale": ("Cost against size", []),
     "search": ("Index and search", ["--documents", "20000"]),
     "store": ("Score store", []),
     "losses": ("Cost of each loss", []),

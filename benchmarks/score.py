@@ -1,6 +1,6 @@
 """Scoring pairs with a cross-encoder beside ``CrossEncoder.predict``: pairs/s, as a teacher scores candidates.
 
-    python benchmarks/score.py           float32: about 3 minutes on 2 cores
+    python benchmarks/score.py           float32: about 2 minutes on 2 cores
     python benchmarks/score.py --full    more pairs, and bfloat16
 
 Both score the same pairs of lists of 8, with the same 6 layers of MiniLM and the same head; that they make the same
@@ -15,8 +15,8 @@ import materials
 import ours
 import rounds
 
-LISTS = {"dl": 100, "nfcorpus": 32, "synthetic": 100}
-FULL = 4
+LISTS = {"dl": 64, "nfcorpus": 24, "synthetic": 100}
+FULL = 6
 """Times as many lists with ``--full``."""
 TOLERANCE = {"32-true": 1e-4, "bf16-mixed": 3e-2}
 
