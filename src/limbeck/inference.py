@@ -96,6 +96,11 @@ def _precision(device: torch.device, bf16: bool) -> AbstractContextManager:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
 
 
+def _moved(tokens: Tokens, device: torch.device) -> Tokens:
+    """Return tokens on a device; a GPU takes them while it computes, from memory that does not move."""
+    return tokens.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tokens.to(device)
+
+
 def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Positions in batches of like length, longest first: the worst memory use comes at once, not at the end."""
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
@@ -131,7 +136,7 @@ def encode(ranker: BiEncoder, collator: Collator, ids: Sequence[str], role: Role
     groups = list(_groups([len(row) for row in rows]))
     for group in show(groups, len(ids), f"encoding {len(ids):,} {'queries' if role == 'query' else 'documents'}"):
         with _evaluating(ranker), _precision(device, bf16):
-            encoded = ranker.encode(collator.pad([rows[i] for i in group], role).to(device), role)
+            encoded = ranker.encode(_moved(collator.pad([rows[i] for i in group], role), device), role)
         parts.append(compact(encoded, ranker.kind).float())
     place = torch.tensor([i for group in groups for i in group], device=device)
     return reorder(join(parts), place.argsort())
@@ -268,13 +273,15 @@ class Scorer:
     def _pairs(self, number: int) -> np.ndarray:
         ranker, device = cast(PairScorer, self._ranker), _device(self._ranker)
         pairs = list(zip(*self._plan.ids(number), strict=True))
-        values = np.empty(len(pairs), dtype=np.float32)
+        scored: list[Tensor] = []
         rows = _pair_rows(self._collator, pairs)
         groups = list(_groups([len(query) + len(document) for query, document in rows]))
         for group in show(groups, len(pairs), f"scoring {len(pairs):,} pairs"):
             with _evaluating(ranker), _precision(device, self._bf16):
-                scored = ranker.score_pairs(self._collator.pad_pairs([rows[i] for i in group]).to(device))
-            values[np.asarray(group)] = scored.float().cpu().numpy()
+                tokens = _moved(self._collator.pad_pairs([rows[i] for i in group]), device)
+                scored.append(ranker.score_pairs(tokens).float())
+        values = np.empty(len(pairs), dtype=np.float32)
+        values[[i for group in groups for i in group]] = torch.cat(scored).cpu().numpy()  # a GPU is waited for once
         return values
 
 

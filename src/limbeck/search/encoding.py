@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
+from limbeck.ahead import ahead
 from limbeck.config import ConfigError
-from limbeck.encodings import join
+from limbeck.encodings import Rows, join
 from limbeck.inference import BiEncoder, blocks, encode
 from limbeck.search.store import Store
 from limbeck.text.collate import Collator
@@ -58,13 +60,22 @@ def encode_into(
     """
     total = done = 0
     seconds = 0.0
-    for number, chunk in enumerate(_chunks(documents, store.shard_size)):
-        if number % share[1] == share[0] and not store.has(number):
+    with ThreadPoolExecutor(1) as writer:  # a shard is encoded while the one before is written and the next one read
+        written: Future[None] | None = None
+        for number, chunk in enumerate(ahead(_chunks(documents, store.shard_size))):
+            if number % share[1] == share[0] and not store.has(number):
+                start = time.perf_counter()
+                ids, encoded = _encode(chunk, ranker, collator, bf16)
+                if written is not None:
+                    written.result()
+                written = writer.submit(store.write, number, ids, encoded)
+                seconds += time.perf_counter() - start
+                done += len(chunk)
+            total += len(chunk)
+        if written is not None:
             start = time.perf_counter()
-            _encode(store, number, chunk, ranker, collator, bf16)
+            written.result()
             seconds += time.perf_counter() - start
-            done += len(chunk)
-        total += len(chunk)
     if not total:
         raise ConfigError("data.collection has no documents: there is nothing to index")
     return Encoded(total, done, seconds, store.finish(total))
@@ -84,8 +95,8 @@ def check_ids(ids: Iterable[str], what: str) -> None:
 
 
 def _encode(
-    store: Store, number: int, chunk: Sequence[tuple[str, str]], ranker: BiEncoder, collator: Collator, bf16: bool
-) -> None:
+    chunk: Sequence[tuple[str, str]], ranker: BiEncoder, collator: Collator, bf16: bool
+) -> tuple[list[str], Rows]:
     texts = dict(chunk)
     ids = list(texts)
     if len(ids) < len(chunk):
@@ -95,4 +106,4 @@ def _encode(
     check_ids(ids, "data.collection: the document id")
     if not collator.prepare("document"):  # the texts are at hand: they need not be looked up
         collator = Collator(collator.tokenizer, collator.style, lambda _: [], lambda ids: [texts[name] for name in ids])
-    store.write(number, ids, join([encode(ranker, collator, block, "document", bf16=bf16) for block in blocks(ids)]))
+    return ids, join([encode(ranker, collator, block, "document", bf16=bf16) for block in blocks(ids)])

@@ -17,13 +17,13 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from limbeck.ahead import ahead
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
 from limbeck.scores.keys import Keys, key_list
@@ -210,12 +210,4 @@ def _tokenised(
     def work(block: list[Text]) -> tuple[list[str], list[Row]]:
         return [name for name, _ in block], tokenizer.plain([prefix + text for _, text in block], MOST)
 
-    with ThreadPoolExecutor(1) as pool:
-        before: Future[tuple[list[str], list[Row]]] | None = None
-        for block in blocks:
-            coming = pool.submit(work, block)
-            if before is not None:
-                yield before.result()
-            before = coming
-        if before is not None:
-            yield before.result()
+    yield from ahead(work(block) for block in ahead(blocks))
