@@ -19,7 +19,7 @@ from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
 from limbeck.students.families import most_tokens
-from limbeck.students.packing import inputs
+from limbeck.students.sub_batches import inputs
 from limbeck.types import Tokens
 
 WORDS = ["ba", "ke", "li", "mo", "nu", "pa", "re", "si", "to", "vu"]

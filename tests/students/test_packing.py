@@ -7,7 +7,8 @@ from transformers import BertConfig, BertModel
 
 from limbeck.students import packing
 from limbeck.students.dropout import Dropout, dropped_attention, kept, quicken
-from limbeck.students.packing import compiled, enable, in_sub_batches, inputs, states
+from limbeck.students.packing import enable, states
+from limbeck.students.sub_batches import compiled, in_sub_batches, inputs
 from limbeck.types import Tokens
 
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from limbeck.config import ConfigError
-from limbeck.inference import Plan
+from limbeck.plan import Plan
 from limbeck.scores.parts import Block
 from limbeck.scores.store import ScoreStore
 from limbeck.scores.writer import Provenance, write_store

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from limbeck.students import cross_encoder, dense, packing
+from limbeck.students import cross_encoder, dense, sub_batches
 from limbeck.training.optim import AdamW
 from limbeck.types import Tokens
 
@@ -27,7 +27,7 @@ def test_fifty_steps_are_those_of_the_plain_path(limbeck, tmp_path, monkeypatch,
 
     def padded(model, tokens: Tokens):
         calls.append(len(tokens))
-        return model.base_model(**packing.inputs(model, tokens)).last_hidden_state
+        return model.base_model(**sub_batches.inputs(model, tokens)).last_hidden_state
 
     configure = AdamW.configure
     monkeypatch.setattr(dense, "states", padded)

@@ -29,7 +29,7 @@ from limbeck.evaluation.runs import cut
 from limbeck.evaluation.settings import evaluation
 from limbeck.inspection.findings import check, first_stage_scores, report, settings
 from limbeck.inspection.losses import views
-from limbeck.students.packing import compiled
+from limbeck.students.sub_batches import compiled
 from limbeck.text.collate import Collator
 from limbeck.training.checkpoints import BEST, LAST, callbacks, load_student
 from limbeck.training.module import Distillation, Validation

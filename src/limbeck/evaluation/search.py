@@ -9,7 +9,8 @@ import torch
 from limbeck.encodings import Rows
 from limbeck.evaluation.best import Best, top
 from limbeck.evaluation.runs import cut
-from limbeck.inference import BiEncoder, Plan, Ranker, blocks, encode, products, score_lists
+from limbeck.inference import BiEncoder, Ranker, blocks, encode, products, score_lists
+from limbeck.plan import Plan
 from limbeck.text.collate import Collator
 from limbeck.types import Ranking, Run, order
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from limbeck.registry import register
 from limbeck.students.backbone import Load, pool
-from limbeck.students.packing import in_sub_batches, inputs, states
+from limbeck.students.packing import states
+from limbeck.students.sub_batches import in_sub_batches, inputs
 from limbeck.text.collate import TextFormat
 from limbeck.types import Batch, StudentOutput, Tokens
 

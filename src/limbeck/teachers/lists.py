@@ -5,7 +5,7 @@ from itertools import groupby
 
 import numpy as np
 
-from limbeck.inference import Plan
+from limbeck.plan import Plan
 
 ScoreLists = Callable[[Sequence[str], Sequence[Sequence[str]]], list[np.ndarray]]
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from limbeck.inference import Plan, Ranker, Scorer, score_lists
+from limbeck.inference import Ranker, Scorer, score_lists
+from limbeck.plan import Plan
 from limbeck.registry import register
 from limbeck.text.collate import Collator
 

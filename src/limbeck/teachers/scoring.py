@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
-from limbeck.inference import BLOCK, Plan
+from limbeck.plan import BLOCK, Plan
 from limbeck.scores.parts import Block
 from limbeck.scores.store import META, ScoreStore
 from limbeck.scores.writer import Provenance, StoreWriter

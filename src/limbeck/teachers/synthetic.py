@@ -21,7 +21,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from limbeck.inference import Plan
+from limbeck.plan import Plan
 from limbeck.registry import register
 from limbeck.teachers.lists import by_lists
 
