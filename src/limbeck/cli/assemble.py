@@ -50,7 +50,7 @@ def device(accelerator: str, devices: int = 1) -> torch.device:
 def collection(node: Node, artefacts: Artefacts) -> Collection:
     """Open a collection and say what is in it."""
     found = build({**node, "world": None}, key="data").open(artefacts, node.get("world"))
-    log.info("%r", found)
+    log.info("%s", repr(found))  # a fault that counting finds would be swallowed inside of log
     return found
 
 

@@ -135,7 +135,7 @@ class Suite:
 
     def _one(self, name: str, each: EvalSet, systems: Sequence[System]) -> dict[str, Any]:
         collection = build({**each.data(), "world": None}, key=f"eval.sets.{name}").open(self._artefacts)
-        log.info("%r", collection)
+        log.info("%s", repr(collection))
         queries = collection.split(_SPLIT).queries
         for sentence in each.counted(len(collection.document_ids), len(queries)):
             log.warning("%s: %s", name, sentence)

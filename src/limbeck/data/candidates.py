@@ -67,6 +67,7 @@ def inputs(candidates: Candidates, search: Search) -> dict[str, Any]:
 
 def find(candidates: Candidates, search: Search) -> Run:
     """Return the rankings, from the cache if they are there."""
+    search.collection.check_ids(search.split)
     _warn_of_own(search)
     if not candidates.kept:
         return candidates.search(search)

@@ -4,11 +4,14 @@ import hashlib
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError, build, fingerprint
@@ -20,6 +23,9 @@ log = logging.getLogger(__name__)
 
 _SHOWN = 200
 """Characters of an error of ir_datasets."""
+
+_WHITE = re.compile(r"[ \t\n\v\f\r]")
+"""What parts the columns of a run file."""
 
 SPLITS = ("train", "dev", "test")
 SYNTHETIC = "synthetic"
@@ -141,8 +147,37 @@ class Collection:
 
     @cached_property
     def document_ids(self) -> list[str]:
-        """All document ids in collection order."""
-        return [document.doc_id for document in self._documents.docs_iter()]
+        """All document ids in collection order.
+
+        Raises
+        ------
+        ConfigError
+            There are none, one is empty or stands twice, or the file of documents is damaged.
+        """
+        ids = [document.doc_id for document in self._documents.docs_iter()]
+        if not ids:
+            raise ConfigError(f"{self._place}: there are no documents")
+        # Hashes first: a set of all the ids of a large corpus would take as much memory as they do.
+        if len(np.unique(np.fromiter(map(hash, ids), np.int64, len(ids)))) < len(ids):
+            twice = next((name for name, count in Counter(ids).items() if count > 1), None)
+            if twice is not None:
+                raise ConfigError(f"{self._place}: document {twice!r} stands twice; ids must differ")
+        return ids
+
+    @property
+    def _place(self) -> str:
+        return self.name if self.folder is None else str(self.folder / "corpus.jsonl")
+
+    def check_ids(self, split: str) -> None:
+        """Raise ``ConfigError`` for an id of a document, or of a query of a split, that no TREC run can hold."""
+        queries = self.split(split).queries
+        for ids, what in ((queries, f"{split} query"), (self.document_ids, "document")):
+            if "" in ids or _WHITE.search("".join(ids)):
+                wrong = next(name for name in ids if not name or _WHITE.search(name))
+                raise ConfigError(
+                    f"{self.name}: the id of {what} {wrong!r} is empty or has white space, which no TREC run can hold; "
+                    "change it in the collection and in the judgments"
+                )
 
     @cached_property
     def _store(self) -> Any:

@@ -1,6 +1,7 @@
 """A BEIR folder as an ir_datasets data set: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from ir_datasets.util import LocalDownload
 
 from limbeck.config import ConfigError
 from limbeck.evaluation.qrels import judgments
+from limbeck.formats.files import check_text, magic
 
 
 class FolderDoc(NamedTuple):
@@ -25,7 +27,9 @@ class FolderDoc(NamedTuple):
         return f"{self.title} {self.text}".strip()
 
 
-def _records(path: Path, fields: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects of a file with the numbers of their lines; each has ``_id`` and ``text``."""
+    check_text(path, magic(path))
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -33,17 +37,32 @@ def _records(path: Path, fields: tuple[str, ...]) -> Iterator[dict[str, Any]]:
             try:
                 record = json.loads(line)
             except ValueError as error:
-                raise ConfigError(f"{path}:{number}: not a JSON object in UTF-8 ({error})") from None
-            if not isinstance(record, dict) or any(not isinstance(record.get(name), str) for name in fields):
-                raise ConfigError(f"{path}:{number}: needs the string fields {', '.join(fields)}")
-            yield record
+                told = re.sub(": line 1 column .*", "", str(error))  # of the JSON: the line is told before
+                raise ConfigError(f"{path}:{number}: not a JSON object in UTF-8 ({told})") from None
+            if not isinstance(record, dict) or any(not isinstance(record.get(name), str) for name in ("_id", "text")):
+                raise ConfigError(f"{path}:{number}: needs the string fields _id, text")
+            if not isinstance(record.get("title", ""), str | None):
+                raise ConfigError(f"{path}:{number}: title must be a string or left out")
+            if b"\\u" in line:
+                _check_pairs(record, f"{path}:{number}")
+            yield number, record
+
+
+def _check_pairs(record: dict[str, Any], where: str) -> None:
+    """Refuse half a pair of surrogates, which JSON can write and UTF-8 cannot."""
+    for name in ("_id", "title", "text"):
+        try:
+            (record.get(name) or "").encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(error.object[error.start]):04x}"
+            raise ConfigError(f"{where}: {name} has {half}, half of a character; replace it, by \\ufffd say") from None
 
 
 class FolderDocs(JsonlDocs):
     """corpus.jsonl with ``_id``, ``text`` and, if it likes, ``title``."""
 
     def _iter(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        for record in _records(Path(self._path()), ("_id", "text")):
+        for _, record in _records(Path(self._path())):
             yield FolderDoc(record["_id"], record.get("title") or "", record["text"])
 
 
@@ -57,9 +76,17 @@ class FolderQueries(JsonlQueries):
     def queries_iter(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Yield the split's queries in file order."""
         judged = {qrel.query_id for qrel in self._qrels.qrels_iter()}
-        for record in _records(Path(self._path()), ("_id", "text")):
-            if record["_id"] in judged:
-                yield GenericQuery(record["_id"], record["text"])
+        seen: dict[str, int] = {}
+        for number, record in _records(Path(self._path())):
+            query = record["_id"]
+            if query in seen:
+                raise ConfigError(
+                    f"{self._path()}:{number}: query {query!r} stands twice, and in line {seen[query]} first; "
+                    "ids must differ"
+                )
+            seen[query] = number
+            if query in judged:
+                yield GenericQuery(query, record["text"])
 
 
 class FolderQrels(BaseQrels):
@@ -111,7 +138,7 @@ def split(path: Path, name: str) -> Dataset:
         have = ", ".join(sorted(file.stem for file in (path / "qrels").glob("*.tsv"))) or "none"
         raise ConfigError(f"{qrels} is missing; splits in this folder: {have}")
     if not (path / "queries.jsonl").is_file():
-        raise ConfigError(f"{path / 'queries.jsonl'} is missing")
+        raise ConfigError(f"{path / 'queries.jsonl'} is missing: one line a query, {{\"_id\": …, \"text\": …}}")
     judged = FolderQrels(qrels)
     return Dataset(FolderQueries(path / "queries.jsonl", judged), judged)
 

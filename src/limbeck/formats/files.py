@@ -79,9 +79,10 @@ def opened(path: Path) -> Any:
     Raises
     ------
     ConfigError
-        It is an archive of files, or its compression cannot be read here.
+        It is an archive of files, text in UTF-16, or its compression cannot be read here.
     """
     start = magic(path)
+    check_text(path, start)
     for mark, name in _ARCHIVES.items():
         if start.startswith(mark):
             raise ConfigError(f"{path}: this is a {name} archive; unpack it and give the file inside")
@@ -103,6 +104,12 @@ def _zstandard(path: Path) -> Any:
         raise ConfigError(f"{path}: this pyarrow cannot read zstandard; decompress it with: zstd -d {path.name}")
     stream: Any = pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
     return io.BufferedReader(stream)
+
+
+def check_text(path: Path, start: bytes) -> None:
+    """Raise ``ConfigError`` for a file that begins as text in UTF-16 does."""
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ConfigError(f"{path}: this is text in UTF-16; write it as UTF-8: iconv -f UTF-16 -t UTF-8 {path.name}")
 
 
 def magic(path: Path) -> bytes:
