@@ -100,7 +100,7 @@ class Experiment:
         _quiet()
         lightning.seed_everything(self.seed, workers=True, verbose=False)
         collection = self.data.open(self.artefacts, self.config["data"].get("world"))
-        log.info("%r", collection)
+        log.info("%s", repr(collection))
         self.tested = collection.split(self.evaluation.split)
         device = self.device
         self.student, self.collator = assemble.ranker(
