@@ -1,8 +1,10 @@
+import random
+
 import pytest
 import torch
 
 from limbeck.config import ConfigError
-from limbeck.training.checkpoints import AtomicCheckpoints, load_student
+from limbeck.training.checkpoints import AtomicCheckpoints, damage, load_student, read, to_resume
 
 
 def student(width=3, seed=0):
@@ -39,7 +41,9 @@ def test_truncated(path, keep):
     whole = path.read_bytes()
     path.write_bytes(whole[: keep if isinstance(keep, int) else int(len(whole) * keep)])
     for read in (lambda: load_student(path, student()), lambda: AtomicCheckpoints().load_checkpoint(path)):
-        with pytest.raises(ConfigError, match=r"checkpoint: .*last\.ckpt could not be read \(.*Remove it") as caught:
+        with pytest.raises(
+            ConfigError, match=r"checkpoint: .*last\.ckpt could not be read \(.*Remove .*begins anew"
+        ) as caught:
             read()
         assert "\n" not in str(caught.value)
 
@@ -76,3 +80,51 @@ def test_of_another_student(path):
     torch.save({"state_dict": {"student.a": torch.ones(1), "student.b": torch.ones(1)}, "global_step": 1}, path)
     with pytest.raises(ConfigError, match=r"lacks 0\.weight.* and 2 faults more"):
         load_student(path, mine)
+
+
+def test_a_flipped_bit_is_told_or_changes_nothing(path):
+    whole, before = path.read_bytes(), read(path)["state_dict"]
+    rng, told = random.Random(5), 0
+    for bit in rng.sample(range(8 * len(whole)), 300):
+        broken = bytearray(whole)
+        broken[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(broken)
+        try:
+            state = read(path)["state_dict"]
+        except ConfigError as error:
+            assert "last.ckpt could not be read (" in str(error)
+            told += 1
+        else:  # padding, or a field of the format that nobody reads
+            assert all(torch.equal(state[name], before[name]) for name in before)
+    assert told > 50
+
+
+def test_a_weight_that_was_flipped_on_the_disk(path):
+    weight = student().state_dict()["0.weight"].numpy().tobytes()
+    whole = path.read_bytes()
+    place = whole.index(weight)
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    assert torch.load(path, weights_only=True)["global_step"] == 7  # torch does not notice
+    assert damage(path).startswith("Bad CRC-32 for file") or "checksum" in damage(path)
+    with pytest.raises(ConfigError, match=r"last\.ckpt could not be read \("):
+        load_student(path, student())
+
+
+def test_the_state_before_is_kept_and_taken_if_the_last_is_damaged(path, caplog):
+    folder = path.parent
+    assert to_resume(folder) == path
+    (folder / ".last.ckpt.unfinished").write_bytes(b"what a kill has left")
+    AtomicCheckpoints().save_checkpoint(content(student(seed=2)) | {"global_step": 9}, path)
+    assert (read(path)["global_step"], read(folder / "previous.ckpt")["global_step"]) == (9, 7)
+    path.write_bytes(path.read_bytes()[:-100])
+    with caplog.at_level("WARNING", logger="limbeck"):
+        assert to_resume(folder) == folder / "previous.ckpt"
+    assert "last.ckpt is damaged (" in caplog.text
+    (folder / "previous.ckpt").write_bytes(b"")
+    with pytest.raises(
+        ConfigError, match=r"nothing whole is left in .*last\.ckpt \(.*previous\.ckpt \(.*Remove the folder"
+    ):
+        to_resume(folder)
+    for each in folder.iterdir():
+        each.unlink()
+    assert to_resume(folder) is None

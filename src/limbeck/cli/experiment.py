@@ -31,7 +31,7 @@ from limbeck.inspection.findings import check, first_stage_scores, report, setti
 from limbeck.inspection.losses import views
 from limbeck.students.sub_batches import compiled
 from limbeck.text.collate import Collator
-from limbeck.training.checkpoints import BEST, LAST, callbacks, load_student
+from limbeck.training.checkpoints import BEST, LAST, PREVIOUS, callbacks, load_student, to_resume
 from limbeck.training.module import Distillation, Validation
 from limbeck.training.objective import Objective
 from limbeck.training.progress import Record, Speed
@@ -197,8 +197,8 @@ class Experiment:
             steps, self.folder.path, [*extra, *keep, speed], loggers, validate=monitor is not None
         )
         last, best = self.folder.checkpoints / LAST, self.folder.checkpoints / BEST
-        resume = str(last) if last.exists() else None
-        if resume:
+        resume = to_resume(self.folder.checkpoints)
+        if resume is not None:
             log.info("going on from %s", resume)
         log.info(
             "training: %d steps of %d queries, %s",
@@ -223,6 +223,7 @@ class Experiment:
         if main_process():
             trained["step"] = load_student(chosen, self.student)
             write_json(self.folder.path / "trained.json", trained)
+            (self.folder.checkpoints / PREVIOUS).unlink(missing_ok=True)
         return trained
 
     def _validation(self, stages: Stages) -> tuple[Run, Validation | None]:

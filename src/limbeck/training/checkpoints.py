@@ -1,6 +1,12 @@
-"""Checkpoints that are whole or absent, and hold nothing but tensors and plain containers."""
+"""Checkpoints that are whole or absent, and hold nothing but tensors and plain containers.
 
+The format of torch is a ZIP file, which has a checksum of each member. torch writes these and never looks at them; here
+they are, so that a file that a disk or a copy has damaged is told, not trained on.
+"""
+
+import logging
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +16,11 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from limbeck.config import ConfigError
 
+log = logging.getLogger(__name__)
+
 LAST = "last.ckpt"
+PREVIOUS = "previous.ckpt"
+"""The state that ``last.ckpt`` held before: kept until the training ends, for the case that the last is damaged."""
 BEST = "best.ckpt"
 
 _STUDENT = "student."
@@ -20,24 +30,79 @@ _SHOWN = 4
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Writes beside the target, syncs, then renames: a kill leaves the previous checkpoint."""
+    """Writes beside the target, syncs, then renames: a kill leaves the previous checkpoint, a full disk does too."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Save a checkpoint."""
+        """Save a checkpoint; the one that ``last.ckpt`` was becomes ``previous.ckpt``."""
         del storage_options
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{target.name}.unfinished")
-        with unfinished.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
+        unfinished = _unfinished(target)
+        try:
+            with unfinished.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+        if target.name == LAST and target.exists():
+            os.replace(target, target.with_name(PREVIOUS))
         os.replace(unfinished, target)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Load a checkpoint to the CPU; a ConfigError if it cannot be read."""
         del map_location, weights_only  # the trainer moves what it needs
         return read(Path(path))
+
+
+def _unfinished(target: Path) -> Path:
+    return target.with_name(f".{target.name}.unfinished")
+
+
+def to_resume(folder: Path) -> Path | None:
+    """Return the latest checkpoint of a folder that is whole, None where there is none at all.
+
+    One that is damaged is told by name, and the state before it taken. What a kill left of a checkpoint is removed.
+
+    Raises
+    ------
+    ConfigError
+        All that are there are damaged.
+    """
+    damaged = []
+    for path in (folder / LAST, folder / PREVIOUS):
+        if not path.exists():
+            continue
+        fault = damage(path)
+        if fault is None:
+            if damaged:
+                log.warning("checkpoint: %s is damaged (%s); the state before it is taken", *damaged[0])
+            for name in (LAST, BEST):
+                _unfinished(folder / name).unlink(missing_ok=True)
+            return path
+        damaged.append((path, fault))
+    if damaged:
+        told = " and ".join(f"{path.name} ({fault})" for path, fault in damaged)
+        raise ConfigError(
+            f"checkpoint: nothing whole is left in {folder}: damaged are {told}. Remove the folder and run again: the "
+            "training begins anew"
+        )
+    return None
+
+
+def damage(path: Path) -> str | None:
+    """Say what is wrong with the bytes of a checkpoint; None if each member agrees with its checksum."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            bad = file.testzip()
+    except Exception as error:  # zipfile raises whatever its parsers raise on damaged headers
+        return _first_line(error)
+    return None if bad is None else f"the checksum of {bad} is wrong"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).split("\n")[0]
 
 
 def callbacks(folder: Path, every: int, monitor: str | None) -> list[Callback]:
@@ -72,13 +137,16 @@ def read(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ConfigError(f"checkpoint: there is no {path}; the run has to be trained first")
+    fault = damage(path)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its readers of zip files and pickles raise
-        first = (str(error).strip() or type(error).__name__).split("\n")[0]
+        checkpoint = {} if fault else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its readers of pickles raise
+        fault = _first_line(error)
+    if fault:
         raise ConfigError(
-            f"checkpoint: {path} could not be read ({first}). Remove it and run again: the training begins anew"
-        ) from error
+            f"checkpoint: {path} could not be read ({fault}). Remove {path.parent} and run again: the training begins "
+            "anew"
+        )
     lacking = [
         key for key in ("state_dict", "global_step") if not isinstance(checkpoint, dict) or key not in checkpoint
     ]
