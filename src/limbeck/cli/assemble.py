@@ -19,6 +19,7 @@ from limbeck.data.candidates import Candidates
 from limbeck.data.collection import Collection
 from limbeck.data.dense import Encoder
 from limbeck.scores.writer import Provenance
+from limbeck.secrecy import masked
 from limbeck.students import backbone as backbones
 from limbeck.students import foreign
 from limbeck.students.backbone import load_top
@@ -178,7 +179,7 @@ def teaching(
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",
         collection=collection.fingerprint,
-        command=" ".join(["limbeck", *sys.argv[1:]]),
+        command=" ".join(["limbeck", *masked(sys.argv[1:])]),
     )
     spread = None if sharing is None or sharing.devices == 1 else partial(_spread, sharing, node)
     return Teaching(teacher, identity, whose, collection, artefacts, spread)

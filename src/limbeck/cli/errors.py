@@ -1,6 +1,7 @@
 """What a user sees when something is wrong: one message that names the key and says what to do."""
 
 import difflib
+import errno
 import re
 import sys
 from collections.abc import Collection, Iterable
@@ -42,14 +43,14 @@ def as_plain(config: Any, keys: Collection[str]) -> Any:
 
 
 def explain(error: Exception) -> str | None:
-    """Put an error of Hydra, OmegaConf or ours in the user's words; None if it is none of these."""
+    """Put an error of Hydra, OmegaConf, the system or ours in the user's words; None if it is none of these."""
     from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     if isinstance(error, ConfigError):
         return str(error)
     if not isinstance(error, HydraException | OmegaConfBaseException):
-        return None
+        return _of_system(error) if isinstance(error, OSError) else None  # some of Hydra's are OSErrors, too
     if isinstance(error, OverrideParseException):
         reason = error.message.split("\n")[0] if error.message else str(error)
         return f"{error.override} cannot be read as an override (key=value): {reason}"
@@ -64,6 +65,9 @@ def explain(error: Exception) -> str | None:
     if isinstance(cause, OmegaConfBaseException) and full_key:
         return f"{full_key}: {first}"
     text = str(error).strip()
+    group = re.match(r"You must specify '([^']*)', e\.g, [^\n]*\nAvailable options:\n(.*)", text, re.DOTALL)
+    if group:
+        return f"{group.group(1)} must be given: {group.group(1)}=…\nchoose from: {', '.join(group.group(2).split())}"
     option = re.search(r"Could not find '([^']*)'\n+Available options in '([^']*)':\n(.*)", text, re.DOTALL)
     if option:
         group, _, chosen = option.group(1).rpartition("/")
@@ -73,6 +77,28 @@ def explain(error: Exception) -> str | None:
     if override:
         return f"{override.group(1)} is neither a key nor a group of the configuration"
     return re.sub(r"\n+", "\n", text)
+
+
+_SYSTEM = {
+    errno.ENOENT: "it is not there, and cannot be made",
+    errno.EEXIST: "there is a file where a folder should be; give another path",
+    errno.ENOTDIR: "a part of this path is a file, where a folder should be; give another path",
+    errno.EISDIR: "this is a folder, where a file should be; give another path",
+    errno.EACCES: "this is not allowed; look at the rights of the file and of its folder, or give another path",
+    errno.EPERM: "this is not allowed; look at the rights of the file and of its folder, or give another path",
+    errno.EROFS: "this is on a file system that can be read alone; give another path",
+    errno.ENOSPC: "the disk is full; make room and give the same command again: what is done is not done anew",
+    errno.EDQUOT: "the quota is used up; make room and give the same command again: what is done is not done anew",
+}
+
+
+def _of_system(error: OSError) -> str | None:
+    """Say what the system refused and where; None for what users cannot mend."""
+    told = _SYSTEM.get(error.errno or 0)
+    path = error.filename2 or error.filename
+    if told is None or (path is None and error.errno not in (errno.ENOSPC, errno.EDQUOT)):
+        return None
+    return f"{path}: {told}" if path else told
 
 
 def _unknown_key(full_key: str, cause: Exception) -> str:

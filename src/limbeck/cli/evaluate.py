@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.cli.errors import as_plain
-from limbeck.cli.folder import RunFolder, console
+from limbeck.cli.folder import RunFolder, below, console
 from limbeck.config import ConfigError, build, fingerprint
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def _compare(config: Mapping[str, Any], settings: Any) -> None:
     systems = members(config["compare"], key="compare")
     baseline = _baseline(config["baseline"], systems)
     identity = fingerprint({"compare": config["compare"], "baseline": baseline, "metrics": config["metrics"]})[:8]
-    _report(config, settings, systems, baseline, Path(config["paths"]["runs"]) / config["name"] / identity)
+    _report(config, settings, systems, baseline, below(config["paths"]["runs"], config["name"]) / identity)
 
 
 def _baseline(given: str, systems: Any) -> str:
@@ -119,7 +119,7 @@ def _evaluate(config: dict[str, Any], settings: Any) -> None:
 
     work = Evaluating(config)
     baseline = work.baseline()
-    folder = RunFolder(Path(config["paths"]["runs"]) / config["name"] / work.identity)
+    folder = RunFolder(below(config["paths"]["runs"], config["name"]) / work.identity)
     told = None if config["force"] else folder.result()
     if told is not None and whole(told):
         log.info("%s is finished; force=true evaluates anew", folder.path)

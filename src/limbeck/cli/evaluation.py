@@ -49,6 +49,8 @@ class Evaluating:
         check_metrics(self._evaluation.metrics)
         self._models = [] if config["run"] is None else _models(config["run"])
         self._files = [] if config["run_file"] is None else _files(config["run_file"])
+        if config["qrels"] is not None and not Path(config["qrels"]).is_file():
+            raise ConfigError(f"qrels: there is no file {config['qrels']}")
         self._seeds = {key: (named.name, named.seed) for key, named in self._models}
         if self._models and not self._sets:
             self._sets = _own_sets([named for _, named in self._models], self._artefacts)

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError, home
+from limbeck.secrecy import masked, without_secrets
 from limbeck.training.validations import PRUNED
 
 _LOGGER = logging.getLogger("limbeck")
@@ -32,6 +33,20 @@ _REPORTED = (
 def main_process() -> bool:
     """Tell whether this is the first process of a run; launchers number the others."""
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+def below(root: str, name: Any) -> Path:
+    """Return the folder of a name below a root.
+
+    Raises
+    ------
+    ConfigError
+        The name is empty or leads elsewhere: it may come from an experiment that somebody else has written.
+    """
+    given = Path(str(name))
+    if given.is_absolute() or not given.parts or ".." in given.parts:
+        raise ConfigError(f"name must be a folder below paths.runs={root}, got {str(name)!r}")
+    return Path(root) / given
 
 
 class BusyError(ConfigError):
@@ -161,14 +176,19 @@ def console(quiet: bool = False) -> None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    except ValueError as error:
+        raise ConfigError(
+            f"{path} cannot be read ({error}); delete it and give the command again: what is done is not done anew"
+        ) from None
 
 
 def _record(path: Path, config: Mapping[str, Any], overrides: Sequence[str]) -> None:
     from omegaconf import OmegaConf
 
-    (path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(dict(config))), encoding="utf-8")
-    write_json(path / "env.json", {**_environment(), "overrides": list(overrides)})
+    (path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(without_secrets(config))), encoding="utf-8")
+    write_json(path / "env.json", {**_environment(), "overrides": masked(overrides)})
 
 
 def _environment() -> dict[str, Any]:
@@ -176,7 +196,7 @@ def _environment() -> dict[str, Any]:
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu()
     return {
-        "command": ["limbeck", *sys.argv[1:]],
+        "command": ["limbeck", *masked(sys.argv[1:])],
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),

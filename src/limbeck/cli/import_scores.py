@@ -12,6 +12,7 @@ from typing import Any, get_args
 from limbeck.cli.errors import as_plain
 from limbeck.cli.folder import console
 from limbeck.config import ConfigError, build, entries
+from limbeck.secrecy import masked
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,9 @@ def run(config: Any) -> None:
     out = Path(plain["out"])
     _check_out(out, plain["force"])
     paths = found([plain["path"]] if isinstance(plain["path"], str) else plain["path"])
+    for path in paths:
+        if not path.stat().st_size:
+            raise ConfigError(f"{path}: the file is empty")
     try:
         faults = Faults(plain["on_error"])
     except ValueError as error:
@@ -108,7 +112,7 @@ def _provenance(plain: dict[str, Any], source: Any, paths: list[Path]) -> Any:
         teacher=str(name),
         kind=kind,
         collection=_collection(plain["collection"]),
-        command=shlex.join(["limbeck", *sys.argv[1:]]),
+        command=shlex.join(["limbeck", *masked(sys.argv[1:])]),
     )
 
 

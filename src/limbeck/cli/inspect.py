@@ -118,9 +118,12 @@ def _bare(plain: Mapping[str, Any], queries: int | None) -> Opened:
 def _run(plain: Mapping[str, Any], key: str) -> Run:
     path = _file(plain, key)
     try:
-        return read_run(path)
+        found = read_run(path)
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from None
+    if not found:
+        raise ConfigError(f"{key}: {path}: the file is empty")
+    return found
 
 
 def _file(plain: Mapping[str, Any], key: str) -> Path:

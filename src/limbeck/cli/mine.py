@@ -11,6 +11,7 @@ from typing import Any
 from limbeck.cli.errors import as_plain
 from limbeck.cli.folder import console
 from limbeck.config import ConfigError, build, differences
+from limbeck.secrecy import masked
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def _mine(config: dict[str, Any], out: Path) -> dict[str, Any]:
         "depth": candidates.depth,
         "splits": rows,
         "pool": pool,
-        "command": ["limbeck", *sys.argv[1:]],
+        "command": ["limbeck", *masked(sys.argv[1:])],
         "inputs": inputs,
     }
     write_json(out / _RECORD, record)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.cli.errors import as_plain
-from limbeck.cli.folder import console
+from limbeck.cli.folder import below, console
 from limbeck.config import ConfigError, build
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def run(config: Any) -> None:
     """Write the page."""
     console()
     plain = as_plain(config, _KEYS)
-    folder = Path(plain["paths"]["runs"]) / str(plain["name"])
+    folder = below(plain["paths"]["runs"], plain["name"])
     out = folder / "report.html" if plain["out"] is None else Path(str(plain["out"]))
     if out.is_dir():
         raise ConfigError(f"out: {out} is a folder; give the file to write: out={out / 'report.html'}")

@@ -39,6 +39,8 @@ def run(config: Any) -> None:
         raise ConfigError(str(error)) from None
     out = Path(plain["out"])
     chosen = share(plain["shard"])
+    if out.is_dir():
+        raise ConfigError(f"out: {out} is a folder; give the file to write: out={out / 'run.trec'}")
     if out.exists() and not plain["force"]:
         if chosen[1] > 1:
             log.info("%s is there, whole: nothing to do for shard=%s", out, plain["shard"])

@@ -219,6 +219,8 @@ def read(path: Path, queries: Container[str], whose: str) -> Run:
         raise ConfigError(str(error)) from None
     except (EOFError, OSError) as error:
         raise ConfigError(f"{path}: the file is damaged or cannot be read ({error})") from None
+    if not run:
+        raise ConfigError(f"{path}: the file is empty")
     if not any(query in queries for query in run):
         raise ConfigError(f"{path} ranks none of the queries of {whose}: they do not belong together")
     return run

@@ -3,11 +3,10 @@
 import logging
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from limbeck.cli.errors import as_plain
-from limbeck.cli.folder import RunFolder, console, main_process
+from limbeck.cli.folder import RunFolder, below, console, main_process
 from limbeck.config import run_id
 
 log = logging.getLogger(__name__)
@@ -53,7 +52,7 @@ def plan(config: Any) -> tuple[dict[str, Any], RunFolder]:
         The configuration is impossible.
     """
     plain = as_plain(config, _KEYS)
-    return plain, RunFolder(Path(plain["paths"]["runs"]) / plain["name"] / run_id(plain))
+    return plain, RunFolder(below(plain["paths"]["runs"], plain["name"]) / run_id(plain))
 
 
 def finished(config: dict[str, Any], folder: RunFolder) -> dict[str, Any] | None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck.cli.errors import explain
-from limbeck.cli.folder import RunFolder, console
+from limbeck.cli.folder import RunFolder, below, console
 from limbeck.cli.train import plan
 from limbeck.config import ConfigError, build, identity, run_id
+from limbeck.secrecy import masked
 
 if TYPE_CHECKING:
     from limbeck.tuning.configurations import Configurations, Planned
@@ -44,7 +45,7 @@ def run(config: Any) -> None:
         grid(space)  # what has no finite grid is refused before anything is composed
     trainer = _Trainer(list(hydra.overrides.task), str(config.name))
     trainer.validates(settings)
-    folder = Path(config.paths.runs) / str(config.name)
+    folder = below(config.paths.runs, config.name)
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         try:
@@ -78,7 +79,7 @@ def _search(settings: "Settings", trainer: "_Trainer", configurations: "Configur
     header = [
         f"Best of the study {trainer.name}: {trainer.metric} {best.value:.4f} on dev, trial {best.number} of "
         f"{len(study.trials)}, run {best.user_attrs['run']}",
-        f"Command: {shlex.join(['limbeck', *sys.argv[1:]])}",
+        f"Command: {shlex.join(['limbeck', *masked(sys.argv[1:])])}",
     ]
     trainer.write_best(folder / "best.yaml", words, header)
 

@@ -138,7 +138,7 @@ def split(path: Path, name: str) -> Dataset:
         have = ", ".join(sorted(file.stem for file in (path / "qrels").glob("*.tsv"))) or "none"
         raise ConfigError(f"{qrels} is missing; splits in this folder: {have}")
     if not (path / "queries.jsonl").is_file():
-        raise ConfigError(f"{path / 'queries.jsonl'} is missing: one line a query, {{\"_id\": …, \"text\": …}}")
+        raise ConfigError(f'{path / "queries.jsonl"} is missing: one line a query, {{"_id": …, "text": …}}')
     judged = FolderQrels(qrels)
     return Dataset(FolderQueries(path / "queries.jsonl", judged), judged)
 

@@ -70,8 +70,8 @@ def tag_notes(tags: set[str]) -> dict[str, Any]:
 def first_tag(path: Path) -> str | None:
     """Return the tag of the first line, None if that is no line of a run."""
     with opened(path) as file:
-        columns = file.readline(10_000).decode("utf-8", errors="replace").split()
-    return columns[5] if len(columns) == 6 else None
+        columns = file.readline(10_000).split()
+    return columns[5].decode("utf-8", errors="replace") if len(columns) == 6 else None
 
 
 def run_blocks(path: Path, faults: Faults, tags: set[str]) -> Iterator[Thunk]:
@@ -98,6 +98,9 @@ def _block(chunk: Chunk, base: int, faults: Faults, tags: set[str]) -> Block:
 def _fast(chunk: Chunk, base: int) -> pa.Table | None:
     """Parse a run with single spaces or tabs; None if it is irregular or malformed."""
     delimiter = "\t" if b"\t" in chunk.data[:1000] else " "
+    others = (b" " if delimiter == "\t" else b"\t", b"\v", b"\f")
+    if any(other in chunk.data for other in others):
+        return None  # they part columns, too
     try:
         table = csv.read_csv(
             pa.BufferReader(chunk.data),
@@ -109,7 +112,7 @@ def _fast(chunk: Chunk, base: int) -> pa.Table | None:
         return None
     if not len(table) or pc.min(table["rank"]).as_py() < base or not np.isfinite(table["score"].to_numpy()).all():
         return None
-    texts = [table[name] for name in ("query", "document", "tag")]
+    texts = [table[name] for name in ("query", "q0", "document", "tag")]
     return table if all(pc.min(pc.binary_length(text)).as_py() for text in texts) else None
 
 
@@ -118,7 +121,7 @@ def _slow(chunk: Chunk, base: int, faults: Faults) -> pa.Table:
     rows: list[tuple[Any, ...]] = []
     for line, text in chunk.lines():
         try:
-            rows.append(_row(text.decode("utf-8"), base))
+            rows.append(_row(text, base))
         except ValueError as error:  # UnicodeDecodeError is one
             faults.add(chunk.path, line, str(error), text=text, expects=EXPECTS)
     columns = zip(*rows, strict=True) if rows else [()] * len(_NAMES)
@@ -127,8 +130,8 @@ def _slow(chunk: Chunk, base: int, faults: Faults) -> pa.Table:
     )
 
 
-def _row(text: str, base: int) -> tuple[Any, ...]:
-    columns = text.split()
+def _row(text: bytes, base: int) -> tuple[Any, ...]:
+    columns = [column.decode("utf-8") for column in text.split()]  # bytes: white space of ASCII alone parts columns
     if len(columns) != 6:
         raise ValueError(f"has {len(columns)} columns")
     query, q0, document, rank, score, tag = columns

@@ -88,7 +88,7 @@ class Store:
         if not (path / _FILE).is_file():
             raise ConfigError(f"{path} is no index: it has no index.json; limbeck index … out={path} makes one")
         self.meta: dict[str, Any] = self._read()
-        if self.meta.get("format") != _FORMAT:
+        if self.meta.get("format") != _FORMAT or not isinstance(self.meta.get("identity"), dict):
             raise ConfigError(f"{path} is an index of another version of limbeck; delete it and make it anew")
         self.identity: dict[str, Any] = self.meta["identity"]
         self._ids: dict[int, Ids] = {}

@@ -12,13 +12,10 @@ from lightning.pytorch.loggers import Logger
 from limbeck.config import fingerprint, part_name
 from limbeck.evaluation.per_query import side_by_side
 from limbeck.registry import register
+from limbeck.secrecy import without_secrets
 from limbeck.training import wandb_files
 from limbeck.training.tracking import Figures, Row
 
-_SECRET = re.compile(r"(?:^|_)(?:key|apikey|token|password|passwd|secret|credential|auth)s?(?:_|$)")
-_LEAST_SECRET = 8
-"""Characters of a value of the environment that is looked for in configurations: shorter ones stand there by chance."""
-_LEFT_OUT = "(left out)"
 _TAG = 64
 """Characters that W&B allows a tag, and an id."""
 
@@ -200,35 +197,6 @@ def tags(config: Mapping[str, Any], own: Sequence[str]) -> list[str]:
 def _short(place: str) -> str:
     """Return the last word of a path or of a hub's name; ids of ir_datasets stay whole."""
     return Path(place).name if Path(place).is_absolute() or Path(place).exists() else place
-
-
-def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration without entries whose names sound like secrets, and without secrets of the environment.
-
-    Parameters
-    ----------
-    config
-        Plain containers. The configuration may have read a variable (``${oc.env:…}``): the values of those with such
-        names are replaced wherever they stand.
-    """
-    hidden = [value for name, value in os.environ.items() if _secret(name) and len(value) >= _LEAST_SECRET]
-
-    def shown(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: shown(each) for key, each in value.items() if not _secret(str(key))}
-        if isinstance(value, list | tuple):
-            return [shown(each) for each in value]
-        if isinstance(value, str):
-            for secret in hidden:
-                value = value.replace(secret, _LEFT_OUT)
-        return value
-
-    return shown(config)
-
-
-def _secret(name: str) -> bool:
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])|\W", "_", name).lower()
-    return _SECRET.search(words) is not None
 
 
 def _settings() -> Any:
