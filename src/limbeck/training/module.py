@@ -6,12 +6,14 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 
 from limbeck.evaluation.metrics import evaluate, means
 from limbeck.evaluation.search import rerank
 from limbeck.losses.diagnostics import diagnostics
 from limbeck.text.collate import Collator
+from limbeck.training.guards import poisoned, signs
 from limbeck.training.objective import Objective
 from limbeck.training.optim import AdamW
 from limbeck.types import Batch, Qrels, Run, StudentOutput
@@ -29,6 +31,11 @@ class Validation:
     def name(self) -> str:
         """Name of the logged value."""
         return f"dev/{self.metric}"
+
+
+def _whole(trainer: lightning.Trainer) -> bool:
+    """Tell whether each process holds all parameters, so that it can tell the norm of the gradient."""
+    return isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)
 
 
 def active_terms(output: StudentOutput, student: nn.Module) -> dict[str, Tensor]:
@@ -88,27 +95,43 @@ class Distillation(lightning.LightningModule):
         """Return optimiser and schedule."""
         return self._optim.configure(self, self._steps, fused=self.trainer.precision != "16-mixed")
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm; Lightning refuses to under mixed precision with a fused optimiser, even where none scales."""
+        if gradient_clip_val and self.trainer.precision == "bf16-mixed" and _whole(self.trainer):
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed dropout by (seed, batch, process): it depends on no history, so a resumed run draws the same."""
         del batch
         key = f"{self._seed}/{batch_idx}/{self.global_rank}".encode()
         torch.manual_seed(int.from_bytes(hashlib.blake2b(key, digest_size=6).digest(), "little"))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch; log every term."""
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Return the loss of a batch, and for the guards the value of each term and signs of a collapse; log them."""
         del batch_idx
         self.objective.at(self.global_step)
         output = self.student(batch)
+        seen: dict[str, Tensor] = {}
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # pyright: ignore[reportAttributeAccessIssue]
             self._watch(output.scores, batch)
-            for name, value in active_terms(output, self.student).items():
+            active = active_terms(output, self.student)
+            for name, value in active.items():
                 self.log(f"train/{name}", value, batch_size=len(batch))
+            seen = active | signs(output, batch, self.student)
         total, values = self.objective(output, batch)
         size = len(batch)
         for name, value in values.items():
             self.log(f"train/{name}", value, prog_bar=True, batch_size=size)
         self.log("train/loss", total.detach(), batch_size=size)
-        return total
+        terms = {name: values[name] for name in self.objective.terms}
+        return {"loss": poisoned(total), "terms": terms, "signs": seen}
 
     def _watch(self, scores: Tensor, batch: Batch) -> None:
         """Keep the gradient of the scores for :meth:`on_after_backward`; the step itself does not wait for it."""
