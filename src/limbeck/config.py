@@ -19,6 +19,9 @@ from limbeck.registry import Entry, scan
 PACKAGES = "LIMBECK_PACKAGES"
 """Environment variable: comma-separated packages of the user's own parts, beside limbeck's."""
 
+_FAMILIES = ("torch.nn.", "torch.optim.", "lightning.pytorch.callbacks.", "lightning.pytorch.loggers.")
+"""What may be built that is not ours. Elsewhere in torch are classes that start processes or load pickles."""
+
 _IDENTITY_FREE = ("name", "paths", "logger", "launcher", "force", "dry_run", "checks", "hydra")
 """Root keys that say where and how a run is kept, not what it computes."""
 
@@ -97,20 +100,26 @@ def _check_target(key: str, target: str) -> Any:
     """Return what a target names; refuse what a configuration must not run, since it may come from anywhere."""
     from hydra.utils import get_object
 
-    allowed = {"limbeck", *_user_packages()}
     root = target.split(".")[0]
-    if root not in {*allowed, "lightning", "torch"}:
+    own = root in _user_packages()
+    if root == "limbeck":  # some of its classes start processes or write files: parts alone are for configurations
+        allowed = any(entry.target == target for entry in entries().values())
+    else:
+        allowed = own or target.startswith(_FAMILIES)
+    if not allowed:
         raise ConfigError(
-            f"{key}._target_: {target} is not allowed; only targets in limbeck, lightning and torch are built, "
-            f"and in packages named in the environment variable {PACKAGES}"
+            f"{key}._target_: {target} is not allowed; built are registered parts of limbeck, classes of "
+            f"{', '.join(family.rstrip('.') for family in _FAMILIES)}, and what lies in packages named in the "
+            f"environment variable {PACKAGES}"
         )
     try:
         found = get_object(target)
     except Exception as error:
         raise ConfigError(f"{key}._target_: {target} cannot be imported: {error}") from error
-    # ``torch.os.system`` is reachable by that path but is not torch's; ``torch.load`` is, but is no part.
-    home_package = getattr(found, "__module__", "").split(".")[0]
-    if home_package != root or (root not in allowed and not inspect.isclass(found)):
+    # ``torch.nn.modules.module.os.system`` is reachable by that path but is not torch's; a function is no part.
+    ours = own or root == "limbeck"
+    place = f"{getattr(found, '__module__', '')}."
+    if not place.startswith(f"{root}." if ours else _FAMILIES) or not (ours or inspect.isclass(found)):
         raise ConfigError(f"{key}._target_: {target} is not a class of {root}; it is not built")
     return found
 
