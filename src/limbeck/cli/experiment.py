@@ -31,11 +31,14 @@ from limbeck.inspection.findings import check, first_stage_scores, report, setti
 from limbeck.inspection.losses import views
 from limbeck.students.sub_batches import compiled
 from limbeck.text.collate import Collator
+from limbeck.training import resources
 from limbeck.training.checkpoints import BEST, LAST, PREVIOUS, callbacks, load_student, to_resume
+from limbeck.training.guards import Collapse, Nonfinite
 from limbeck.training.module import Distillation, Validation
 from limbeck.training.objective import Objective
-from limbeck.training.progress import Record, Speed
+from limbeck.training.progress import Record, Speed, quiet
 from limbeck.training.refresh import RankRefresh
+from limbeck.training.signals import SaveOnSignal
 from limbeck.training.tracking import Nothing
 from limbeck.types import Run
 
@@ -97,7 +100,8 @@ class Experiment:
         return result
 
     def _run(self, loggers: list[Any], rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-        _quiet()
+        quiet()
+        self.training.determine()
         lightning.seed_everything(self.seed, workers=True, verbose=False)
         collection = self.data.open(self.artefacts, self.config["data"].get("world"))
         log.info("%s", repr(collection))
@@ -193,10 +197,12 @@ class Experiment:
         keep = callbacks(self.folder.checkpoints, self.training.checkpoint_every, monitor)
         extra: list[Any] = [RankRefresh(self.sampler.refresh_ranks, data)] if self.sampler.refresh_ranks else []
         extra += [Record(self.folder.path, monitor)] if monitor else []
+        guard = Nonfinite(self.training.nonfinite, self.training.log_every)
+        last, best = self.folder.checkpoints / LAST, self.folder.checkpoints / BEST
+        extra += [guard, Collapse(), SaveOnSignal(last)]
         trainer = self.training.make(
             steps, self.folder.path, [*extra, *keep, speed], loggers, validate=monitor is not None
         )
-        last, best = self.folder.checkpoints / LAST, self.folder.checkpoints / BEST
         resume = to_resume(self.folder.checkpoints)
         if resume is not None:
             log.info("going on from %s", resume)
@@ -207,10 +213,9 @@ class Experiment:
             self.training.precision,
         )
         start = time.perf_counter()
-        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        chosen, scored = self._choose(trainer, module, data, validation, last, best)
+        with resources.told(self.folder.path, resources.sizes(self.config)):
+            trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+            chosen, scored = self._choose(trainer, module, data, validation, last, best)
         trained = {
             "steps": steps,
             "precision": self.training.precision,
@@ -218,6 +223,7 @@ class Experiment:
             "queries_per_second": round(speed.queries_per_second * trainer.world_size, 2),
             "waiting": round(speed.waiting, 4),
             "checkpoint": chosen.name,
+            "skipped": guard.skipped,
             **scored,
         }
         if main_process():
@@ -295,20 +301,3 @@ def _named(key: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ConfigError(f"{key}.{error}") from None
-
-
-def _quiet() -> None:
-    """Silence Lightning's banners; what it warns of and is meant so here is named."""
-    import warnings
-
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for known in (
-        ".*does not have many workers.*",
-        ".*Checkpoint directory .* exists.*",
-        ".*val_dataloader.*",
-        ".*LeafSpec.*",
-        "Sparse CSR tensor support is in beta.*",
-        ".*your dataloader is not resumable.*",  # the order of the training is: see data.sampling.Order
-    ):
-        warnings.filterwarnings("ignore", known)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
@@ -105,6 +106,45 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).split("\n")[0]
 
 
+def between(trainer: Trainer, batch_idx: int) -> bool:
+    """Tell whether a state saved at the end of a batch is one that a training can go on from exactly.
+
+    Not amid the batches of an update, since gradients are in no checkpoint, and not before a validation that is due:
+    Lightning leaves that out when it goes on, and what it would have found to be the best is lost.
+    """
+    if (batch_idx + 1) % trainer.accumulate_grad_batches:
+        return False
+    return not (trainer.enable_validation and (batch_idx + 1) % int(trainer.val_check_batch or 1) == 0)
+
+
+class _Movable(ModelCheckpoint):
+    """Goes on with what it knew in another folder too, as after a run was moved; Lightning's forgets the best score."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the state of a checkpoint."""
+        here = str(Path(self.dirpath or "") / f"{self.filename}{self.FILE_EXTENSION}")
+        best = state_dict["best_model_score"]
+        moved: dict[str, Any] = {"dirpath": self.dirpath}
+        if state_dict["best_model_path"]:
+            moved |= {"best_model_path": here}
+        if best is not None:
+            moved |= {"kth_best_model_path": here, "best_k_models": {here: best}}
+        super().load_state_dict(state_dict | moved)
+
+
+class _Last(_Movable):
+    """Saves where a training can go on from exactly; after the validation, where one is due."""
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Save if it is time."""
+        if between(trainer, batch_idx):
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Save if it was time."""
+        super().on_train_batch_end(trainer, pl_module, None, None, 0)
+
+
 def callbacks(folder: Path, every: int, monitor: str | None) -> list[Callback]:
     """Return the callbacks that keep ``last.ckpt`` and, if something is monitored, ``best.ckpt``.
 
@@ -118,12 +158,12 @@ def callbacks(folder: Path, every: int, monitor: str | None) -> list[Callback]:
         Logged value that makes a state the best, higher is better.
     """
     shared = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
-    last = ModelCheckpoint(
+    last = _Last(
         **shared, filename=Path(LAST).stem, every_n_train_steps=every, save_top_k=1, save_on_train_epoch_end=False
     )
     if monitor is None:
         return [last]
-    best = ModelCheckpoint(**shared, filename=Path(BEST).stem, monitor=monitor, mode="max", save_top_k=1)
+    best = _Movable(**shared, filename=Path(BEST).stem, monitor=monitor, mode="max", save_top_k=1)
     return [best, last]
 
 
@@ -137,12 +177,14 @@ def read(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ConfigError(f"checkpoint: there is no {path}; the run has to be trained first")
+    checkpoint: Any = None
     fault = damage(path)
-    try:
-        checkpoint = {} if fault else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its readers of pickles raise
-        fault = _first_line(error)
-    if fault:
+    if fault is None:
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises whatever its readers of pickles raise
+            fault = _first_line(error)
+    if fault is not None:
         raise ConfigError(
             f"checkpoint: {path} could not be read ({fault}). Remove {path.parent} and run again: the training begins "
             "anew"

@@ -2,6 +2,7 @@
 
 import logging
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,21 @@ log = logging.getLogger(__name__)
 
 STARVED = 0.05
 """Share of the time spent waiting for data from which on a hint is given."""
+
+
+def quiet() -> None:
+    """Silence Lightning's banners; what it warns of and is meant so here is named."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for known in (
+        ".*does not have many workers.*",
+        ".*Checkpoint directory .* exists.*",
+        ".*val_dataloader.*",
+        ".*LeafSpec.*",
+        "Sparse CSR tensor support is in beta.*",
+        ".*your dataloader is not resumable.*",  # the order of the training is: see data.sampling.Order
+    ):
+        warnings.filterwarnings("ignore", known)
 
 
 class Speed(Callback):

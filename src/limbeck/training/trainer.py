@@ -1,6 +1,7 @@
 """The Lightning trainer."""
 
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 
 from limbeck.registry import register
 from limbeck.training.checkpoints import AtomicCheckpoints
+from limbeck.training.guards import POLICIES
 from limbeck.training.progress import Bar
 
 _PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
@@ -60,7 +62,11 @@ class Training:
     validate_every, checkpoint_every, log_every
         In updates. ``validate_every`` 0: never.
     deterministic
-        Refuse operations that are not deterministic (GPUs).
+        The same bits from run to run on a GPU too: operations that cannot are refused, slower ones stand in for others.
+    nonfinite
+        What happens at a loss or a gradient that is NaN or infinite: ``stop`` the training, naming the step, the term
+        and the queries, or ``skip`` the update and count it (``skipped`` in the run's result). Looked at every
+        ``log_every`` updates and before each checkpoint.
 
     Raises
     ------
@@ -86,6 +92,7 @@ class Training:
         checkpoint_every: int = 100,
         log_every: int = 10,
         deterministic: bool = False,
+        nonfinite: str = "stop",
     ) -> None:
         counts = {"devices": devices, "num_nodes": num_nodes, "accumulate": accumulate, "log_every": log_every}
         for name, value in {**counts, "checkpoint_every": checkpoint_every}.items():
@@ -101,6 +108,8 @@ class Training:
             raise ValueError(f"{'clip' if clip < 0 else 'validate_every'} must be >= 0")
         if precision not in _PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {precision!r}")
+        if nonfinite not in POLICIES:
+            raise ValueError(f"nonfinite must be one of {', '.join(POLICIES)}, got {nonfinite!r}")
         self.accelerator = accelerator
         self.devices = devices
         self.num_nodes = num_nodes
@@ -114,8 +123,15 @@ class Training:
         self.checkpoint_every = checkpoint_every
         self.log_every = log_every
         self.deterministic = deterministic
+        self.nonfinite = nonfinite
         self._steps = steps
         self._epochs = epochs
+
+    def determine(self) -> None:
+        """Choose deterministic operations, or any; before the first of CUDA, which reads its setting once."""
+        if self.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(self.deterministic)
 
     @property
     def world(self) -> int:
@@ -161,7 +177,7 @@ class Training:
             limit_val_batches=1.0 if validate else 0,
             num_sanity_val_steps=0,
             log_every_n_steps=self.log_every,
-            deterministic=self.deterministic or None,
+            deterministic=self.deterministic,
             use_distributed_sampler=False,
             callbacks=[*callbacks, Bar()] if show else callbacks,
             enable_progress_bar=show,

@@ -1,0 +1,160 @@
+"""Runs of the command in processes forked from this one: what it imports is there already, and it can be killed."""
+
+import gc
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+PLACES = (
+    "forward",
+    "backward",
+    "updated",
+    "writing",
+    "written",
+    "set aside",
+    "renamed",
+    "renewed",
+    "validating",
+    "validated",
+)
+"""Where a process can be killed; each is a moment of the real training, see :func:`_arm`."""
+
+
+@pytest.fixture(scope="session")
+def forked():
+    """Start, wait for, run and kill the command in processes forked from this one.
+
+    Run it once here before: each would have to import all that it needs.
+    """
+    return SimpleNamespace(start=start, status=status, run=run, kills=kills)
+
+
+def start(words, folder: Path, *, kill=None, env=(), limit=None) -> int:
+    """Start ``limbeck`` in a process of its own that writes to ``output`` in a folder; returns its number.
+
+    ``kill`` is (place, batch): SIGKILL when it comes to the place for the first time from that batch on. ``limit`` is
+    called in the process before the command.
+    """
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        os.setsid()
+        gc.freeze()  # or looking for garbage would copy all pages of this process
+        os.chdir(folder)
+        os.environ.update(env)
+        output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+        for each in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            if callable(signal.getsignal(each)) and each != signal.SIGINT:
+                signal.signal(each, signal.SIG_DFL)
+        sys.argv = ["limbeck", *words]
+        if kill:
+            _arm(*kill)
+        if limit:
+            limit()
+        from limbeck.cli.main import main
+
+        main()
+        status = 0
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def status(child: int) -> int:
+    """Wait for a process; returns its exit status, negative for the signal that ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def run(words, folder: Path, **options) -> tuple[int, str]:
+    """Run ``limbeck`` to its end; returns its status and what it wrote."""
+    (folder / "output").unlink(missing_ok=True)
+    ended = status(start(words, folder, **options))
+    return ended, (folder / "output").read_text()
+
+
+def kills(count: int, batches: int, seed: int) -> list[tuple[str, int]]:
+    """Draw places and batches to be killed at, each place in turn, spread at random over a training."""
+    rng = random.Random(seed)
+    places = (list(PLACES) * count)[:count]
+    rng.shuffle(places)
+    return list(zip(places, sorted(rng.sample(range(1, batches), count)), strict=True))
+
+
+def _arm(place: str, batch: int) -> None:
+    from limbeck.training.module import Distillation
+    from limbeck.training.refresh import RankRefresh
+
+    at = 0
+
+    def die() -> None:
+        if at >= batch:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def before(owner, name, also=lambda *_: None):
+        call = getattr(owner, name)
+
+        def killed(*given, **named):
+            if at >= batch:
+                also(*given)
+            die()
+            return call(*given, **named)
+
+        setattr(owner, name, killed)
+
+    def after(owner, name, only=lambda *_: True):
+        call = getattr(owner, name)
+
+        def killed(*given, **named):
+            found = call(*given, **named)
+            if only(*given):
+                die()
+            return found
+
+        setattr(owner, name, killed)
+
+    begin = Distillation.on_train_batch_start
+
+    def begun(self, data, batch_idx):
+        nonlocal at
+        at = batch_idx
+        return begin(self, data, batch_idx)
+
+    Distillation.on_train_batch_start = begun
+    if place == "forward":
+        before(Distillation, "training_step")
+    elif place == "backward":
+        before(Distillation, "on_after_backward")
+    elif place == "updated":
+        after(Distillation, "optimizer_step")
+    elif place == "writing":
+        before(os, "fsync", lambda file: os.ftruncate(file, os.fstat(file).st_size // 2))
+    elif place == "written":
+        before(os, "replace")
+    elif place == "set aside":
+        after(os, "replace", lambda source, _: Path(source).name == "last.ckpt")
+    elif place == "renamed":
+        after(os, "replace", lambda source, _: Path(source).name == ".last.ckpt.unfinished")
+    elif place == "renewed":
+        after(RankRefresh, "_renew")
+    elif place == "validating":
+        before(Distillation, "validation_step")
+    else:
+        assert place == "validated"
+        after(Distillation, "on_validation_epoch_end")

@@ -1,0 +1,76 @@
+"""Killed and given again, a training ends with the bits of one that nobody disturbed."""
+
+import signal
+
+import pytest
+import torch
+
+LONG = [
+    "loss=ckl",
+    "sampler.refresh_ranks=3",
+    "trainer.steps=24",
+    "trainer.accumulate=2",
+    "trainer.checkpoint_every=4",
+    "trainer.validate_every=5",
+    "trainer.log_every=6",
+    "eval.start=false",
+    "eval.teacher=false",
+]
+"""48 batches, 24 updates, 6 regular checkpoints, 4 validations, 7 renewals."""
+
+
+def same(ours, theirs, where=""):
+    """Compare what checkpoints hold, bit by bit."""
+    if isinstance(theirs, torch.Tensor):
+        assert torch.equal(ours, theirs), where
+    elif isinstance(theirs, dict):
+        assert list(ours) == list(theirs), where
+        for key in theirs:
+            if (
+                not str(key).endswith(("path", "models")) and key != "current_score"
+            ):  # Lightning does not restore that one
+                same(ours[key], theirs[key], f"{where}/{key}")
+    elif isinstance(theirs, list | tuple):
+        assert len(ours) == len(theirs), where
+        for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            same(one, other, f"{where}/{number}")
+    else:
+        assert ours == theirs, where
+
+
+def parts(run):
+    """Return what has to agree of a finished run."""
+    state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    kept = {name: state[name] for name in ("state_dict", "optimizer_states", "lr_schedulers", "callbacks")}
+    return kept | {"global_step": state["global_step"]}
+
+
+def only(folder):
+    (run,) = folder.glob("*/*/")
+    return run
+
+
+def check(folder, whole):
+    ours, theirs = only(folder), only(whole)
+    same(parts(ours), parts(theirs))
+    for name in ("model/model.safetensors", "runs/test.student.trec"):
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
+    best = [torch.load(run / "checkpoints" / "best.ckpt", weights_only=True) for run in (ours, theirs)]
+    assert best[0]["global_step"] == best[1]["global_step"]
+    same(best[0]["state_dict"], best[1]["state_dict"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("student", ["dense", "cross_encoder"])
+def test_killed_at_ten_random_points(forked, limbeck, tmp_path, small, cache, student):
+    own = [f"student={student}", *LONG]
+    ended, _, err = limbeck("train", *own, "paths.runs=whole")
+    assert ended == 0, err
+    words = ["train", *small, f"paths.cache={cache}", *own]
+    for place, batch in forked.kills(10, 44, seed=len(student)):
+        ended, out = forked.run(words, tmp_path, kill=(place, batch))
+        assert ended == -signal.SIGKILL, f"{place} {batch}: {out}"
+    ended, out = forked.run(words, tmp_path)
+    assert ended == 0, out
+    assert "going on from" in out
+    check(tmp_path / "runs", tmp_path / "whole")
