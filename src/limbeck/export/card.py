@@ -9,6 +9,7 @@ from typing import Any
 from limbeck import __version__
 from limbeck.config import ConfigError
 from limbeck.export.layout import Pipeline
+from limbeck.markup import code, escape
 
 _USE = {
     "SentenceTransformer": "scores = model.similarity(model.encode_query(queries), model.encode_document(documents))",
@@ -79,12 +80,13 @@ def card(pipeline: Pipeline, student: Mapping[str, Any], origin: Origin, name: s
     head += [f"- {tag}" for tag in [*tags, "limbeck"]] + ["---", ""]
     kind = str(student["_target_"]).rpartition(".")[2]
     parts = [
-        "\n".join(head) + f"\n# {name}",
+        "\n".join(head) + f"\n# {escape(name)}",
         f"A {kind} ranker, distilled with limbeck {__version__}.",
         _how(pipeline, student),
         *_training(origin),
         *_results(origin.result, _changed(student, origin.config.get("student") or {})),
-        "## Options\n\n" + _table(["option", "value"], [[k, f"`{v}`"] for k, v in student.items() if k != "_target_"]),
+        "## Options\n\n"
+        + _table(["option", "value"], [[k, code(str(v))] for k, v in student.items() if k != "_target_"]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -131,9 +133,12 @@ def _training(origin: Origin) -> list[str]:
         ["device", environment.get("device")],
         ["versions", ", ".join(f"{name} {number}" for name, number in (environment.get("versions") or {}).items())],
     ]
-    told = "## Training\n\n" + _table(["", ""], [[key, value] for key, value in rows if value not in (None, "")])
+    told = "## Training\n\n" + _table(
+        ["", ""], [[key, escape(str(value))] for key, value in rows if value not in (None, "")]
+    )
     command = environment.get("command")
-    return [told, *([f"```sh\n{' '.join(command)}\n```"] if command else [])]
+    # Four backticks end a block only where four begin a line, and a command is one line.
+    return [told, *([f"````sh\n{' '.join(' '.join(command).split())}\n````"] if command else [])]
 
 
 def _part(node: Any) -> str:
@@ -151,7 +156,7 @@ def _changed(student: Mapping[str, Any], trained: Mapping[str, Any]) -> list[str
     """Return the options that the export has not as they were in training; a learned scale is no change."""
     learned = {"scale"} if student.get("learn_scale") else set()
     return [
-        f"`{name}={value}`"
+        code(f"{name}={value}")
         for name, value in student.items()
         if name not in learned and trained.get(name, value) != value
     ]
@@ -163,10 +168,15 @@ def _results(result: Mapping[str, Any], changed: list[str]) -> list[str]:
         return []
     metrics = list(dict.fromkeys(key for row in rows for key, value in row.items() if isinstance(value, float)))
     lines = [
-        [row["system"], row["candidates"], *("" if row.get(each) is None else f"{row[each]:.4f}" for each in metrics)]
+        [
+            escape(row["system"]),
+            escape(row["candidates"]),
+            *("" if row.get(each) is None else f"{row[each]:.4f}" for each in metrics),
+        ]
         for row in rows
     ]
-    title = f"## Results\n\n{result['collection']}, {result['split']}, {rows[0]['queries']} judged queries."
+    place = ", ".join(escape(str(result[each])) for each in ("collection", "split"))
+    title = f"## Results\n\n{place}, {rows[0]['queries']} judged queries."
     if changed:
         title += f" Measured before the export changed the student: it has {', '.join(changed)}."
     return [title, _table(["system", "ranks", *metrics], lines)]
@@ -174,6 +184,6 @@ def _results(result: Mapping[str, Any], changed: list[str]) -> list[str]:
 
 def _table(head: list[str], rows: list[list[Any]]) -> str:
     def line(cells: list[Any]) -> str:
-        return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+        return f"| {' | '.join(map(str, cells))} |"
 
     return "\n".join([line(head), line(["---"] * len(head)), *map(line, rows)])

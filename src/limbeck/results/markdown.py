@@ -1,24 +1,10 @@
 """A table as Markdown."""
 
-import html
-import re
 from collections.abc import Sequence
 
+from limbeck.markup import escape
 from limbeck.results.cells import Cell, Table
 from limbeck.results.wording import MISSING, NONE, NOT_OURS, UNTOLD, column_head, figure, heads, sentences
-
-_SPECIAL = re.compile(r"([\\`*_\[\]~#|])")
-
-
-def escape(text: str) -> str:
-    r"""Return text that Markdown shows as it is, in a table too.
-
-    Examples
-    --------
-    >>> escape("a_b | <i>")
-    'a\\_b \\| &lt;i&gt;'
-    """
-    return _SPECIAL.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
 def markdown(table: Table) -> str:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from limbeck.config import ConfigError
-from limbeck.students.sources import clear_errors
+from limbeck.students.sources import clear_errors, inside
 
 MODULES = "modules.json"
 TRANSFORMERS = ("Transformer", "MLMTransformer")
@@ -86,7 +86,7 @@ def _layout(folder: Path) -> Layout:
     documents: list[Module] = []
     queries: list[Module] = []
     for item in listed:
-        place = folder / item.get("path", "")
+        place = inside(folder, item.get("path", ""))
         kind = str(item["type"]).rpartition(".")[2]
         if kind not in ("Router", "Asym"):
             documents.append(Module(kind, place))
@@ -97,7 +97,7 @@ def _layout(folder: Path) -> Layout:
             raise ConfigError(f"{folder} cannot be read as a student: its routes are not query and document")
         for role, modules in (("query", queries), ("document", documents)):
             modules += [
-                Module(str(routes["types"][n]).rpartition(".")[2], place / n) for n in routes["structure"][role]
+                Module(str(routes["types"][n]).rpartition(".")[2], inside(place, n)) for n in routes["structure"][role]
             ]
     return Layout(folder, documents, queries, read_json(folder / "config_sentence_transformers.json"))
 

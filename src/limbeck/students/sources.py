@@ -48,12 +48,20 @@ def locate(model: str) -> str:
     if (folder / "config.json").is_file():
         return model
     if (folder / "modules.json").is_file():
-        return str(folder / _transformer(folder))
+        return str(inside(folder, _transformer(folder)))
     if (folder / RUN_MODEL / "config.json").is_file():
         return str(folder / RUN_MODEL)
     if (folder / "checkpoints").is_dir():
         raise ValueError(f"model: the run {model!r} has saved no model yet; end its training first")
     return model
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return a folder in a model's folder that a file there names; a ``ConfigError`` if it leads elsewhere."""
+    given = Path(name)
+    if given.is_absolute() or ".." in given.parts:
+        raise ConfigError(f"model: {str(folder)!r} names the folder {name!r}, which does not lie in it; it is not read")
+    return folder / given
 
 
 def tokenizer_folder(path: str) -> str:
