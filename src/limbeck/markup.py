@@ -23,7 +23,7 @@ def code(text: str) -> str:
     Examples
     --------
     >>> code("a_b | `c`")
-    '`` a_b \\\\| `c` ``'
+    '`` a_b \\| `c` ``'
     """
     line = " ".join(text.split()).replace("|", "\\|")
     longest = max(map(len, re.findall("`+", line)), default=0)
