@@ -13,6 +13,9 @@ from limbeck.types import Tokens
 _BUCKET = 32
 """Widths of the sub-batches of a compiled backbone are multiples of it: each shape is compiled once."""
 
+_SHAPES = 64
+"""Shapes a model may be compiled for: buckets, in training and not, of queries and of documents; torch stops at 8."""
+
 _SUB_BATCH_TOKENS = 2048
 """Tokens of a sub-batch, padding included, for backbones that are read padded."""
 
@@ -59,6 +62,9 @@ def compiled(student: nn.Module, backend: str = "inductor") -> None:
 
     Texts are then read padded, in sub-batches of few shapes: each bucket has a width and a number of texts.
     """
+    from torch._dynamo import config
+
+    config.recompile_limit = max(config.recompile_limit, _SHAPES)
     for model in student.children():
         if hasattr(model, "set_attn_implementation"):
             model.set_attn_implementation("sdpa")  # pyright: ignore[reportCallIssue]
