@@ -25,6 +25,7 @@ _COLUMNS = ["query", "q0", "document", "rank", "score", "tag"]
 _TYPES = {"query": pa.string(), "document": pa.string(), "rank": pa.string(), "score": pa.float64()}
 _NEEDED = {"scores": "a finite score in the fifth", "ranks": "a whole rank in the fourth"}
 _MOST = float(np.finfo(np.float32).max)
+_QUOTED = 160
 _ODD = (b"\t", b"\r", b"\v", b"\f")
 """White space that parts columns, too, but not where the fast path expects it."""
 
@@ -143,6 +144,7 @@ def _by_line(path: Path, use: Use) -> Run:
                 told = f"expected six columns with {_NEEDED[use]}"
                 if isinstance(error, UnicodeDecodeError):
                     told = "not UTF-8"
+                told += f"; found {line[:_QUOTED].decode(errors='backslashreplace')!r}"
                 raise ValueError(f"{path}:{number}: {told}") from None
             documents = lists.setdefault(query, {})
             if document in documents:
