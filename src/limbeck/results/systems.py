@@ -110,7 +110,9 @@ def result(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"{path} is not finished; give the command that made it again") from None
     except ValueError as error:
-        raise ConfigError(f"{path / 'result.json'} cannot be read: {error}") from None
+        raise ConfigError(
+            f"{path / 'result.json'} cannot be read: {error}; delete it and give the command that made it again"
+        ) from None
 
 
 def _seed(path: Path) -> int | None:
