@@ -106,6 +106,7 @@ class Teaching:
 
     def stored(self, pool: Pool) -> np.ndarray:
         """Return what a teacher with a store has of a pool's pairs, NaN where it has nothing."""
+        self.teacher.store.verify()
         return np.concatenate(self.teacher.score(pool.query_ids, list(pool.lists().values())))
 
     def scored(self, pool: Pool) -> Pool:
@@ -116,6 +117,8 @@ class Teaching:
 
         def fill(target: Path) -> None:
             stores = self.score(pool.lists())
+            for store in stores:
+                store.verify()
             scores = _looked_up(stores, pool.query_ids, pool.offsets, pool.document_ids)
             write_aligned(target / "scores.arrow", scores)
 

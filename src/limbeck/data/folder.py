@@ -35,7 +35,7 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
+                record = json.loads(line.decode("utf-8-sig"))  # of bytes, json takes halves of characters
             except ValueError as error:
                 told = re.sub(": line 1 column .*", "", str(error))  # of the JSON: the line is told before
                 raise ConfigError(f"{path}:{number}: not a JSON object in UTF-8 ({told})") from None

@@ -112,7 +112,7 @@ def listed(value: Mapping[str, Any], name: str) -> list[Any]:
 
 def _value(text: bytes) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text.decode("utf-8-sig"))  # of bytes, json takes halves of characters
     except ValueError as error:
         raise ValueError(f"is no JSON ({error})") from None
     except RecursionError:

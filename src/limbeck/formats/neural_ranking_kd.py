@@ -100,6 +100,10 @@ def _strings(data: bytes) -> list[Any] | None:
 
 
 def _parsed(data: bytes, ids: pa.DataType) -> pa.Table | None:
+    if b"\r" in data:  # the parser would take half a line break for a whole one
+        data = data.replace(b"\r\n", b"\n")
+        if b"\r" in data:
+            return None
     try:
         table = csv.read_csv(
             pa.BufferReader(data),

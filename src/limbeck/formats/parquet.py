@@ -16,6 +16,8 @@ from limbeck.scores.keys import LARGEST, pc
 
 _ROWS = 1_000_000
 _LISTS = 4_000
+_RANKS = 2**31 - 1
+"""The largest rank: a store has 32 bits for it."""
 
 _NAMES = {
     "query": ("query_id", "query-id", "qid"),
@@ -65,10 +67,21 @@ def read(path: Path, chosen: dict[str, str]) -> Iterator[Rows]:
     """Yield the rows of a file, some at a time; lists count as rows."""
     with _open(path) as file:
         nested = any(pa.types.is_nested(file.schema_arrow.field(name).type) for name in chosen.values())
+        batches = file.iter_batches(_LISTS if nested else _ROWS, columns=list(chosen.values()))
         first = 1
-        for batch in file.iter_batches(_LISTS if nested else _ROWS, columns=list(chosen.values())):
+        while batch := _next(path, batches):
             yield Rows(first, {role: _plain(batch.column(name)) for role, name in chosen.items()})
             first += len(batch)
+
+
+def _next(path: Path, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+    try:
+        batch = next(batches, None)
+        if batch is not None:
+            batch.validate(full=True)  # that texts are UTF-8, for one
+    except (pa.ArrowException, OSError) as error:  # OSError is also what Arrow raises of a damaged page
+        raise ConfigError(f"{path}: the file is damaged or was not downloaded whole ({error})") from error
+    return batch
 
 
 def _plain(column: Any) -> pa.Array:
@@ -78,7 +91,7 @@ def _plain(column: Any) -> pa.Array:
 def _open(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OSError) as error:
         raise ConfigError(f"{path}: this is no whole Parquet file ({error})") from error
 
 
@@ -139,8 +152,10 @@ def _wrong(role: str, column: pa.Array) -> NDArray[np.bool_]:
     if role == "score":
         return null | ~np.isfinite(pc.fill_null(pc.cast(column, pa.float32(), safe=False), np.nan).to_numpy())
     if pa.types.is_integer(column.type):
-        least = 1 if role == "rank" else 0
-        return null | pc.fill_null(pc.less(column, least), True).to_numpy(zero_copy_only=False)
+        outside = pc.less(column, pa.scalar(1 if role == "rank" else 0, column.type))
+        if role == "rank" and column.type.bit_width > 32:
+            outside = pc.or_(outside, pc.greater(column, pa.scalar(_RANKS, column.type)))
+        return null | pc.fill_null(outside, True).to_numpy(zero_copy_only=False)
     return null | pc.fill_null(pc.equal(pc.binary_length(column), 0), True).to_numpy(zero_copy_only=False)
 
 

@@ -1,4 +1,4 @@
-"""TREC runs: ``query Q0 document rank score tag``, six columns parted by spaces or tabs.
+"""TREC runs: ``query Q0 document rank score tag``, six columns parted by ASCII white space, as in trec_eval.
 
 The order of a run is its rank column. A re-ranker that permutes often leaves the scores of the first stage beside its
 ranks, so a run is never sorted by score here. Scores are kept as float64: a run written back is the run that was read.
@@ -24,6 +24,7 @@ from limbeck.scores.store import ScoreStore
 
 EXPECTS = "query Q0 document rank score tag, six columns parted by spaces or tabs, ranks from 1"
 
+_MARK = b"\xef\xbb\xbf"
 _NAMES = ["query", "q0", "document", "rank", "score", "tag"]
 _TYPES = {
     "query": pa.string(),
@@ -101,6 +102,8 @@ def _fast(chunk: Chunk, base: int) -> pa.Table | None:
     others = (b" " if delimiter == "\t" else b"\t", b"\v", b"\f")
     if any(other in chunk.data for other in others):
         return None  # they part columns, too
+    if chunk.data.count(b"\r") != chunk.data.count(b"\r\n") or chunk.data.startswith(_MARK):
+        return None  # to the parser half a line break is one, and a second mark of UTF-8 nothing
     try:
         table = csv.read_csv(
             pa.BufferReader(chunk.data),

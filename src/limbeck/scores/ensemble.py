@@ -49,6 +49,8 @@ def ensemble(
         raise ConfigError("an ensemble needs two score stores or more")
     if len(weights) != len(stores) or not all(0 < weight < np.inf for weight in weights):
         raise ConfigError(f"weights must be {len(stores)} numbers > 0, one for each store, got {weights}")
+    for store in stores:
+        store.verify()
     spreads = [store.spread() if standardise else (0.0, 1.0) for store in stores]
     for store, (_, deviation) in zip(stores, spreads, strict=True):
         if not deviation:

@@ -13,7 +13,9 @@ Opening maps the files and reads ``meta.json``: time and memory do not grow with
 store share its pages.
 """
 
+import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +33,12 @@ META = "meta.json"
 VERSION = 1
 
 Scores = NDArray[np.floating[Any]]
+
+_DAMAGE = (OSError, pa.ArrowException, LookupError, ValueError, TypeError, MemoryError)
+"""What reading a damaged Arrow file can raise."""
+
+_DIGESTED = ("queries.arrow", "ids.arrow")
+"""Files that ``meta.json`` has a checksum of as they are; of the rows it has one of what they mean."""
 
 
 class ScoreStore:
@@ -54,15 +62,15 @@ class ScoreStore:
             self._ids = self._map("ids.arrow")
             if self._queries.num_record_batches != 1:
                 raise pa.ArrowInvalid("queries.arrow has not one record batch")
-        except (OSError, pa.ArrowInvalid, KeyError) as error:
-            raise ConfigError(f"{path}: this score store is damaged ({error}); make it anew") from error
-        table = self._queries.get_batch(0)
-        self._keys: Keys = table["query"].to_numpy()
-        self._batch, self._start, self._count, self._position = (
-            table[name].to_numpy() for name in ("batch", "start", "count", "position")
-        )
-        if int(self._batch[-1]) >= self._rows.num_record_batches:
-            raise ConfigError(f"{path}: this score store is damaged (rows.arrow is not whole); make it anew")
+            table = self._queries.get_batch(0)
+            self._keys: Keys = table["query"].to_numpy()
+            self._batch, self._start, self._count, self._position = (
+                table[name].to_numpy() for name in ("batch", "start", "count", "position")
+            )
+            if int(self._batch[-1]) >= self._rows.num_record_batches:
+                raise pa.ArrowInvalid("rows.arrow is not whole")
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
         self._batches: dict[int, tuple[Keys, Scores, NDArray[np.int32] | None]] = {}
 
     @classmethod
@@ -89,6 +97,8 @@ class ScoreStore:
             ) from error
         if version != VERSION:
             raise ConfigError(f"{path}: a score store of version {version}; this Limbeck reads {VERSION}: make it anew")
+        if not re.fullmatch("[0-9a-f]{32}", str(meta.get("checksum"))):  # it names a folder, here and nowhere else
+            raise ConfigError(f"{file}: its checksum is no name of a store's data; make the store anew")
         return cls(path, meta)
 
     def _map(self, name: str) -> pa.ipc.RecordBatchFileReader:
@@ -237,10 +247,30 @@ class ScoreStore:
         ConfigError
             A bit has changed since the store was made.
         """
+        try:
+            same = self.meta.get("files") in (None, digests(self.path / self.checksum)) and self._content()
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+        if not same:
+            raise ConfigError(f"{self.path}: the scores have changed since they were written: make the store anew")
+
+    def _content(self) -> bool:
+        """Tell whether the rows are those that the checksum is of."""
+        names = ["document", "score", *(["rank"] if self.meta["has_ranks"] else [])]
+        sizes = (self._count.sum(), len(self._keys))
+        if self._rows.schema.names != names or sizes != (len(self), self.meta["queries"]):
+            return False
         found = Checksum()
         for number in range(self._rows.num_record_batches):
             rows = self._rows.get_batch(number)
             here = self._batch == number
             found.add(self._keys[here], self._count[here], [column.to_numpy() for column in rows.columns])
-        if found.text() != self.checksum:
-            raise ConfigError(f"{self.path}: the scores have changed since they were written: make the store anew")
+        return found.text() == self.checksum
+
+    def _damaged(self, error: Exception) -> ConfigError:
+        return ConfigError(f"{self.path}: this score store is damaged ({error}); make it anew")
+
+
+def digests(data: Path) -> dict[str, str]:
+    """Return checksums of the small files of a store's data."""
+    return {name: hashlib.blake2b((data / name).read_bytes(), digest_size=16).hexdigest() for name in _DIGESTED}

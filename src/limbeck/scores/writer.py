@@ -22,7 +22,7 @@ from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
 from limbeck.scores.checksum import Checksum
 from limbeck.scores.parts import Block, Duplicates, Part, id_table, merge, ranges, sorted_part, write_arrow
-from limbeck.scores.store import META, VERSION, ScoreStore
+from limbeck.scores.store import META, VERSION, ScoreStore, digests
 
 Kind = Literal["logit", "probability", "similarity", "rank", "unknown"]
 
@@ -147,6 +147,7 @@ class StoreWriter:
         """
         sources = [Part(file) for file in sorted(self.parts.glob("*.arrow"))]
         if before is not None:
+            before.verify()  # damage must not be merged under a new checksum
             sources.insert(0, Part.of(before))
         if not sum(len(source) for source in sources):
             raise ConfigError(f"{self.path}: there is no pair to store")
@@ -165,16 +166,26 @@ class StoreWriter:
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         target = self.path / meta["checksum"]
-        if target.exists():  # the same scores: never take away what meta.json may name
+        if self._sound(meta["checksum"]):  # the same scores: never take away what meta.json may name
             shutil.rmtree(data)
         else:
+            shutil.rmtree(target, ignore_errors=True)
             os.rename(data, target)
-        write_json(self.path / META, meta)
+        write_json(self.path / META, meta | {"files": digests(target)})
         shutil.rmtree(self.parts)
         for folder in self.path.iterdir():  # data that meta.json no longer names
             if folder != target and re.fullmatch("[0-9a-f]{32}", folder.name):
                 shutil.rmtree(folder)
         return ScoreStore.open(self.path)
+
+    def _sound(self, checksum: str) -> bool:
+        """Tell whether the store that is there has these scores, undamaged."""
+        try:
+            store = ScoreStore.open(self.path)
+            store.verify()
+        except ConfigError:
+            return False
+        return store.checksum == checksum
 
     def _merge(self, sources: list[Part], data: Path) -> dict[str, Any]:
         checksum, tables, rows, merged = Checksum(), [], 0, 0
