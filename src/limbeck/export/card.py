@@ -48,12 +48,16 @@ def origin(folder: Path) -> Origin:
         A file of the run is broken.
     """
     from omegaconf import OmegaConf
+    from yaml import YAMLError
 
     run = folder.absolute()
     run = run if (run / "config.yaml").is_file() else run.parent
     if not (run / "config.yaml").is_file():
         return Origin()
-    config: Any = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
+    try:
+        config: Any = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
+    except (OSError, ValueError, YAMLError) as error:
+        raise ConfigError(f"run: {run / 'config.yaml'} cannot be read: {error}; run its training again") from error
     files = [run / name for name in ("result.json", "env.json")]
     try:
         return Origin(config, *(json.loads(file.read_text("utf-8")) if file.is_file() else {} for file in files))
