@@ -1,0 +1,207 @@
+"""The table of bad input: what is wrong, the command, what is told. ``tests/test_errors.py`` runs it.
+
+A case begins in a copy of :func:`bad_world.world`, in which everything is right and its command would work.
+"""
+
+# ruff: noqa: E501 - a table: a case a line
+# fmt: off
+
+from dataclasses import dataclass
+
+from bad_world import (
+    COLLECTION,
+    EVALUATE,
+    EXPORT,
+    GIVEN,
+    IMPORT,
+    INDEX,
+    INSPECT,
+    MINE,
+    SEARCH,
+    STORES,
+    TRAIN,
+    Harm,
+    add,
+    asked,
+    both,
+    cut,
+    delete,
+    document,
+    edit,
+    hold,
+    judge,
+    recode,
+    write,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One mistake."""
+
+    name: str
+    command: str
+    """Words of the command line, as a shell reads them."""
+    message: str
+    """Regular expression; of legal input, what is told where it works."""
+    harm: Harm | None = None
+    """What is done to the world before."""
+    status: int = 2
+    """0: the input is legal and must work."""
+    mended: bool = False
+    """Give the command once more with good input: it must work, whatever the failure has left."""
+
+
+BROKEN = '{"name": "x'
+LATIN = '{"_id": "dx", "text": "caf\u00e9"}\n'.encode("latin-1")
+LATIN_ROW = "q1 Q0 d\u00e9 13 0.1 me\n".encode("latin-1")
+CALLING = b"cos\nsystem\n(S'touch ran'\ntR."
+"""A pickle that would run a command."""
+OBJECTS = b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(117) + b"\n"
+UNFINISHED = both(delete("RUN/result.json"), delete("RUN/trained.json"))
+MODEL = "could not be loaded .*Give a folder that holds config.json, model.safetensors and tokenizer.json"
+
+CASES: dict[str, list[Case]] = {
+    "Collections": [
+        Case("a collection that is nowhere", "mine data=collection data.collection=beer", "'beer' is neither an existing folder nor an ir_datasets id"),
+        Case("no corpus.jsonl", MINE, "beir is no BEIR folder: it must hold corpus.jsonl", delete("beir/corpus.jsonl")),
+        Case("no queries.jsonl", MINE, "beir/queries.jsonl is missing", delete("beir/queries.jsonl")),
+        Case("no qrels of a split", f"{MINE} data.dev=devel", "qrels/devel.tsv is missing; splits in this folder: dev, test, train"),
+        Case("an empty corpus", MINE, "corpus.jsonl: there are no documents", write("beir/corpus.jsonl", "")),
+        Case("an empty file of queries", MINE, "no query has both a text and a judgment", write("beir/queries.jsonl", "")),
+        Case("a corpus cut in a line", MINE, r"corpus.jsonl:\d+: not a JSON object", cut("beir/corpus.jsonl"), mended=True),
+        Case("a line that is no object", MINE, "corpus.jsonl:13: needs the string fields _id, text", add("beir/corpus.jsonl", "[1, 2]\n")),
+        Case("a number for a title", MINE, "corpus.jsonl:13: title must be a string", add("beir/corpus.jsonl", '{"_id": "dx", "title": 3, "text": "x"}\n')),
+        Case("a corpus in latin-1", MINE, "corpus.jsonl:13: not a JSON object in UTF-8", add("beir/corpus.jsonl", LATIN)),
+        Case("a corpus in UTF-16", MINE, "corpus.jsonl: this is text in UTF-16; .*iconv", recode("beir/corpus.jsonl", "utf-16")),
+        Case("NUL bytes in a corpus", MINE, "corpus.jsonl:13: not a JSON object", add("beir/corpus.jsonl", b"\0\0\0\n")),
+        Case("half a pair of surrogates", MINE, r"corpus.jsonl:13: text has \\ud800, half of a character", document("dx", r"a \ud800 b")),
+        Case("a document twice, mined", MINE, "corpus.jsonl: document 'd00' stands twice", document("d00")),
+        Case("a document twice, indexed", f"{INDEX}2", "document id 'd00' stands twice", document("d00")),
+        Case("an empty document id", MINE, "the id of document '' is empty or has white space", document("")),
+        Case("a document id with a space", MINE, "the id of document 'd x' is empty or has white space", document("d x"), mended=True),
+        Case("a document id with a line break", MINE, r"the id of document 'd\\nx' is empty", document(r"d\nx")),
+    ],
+    "Queries": [
+        Case("a query twice", MINE, "queries.jsonl:5: query 'q0' stands twice, and in line 1 first", add("beir/queries.jsonl", '{"_id": "q0", "text": "x"}\n')),
+        Case("a query id with a space", MINE, "the id of train query 'q 0' is empty or has white space", both(edit("beir/queries.jsonl", "q0", "q 0"), judge("q 0\td00\t1"))),
+        Case("queries that are not judged", MINE, "train.tsv: no query has both a text and a judgment", judge("z\td00\t1")),
+        Case("no query with a positive", MINE, "no training query has a positive document", judge("q0\td00\t0", "q1\td00\t0")),
+    ],
+    "Judgments": [
+        Case("an empty file", MINE, "train.tsv: the file is empty", write("beir/qrels/train.tsv", "")),
+        Case("a header alone", MINE, "there are no judgments below the header", judge()),
+        Case("a grade that is no number", MINE, r"train.tsv:6: expected query-id, .*found 'q1\\td11\\tgood'", add("beir/qrels/train.tsv", "q1\td11\tgood\n"), mended=True),
+        Case("two grades of a pair", MINE, "train.tsv:6: document d10 has grade 3 for query q1, and 1 further up", add("beir/qrels/train.tsv", "q1\td10\t3\n")),
+        Case("text in UTF-16", EVALUATE, "qrels.txt: this is text in UTF-16", recode("qrels.txt", "utf-16")),
+        Case("text in latin-1", EVALUATE, "qrels.txt:5: expected query, iteration, document", add("qrels.txt", "q\u00e9 0 d00 1\n".encode("latin-1"))),
+        Case("no such file", "evaluate run_file=run.trec qrels=none.txt", "qrels: there is no file none.txt"),
+        Case("a zip archive", EVALUATE, "qrels.txt: this is a zip archive; unpack it", write("qrels.txt", b"PK\3\4 and so on")),
+        Case("of other queries, evaluated", EVALUATE, "ranks none of the queries of qrels.txt", write("qrels.txt", "z1 0 d00 1\n"), mended=True),
+        Case("of other queries, inspected", INSPECT, "no query of the run has a positive in qrels", write("qrels.txt", "z1 0 d00 1\n")),
+    ],
+    "Run files": [
+        Case("no such file", "evaluate run_file=none.trec qrels=qrels.txt", "run_file: there is no file 'none.trec'"),
+        Case("an empty file", EVALUATE, "run.trec: the file is empty", write("run.trec", "")),
+        Case("cut in a line", EVALUATE, "run.trec:25: expected six columns", cut("run.trec", 0.51), mended=True),
+        Case("a score that is NaN", EVALUATE, "run.trec:1: expected six columns with a finite score", edit("run.trec", "11.5", "nan")),
+        Case("a document twice", EVALUATE, "run.trec:49: document d00 stands twice for query q1", add("run.trec", "q1 Q0 d00 13 0.1 me\n")),
+        Case("a document id with a space", EVALUATE, "run.trec:49: expected six columns", add("run.trec", "q1 Q0 d 00 13 0.1 me\n")),
+        Case("text in latin-1", EVALUATE, "run.trec:49: not UTF-8", add("run.trec", LATIN_ROW)),
+        Case("text in UTF-16", EVALUATE, "run.trec: this is text in UTF-16", recode("run.trec", "utf-16")),
+        Case("a damaged gzip file", EVALUATE, "run.trec: the file is damaged or was not downloaded whole", write("run.trec", b"\x1f\x8b\x08\0\0\0\0\0")),
+        Case("candidates of another collection", GIVEN, "document 'other' of query 'q0' is not in the collection beir", edit("run.trec", " d00 ", " other ")),
+        Case("candidates of other queries", GIVEN, "has none of the 4 train queries of beir", write("run.trec", "z Q0 d00 1 1.0 me\n")),
+        Case("no such candidates", f"{GIVEN}2", "candidates.file must be a TREC run file; run.trec2 does not exist"),
+        Case("nothing to inspect", INSPECT, "run: run.trec: the file is empty", write("run.trec", "")),
+    ],
+    "Files of teacher scores": [
+        Case("no such file", "import format=trec_run path=none.trec out=new", "path: there is no file none.trec"),
+        Case("no format", "import path=teacher.trec out=new", "format must be given: format=…"),
+        Case("an empty file", IMPORT, "teacher.trec: the file is empty", write("teacher.trec", "")),
+        Case("cut in a line", IMPORT, "teacher.trec:25: has 3 columns", cut("teacher.trec", 0.51), mended=True),
+        Case("a score that is infinite", IMPORT, "teacher.trec:49: 'inf' is no finite number", add("teacher.trec", "q0 Q0 x 13 inf me\n")),
+        Case("two scores of a pair", IMPORT, "query 'q0', document 'd00' has different scores, from .* to 99", add("teacher.trec", "q0 Q0 d00 13 99 me\n")),
+        Case("an empty column between tabs", f"{IMPORT} teacher.name=me", "teacher.trec:1: has 5 columns", write("teacher.trec", "q0\t\td0\t1\t1.0\tme\n" * 2)),
+        Case("a blank in a column between tabs", f"{IMPORT} teacher.name=me", "teacher.trec:1: has 7 columns", write("teacher.trec", "q0\tQ0\td 0\t1\t1.0\tme\n")),
+        Case("text in latin-1", IMPORT, "teacher.trec:49: .utf-8. codec can't decode", add("teacher.trec", LATIN_ROW)),
+        Case("text in UTF-16", IMPORT, "teacher.trec: this is text in UTF-16", recode("teacher.trec", "utf-16")),
+        Case("lists cut in a line", "import format=flag_embedding path=lists.jsonl out=new teacher.name=me", "lists.jsonl:1: ", write("lists.jsonl", '{"query": "a", "pos": ["b"], "ne')),
+        Case("lists without scores", "import format=flag_embedding path=lists.jsonl out=new teacher.name=me", "lists.jsonl:1: ", write("lists.jsonl", '{"query": "a", "pos": ["b"], "neg": ["c"]}\n')),
+        Case("a tar archive", "import format=trec_run path=scores.tar.gz out=new", "this is a tar archive; unpack it", write("scores.tar.gz", b"\x1f\x8b")),
+        Case("into a finished store", "import format=trec_run path=teacher.trec out=store", "store is a finished score store; force=true replaces it"),
+        Case("into a folder of other things", "import format=trec_run path=teacher.trec out=beir", "beir holds other things"),
+        Case("below a file", "import format=trec_run path=teacher.trec out=run.trec/new", "a part of this path is a file"),
+        Case("an unknown rule for duplicates", f"{IMPORT} duplicates=last", "duplicates must be one of error, first, got 'last'"),
+    ],
+    "Score stores": [
+        Case("no such store", f"{TRAIN} name=new teacher.path=none", "none: there is no score store here; make one with limbeck score or limbeck import"),
+        Case("meta.json cut", STORES, "store/meta.json: this is no meta.json of a score store", write("store/meta.json", BROKEN)),
+        Case("of another version", STORES, "a score store of version 9; this Limbeck reads 1", edit("store/meta.json", '"version": 1', '"version": 9')),
+        Case("without its rows", STORES, "this score store is damaged", delete("store/*/rows.arrow")),
+        Case("cut", f"{TRAIN} name=new", "store: this score store is damaged", cut("store/*/rows.arrow", 0.9), mended=True),
+        Case("of another collection", f"{TRAIN} name=new", "the scores are of the collection .*checks.ignore", edit("beir/corpus.jsonl", "d00", "e00")),
+        Case("a folder outside named in it", STORES, "is no name of a store's data", edit("store/meta.json", '"checksum": "', '"checksum": "../../x')),
+    ],
+    "Checkpoints, models, tokenizers": [
+        Case("no such run", "export run=runs/none out=made", "there is no folder 'runs/none'"),
+        Case("a run without a model", EXPORT, "has no model yet; give its limbeck train command again", delete("RUN/model")),
+        Case("weights cut", EXPORT, MODEL, cut("RUN/model/model.safetensors")),
+        Case("limbeck.json cut", EXPORT, "limbeck.json cannot be read: .*; save or export the model again", write("RUN/model/limbeck.json", BROKEN)),
+        Case("limbeck.json with an unknown option", EXPORT, "student.poolng is no key", edit("RUN/model/limbeck.json", '"pooling"', '"poolng"')),
+        Case("a tokenizer cut", EXPORT, MODEL, write("RUN/model/tokenizer.json", BROKEN)),
+        Case("no tokenizer", EXPORT, MODEL, delete("RUN/model/tokenizer.json")),
+        Case("a vocabulary larger than the weights", EXPORT, r"word_embeddings.weight \(79, 16\) instead of \(179, 16\)", edit("RUN/model/config.json", '"vocab_size": ', '"vocab_size": 1')),
+        Case("weights on top damaged", EXPORT, MODEL, write("RUN/model/head.safetensors", b"x")),
+        Case("into a folder of other things", "export run=RUN out=beir", "beir' is there and was not exported by limbeck"),
+        Case("a hub's model without a network", "index out=new backbone=pretrained backbone.model=nobody/nothing", "or a hub name this machine can reach"),
+        Case("a folder that holds no model", "export run=beir out=made", "holds neither limbeck.json nor modules.json"),
+        Case("a checkpoint cut", TRAIN, "damaged are last.ckpt .*Remove the folder and run again", both(UNFINISHED, cut("RUN/checkpoints/last.ckpt"))),
+        Case("a checkpoint cut, evaluated", "evaluate run=RUN/checkpoints/last.ckpt eval=folder eval.sets.folder.collection=beir", "last.ckpt could not be read", cut("RUN/checkpoints/last.ckpt")),
+    ],
+    "Indexes": [
+        Case("no such index", "search index=none out=found.trec", "none is no index: it has no index.json"),
+        Case("index.json cut", SEARCH, "index/index.json is damaged; delete index and make the index anew", write("index/index.json", BROKEN)),
+        Case("index.json of something else", SEARCH, "index is an index of another version", write("index/index.json", '{"format": 1}')),
+        Case("a shard cut", SEARCH, "shard-000000 cannot be read .*delete it and give the limbeck index command again", cut("index/shard-000000/values.npy"), mended=True),
+        Case("a folder for the run file", "search index=index out=beir force=true", "out: beir is a folder; give the file to write"),
+        Case("an index of another corpus", INDEX, "index holds an index of other settings", document("dx")),
+        Case("a shard beyond the last", f"{INDEX}2 shard=3/2", "shard must be i/n with i from 1 to n"),
+    ],
+    "Finished runs": [
+        Case("no such sweep", "report none", "there is no folder runs/none; there are base"),
+        Case("no finished run", "report base", "no finished run in base", delete("RUN/result.json")),
+        Case("result.json cut", "report base", "result.json cannot be read", write("RUN/result.json", BROKEN)),
+        Case("result.json of something else", "report base", "are not those of a run of limbeck train", write("RUN/result.json", "{}")),
+        Case("config.yaml broken", "report base", "config.yaml cannot be read", write("RUN/config.yaml", "a: [")),
+        Case("no table named", "table", "table must be given: table=…"),
+        Case("a table of no runs", "table table=small_losses", "there is neither runs/small_losses nor small_losses; limbeck train sweeps=small_losses makes it"),
+        Case("compared though unfinished", "evaluate compare=RUN baseline=RUN", "is not finished; give the command that made it again", delete("RUN/result.json")),
+        Case("trained again on a result that is cut", TRAIN, "result.json cannot be read .*delete it and give the command again", write("RUN/result.json", BROKEN)),
+    ],
+    "Folders and processes": [
+        Case("two processes in a run folder", TRAIN, "another process is at work on this run .*; wait for it or end it", both(UNFINISHED, hold("RUN/.lock"))),
+        Case("two processes in a folder of candidates", MINE, "another process writes into mined; wait for it", both(write("mined/x", ""), hold("mined/.lock"))),
+        Case("runs that cannot be written", f"{TRAIN} name=new paths.runs=/proc/runs", "/proc/runs: it is not there, and cannot be made"),
+        Case("a file for a run folder", f"{TRAIN} name=new", "runs/new: there is a file where a folder should be", write("runs/new", "")),
+        Case("a name that leads elsewhere", f"{TRAIN} name=../../elsewhere", "name must be a folder below paths.runs=runs, got '../../elsewhere'"),
+        Case("a name that is an absolute path", "report /etc", "name must be a folder below paths.runs=runs, got '/etc'"),
+    ],
+    "Settings": [
+        Case("an unknown verb", "trian", "'trian' is no verb; did you mean train"),
+        Case("an unknown option", f"{MINE} candidates.dept=3", "candidates.dept is no key of the configuration; did you mean depth"),
+        Case("a rate out of range", f"{TRAIN} name=new optim.lr=-1", "optim.lr must be > 0, got -1.0"),
+        Case("an unknown metric", f"{EVALUATE} metrics=[ndgc@10]", "metrics has 'ndgc@10', which ranx does not know; did you mean ndcg@10"),
+        Case("nothing to score with", f"score {COLLECTION} teacher=none out=new", "teacher=none scores nothing; choose one"),
+        Case("a search of nothing", f"tune {COLLECTION}", "tune.space must be given"),
+    ],
+    "What is legal": [
+        Case("quotes, accents, other scripts, hard spaces in an id", MINE, "training pool", document("d\\\\'\\\"\u00e9\u4e2d\u00a0x"), 0),
+        Case("an empty document", f"{INDEX}2", "encoded 13 of 13 documents", document("dx", ""), 0),
+        Case("a document of 10 MB", f"{INDEX}2", "encoded 13 of 13 documents", document("dx", "cats " * 2_000_000), 0),
+        Case("an empty query", MINE, "1 training queries have no candidates", asked("", "who cats", "who fish", "who birds"), 0),
+        Case("queries that find nothing", MINE, "4 training queries have no candidates", asked("?", "!", "...", "-"), 0),
+        Case("a query without a positive", MINE, "training pool", judge("q0\td00\t0", "q1\td10\t1"), 0),
+        Case("a mark of UTF-8 before the judgments", EVALUATE, "qrels.txt", recode("qrels.txt", "utf-8-sig"), 0),
+    ],
+}
