@@ -4,6 +4,7 @@ import gc
 import os
 import random
 import signal
+import socket
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,14 +32,14 @@ def forked():
 
     Run it once here before: each would have to import all that it needs.
     """
-    return SimpleNamespace(start=start, status=status, run=run, kills=kills)
+    return SimpleNamespace(start=start, status=status, run=run, both=both, kills=kills)
 
 
-def start(words, folder: Path, *, kill=None, env=(), limit=None) -> int:
+def start(words, folder: Path, *, kill=(), env=(), first=None) -> int:
     """Start ``limbeck`` in a process of its own that writes to ``output`` in a folder; returns its number.
 
-    ``kill`` is (place, batch): SIGKILL when it comes to the place for the first time from that batch on. ``limit`` is
-    called in the process before the command.
+    ``kill`` holds (place, batch, signal): what it gets when it comes to the place for the first time from that batch
+    on. ``first`` is called in the process before the command.
     """
     child = os.fork()
     if child:
@@ -57,10 +58,10 @@ def start(words, folder: Path, *, kill=None, env=(), limit=None) -> int:
             if callable(signal.getsignal(each)) and each != signal.SIGINT:
                 signal.signal(each, signal.SIG_DFL)
         sys.argv = ["limbeck", *words]
-        if kill:
-            _arm(*kill)
-        if limit:
-            limit()
+        for each in kill:
+            _arm(*each)
+        if first:
+            first()
         from limbeck.cli.main import main
 
         main()
@@ -89,23 +90,45 @@ def run(words, folder: Path, **options) -> tuple[int, str]:
     return ended, (folder / "output").read_text()
 
 
-def kills(count: int, batches: int, seed: int) -> list[tuple[str, int]]:
+def both(words, folder: Path, *, first=(), second=()) -> tuple[int, int]:
+    """Run ``limbeck`` as two processes of one training, each with its kills, to the end of both; returns how they did.
+
+    They are told of each other as torchrun does it; where the first was killed, its launcher would end the second.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    env = {"NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
+    children = [
+        start(words, folder, kill=kill, env=env | {"LOCAL_RANK": str(rank)})
+        for rank, kill in enumerate((first, second))
+    ]
+    ended = status(children[0])
+    if ended == -signal.SIGKILL:
+        os.kill(children[1], signal.SIGKILL)
+    return ended, status(children[1])
+
+
+def kills(count: int, batches: int, seed: int) -> list[tuple[str, int, int]]:
     """Draw places and batches to be killed at, each place in turn, spread at random over a training."""
     rng = random.Random(seed)
     places = (list(PLACES) * count)[:count]
     rng.shuffle(places)
-    return list(zip(places, sorted(rng.sample(range(1, batches), count)), strict=True))
+    at = sorted(rng.sample(range(1, batches), count))
+    return [(place, batch, signal.SIGKILL) for place, batch in zip(places, at, strict=True)]
 
 
-def _arm(place: str, batch: int) -> None:
+def _arm(place: str, batch: int, number: int) -> None:
     from limbeck.training.module import Distillation
     from limbeck.training.refresh import RankRefresh
 
-    at = 0
+    at, sent = 0, False
 
     def die() -> None:
-        if at >= batch:
-            os.kill(os.getpid(), signal.SIGKILL)
+        nonlocal sent
+        if at >= batch and not sent:
+            sent = True
+            os.kill(os.getpid(), number)
 
     def before(owner, name, also=lambda *_: None):
         call = getattr(owner, name)

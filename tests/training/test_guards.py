@@ -107,7 +107,7 @@ def test_a_finite_loss_keeps_its_bits_and_another_spoils_its_gradient():
 def test_options():
     from limbeck.training.trainer import Training
 
-    with pytest.raises(ValueError, match="^nonfinite must be one of stop, skip, got 'ignore'"):
+    with pytest.raises(ValueError, match=r"^nonfinite must be one of stop, skip, got 'ignore'"):
         Training(nonfinite="ignore")
 
 

@@ -46,7 +46,7 @@ def parts(run):
 
 
 def only(folder):
-    (run,) = folder.glob("*/*/")
+    (run,) = (folder / "train").iterdir()
     return run
 
 
@@ -67,10 +67,28 @@ def test_killed_at_ten_random_points(forked, limbeck, tmp_path, small, cache, st
     ended, _, err = limbeck("train", *own, "paths.runs=whole")
     assert ended == 0, err
     words = ["train", *small, f"paths.cache={cache}", *own]
-    for place, batch in forked.kills(10, 44, seed=len(student)):
-        ended, out = forked.run(words, tmp_path, kill=(place, batch))
-        assert ended == -signal.SIGKILL, f"{place} {batch}: {out}"
+    for kill in forked.kills(10, 44, seed=len(student)):
+        ended, out = forked.run(words, tmp_path, kill=[kill])
+        assert ended == -signal.SIGKILL, f"{kill}: {out}"
     ended, out = forked.run(words, tmp_path)
     assert ended == 0, out
     assert "going on from" in out
+    check(tmp_path / "runs", tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_two_processes_killed_and_told_to_end(forked, limbeck, tmp_path, small, cache):
+    """One of two is killed while it writes; then the other is told to end, and both save and end."""
+    limbeck("train", "trainer.steps=1", "eval.start=false", "name=imports")
+    own = [*LONG, "trainer=ddp_cpu", "sampler.batch_size=2", "trainer.steps=12"]
+    words = ["train", *small, f"paths.cache={cache}", *own]
+
+    def both(*more, **kills):
+        return forked.both([*words, *more], tmp_path, **kills)
+
+    assert both("paths.runs=whole") == (0, 0), (tmp_path / "output").read_text()
+    assert both(first=[("writing", 13, signal.SIGKILL)])[0] == -signal.SIGKILL
+    assert both(second=[("forward", 18, signal.SIGTERM)]) == (143, 143), (tmp_path / "output").read_text()
+    assert "SIGTERM: the state after step" in (tmp_path / "output").read_text()
+    assert both() == (0, 0), (tmp_path / "output").read_text()
     check(tmp_path / "runs", tmp_path / "whole")

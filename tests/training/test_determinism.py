@@ -1,0 +1,78 @@
+"""The same seed, the same bits; and the same training, however it is cut into batches and processes."""
+
+import os
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from limbeck.training.trainer import Training
+
+SHORT = ["loss=[ckl,info_nce]", "sampler.refresh_ranks=3", "eval.start=false", "eval.teacher=false"]
+SHORT += ["trainer.validate_every=0", "trainer.log_every=4"]
+
+
+def weights(tmp_path, name):
+    (run,) = (tmp_path / "runs" / name).iterdir()
+    return load_file(run / "model" / "model.safetensors")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("student", ["dense", "cross_encoder"])
+def test_the_same_bits_whatever_the_number_of_workers(limbeck, tmp_path, student):
+    own = [*SHORT, f"student={student}", "backbone.dropout=0.2"]
+    for name, workers in (("first", 0), ("again", 0), ("one", 1), ("two", 2)):
+        status, _, err = limbeck("train", *own, f"sampler.workers={workers}", f"name={name}")
+        assert status == 0, err
+    first = weights(tmp_path, "first")
+    for name in ("again", "one", "two"):
+        other = weights(tmp_path, name)
+        assert all(torch.equal(first[key], other[key]) for key in first), name
+    status, _, err = limbeck("train", *own, "seed=2", "name=other")
+    assert status == 0, err
+    other = weights(tmp_path, "other")
+    assert not all(torch.equal(first[key], other[key]) for key in first)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("student", ["dense", "cross_encoder"])
+def test_batches_accumulation_and_processes_agree(forked, limbeck, tmp_path, small, cache, student):
+    """The same four queries an update, in one batch, in two, and in two processes.
+
+    ``eps``: the losses do not see what moves all scores of a list alike, such as the bias before a head.
+    Its gradient is rounding alone, and Adam would make whole steps of it.
+    """
+    own = [*SHORT, f"student={student}", "optim.eps=1e-3"]
+    status, _, err = limbeck("train", *own, "sampler.batch_size=4", "name=whole")
+    assert status == 0, err
+    status, _, err = limbeck("train", *own, "sampler.batch_size=2", "trainer.accumulate=2", "name=accumulated")
+    assert status == 0, err
+    words = ["train", *small, f"paths.cache={cache}", *own, "sampler.batch_size=2", "trainer=ddp_cpu", "name=shared"]
+    assert forked.both(words, tmp_path) == (0, 0), (tmp_path / "output").read_text()
+    whole = weights(tmp_path, "whole")
+    for name in ("accumulated", "shared"):
+        other = weights(tmp_path, name)
+        worst = max((whole[key] - other[key]).abs().max().item() for key in whole)
+        assert worst <= 1e-6, name
+
+
+def test_deterministic_operations_are_chosen_and_given_up(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    try:
+        Training(deterministic=True).determine()
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        Training().determine()
+        assert not torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("student", ["dense", "cross_encoder", "splade", "colbert"])
+def test_every_student_trains_with_deterministic_operations(limbeck, student):
+    words = ["loss=[ckl,flops]"] if student == "splade" else []
+    status, _, err = limbeck(
+        "train", *SHORT, f"student={student}", *words, "trainer.deterministic=true", "trainer.steps=2"
+    )
+    assert status == 0, err
+    torch.use_deterministic_algorithms(False)
