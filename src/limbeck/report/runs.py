@@ -11,6 +11,7 @@ from limbeck.results.finished import Place, members, own_set
 from limbeck.results.sweep import Finished, collect
 from limbeck.results.systems import find
 from limbeck.tables import is_of, metrics_of
+from limbeck.training.validations import PRUNED
 
 _FREE = ("seed", "name", "force", "sweeps", "launcher", "paths.", "logger", "hydra")
 """Overrides that say nothing of what a configuration is."""
@@ -163,6 +164,8 @@ def _unfinished(path: Path) -> Unfinished:
         overrides = json.loads((path / "env.json").read_text(encoding="utf-8")).get("overrides") or []
     except (OSError, ValueError):
         overrides = []  # it was killed before it noted them
+    if (path / PRUNED).is_file():  # its process was ended, which may have left an error as well
+        return Unfinished(path.name, overrides, "ended early", "by a study (limbeck tune), which had seen enough of it")
     error = path / "error.txt"
     if error.is_file():
         lines = error.read_text(encoding="utf-8", errors="replace").strip().splitlines()
