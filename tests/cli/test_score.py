@@ -3,8 +3,6 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -46,44 +44,37 @@ def score(limbeck, cache, tmp_path):
     return call
 
 
-def start(folder, cache, *words):
-    command = [sys.executable, "-m", "limbeck", "score", *WORLD, f"paths.cache={cache}", *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
 def parts_of(store):
     return {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in (store / "parts").glob("*.arrow")}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "size", "kills"), [("cross_encoder", 60, 4), ("dense", 4, 1)])
-def test_killed_at_random_moments_it_ends_with_the_same_store(score, teacher, cache, tmp_path, kind, size, kills):
+def test_killed_at_random_moments_it_ends_with_the_same_store(
+    score, teacher, cache, tmp_path, forked, kind, size, kills
+):
     options = teacher(kind)
     assert score("out=whole", f"part_size={size}", *options)[0] == 0
     whole = ScoreStore.open(tmp_path / "whole")
     store, rng, killed = tmp_path / "killed", random.Random(11), 0
+    words = ["score", *WORLD, f"paths.cache={cache}", "out=killed", f"part_size={size}", *options]
     for _ in range(kills):
-        process = start(tmp_path, cache, "out=killed", f"part_size={size}", *options)
+        process = forked.start(words, tmp_path)
         before = parts_of(store) if (store / "parts").is_dir() else {}
         wanted, waited = len(before) + rng.randrange(1, 4), time.monotonic()
-        while process.poll() is None and len(parts_of(store)) < wanted and time.monotonic() < waited + 60:
+        while len(parts_of(store)) < wanted and time.monotonic() < waited + 60:
             time.sleep(0.002)
         time.sleep(rng.random() * 0.02)
-        process.send_signal(signal.SIGKILL)
-        output = process.communicate()[0]
-        assert process.returncode == -signal.SIGKILL, output
+        os.kill(process, signal.SIGKILL)
+        assert forked.status(process) == -signal.SIGKILL, (tmp_path / "output").read_text()
         killed += 1
         after = parts_of(store)
         assert len(after) > len(before)
         assert {name: after[name] for name in before} == before  # none was scored again
     assert killed == kills
     before = parts_of(store)
-    process = start(tmp_path, cache, "out=killed", f"part_size={size}", *options)
-    output = process.communicate()[0]
-    assert process.returncode == 0, output
+    status, output = forked.run(words, tmp_path)
+    assert status == 0, output
     assert f"going on with {len(before)} of " in output
     found = ScoreStore.open(store)
     assert found.checksum == whole.checksum
@@ -92,12 +83,11 @@ def test_killed_at_random_moments_it_ends_with_the_same_store(score, teacher, ca
 
 
 @pytest.mark.slow
-def test_two_processes_make_the_store_of_one(score, teacher, tmp_path, cache):
+def test_two_processes_make_the_store_of_one(score, teacher, tmp_path):
     options = teacher("cross_encoder")
     assert score("out=one", "part_size=500", *options)[0] == 0
-    process = start(tmp_path, cache, "out=two", "part_size=500", "devices=2", *options)
-    output = process.communicate()[0]
-    assert process.returncode == 0, output
+    status, output = score("out=two", "part_size=500", "devices=2", *options)
+    assert status == 0, output
     assert ScoreStore.open(tmp_path / "two").checksum == ScoreStore.open(tmp_path / "one").checksum
 
 
