@@ -15,8 +15,7 @@ os.environ.setdefault("WANDB_MODE", "offline")
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from forked import forked  # noqa: E402, F401 - a fixture
-
+from forked import forked  # noqa: F401 - a fixture
 from limbeck.artefacts import Artefacts
 from limbeck.cli.main import main
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from limbeck.config import ConfigError
-from limbeck.training.checkpoints import AtomicCheckpoints, damage, load_student, read, to_resume
+from limbeck.training.checkpoints import AtomicCheckpoints, callbacks, damage, load_student, read, to_resume
 
 
 def student(width=3, seed=0):
@@ -127,3 +127,16 @@ def test_the_state_before_is_kept_and_taken_if_the_last_is_damaged(path, caplog)
     for each in folder.iterdir():
         each.unlink()
     assert to_resume(folder) is None
+
+
+def test_a_moved_folder_keeps_its_best(tmp_path):
+    (best, _), (moved, _) = (callbacks(tmp_path / name, 10, "dev/ndcg@10") for name in ("here", "there"))
+    path = str(tmp_path / "here" / "best.ckpt")
+    best.best_model_path = best.kth_best_model_path = path
+    best.best_model_score = best.kth_value = torch.tensor(0.5)
+    best.best_k_models = {path: best.best_model_score}
+    moved.load_state_dict(best.state_dict())
+    there = str(tmp_path / "there" / "best.ckpt")
+    assert (moved.best_model_path, moved.kth_best_model_path) == (there, there)
+    assert moved.best_k_models == {there: torch.tensor(0.5)}
+    assert moved.best_model_score == torch.tensor(0.5)
