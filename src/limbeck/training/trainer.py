@@ -130,7 +130,7 @@ class Training:
     def determine(self) -> None:
         """Choose deterministic operations, or any; before the first of CUDA, which reads its setting once."""
         if self.deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
         torch.use_deterministic_algorithms(self.deterministic)
 
     @property
