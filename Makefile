@@ -6,7 +6,7 @@ RUN := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check bench drills fuzz lowest audit clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -36,6 +36,27 @@ check: $(DEV)  ## Lint, format, types, layers
 
 bench: $(DEV)  ## Run the benchmarks of the CPU (under 30 minutes on 2 cores), write benchmarks/results.md
 	$(BIN)/python benchmarks/results.py
+
+drills: $(DEV)  ## Kill every command at random points, repeat it, compare with undisturbed results (15 minutes)
+	$(BIN)/python tests/drills/run.py
+
+fuzz: $(DEV)  ## Fuzz readers, score stores and losses for some minutes, with new draws each time
+	LIMBECK_FUZZ=long timeout --foreground 900 $(BIN)/python -m pytest tests/fuzz
+
+# An environment of its own: the lowest versions that pyproject.toml allows, and the part of the suite that they can break.
+LOWEST := cache/lowest
+LOWEST_TESTS := tests/scores tests/formats tests/text tests/data tests/students/test_students.py \
+	tests/losses/test_laws.py tests/report/test_page.py tests/cli/test_import.py tests/cli/test_export.py \
+	tests/cli/test_train.py
+
+lowest:  ## Run a part of the suite on the lowest versions of all dependencies
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
+		-e '.[lora,tune,slurm]' pytest hypothesis
+	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS)
+
+audit: $(DEV)  ## Look the installed versions up among the known vulnerabilities (needs a connection)
+	bash .ci/audit $(BIN)/python
 
 clean:  ## Remove the virtual environment and caches (never runs/)
 	rm -rf $(VENV) cache .pytest_cache .ruff_cache

@@ -112,7 +112,9 @@ def parquet_files(draw):
             pa.string(), pa.large_string(), pa.int64(), pa.int32(), pa.uint64(), pa.float64(), pa.binary(),
             pa.list_(pa.string()), pa.list_(pa.int64()), pa.dictionary(pa.int32(), pa.string()),
         ],
-        "number": [pa.float32(), pa.float64(), pa.int64(), pa.uint64(), pa.string(), pa.list_(pa.float32()), pa.bool_()],
+        "number": [
+            pa.float32(), pa.float64(), pa.int64(), pa.uint64(), pa.string(), pa.list_(pa.float32()), pa.bool_(),
+        ],
     }  # fmt: skip
     names = draw(
         st.lists(

@@ -1,0 +1,22 @@
+"""A small drill: the same code as `make drills`, with a few kills of the commands that are quick."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+def test_killed_commands_end_with_what_undisturbed_ones_leave(tmp_path):
+    script, record = Path(__file__).with_name("run.py"), tmp_path / "record.json"
+    words = ["--kills", "6", "--rounds", "1", "--seed", "3", "--commands", "score,import,train", "--queries", "50"]
+    (tmp_path / "drill").mkdir()
+    command = [sys.executable, str(script), *words, "--folder", str(tmp_path / "drill"), "--json", str(record)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads(record.read_text())
+    assert told["kills"] >= 6
+    assert told["compared"]["weights, bit by bit"] >= 1
+    assert told["lost"] == told["doubled"] == told["different"] == told["held"] == []
