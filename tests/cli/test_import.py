@@ -169,7 +169,7 @@ def test_a_run_is_named_by_its_tag(limbeck, tmp_path):
 
 
 MISTAKES = {
-    "no format": (["path=scores.tsv", "out=store"], "You must specify 'format'"),
+    "no format": (["path=scores.tsv", "out=store"], "format must be given: format="),
     "unknown format": (
         ["format=neural_ranking"],
         "format=neural_ranking does not exist; did you mean neural_ranking_kd",
