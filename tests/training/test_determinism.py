@@ -17,10 +17,8 @@ def weights(tmp_path, name):
     return load_file(run / "model" / "model.safetensors")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("student", ["dense", "cross_encoder"])
-def test_the_same_bits_whatever_the_number_of_workers(limbeck, tmp_path, student):
-    own = [*SHORT, f"student={student}", "backbone.dropout=0.2"]
+def test_the_same_bits_whatever_the_number_of_workers(limbeck, tmp_path):
+    own = [*SHORT, "student=cross_encoder", "backbone.dropout=0.2"]
     for name, workers in (("first", 0), ("again", 0), ("one", 1), ("two", 2)):
         status, _, err = limbeck("train", *own, f"sampler.workers={workers}", f"name={name}")
         assert status == 0, err
@@ -28,10 +26,6 @@ def test_the_same_bits_whatever_the_number_of_workers(limbeck, tmp_path, student
     for name in ("again", "one", "two"):
         other = weights(tmp_path, name)
         assert all(torch.equal(first[key], other[key]) for key in first), name
-    status, _, err = limbeck("train", *own, "seed=2", "name=other")
-    assert status == 0, err
-    other = weights(tmp_path, "other")
-    assert not all(torch.equal(first[key], other[key]) for key in first)
 
 
 @pytest.mark.slow
