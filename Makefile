@@ -53,7 +53,7 @@ lowest:  ## Run a part of the suite on the lowest versions of all dependencies
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
 		-e '.[lora,tune,slurm]' pytest hypothesis
-	$(LOWEST)/bin/python -m pytest $(LOWEST_TESTS)
+	$(LOWEST)/bin/python -m pytest -m "not slow" $(LOWEST_TESTS)
 
 audit: $(DEV)  ## Look the installed versions up among the known vulnerabilities (needs a connection)
 	bash .ci/audit $(BIN)/python

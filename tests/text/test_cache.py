@@ -118,7 +118,7 @@ def byte_level(_, __, side="right"):
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
-    made.post_processor = processors.RobertaProcessing(sep=("</s>", 2), cls_token=("<s>", 0))
+    made.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
         vocab_size=400, special_tokens=["<s>", "<pad>", "</s>"], initial_alphabet=alphabet, show_progress=False
