@@ -99,13 +99,13 @@ def test_a_run_knows_the_overrides_that_make_just_it(limbeck, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_makes_only_what_is_missing_and_ends_in_the_same_table(limbeck, process, tmp_path):
+def test_a_killed_sweep_makes_only_what_is_missing_and_ends_in_the_same_table(limbeck, forked, small, cache, tmp_path):
     status, undisturbed, _ = limbeck("train", *GRID, "paths.runs=undisturbed")
     assert status == 0
-    started = process(*GRID)
+    started = forked.start(["train", *small, f"paths.cache={cache}", *GRID], tmp_path)
     wait_for(lambda: len(finished(tmp_path / "runs" / "grid")) >= 4)
-    os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
+    os.killpg(started, signal.SIGKILL)
+    assert forked.status(started) == -signal.SIGKILL
     before = finished(tmp_path / "runs" / "grid")
     assert 4 <= len(before) < 12
     status, table, err = limbeck("train", *GRID)

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import signal
 import time
 
 import pyarrow.parquet as pq
@@ -156,31 +155,6 @@ def test_a_failure_is_kept_and_mended_by_the_same_command(limbeck, tmp_path, mon
     status, _, _ = limbeck("train")
     assert status == 0
     assert not (run / "error.txt").exists()
-
-
-@pytest.mark.slow
-def test_killed_it_goes_on_from_the_last_checkpoint_and_ends_with_the_same_weights(limbeck, tmp_path, process):
-    words = ["trainer.steps=200", "trainer.validate_every=20", "sampler.refresh_ranks=7"]
-    limbeck("train", *words, "paths.runs=undisturbed")
-    (whole,) = (tmp_path / "undisturbed" / "train").iterdir()
-    started = process(*words)
-    checkpoint = tmp_path / "runs" / "train" / whole.name / "checkpoints" / "last.ckpt"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if checkpoint.exists() and torch.load(checkpoint, weights_only=True)["global_step"] >= 30:
-            break
-        time.sleep(0.02)
-    started.send_signal(signal.SIGKILL)
-    started.wait()
-    assert checkpoint.exists()
-    assert torch.load(checkpoint, weights_only=True)["global_step"] < 200
-    assert not (checkpoint.parents[1] / "result.json").exists()
-    status, _, err = limbeck("train", *words)
-    assert status == 0
-    assert "going on from" in err
-    resumed = load_file(only_run(tmp_path) / "model" / "model.safetensors")
-    expected = load_file(whole / "model" / "model.safetensors")
-    assert all(torch.equal(resumed[name], expected[name]) for name in expected)
 
 
 @pytest.mark.slow
