@@ -137,7 +137,8 @@ class RunFolder:
             yield
             (self.path / "error.txt").unlink(missing_ok=True)
         except BaseException:
-            (self.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            with contextlib.suppress(OSError):  # a full disk: what is raised says so
+                (self.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
             raise
         finally:
             _LOGGER.removeHandler(handler)
