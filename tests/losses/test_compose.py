@@ -69,17 +69,20 @@ def test_unknown_and_misplaced_options_are_refused_by_name(name):
         with pytest.raises((HydraException, OmegaConfBaseException)) as caught:
             terms(f"loss=[{name}]", f"loss.{name}.{key}=1")
         assert key in str(caught.value) + str(caught.value.__cause__)
-        with pytest.raises(ConfigError, match=rf"^loss\.{name}\b.*{key}"):  # a plus sign passes composition only
-            build(terms(f"loss=[{name}]", f"+loss.{name}.{key}=1")[name], key=f"loss.{name}")
+    with pytest.raises(ConfigError, match=rf"^loss\.{name}\b.*{misplaced}"):  # a plus sign passes composition only
+        build(terms(f"loss=[{name}]", f"+loss.{name}.{misplaced}=1")[name], key=f"loss.{name}")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_wrong_types_are_refused_by_name(name):
-    for key, parameter in inspect.signature(module(name)).parameters.items():
-        if parameter.annotation in (int, float, bool):
-            with pytest.raises((HydraException, OmegaConfBaseException)) as caught:
-                terms(f"loss=[{name}]", f"loss.{name}.{key}=much")
-            assert key in str(caught.value) + str(caught.value.__cause__)
+    typed = [
+        key for key, parameter in inspect.signature(module(name)).parameters.items()
+        if parameter.annotation in (int, float, bool)
+    ]  # fmt: skip
+    for key in {typed[0], typed[-1]}:
+        with pytest.raises((HydraException, OmegaConfBaseException)) as caught:
+            terms(f"loss=[{name}]", f"loss.{name}.{key}=much")
+        assert key in str(caught.value) + str(caught.value.__cause__)
 
 
 WHOLE = "loss.ckl.schedules={gamma:{kind:linear,start:2.0,end:5.0,steps:1000},weight:{kind:step,values:[0,1],at:[5]}}"

@@ -8,7 +8,7 @@ import torch
 LONG = [
     "loss=ckl",
     "sampler.refresh_ranks=3",
-    "trainer.steps=24",
+    "trainer.steps=18",
     "trainer.accumulate=2",
     "trainer.checkpoint_every=4",
     "trainer.validate_every=5",
@@ -16,7 +16,7 @@ LONG = [
     "eval.start=false",
     "eval.teacher=false",
 ]
-"""48 batches, 24 updates, 6 regular checkpoints, 4 validations, 7 renewals."""
+"""36 batches, 18 updates, 4 regular checkpoints, 3 validations, 6 renewals."""
 
 
 def same(ours, theirs, where=""):
@@ -67,7 +67,7 @@ def test_killed_at_ten_random_points(forked, limbeck, tmp_path, small, cache, st
     ended, _, err = limbeck("train", *own, "paths.runs=whole")
     assert ended == 0, err
     words = ["train", *small, f"paths.cache={cache}", *own]
-    for kill in forked.kills(10, 44, seed=len(student)):
+    for kill in forked.kills(10, 33, seed=len(student)):
         ended, out = forked.run(words, tmp_path, kill=[kill])
         assert ended == -signal.SIGKILL, f"{kill}: {out}"
     ended, out = forked.run(words, tmp_path)
