@@ -327,7 +327,7 @@ def test_every_preset_runs_on_stand_ins(preset, finished, evaluate, stand_ins):
 
 
 def test_a_collection_that_cannot_be_downloaded_says_what_was_not_reached():
-    from limbeck.data.collection import _reason
+    from limbeck.data.splits import _reason
 
     error = RuntimeError("('All sources failed', [(X, E('HTTPSConnectionPool(host=\\'a.org\\', port=443): no'))])")
     assert _reason(error) == "no connection to a.org"

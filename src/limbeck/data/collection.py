@@ -2,11 +2,9 @@
 
 import hashlib
 import logging
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,28 +13,17 @@ import numpy as np
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError, build, fingerprint
+from limbeck.data.splits import Split, from_ir_datasets, ir_datasets_home, read_split
 from limbeck.registry import register
 from limbeck.text.tokenizer import Role
-from limbeck.types import Qrels
 
 log = logging.getLogger(__name__)
-
-_SHOWN = 200
-"""Characters of an error of ir_datasets."""
 
 _WHITE = re.compile(r"[ \t\n\v\f\r]")
 """What parts the columns of a run file."""
 
 SPLITS = ("train", "dev", "test")
 SYNTHETIC = "synthetic"
-
-
-@dataclass
-class Split:
-    """Queries and judgments; only queries that are judged."""
-
-    queries: dict[str, str]
-    qrels: Qrels
 
 
 class Collection:
@@ -258,7 +245,7 @@ class Data:
         return self._ir_datasets()
 
     def _folder(self, path: Path, artefacts: Artefacts) -> Collection:
-        _ir_datasets_home()
+        ir_datasets_home()
         from limbeck.data import folder
 
         if not folder.is_folder(path):
@@ -266,7 +253,7 @@ class Data:
                 f"data.collection: {path} is no BEIR folder: it must hold corpus.jsonl, queries.jsonl and qrels/*.tsv"
             )
         splits = {
-            name: _read(folder.split(path, chosen), f"{path}/qrels/{chosen}.tsv")
+            name: read_split(folder.split(path, chosen), f"{path}/qrels/{chosen}.tsv")
             for name, chosen in self.names.items()
             if chosen is not None
         }
@@ -277,38 +264,9 @@ class Data:
         return self._collection(path, content, sums["corpus.jsonl"], documents, splits)
 
     def _ir_datasets(self) -> Collection:
-        ir_datasets = _ir_datasets_home()
-        known = ir_datasets.registry._registered
-        if self.collection not in known:
-            import difflib
-
-            close = difflib.get_close_matches(self.collection, list(known), 3)
-            hint = f"; did you mean {' or '.join(close)}?" if close else ""
-            raise ConfigError(
-                f"data.collection: {self.collection!r} is neither an existing folder nor an ir_datasets id{hint}"
-            )
-        wanted = {
-            name: f"{self.collection}/{part}".rstrip("/") for name, part in self.names.items() if part is not None
-        }
-        for name, identifier in wanted.items():
-            if identifier not in known:
-                raise ConfigError(
-                    f"data.{name}: ir_datasets has no {identifier}; set data.{name}=null if there is none"
-                )
-        try:
-            splits = {name: _read(ir_datasets.load(identifier), identifier) for name, identifier in wanted.items()}
-            documents = ir_datasets.load(self.collection)
-            next(documents.docs_iter())
-        except ConfigError:
-            raise
-        except Exception as error:
-            raise ConfigError(
-                f"data.collection: ir_datasets could not provide {self.collection!r} ({_reason(error)}). It downloads "
-                f"into {os.environ['IR_DATASETS_HOME']} and needs a connection for that; without one, point "
-                "data.collection at a local BEIR folder (corpus.jsonl, queries.jsonl, qrels/*.tsv)"
-            ) from error
-        content = fingerprint({"ir_datasets": ir_datasets.__version__, "id": self.collection, "splits": self.names})
-        corpus = fingerprint({"ir_datasets": ir_datasets.__version__, "id": self.collection})
+        documents, splits, version = from_ir_datasets(self.collection, self.names)
+        content = fingerprint({"ir_datasets": version, "id": self.collection, "splits": self.names})
+        corpus = fingerprint({"ir_datasets": version, "id": self.collection})
         return self._collection(None, content, corpus, documents, splits)
 
     def _collection(
@@ -332,40 +290,6 @@ class Data:
             return Split({q: train.queries[q] for q in chosen}, {q: train.qrels[q] for q in chosen})
 
         return {"train": part(False), "dev": part(True)} | {k: v for k, v in splits.items() if k != "train"}
-
-
-def _reason(error: Exception) -> str:
-    """Say in a few words why something could not be downloaded: hosts that were not reached, else how it begins."""
-    text = str(error).replace("\\'", "'")
-    hosts = dict.fromkeys(re.findall(r"host='([^']+)'", text))
-    if hosts:
-        return f"no connection to {', '.join(hosts)}"
-    first = text.strip().split("\n")[0]
-    return f"{type(error).__name__}: {first[:_SHOWN]}" if first else type(error).__name__
-
-
-def _ir_datasets_home() -> Any:
-    """Import ir_datasets with its home set: it reads the variable on import."""
-    os.environ.setdefault("IR_DATASETS_HOME", str(Path.home() / ".ir_datasets"))
-    import ir_datasets
-
-    ir_datasets.log.easy().logger().setLevel(logging.ERROR)  # what cannot be downloaded is told by us
-    return ir_datasets
-
-
-def _read(dataset: Any, name: str) -> Split:
-    """Read queries and judgments; a judged query without text, or the reverse, is counted and left out."""
-    qrels: Qrels = {}
-    for judgment in dataset.qrels_iter():
-        qrels.setdefault(judgment.query_id, {})[judgment.doc_id] = int(judgment.relevance)
-    texts = {query.query_id: query.default_text() for query in dataset.queries_iter()}
-    queries = {query: text for query, text in texts.items() if query in qrels}
-    if not queries:
-        raise ConfigError(f"{name}: no query has both a text and a judgment")
-    lacking = len(qrels) - len(queries)
-    if lacking:
-        log.warning("%s: %d judged queries have no text and are left out", name, lacking)
-    return Split(queries, {query: qrels[query] for query in queries})
 
 
 def _sha256(path: Path) -> str:

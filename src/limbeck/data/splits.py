@@ -1,0 +1,100 @@
+"""Queries and judgments of collections, and what ir_datasets provides of them."""
+
+import difflib
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limbeck.config import ConfigError
+from limbeck.types import Qrels
+
+log = logging.getLogger(__name__)
+
+_SHOWN = 200
+"""Characters of an error of ir_datasets."""
+
+
+@dataclass
+class Split:
+    """Queries and judgments; only queries that are judged."""
+
+    queries: dict[str, str]
+    qrels: Qrels
+
+
+def from_ir_datasets(identifier: str, names: Mapping[str, str | None]) -> tuple[Any, dict[str, Split], str]:
+    """Return the documents of an id, its splits, and the version of ir_datasets.
+
+    Parameters
+    ----------
+    identifier
+        As ir_datasets has it.
+    names
+        Split name → the part after the id; None for a split that is not there.
+
+    Raises
+    ------
+    ConfigError
+        The id or a split is not known, or cannot be downloaded.
+    """
+    ir_datasets = ir_datasets_home()
+    known = ir_datasets.registry._registered
+    if identifier not in known:
+        close = difflib.get_close_matches(identifier, list(known), 3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise ConfigError(f"data.collection: {identifier!r} is neither an existing folder nor an ir_datasets id{hint}")
+    wanted = {name: f"{identifier}/{part}".rstrip("/") for name, part in names.items() if part is not None}
+    for name, each in wanted.items():
+        if each not in known:
+            raise ConfigError(f"data.{name}: ir_datasets has no {each}; set data.{name}=null if there is none")
+    try:
+        splits = {name: read_split(ir_datasets.load(each), each) for name, each in wanted.items()}
+        documents = ir_datasets.load(identifier)
+        next(documents.docs_iter())
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"data.collection: ir_datasets could not provide {identifier!r} ({_reason(error)}). It downloads "
+            f"into {os.environ['IR_DATASETS_HOME']} and needs a connection for that; without one, point "
+            "data.collection at a local BEIR folder (corpus.jsonl, queries.jsonl, qrels/*.tsv)"
+        ) from error
+    return documents, splits, ir_datasets.__version__
+
+
+def _reason(error: Exception) -> str:
+    """Say in a few words why something could not be downloaded: hosts that were not reached, else how it begins."""
+    text = str(error).replace("\\'", "'")
+    hosts = dict.fromkeys(re.findall(r"host='([^']+)'", text))
+    if hosts:
+        return f"no connection to {', '.join(hosts)}"
+    first = text.strip().split("\n")[0]
+    return f"{type(error).__name__}: {first[:_SHOWN]}" if first else type(error).__name__
+
+
+def ir_datasets_home() -> Any:
+    """Import ir_datasets with its home set: it reads the variable on import."""
+    os.environ.setdefault("IR_DATASETS_HOME", str(Path.home() / ".ir_datasets"))
+    import ir_datasets
+
+    ir_datasets.log.easy().logger().setLevel(logging.ERROR)  # what cannot be downloaded is told by us
+    return ir_datasets
+
+
+def read_split(dataset: Any, name: str) -> Split:
+    """Read queries and judgments; a judged query without text, or the reverse, is counted and left out."""
+    qrels: Qrels = {}
+    for judgment in dataset.qrels_iter():
+        qrels.setdefault(judgment.query_id, {})[judgment.doc_id] = int(judgment.relevance)
+    texts = {query.query_id: query.default_text() for query in dataset.queries_iter()}
+    queries = {query: text for query, text in texts.items() if query in qrels}
+    if not queries:
+        raise ConfigError(f"{name}: no query has both a text and a judgment")
+    lacking = len(qrels) - len(queries)
+    if lacking:
+        log.warning("%s: %d judged queries have no text and are left out", name, lacking)
+    return Split(queries, {query: qrels[query] for query in queries})
