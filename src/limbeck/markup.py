@@ -3,6 +3,7 @@
 import html
 import re
 
+_LINES = re.compile(r"[^\S ]+")
 _SPECIAL = re.compile(r"([\\`*_\[\]~#|])")
 
 
@@ -25,7 +26,7 @@ def code(text: str) -> str:
     >>> code("a_b | `c`")
     '`` a_b \\| `c` ``'
     """
-    line = " ".join(text.split()).replace("|", "\\|")
+    line = _LINES.sub(" ", text).replace("|", "\\|")  # spaces count: those of "query: " do
     longest = max(map(len, re.findall("`+", line)), default=0)
     fence, gap = "`" * (longest + 1), " " if longest else ""
     return f"{fence}{gap}{line}{gap}{fence}"
