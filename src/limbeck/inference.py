@@ -147,8 +147,12 @@ def products(ranker: BiEncoder, queries: Rows, documents: Rows) -> Tensor:
         for start in range(0, len(documents), _step(documents)):
             there = documents.take(slice(start, start + _step(documents)))
             chosen = (queries.take(slice(at, at + _step(queries))) for at in range(0, len(queries), _step(queries)))
-            columns.append(torch.cat([ranker.similarity(each, there).float() for each in chosen]))
-        return torch.cat(columns, dim=1)
+            columns.append(_joined([ranker.similarity(each, there).float() for each in chosen], 0))
+        return _joined(columns, 1)
+
+
+def _joined(parts: list[Tensor], dim: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)  # one part is not copied: it may be a large table
 
 
 def _step(encoded: Rows) -> int:
