@@ -199,7 +199,7 @@ class Experiment:
         extra += [Record(self.folder.path, monitor)] if monitor else []
         guard = Nonfinite(self.training.nonfinite, self.training.log_every)
         last, best = self.folder.checkpoints / LAST, self.folder.checkpoints / BEST
-        extra += [guard, Collapse(), SaveOnSignal(last)]
+        extra += [guard, Collapse(), SaveOnSignal(last, self.training.log_every)]
         trainer = self.training.make(
             steps, self.folder.path, [*extra, *keep, speed], loggers, validate=monitor is not None
         )

@@ -68,7 +68,7 @@ class Layout:
 
 
 def enable(model: "PreTrainedModel") -> bool:
-    """Let a model read packed texts if it can: tried with two texts, whose states must be those of padded ones.
+    """Let a model read packed texts if it can: tried with texts whose states must be those of padded ones.
 
     Returns
     -------

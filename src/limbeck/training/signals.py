@@ -28,17 +28,21 @@ class SaveOnSignal(Callback):
 
     Where a validation is due at that update, it is made, and the next update is the last. A handler that somebody has
     installed before the training (submitit's, which queues a job again) is called once the state is saved; if it
-    returns, the training goes on. Processes of one training agree at each update whether one of them was told to end.
-    A second Ctrl-C ends at once.
+    returns, the training goes on. Processes of one training agree every ``every`` updates whether one of them was told
+    to end: a GPU is waited for then. A second Ctrl-C ends at once.
 
     Parameters
     ----------
     last
         The checkpoint to save.
+    every
+        Updates between two agreements of several processes; one alone obeys at once.
     """
 
-    def __init__(self, last: Path) -> None:
+    def __init__(self, last: Path, every: int) -> None:
         self._last = last
+        self._every = every
+        self._updates = 0
         numbers = [signal.Signals[name] for name in _CAUGHT if hasattr(signal, name)]
         self._outside: dict[signal.Signals, Any] = {number: signal.getsignal(number) for number in numbers}
         self._replaced: dict[signal.Signals, Any] = {}
@@ -61,7 +65,9 @@ class SaveOnSignal(Callback):
     ) -> None:
         """Save and end, if a signal has come."""
         if between(trainer, batch_idx):
-            self._obey(trainer)
+            self._updates += 1
+            if trainer.world_size == 1 or self._updates % self._every == 0:
+                self._obey(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save and end, if a signal has come since; give the signals back."""
