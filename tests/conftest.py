@@ -18,29 +18,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from forked import forked  # noqa: F401 - a fixture
 from limbeck.artefacts import Artefacts
 from limbeck.cli.main import main
+from small import SMALL
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("LIMBECK_SHARED", ROOT.parent / "shared"))
-
-SMALL = [
-    "data.world.documents=200",
-    "data.world.topics=6",
-    "data.world.train=60",
-    "data.world.dev=10",
-    "data.world.test=20",
-    "backbone.width=16",
-    "backbone.layers=1",
-    "backbone.heads=2",
-    "sampler.batch_size=4",
-    "sampler.negatives=3",
-    "trainer.accelerator=cpu",
-    "trainer.steps=8",
-    "trainer.validate_every=4",
-    "trainer.checkpoint_every=2",
-    "trainer.log_every=1",
-    "trainer.precision=32-true",  # the same numbers on every processor
-]
-"""A whole run in about a second."""
 
 
 def pytest_collection_modifyitems(items):

@@ -6,8 +6,10 @@ import random
 import signal
 import socket
 import sys
+import traceback
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 
@@ -42,15 +44,27 @@ def start(words, folder: Path, *, kill=(), env=(), first=None) -> int:
     on. ``first`` is called in the process before the command.
     """
     child = os.fork()
-    if child:
-        return child
+    if not child:
+
+        def before() -> None:
+            os.environ.update(env)
+            for each in kill:
+                _arm(*each)
+            if first:
+                first()
+
+        become(words, folder, folder / "output", before)
+    return child
+
+
+def become(words, folder: Path, log: Path, before=lambda: None) -> NoReturn:
+    """Be ``limbeck`` in a folder, leading a process group and writing to the end of a log; for a forked process."""
     status = 1
     try:
         os.setsid()
         gc.freeze()  # or looking for garbage would copy all pages of this process
         os.chdir(folder)
-        os.environ.update(env)
-        output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1)
         os.dup2(output, 2)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
@@ -58,10 +72,7 @@ def start(words, folder: Path, *, kill=(), env=(), first=None) -> int:
             if callable(signal.getsignal(each)) and each != signal.SIGINT:
                 signal.signal(each, signal.SIG_DFL)
         sys.argv = ["limbeck", *words]
-        for each in kill:
-            _arm(*each)
-        if first:
-            first()
+        before()
         from limbeck.cli.main import main
 
         main()
@@ -69,8 +80,6 @@ def start(words, folder: Path, *, kill=(), env=(), first=None) -> int:
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except BaseException:
-        import traceback
-
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -3,32 +3,18 @@
 All paths are relative, so that the same words in two folders must leave the same content.
 """
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-_WORLD = [
-    "data.world.documents=200",
-    "data.world.topics=6",
-    "data.world.train=60",
-    "data.world.dev=10",
-    "data.world.test=20",
-    "paths.cache=cache",
-]
-_STUDENT = ["backbone.width=16", "backbone.layers=1", "backbone.heads=2"]
-_TRAINING = [
-    *_WORLD,
-    *_STUDENT,
-    "sampler.batch_size=4",
-    "sampler.negatives=3",
-    "trainer.accelerator=cpu",
-    "trainer.steps=8",
-    "trainer.validate_every=4",
-    "trainer.checkpoint_every=2",
-    "trainer.log_every=1",
-    "trainer.precision=32-true",
-]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from small import STUDENT, TRAINING, WORLD
+
+_WORLD = [*WORLD, "paths.cache=cache"]
+_STUDENT = STUDENT
+_TRAINING = [*_WORLD, *STUDENT, *TRAINING]
 _TABLES = f"hydra.searchpath=[file://{Path(__file__).parent / 'conf'}]"
 
 PUBLIC = "public.trec"

@@ -10,10 +10,12 @@ import pkgutil
 import signal
 import sys
 import time
-import traceback
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from forked import become
 
 _TICK = os.sysconf("SC_CLK_TCK")
 
@@ -39,7 +41,7 @@ def run(words: list[str], folder: Path, log: Path, until: float | None = None) -
     start = log.stat().st_size if log.exists() else 0
     child = os.fork()
     if not child:
-        _become(words, folder, log)
+        become(words, folder, log)
     seconds = 0.0
     while True:
         ended, status, usage = os.wait4(child, os.WNOHANG)
@@ -68,27 +70,3 @@ def _worked(child: int) -> float:
 def _kill(child: int) -> None:
     with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
-
-
-def _become(words: list[str], folder: Path, log: Path) -> None:
-    """Be the command, in the child; never returns."""
-    status = 70
-    try:
-        os.setsid()
-        os.chdir(folder)
-        sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        for stream in (1, 2):
-            os.dup2(sink, stream)
-        sys.argv = ["limbeck", *words]
-        from limbeck.cli.main import main
-
-        main()
-        status = 0
-    except SystemExit as stop:
-        status = int(stop.code or 0)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
