@@ -16,15 +16,15 @@ def test_foreign_targets_do_not_run(target, tmp_path):
     with pytest.raises(ConfigError, match=r"loss\.x\._target_"):
         build({"_target_": target, "_args_": [f"touch {proof}"]}, key="loss.x")
     with pytest.raises(ConfigError, match=r"loss\.x\.inner\._target_"):
-        build({"_target_": "limbeck.losses.kl.KL", "inner": {"_target_": target}}, key="loss.x")
+        build({"_target_": "loss/kl", "inner": {"_target_": target}}, key="loss.x")
     assert not proof.exists()
 
 
 def test_values_out_of_range_name_the_key():
     with pytest.raises(ConfigError, match=r"^loss\.ckl\.gamma must be > alpha"):
-        build({"_target_": "limbeck.losses.ckl.CKL", "gamma": 1.0, "alpha": 2.0}, key="loss.ckl")
+        build({"_target_": "loss/ckl", "gamma": 1.0, "alpha": 2.0}, key="loss.ckl")
     with pytest.raises(ConfigError, match=r"^optim\.lr must be > 0"):
-        build({"_target_": "limbeck.training.optim.AdamW", "lr": 0.0}, key="optim")
+        build({"_target_": "optim/adamw", "lr": 0.0}, key="optim")
 
 
 def test_a_users_package_joins_the_registry(tmp_path, monkeypatch):
@@ -36,13 +36,13 @@ def test_a_users_package_joins_the_registry(tmp_path, monkeypatch):
         '@register("loss", "mine")\nclass Mine:\n    def __init__(self, *, k: int = 3) -> None:\n        self.k = k\n'
     )
     monkeypatch.syspath_prepend(tmp_path)
-    node = {"_target_": "myparts.mine.Mine", "k": 5}
+    node = {"_target_": "loss/mine", "k": 5}
     with pytest.raises(ConfigError, match="LIMBECK_PACKAGES"):
         build(node, key="loss.mine")
     monkeypatch.setenv("LIMBECK_PACKAGES", "myparts")
     entries.cache_clear()
     try:
-        assert entries()["loss", "mine"].target == "myparts.mine.Mine"
+        assert entries()["loss", "mine"].path == "myparts.mine.Mine"
         assert build(node, key="loss.mine").k == 5
     finally:
         monkeypatch.delenv("LIMBECK_PACKAGES")

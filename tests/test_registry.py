@@ -57,7 +57,7 @@ def test_a_name_is_taken_once(tmp_path):
 
 @pytest.mark.parametrize("entry", entries().values(), ids=lambda entry: f"{entry.kind}-{entry.name}")
 def test_static_schema_equals_the_imported_signature(entry):
-    module, _, name = entry.target.rpartition(".")
+    module, _, name = entry.path.rpartition(".")
     part = getattr(importlib.import_module(module), name)
     found = inspect.signature(part).parameters.values()
     options = {item.name: item.default for item in found if item.kind is inspect.Parameter.KEYWORD_ONLY}

@@ -176,7 +176,9 @@ def test_a_target_in_an_experiment_from_elsewhere(limbeck, mark, tmp_path):
 @pytest.fixture(scope="module")
 def trained(two_losses, tmp_path_factory):
     """A finished run that may be changed."""
-    return shutil.copytree(next(two_losses.glob("s/*")), tmp_path_factory.mktemp("safety") / "runs" / "s" / "one")
+    return shutil.copytree(
+        next(two_losses.glob("s/*/result.json")).parent, tmp_path_factory.mktemp("safety") / "runs" / "s" / "one"
+    )
 
 
 @pytest.mark.parametrize("part", ["student", "backbone"])
@@ -295,7 +297,7 @@ def test_tables_read_no_markup(trained, tmp_path, capsys):
     spec = {"caption": EVIL, "runs": ["s"], "rows": ["loss"], "titles": {"loss": EVIL}}
     config = {
         "table": {**spec, "labels": {"loss": dict.fromkeys(("kl", "ckl"), EVIL)}},
-        "comparison": {"_target_": "limbeck.evaluation.comparison.Comparing"},
+        "comparison": {"_target_": "comparison/comparison"},
         "paths": {"runs": str(tmp_path / "runs")},
         "partial": False, "mix_commits": True, "mix_data": False,
     }  # fmt: skip
@@ -316,7 +318,7 @@ def test_a_card_reads_no_markup():
         transformer = ""
         modules = (type("Module", (), {"config": {"transformer_task": "feature-extraction"}, "length": 8}),)
 
-    student = {"_target_": "limbeck.students.dense.Dense", "scale": 1, "query_prefix": EVIL}
+    student = {"_target_": "student/dense", "scale": 1, "query_prefix": EVIL}
     row = {"system": EVIL, "candidates": EVIL, "queries": 1, "ndcg@10": 0.5}
     origin = Origin(
         config={"data": {"collection": EVIL}, "loss": {}, "student": {}},

@@ -51,7 +51,7 @@ def entries() -> dict[tuple[str, str], Entry]:
             raise ConfigError(f"{PACKAGES} names {package!r}, which is not an importable package folder")
         for key, entry in scan(Path(spec.submodule_search_locations[0]), package).items():
             if key in found:
-                raise ConfigError(f"{entry.target}: {key[0]} {key[1]!r} is already registered by {found[key].target}")
+                raise ConfigError(f"{entry.path}: {key[0]} {key[1]!r} is already registered by {found[key].path}")
             found[key] = entry
     return found
 
@@ -85,6 +85,12 @@ def _targets(node: Any, key: str) -> Iterator[tuple[str, str]]:
             yield from _targets(value, f"{key}[{position}]")
 
 
+def registered(target: str) -> Entry | None:
+    """Return the registered part that a target ``KIND/NAME`` names, or None."""
+    kind, _, name = target.partition("/")
+    return entries().get((kind, name))
+
+
 def part(node: Mapping[str, Any], *, key: str) -> Any:
     """Return the class or function a configuration node names, without building it."""
     return _check_target(key, str(node["_target_"]))
@@ -93,27 +99,28 @@ def part(node: Mapping[str, Any], *, key: str) -> Any:
 def part_name(node: Mapping[str, Any]) -> str:
     """Return the name that a configuration node's part is registered by; else the name of its class."""
     target = str(node.get("_target_", "none"))
-    return next((name for (_, name), entry in entries().items() if entry.target == target), target.rpartition(".")[2])
+    return target.rpartition("/" if registered(target) else ".")[2]
 
 
 def _check_target(key: str, target: str) -> Any:
     """Return what a target names; refuse what a configuration must not run, since it may come from anywhere."""
     from hydra.utils import get_object
 
-    root = target.split(".")[0]
+    entry = registered(target)
+    path = target if entry is None else entry.path
+    root = path.split(".")[0]
     own = root in _user_packages()
-    if root == "limbeck":  # some of its classes start processes or write files: parts alone are for configurations
-        allowed = any(entry.target == target for entry in entries().values())
-    else:
-        allowed = own or target.startswith(_FAMILIES)
-    if not allowed:
+    named = next((each.target for each in entries().values() if each.path == target), None)
+    if named is not None:
+        raise ConfigError(f"{key}._target_: write {named} instead of {target}: parts go by kind and name")
+    if not (entry or own or target.startswith(_FAMILIES)):
         raise ConfigError(
             f"{key}._target_: {target} is not allowed; built are registered parts of limbeck, classes of "
             f"{', '.join(family.rstrip('.') for family in _FAMILIES)}, and what lies in packages named in the "
             f"environment variable {PACKAGES}"
         )
     try:
-        found = get_object(target)
+        found = get_object(path)
     except Exception as error:
         raise ConfigError(f"{key}._target_: {target} cannot be imported: {error}") from error
     # ``torch.nn.modules.module.os.system`` is reachable by that path but is not torch's; a function is no part.
@@ -152,7 +159,7 @@ def build(node: Mapping[str, Any], *runtime: Any, key: str) -> Any:
         _check_target(where, target)
     check_keys(node, key)
     try:
-        return instantiate(dict(node), *runtime, _convert_="all")
+        return instantiate(_importable(node), *runtime, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ConfigError):
@@ -164,9 +171,18 @@ def build(node: Mapping[str, Any], *runtime: Any, key: str) -> Any:
         raise
 
 
+def _importable(node: Any) -> Any:
+    """Return a node in which every target is a dotted path, as Hydra instantiates it."""
+    if isinstance(node, Mapping):
+        found = {name: _importable(value) for name, value in node.items()}
+        entry = registered(str(node.get("_target_")))
+        return found if entry is None else {**found, "_target_": entry.path}
+    return [_importable(each) for each in node] if isinstance(node, list) else node
+
+
 def check_keys(node: Mapping[str, Any], key: str) -> None:
     """Raise ``ConfigError`` for an option that the part does not have: ``+key=…`` gets past the typed schema."""
-    entry = next((entry for entry in entries().values() if entry.target == node.get("_target_")), None)
+    entry = registered(str(node.get("_target_")))
     if entry is None:
         return
     known = {item.name for item in entry.parameters} | set(entry.parts)

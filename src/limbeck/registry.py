@@ -36,11 +36,16 @@ class Entry:
 
     kind: str
     name: str
-    target: str
-    """Dotted path that ``config.build`` instantiates."""
+    path: str
+    """Dotted path of the class or function: where it is imported from."""
     parameters: tuple[Parameter, ...]
     parts: tuple[str, ...] = ()
     """Keys of nodes that the program builds by itself and passes in."""
+
+    @property
+    def target(self) -> str:
+        """``KIND/NAME``, as configurations name the part: it survives a move of the class to another module."""
+        return f"{self.kind}/{self.name}"
 
 
 def register(kind: str, name: str, *, parts: tuple[str, ...] = ()) -> Callable[[T], T]:
@@ -90,7 +95,7 @@ def scan(folder: Path, package: str) -> dict[tuple[str, str], Entry]:
         for entry in _entries(ast.parse(source, str(path)), module, path):
             key = (entry.kind, entry.name)
             if key in found:
-                raise RegistryError(f"{path}: {entry.kind} {entry.name!r} is already registered by {found[key].target}")
+                raise RegistryError(f"{path}: {entry.kind} {entry.name!r} is already registered by {found[key].path}")
             found[key] = entry
     return found
 

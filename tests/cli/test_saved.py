@@ -145,7 +145,7 @@ def test_what_it_refuses(limbeck, tmp_path, words, told):
     for name, text in (
         ("broken", "{"),
         ("foreign", '{"student": {"_target_": "there.Is"}}'),
-        ("dense", '{"student": {"_target_": "limbeck.students.dense.Dense"}}'),
+        ("dense", '{"student": {"_target_": "student/dense"}}'),
     ):
         (tmp_path / name / "limbeck.json").write_text(text)
     status, _, err = limbeck("train", "loss=[kl]", *words, small=False)

@@ -62,7 +62,7 @@ def test_the_command_beside_a_row_makes_it_again(table, finished, tmp_path, monk
     (command,) = re.findall(r"^limbeck train .*loss=kl .*", text, re.MULTILINE)
     runs = tmp_path / "runs"
     shutil.copytree(finished, runs)
-    lost = [path.parent for path in runs.glob("*/*/config.yaml") if "limbeck.losses.kl.KL" in path.read_text()]
+    lost = [path.parent for path in runs.glob("*/*/config.yaml") if "loss/kl" in path.read_text()]
     for path in lost:
         shutil.rmtree(path)
     monkeypatch.setattr(sys, "argv", [*shlex.split(command), f"paths.cache={cache}"])

@@ -23,10 +23,10 @@ from limbeck.evaluation.runs import read_run, write_run
 from limbeck.types import Ranking, order
 
 TINY = {
-    "_target_": "limbeck.students.backbone.Tiny", "vocab_size": 300, "width": 16, "layers": 1, "heads": 2
+    "_target_": "backbone/tiny", "vocab_size": 300, "width": 16, "layers": 1, "heads": 2
 }  # fmt: skip
-STUDENT = {"_target_": "limbeck.students.dense.Dense", "query_length": 8, "document_length": 12}
-DENSE = {"_target_": "limbeck.data.dense.Dense", "student": STUDENT, "backbone": TINY}
+STUDENT = {"_target_": "student/dense", "query_length": 8, "document_length": 12}
+DENSE = {"_target_": "candidates/dense", "student": STUDENT, "backbone": TINY}
 CPU = torch.device("cpu")
 
 
@@ -178,7 +178,7 @@ def test_fusions_refuse_what_is_no_fusion():
             Fusion(parts, **options)
     with pytest.raises(ValueError, match=r"^parts must be at least two candidates, got a"):
         Fusion({"a": BM25()})
-    node = {"_target_": "limbeck.data.fusion.Fusion", "parts": {"x": {"_target_": "limbeck.data.bm25.BM25", "b": 9}}}
+    node = {"_target_": "candidates/fusion", "parts": {"x": {"_target_": "candidates/bm25", "b": 9}}}
     with pytest.raises(ConfigError, match=r"^candidates\.parts\.x\.b must be in \[0, 1\]"):
         assemble.candidates(node, CPU)
 
@@ -344,15 +344,15 @@ def test_an_encoder_drops_the_query_itself_and_keeps_the_depth(search, dropping)
 
 
 def test_only_rankers_that_encode_apart_search():
-    node = {**DENSE, "student": {"_target_": "limbeck.students.cross_encoder.CrossEncoder"}}
+    node = {**DENSE, "student": {"_target_": "student/cross_encoder"}}
     with pytest.raises(ConfigError, match=r"^candidates\.student must encode queries and documents apart"):
         assemble.candidates(node, CPU)
 
 
 def test_a_fusion_of_words_and_an_encoder(search):
     node = {
-        "_target_": "limbeck.data.fusion.Fusion",
-        "parts": {"bm25": {"_target_": "limbeck.data.bm25.BM25", "depth": 6}, "dense": {**DENSE, "depth": 6}},
+        "_target_": "candidates/fusion",
+        "parts": {"bm25": {"_target_": "candidates/bm25", "depth": 6}, "dense": {**DENSE, "depth": 6}},
     }
     source = seeded(node)
     assert source.name == "RRF(BM25, dense)"

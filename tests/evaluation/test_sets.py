@@ -241,7 +241,7 @@ def test_the_split_of_a_folder_is_as_said(folder):
     ],
 )
 def test_values_out_of_range_name_the_key(options, told):
-    node = {"_target_": "limbeck.evaluation.sets.EvalSet", "collection": "beir/nq", **options}
+    node = {"_target_": "eval_set/eval_set", "collection": "beir/nq", **options}
     with pytest.raises(ConfigError, match=rf"^eval\.sets\.x[.:] ?{told}"):
         build(node, key="eval.sets.x")
 

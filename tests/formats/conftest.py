@@ -16,7 +16,7 @@ def build(tmp_path):
     """Make a format by its name."""
 
     def make(name, **options):
-        return get_object(entries()["format", name].target)(tmp_path / "store", **options)
+        return get_object(entries()["format", name].path)(tmp_path / "store", **options)
 
     return make
 

@@ -161,7 +161,7 @@ FILES = st.one_of(st.binary(max_size=80), columns(6), columns(5), columns(3), js
 
 def read(name, path, on_error="error"):
     """Read a file as the import does, to the blocks that the store's writer sorts."""
-    made = get_object(entries()["format", name].target)(path.parent / "store")
+    made = get_object(entries()["format", name].path)(path.parent / "store")
     faults = Faults(on_error)
     made.source([path])
     parts = [sorted_part(thunk(), "first", path) for thunk in made.blocks([path], faults)]

@@ -288,7 +288,7 @@ def test_the_report_warns_and_stops(clean, caplog):
 
 
 def test_settings_of_a_configuration():
-    near_flat = {"_target_": "limbeck.inspection.checks.scale.near_flat", "entropy": 0.9, "share": 0.5}
+    near_flat = {"_target_": "check/near_flat", "entropy": 0.9, "share": 0.5}
     read = settings({"ignore": ["not_finite"], "queries": None, "near_flat": near_flat})
     assert read == {
         "ignore": ["not_finite"],

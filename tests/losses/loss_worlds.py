@@ -19,7 +19,7 @@ def function(name: str) -> Any:
 
 def module(name: str) -> type:
     kinds = entries()
-    return getattr(importlib.import_module(f"limbeck.losses.{name}"), kinds["loss", name].target.rsplit(".", 1)[1])
+    return getattr(importlib.import_module(f"limbeck.losses.{name}"), kinds["loss", name].path.rsplit(".", 1)[1])
 
 
 def call(name: str, data: dict[str, torch.Tensor], **options: Any) -> torch.Tensor:

@@ -76,7 +76,7 @@ def test_documents_are_put_together_by_rank():
 
 
 def test_a_run_without_ckl_gets_the_usual_parameters():
-    kl = setting({"loss": {"kl": {"_target_": "limbeck.losses.kl.KL"}}})
+    kl = setting({"loss": {"kl": {"_target_": "loss/kl"}}})
     assert (kl.gamma, kl.alpha, kl.own) == (5.0, 1.0, False)
-    node = {"_target_": "limbeck.losses.ckl.CKL", "gamma": 3.0, "alpha": 0.5, "rank_source": "student", "weight": 2.0}
+    node = {"_target_": "loss/ckl", "gamma": 3.0, "alpha": 0.5, "rank_source": "student", "weight": 2.0}
     assert setting({"loss": {"other": node}}) == Setting(3.0, 0.5, "best", True, 1.0, True)

@@ -56,7 +56,7 @@ class Runs:
         config = {
             "name": sweep,
             "seed": seed,
-            "data": {"_target_": "limbeck.data.collection.Data", "collection": collection, "world": None},
+            "data": {"_target_": "data/collection", "collection": collection, "world": None},
             "candidates": node("candidates", "bm25", depth=100),
             "teacher": node("teacher", "ranker", bf16=True),
             "student": node("student", student, **(student_options or {"scale": 20.0})),

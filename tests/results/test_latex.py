@@ -56,7 +56,7 @@ def full(runs):
     }
     config = {
         "table": spec,
-        "comparison": {"_target_": "limbeck.evaluation.comparison.Comparing"},
+        "comparison": {"_target_": "comparison/comparison"},
         "paths": {"runs": str(runs.root)},
         **dict.fromkeys(("partial", "mix_commits", "mix_data"), False),
     }

@@ -17,7 +17,7 @@ from limbeck.results.cells import Column
 from limbeck.results.markdown import markdown
 from limbeck.results.spec import read_spec
 
-COMPARISON = {"_target_": "limbeck.evaluation.comparison.Comparing"}
+COMPARISON = {"_target_": "comparison/comparison"}
 
 
 @pytest.fixture
@@ -203,8 +203,8 @@ def test_first_stage_and_teacher_once_each(runs, table):
 
 
 def test_two_teachers_are_two_rows(runs, table):
-    runs.add(loss="kl", extra={"teacher": {"_target_": "limbeck.teachers.ranker.RankerTeacher", "bf16": True}})
-    runs.add(loss="ckl", teacher=0.8, extra={"teacher": {"_target_": "limbeck.teachers.ranker.RankerTeacher"}})
+    runs.add(loss="kl", extra={"teacher": {"_target_": "teacher/ranker", "bf16": True}})
+    runs.add(loss="ckl", teacher=0.8, extra={"teacher": {"_target_": "teacher/ranker"}})
     made = table(also=["teacher"])
     assert {each.label: each.cells[0].mean for each in made.references} == {"Teacher (bf16)": 0.7, "Teacher": 0.8}
 

@@ -293,7 +293,7 @@ def test_targets_of_adapters(bert):
 )
 def test_senseless_adapters(options, message):
     with pytest.raises(ConfigError, match=message):
-        build({"_target_": "limbeck.students.backbone.Tiny", "lora": options}, key="backbone")
+        build({"_target_": "backbone/tiny", "lora": options}, key="backbone")
 
 
 def test_adapters_without_peft(monkeypatch):
@@ -373,7 +373,7 @@ def test_folders_that_hold_none(bert, tmp_path):
     }
     for name, message in cases.items():
         with pytest.raises(ConfigError, match=message):
-            build({"_target_": "limbeck.students.backbone.Pretrained", "model": str(tmp_path / name)}, key="backbone")
+            build({"_target_": "backbone/pretrained", "model": str(tmp_path / name)}, key="backbone")
     (two / "modules.json").write_text("[1]")
     with pytest.raises(ValueError, match="is not what sentence-transformers writes"):
         Pretrained(model=str(two))

@@ -264,7 +264,7 @@ def test_minilm_keeps_its_first_layers_and_embeds_as_sentence_transformers_does(
 def test_unknown_checkpoints(tmp_path, tokenizer):
     with pytest.raises(ConfigError, match=r"backbone\.model 'package:no_such_minilm/model' needs the Python package"):
         build(
-            {"_target_": "limbeck.students.backbone.Pretrained", "model": "package:no_such_minilm/model"},
+            {"_target_": "backbone/pretrained", "model": "package:no_such_minilm/model"},
             key="backbone",
         )
     for path in ("nobody/no-such-model", str(tmp_path)):

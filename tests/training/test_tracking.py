@@ -226,10 +226,10 @@ def test_tags_name_models_and_collections_by_their_last_word(tmp_path):
     (tmp_path / "nfcorpus").mkdir()
     config = {
         "loss": {"ckl": {}},
-        "student": {"_target_": "limbeck.students.cross_encoder.CrossEncoder"},
+        "student": {"_target_": "student/cross_encoder"},
         "data": {"collection": str(tmp_path / "nfcorpus")},
         "teacher": {
-            "_target_": "limbeck.teachers.ranker.RankerTeacher",
+            "_target_": "teacher/ranker",
             "backbone": {"model": "cross-encoder/ms-marco-MiniLM-L-6-v2"},
         },
     }

@@ -14,7 +14,7 @@ import torch
 from limbeck.artefacts import Artefacts, write_json
 from limbeck.cli.sharing import Sharing
 from limbeck.cli.teaching import Teaching
-from limbeck.config import ConfigError, build, fingerprint, part
+from limbeck.config import ConfigError, build, fingerprint, part, part_name
 from limbeck.data.candidates import Candidates
 from limbeck.data.collection import Collection
 from limbeck.data.dense import Encoder
@@ -192,7 +192,7 @@ def _spread(sharing: Sharing, teacher: Node, lists: Mapping[str, Sequence[str]])
 
 def _model_name(backbone: Node) -> str:
     """Return what the configuration says of the model: MODEL, or the kind of backbone, with its layers."""
-    name = backbone.get("model") or part(backbone, key="teacher.backbone").__name__
+    name = backbone.get("model") or part_name(backbone)
     return f"{name}, {backbone['layers']} layers" if backbone.get("layers") else str(name)
 
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 Node = Mapping[str, Any]
 
-_SET = "limbeck.evaluation.sets.EvalSet"
+_SET = "eval_set/eval_set"
 _FILE = "qrels"
 """Name of the set that a file of judgments makes."""
 

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from limbeck.cli.errors import as_plain
 from limbeck.cli.folder import console
-from limbeck.config import ConfigError, build, entries
+from limbeck.config import ConfigError, build, part_name
 from limbeck.secrecy import masked
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,7 @@ def run(config: Any) -> None:
     _check_collection(source, plain["force"])
     provenance = _provenance(plain, source, paths)
 
-    target = plain["format"]["_target_"]
-    name = next((entry.name for entry in entries().values() if entry.target == target), target)
+    name = part_name(plain["format"])
 
     def notes() -> dict[str, Any]:
         (out / "qrels.tsv").unlink(missing_ok=True)  # of an earlier import

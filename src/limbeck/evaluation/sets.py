@@ -5,7 +5,7 @@ from typing import Any
 
 from limbeck.registry import register
 
-_DATA = "limbeck.data.collection.Data"
+_DATA = "data/collection"
 
 
 @register("eval_set", "eval_set")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck import __version__
-from limbeck.config import ConfigError
+from limbeck.config import ConfigError, part_name
 from limbeck.export.layout import Pipeline
 from limbeck.markup import code, escape
 
@@ -82,7 +82,7 @@ def card(pipeline: Pipeline, student: Mapping[str, Any], origin: Origin, name: s
     purpose, tags = _TAGS[pipeline.library]
     head = ["---", "library_name: sentence-transformers", f"pipeline_tag: {purpose}", "tags:"]
     head += [f"- {tag}" for tag in [*tags, "limbeck"]] + ["---", ""]
-    kind = str(student["_target_"]).rpartition(".")[2]
+    kind = part_name(student)
     parts = [
         "\n".join(head) + f"\n# {escape(name)}",
         f"A {kind} ranker, distilled with limbeck {__version__}.",
@@ -149,7 +149,7 @@ def _part(node: Any) -> str:
     """Return the name of a part and those of its options that say which one it is."""
     if not isinstance(node, Mapping):
         return "none"
-    own = str(node.get("_target_", "")).rpartition(".")[2]
+    own = part_name(node)
     plain = {k: v for k, v in node.items() if not k.startswith("_") and isinstance(v, str | int | float)}
     inner = [_part(node[name]) for name in ("student", "backbone") if isinstance(node.get(name), Mapping)]
     told = ", ".join([*(f"{key}={value}" for key, value in plain.items()), *inner])

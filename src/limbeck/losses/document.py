@@ -44,7 +44,7 @@ def page() -> str:
     sections = []
     for entry in losses:
         function = getattr(importlib.import_module(f"limbeck.losses.{entry.name}"), entry.name)
-        kind = getattr(importlib.import_module(f"limbeck.losses.{entry.name}"), entry.target.rsplit(".", 1)[1])
+        kind = getattr(importlib.import_module(f"limbeck.losses.{entry.name}"), entry.path.rsplit(".", 1)[1])
         needs = ", ".join(f"`{field}`" for field in kind().needs) or "labels only"
         parts = split(inspect.getdoc(function) or "")
         when = markdown(parts["Notes"].split("\n\n")[0]).replace("\n", " ")

@@ -73,8 +73,7 @@ def setting(config: Mapping[str, Any]) -> Setting:
     """Return γ, α and the rest of a run's CKL term; γ = 5 and α = 1, CKL's defaults here, if it has none."""
     from limbeck.losses.ckl import CKL
 
-    target = f"{CKL.__module__}.{CKL.__qualname__}"
-    node = next((node for node in (config.get("loss") or {}).values() if node.get("_target_") == target), None)
+    node = next((node for node in (config.get("loss") or {}).values() if node.get("_target_") == "loss/ckl"), None)
     told = {key: value for key, value in (node or {}).items() if key in _READ}
     made = CKL(**told)
     return Setting(

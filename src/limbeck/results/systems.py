@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limbeck.config import ConfigError, entries, fingerprint, identity
+from limbeck.config import ConfigError, fingerprint, identity, part_name
 
 Node = Mapping[str, Any]
 
@@ -177,7 +177,7 @@ def _word(key: str, setting: Node) -> str:
     if key == "loss.terms" or key == "folder":
         return str(value or "")
     if key.endswith("._target_"):
-        return next((name for (_, name), entry in entries().items() if entry.target == value), str(value or ""))
+        return part_name({"_target_": value}) if value else ""
     return "" if value is None and key not in setting else f"{key}={value}"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limbeck.config import ConfigError, check_keys, entries
+from limbeck.config import ConfigError, check_keys, entries, registered
 from limbeck.registry import register
 
 if TYPE_CHECKING:
@@ -82,16 +82,14 @@ class Saved:
             Prefix of both keys in messages, as ``teacher.``.
         """
         found = read(self.folder, key=f"{key}student.folder")
-        student: dict[str, Any] = {"_target_": _target("student", found.kind), **found.options}
+        student: dict[str, Any] = {"_target_": f"student/{found.kind}", **found.options}
         for name in self.options:
             _known(found.kind, name, f"{key}student.options.{name}")
         check_keys(student, f"{self.folder / MARK}: student")
         return Nodes(_cut(student, self.options), self._backbone(backbone, found.transformer, key))
 
     def _backbone(self, node: Node, transformer: Path, key: str) -> dict[str, Any]:
-        pretrained = next(
-            entry for (kind, name), entry in entries().items() if (kind, name) == ("backbone", "pretrained")
-        )
+        pretrained = entries()["backbone", "pretrained"]
         made: dict[str, Any] = {"_target_": pretrained.target}
         made |= {item.name: item.default for item in pretrained.parameters if item.default is not ...}
         if node.get("_target_") == pretrained.target:
@@ -139,10 +137,10 @@ def _ours(place: Path) -> Found:
         target = options.pop("_target_")
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{place / MARK} cannot be read: {error!r}; save or export the model again") from error
-    for (kind, name), entry in entries().items():
-        if kind == "student" and entry.target == target:
-            exported = _layout(place)
-            return Found(name, options, place if exported is None else exported.transformer())
+    entry = registered(str(target))
+    if entry is not None and entry.kind == "student":
+        exported = _layout(place)
+        return Found(entry.name, options, place if exported is None else exported.transformer())
     raise ConfigError(f"{place / MARK} is of a student {target}, which is not known here; see LIMBECK_PACKAGES")
 
 
@@ -152,10 +150,6 @@ def _layout(folder: Path) -> "Layout | None":
     from limbeck.students.layout import layout  # needs torch, which a configuration is composed without
 
     return layout(folder)
-
-
-def _target(kind: str, name: str) -> str:
-    return entries()[kind, name].target
 
 
 def _known(kind: str, name: str, key: str) -> None:
@@ -197,7 +191,7 @@ def _resolve(node: Any, key: str) -> None:
         if not (OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name)):
             _resolve(node[name], f"{key}{name}.")
     student = node.get("student")
-    if not OmegaConf.is_dict(student) or student.get("_target_") != _target("student", "saved"):
+    if not OmegaConf.is_dict(student) or student.get("_target_") != "student/saved":
         return
     options: Any = OmegaConf.to_container(student, resolve=True, throw_on_missing=True)
     backbone = node.get("backbone")
