@@ -64,17 +64,21 @@ def split(docstring: str) -> dict[str, str]:
 
 
 def markdown(text: str) -> str:
-    """Turn reStructuredText, as far as the docstrings use it, into Markdown."""
+    """Turn reStructuredText, as far as the docstrings use it, into Markdown.
+
+    Formulas go into fences and, inside a line, between $` and `$: code hosts typeset what is in there as it is. Between
+    dollar signs alone they read it as Markdown first, and a backslash, an underscore or a plus sign is lost.
+    """
 
     def block(found: re.Match[str]) -> str:
         formula = textwrap.dedent(f"{found[1].strip()}\n{textwrap.dedent(found[2])}").strip()
-        return f"$$\n{formula}\n$$\n"
+        return f"```math\n{formula}\n```\n"
 
-    text = re.sub(r"^\.\. math::(.*)\n((?:[ ]+.*\n?)*)", block, text, flags=re.MULTILINE)
-    text = re.sub(r":math:`([^`]*)`", r"$\1$", text)
+    text = re.sub(r"^\.\. math::(.*)(?:\n|\Z)((?:[ ]+.*\n?)*)", block, text, flags=re.MULTILINE)
+    text = re.sub(r":math:`([^`]*)`", r"$`\1`$", text)
     text = re.sub(r":func:`(\w+)`", r"[`\1`](#\1)", text)
     text = re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", text)
-    return text.replace("``", "`").strip()
+    return re.sub(r"(?<!`)``(?!`)", "`", text).strip()
 
 
 def _section(name: str, function: Callable[..., Any], parts: dict[str, str], options: str) -> str:
