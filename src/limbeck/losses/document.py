@@ -18,7 +18,13 @@ Written by `python -m limbeck.losses.document > docs/losses.md` from the docstri
 A loss is chosen with `loss=NAME`, several with `loss=[ckl,info_nce,flops] loss.info_nce.weight=0.1`. Each is a pure
 function of (B, L) tensors, B queries with L candidates, `limbeck.losses.NAME.NAME`, and gives one value a query; the
 term of the objective is their mean. A query's sums and means run over its own candidates; padding neither counts nor
-receives gradient. Everything is computed in float32 or better, and the teacher receives no gradient.
+receives gradient. Everything is computed in float32 or better, also under autocast, and the teacher receives no
+gradient. No value depends on the order in which candidates are listed, whatever ties (but for `rank_anchor=first`).
+
+A number that is not finite is refused by name, except under padding: student and teacher scores, labels and ranks, if
+the loss reads them. In a training, and on a GPU, which would have to be waited for, the value of the query is NaN
+instead; `trainer.nonfinite` says what then happens. In a loop of your own on a CPU,
+`limbeck.losses.finite.answering_nan()` does the same.
 
 Every loss has the options `weight`, its factor in the objective, and `schedules`: any numeric option may follow a
 schedule over the steps, for example
