@@ -3,12 +3,15 @@
 import doctest
 import importlib
 import inspect
+import itertools
+import re
 from pathlib import Path
 
 import pytest
 from loss_worlds import NAMES, function, module
 
 from limbeck.config import home
+from limbeck.inspection.document import page as checks_page
 from limbeck.losses.document import markdown, page, split
 
 SECTIONS = ("Parameters", "Returns", "References", "Notes", "Examples")
@@ -52,5 +55,37 @@ def test_every_loss_has_its_yaml():
 
 
 def test_markdown():
-    text = "A :func:`kl` of :math:`q`, ``x``.\n\n.. math:: a \\\\\n          b\n\nEnd."
-    assert markdown(text) == "A [`kl`](#kl) of $q$, `x`.\n\n$$\na \\\\\nb\n$$\n\nEnd."
+    text = "A :func:`kl` of :math:`q`, ``x``.\n\n.. math:: a \\\\\n          b\n\nEnd.\n\n.. math:: c"
+    fences = "```math\na \\\\\nb\n```", "```math\nc\n```"
+    assert markdown(text) == f"A [`kl`](#kl) of $`q`$, `x`.\n\n{fences[0]}\n\nEnd.\n\n{fences[1]}"
+
+
+PAGES = {"losses.md": (page, [function(name) for name in [*NAMES, "weighted_kl"]]), "checks.md": (checks_page, [])}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_formula_is_typeset_and_nothing_of_rst_is_left(name):
+    """Outside of code there is no directive, no role, no doubled backtick, no TeX; in fences there are all formulas."""
+    make, functions = PAGES[name]
+    fences = re.findall(r"^```(\w*)\n(.*?)^```$", make(), flags=re.MULTILINE | re.DOTALL)
+    typeset = ["".join(text.split()) for language, text in fences if language == "math"]
+    written = [text for each in functions for text in formulas(inspect.getdoc(each))]
+    assert sorted(typeset) == sorted(written)
+    outside = re.sub(r"^```(\w*)\n(.*?)^```$", "", make(), flags=re.MULTILINE | re.DOTALL)
+    outside = re.sub(r"\$`[^`]*`\$", "", outside)
+    raw = re.findall(r"^\.\. .*|:\w+:`|``|`_|\$|\\[a-zA-Z]+|^[-=~]{4,}$", outside, flags=re.MULTILINE)
+    assert not raw
+
+
+def formulas(docstring):
+    """The formulas of a docstring without white space: a directive ends at the next line that is not indented."""
+    found = []
+    for block in docstring.split(".. math::")[1:]:
+        first, *lines = block.split("\n")
+        more = itertools.takewhile(lambda line: line[:1] == " ", lines)
+        found.append("".join("".join([first, *more]).split()))
+    return found
+
+
+def test_each_loss_has_a_formula():
+    assert all(formulas(inspect.getdoc(function(name))) for name in NAMES)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests" / "losses"
 LOSSES = ROOT / "src" / "limbeck" / "losses"
-USUAL = ("test_loops", "test_weighted_kl", "test_laws")
+USUAL = ("test_loops", "test_weighted_kl", "test_laws", "test_modules")
 
 
 class Mutation(NamedTuple):
@@ -32,7 +32,7 @@ class Mutation(NamedTuple):
 
 
 SCHEDULES, BATCH, PROCESSES = ("test_schedules",), ("test_info_nce",), ("test_processes",)
-REGULAR, MEASURED = ("test_regularisers",), ("test_diagnostics",)
+REGULAR, MEASURED, FINITE = ("test_regularisers",), ("test_diagnostics",), ("test_finite",)
 
 MUTATIONS = [
     # What all share.
@@ -86,10 +86,9 @@ MUTATIONS = [
     Mutation("weighted_kl", "return value.detach() * _LB_E, slope", "return value.detach() * _LB_E, -slope"),
     Mutation("weighted_kl", "at = (lb_q * _LN_2)", "at = (lb_q * 1.0)"),
     # CKL.
-    Mutation("ckl", "ranks = ranks_by(student, mask)", "ranks = ranks_by(teacher, mask)"),
-    Mutation("ckl", 'if rank_source == "student" and alpha:', 'if rank_source == "teacher" and alpha:'),
-    Mutation("ckl", ".clamp(min=1).reciprocal_()", ".clone().reciprocal_()"),
-    Mutation("ckl", ".clamp(min=1).reciprocal_()", ".clamp_(min=1).reciprocal_()"),
+    Mutation("ckl", "ranks = shared_ranks(student, mask)", "ranks = shared_ranks(teacher, mask)"),
+    Mutation("ckl", "ranks = torch.where(mask, ranks, 1)", "pass"),
+    Mutation("ckl", 'if rank_source == "student":', 'if rank_source == "teacher":'),
     Mutation("ckl", "gamma, alpha=alpha)  # γ", "gamma, alpha=-alpha)  # γ"),
     Mutation("ckl", "gamma, alpha=alpha)  # γ", "gamma)  # γ"),
     Mutation("ckl", "difference.addcmul_(difference, side, value=-1)", "difference"),
@@ -112,8 +111,15 @@ MUTATIONS = [
     Mutation("ranking", "(below + not_above - 1)", "(below + not_above)"),
     Mutation("ranking", "masked(scores.detach(), mask, 1.0, -torch.inf)", "masked(scores.detach(), mask, 1.0)"),
     Mutation("ranking", "scores.unsqueeze(-2) - scores.unsqueeze(-1))", "scores.unsqueeze(-1) - scores.unsqueeze(-2))"),
-    Mutation("ranking", "    return 0.5 + (wins", "    return 1 + (wins"),
-    Mutation("ranking", "(wins @ mask.to(wins.dtype).unsqueeze(-1)).squeeze(-1)", "wins.sum(-1)"),
+    Mutation("ranking", "    return 0.5 + torch.where", "    return 1 + torch.where"),
+    Mutation("ranking", "torch.where(mask.unsqueeze(-2), wins, 0.0).sum(-1)", "wins.sum(-1)"),
+    Mutation("ranking", "torch.where(mask.unsqueeze(-2), wins, 0.0).sum(-1)",
+             "(wins @ mask.to(wins.dtype).unsqueeze(-1)).squeeze(-1)", ("test_laws",)),
+    Mutation("ranking", "torch.autocast(scores.device.type, enabled=False)", "torch.enable_grad()", ("test_laws",)),
+    Mutation("ranking", "pairs_by(scores, mask).sum(-2)", "pairs_by(scores, mask).sum(-1)"),
+    Mutation("ranking", "(place < first + size)", "(place <= first + size)"),
+    Mutation("ranking", "torch.where(place.unsqueeze(-1) == place, 0.0, weight)", "weight"),
+    Mutation("ranking", "mean * size / (size - 1).clamp(min=1), mean)", "mean, mean)"),
     Mutation("ranking", "(key.unsqueeze(-1) > key.unsqueeze(-2)) & mask.unsqueeze(-1) & mask.unsqueeze(-2)",
              "(key.unsqueeze(-1) > key.unsqueeze(-2))"),
     Mutation("ranking", "(key.unsqueeze(-1) > key.unsqueeze(-2))", "(key.unsqueeze(-1) >= key.unsqueeze(-2))"),
@@ -126,7 +132,7 @@ MUTATIONS = [
     Mutation("js", "beta * p * (log_p - log_m)", "p * (log_p - log_m)"),
     Mutation("bkl", "q / math.log(2)", "q"),
     Mutation("bkl", "q * log_q, 0.0)", "log_q, 0.0)"),
-    Mutation("kl_ll", "return divergence - beta * likelihood", "return divergence + beta * likelihood"),
+    Mutation("kl_ll", "(divergence - beta * likelihood)", "(divergence + beta * likelihood)"),
     Mutation("margin_mse", "torch.where(mask, student - teacher, 0.0)", "torch.where(mask, student + teacher, 0.0)"),
     Mutation("margin_mse", "torch.where(mask, student - teacher, 0.0)", "student - teacher"),
     Mutation("margin_mse", "torch.where(sides[0], *means)", "torch.where(sides[1], *means)"),
@@ -145,22 +151,38 @@ MUTATIONS = [
     Mutation("adr_mse", 'if discount == "log2" else 1 / ranks', 'if discount == "log2" else 1 / ranks.square()'),
     Mutation("approx_ndcg", "torch.log2(1 + ranks)", "torch.log2(2 + ranks)"),
     Mutation("approx_ndcg", 'grades if gain == "linear" else torch.exp2(grades) - 1', "torch.exp2(grades) - 1"),
-    Mutation("lambda_loss", "(rho + mu * delta)", "(rho * mu + delta)"),
+    Mutation("lambda_loss", "rho + mu * delta, student", "rho * mu + delta, student"),
     Mutation("lambda_loss", "torch.log2(2 + distance)", "torch.log2(3 + distance)"),
     Mutation("lambda_loss", "/ math.log(2)", ""),
     Mutation("lambda_loss", "pairs_by(grades, mask), losses", "pairs_by(-grades, mask), losses"),
     Mutation("cl_drd", "rank = 1 + pairs_by", "rank = pairs_by"),
     Mutation("cl_drd", "rank <= border, top + 1, top + 2)", "rank <= border, top + 1, top + 1)"),
-    Mutation("cl_drd", "- top + 1).clamp(min=0)", "- top).clamp(min=0)"),
+    Mutation("cl_drd", "- top).div(2", "- top + 1).div(2"),
     Mutation("cl_drd", "pairs_by(-group, mask)", "pairs_by(group, mask)"),
     Mutation("cl_drd", "for start in self.starts) - 1", "for start in self.starts[1:])\n        self.stage = 0", SCHEDULES),
     Mutation("cl_drd", "step >= start", "step > start", SCHEDULES),
+    # What is not finite.
+    Mutation("finite", "_refusing.set(False)", "_refusing.set(True)", FINITE),
+    Mutation("finite", "        _refusing.reset(token)", "        pass", FINITE),
+    Mutation("finite", 'values.device.type != "cpu" or ', "", FINITE),
+    Mutation("finite", "torch.where(spoiled, torch.nan, 1.0)", "torch.where(spoiled, 1.0, 1.0)", FINITE),
+    Mutation("finite", "torch.stack([(mask & ~", "torch.stack([(~", FINITE),
+    Mutation("finite", "for values in read.values()]).any(0)", "for values in read.values()]).all(0)", FINITE),
+    Mutation("finite", "mask is None else mask & ~", "mask is None else ~", FINITE),
+    Mutation("ranknet", "sound(mask, student=student, teacher=teacher) * values", "values", FINITE),
+    Mutation("approx_ndcg", "student=student, labels=labels)", "student=student)", FINITE),
+    Mutation("ckl", "factor = sound(mask, ranks=ranks)", "pass", FINITE),
+    Mutation("weighted_kl", "labels=None if weights is None else labels)", "labels=None)", FINITE),
+    Mutation("info_nce", "sound(others_mask, others=others) * ", "", FINITE),
+    Mutation("list_net", "**{target: aim}", "teacher=teacher", FINITE),
+    Mutation("regulariser", "    refuse(", "    (", FINITE),
+    Mutation("diagnostics", "with answering_nan():", "if True:", FINITE),
     # Contrast and the batch.
     Mutation("info_nce", "logsigmoid(own - further)", "logsigmoid(further - own)", BATCH),
     Mutation("info_nce", " * is_positive.any(-1)", "", BATCH),
     Mutation("info_nce", "masked(others, others_mask, temperature, FLOOR)", "masked(others, others_mask, 1.0, FLOOR)", BATCH),
     Mutation("info_nce", "if self.gather and not self.in_batch:", "if False:", ("test_laws",)),
-    Mutation("in_batch", "scores * output.scale", "scores", BATCH),
+    Mutation("in_batch", "output.similarity or _dot", "_dot", BATCH),
     Mutation("in_batch", "valid & ~_among(keys, own, batch.mask)", "valid.expand(len(own), -1)", BATCH),
     Mutation("in_batch", "mask.to(torch.int32))", "torch.ones_like(mask, dtype=torch.int32))", BATCH),
     Mutation("in_batch", "return (hits > 0) | again", "return hits > 0", PROCESSES),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from limbeck.losses.base import Loss, average, needed, one_of, positive, same_dtype
+from limbeck.losses.finite import sound
 from limbeck.losses.ranking import shared_ranks, soft_ranks
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
@@ -45,6 +46,11 @@ def adr_mse(
     Tensor
         (B,) in squared ranks, ≥ 0; mean over the candidates, 0 for a single one.
 
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+
     References
     ----------
     Schlatt et al., Rank-DistiLLM: Closing the Effectiveness Gap Between Cross-Encoders and LLMs for Passage
@@ -66,7 +72,8 @@ def adr_mse(
     student, teacher = same_dtype(student, teacher)
     ranks = shared_ranks(teacher, mask)
     weight = 1 / torch.log2(ranks + 1) if discount == "log2" else 1 / ranks
-    return average(weight * (soft_ranks(student, mask, temperature) - ranks).square(), mask)
+    factor = sound(mask, student=student, teacher=teacher)
+    return factor * average(weight * (soft_ranks(student, mask, temperature) - ranks).square(), mask)
 
 
 @register("loss", "adr_mse")

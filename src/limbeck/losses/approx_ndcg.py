@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from limbeck.losses.base import Loss, masked, one_of, positive
+from limbeck.losses.finite import sound
 from limbeck.losses.ranking import ideal_dcg, soft_ranks
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
@@ -45,6 +46,11 @@ def approx_ndcg(
     Tensor
         (B,) from 0 to 1; 0 for a query without positives.
 
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+
     References
     ----------
     Qin et al., A General Approximation Framework for Direct Optimization of Information Retrieval Measures, 2010.
@@ -67,7 +73,8 @@ def approx_ndcg(
     gains = grades if gain == "linear" else torch.exp2(grades) - 1
     ideal = ideal_dcg(gains)
     reached = (gains / torch.log2(1 + ranks)).sum(-1)
-    return torch.where(ideal > 0, 1 - reached / torch.where(ideal > 0, ideal, 1.0), 0.0)
+    values = torch.where(ideal > 0, 1 - reached / torch.where(ideal > 0, ideal, 1.0), 0.0)
+    return sound(mask, student=student, labels=labels) * values
 
 
 @register("loss", "approx_ndcg")

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from limbeck.losses.base import Loss, average, masked, one_of, positive
+from limbeck.losses.finite import sound
 from limbeck.losses.ranking import logistic
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
@@ -42,6 +43,11 @@ def bce(
     Tensor
         (B,) in nats, ≥ 0; mean over the candidates. For the teacher as student it is the targets' entropy, not 0.
 
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+
     References
     ----------
     With labels: Nogueira and Cho, Passage Re-ranking with BERT, 2019, equation 1.
@@ -68,7 +74,8 @@ def bce(
     else:
         assert teacher is not None, "target 'teacher' reads the teacher's scores"
         soft = masked(teacher.detach().to(student.dtype), mask, teacher_temperature).sigmoid()
-    return average(soft * logistic(student) + (1 - soft) * logistic(-student), mask)
+    read = {"student": student, target: labels if target == "labels" else teacher}
+    return sound(mask, **read) * average(soft * logistic(student) + (1 - soft) * logistic(-student), mask)
 
 
 @register("loss", "bce")

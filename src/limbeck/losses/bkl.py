@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from limbeck.losses.base import Loss, log_softmax, needed, not_negative, positive, same_dtype, split
+from limbeck.losses.finite import sound
 from limbeck.losses.kl import kl
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
@@ -44,6 +45,11 @@ def bkl(
     Tensor
         (B,) in nats; may be negative. 0 for a single positive, β/ln 2 for a single negative.
 
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+
     References
     ----------
     Yang et al., Balanced Knowledge Distillation with Contrastive Learning for Document Re-ranking, ICTIR 2023. The
@@ -76,7 +82,7 @@ def bkl(
         student_temperature=student_temperature,
         teacher_temperature=teacher_temperature,
     )
-    return divergence + beta * balance.sum(-1)
+    return sound(mask, labels=labels) * (divergence + beta * balance.sum(-1))
 
 
 @register("loss", "bkl")

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from limbeck.losses.base import Loss, needed, not_negative, one_of, positive
-from limbeck.losses.ranking import ranks_by
+from limbeck.losses.finite import sound
+from limbeck.losses.ranking import shared_ranks
 from limbeck.losses.weighted_kl import complement, weighted_sum
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
@@ -57,8 +58,8 @@ def ckl(
         γ and α with γ > α ≥ 0, so that every exponent γ-β is positive; γ = α = 0 is plain KL.
         The authors' code uses γ = 5, α = 1 for SPLADE and 1.5 for ColBERT.
     rank_source
-        ``stored`` takes ``ranks``; ``student`` ranks the list by the current student scores, without gradient, ties
-        in listed order.
+        ``stored`` takes ``ranks``; ``student`` ranks the list by the current student scores, without gradient;
+        candidates that tie share their mean rank.
     rank_anchor
         Which positive gives π(d⁺) where there are several: ``best`` ranked, ``first`` listed, or the ``mean`` of 1/π.
         The authors' code takes the first listed; what the paper does is not known.
@@ -73,6 +74,11 @@ def ckl(
     -------
     Tensor
         (B,) in nats. Without a positive, β_i = α/π(d_i); of a single candidate, 0.
+
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -94,9 +100,14 @@ def ckl(
     >>> round(ckl(zero, teacher, labels, mask, ranks, gamma=2.0, alpha=1.0).item(), 4)   # KL's terms times (1/2)²
     0.0327
     """
-    if rank_source == "student" and alpha:
-        ranks = ranks_by(student, mask)
-    return weighted_sum(
+    factor: Tensor | float = 1.0
+    if alpha:
+        if rank_source == "student":
+            ranks = shared_ranks(student, mask)
+        assert ranks is not None, "rank_source 'stored' reads ranks"
+        factor = sound(mask, ranks=ranks)
+        ranks = torch.where(mask, ranks, 1)
+    values = weighted_sum(
         student,
         teacher,
         labels,
@@ -106,6 +117,7 @@ def ckl(
         detach_weights=detach_weights,
         reduction=reduction,
     )
+    return factor * values
 
 
 def _weights(
@@ -116,8 +128,7 @@ def _weights(
     It is ``complement_power`` and ``power`` of the general form in one, in half the time.
     """
     if alpha:
-        assert ranks is not None, "rank_source 'stored' reads ranks"
-        # No rank of 0, which a batch may carry under padding: 1/0 would spread.
+        assert ranks is not None
         reciprocal = ranks.to(q.dtype).clamp(min=1).reciprocal_()
         difference = reciprocal.sub_(anchor_rank(reciprocal * side, side, anchor))
         exponent = torch.rsub(difference.addcmul_(difference, side, value=-1), gamma, alpha=alpha)  # γ for positives

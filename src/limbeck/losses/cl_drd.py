@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from limbeck.losses.base import Loss, average, needed, same_dtype
-from limbeck.losses.ranking import differences, logistic, pairs_by, ranks_by
+from limbeck.losses.finite import sound
+from limbeck.losses.ranking import differences, logistic, over_ties, pairs_by
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
 
@@ -17,9 +18,10 @@ def cl_drd(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor, *, to
     .. math:: \frac{1}{|P|} \sum_{(i, j) \in P} \Bigl|\frac{1}{π_i} - \frac{1}{π_j}\Bigr|
               \ln\bigl(1 + e^{-(s_i - s_j)}\bigr), \quad P = \{(i, j): g(i) < g(j)\}
 
-    π is the rank by the current student scores (no gradient, ties in listed order). g groups the candidates by their
-    rank r under the teacher: the best ``top`` each stand alone (g = r), the better half of the rest is the second
-    group, the others are the third. So a stage with a greater ``top`` asks for a finer order.
+    π is the rank by the current student scores (no gradient); where these tie, the weight is its mean over all orders
+    of the tied candidates. g groups the candidates by their rank r under the teacher: each of the best ``top`` is a
+    group (g = r), the better half of the rest is one more, the others are the last. Of an odd rest the better half is
+    the smaller one, as in the authors' 5 + 12 + 13. So a stage with a greater ``top`` asks for a finer order.
 
     Parameters
     ----------
@@ -36,6 +38,11 @@ def cl_drd(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor, *, to
     -------
     Tensor
         (B,) in nats, ≥ 0, mean over pairs; 0 where there is no pair (a single candidate, all tied by the teacher).
+
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -60,11 +67,12 @@ def cl_drd(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor, *, to
     student, teacher = same_dtype(student, teacher)
     # 1 + how many stand above: candidates that the teacher ties fall into the same group.
     rank = 1 + pairs_by(teacher, mask).sum(-2)
-    border = top + (mask.sum(-1, keepdim=True) - top + 1).clamp(min=0).div(2, rounding_mode="floor")
+    border = top + (mask.sum(-1, keepdim=True) - top).div(2, rounding_mode="floor")
     group = torch.where(rank <= top, rank, torch.where(rank <= border, top + 1, top + 2))
-    inverse = 1 / ranks_by(student, mask).to(student.dtype)
-    weight = (inverse.unsqueeze(-1) - inverse.unsqueeze(-2)).abs()
-    return average(weight * logistic(differences(student, mask)), pairs_by(-group, mask), (-1, -2))
+    inverse = 1 / torch.arange(1, student.shape[-1] + 1, device=student.device, dtype=student.dtype)
+    weight = over_ties((inverse.unsqueeze(-1) - inverse).abs(), student, mask)
+    values = average(weight * logistic(differences(student, mask)), pairs_by(-group, mask), (-1, -2))
+    return sound(mask, student=student, teacher=teacher) * values
 
 
 @register("loss", "cl_drd")

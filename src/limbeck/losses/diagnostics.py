@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from limbeck.losses.base import at_least_float32, average, split
+from limbeck.losses.finite import answering_nan
 from limbeck.losses.kl import kl
 from limbeck.losses.ranking import ranks_by
 
@@ -59,7 +60,8 @@ def diagnostics(
     pull, push = found["positive_contribution"], found["negative_contribution"]
     found["negative_ratio"] = torch.where(pull > 0, push / torch.where(pull > 0, pull, 1.0), 0.0)
     if teacher is not None:
-        found["kl_to_teacher"] = kl(scores, teacher, labels, mask).mean()
+        with answering_nan():
+            found["kl_to_teacher"] = kl(scores, teacher, labels, mask).mean()
         found["above_teacher"] = _above_teacher(ranks, ranks_by(teacher, mask), sides["positive"])
     return found
 

@@ -18,7 +18,13 @@ Written by `python -m limbeck.losses.document > docs/losses.md` from the docstri
 A loss is chosen with `loss=NAME`, several with `loss=[ckl,info_nce,flops] loss.info_nce.weight=0.1`. Each is a pure
 function of (B, L) tensors, B queries with L candidates, `limbeck.losses.NAME.NAME`, and gives one value a query; the
 term of the objective is their mean. A query's sums and means run over its own candidates; padding neither counts nor
-receives gradient. Everything is computed in float32 or better, and the teacher receives no gradient.
+receives gradient. Everything is computed in float32 or better, also under autocast, and the teacher receives no
+gradient. No value depends on the order in which candidates are listed, whatever ties (but for `rank_anchor=first`).
+
+A number that is not finite is refused by name, except under padding: student and teacher scores, labels and ranks, if
+the loss reads them. In a training, and on a GPU, which would have to be waited for, the value of the query is NaN
+instead; `trainer.nonfinite` says what then happens. In a loop of your own on a CPU,
+`limbeck.losses.finite.answering_nan()` does the same.
 
 Every loss has the options `weight`, its factor in the objective, and `schedules`: any numeric option may follow a
 schedule over the steps, for example
@@ -64,17 +70,21 @@ def split(docstring: str) -> dict[str, str]:
 
 
 def markdown(text: str) -> str:
-    """Turn reStructuredText, as far as the docstrings use it, into Markdown."""
+    """Turn reStructuredText, as far as the docstrings use it, into Markdown.
+
+    Formulas go into fences and, inside a line, between $` and `$: code hosts typeset what is in there as it is. Between
+    dollar signs alone they read it as Markdown first, and a backslash, an underscore or a plus sign is lost.
+    """
 
     def block(found: re.Match[str]) -> str:
         formula = textwrap.dedent(f"{found[1].strip()}\n{textwrap.dedent(found[2])}").strip()
-        return f"$$\n{formula}\n$$\n"
+        return f"```math\n{formula}\n```\n"
 
-    text = re.sub(r"^\.\. math::(.*)\n((?:[ ]+.*\n?)*)", block, text, flags=re.MULTILINE)
-    text = re.sub(r":math:`([^`]*)`", r"$\1$", text)
+    text = re.sub(r"^\.\. math::(.*)(?:\n|\Z)((?:[ ]+.*\n?)*)", block, text, flags=re.MULTILINE)
+    text = re.sub(r":math:`([^`]*)`", r"$`\1`$", text)
     text = re.sub(r":func:`(\w+)`", r"[`\1`](#\1)", text)
     text = re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", text)
-    return text.replace("``", "`").strip()
+    return re.sub(r"(?<!`)``(?!`)", "`", text).strip()
 
 
 def _section(name: str, function: Callable[..., Any], parts: dict[str, str], options: str) -> str:

@@ -26,6 +26,12 @@ def flops(embeddings: Tensor, *, gather: bool = False) -> Tensor:
     Tensor
         Scalar, ≥ 0, in squared activation: a smooth stand-in for the multiplications a query costs.
 
+    Raises
+    ------
+    ValueError
+        ``embeddings`` are not (N, V), or a number is not finite; :mod:`limbeck.losses.finite` says when it is NaN in
+        the result instead.
+
     References
     ----------
     Paria et al., Minimizing FLOPs to Learn Efficient Sparse Representations, ICLR 2020; in SPLADE (Formal et al., SIGIR

@@ -42,6 +42,11 @@ def focal_kl(
     Tensor
         (B,) in nats; may be negative. 0 for a single candidate.
 
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+
     References
     ----------
     The weights: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, equation 4.

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from limbeck.losses.base import Loss, average, positive, split
+from limbeck.losses.finite import sound
 from limbeck.losses.ranking import differences
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
@@ -33,6 +34,11 @@ def hinge(student: Tensor, teacher: Tensor | None, labels: Tensor, mask: Tensor,
     Tensor
         (B,) in score units, ≥ 0; 0 for a query without positives or without negatives.
 
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+
     References
     ----------
     Herbrich et al., Large Margin Rank Boundaries for Ordinal Regression, 2000.
@@ -52,7 +58,8 @@ def hinge(student: Tensor, teacher: Tensor | None, labels: Tensor, mask: Tensor,
     """
     is_positive, is_negative = split(labels, mask)
     pairs = is_positive.unsqueeze(-1) & is_negative.unsqueeze(-2)
-    return average((margin - differences(student, mask)).relu(), pairs, (-1, -2))
+    values = average((margin - differences(student, mask)).relu(), pairs, (-1, -2))
+    return sound(mask, student=student, labels=labels) * values
 
 
 @register("loss", "hinge")

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from limbeck.losses.base import FLOOR, Loss, average, log_softmax, masked, positive, split
+from limbeck.losses.finite import sound
 from limbeck.losses.in_batch import other_documents
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
@@ -46,6 +47,11 @@ def info_nce(
         (B,) in nats, ≥ 0; 0 for a query without positives. The denominator holds all candidates,
         other positives too.
 
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+
     References
     ----------
     van den Oord et al., Representation Learning with Contrastive Predictive Coding, 2018; with in-batch negatives
@@ -68,14 +74,14 @@ def info_nce(
     """
     log_q = log_softmax(student, mask, temperature)
     is_positive, _ = split(labels, mask)
-    values = -average(log_q, is_positive)
+    values = sound(mask, student=student, labels=labels) * -average(log_q, is_positive)
     if others is None:
         return values
     assert others_mask is not None
     # ln Σ over D ∪ O minus ln Σ over D is softplus of the difference of the two log-sums.
     own = masked(student, mask, temperature, FLOOR).logsumexp(-1)
     further = masked(others, others_mask, temperature, FLOOR).logsumexp(-1)
-    return values - logsigmoid(own - further) * is_positive.any(-1)
+    return sound(others_mask, others=others) * (values - logsigmoid(own - further) * is_positive.any(-1))
 
 
 @register("loss", "info_nce")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from limbeck.losses.base import Loss, log_softmax, needed, positive, same_dtype, share, teacher_distribution
+from limbeck.losses.finite import sound
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
 
@@ -43,6 +44,11 @@ def js(
     Tensor
         (B,) in nats, from 0 (equal distributions, a single candidate) to ln 2.
 
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+
     References
     ----------
     Lin, Divergence Measures Based on the Shannon Entropy, 1991; generalised as in Agarwal et al., On-Policy
@@ -67,7 +73,7 @@ def js(
     p, log_p = teacher_distribution(teacher, mask, teacher_temperature)
     log_m = torch.logaddexp(log_p + math.log(beta), log_q + math.log1p(-beta))
     terms = beta * p * (log_p - log_m) + (1 - beta) * log_q.exp() * (log_q - log_m)
-    return torch.where(mask, terms, 0.0).sum(-1)
+    return sound(mask, student=student, teacher=teacher) * torch.where(mask, terms, 0.0).sum(-1)
 
 
 @register("loss", "js")

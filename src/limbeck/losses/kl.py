@@ -40,6 +40,11 @@ def kl(
     Tensor
         (B,) in nats, ≥ 0; 0 where the distributions are equal, so for a single candidate.
 
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+
     References
     ----------
     Hinton et al., Distilling the Knowledge in a Neural Network, 2015; listwise as in ListNet (Cao et al., ICML 2007).

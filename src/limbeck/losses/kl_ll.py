@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from limbeck.losses.base import Loss, log_softmax, needed, not_negative, positive, same_dtype, split
+from limbeck.losses.finite import sound
 from limbeck.losses.kl import kl
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
@@ -43,6 +44,11 @@ def kl_ll(
     Tensor
         (B,) in nats, ≥ 0; plain KL for a query without positives, 0 for a single candidate.
 
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+
     References
     ----------
     A baseline in the research code of Yang et al., SIGIR 2024.
@@ -72,7 +78,7 @@ def kl_ll(
         student_temperature=student_temperature,
         teacher_temperature=teacher_temperature,
     )
-    return divergence - beta * likelihood
+    return sound(mask, labels=labels) * (divergence - beta * likelihood)
 
 
 @register("loss", "kl_ll")

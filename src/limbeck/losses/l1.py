@@ -26,6 +26,12 @@ def l1(embeddings: Tensor, *, gather: bool = False) -> Tensor:
     Tensor
         Scalar, ≥ 0, in activation.
 
+    Raises
+    ------
+    ValueError
+        ``embeddings`` are not (N, V), or a number is not finite; :mod:`limbeck.losses.finite` says when it is NaN in
+        the result instead.
+
     References
     ----------
     Zamani et al., From Neural Re-Ranking to Neural Ranking: Learning a Sparse Representation for Inverted Indexing,

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from limbeck.losses.base import Loss, at_least_float32, masked, not_negative, positive
-from limbeck.losses.ranking import differences, ideal_dcg, logistic, pairs_by, ranks_by
+from limbeck.losses.finite import sound
+from limbeck.losses.ranking import differences, ideal_dcg, logistic, over_ties, pairs_by
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
 
@@ -27,8 +28,8 @@ def lambda_loss(
               ρ_{ij} = \Bigl|\frac{1}{D_i} - \frac{1}{D_j}\Bigr|, \;
               δ_{ij} = \Bigl|\frac{1}{D(|π_i - π_j|)} - \frac{1}{D(|π_i - π_j| + 1)}\Bigr|
 
-    with D(k) = log₂(1+k), D_i = D(π_i), π_i the rank by the current student scores (no gradient, ties in listed
-    order) and G_i = (2^{y_i} - 1) / maxDCG.
+    with D(k) = log₂(1+k), D_i = D(π_i), π_i the rank by the current student scores (no gradient) and
+    G_i = (2^{y_i} - 1) / maxDCG. Where student scores tie, ρ + μδ is its mean over all orders of the tied candidates.
 
     Parameters
     ----------
@@ -49,6 +50,11 @@ def lambda_loss(
     -------
     Tensor
         (B,) in bits, ≥ 0, a sum over pairs; 0 for a query without positives or with a single grade.
+
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -71,14 +77,15 @@ def lambda_loss(
     grades = masked(labels.to(student.dtype), mask, 1.0).clamp(min=0)
     gains = torch.exp2(grades) - 1
     gains = gains / ideal_dcg(gains).clamp(min=torch.finfo(gains.dtype).tiny).unsqueeze(-1)
-    ranks = ranks_by(student, mask).to(student.dtype)
-    inverse = 1 / torch.log2(1 + ranks)
-    rho = (inverse.unsqueeze(-1) - inverse.unsqueeze(-2)).abs()
-    distance = (ranks.unsqueeze(-1) - ranks.unsqueeze(-2)).abs().clamp(min=1)
+    place = torch.arange(1, student.shape[-1] + 1, device=student.device, dtype=student.dtype)
+    inverse = 1 / torch.log2(1 + place)
+    rho = (inverse.unsqueeze(-1) - inverse).abs()
+    distance = (place.unsqueeze(-1) - place).abs().clamp(min=1)
     delta = 1 / torch.log2(1 + distance) - 1 / torch.log2(2 + distance)
-    weight = (rho + mu * delta) * (gains.unsqueeze(-1) - gains.unsqueeze(-2)).abs()
+    weight = over_ties(rho + mu * delta, student, mask) * (gains.unsqueeze(-1) - gains.unsqueeze(-2)).abs()
     losses = weight * logistic(differences(sigma * student, mask)) / math.log(2)
-    return torch.where(pairs_by(grades, mask), losses, 0.0).sum((-1, -2))
+    values = torch.where(pairs_by(grades, mask), losses, 0.0).sum((-1, -2))
+    return sound(mask, student=student, labels=labels) * values
 
 
 @register("loss", "lambda_loss")

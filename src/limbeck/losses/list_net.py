@@ -5,6 +5,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from limbeck.losses.base import Loss, at_least_float32, log_softmax, one_of, positive, teacher_distribution
+from limbeck.losses.finite import sound
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
 
@@ -41,6 +42,11 @@ def list_net(
     Tensor
         (B,) in nats, ≥ 0. For the teacher as student it is the teacher's entropy, not 0; 0 for a single candidate.
 
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+
     References
     ----------
     Cao et al., Learning to Rank: From Pairwise Approach to Listwise Approach, ICML 2007 (k = 1).
@@ -63,7 +69,8 @@ def list_net(
     aim = labels if target == "labels" else teacher
     assert aim is not None, "target 'teacher' reads the teacher's scores"
     p, _ = teacher_distribution(aim.to(student.dtype), mask, teacher_temperature)
-    return -(p * log_softmax(student, mask, student_temperature)).sum(-1)
+    values = -(p * log_softmax(student, mask, student_temperature)).sum(-1)
+    return sound(mask, student=student, **{target: aim}) * values
 
 
 @register("loss", "list_net")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from limbeck.losses.base import Loss, needed, same_dtype, split
+from limbeck.losses.finite import sound
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
 
@@ -28,6 +29,11 @@ def margin_mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -
     -------
     Tensor
         (B,) in squared score units, ≥ 0; 0 for a query without positives or without negatives.
+
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -56,7 +62,8 @@ def margin_mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -
     means = [(share * difference).sum(-1, keepdim=True) for share in shares]
     within = difference - torch.where(sides[0], *means)
     value = (sum(shares) * within.square()).sum(-1) + (means[0] - means[1]).square().squeeze(-1)
-    return torch.where(sides[0].any(-1) & sides[1].any(-1), value, 0.0)
+    values = torch.where(sides[0].any(-1) & sides[1].any(-1), value, 0.0)
+    return sound(mask, student=student, teacher=teacher, labels=labels) * values
 
 
 @register("loss", "margin_mse")

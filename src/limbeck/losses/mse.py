@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from limbeck.losses.base import Loss, average, needed, same_dtype
+from limbeck.losses.finite import sound
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
 
@@ -29,6 +30,11 @@ def mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -> Tenso
     Tensor
         (B,) in squared score units, ≥ 0; mean over the candidates.
 
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+
     References
     ----------
     Ba and Caruana, Do Deep Nets Really Need to be Deep?, NeurIPS 2014.
@@ -47,7 +53,8 @@ def mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -> Tenso
     tensor([5.])
     """
     student, teacher = same_dtype(student, teacher)
-    return average(torch.where(mask, student - teacher, 0.0).square(), mask)
+    values = average(torch.where(mask, student - teacher, 0.0).square(), mask)
+    return sound(mask, student=student, teacher=teacher) * values
 
 
 @register("loss", "mse")

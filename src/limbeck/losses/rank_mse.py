@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from limbeck.losses.base import Loss, average, needed, positive, same_dtype
+from limbeck.losses.finite import sound
 from limbeck.losses.ranking import shared_ranks, soft_ranks
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
@@ -34,6 +35,11 @@ def rank_mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor, *, 
         (B,) in squared ranks, ≥ 0; mean over the candidates, 0 for a single one. Tends to 0 for the teacher as student
         only as τ → 0.
 
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+
     References
     ----------
     Soft ranks: Qin et al., A General Approximation Framework for Direct Optimization of Information Retrieval
@@ -54,7 +60,7 @@ def rank_mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor, *, 
     """
     student, teacher = same_dtype(student, teacher)
     difference = soft_ranks(student, mask, temperature) - shared_ranks(teacher, mask)
-    return average(difference.square(), mask)
+    return sound(mask, student=student, teacher=teacher) * average(difference.square(), mask)
 
 
 @register("loss", "rank_mse")

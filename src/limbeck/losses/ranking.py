@@ -34,13 +34,50 @@ def soft_ranks(scores: Tensor, mask: Tensor, temperature: float) -> Tensor:
     """
     scores = masked(scores, mask, temperature)
     wins = torch.sigmoid(scores.unsqueeze(-2) - scores.unsqueeze(-1))
-    # A product leaves padding out of the sum at a fraction of the cost of a mask; against itself a score wins 1/2.
-    return 0.5 + (wins @ mask.to(wins.dtype).unsqueeze(-1)).squeeze(-1)
+    # Against itself a score wins 1/2. A sum, as a product with the mask would be of 16 bits under autocast.
+    return 0.5 + torch.where(mask.unsqueeze(-2), wins, 0.0).sum(-1)
 
 
 def pairs_by(key: Tensor, mask: Tensor) -> Tensor:
     """Return (B, L, L) bool: candidate i has the greater key than candidate j, neither being padding."""
     return (key.unsqueeze(-1) > key.unsqueeze(-2)) & mask.unsqueeze(-1) & mask.unsqueeze(-2)
+
+
+def over_ties(weight: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
+    """Return each pair's mean weight over all orders of candidates whose scores tie, without gradient.
+
+    So what depends on ranks does not depend on which of the tied candidates is listed first, and tied pairs still weigh
+    something.
+
+    Parameters
+    ----------
+    weight
+        (L, L), symmetric: of a pair whose candidates are ranked at these places, best first.
+    scores, mask
+        (B, L), what ranks the candidates.
+
+    Returns
+    -------
+    Tensor
+        (B, L, L). Without ties: the weight of the two ranks. It means nothing on the diagonal or under padding.
+
+    Examples
+    --------
+    >>> weight = torch.tensor([[0.0, 1, 2], [1, 0, 3], [2, 3, 0]])
+    >>> over_ties(weight, torch.tensor([[0.5, 0.5, 9.0]]), torch.ones(1, 3, dtype=torch.bool))[0, 2]  # (1 + 2) / 2
+    tensor([1.5000, 1.5000, 0.0000])
+    """
+    scores = scores.detach()
+    first = pairs_by(scores, mask).sum(-2).unsqueeze(-1)
+    tied = (scores.unsqueeze(-1) == scores.unsqueeze(-2)) & mask.unsqueeze(-1) & mask.unsqueeze(-2)
+    size = tied.sum(-1, keepdim=True)
+    place = torch.arange(scores.shape[-1], device=scores.device)
+    share = ((first <= place) & (place < first + size)).to(weight.dtype) / size.clamp(min=1)
+    # No two candidates share a place: of the size² pairs of places of a tied pair, size(size - 1) remain.
+    apart = torch.where(place.unsqueeze(-1) == place, 0.0, weight)
+    with torch.autocast(scores.device.type, enabled=False):
+        mean = share @ apart @ share.mT
+    return torch.where(tied, mean * size / (size - 1).clamp(min=1), mean)
 
 
 def differences(scores: Tensor, mask: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from limbeck.losses.base import Loss, average, needed, positive, same_dtype
+from limbeck.losses.finite import sound
 from limbeck.losses.ranking import differences, logistic, pairs_by
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
@@ -31,6 +32,11 @@ def ranknet(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor, *, s
     Tensor
         (B,) in nats, ≥ 0; mean over pairs. Pairs that the teacher ties do not count; 0 where there is no pair.
 
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+
     References
     ----------
     Burges et al., Learning to Rank using Gradient Descent, ICML 2005; with a teacher's order as in RankGPT (Sun et
@@ -50,7 +56,8 @@ def ranknet(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor, *, s
     0.2877
     """
     student, teacher = same_dtype(student, teacher)
-    return average(logistic(differences(sigma * student, mask)), pairs_by(teacher, mask), (-1, -2))
+    values = average(logistic(differences(sigma * student, mask)), pairs_by(teacher, mask), (-1, -2))
+    return sound(mask, student=student, teacher=teacher) * values
 
 
 @register("loss", "ranknet")

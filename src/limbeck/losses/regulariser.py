@@ -6,6 +6,7 @@ from torch import Tensor
 
 from limbeck.losses.base import Loss, at_least_float32, not_negative
 from limbeck.losses.distributed import sum_over_processes
+from limbeck.losses.finite import refuse
 from limbeck.types import Batch, StudentOutput
 
 
@@ -61,6 +62,7 @@ def mean_activation(embeddings: Tensor, gather: bool) -> Tensor:
     """Return the (V,) mean of |w| over (N, V) embeddings, of this process or of all."""
     if embeddings.dim() != 2:
         raise ValueError(f"embeddings must be (N, V), one vector a text, got {tuple(embeddings.shape)}")
+    refuse("embeddings", embeddings, None, ("text", "entry"), "look at what encodes these texts")
     activation = at_least_float32(embeddings).abs()
     total, count = activation.sum(0), activation.new_full((), len(activation))
     if gather:

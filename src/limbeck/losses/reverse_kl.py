@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from limbeck.losses.base import Loss, log_softmax, needed, positive, same_dtype, teacher_distribution
+from limbeck.losses.finite import sound
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
 
@@ -38,6 +39,11 @@ def reverse_kl(
     Tensor
         (B,) in nats, ≥ 0; 0 where the distributions are equal, so for a single candidate.
 
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+
     References
     ----------
     Gu et al., MiniLLM: Knowledge Distillation of Large Language Models, ICLR 2024.
@@ -60,7 +66,7 @@ def reverse_kl(
     log_q = log_softmax(student, mask, student_temperature)
     _, log_p = teacher_distribution(teacher, mask, teacher_temperature)
     # Under padding both logarithms are 0, and so is the term.
-    return (log_q.exp() * (log_q - log_p)).sum(-1)
+    return sound(mask, student=student, teacher=teacher) * (log_q.exp() * (log_q - log_p)).sum(-1)
 
 
 @register("loss", "reverse_kl")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from limbeck.losses.base import FLOOR, at_least_float32
+from limbeck.losses.finite import sound
 
 Weight = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(lb q, q) → (lb w, ∂ lb w / ∂ lb q), each (B, L) or broadcastable to it; entries under padding do not matter.
@@ -112,6 +113,11 @@ def weighted_kl(
         (B,) in nats. Terms with q > p are negative, so the sum may be too. Its gradient with respect to s_i is
         (a_i - q_i Σ_k a_k) / τ_s with a_k = w_k p_k (ln(p_k/q_k) · ∂ ln w_k / ∂ ln q_k - 1).
 
+    Raises
+    ------
+    ValueError
+        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+
     References
     ----------
     The sum of Yang et al., SIGIR 2024, with the weights left open.
@@ -157,7 +163,8 @@ def weighted_sum(
     """Return :func:`weighted_kl` for weights that know of both sides; None weighs every term with 1."""
     values = _WeightedKL.apply(at_least_float32(student), teacher, labels, mask, weights, temperatures, detach_weights)
     assert isinstance(values, Tensor)
-    return values / mask.sum(-1).clamp(min=1) if reduction == "mean" else values
+    factor = sound(mask, student=student, teacher=teacher, labels=None if weights is None else labels)
+    return factor * (values / mask.sum(-1).clamp(min=1) if reduction == "mean" else values)
 
 
 class _WeightedKL(torch.autograd.Function):

@@ -131,6 +131,7 @@ def _weights(
     from torch.nn.utils.rnn import pad_sequence
 
     from limbeck.losses.ckl import anchor_rank
+    from limbeck.losses.ranking import shared_ranks
     from limbeck.losses.weighted_kl import complement_power, power
 
     def padded(column: int) -> torch.Tensor:
@@ -141,8 +142,8 @@ def _weights(
     scores = (scores / chosen.temperature).masked_fill(~valid, -torch.inf)
     log_q = torch.log_softmax(scores, -1).masked_fill(~valid, 0.0)
     q = log_q.exp()
-    if chosen.by_student:  # lists are in the student's order
-        ranks = torch.arange(1, ranks.shape[1] + 1, dtype=ranks.dtype).expand_as(ranks)
+    if chosen.by_student:
+        ranks = shared_ranks(scores, valid)
     reciprocal = ranks.clamp(min=1).reciprocal()
     beta = chosen.alpha * (reciprocal - anchor_rank(reciprocal * side, side, chosen.anchor))
     lb_q = log_q / np.log(2)

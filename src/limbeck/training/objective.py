@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from limbeck.config import ConfigError
 from limbeck.losses.base import Loss
+from limbeck.losses.finite import answering_nan
 from limbeck.losses.kl import kl
 from limbeck.types import Batch, StudentOutput
 
@@ -73,8 +74,15 @@ class Objective(nn.Module):
     def forward(self, output: StudentOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted sum and the unweighted values by name, averaged over the sizes of a Matryoshka student.
 
+        All of it is computed in float32 or better, whatever autocast says: products of 16 bits would change losses and
+        gradients. What is not finite is NaN in the values; the guards of the training look at those.
+
         With teacher scores, ``kl_to_teacher`` (temperature 1, no gradient) is measured whatever the terms are.
         """
+        with torch.autocast(output.scores.device.type, enabled=False), answering_nan():
+            return self._computed(output, batch)
+
+    def _computed(self, output: StudentOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         total = output.scores.new_zeros(())
         values = {}
         sizes = [output, *output.smaller]
