@@ -194,7 +194,9 @@ MUTATIONS = [
     Mutation("diagnostics", "(gradient).abs()", "(gradient)", MEASURED),
     Mutation("diagnostics", "torch.arange(1, depth + 1", "torch.arange(0, depth", MEASURED),
     Mutation("diagnostics", "higher = best < ", "higher = best <= ", MEASURED),
-    Mutation("diagnostics", "average(higher.to(torch.float32), is_positive.any(-1))", "higher.to(torch.float32).mean()", MEASURED),
+    Mutation("diagnostics", 'total["with_positives"].clamp(min=1)', 'total["queries"]', MEASURED),
+    Mutation("diagnostics", ".abs() * len(scores)", ".abs()", MEASURED),
+    Mutation("diagnostics", 'total[f"{side}_contribution"] / total["queries"]', 'total[f"{side}_contribution"]', MEASURED),
     Mutation("diagnostics", "push / torch.where(pull > 0, pull, 1.0)", "pull / torch.where(pull > 0, pull, 1.0)", MEASURED),
 ]  # fmt: skip
 
