@@ -191,7 +191,8 @@ class Experiment:
         lists = batches * self.sampler.batch_size * self.training.world
         self.collator.prepare("query", lists)
         self.collator.prepare("document", lists * (self.sampler.positives + self.sampler.negatives))
-        data = TrainingData(pool, self.sampler, self.collator, self.seed, batches, dev)
+        judged = stages.judged(pool) if self.objective.over_batches else None
+        data = TrainingData(pool, self.sampler, self.collator, self.seed, batches, dev, judged)
         module = Distillation(self.student, self.objective, self.optim, steps, self.seed, validation)
         speed = Speed(self.sampler.batch_size, data)
         keep = callbacks(self.folder.checkpoints, self.training.checkpoint_every, monitor)
