@@ -141,9 +141,9 @@ def test_the_positives_of_the_same_query_are_no_negatives():
 
 
 def test_judged_positives_are_no_negatives():
-    """Document 4 is relevant to the second query, 2 and 9 to the others; 9 is not in the batch, 1 is its own anyway."""
+    """Documents 4, 0, 2 and 5 are relevant to one query or another; 9 and 71 are not in the batch."""
     keys = torch.tensor([70, -5, 72, 73, -9, 75])
-    positives = torch.tensor([[70, 75, 72, 9], [73, -9, -5, NO_KEY], [70, 75, 72, 9]])
+    positives = torch.tensor([[70, 75, 72, 9], [73, -9, 71, NO_KEY], [70, 75, 72, 9]])
     output, batch = known(document_keys=keys, positives=positives)
     assert others_of(batch, output) == [[3, 4], [0, 2, 5], [1, 3]]
     assert others_of(batch, output, mask_positives=False) == [[3, 4, 5], [0, 2, 4, 5], [0, 1, 2, 3]]

@@ -178,7 +178,7 @@ MUTATIONS = [
     Mutation("distributed", "torch.arange(most, device=rows.device) < numbers", "torch.arange(most, device=rows.device) <= numbers",
              PROCESSES),
     # Regularisers.
-    Mutation("flops", "gather).square().sum()", "gather).sum()", REGULAR),
+    Mutation("flops", "weights).square().sum()", "weights).sum()", REGULAR),
     Mutation("regulariser", ".abs()", "", REGULAR),
     Mutation("regulariser", "(step + 1) / self.warmup_steps) ** 2", "(step + 1) / self.warmup_steps)", REGULAR),
     Mutation("regulariser", "min(1.0, (step + 1)", "min(1.0, step", REGULAR),
