@@ -98,6 +98,11 @@ class Batch(_Movable):
     """(B, L) float32 raw teacher scores; 0 for padding."""
     ranks: Tensor | None = None
     """(B, L) float32 1-based ranks in the candidate ranking; 1 for padding. A float, as losses take 1/rank."""
+    document_keys: Tensor | None = None
+    """(N,) int64 of :mod:`limbeck.scores.keys`: equal keys are the same document, in all processes."""
+    positives: Tensor | None = None
+    """(B, P) int64 keys of the documents that the judgments call relevant, in the batch or not;
+    :data:`~limbeck.scores.keys.NO_KEY` for padding."""
     query_ids: list[str] = field(default_factory=list)
     document_ids: list[list[str]] = field(default_factory=list)
 

@@ -114,3 +114,16 @@ def test_what_cannot_be_judged_is_refused():
     for options, message in [({"absolute": -1.0}, r"denoise\.absolute"), ({"relative": 0.0}, r"denoise\.relative")]:
         with pytest.raises(ValueError, match=f"^{message} must be"):
             TeacherMargin(**options)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+@pytest.mark.parametrize("row", [0, -1], ids=["positive", "negative"])
+def test_infinite_scores_are_refused_by_name(value, row):
+    given = pool(3, missing=0.4)
+    scores = given.scores.copy()
+    scores[row] = value
+    query, document = given.query_ids[row], given.document_ids[row].as_py()
+    with pytest.raises(
+        ConfigError, match=rf"1 teacher scores are infinite.* is {value} for query '{query}'.*'{document}'"
+    ):
+        denoise(replace(given, scores=scores), absolute=0.5)

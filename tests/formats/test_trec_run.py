@@ -55,6 +55,10 @@ BAD = {
     "rank too large": ("q1 Q0 d9 3000000000 0.5 bm25", "'3000000000' is no rank"),
     "no score": ("q1 Q0 d9 3 high bm25", "'high' is no finite number"),
     "nan": ("q1 Q0 d9 3 nan bm25", "'nan' is no finite number"),
+    "infinite": ("q1 Q0 d9 3 inf bm25", "'inf' is no finite number"),
+    "infinite below": ("q1 Q0 d9 3 -inf bm25", "'-inf' is no finite number"),
+    "beyond float32": ("q1 Q0 d9 3 1e39 bm25", "'1e39' is too large for a score"),
+    "beyond float32 below": ("q1 Q0 d9 3 -1e39 bm25", "'-1e39' is too large for a score"),
     "not UTF-8": (b"q1 Q0 d\xff 3 0.5 bm25", "'utf-8' codec can't decode"),
 }
 

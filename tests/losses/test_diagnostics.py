@@ -1,4 +1,4 @@
-"""The diagnostics of a batch, counted by hand and by loops."""
+"""The diagnostics of a batch, counted by hand and by loops; the gradient is that of a mean over four queries."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def test_equals_the_loops():
         for i in listed:
             is_positive = data["labels"][b, i].item() > 0
             sums[is_positive] += abs(gradient[b, i].item())
-            at_rank[is_positive][by_student.index(i)].append(abs(gradient[b, i].item()))
+            at_rank[is_positive][by_student.index(i)].append(4 * abs(gradient[b, i].item()))
         best = next((i for i in by_student if data["labels"][b, i] > 0), None)
         if best is not None:
             above.append(by_student.index(best) < by_teacher.index(best))

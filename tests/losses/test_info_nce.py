@@ -1,11 +1,14 @@
 """In-batch documents: which count, and that their scores are right."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from limbeck.losses.in_batch import other_documents
 from limbeck.losses.info_nce import InfoNCE, info_nce
+from limbeck.scores.keys import NO_KEY
 from limbeck.scoring import dot, maxsim
 from limbeck.types import Batch, StudentOutput, Tokens, Vectors
 
@@ -114,3 +117,46 @@ def test_gather_in_one_process_changes_nothing():
     torch.testing.assert_close(
         InfoNCE(in_batch=True, gather=True)(output, batch), InfoNCE(in_batch=True)(output, batch)
     )
+
+
+# Documents that are known to be relevant to a query and come with another query's list.
+
+
+def known(**options):
+    """Three queries, the first and the last the same: document 0 is its positive in one list and 5 in the other."""
+    output, batch = made()
+    labels = torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    return output, replace(batch, labels=labels, query_ids=["q", "p", "q"], **options)
+
+
+def others_of(batch, output, **options):
+    _, counts = other_documents(output, batch, gather=False, **options)
+    return [counts[b].nonzero().flatten().tolist() for b in range(3)]
+
+
+def test_the_positives_of_the_same_query_are_no_negatives():
+    output, batch = known()
+    assert others_of(batch, output) == [[3, 4], [0, 2, 4, 5], [1, 2, 3]]
+    assert others_of(batch, output, mask_positives=False) == [[3, 4, 5], [0, 2, 4, 5], [0, 1, 2, 3]]
+
+
+def test_judged_positives_are_no_negatives():
+    """Documents 4, 0, 2 and 5 are relevant to one query or another; 9 and 71 are not in the batch."""
+    keys = torch.tensor([70, -5, 72, 73, -9, 75])
+    positives = torch.tensor([[70, 75, 72, 9], [73, -9, 71, NO_KEY], [70, 75, 72, 9]])
+    output, batch = known(document_keys=keys, positives=positives)
+    assert others_of(batch, output) == [[3, 4], [0, 2, 5], [1, 3]]
+    assert others_of(batch, output, mask_positives=False) == [[3, 4, 5], [0, 2, 4, 5], [0, 1, 2, 3]]
+    found = InfoNCE(in_batch=True).per_query(output, batch)
+    for b, (positive, counted) in enumerate([(0, [0, 1, 2, 3, 4]), (3, [3, 1, 2, 5, 0]), (5, [4, 5, 1, 3])]):
+        scores = output.queries[b] @ output.documents.T
+        torch.testing.assert_close(found[b], scores[counted].logsumexp(0) - scores[positive])
+    unmasked = InfoNCE(in_batch=True, mask_positives=False).per_query(output, batch)
+    assert (unmasked > found).all()
+
+
+def test_masked_positives_get_no_gradient():
+    output, batch = known()
+    value = InfoNCE(in_batch=True).per_query(output, batch)[0]
+    (gradient,) = torch.autograd.grad(value, output.documents)
+    assert (gradient.abs().sum(-1) > 0).tolist() == [True] * 5 + [False]

@@ -50,6 +50,17 @@ def test_blind_to_padding(name, options, garbage, world):
 
 
 @every_case
+def test_a_teacher_that_trains_gets_no_gradient_whether_the_student_trains_or_not(name, options, world):
+    data = world()
+    data["teacher"].requires_grad_()
+    assert not call(name, data, **options).requires_grad
+    data["student"].requires_grad_()
+    call(name, data, **options).sum().backward()
+    assert data["teacher"].grad is None
+    assert data["student"].grad.isfinite().all()
+
+
+@every_case
 def test_padding_is_as_good_as_absence(name, options, world):
     data = world()
     values, gradient = value_and_gradient(name, data, options)

@@ -10,16 +10,28 @@ from torch import nn
 
 from limbeck.losses.distributed import rows_of_all, sum_over_processes
 from limbeck.losses.flops import FLOPS
+from limbeck.losses.in_batch import other_documents
 from limbeck.losses.info_nce import InfoNCE
 from limbeck.losses.l1 import L1
+from limbeck.scores.keys import signed_keys
+from limbeck.text.columns import relevant_keys
 from limbeck.types import Batch, StudentOutput, Tokens
 
 IDS = [["a", "b", "c"], ["d", "b"], ["a", "e", "f"], ["g", "c"]]
 """Candidates of four queries: b is shared within a process, a and c are listed in both."""
 
 LABELS = [[1, 0, 0], [1, 0, 0], [0, 1, 1], [0, 0, 0]]
+
+QUERIES = ["x", "y", "x", "z"]
+"""The first and the third are the same query, one in each process; the positives of the third are e and f."""
+
+RELEVANT = [["a", "e", "f", "elsewhere"], ["d", "f", "g"], ["a", "e", "f", "elsewhere"], []]
+"""What the judgments know: f and g are relevant to the second query and come from the other process."""
+
 LOSSES = {
     "info_nce": InfoNCE(in_batch=True, gather=True, temperature=0.7),
+    "unmasked": InfoNCE(in_batch=True, gather=True, mask_positives=False),
+    "judged": InfoNCE(in_batch=True, gather=True),
     "flops": FLOPS(gather=True, query_weight=0.5),
     "l1": L1(gather=True, document_weight=0.3),
 }
@@ -34,7 +46,7 @@ class Encoder(nn.Module):
         self.queries = nn.Parameter(torch.randn(4, 5, generator=draw, dtype=torch.float64))
         self.documents = nn.Parameter(torch.randn(7, 5, generator=draw, dtype=torch.float64))
 
-    def forward(self, rows, known_ids=True):
+    def forward(self, rows, known_ids=True, judged=False):
         """Encode some of the queries, with the distinct documents that they list, in order of appearance."""
         seen = list(dict.fromkeys(name for row in rows for name in IDS[row]))
         index, mask = torch.zeros(len(rows), 3, dtype=torch.long), torch.zeros(len(rows), 3, dtype=torch.bool)
@@ -47,17 +59,19 @@ class Encoder(nn.Module):
         none = torch.zeros(1, 1, dtype=torch.long)
         labels = torch.tensor(LABELS, dtype=torch.float64)[rows]
         ids = [IDS[row] for row in rows] if known_ids else []
-        batch = Batch(Tokens(none, none), Tokens(none, none), index, mask, labels, document_ids=ids)
+        batch = Batch(
+            Tokens(none, none), Tokens(none, none), index, mask, labels,
+            query_ids=[QUERIES[row] for row in rows] if known_ids else [], document_ids=ids,
+        )  # fmt: skip
+        if judged:
+            batch.document_keys = torch.from_numpy(signed_keys(seen))
+            batch.positives = relevant_keys([signed_keys(RELEVANT[row]) for row in rows])
         return output, batch
 
 
 def whole(name):
     model = Encoder()
-    output, batch = model([0, 1, 2, 3])
-    if name in ("flops", "l1"):
-        # The whole batch holds each process's documents: those that both list are there twice.
-        output.documents = torch.cat([model([0, 1])[0].documents, model([2, 3])[0].documents])
-    value = LOSSES[name](output, batch)
+    value = LOSSES[name](*model([0, 1, 2, 3], judged=name == "judged"))
     value.backward()
     return value.detach(), {key: parameter.grad for key, parameter in model.named_parameters()}
 
@@ -69,7 +83,7 @@ def work(rank, port, queue):
         found = {}
         for name, loss in LOSSES.items():
             model = nn.parallel.DistributedDataParallel(Encoder())
-            value = loss(*model([0, 1] if rank == 0 else [2, 3]))
+            value = loss(*model([0, 1] if rank == 0 else [2, 3], judged=name == "judged"))
             value.backward()
             gradients = {key: parameter.grad.numpy() for key, parameter in model.module.named_parameters()}
             found[name] = (value.item(), gradients)
@@ -110,8 +124,37 @@ def test_loss_and_gradient_are_those_of_the_whole_batch(found, name):
     for rank in range(2):
         for key, gradient in gradients.items():
             torch.testing.assert_close(torch.from_numpy(found[rank][name][1][key]), gradient)
-    if name != "info_nce":  # a regulariser's value is the same on every process
+    if name in ("flops", "l1"):  # a regulariser's value is the same on every process
         assert shares[0] == pytest.approx(shares[1], rel=1e-12)
+
+
+def test_positives_that_another_process_knows_are_no_negatives():
+    """The whole batch, against which processes are held: what is masked there, counted by hand."""
+    expected = {  # by query, documents that are neither among its candidates nor known to be relevant
+        "info_nce": ["dg", "aefgc", "dbgc", "abdef"],
+        "judged": ["dg", "aec", "dbgc", "abdef"],
+        "unmasked": ["defg", "aefgc", "dbgc", "abdef"],
+    }
+    for name, wanted in expected.items():
+        output, batch = Encoder()([0, 1, 2, 3], judged=name == "judged")
+        counts = other_documents(output, batch, gather=False, mask_positives=name != "unmasked")[1]
+        found = [{"abcdefg"[list_of(row)] for row in counts[b].nonzero().flatten().tolist()} for b in range(4)]
+        assert found == [set(names) for names in wanted], name
+
+
+def list_of(row):
+    """Return which of the documents a row of the whole batch is."""
+    return "abcdefg".index(list(dict.fromkeys(name for ids in IDS for name in ids))[row])
+
+
+@pytest.mark.parametrize("name", ["flops", "l1"])
+def test_a_document_of_two_processes_counts_once(found, name):
+    """If it counted twice, the mean would be that of nine documents."""
+    output, batch = Encoder()([0, 1, 2, 3])
+    twice = torch.cat([Encoder()(rows)[0].documents for rows in ([0, 1], [2, 3])])
+    assert len(twice) == len(output.documents) + 2
+    other = LOSSES[name](StudentOutput(output.scores, output.queries, twice), batch)
+    assert abs(found[0][name][0] - other.item()) > 1e-2
 
 
 def test_without_ids_every_row_counts(found):

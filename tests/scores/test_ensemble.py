@@ -71,3 +71,11 @@ def test_constant_or_lonely_teachers_are_refused(tmp_path, teachers):
         list(ensemble([store(tmp_path / "one", teachers[0]), flat]))
     with pytest.raises(ConfigError, match="two score stores"):
         list(ensemble([flat]))
+
+
+@pytest.mark.parametrize("missing", ["error", "drop"])
+def test_a_mean_that_overflows_is_refused_and_not_taken_for_missing(tmp_path, missing):
+    stores = [store(tmp_path / str(number), {("q", "a"): 1.0, ("q", "b"): 2.0}) for number in range(2)]
+    stores[1].spread = lambda: (0.0, 1e-45)  # as of scores that hardly differ
+    with pytest.raises(ConfigError, match=r"the score of query 'q', document '.' is inf"):
+        write_store(tmp_path / "all", ensemble(stores, missing=missing), WHO)

@@ -91,6 +91,18 @@ def test_content_does_not_depend_on_blocks_order_or_threads(tmp_path):
     assert write_store(tmp_path / "third", blocks_of(changed), WHO).checksum != one.checksum
 
 
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf, 1e39, -1e39])
+def test_scores_that_are_not_finite_where_they_are_read_are_refused(tmp_path, score):
+    """A float64 beyond float32 is finite in the store and infinite for the student."""
+    block = Block(["q", "q"], ["a", "b"], np.array([1.0, score]))
+    with pytest.raises(
+        ConfigError, match=r"the score of query 'q', document 'b' is .*; a score must be a finite number"
+    ):
+        write_store(tmp_path / "store", [lambda: block], WHO)
+    largest = Block(["q", "q"], ["a", "b"], np.array([3.4e38, -3.4e38]))
+    assert np.isfinite(write_store(tmp_path / "store", [lambda: largest], WHO).lookup("q", ["a", "b"])).all()
+
+
 def test_a_pair_that_comes_twice(tmp_path):
     def twice(second):
         first = Block(["q", "q"], ["a", "b"], np.array([1.0, 2.0]))

@@ -11,6 +11,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch.utils._pytree import tree_leaves
 
 from limbeck.config import ConfigError, build
 from limbeck.students import foreign, mlm, packing
@@ -338,6 +339,30 @@ def test_gradient_checkpointing_changes_no_number(checkpoint, lora):
         gradients.append({name: p.grad for name, p in model.named_parameters() if p.requires_grad})
     torch.testing.assert_close(values[0], values[1])
     torch.testing.assert_close(gradients[0], gradients[1], atol=1e-6, rtol=1e-5)
+
+
+def _noting(given, again):
+    def called(function, *arguments):
+        given.append(arguments)
+        return again(function, *arguments)
+
+    return called
+
+
+def test_gradient_checkpointing_saves_the_generators_of_dropout(checkpoint):
+    """torch.utils.checkpoint saves the state of the devices of the tensors among its own arguments."""
+    if not load(checkpoint).supports_gradient_checkpointing:
+        pytest.skip("refused")
+    given = []
+    model = load(checkpoint, dropout=0.1, gradient_checkpointing=True).train()
+    for layer in model.modules():
+        if getattr(layer, "gradient_checkpointing", False):
+            again = layer._gradient_checkpointing_func
+            layer._gradient_checkpointing_func = _noting(given, again)
+    output(model, batch(load_tokenizer(str(checkpoint)), rows(9, 4))).sum().backward()
+    assert given
+    for arguments in given:
+        assert any(isinstance(each, torch.Tensor) for each in tree_leaves(arguments))
 
 
 # Where checkpoints lie

@@ -1,13 +1,19 @@
 """Gradient caching: the values and gradients of the whole batch, with the states of one chunk in memory."""
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from torch.utils._pytree import tree_map_only
+from torch.utils.checkpoint import checkpoint, get_device_states
 from transformers import BertConfig, BertForMaskedLM, BertModel
 
 from limbeck.losses.flops import FLOPS
 from limbeck.losses.info_nce import InfoNCE
 from limbeck.students import packing
+from limbeck.students.chunks import in_chunks
 from limbeck.students.colbert import ColBERT
 from limbeck.students.dense import Dense
 from limbeck.students.splade import Splade
@@ -92,3 +98,102 @@ def test_dropout_is_the_same_in_both_passes(monkeypatch):
 
 def test_a_chunk_that_holds_all_is_no_chunk():
     assert trained("dense", 100)[2] == trained("dense", None)[2]
+
+
+# Dropout on a device: torch.utils.checkpoint saves the generators of the devices that it finds among its arguments.
+
+
+class OnDevice(torch.Tensor):
+    """A tensor that says it lies on the second GPU."""
+
+    @property
+    def device(self):
+        return torch.device("cuda", 1)
+
+    def get_device(self):
+        return 1
+
+
+def generators_saved(monkeypatch, arguments):
+    """Return the devices whose generators torch would save for a checkpoint, if all tensors lay on the second GPU."""
+    module = SimpleNamespace(device=lambda _: nullcontext(), get_rng_state=lambda: torch.zeros(1))
+    monkeypatch.setattr("torch.utils.checkpoint._get_device_module", lambda _: module)
+    there = tree_map_only(torch.Tensor, lambda value: value.as_subclass(OnDevice), arguments)
+    devices, states = get_device_states(*there)
+    assert len(devices) == len(states)
+    return set(devices)
+
+
+def test_a_dataclass_hides_its_tensors(monkeypatch):
+    """What the tests below guard against."""
+    assert generators_saved(monkeypatch, (tokens(2, 4, 0), "query")) == set()
+    assert generators_saved(monkeypatch, (tokens(2, 4, 0).input_ids, "query")) == {1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_chunk_saves_the_generator_of_its_device(monkeypatch, kind):
+    given = []
+
+    def noted(function, *arguments, **options):
+        given.append(arguments)
+        return checkpoint(function, *arguments, **options)
+
+    monkeypatch.setattr("limbeck.students.chunks.checkpoint", noted)
+    student = KINDS[kind](load(0.3)).train()
+    student.chunk = 3
+    objective(student(batch()), batch(), kind).backward()
+    assert len(given) == 3 + 11
+    for arguments in given:
+        assert generators_saved(monkeypatch, arguments) == {1}
+
+
+def test_optional_tensors_and_lengths_reach_the_encoder():
+    """Segment numbers, chosen tokens and lengths are those of the chunk."""
+    seen = []
+    texts = tokens(7, 6, 1)
+    texts.token_type_ids = torch.arange(42).view(7, 6)
+    texts.kept = texts.attention_mask.bool()
+
+    def encode(some, role):
+        seen.append((some, role))
+        return some.input_ids.float() + torch.zeros(1, requires_grad=True)
+
+    in_chunks(encode, texts, "document", 3)
+    assert [len(some) for some, _ in seen] == [3, 3, 1]
+    assert {role for _, role in seen} == {"document"}
+    assert [length for some, _ in seen for length in some.lengths] == texts.lengths
+    for name in ("input_ids", "attention_mask", "token_type_ids", "kept"):
+        assert torch.equal(torch.cat([getattr(some, name) for some, _ in seen]), getattr(texts, name)), name
+
+
+def test_recomputation_runs_under_the_same_autocast(monkeypatch):
+    """The gradient of chunks in bfloat16 is that of the same chunks without a second forward pass."""
+
+    def gradients():
+        student = Dense(load(0.0)).train()
+        student.chunk = 3
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            value = objective(student(batch()), batch(), "dense")
+        value.backward()  # outside of autocast, as Lightning calls it
+        return torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None])
+
+    found = gradients()
+    monkeypatch.setattr("limbeck.students.chunks.checkpoint", lambda function, *given, **_: function(*given))
+    assert torch.equal(found, gradients())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", KINDS)
+def test_dropout_on_a_gpu_is_the_same_in_both_passes(monkeypatch, kind):
+    def gradients():
+        student = KINDS[kind](load(0.3)).train().cuda()
+        student.chunk = 3
+        data = batch().to("cuda")
+        torch.manual_seed(5)
+        objective(student(data), data, kind).backward()
+        return {name: p.grad.cpu() for name, p in student.named_parameters() if p.grad is not None}
+
+    found = gradients()
+    monkeypatch.setattr("limbeck.students.chunks.checkpoint", lambda function, *given, **_: function(*given))
+    for name, wanted in gradients().items():
+        torch.testing.assert_close(found[name], wanted, atol=1e-5, rtol=1e-4)

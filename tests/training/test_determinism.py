@@ -50,6 +50,25 @@ def test_batches_accumulation_and_processes_agree(forked, limbeck, tmp_path, sma
         assert worst <= 1e-6, name
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("student", "losses"),
+    [
+        ("dense", ["loss=[info_nce,kl]", "loss.info_nce.in_batch=true", "loss.info_nce.gather=true"]),
+        ("splade", ["loss=[kl,flops,l1]", "loss.flops.gather=true", "loss.l1.gather=true"]),
+    ],
+)
+def test_losses_over_the_batch_are_those_of_one_process(forked, limbeck, tmp_path, small, cache, student, losses):
+    """Two processes with gather: the same negatives, masked alike, and each document counted once."""
+    own = [*SHORT, f"student={student}", "optim.eps=1e-3", "backbone.dropout=0", *losses]
+    status, _, err = limbeck("train", *own, "sampler.batch_size=16", "name=whole")
+    assert status == 0, err
+    words = ["train", *small, f"paths.cache={cache}", *own, "sampler.batch_size=8", "trainer=ddp_cpu", "name=shared"]
+    assert forked.both(words, tmp_path) == (0, 0), (tmp_path / "output").read_text()
+    whole, shared = weights(tmp_path, "whole"), weights(tmp_path, "shared")
+    assert max((whole[key] - shared[key]).abs().max().item() for key in whole) <= 2e-6
+
+
 def test_deterministic_operations_are_chosen_and_given_up(monkeypatch):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     try:

@@ -74,3 +74,18 @@ def test_diagnostics_and_schedules_reach_the_metrics(limbeck, tmp_path):
     status, _, err = limbeck("train", "loss.ckl.schedules={gamma: {kind: linear, start: 0.5, end: 5.0, steps: 4}}")
     assert status == 2
     assert "loss.ckl.schedules.gamma is out of range at step 0" in err
+
+
+def test_a_student_without_usable_scores_renews_no_ranks(limbeck, monkeypatch):
+    """Sorting would put NaN first, and every rank after it would mean nothing."""
+
+    def spoiled(*given, **options):
+        found = score_lists(*given, **options)
+        next(iter(found.values()))[1] = float("-inf")
+        return found
+
+    monkeypatch.setattr("limbeck.training.refresh.score_lists", spoiled)
+    status, _, err = limbeck(*WORDS)
+    assert status == 2
+    assert "sampler.refresh_ranks: the score of document" in err
+    assert "is -inf" in err

@@ -34,6 +34,7 @@ from limbeck.text.collate import Collator
 from limbeck.training import resources
 from limbeck.training.checkpoints import BEST, LAST, PREVIOUS, callbacks, load_student, to_resume
 from limbeck.training.guards import Collapse, Nonfinite
+from limbeck.training.lengths import too_long
 from limbeck.training.module import Distillation, Validation
 from limbeck.training.objective import Objective
 from limbeck.training.progress import Record, Speed, quiet
@@ -191,7 +192,8 @@ class Experiment:
         lists = batches * self.sampler.batch_size * self.training.world
         self.collator.prepare("query", lists)
         self.collator.prepare("document", lists * (self.sampler.positives + self.sampler.negatives))
-        data = TrainingData(pool, self.sampler, self.collator, self.seed, batches, dev)
+        judged = stages.judged(pool) if self.objective.over_batches else None
+        data = TrainingData(pool, self.sampler, self.collator, self.seed, batches, dev, judged)
         module = Distillation(self.student, self.objective, self.optim, steps, self.seed, validation)
         speed = Speed(self.sampler.batch_size, data)
         keep = callbacks(self.folder.checkpoints, self.training.checkpoint_every, monitor)
@@ -203,6 +205,15 @@ class Experiment:
         trainer = self.training.make(
             steps, self.folder.path, [*extra, *keep, speed], loggers, validate=monitor is not None
         )
+        for each in too_long(
+            steps,
+            optim=self.optim,
+            training=self.training,
+            losses=self.config["loss"],
+            refresh_ranks=self.sampler.refresh_ranks,
+            validates=monitor is not None and self.training.validate_every > 0,
+        ):
+            log.warning("%s", each)
         resume = to_resume(self.folder.checkpoints)
         if resume is not None:
             log.info("going on from %s", resume)

@@ -7,6 +7,7 @@ from limbeck.artefacts import Artefacts
 from limbeck.cli.teaching import Teaching
 from limbeck.data.candidates import Candidates, Search, find, inputs
 from limbeck.data.collection import Collection
+from limbeck.data.judged import Judged
 from limbeck.data.pool import Pool, read_pool, write_pool
 from limbeck.data.pooling import Pooling
 from limbeck.types import Run
@@ -57,3 +58,7 @@ class Stages:
         label = "training pool" if split == "train" else f"pool of {split} queries"
         pool = read_pool(self._artefacts.folder("pool", inputs, fill, label=label) / "pool.arrow")
         return pool if teaching is None else self._pooling.denoise(teaching.scored(pool))
+
+    def judged(self, pool: Pool) -> Judged:
+        """Return what the judgments know of the training queries of a pool."""
+        return Judged(self.collection.split("train").qrels, pool.query_ids, self._pooling.relevant)

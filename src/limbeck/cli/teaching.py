@@ -15,7 +15,7 @@ from limbeck.data.aligned import pairs_of, read_aligned, with_scores, write_alig
 from limbeck.data.collection import Collection
 from limbeck.data.pool import Pool
 from limbeck.evaluation.runs import read_run, write_run
-from limbeck.evaluation.search import ranked
+from limbeck.evaluation.search import check_finite, ranked
 from limbeck.evaluation.settings import Evaluation
 from limbeck.scores.store import ScoreStore
 from limbeck.scores.writer import Provenance
@@ -145,7 +145,7 @@ class Teaching:
         else:
             values = self.teacher.score(list(lists), list(lists.values()))
             found = dict(zip(lists, values, strict=True))
-        known = {query: np.isfinite(scores) for query, scores in found.items()}
+        known = {query: ~np.isnan(scores) for query, scores in found.items()}
         absent = sum(int((~kept).sum()) for kept in known.values())
         if not any(kept.any() for kept in known.values()):
             log.info("the teacher has no scores of the %s queries: its own row is left out", split)
@@ -153,7 +153,9 @@ class Teaching:
         if absent:
             log.warning("the teacher has no score of %d candidates of the %s queries", absent, split)
         scored = {query: [d for d, kept in zip(ids, known[query], strict=True) if kept] for query, ids in lists.items()}
-        return ranked(scored, {query: found[query][known[query]] for query in lists})
+        run = ranked(scored, {query: found[query][known[query]] for query in lists})
+        check_finite(run)
+        return run
 
     def search(self, evaluation: Evaluation, queries: Sequence[str], find: Callable[[Sequence[str]], Run]) -> Run:
         """Rank the whole collection for queries; the ranking is kept for other runs.

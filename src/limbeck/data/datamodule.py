@@ -14,6 +14,7 @@ import lightning
 import torch
 from torch.utils.data import DataLoader
 
+from limbeck.data.judged import Judged
 from limbeck.data.pool import Pool
 from limbeck.data.sampling import Lists, ListSampler, Order
 from limbeck.text.collate import Collator, Example
@@ -89,9 +90,20 @@ class TrainingData(lightning.LightningDataModule):
         Batches of the whole training and each process (steps × accumulation).
     dev
         Candidates to validate on; empty for none.
+    judged
+        As :class:`~limbeck.data.sampling.Lists` takes it.
     """
 
-    def __init__(self, pool: Pool, sampler: ListSampler, collator: Collator, seed: int, batches: int, dev: Run) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        sampler: ListSampler,
+        collator: Collator,
+        seed: int,
+        batches: int,
+        dev: Run,
+        judged: Judged | None = None,
+    ) -> None:
         super().__init__()
         self.dev = dev
         self.pool = pool
@@ -99,6 +111,7 @@ class TrainingData(lightning.LightningDataModule):
         self.collator = collator
         self.seed = seed
         self.batches = batches
+        self.judged = judged
         self._done = 0
         self._loader: Timed | None = None
 
@@ -114,7 +127,7 @@ class TrainingData(lightning.LightningDataModule):
         order.start = self._done
         workers = self.sampler.workers
         self._loader = Timed(
-            Lists(self.pool, self.sampler, self.seed),  # pyright: ignore[reportArgumentType]
+            Lists(self.pool, self.sampler, self.seed, self.judged),  # pyright: ignore[reportArgumentType]
             batch_sampler=order,
             collate_fn=_Sender(self.collator) if workers else self.collator,
             num_workers=workers,

@@ -81,8 +81,8 @@ def denoise(pool: Pool, absolute: float | None = None, relative: float | None = 
     Raises
     ------
     ConfigError
-        There are no teacher scores, or a query's best positive has none above 0 and ``relative`` is set: a share of
-        a negative score is above it. The message names the query.
+        There are no teacher scores, or one is infinite, or a query's best positive has none above 0 and ``relative`` is
+        set: a share of a negative score is above it. The message names the query.
 
     References
     ----------
@@ -93,6 +93,7 @@ def denoise(pool: Pool, absolute: float | None = None, relative: float | None = 
         raise ConfigError("pool.denoise needs teacher scores; choose a teacher, or set its limits to null")
     starts, lengths = pool.offsets[:-1], np.diff(pool.offsets)
     scores = np.asarray(pool.scores, dtype=np.float64)
+    _refuse_infinite(pool, scores)
     positive, scored = pool.labels > 0, ~np.isnan(scores)
     best = np.maximum.reduceat(np.where(positive & scored, scores, -np.inf), starts)
     known = best > -np.inf
@@ -113,6 +114,18 @@ def denoise(pool: Pool, absolute: float | None = None, relative: float | None = 
         "queries_without_scored_positive": int((~known).sum()),
     }
     return pool.select(~dropped), counts
+
+
+def _refuse_infinite(pool: Pool, scores: np.ndarray) -> None:
+    """Raise for infinite scores: under them all negatives of a query would fall out, or none."""
+    wrong = np.flatnonzero(np.isinf(scores))
+    if len(wrong):
+        query = pool.query_ids[int(np.searchsorted(pool.offsets, wrong[0], side="right")) - 1]
+        raise ConfigError(
+            f"pool.denoise: {len(wrong):,} teacher scores are infinite; the first is {scores[wrong[0]]} for query "
+            f"{query!r}, document {pool.document_ids[int(wrong[0])].as_py()!r}; score these pairs anew in float32 or "
+            "bfloat16"
+        )
 
 
 def _refuse(pool: Pool, best: np.ndarray, wrong: np.ndarray) -> None:

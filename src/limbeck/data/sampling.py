@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from torch.utils.data import Dataset, Sampler
 
+from limbeck.data.judged import Judged
 from limbeck.data.pool import Pool
 from limbeck.registry import register
 from limbeck.text.collate import Example
@@ -104,13 +105,17 @@ class Lists(Dataset[Example]):
         How many of what.
     seed
         Seed of the draws.
+    judged
+        What the judgments know of each query of the pool, for losses over the documents of other queries; None leaves
+        it out of the lists.
     """
 
-    def __init__(self, pool: Pool, sampler: ListSampler, seed: int) -> None:
+    def __init__(self, pool: Pool, sampler: ListSampler, seed: int, judged: Judged | None = None) -> None:
         self._pool = pool
         self._query_ids = pa.array(pool.query_ids, pa.string())
         self._sampler = sampler
         self._seed = seed
+        self._judged = judged
 
     def __len__(self) -> int:
         return len(self._query_ids)
@@ -140,8 +145,9 @@ class Lists(Dataset[Example]):
                 labels=labels[start:end],
                 teacher_scores=None if scores is None else scores[start:end],
                 ranks=ranks[start:end],
+                relevant=None if self._judged is None else self._judged.of(query),
             )
-            for query_id, start, end in zip(query_ids, [0, *ends], ends, strict=False)
+            for (_, query), query_id, start, end in zip(batch, query_ids, [0, *ends], ends, strict=False)
         ]
 
 

@@ -18,7 +18,8 @@ from limbeck.scores.writer import Kind
 Thunk = Callable[[], Block]
 """Parses one chunk when it is called, in a thread of the store's writer."""
 
-_MOST = float(np.finfo(np.float32).max)
+MOST = float(np.finfo(np.float32).max)
+"""The largest score: one beyond it would become infinite where scores are read."""
 
 
 class Source(NamedTuple):
@@ -87,7 +88,7 @@ def number(text: str) -> float:
 
 def finite(values: Iterable[float]) -> bool:
     """Tell whether all numbers are finite and fit float32: one that does not spoils the sum."""
-    return -_MOST < sum(values) < _MOST
+    return -MOST < sum(values) < MOST
 
 
 def identifiers(values: list[Any]) -> NDArray[np.int64] | pa.StringArray:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv
 
-from limbeck.formats.base import Format, Thunk, number
+from limbeck.formats.base import MOST, Format, Thunk, number
 from limbeck.formats.faults import Faults
 from limbeck.formats.files import BLOCK, Chunk, chunks
 from limbeck.registry import register
@@ -24,7 +24,6 @@ _NAMES = ["pos_score", "neg_score", "qid", "pos_pid", "neg_pid"]
 _SCORES, _IDS = _NAMES[:2], _NAMES[2:]
 _STEP = 1 << 18
 _FRACTION = r"^-?[0-9]+\.[0-9]+$"
-_MOST = float(np.finfo(np.float32).max)
 
 
 @register("format", "neural_ranking_kd")
@@ -129,7 +128,7 @@ def _row(text: str) -> tuple[float, float, str, str, str]:
         if pc.match_substring_regex(pa.scalar(value), _FRACTION).as_py():
             raise ValueError(f"{value!r} stands where {name} belongs, and looks like a score")
     positive, negative = map(number, columns[:2])
-    if abs(positive) > _MOST or abs(negative) > _MOST:
+    if abs(positive) > MOST or abs(negative) > MOST:
         raise ValueError("has a score that is too large")
     return positive, negative, columns[2], columns[3], columns[4]
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from limbeck.formats.base import Format, Source, Thunk, number
+from limbeck.formats.base import MOST, Format, Source, Thunk, number
 from limbeck.formats.faults import Faults
 from limbeck.formats.files import BLOCK, Chunk, chunks, opened
 from limbeck.registry import register
@@ -113,7 +113,9 @@ def _fast(chunk: Chunk, base: int) -> pa.Table | None:
         )
     except pa.ArrowInvalid:
         return None
-    if not len(table) or pc.min(table["rank"]).as_py() < base or not np.isfinite(table["score"].to_numpy()).all():
+    if not len(table) or pc.min(table["rank"]).as_py() < base:
+        return None
+    if not np.abs(table["score"].to_numpy()).max() <= MOST:  # neither is NaN
         return None
     texts = [table[name] for name in ("query", "q0", "document", "tag")]
     return table if all(pc.min(pc.binary_length(text)).as_py() for text in texts) else None
@@ -140,7 +142,10 @@ def _row(text: bytes, base: int) -> tuple[Any, ...]:
     query, q0, document, rank, score, tag = columns
     if not (rank.isascii() and rank.isdigit() and base <= int(rank) < 2**31):
         raise ValueError(f"{rank!r} is no rank from {base}")
-    return query, q0, document, int(rank), number(score), tag
+    value = number(score)
+    if abs(value) > MOST:
+        raise ValueError(f"{score!r} is too large for a score")
+    return query, q0, document, int(rank), value, tag
 
 
 def write_trec(store: ScoreStore, path: Path) -> None:

@@ -1,38 +1,46 @@
 """What any loss does to a batch, read off the gradient of its scores."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from limbeck.losses.base import at_least_float32, average, split
+from limbeck.losses.base import at_least_float32, split
 from limbeck.losses.finite import answering_nan
 from limbeck.losses.kl import kl
 from limbeck.losses.ranking import ranks_by
 
+_SIDES = ("positive", "negative")
 
-@torch.no_grad()
+
 def diagnostics(
     scores: Tensor, gradient: Tensor, teacher: Tensor | None, labels: Tensor, mask: Tensor, *, depth: int = 10
 ) -> dict[str, Tensor]:
-    """Measure where a loss pushes; nothing here waits for the device.
+    r"""Measure where an objective pushes; nothing here waits for the device.
+
+    The objective is the mean of a value per query, :math:`L = \frac{1}{B} \sum_b ℓ_b`. What is measured is the
+    gradient of ℓ, so no number depends on how many queries a batch has.
 
     Parameters
     ----------
     scores, gradient
-        (B, L) student scores and the gradient of the total loss with respect to them.
+        (B, L) student scores, and ∂L/∂s, the gradient of the objective with respect to them, neither scaled for mixed
+        precision nor divided by the batches of an update.
     teacher
         (B, L) raw scores; None leaves out what needs them.
     labels, mask
         (B, L).
     depth
-        Ranks told apart.
+        Ranks that are looked at one by one.
 
     Returns
     -------
     dict[str, Tensor]
-        ``positive_contribution``, ``negative_contribution``: Σ |∂L/∂s| over the positives and over the negatives of
-        the batch. ``negative_ratio``: the latter over the former; 0 where there is no pull on positives.
+        ``positive_contribution``, ``negative_contribution``: Σ |∂ℓ/∂s| over the positives and over the negatives of a
+        query, mean over all queries. ``negative_ratio``: the latter over the former; 0 where there is no pull on
+        positives.
 
-        ``positive_by_rank``, ``negative_by_rank``: (depth,) mean |∂L/∂s| of the positives and of the negatives at
+        ``positive_by_rank``, ``negative_by_rank``: (depth,) mean |∂ℓ/∂s| of the positives and of the negatives at
         each rank of the student, 0 where there is none, and ``positive_count_by_rank``, ``negative_count_by_rank``,
         how many there are, by which means over many steps are to be weighted.
 
@@ -47,27 +55,57 @@ def diagnostics(
     >>> found["negative_ratio"]
     tensor(0.5000)
     """
-    size = at_least_float32(gradient).abs()
+    return averaged(sums(scores, gradient, teacher, labels, mask, depth=depth))
+
+
+@torch.no_grad()
+def sums(
+    scores: Tensor, gradient: Tensor, teacher: Tensor | None, labels: Tensor, mask: Tensor, *, depth: int = 10
+) -> dict[str, Tensor]:
+    """Return the sums and counts that :func:`averaged` reads; they add up over batches and processes.
+
+    Parameters
+    ----------
+    scores, gradient, teacher, labels, mask, depth
+        As in :func:`diagnostics`.
+    """
+    size = at_least_float32(gradient).abs() * len(scores)
     ranks = ranks_by(scores, mask)
-    found: dict[str, Tensor] = {}
+    found = {"queries": size.new_full((), len(scores))}
     at_rank = ranks.unsqueeze(-1) == torch.arange(1, depth + 1, device=ranks.device)
-    sides = dict(zip(("positive", "negative"), split(labels, mask), strict=True))
-    for side, chosen in sides.items():
+    is_positive, is_negative = split(labels, mask)
+    for side, chosen in zip(_SIDES, (is_positive, is_negative), strict=True):
         found[f"{side}_contribution"] = torch.where(chosen, size, 0.0).sum()
         here = (at_rank & chosen.unsqueeze(-1)).flatten(0, 1)
-        found[f"{side}_by_rank"] = average(size.flatten().unsqueeze(-1), here, 0)
+        found[f"{side}_by_rank"] = torch.where(here, size.flatten().unsqueeze(-1), 0.0).sum(0)
         found[f"{side}_count_by_rank"] = here.sum(0).to(size.dtype)
-    pull, push = found["positive_contribution"], found["negative_contribution"]
-    found["negative_ratio"] = torch.where(pull > 0, push / torch.where(pull > 0, pull, 1.0), 0.0)
     if teacher is not None:
         with answering_nan():
-            found["kl_to_teacher"] = kl(scores, teacher, labels, mask).mean()
-        found["above_teacher"] = _above_teacher(ranks, ranks_by(teacher, mask), sides["positive"])
+            found["kl_to_teacher"] = kl(scores, teacher, labels, mask).sum()
+        found["above_teacher"] = _above_teacher(ranks, ranks_by(teacher, mask), is_positive).sum().to(size.dtype)
+        found["with_positives"] = is_positive.any(-1).sum().to(size.dtype)
+    return found
+
+
+def averaged(total: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the values of :func:`diagnostics` from the :func:`sums` of any number of batches."""
+    found: dict[str, Tensor] = {}
+    for side in _SIDES:
+        found[f"{side}_contribution"] = total[f"{side}_contribution"] / total["queries"]
+        counts = total[f"{side}_count_by_rank"]
+        found[f"{side}_by_rank"] = total[f"{side}_by_rank"] / counts.clamp(min=1)
+        found[f"{side}_count_by_rank"] = counts
+    pull, push = found["positive_contribution"], found["negative_contribution"]
+    found["negative_ratio"] = torch.where(pull > 0, push / torch.where(pull > 0, pull, 1.0), 0.0)
+    if "kl_to_teacher" in total:
+        found["kl_to_teacher"] = total["kl_to_teacher"] / total["queries"]
+        found["above_teacher"] = total["above_teacher"] / total["with_positives"].clamp(min=1)
     return found
 
 
 def _above_teacher(student_ranks: Tensor, teacher_ranks: Tensor, is_positive: Tensor) -> Tensor:
+    """Return (B,) bool: the student's best positive ranks higher than the teacher ranks it; False without positives."""
     last = student_ranks.shape[-1] + 1
     best, place = torch.where(is_positive, student_ranks, last).min(dim=-1)
     higher = best < teacher_ranks.gather(-1, place.unsqueeze(-1)).squeeze(-1)
-    return average(higher.to(torch.float32), is_positive.any(-1))
+    return higher & is_positive.any(-1)

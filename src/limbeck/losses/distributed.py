@@ -5,6 +5,7 @@ to the process a value came from, the sum of what all processes' losses ask of i
 mean of the losses. Without a process group they do nothing.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,6 +25,17 @@ def processes() -> int:
 def sum_over_processes(values: Tensor) -> Tensor:
     """Return the sum of equally shaped tensors over processes, the same on each."""
     return _Sum.apply(values) if processes() > 1 else values  # pyright: ignore[reportReturnType]
+
+
+@torch.no_grad()
+def totals_over_processes(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the sums over processes of named tensors of one type, by one message, without gradient."""
+    if processes() == 1:
+        return dict(values)
+    flat = torch.cat([value.flatten() for value in values.values()])
+    dist.all_reduce(flat)
+    parts = flat.split([value.numel() for value in values.values()])
+    return {name: part.view_as(value) for (name, value), part in zip(values.items(), parts, strict=True)}
 
 
 def rows_of_all(rows: Tensor) -> tuple[Tensor, Tensor]:

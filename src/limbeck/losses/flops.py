@@ -8,7 +8,7 @@ from limbeck.losses.regulariser import Regulariser, mean_activation
 from limbeck.registry import register
 
 
-def flops(embeddings: Tensor, *, gather: bool = False) -> Tensor:
+def flops(embeddings: Tensor, *, gather: bool = False, weights: Tensor | None = None) -> Tensor:
     r"""FLOPS regulariser of a batch of embeddings.
 
     .. math:: \sum_{v=1}^{V} \Bigl( \frac{1}{N} \sum_{n=1}^{N} |w_{nv}| \Bigr)^2
@@ -20,6 +20,9 @@ def flops(embeddings: Tensor, *, gather: bool = False) -> Tensor:
     gather
         Take the mean over the texts of all processes. Then each process has the value and, after DDP's averaging, the
         gradient of one process with the whole batch; without it, the mean over processes of their own values.
+    weights
+        (N,) what each text counts for in the mean, ≥ 0; None counts all alike. In a configuration with ``gather``, a
+        document that c processes have encoded counts 1/c in each, so once, as in one process.
 
     Returns
     -------
@@ -52,7 +55,7 @@ def flops(embeddings: Tensor, *, gather: bool = False) -> Tensor:
     >>> flops(torch.tensor([[1.0, 0.0], [3.0, 1.0]]))          # ((1+3)/2)² + (1/2)²
     tensor(4.2500)
     """
-    return mean_activation(embeddings, gather).square().sum()
+    return mean_activation(embeddings, gather, weights).square().sum()
 
 
 @register("loss", "flops")
@@ -90,6 +93,6 @@ class FLOPS(Regulariser):
             schedules=schedules,
         )
 
-    def term(self, embeddings: Tensor) -> Tensor:
-        """Return the scalar value of (N, V) embeddings."""
-        return flops(embeddings, gather=self.gather)
+    def term(self, embeddings: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the scalar value of (N, V) embeddings, which may have (N,) weights in the mean."""
+        return flops(embeddings, gather=self.gather, weights=weights)

@@ -1,16 +1,18 @@
 """The documents of the other queries of a batch, as further negatives."""
 
-from hashlib import blake2b
-
 import torch
 from torch import Tensor
 
-from limbeck.losses.distributed import encodings_of_all, processes, rows_of_all
+from limbeck.losses.distributed import encodings_of_all, rows_of_all
+from limbeck.losses.document_keys import document_keys, keys_of_all
+from limbeck.scores.keys import NO_KEY, signed_keys
 from limbeck.scoring import dot
 from limbeck.types import Batch, Encoding, StudentOutput
 
 
-def other_documents(output: StudentOutput, batch: Batch, *, gather: bool) -> tuple[Tensor, Tensor]:
+def other_documents(
+    output: StudentOutput, batch: Batch, *, gather: bool, mask_positives: bool = True
+) -> tuple[Tensor, Tensor]:
     """Score every query against the documents of the batch that are not among its own candidates.
 
     Parameters
@@ -18,10 +20,14 @@ def other_documents(output: StudentOutput, batch: Batch, *, gather: bool) -> tup
     output
         Encoded queries and documents, and what scores them; None scores by their inner product.
     batch
-        Which documents are a query's own.
+        Which documents are a query's own, and which are known to be relevant to it.
     gather
         Take the documents of all processes. A document that several of them list counts once, and for no query as a
-        negative that lists it itself, if the batch has ``document_ids``.
+        negative that lists it itself, if the batch has ``document_keys`` or ``document_ids``.
+    mask_positives
+        Leave out the documents that are relevant to a query and come with another query's list: those that the
+        judgments know (``positives`` of the batch); without judgments, those labelled as positives of the same query
+        (``query_ids``) where a batch holds it twice.
 
     Returns
     -------
@@ -31,13 +37,15 @@ def other_documents(output: StudentOutput, batch: Batch, *, gather: bool) -> tup
     queries, documents = output.queries, output.documents
     assert queries is not None, "the objective let a student without embeddings pass"
     assert documents is not None, "the objective let a student without embeddings pass"
-    keys, own = _keys(batch, len(documents), gather)
+    keys = document_keys(batch, len(documents), gather=gather)
+    own, real = keys[batch.index], batch.mask
+    left_out = [(own, real), *([_positives(batch, own, gather)] if mask_positives else [])]
     valid = torch.ones_like(keys, dtype=torch.bool)
     if gather:
-        documents, valid = encodings_of_all(documents)
-        keys, _ = rows_of_all(keys)
-        keys = keys.masked_fill(~valid, torch.iinfo(keys.dtype).max)
-    counts = valid & ~_among(keys, own, batch.mask)
+        documents, _ = encodings_of_all(documents)
+        keys, valid = keys_of_all(keys)
+    wanted, there = (torch.cat(parts, 1) for parts in zip(*left_out, strict=True))
+    counts = valid & ~_among(keys, wanted, there)
     score = output.similarity or _dot
     return score(queries, documents), counts
 
@@ -48,33 +56,28 @@ def _dot(queries: Encoding, documents: Encoding) -> Tensor:
     return dot(queries, documents)
 
 
-def _keys(batch: Batch, rows: int, gather: bool) -> tuple[Tensor, Tensor]:
-    """Return (N,) a number for each row of documents and (B, L) the numbers of the candidates; equal is the same."""
-    numbers = torch.arange(rows, device=batch.index.device)
-    if not gather or processes() == 1:
-        return numbers, batch.index
-    if not batch.document_ids:
-        # Nothing says what is the same document elsewhere: no number may occur twice.
-        numbers = numbers + torch.distributed.get_rank() * 2**40
-        return numbers, numbers[batch.index]
-    own = torch.zeros(batch.index.shape, dtype=torch.int64)
-    for row, ids in enumerate(batch.document_ids):
-        own[row, : len(ids)] = torch.tensor([_number(document) for document in ids], dtype=torch.int64)
-    own = own.to(batch.index.device, non_blocking=True)
-    known = torch.where(batch.mask, own, -1)
-    return numbers.fill_(-1).scatter_reduce(0, batch.index.flatten(), known.flatten(), "amax"), own
+def _positives(batch: Batch, own: Tensor, gather: bool) -> tuple[Tensor, Tensor]:
+    """Return (B, P) keys of documents that are relevant to each query, and (B, P) bool: which of them mean anything."""
+    if batch.positives is not None and batch.document_keys is not None:
+        return batch.positives, batch.positives != NO_KEY
+    if not batch.query_ids:
+        return own[:, :0], batch.mask[:, :0]
+    queries = torch.from_numpy(signed_keys(batch.query_ids)).to(own.device, non_blocking=True)
+    asking = queries.unsqueeze(1).expand_as(own).flatten()
+    documents, labelled = own.flatten(), (batch.mask & (batch.labels > 0)).flatten()
+    if gather:
+        asking, valid = rows_of_all(asking)
+        documents = rows_of_all(documents)[0]
+        labelled = rows_of_all(labelled.to(torch.uint8))[0].bool() & valid
+    return documents.expand(len(own), -1), labelled & (asking == queries.unsqueeze(1))
 
 
-def _number(document: str) -> int:
-    """Return 62 bits of a hash: the same in every process, unlike ``hash``."""
-    return int.from_bytes(blake2b(document.encode(), digest_size=8).digest(), "little") >> 2
-
-
-def _among(keys: Tensor, own: Tensor, mask: Tensor) -> Tensor:
-    """Return (B, M) bool: column m is a candidate of query b, or the repetition of an earlier column."""
+def _among(keys: Tensor, wanted: Tensor, there: Tensor) -> Tensor:
+    """Return (B, M) bool: column m is one of the wanted keys of query b, or the repetition of an earlier column."""
     ordered, order = keys.sort(stable=True)
     again = torch.zeros_like(keys, dtype=torch.bool).scatter_(0, order[1:], ordered[1:] == ordered[:-1])
-    place = torch.searchsorted(ordered, own.contiguous()).clamp_(max=len(keys) - 1)
-    hits = torch.zeros(len(own), len(keys), dtype=torch.int32, device=keys.device)
-    hits.scatter_add_(1, order[place], mask.to(torch.int32))
+    place = torch.searchsorted(ordered, wanted.contiguous()).clamp_(max=len(keys) - 1)
+    found = there & (ordered[place] == wanted)
+    hits = torch.zeros(len(wanted), len(keys), dtype=torch.int32, device=keys.device)
+    hits.scatter_add_(1, order[place], found.to(torch.int32))
     return (hits > 0) | again

@@ -63,7 +63,8 @@ def info_nce(
 
     In a configuration, ``in_batch`` takes as O the documents that the batch holds for other queries and that are not
     among the query's own candidates, and ``gather`` those of all processes too: then each process has the loss and,
-    after DDP's averaging, the gradient of one process with the whole batch.
+    after DDP's averaging, the gradient of one process with the whole batch. Documents that the training judgments call
+    relevant to the query are not in O, whichever query they come with, unless ``mask_positives=false``.
 
     Examples
     --------
@@ -98,6 +99,9 @@ class InfoNCE(Loss):
         The documents of the other queries of the batch are negatives too.
     gather
         Those of all processes; needs ``in_batch``.
+    mask_positives
+        Documents that the judgments call relevant to a query are not its in-batch negatives. False takes them as
+        negatives, as code without judgments at hand does. Without ``in_batch`` it changes nothing.
     """
 
     def __init__(
@@ -107,12 +111,14 @@ class InfoNCE(Loss):
         temperature: float = 1.0,
         in_batch: bool = False,
         gather: bool = False,
+        mask_positives: bool = True,
         schedules: Any = None,
     ) -> None:
         super().__init__(weight=weight, schedules=schedules)
         self.temperature = temperature
         self.in_batch = in_batch
         self.gather = gather
+        self.mask_positives = mask_positives
         self.needs = ("embeddings",) if in_batch else ()
 
     def check(self) -> None:
@@ -123,7 +129,9 @@ class InfoNCE(Loss):
 
     def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
         """Return the (B,) values of the queries."""
-        others, others_mask = other_documents(output, batch, gather=self.gather) if self.in_batch else (None, None)
+        others, others_mask = None, None
+        if self.in_batch:
+            others, others_mask = other_documents(output, batch, gather=self.gather, mask_positives=self.mask_positives)
         return info_nce(
             output.scores,
             None,

@@ -8,7 +8,7 @@ from limbeck.losses.regulariser import Regulariser, mean_activation
 from limbeck.registry import register
 
 
-def l1(embeddings: Tensor, *, gather: bool = False) -> Tensor:
+def l1(embeddings: Tensor, *, gather: bool = False, weights: Tensor | None = None) -> Tensor:
     r"""Mean L1 norm of a batch of embeddings.
 
     .. math:: \frac{1}{N} \sum_{n=1}^{N} \sum_{v=1}^{V} |w_{nv}|
@@ -20,6 +20,9 @@ def l1(embeddings: Tensor, *, gather: bool = False) -> Tensor:
     gather
         Take the mean over the texts of all processes. Then each process has the value and, after DDP's averaging, the
         gradient of one process with the whole batch; without it, the mean over processes of their own values.
+    weights
+        (N,) what each text counts for in the mean, ≥ 0; None counts all alike. In a configuration with ``gather``, a
+        document that c processes have encoded counts 1/c in each, so once, as in one process.
 
     Returns
     -------
@@ -52,7 +55,7 @@ def l1(embeddings: Tensor, *, gather: bool = False) -> Tensor:
     >>> l1(torch.tensor([[1.0, 0.0], [3.0, -1.0]]))            # (1 + 4) / 2
     tensor(2.5000)
     """
-    return mean_activation(embeddings, gather).sum()
+    return mean_activation(embeddings, gather, weights).sum()
 
 
 @register("loss", "l1")
@@ -90,6 +93,6 @@ class L1(Regulariser):
             schedules=schedules,
         )
 
-    def term(self, embeddings: Tensor) -> Tensor:
-        """Return the scalar value of (N, V) embeddings."""
-        return l1(embeddings, gather=self.gather)
+    def term(self, embeddings: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the scalar value of (N, V) embeddings, which may have (N,) weights in the mean."""
+        return l1(embeddings, gather=self.gather, weights=weights)

@@ -5,7 +5,8 @@ from typing import Any
 from torch import Tensor
 
 from limbeck.losses.base import Loss, at_least_float32, not_negative
-from limbeck.losses.distributed import sum_over_processes
+from limbeck.losses.distributed import processes, sum_over_processes
+from limbeck.losses.document_keys import copies, document_keys
 from limbeck.losses.finite import refuse
 from limbeck.types import Batch, StudentOutput
 
@@ -47,24 +48,34 @@ class Regulariser(Loss):
 
     def forward(self, output: StudentOutput, batch: Batch) -> Tensor:
         """Return the scalar value."""
-        del batch
         assert isinstance(output.queries, Tensor), "the objective let a student without term weights pass"
         assert isinstance(output.documents, Tensor), "the objective let a student without term weights pass"
-        of_queries, of_documents = self.term(output.queries), self.term(output.documents)
+        of_queries = self.term(output.queries)
+        of_documents = self.term(output.documents, self._document_weights(batch, len(output.documents)))
         return self.ramp * (self.query_weight * of_queries + self.document_weight * of_documents)
 
-    def term(self, embeddings: Tensor) -> Tensor:
-        """Return the scalar f of (N, V) embeddings."""
+    def term(self, embeddings: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the scalar f of (N, V) embeddings, which may have (N,) weights in the mean."""
         raise NotImplementedError
 
+    def _document_weights(self, batch: Batch, rows: int) -> Tensor | None:
+        """Return what each document of this process counts for: a document of several processes counts once in all."""
+        if not self.gather or processes() == 1:
+            return None
+        return 1 / copies(document_keys(batch, rows, gather=True))
 
-def mean_activation(embeddings: Tensor, gather: bool) -> Tensor:
-    """Return the (V,) mean of |w| over (N, V) embeddings, of this process or of all."""
+
+def mean_activation(embeddings: Tensor, gather: bool, weights: Tensor | None) -> Tensor:
+    """Return the (V,) weighted mean of |w| over (N, V) embeddings, of this process or of all."""
     if embeddings.dim() != 2:
         raise ValueError(f"embeddings must be (N, V), one vector a text, got {tuple(embeddings.shape)}")
     refuse("embeddings", embeddings, None, ("text", "entry"), "look at what encodes these texts")
     activation = at_least_float32(embeddings).abs()
-    total, count = activation.sum(0), activation.new_full((), len(activation))
+    if weights is None:
+        total, count = activation.sum(0), activation.new_full((), len(activation))
+    else:
+        weights = weights.to(activation.dtype)
+        total, count = (weights.unsqueeze(-1) * activation).sum(0), weights.sum()  # a product would be made in 16 bits
     if gather:
         total, count = sum_over_processes(total), sum_over_processes(count)
     return total / count

@@ -161,7 +161,9 @@ def weighted_sum(
     reduction: str,
 ) -> Tensor:
     """Return :func:`weighted_kl` for weights that know of both sides; None weighs every term with 1."""
-    values = _WeightedKL.apply(at_least_float32(student), teacher, labels, mask, weights, temperatures, detach_weights)
+    values = _WeightedKL.apply(
+        at_least_float32(student), teacher.detach(), labels, mask, weights, temperatures, detach_weights
+    )
     assert isinstance(values, Tensor)
     factor = sound(mask, student=student, teacher=teacher, labels=None if weights is None else labels)
     return factor * (values / mask.sum(-1).clamp(min=1) if reduction == "mean" else values)

@@ -68,10 +68,12 @@ def ensemble(
             column = pa.array(documents, pa.string())
             total = factors[0] * own.astype(np.float64) - shift
             for store, factor in zip(stores[1:], factors[1:], strict=True):
-                total += factor * store.lookup_many(queries, offsets, column)
-            kept = np.isfinite(total)
+                total += factor * store.lookup_many(queries, offsets, column).astype(np.float64)
+            kept = ~np.isnan(total)  # an infinite one is refused by name when it is stored
             names = np.repeat(np.array(queries, dtype=object), np.diff(offsets))
-            return Block(names[kept].tolist(), column.filter(pa.array(kept)), total[kept].astype(np.float32))
+            with np.errstate(over="ignore"):
+                scores = total[kept].astype(np.float32)
+            return Block(names[kept].tolist(), column.filter(pa.array(kept)), scores)
 
         yield work
 

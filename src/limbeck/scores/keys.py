@@ -23,6 +23,9 @@ Ids = NDArray[np.int64] | pa.StringArray | Sequence[str]
 LARGEST = 10**18
 """From here on a number is an id like any other text."""
 
+NO_KEY = LARGEST
+"""No id has this key, in 63 bits and a sign as in 64: it pads."""
+
 _HASHED = 1 << 63
 _DIGITS = 18
 _CANONICAL = r"^(0|[1-9][0-9]{0,17})\z"
@@ -40,6 +43,11 @@ def key(identifier: str) -> int:
 def key_list(identifiers: Sequence[str]) -> Keys:
     """Return the keys of a few ids."""
     return np.fromiter(map(key, identifiers), dtype=np.uint64, count=len(identifiers))
+
+
+def signed_keys(identifiers: Sequence[str]) -> NDArray[np.int64]:
+    """Return the keys of a few ids as tensors hold them: the same 64 bits, with a sign."""
+    return key_list(identifiers).view(np.int64)
 
 
 def keys(identifiers: Ids) -> tuple[Keys, pa.Table | None]:

@@ -62,10 +62,13 @@ def sorted_part(block: Block, duplicates: Duplicates, where: Path) -> pa.RecordB
     ids = id_table([table for table in (query_ids, document_ids) if table is not None], where)
     scores = np.asarray(block.scores)
     columns = {"score": scores} | ({} if block.ranks is None else {"rank": np.asarray(block.ranks, dtype=np.int32)})
-    wrong = np.flatnonzero(~np.isfinite(scores))
+    with np.errstate(over="ignore"):
+        wrong = np.flatnonzero(~np.isfinite(scores.astype(np.float32, copy=False)))  # as they will be looked up
     if len(wrong):
         pair = _name(ids, queries[wrong[0]], documents[wrong[0]])
-        raise ConfigError(f"{where}: the score of {pair} is {scores[wrong[0]]}; a score must be a finite number")
+        raise ConfigError(
+            f"{where}: the score of {pair} is {scores[wrong[0]]}; a score must be a finite number in float32"
+        )
     columns["order"] = np.arange(len(scores), dtype=np.int32)
     rows, dropped = _unique(queries, documents, columns, duplicates, lambda: ids, where)
     note = {b"ids": _packed(ids), b"merged": str(dropped).encode()}

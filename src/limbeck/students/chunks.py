@@ -34,11 +34,22 @@ def in_chunks(encode: Callable[[Tokens, Role], Encoding], tokens: Tokens, role: 
         return encode(tokens, role)
     width = tokens.input_ids.shape[1]
     there = range(len(tokens))
-    parts = [
-        cast(Encoding, checkpoint(encode, tokens.rows(there[start : start + size], width), role, use_reentrant=False))
-        for start in there[::size]
-    ]
+    parts = [_twice(encode, tokens.rows(there[start : start + size], width), role) for start in there[::size]]
     if isinstance(parts[0], Tensor):
         return torch.cat(cast(list[Tensor], parts))
     several = cast(list[Vectors], parts)
     return Vectors(torch.cat([part.values for part in several]), torch.cat([part.mask for part in several]))
+
+
+def _twice(encode: Callable[[Tokens, Role], Encoding], chunk: Tokens, role: Role) -> Encoding:
+    """Encode a chunk now, and again in the backward pass.
+
+    ``checkpoint`` saves the random state of the devices of the tensors among its arguments, so that dropout is the same
+    again; it does not look into a :class:`~limbeck.types.Tokens`.
+    """
+
+    def read(input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, kept: Tensor | None) -> Encoding:
+        return encode(Tokens(input_ids, attention_mask, token_type_ids, kept, chunk.lengths), role)
+
+    tensors = (chunk.input_ids, chunk.attention_mask, chunk.token_type_ids, chunk.kept)
+    return cast(Encoding, checkpoint(read, *tensors, use_reentrant=False))

@@ -8,16 +8,15 @@ import numpy as np
 import torch
 
 from limbeck.config import ConfigError
+from limbeck.scores.keys import signed_keys
 from limbeck.text.cache import TokenCache
+from limbeck.text.columns import Column, fill, fill_all, relevant_keys
 from limbeck.text.token_store import MOST, TokenStore
 from limbeck.text.tokenizer import Role, Row, TextTokenizer
 from limbeck.types import Batch, Tokens
 
 Texts = Callable[[Sequence[str]], list[str]]
 """Looks texts up by id, in the order asked for."""
-
-Column = Sequence[float] | Sequence[int] | np.ndarray
-"""One value a candidate."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,8 @@ class Example:
     labels: Column = field(default_factory=list)
     teacher_scores: Column | None = None
     ranks: Column | None = None
+    relevant: np.ndarray | None = None
+    """Keys (:mod:`limbeck.scores.keys`) of all documents that the judgments call relevant, int64."""
 
 
 class Collator:
@@ -244,14 +245,21 @@ class Collator:
         index = np.zeros(mask.shape, dtype=np.int64)
         index[mask] = np.fromiter(chain.from_iterable(places), dtype=np.int64)
         queries, documents = self._tokens(examples, rows)
+        relevant, keys = None, None
+        if not self.style.paired:
+            relevant = relevant_keys([example.relevant for example in examples])
+        if relevant is not None:
+            keys = torch.from_numpy(signed_keys([document for _, document in rows]))
         return Batch(
             queries=queries,
             documents=documents,
             index=torch.from_numpy(index),
             mask=torch.from_numpy(mask),
-            labels=_fill([example.labels for example in examples], width, 0.0),
-            teacher_scores=_fill_all([example.teacher_scores for example in examples], width, 0.0),
-            ranks=_fill_all([example.ranks for example in examples], width, 1.0),
+            labels=fill([example.labels for example in examples], width, 0.0),
+            teacher_scores=fill_all([example.teacher_scores for example in examples], width, 0.0),
+            ranks=fill_all([example.ranks for example in examples], width, 1.0),
+            document_keys=keys,
+            positives=relevant,
             query_ids=[example.query_id for example in examples],
             document_ids=[example.document_ids for example in examples],
         )
@@ -267,17 +275,3 @@ class Collator:
             return self.pad(queries, "query"), self.pad([documents[document] for _, document in rows], "document")
         by_id = dict(zip(query_ids, queries, strict=True))
         return None, self.pad_pairs([(by_id[query], documents[document]) for query, document in rows if query])
-
-
-def _fill(columns: Sequence[Column], width: int, fill: float) -> torch.Tensor:
-    """Stack per-query values of unequal number into (B, width) float32, the rest filled."""
-    table = np.full((len(columns), width), fill, dtype=np.float32)
-    for b, column in enumerate(columns):
-        table[b, : len(column)] = column
-    return torch.from_numpy(table)
-
-
-def _fill_all(columns: Sequence[Column | None], width: int, fill: float) -> torch.Tensor | None:
-    """As :func:`_fill`, or None unless every query has the values: an invented score must not pass for a real one."""
-    present = [column for column in columns if column is not None]
-    return _fill(present, width, fill) if len(present) == len(columns) else None

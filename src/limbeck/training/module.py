@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from limbeck.evaluation.metrics import evaluate, means
 from limbeck.evaluation.search import rerank
-from limbeck.losses.diagnostics import diagnostics
+from limbeck.losses.diagnostics import averaged, sums
+from limbeck.losses.distributed import totals_over_processes
 from limbeck.text.collate import Collator
 from limbeck.training.guards import poisoned, signs
 from limbeck.training.objective import Objective
@@ -115,17 +116,18 @@ class Distillation(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Return the loss of a batch, and for the guards the value of each term and signs of a collapse; log them."""
-        del batch_idx
         self.objective.at(self.global_step)
         output = self.student(batch)
         seen: dict[str, Tensor] = {}
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # pyright: ignore[reportAttributeAccessIssue]
-            self._watch(output.scores, batch)
+        watched = (self.global_step + 1) % self.trainer.log_every_n_steps == 0  # pyright: ignore[reportAttributeAccessIssue]
+        if watched:
             active = active_terms(output, self.student)
             for name, value in active.items():
                 self.log(f"train/{name}", value, batch_size=len(batch))
             seen = active | signs(output, batch, self.student)
         total, values = self.objective(output, batch)
+        if watched:
+            self._watch(total, output, batch, last=(batch_idx + 1) % self.trainer.accumulate_grad_batches == 0)
         size = len(batch)
         for name, value in values.items():
             self.log(f"train/{name}", value, prog_bar=True, batch_size=size)
@@ -133,23 +135,34 @@ class Distillation(lightning.LightningModule):
         terms = {name: values[name] for name in self.objective.terms}
         return {"loss": poisoned(total), "terms": terms, "signs": seen}
 
-    def _watch(self, scores: Tensor, batch: Batch) -> None:
-        """Keep the gradient of the scores for :meth:`on_after_backward`; the step itself does not wait for it."""
-        seen = scores.detach()
+    def _watch(self, total: Tensor, output: StudentOutput, batch: Batch, *, last: bool) -> None:
+        """Measure what the objective does to positives and negatives, and log it with the last batch of an update.
 
-        def keep(gradient: Tensor) -> None:
-            self._measured = diagnostics(seen, gradient, batch.teacher_scores, batch.labels, batch.mask)
-            self._measured.pop("kl_to_teacher", None)  # the objective logs it
+        The gradient of the scores is taken from the objective itself: what reaches them in the backward pass is scaled
+        for mixed precision and divided by the batches of an update. Of smaller sizes of the embeddings, which share the
+        objective, nothing is measured.
+        """
+        if not total.requires_grad or not output.scores.requires_grad:
+            return
+        with torch.autocast(total.device.type, enabled=False):
+            (gradient,) = torch.autograd.grad(total, output.scores, retain_graph=True, allow_unused=True)
+        if gradient is None:  # no term reads the scores
+            return
+        share = 1 + len(output.smaller)
+        found = sums(output.scores.detach(), gradient * share, batch.teacher_scores, batch.labels, batch.mask)
+        self._measured = {name: value + self._measured.get(name, 0) for name, value in found.items()}
+        if last:
+            self._log_measured()
 
-        scores.register_hook(keep)
-
-    def on_after_backward(self) -> None:
-        """Log what the loss did to positives and negatives."""
-        for name, value in self._measured.items():
+    def _log_measured(self) -> None:
+        """Log the diagnostics of the batches of an update, of all processes."""
+        found = averaged(totals_over_processes(self._measured))
+        found.pop("kl_to_teacher", None)  # the objective logs it
+        self._measured = {}
+        for name, value in found.items():
             ranks = enumerate(value.unbind(), 1) if value.ndim else [("", value)]
             for rank, each in ranks:
                 self.log(f"diagnostics/{name}/{rank}".rstrip("/"), each, batch_size=1)
-        self._measured = {}
 
     def validation_step(self, candidates: Run, batch_idx: int) -> None:
         """Re-rank the dev candidates."""

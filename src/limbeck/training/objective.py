@@ -57,9 +57,14 @@ class Objective(nn.Module):
                         )
                     raise ConfigError(f"loss.{name} needs {field}, which this training does not have; {remedy}")
 
+    @property
+    def over_batches(self) -> bool:
+        """Whether a term looks at the whole batch: at documents of other queries, or at all embeddings."""
+        return any({"embeddings", "term_weights"} & set(cast(Loss, loss).needs) for loss in self.terms.values())
+
     def check_chunks(self) -> None:
         """Raise ``ConfigError`` if no term is over the whole batch, so that gradient caching would gain nothing."""
-        if not any({"embeddings", "term_weights"} & set(cast(Loss, loss).needs) for loss in self.terms.values()):
+        if not self.over_batches:
             raise ConfigError(
                 "trainer.chunk encodes each text twice, for losses over the whole batch (loss.info_nce.in_batch=true, "
                 f"flops, l1); {', '.join(self.terms)} reads one query at a time: lower sampler.batch_size and raise "

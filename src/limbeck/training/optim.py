@@ -50,12 +50,14 @@ class AdamW:
         beta2: float = 0.999,
         eps: float = 1e-8,
     ) -> None:
-        if not lr > 0:
-            raise ValueError(f"lr must be > 0, got {lr}")
-        if weight_decay < 0:
-            raise ValueError(f"weight_decay must be >= 0, got {weight_decay}")
-        if warmup < 0:
-            raise ValueError(f"warmup must be >= 0, got {warmup}")
+        for name, value in (("lr", lr), ("eps", eps)):
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} must be > 0, got {value}")
+        for name, value in (("weight_decay", weight_decay), ("warmup", warmup)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} must be >= 0, got {value}")
+        if warmup > 1 and warmup != int(warmup):
+            raise ValueError(f"warmup must be a share below 1 or a whole number of steps, got {warmup}")
         if schedule not in _SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(_SCHEDULES)}, got {schedule!r}")
         for name, beta in (("beta1", beta1), ("beta2", beta2)):
@@ -90,9 +92,13 @@ class AdamW:
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.factor(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def warm(self, steps: int) -> int:
+        """Return the updates of the warm-up in a training of so many."""
+        return round(self.warmup * steps) if self.warmup < 1 else int(self.warmup)
+
     def factor(self, steps: int) -> Callable[[int], float]:
         """Return the factor of the peak learning rate as a function of the number of updates done."""
-        warm = round(self.warmup * steps) if self.warmup < 1 else int(self.warmup)
+        warm = self.warm(steps)
 
         def at(step: int) -> float:
             if step < warm:

@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from limbeck.config import ConfigError
 from limbeck.data.datamodule import TrainingData
+from limbeck.evaluation.search import check_finite, ranked
 from limbeck.inference import score_lists
-from limbeck.types import Batch, order
+from limbeck.types import Batch
 
 Ranks = dict[str, dict[str, int]]
 """Query id → document id → 1-based rank."""
@@ -61,9 +63,13 @@ class RankRefresh(Callback):
         lists = {pool.query_ids[query]: pool.documents(query) for query in share}
         student: Any = module.student
         scores = score_lists(student, self._data.collator, lists)
+        run = ranked(lists, scores)
+        try:
+            check_finite(run)
+        except ValueError as error:
+            raise ConfigError(f"sampler.refresh_ranks: {error} to rank by at step {trainer.global_step}") from None
         mine: Ranks = {
-            query: {document: rank for rank, document in enumerate(order(lists[query], values).ids, 1)}
-            for query, values in scores.items()
+            query: {document: rank for rank, document in enumerate(ranking.ids, 1)} for query, ranking in run.items()
         }
         parts: list[Ranks | None] = [mine] * trainer.world_size
         if trainer.world_size > 1:
