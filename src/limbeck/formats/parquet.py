@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from limbeck.config import ConfigError
 from limbeck.formats.faults import Faults
-from limbeck.formats.files import PARQUET, magic
+from limbeck.formats.files import magic
+from limbeck.formats.kinds import PARQUET
 from limbeck.scores.keys import LARGEST, pc
 
 _ROWS = 1_000_000
