@@ -50,6 +50,7 @@ def generate(path: Path, lines: int) -> None:
 def imported(source: Path, store: Path) -> tuple[float, float]:
     """Import in a process of its own; returns seconds and its peak memory in MB."""
     command = [sys.executable, "-m", "limbeck", "import", "format=neural_ranking_kd", f"path={source}", f"out={store}"]
+    command.append("teacher.name=made")
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000

@@ -124,7 +124,9 @@ def test_arrays_and_tables(mark, tmp_path):
 
 def test_a_pickle_of_scores_through_the_command(limbeck, mark, tmp_path):
     planted(tmp_path / "scores.pkl", Bomb(mark))
-    status, _, err = limbeck("import", "format=sbert_ce_scores", "path=scores.pkl", "out=new", small=False)
+    status, _, err = limbeck(
+        "import", "format=sbert_ce_scores", "path=scores.pkl", "out=new", "teacher.name=x", small=False
+    )
     assert (status, "refused: the pickle wants to use" in err) == (2, True)
 
 

@@ -5,6 +5,8 @@ import pickle
 import re
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -14,11 +16,12 @@ from limbeck.data.collection import Data
 from limbeck.scores.store import ScoreStore
 
 KD = "neural_ranking_kd"
+FILE = "bert_cat_ensemble.tsv"
 
 
 @pytest.fixture
 def scores(tmp_path):
-    path = tmp_path / "scores.tsv"
+    path = tmp_path / "bert_cat_ensemble.tsv"
     lines = ["3.5\t-1\t7\t100\t200", "2.5\t0.5\t8\t101\t200", "3.5\t-2\t7\t100\t201"]
     path.write_text("".join(f"{line}\n" for line in lines))
     return path
@@ -70,8 +73,8 @@ def test_a_file_becomes_a_store(limbeck, scores, tmp_path):
 
 
 def test_several_files_and_patterns(limbeck, scores, tmp_path):
-    (tmp_path / "more.tsv").write_text("1\t2\t9\t100\t200\n")
-    for path in (f"[{scores},more.tsv]", "*.tsv"):
+    (tmp_path / "more.bert_cat_ensemble.tsv").write_text("1\t2\t9\t100\t200\n")
+    for path in (f"[{scores},more.bert_cat_ensemble.tsv]", "*.tsv"):
         status, _, err = limbeck("import", f"format={KD}", f"path={path}", "out=store", "force=true", small=False)
         assert status == 0, err
         assert set(ScoreStore.open(tmp_path / "store").query_ids()) == {"7", "8", "9"}
@@ -159,6 +162,60 @@ def test_texts_bring_their_collection(limbeck, tmp_path):
     assert (status, "format.collection: store.collection exists; force=true replaces it" in err) == (2, True)
 
 
+PUBLISHED = {
+    "colbertv2.0_msmarco_64way/examples.json": ("colbert_64way", "MiniLM cross-encoder of ColBERTv2"),
+    "kd_train.jsonl": ("simlm", "SimLM re-ranker"),
+    "msmarco-hard-negatives.jsonl": ("sbert_hard_negatives", "cross-encoder/ms-marco-MiniLM-L-6-v2"),
+    "cross-encoder-ms-marco-MiniLM-L-6-v2-scores.pkl": ("sbert_ce_scores", "cross-encoder/ms-marco-MiniLM-L-6-v2"),
+    "msmarco-scores-ms-marco-MiniLM-L6-v2/a.parquet": ("sbert_ce_scores", "cross-encoder/ms-marco-MiniLM-L-6-v2"),
+    "bert_cat_ensemble_msmarcopassage_train_scores_ids.tsv": (KD, "neural-ranking-kd BERT-CAT ensemble"),
+}
+PART = {"doc_id": ["1"], "score": [2.5]}
+CONTENT = {
+    "colbert_64way": b"[1, [2, 0.25], [3, 0.75]]",
+    "simlm": json.dumps({"query_id": "5", "positives": PART, "negatives": PART}).encode(),
+    "sbert_hard_negatives": b'{"qid": 1, "pos": [{"pid": 2, "ce-score": 0.5}], "neg": {}}',
+    "sbert_ce_scores": pickle.dumps({1: {2: 0.5}}),
+    KD: b"1\t2\t9\t100\t200\n",
+}
+
+
+@pytest.mark.parametrize("path", PUBLISHED)
+def test_only_the_published_file_is_its_teachers(path, limbeck, tmp_path):
+    """The same layout by another name may be anybody's scores: the user says whose, and what they are."""
+    name, teacher = PUBLISHED[path]
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    for file in (tmp_path / path, tmp_path / "foreign"):
+        file.write_bytes(CONTENT[name])
+        if path.endswith(".parquet"):
+            pq.write_table(pa.table({"query_id": [1], "corpus_id": [2], "score": [0.5]}), file)
+    words = ["import", f"format={name}"]
+    assert limbeck(*words, f"path={path}", "out=a", small=False)[0] == 0
+    meta = ScoreStore.open(tmp_path / "a").meta
+    assert (meta["teacher"], meta["kind"]) == (teacher, "logit")
+    for paths in ("path=foreign", f"path=[{path},foreign]"):
+        status, _, err = limbeck(*words, paths, "out=b", small=False)
+        assert status == 2
+        assert f"teacher.name must be given: neither the format nor the file says who scored; {teacher} is known" in err
+    status, _, err = limbeck(*words, "path=foreign", "out=b", "teacher.name=mine", small=False)
+    assert status == 0, err
+    assert "what the scores are is unknown: say kind=logit" in err
+    meta = ScoreStore.open(tmp_path / "b").meta
+    assert (meta["teacher"], meta["kind"]) == ("mine", "unknown")
+
+
+def test_flat_scores(limbeck, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"frage": "q", "document": "d", "score": 0.25}\n')
+    words = ["import", "format=pairs", "path=a.jsonl", "out=store", "teacher.name=bge", "kind=logit"]
+    status, _, err = limbeck(*words, small=False)
+    assert status == 2
+    assert "line 1 has the keys frage, document, score; say format.query=NAME format.document=NAME" in err
+    status, out, err = limbeck(*words, "format.query=frage", small=False)
+    assert status == 0, err
+    assert "bge (logit)" in out
+    assert ScoreStore.open(tmp_path / "store").lookup("q", ["d"]).tolist() == [0.25]
+
+
 def test_a_run_is_named_by_its_tag(limbeck, tmp_path):
     (tmp_path / "a.run").write_text("q Q0 d 1 0.5 splade\n")
     assert limbeck("import", "format=trec_run", "path=a.run", "out=store", "kind=similarity", small=False)[0] == 0
@@ -169,39 +226,48 @@ def test_a_run_is_named_by_its_tag(limbeck, tmp_path):
 
 
 MISTAKES = {
-    "no format": (["path=scores.tsv", "out=store"], "format must be given: format="),
+    "no format": ([f"path={FILE}", "out=store"], "format must be given: format="),
     "unknown format": (
         ["format=neural_ranking"],
         "format=neural_ranking does not exist; did you mean neural_ranking_kd",
     ),
     "no path": ([f"format={KD}", "out=store"], "path must be given: path=…"),
     "no such file": ([f"format={KD}", "path=score.tsv", "out=store"], "path: there is no file score.tsv"),
-    "no out": ([f"format={KD}", "path=scores.tsv"], "out must be given: out=…"),
-    "out is a file": ([f"format={KD}", "path=scores.tsv", "out=scores.tsv"], "out: scores.tsv is a file"),
-    "out holds other things": ([f"format={KD}", "path=scores.tsv", "out=."], "out: . holds other things (scores.tsv)"),
+    "no out": ([f"format={KD}", f"path={FILE}"], "out must be given: out=…"),
+    "out is a file": (
+        [f"format={KD}", f"path={FILE}", f"out={FILE}"],
+        f"out: {FILE} is a file",
+    ),
+    "out holds other things": (
+        [f"format={KD}", f"path={FILE}", "out=."],
+        f"out: . holds other things ({FILE})",
+    ),
     "misspelt key": (
-        [f"format={KD}", "path=scores.tsv", "out=store", "+knd=logit"],
+        [f"format={KD}", f"path={FILE}", "out=store", "+knd=logit"],
         "knd is no key of the configuration",
     ),
     "no such kind": (
-        [f"format={KD}", "path=scores.tsv", "out=store", "kind=logits"],
+        [f"format={KD}", f"path={FILE}", "out=store", "kind=logits"],
         "kind must be one of logit, prob",
     ),
     "no such policy": (
-        [f"format={KD}", "path=scores.tsv", "out=store", "on_error=ignore"],
+        [f"format={KD}", f"path={FILE}", "out=store", "on_error=ignore"],
         "on_error must be error or",
     ),
     "no such duplicates": (
-        [f"format={KD}", "path=scores.tsv", "out=store", "duplicates=last"],
+        [f"format={KD}", f"path={FILE}", "out=store", "duplicates=last"],
         "duplicates must be one",
     ),
-    "no threads": ([f"format={KD}", "path=scores.tsv", "out=store", "threads=0"], "threads must be >= 1"),
-    "option of no format": ([f"format={KD}", "path=scores.tsv", "out=store", "format.x=1"], "format.x is no key"),
+    "no threads": ([f"format={KD}", f"path={FILE}", "out=store", "threads=0"], "threads must be >= 1"),
+    "option of no format": (
+        [f"format={KD}", f"path={FILE}", "out=store", "format.x=1"],
+        "format.x is no key",
+    ),
     "no collection": (
-        [f"format={KD}", "path=scores.tsv", "out=store", "collection=x"],
+        [f"format={KD}", f"path={FILE}", "out=store", "collection=x"],
         "collection: x is neither a BEIR",
     ),
-    "no teacher": (["format=flag_embedding", "path=scores.tsv", "out=store"], "teacher.name must be given"),
+    "no teacher": (["format=flag_embedding", f"path={FILE}", "out=store"], "teacher.name must be given"),
 }
 
 
@@ -212,7 +278,7 @@ def test_mistakes_are_found_before_anything_is_done(case, limbeck, scores, tmp_p
     assert status == 2, err
     assert message in err
     assert "Traceback" not in err + out
-    assert [path.name for path in tmp_path.iterdir()] == ["scores.tsv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["bert_cat_ensemble.tsv"]
 
 
 def test_a_bomb_is_refused(limbeck, tmp_path):
@@ -221,7 +287,9 @@ def test_a_bomb_is_refused(limbeck, tmp_path):
             return print, ("boom",)
 
     (tmp_path / "scores.pkl").write_bytes(pickle.dumps({1: {2: Bomb()}}))
-    status, out, err = limbeck("import", "format=sbert_ce_scores", "path=scores.pkl", "out=store", small=False)
+    status, out, err = limbeck(
+        "import", "format=sbert_ce_scores", "path=scores.pkl", "out=store", "teacher.name=x", small=False
+    )
     assert status == 2
     assert "refused: the pickle wants to use builtins.print" in err
     assert "boom" not in out
@@ -240,4 +308,4 @@ def test_every_format_composes_and_is_documented(name, limbeck):
 
 def test_there_is_an_option_for_every_format():
     assert [path.stem for path in sorted((home() / "conf" / "format").glob("*.yaml"))] == FORMATS
-    assert len(FORMATS) == 9
+    assert len(FORMATS) == 10

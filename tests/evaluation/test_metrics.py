@@ -5,10 +5,13 @@ import re
 import subprocess
 import sys
 
+import ir_measures
 import numpy as np
 import pytest
+import pytrec_eval
 
 from limbeck.evaluation.metrics import check_metrics, evaluate, means
+from limbeck.evaluation.sets import EvalSet
 from limbeck.evaluation.spelling import NAMES, Spelt, spelt
 from limbeck.types import Ranking, order
 
@@ -67,6 +70,8 @@ def test_spellings_are_read_as_ranx_reads_them():
                 ours = spelt(metric)
             except ValueError:
                 continue
+            if check_metrics([metric]) != [metric]:  # another program's: recall.95 is recall@95
+                continue
             theirs = extract_metric_and_params(metric)
             assert (ours.name, ours.persistence or ours.cutoff or 0, ours.level) == theirs
     assert spelt("recall@1000-l2") == Spelt("recall", 1000, 2, None)
@@ -78,11 +83,28 @@ def test_spellings_are_read_as_ranx_reads_them():
 @pytest.mark.parametrize(
     ("metric", "message"),
     [
-        ("nDCG@10", r"which ranx does not know; did you mean ndcg@10\?"),
+        ("ndgc@10", r"which ranx does not know; did you mean ndcg@10\?"),
         ("recal@5-l2", r"did you mean recall@5-l2\?"),
-        ("P@10", r"did you mean precision@10\?"),
-        ("AP", r"did you mean map\?"),
-        ("success@1", r"did you mean hit_rate@1\?"),
+        ("P", "which needs a cut-off, as in precision@10"),
+        ("ndcg_cut", "which needs a cut-off, as in ndcg@10"),
+        ("P.5,10", "which has several cut-offs; name each: precision@5, precision@10"),
+        ("gm_map", "which is not computed here; the nearest is map"),
+        ("infAP", "which is not computed here; the nearest is map"),
+        ("11pt_avg", "which is not computed here; the nearest is map"),
+        ("iprec_at_recall_0.10", "which is not computed here; the nearest is map"),
+        ("ERR@20", "which is not computed here; the nearest is ndcg@20"),
+        ("set_relative_P", "which is not computed here; the nearest is precision"),
+        ("set_F.0.5", "which is not computed here; the nearest is f1"),
+        ("nDCG(gains={0:1})@10", "gains={0:1}; the nearest is ndcg@10"),
+        ("nDCG(rel=2)@10", "; ndcg weighs documents by their grades and takes no relevance level"),
+        ("nDCG@10-l2", "; ndcg weighs documents by their grades and takes no relevance level"),
+        (
+            "P(judged_only=True)@10",
+            "which has an option that is not computed here, judged_only=True; the nearest is precision@10",
+        ),
+        ("Rprec@10", "; r-precision is of the whole ranking and takes no cut-off"),
+        ("recall_0", "; the cut-off behind @ must be a whole number >= 1, as in recall@10"),
+        ("RBP(p=0.8)", r"did you mean rbp\?"),
         ("xyz", "its names are hits, hit_rate, precision"),
         ("", "its names are hits"),
         ("ndcg@ten", "cut-off behind @ must be a whole number >= 1, as in ndcg@10"),
@@ -105,6 +127,71 @@ def test_spellings_are_read_as_ranx_reads_them():
 def test_metrics_that_cannot_be_computed_are_refused(metric, message):
     with pytest.raises(ValueError, match=f"metrics has '.*{message}"):
         check_metrics(["map", metric])
+
+
+TREC_EVAL = {
+    "ndcg": "ndcg", "ndcg_cut_10": "ndcg@10", "map": "map", "map_cut_100": "map@100", "recip_rank": "mrr",
+    "set_recall": "recall", "recall_100": "recall@100", "set_P": "precision", "P_10": "precision@10",
+    "success_10": "hit_rate@10", "num_rel_ret": "hits", "set_F": "f1", "Rprec": "r-precision", "bpref": "bpref",
+}  # fmt: skip
+IR_MEASURES = {
+    "nDCG@10": "ndcg@10", "nDCG": "ndcg", "AP": "map", "AP(rel=2)": "map-l2", "AP@100": "map@100", "RR": "mrr",
+    "RR@10": "mrr@10", "RR(rel=2)@10": "mrr@10-l2", "P@10": "precision@10", "P(rel=2)@5": "precision@5-l2",
+    "R@100": "recall@100", "Recall(rel=2)@50": "recall@50-l2", "Rprec(rel=2)": "r-precision-l2",
+    "Success@1": "hit_rate@1", "Bpref": "bpref", "SetP": "precision", "SetR": "recall", "SetF": "f1",
+    "NumRelRet": "hits",
+}  # fmt: skip
+OTHERS = {
+    "ndcg_cut.10": "ndcg@10", "P.10": "precision@10", "recall.1000": "recall@1000", "map_cut.100": "map@100",
+    "MRR@10": "mrr@10", "MAP": "map", "NDCG@10": "ndcg@10", "ndcg_at_10": "ndcg@10", "recall_at_100": "recall@100",
+    "mrr_at_10": "mrr@10", "accuracy@1": "hit_rate@1", "P@10-l2": "precision@10-l2", "RR-l2": "mrr-l2",
+    "nDCG(dcg='log2')@10": "ndcg@10", 'nDCG(dcg="exp-log2")@10': "ndcg_burges@10", "AP(rel=1)": "map",
+    "nDCG(cutoff=10)": "ndcg@10", "P(rel=2, cutoff=5)": "precision@5-l2", "P(judged_only=False)@5": "precision@5",
+    "set_F.1.0": "f1", "SetF(beta=1)": "f1", "ndcg_10": "ndcg@10",
+}  # fmt: skip
+
+
+def test_spellings_of_others_are_taken():
+    for theirs, ours in (TREC_EVAL | IR_MEASURES | OTHERS).items():
+        assert check_metrics([theirs]) == [ours]
+        assert spelt(theirs) == spelt(ours)
+    assert check_metrics(["P_10", "ndcg_cut_10", "precision@10", "nDCG@10"]) == ["precision@10", "ndcg@10"]
+
+
+@pytest.fixture(scope="module")
+def graded():
+    rng = np.random.default_rng(5)
+    qrels = {f"q{q}": {f"d{d}": int(grade) for d, grade in enumerate(rng.integers(0, 4, 40))} for q in range(5)}
+    scores = {f"q{q}": {f"d{d}": float(score) for d, score in enumerate(rng.normal(size=60))} for q in range(5)}
+    return qrels, scores, {query: order([*of], np.array([*of.values()])) for query, of in scores.items()}
+
+
+def test_a_metric_is_the_same_number_by_the_name_that_trec_eval_has_for_it(graded):
+    qrels, scores, run = graded
+    theirs = pytrec_eval.RelevanceEvaluator(qrels, set(TREC_EVAL)).evaluate(scores)
+    ours = evaluate(qrels, run, list(TREC_EVAL))
+    for metric in TREC_EVAL:
+        for query in qrels:
+            assert ours[metric][query] == pytest.approx(theirs[query][metric], abs=1e-6), metric
+
+
+def test_a_metric_is_the_same_number_by_the_name_that_ir_measures_has_for_it(graded):
+    qrels, scores, run = graded
+    measures = {name: ir_measures.parse_measure(name) for name in IR_MEASURES if name not in ("NumRelRet",)}
+    found = ir_measures.iter_calc(measures.values(), qrels, scores)
+    theirs = {(str(value.measure), value.query_id): value.value for value in found}
+    ours = evaluate(qrels, run, list(measures))
+    for name, measure in measures.items():
+        for query in qrels:
+            assert ours[name][query] == pytest.approx(theirs[str(measure), query], abs=1e-6), name
+
+
+def test_settings_have_our_spelling(graded):
+    qrels, _, run = graded
+    assert EvalSet(collection="x", metrics=["P_10", "AP"]).metrics == ["precision@10", "map"]
+    with pytest.raises(ValueError, match=r"^metrics has 'gm_map'"):
+        EvalSet(collection="x", metrics=["gm_map"])
+    assert evaluate(qrels, run, ["P_10"])["P_10"] == evaluate(qrels, run, ["precision@10"])["precision@10"]
 
 
 def test_one_metric_is_no_list():

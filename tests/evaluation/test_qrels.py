@@ -29,6 +29,8 @@ def written(tmp_path):
         TREC.replace("\n", " \r\n\r\n"),
         TREC.removesuffix("\n"),
         TREC + "q1 Q0 d1 2\n",  # judged twice alike
+        "# who judged\n" + TREC.replace("\nq2", "\n# more\n#\nq2"),
+        TREC.replace("2\n", "2.0\n").replace(" 0\n", " 0.\n"),
         "\ufeff" + TREC,
         gzip.compress(TREC.encode(), mtime=0),
         BEIR,
@@ -60,7 +62,16 @@ def test_ids_of_a_beir_file_may_hold_blanks(written):
         ("q1 0 d1 2\nq1 0 d2\n", ":2: expected query, iteration, document and a whole number.*found 'q1 0 d2'"),
         ("q1 0 d1 2\n\nq1 0 d2 1 x\n", ":3: expected query"),
         ("q1 0 d1 yes\n", ":1: expected query"),
-        ("q1 0 d1 1.0\n", ":1: expected query"),
+        ("q1 0 d1 0.5\n", ":1: expected query"),
+        ("q1 0 d1 1.01\n", ":1: expected query"),
+        ("q1 0 d1 1e0\n", ":1: expected query"),
+        ("q1 0 d1 .0\n", ":1: expected query"),
+        ("q1 0 d\0 1\n", ":1: expected query"),
+        ("q1 0 d1 1\rq1 0 d2 1\r", ":1: expected query"),
+        ("q1 Q0 d1 1 2.5 t\n", ":1: expected query.*; six columns are those of a run"),
+        ("q1,0,d1,1\n", ":1: expected query.*; the columns are parted by tabs or spaces, not by commas"),
+        ("# alone\n", ": there are no judgments, comments alone"),
+        ("q " + "x" * 100_000 + "\n", ":1: expected query.{,300}$"),
         ("q1 0 d1 1_0\n", ":1: expected query"),
         ("q1 0 d1 1\nq1 0 d2 \u0661\n", ":2: expected query"),
         (b"q1 0 d1 1\nq1 0 \xff 1\n", r":2: expected query.*\\xff"),
@@ -80,6 +91,10 @@ def test_ids_of_a_beir_file_may_hold_blanks(written):
 def test_what_is_wrong_is_named(written, text, message):
     with pytest.raises(ConfigError, match=rf"qrels\.txt{message}"):
         read_qrels(written(text))
+
+
+def test_a_beir_file_has_no_comments(written):
+    assert read_qrels(written("query-id\tcorpus-id\tscore\n#1\td1\t1\n")) == {"#1": {"d1": 1}}
 
 
 def test_real_judgments(shared):

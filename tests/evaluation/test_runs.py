@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from limbeck.config import ConfigError
 from limbeck.evaluation import runs
 from limbeck.evaluation.runs import cut, read_run, write_run
 from limbeck.types import order
@@ -73,6 +74,13 @@ def test_files_of_any_size_are_read_by_blocks(written, monkeypatch, use, size):
         "\ufeff" + PLAIN,
         PLAIN.removesuffix("\n"),
         PLAIN.replace("7", "+7"),
+        PLAIN.replace("7 t", "0x7 t"),
+        PLAIN.replace("7 t", "0X.Ep3 t"),
+        PLAIN.replace("-1e-3", "-.1E-2"),
+        PLAIN.replace(" t\n", " my run, version 2\n"),
+        PLAIN.replace(" t\n", " t\tlast\n", 2),
+        PLAIN.replace(" Q0 ", " anything ").replace(" 1 ", " - "),
+        "# made by hand\n" + PLAIN.replace("\nq2", "\n  # q1 Q0 d 1 99 t\n#\nq2"),
         gzip.compress(PLAIN.encode(), mtime=0),
         gzip.compress(PLAIN.replace(" ", "\v").encode(), mtime=0),
     ],
@@ -98,7 +106,26 @@ BAD = [
     ("q Q0 d 1 2 t\nq Q0 e 2 1 \n", ":2: expected six"),
     (" q Q0 d 1 2\n", ":1: expected six"),
     ("q Q0 d 1 2 t\nq Q0 e 2 1 ", ":2: expected six"),
-    ("q Q0 d 1 2 t\n\nq Q0 e 1 2 t u\n", ":3: expected six"),
+    (
+        "q Q0 d 1 2 t\n\nq Q0 my e 1 2.5 t\n",
+        r":3: expected six columns .*has 7 columns, and seems to have a blank in an",
+    ),
+    (
+        "my q Q0 d 1 2 t\n",
+        r":1: expected six columns with a finite score in the fifth \('d' is no|:1: .* a blank in an id",
+    ),
+    ("q Q0 my own e 1 2.5 t\n", r":1: expected six columns .*'e' is no finite number"),
+    ("q Q0 d 1 2 t\rq Q0 e 2 1 t\r", ":1: expected six columns .*has a carriage return inside; end lines with a line"),
+    ("q Q0 d 1 2 t\nq Q0 e\0 2 1 t\n", ":2: expected six columns .*has a NUL byte"),
+    ("q Q0 d 1 1,5 t\n", ":1: expected six columns .*'1,5' is no finite number"),
+    ("q Q0 d 1 1.5abc t\n", ":1: expected six columns .*'1.5abc' is no finite number"),
+    ("q Q0 d 1 0x t\n", ":1: expected six columns .*'0x' is no finite number"),
+    ("q Q0 d 1 0x1p2000 t\n", ":1: expected six columns .*'0x1p2000' is no finite number"),
+    ("q d 1\n", ":1: expected six columns .*has 3 columns: MS MARCO's three"),
+    ("q 0 d 1\n", r":1: expected six columns .*has 4 columns: are these judgments\?"),
+    ("q Q0 d 1 2.5\n", ":1: expected six columns .*has 5 columns: the tag, the sixth, may be any word"),
+    ("q,Q0,d,1,2.5,t\n", r":1: expected six columns .*has 1 column: are the columns parted by spaces or tabs\?"),
+    ("q Q0 " + "d" * 100_000 + "\n", ":1: expected six columns .{,400}$"),
     ("q Q0 d 1 2 t\nq Q0 e 1 nan t\n", ":2: expected six"),
     ("q Q0 e 1 -inf t\n", ":1: expected six"),
     ("q Q0 e 1 1e39 t\n", ":1: expected six"),
@@ -131,6 +158,13 @@ def test_only_what_is_used_must_be_a_number(written):
     assert ranking.scores.tolist() == [-1, -2, -7]
 
 
+def test_a_query_whose_lines_would_be_comments_is_not_written(tmp_path):
+    run = {"#1": order(["d"], np.ones(1))}
+    with pytest.raises(ConfigError, match="the id of query '#1' begins with #, which begins a comment in a TREC run"):
+        write_run(tmp_path / "a.trec", run, "t")
+    assert not list(tmp_path.iterdir())
+
+
 def test_scores_are_rounded_twice(written):
     """To a double, then to float32, as in trec_eval: at once this one would be rounded up."""
     text = "q Q0 a 1 1.00000005960464477539062500001 t\n"
@@ -138,7 +172,8 @@ def test_scores_are_rounded_twice(written):
         assert read(written(text), "scores")["q"].scores.tolist() == [1.0]
 
 
-NUMBERS = ["1", "2.5", "-0.0", "1e3", ".5", "5.", "+1", "1e-50", "1e39", "nan", "inf", "0x7", "1_0", "007", "x", "1d2"]
+NUMBERS = ["1", "2.5", "-0.0", "1e3", ".5", "5.", "+1", "1e-50", "1e39", "nan", "inf", "0x7", "1_0", "007", "x"]
+NUMBERS += ["1d2", "0x1p3"]
 TOKEN = st.sampled_from(["q", "r", "d", "e", "é", '"', '"a"', "\u00a0", "", *NUMBERS])
 NUMBER = st.sampled_from(NUMBERS)
 PART = st.sampled_from([" "] * 12 + ["\t", "  ", "\v", "\r", "\f"])
@@ -146,10 +181,16 @@ WILD = st.lists(st.tuples(TOKEN, PART), min_size=5, max_size=7).map(
     lambda pairs: "".join(map("".join, pairs)).strip(" ")
 )
 REGULAR = st.tuples(TOKEN, st.just("Q0"), TOKEN, NUMBER, NUMBER, st.just("t")).map(" ".join)
+MORE = st.one_of(REGULAR.map("#{}".format), REGULAR.map("{} u".format))
 
 
 @settings(max_examples=500, derandomize=True, deadline=None)
-@given(st.lists(st.one_of(REGULAR, REGULAR, WILD), min_size=1, max_size=3), st.sampled_from(USES))
+@given(
+    st.lists(
+        st.one_of(REGULAR, REGULAR, WILD, REGULAR.map("#{}".format), REGULAR.map("{} u".format)), min_size=1, max_size=3
+    ),
+    st.sampled_from(USES),
+)
 def test_both_ways_to_read_agree(tmp_path_factory, lines, use):
     """What the fast one reads at all, it reads like the careful one."""
     path = tmp_path_factory.getbasetemp() / "random.trec"

@@ -1,11 +1,22 @@
+import bz2
 import gzip
+import lzma
 import os
 import pickle
+import shlex
+import subprocess
+import sys
+from collections import Counter, OrderedDict, defaultdict
+from decimal import Decimal
+from pathlib import Path
 
+import lz4.frame
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from limbeck.config import ConfigError
 from limbeck.formats import parquet, sbert_ce_scores
@@ -67,7 +78,7 @@ def test_no_class_or_function_at_all_comes_in(wanted, rows, tmp_path):
 
 
 BAD_PICKLES = {
-    "list": ([1], "the pickle holds a list, where a dictionary should be"),
+    "list": ([1], r"the pickle holds a list, where a dictionary \{query: \{document: score\}\} should be\.$"),
     "empty": ({}, "the file is empty"),
     "query": ({(1, 2): {1: 1.0}}, r":1: \(1, 2\) is no query id"),
     "truth": ({True: {1: 1.0}}, ":1: True is no query id"),
@@ -88,6 +99,70 @@ def test_what_is_no_dictionary_of_scores(case, rows, tmp_path):
         path.write_bytes(pickle.dumps(value, 4))
     with pytest.raises(ConfigError, match=problem):
         rows("sbert_ce_scores", path)
+
+
+def with_default():
+    made = defaultdict(dict)
+    made["q"]["d"] = 0.5
+    return made
+
+
+NOT_PLAIN = {
+    "scores of NumPy": ({"q": {"d": np.float32(0.5)}}, "numbers of NumPy"),
+    "ids of NumPy": ({"q": {np.str_("d"): np.float64(0.5)}}, "numbers of NumPy"),
+    "arrays": ({"q": {"d": np.array([0.5])}}, "numbers of NumPy"),
+    "a defaultdict": (with_default(), "a defaultdict"),
+    "a defaultdict with scores of NumPy": (
+        defaultdict(dict, q={"d": np.float64(0.5)}),
+        "a defaultdict and numbers of N",
+    ),
+    "an OrderedDict": (OrderedDict(q=OrderedDict(d=0.5)), "an OrderedDict"),
+    "a Counter": ({"q": Counter({"d": 0.5})}, "a Counter"),
+    "tensors": ({"q": {"d": torch.tensor(0.5)}}, "tensors of PyTorch"),
+    "decimal fractions": ({"q": {"d": Decimal("0.5")}}, "decimal fractions"),
+    "pandas": (pd.DataFrame({"query": ["q"], "doc_id": ["d"], "score": [0.5]}), "a table of pandas"),
+    "pairs as keys": ({("q", "d"): 0.5}, r"pairs \(query, document\) as keys"),
+    "lists of pairs": ({"q": [("d", 0.5)]}, r"lists of pairs \(document, score\)"),
+    "triples": ([("q", "d", 0.5)], r"triples \(query, document, score\)"),
+}
+PACKERS = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".lz4": lz4.frame.compress}
+
+
+@pytest.mark.parametrize("case", NOT_PLAIN)
+def test_the_remedy_fits_the_pickle_and_works(case, rows, tmp_path, monkeypatch):
+    value, what = NOT_PLAIN[case]
+    monkeypatch.chdir(tmp_path)
+    path = Path("my scores.pkl")
+    path.write_bytes(pickle.dumps(value))
+    with pytest.raises(ConfigError, match=f"refused: .*It seems to hold {what}.* If you trust who made") as told:
+        rows("sbert_ce_scores", path)
+    command = str(told.value).splitlines()[1].strip()
+    assert command.startswith("python -c ")
+    subprocess.run(command.replace("python", shlex.quote(sys.executable), 1), shell=True, check=True)
+    assert rows("pairs", Path("scores.tsv"))[0] == [("q", "d", 0.5)]
+
+
+@pytest.mark.parametrize("ending", PACKERS)
+def test_the_remedy_opens_the_file_as_it_is_compressed(ending, rows, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = Path(f"scores.pkl{ending}")
+    path.write_bytes(PACKERS[ending](pickle.dumps({"q": {"d": np.float32(0.5)}})))
+    with pytest.raises(ConfigError, match="numbers of NumPy") as told:
+        rows("sbert_ce_scores", path)
+    command = str(told.value).splitlines()[1].strip()
+    subprocess.run(command.replace("python", shlex.quote(sys.executable), 1), shell=True, check=True)
+    assert rows("pairs", Path("scores.tsv"))[0] == [("q", "d", 0.5)]
+
+
+def test_no_remedy_loads_what_is_not_known(rows, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "scores.pkl"
+    for value in ({"q": {"d": np.float32(1), "e": Bomb()}}, defaultdict(Bomb, q={"d": 1}), [Bomb()]):
+        path.write_bytes(pickle.dumps(value))
+        with pytest.raises(ConfigError, match="Do not load it with anything else; ask for the scores as TSV") as told:
+            rows("sbert_ce_scores", path)
+        assert "python" not in str(told.value)
+    assert not (tmp_path / "exploded").exists()
 
 
 def test_a_damaged_pickle(rows, tmp_path):

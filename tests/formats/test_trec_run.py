@@ -29,6 +29,9 @@ def stored(path, folder):
         lambda line: line + " ",
         lambda line: line + "\r",
         lambda line: line.replace(" ", " \t", 1),
+        lambda line: line + " of ours, version 2",
+        lambda line: "# " + line + "\n" + line,
+        lambda line: line.replace("0.5", "0x.8"),
     ],
 )
 def test_any_white_space_parts_columns(change, rows, made):
@@ -48,7 +51,9 @@ def test_ranks_from_zero_become_ranks_from_one(rows, made):
 
 BAD = {
     "five columns": ("q1 Q0 d9 3 0.5", "has 5 columns"),
-    "seven columns": ("q1 Q0 d9 3 0.5 bm25 x", "has 7 columns"),
+    "a blank in an id": ("q1 Q0 d 9 3 0.5 bm25", "has 7 columns, and seems to have a blank in an id"),
+    "a NUL byte": ("q1 Q0 d\09 3 0.5 bm25", "has a NUL byte"),
+    "three columns": ("q1 d9 3", "has 3 columns: MS MARCO's three"),
     "no rank": ("q1 Q0 d9 third 0.5 bm25", "'third' is no rank from 1"),
     "rank 0 in a run from 1": ("q1 Q0 d9 0 0.5 bm25", "'0' is no rank from 1"),
     "negative rank": ("q1 Q0 d9 -3 0.5 bm25", "'-3' is no rank"),
@@ -81,6 +86,8 @@ def test_the_teacher_is_the_tag(made, tmp_path):
     source = TrecRun(tmp_path)
     assert source.source([made(*LINES)]) == ("bm25", "unknown")
     assert source.source([made("not a run")]).teacher is None
+    assert source.source([made("# from somewhere", "", *LINES)]).teacher == "bm25"
+    assert source.source([made("q Q0 d 1 2.5 splade and more")]).teacher == "splade"
     store = stored(made(*LINES), tmp_path / "store")
     assert store.meta["tag"] == "bm25"
     assert stored(made(*LINES, "q3 Q0 d 1 1 other"), tmp_path / "both").meta["tags"] == ["bm25", "other"]

@@ -29,7 +29,7 @@ def run(config: Any) -> None:
 
     if plain["metrics"] is not None:
         try:
-            check_metrics(plain["metrics"])
+            plain["metrics"] = check_metrics(plain["metrics"])
         except ValueError as error:
             raise ConfigError(str(error)) from None
     settings = build(plain["comparison"], key="comparison")

@@ -10,7 +10,6 @@ from limbeck.cli import assemble
 from limbeck.cli.suite import Model, RunFile, Suite, System, average, read
 from limbeck.config import ConfigError, build, fingerprint
 from limbeck.data.collection import SYNTHETIC
-from limbeck.evaluation.metrics import check_metrics
 from limbeck.evaluation.pipeline import Pipeline
 from limbeck.evaluation.settings import evaluation
 from limbeck.results.systems import Named, config, file_name, find, weights
@@ -46,7 +45,6 @@ class Evaluating:
             node["metrics"] = list(config["metrics"])
             self._sets = {name: {**each, "metrics": None} for name, each in self._sets.items()}
         self._evaluation = evaluation(node)
-        check_metrics(self._evaluation.metrics)
         self._models = [] if config["run"] is None else _models(config["run"])
         self._files = [] if config["run_file"] is None else _files(config["run_file"])
         if config["qrels"] is not None and not Path(config["qrels"]).is_file():

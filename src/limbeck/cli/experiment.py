@@ -23,7 +23,6 @@ from limbeck.config import ConfigError, build, part
 from limbeck.data.collection import Collection
 from limbeck.data.datamodule import TrainingData
 from limbeck.data.pool import Pool
-from limbeck.evaluation.metrics import check_metrics
 from limbeck.evaluation.pipeline import Pipeline, Row
 from limbeck.evaluation.runs import cut
 from limbeck.evaluation.settings import evaluation
@@ -80,7 +79,6 @@ class Experiment:
             self.objective.check_chunks()
         with _named("eval"):
             self.evaluation.check(searches=part(config["student"], key="student").separable)
-            check_metrics(self.evaluation.metrics)
         self.checking = settings(config["checks"])
         self.artefacts = Artefacts(Path(config["paths"]["cache"]))
         sets, accelerator = config["eval"]["sets"] or {}, self.training.accelerator

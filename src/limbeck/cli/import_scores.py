@@ -98,7 +98,8 @@ def _provenance(plain: dict[str, Any], source: Any, paths: list[Path]) -> Any:
     teacher, kind = dict(plain["teacher"]), plain["kind"] or said.kind
     name, length = teacher.pop("name") or said.teacher, teacher["max_length"]
     if not name:
-        raise ConfigError("teacher.name must be given: neither the format nor the file says who scored")
+        known = f"; {source.teacher} is known by {' or '.join(source.published)} in the path" if source.teacher else ""
+        raise ConfigError(f"teacher.name must be given: neither the format nor the file says who scored{known}")
     if kind not in get_args(Kind):
         raise ConfigError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
     if kind == "unknown":

@@ -34,7 +34,7 @@ def run(config: Any) -> None:
         if plain[key] < least:
             raise ConfigError(f"{key} must be >= {least}, got {plain[key]}")
     try:
-        check_metrics(plain["metrics"])
+        plain["metrics"] = check_metrics(plain["metrics"])
     except ValueError as error:
         raise ConfigError(str(error)) from None
     out = Path(plain["out"])

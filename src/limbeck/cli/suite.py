@@ -14,7 +14,6 @@ from limbeck.config import ConfigError, build
 from limbeck.data.candidates import Search
 from limbeck.data.candidates import find as find_candidates
 from limbeck.data.collection import Collection
-from limbeck.evaluation.metrics import check_metrics
 from limbeck.evaluation.pipeline import Pipeline, Row
 from limbeck.evaluation.runs import read_run
 from limbeck.evaluation.search import without_own
@@ -90,11 +89,6 @@ class Suite:
     ) -> None:
         self._evaluation = evaluation
         self._sets: dict[str, EvalSet] = {name: build(node, key=f"eval.sets.{name}") for name, node in sets.items()}
-        for name, each in self._sets.items():
-            try:
-                check_metrics(each.metrics or [])
-            except ValueError as error:
-                raise ConfigError(f"eval.sets.{name}.{error}") from None
         # What is re-ranked is as deep as the evaluation asks, however deep training lists are drawn from.
         depth = candidates.get("depth")
         self._candidates = {**candidates, "depth": depth if depth is None else max(depth, evaluation.depth)}

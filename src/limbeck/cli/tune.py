@@ -142,8 +142,10 @@ class _Trainer:
         ConfigError
             They would not validate, or the dev split is the test split.
         """
+        from limbeck.evaluation.settings import evaluation
+
         config, _ = plan(self.compose(self.base))
-        metrics = config["eval"]["metrics"]
+        metrics = evaluation(config["eval"]).metrics
         self.metric = settings.metric or metrics[0]
         if self.metric != metrics[0]:  # a training validates by the first, and keeps its best by it
             listed = ",".join([self.metric, *(each for each in metrics if each != self.metric)])

@@ -1,9 +1,10 @@
 """BM25 first stage."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from limbeck.config import ConfigError
+from limbeck.data.analysers import ANALYSERS, STOPWORDS, characters, words
 from limbeck.data.candidates import Search, best, check_depth
 from limbeck.data.collection import Collection
 from limbeck.registry import register
@@ -12,7 +13,7 @@ from limbeck.types import Run
 
 @register("candidates", "bm25")
 class BM25:
-    """BM25 over the whole collection (Lucene's variant), Porter2 stems, English stop words.
+    """BM25 over the whole collection (Lucene's variant): by default of English words.
 
     Parameters
     ----------
@@ -20,10 +21,14 @@ class BM25:
         Documents kept for each query.
     k1, b
         Term saturation and length normalisation; .9 and .4 are Anserini's, 1.2 and .75 Lucene's.
+    analyser
+        What is counted: ``words``, two or more letters or digits in a row; or ``characters``, single ones and pairs
+        where a script has no blanks between words (Chinese, Japanese, Thai, Khmer, …), and whole words elsewhere, also
+        of one letter. See :mod:`limbeck.data.analysers`.
     stemmer
         Snowball language, or null for none.
     stopwords
-        Language code of the list of bm25s, or null for none.
+        Code or name of a list of bm25s, or null for none.
 
     Raises
     ------
@@ -43,6 +48,7 @@ class BM25:
         depth: int = 100,
         k1: float = 0.9,
         b: float = 0.4,
+        analyser: Literal["words", "characters"] = "words",
         stemmer: str | None = "english",
         stopwords: str | None = "en",
     ) -> None:
@@ -51,14 +57,22 @@ class BM25:
             raise ValueError(f"k1 must be >= 0, got {k1}")
         if not 0 <= b <= 1:
             raise ValueError(f"b must be in [0, 1], got {b}")
+        if analyser not in ANALYSERS:
+            raise ValueError(f"analyser must be one of {', '.join(ANALYSERS)}, got {analyser!r}")
+        if stopwords is not None and stopwords not in (*STOPWORDS, *STOPWORDS.values()):
+            raise ValueError(f"stopwords must be null or one of {', '.join(STOPWORDS)}, got {stopwords!r}")
         self.depth = depth
         self.k1 = k1
         self.b = b
+        self.analyser = analyser
         self.stopwords = stopwords
         self._stem = _stemmer(stemmer)
-        self._index_identity = {"kind": "bm25", "k1": k1, "b": b, "stemmer": stemmer, "stopwords": stopwords}
+        self._index_identity = {
+            "kind": "bm25", "k1": k1, "b": b, "analyser": analyser, "stemmer": stemmer, "stopwords": stopwords,
+        }  # fmt: skip
         self.name = "BM25"
-        self.label = f"BM25 (k1={k1:g}, b={b:g})"
+        self.label = f"BM25 (k1={k1:g}, b={b:g})" if analyser == "words" else f"BM25 of characters (k1={k1:g}, b={b:g})"
+        self.advice = self._advice(stemmer)
 
     def identity(self, search: Search) -> dict[str, Any]:
         """Return what the ranking depends on, beside the collection and the queries."""
@@ -66,7 +80,13 @@ class BM25:
         return self._index_identity
 
     def search(self, search: Search) -> Run:
-        """Rank the collection for each query; documents that share no word with it are left out."""
+        """Rank the collection for each query; documents that share no word with it are left out.
+
+        Raises
+        ------
+        ConfigError
+            No document has a word.
+        """
         import bm25s
 
         collection = search.collection
@@ -91,15 +111,29 @@ class BM25:
         import bm25s
 
         tokens = self._tokens([text for _, text in collection.iterate()])
+        if not any(tokens):
+            raise ConfigError(f"no document of {collection.name} has a word to BM25: {self.advice}")
         index = bm25s.BM25(k1=self.k1, b=self.b, method="lucene")
         index.index(tokens, show_progress=False)
         index.save(target / "index")
 
-    def _tokens(self, texts: list[str]) -> Any:
-        import bm25s
+    def _tokens(self, texts: list[str]) -> list[list[str]]:
+        analyse = words if self.analyser == "words" else characters
+        return analyse(texts, stopwords=self.stopwords, stemmer=self._stem)
 
-        stopwords: Any = self.stopwords or []
-        return bm25s.tokenize(texts, stopwords=stopwords, stemmer=self._stem, return_ids=False, show_progress=False)
+    def _advice(self, stemmer: str | None) -> str:
+        """Return what is taken for a word, and what to try where none is found."""
+        language = f"stopwords={self.stopwords or 'null'} and stemmer={stemmer or 'null'}"
+        if self.analyser == "words":
+            taken = "two letters or digits and more in a row"
+            tries = ["candidates.analyser=characters for text without blanks between words, or words of one letter"]
+        else:
+            taken = "characters of scripts without blanks between words, and words of others"
+            tries = []
+        if self.stopwords or stemmer:
+            tries.append("candidates.stopwords=null candidates.stemmer=null for other languages, or stop words alone")
+        tries.append("candidates=dense, an encoder")
+        return f"candidates.analyser={self.analyser} takes {taken}, with {language}; try {'; or '.join(tries)}"
 
 
 def _stemmer(language: str | None) -> Any:

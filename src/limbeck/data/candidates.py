@@ -42,6 +42,8 @@ class Candidates(Protocol):
     """The same with what matters of its options."""
     depth: int | None
     """Documents kept for each query; None for all that the source has."""
+    advice: str
+    """What it looks for in texts and what to try where it finds nothing; empty if there is nothing to say."""
     kept: ClassVar[bool]
     """Whether rankings are kept in the cache; not what is a file already."""
 
@@ -77,7 +79,24 @@ def find(candidates: Candidates, search: Search) -> Run:
         lambda target: write_run(target / "candidates.trec", candidates.search(search), "candidates"),
         label=f"{candidates.label} for {search.split} queries",
     )
-    return read_run(path / "candidates.trec")
+    found = read_run(path / "candidates.trec")
+    _warn_of_nothing(candidates, search, found)
+    return found
+
+
+def _warn_of_nothing(candidates: Candidates, search: Search, found: Run) -> None:
+    """Warn where most queries find nothing."""
+    nothing = [query for query in search.queries if query not in found]
+    if 2 * len(nothing) > len(search.queries):
+        log.warning(
+            "%s finds nothing for %d of %d %s queries of %s%s",
+            candidates.label,
+            len(nothing),
+            len(search.queries),
+            search.split,
+            search.collection.name,
+            candidates.advice and f": {candidates.advice}",
+        )
 
 
 def _warn_of_own(search: Search) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError, build, fingerprint
 from limbeck.data.splits import Split, from_ir_datasets, ir_datasets_home, read_split
+from limbeck.evaluation.runs import check_queries
 from limbeck.registry import register
 from limbeck.text.tokenizer import Role
 
@@ -158,6 +159,7 @@ class Collection:
     def check_ids(self, split: str) -> None:
         """Raise ``ConfigError`` for an id of a document, or of a query of a split, that no TREC run can hold."""
         queries = self.split(split).queries
+        check_queries(queries)
         for ids, what in ((queries, f"{split} query"), (self.document_ids, "document")):
             if "" in ids or _WHITE.search("".join(ids)):
                 wrong = next(name for name in ids if not name or _WHITE.search(name))

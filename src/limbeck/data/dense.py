@@ -69,6 +69,7 @@ class Dense:
         self.depth = depth
         self.name = name
         self.label = f"{name} search"
+        self.advice = ""
         self.bf16 = bf16
         self._load = load
         self._device = device

@@ -12,7 +12,7 @@ from ir_datasets.util import LocalDownload
 
 from limbeck.config import ConfigError
 from limbeck.evaluation.qrels import judgments
-from limbeck.formats.files import check_text, magic
+from limbeck.formats.files import lines
 
 
 class FolderDoc(NamedTuple):
@@ -29,23 +29,21 @@ class FolderDoc(NamedTuple):
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the objects of a file with the numbers of their lines; each has ``_id`` and ``text``."""
-    check_text(path, magic(path))
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line.decode("utf-8-sig"))  # of bytes, json takes halves of characters
-            except ValueError as error:
-                told = re.sub(": line 1 column .*", "", str(error))  # of the JSON: the line is told before
-                raise ConfigError(f"{path}:{number}: not a JSON object in UTF-8 ({told})") from None
-            if not isinstance(record, dict) or any(not isinstance(record.get(name), str) for name in ("_id", "text")):
-                raise ConfigError(f"{path}:{number}: needs the string fields _id, text")
-            if not isinstance(record.get("title", ""), str | None):
-                raise ConfigError(f"{path}:{number}: title must be a string or left out")
-            if b"\\u" in line:
-                _check_pairs(record, f"{path}:{number}")
-            yield number, record
+    for number, line in lines(path):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line.decode("utf-8-sig"))  # of bytes, json takes halves of characters
+        except ValueError as error:
+            told = re.sub(": line 1 column .*", "", str(error))  # of the JSON: the line is told before
+            raise ConfigError(f"{path}:{number}: not a JSON object in UTF-8 ({told})") from None
+        if not isinstance(record, dict) or any(not isinstance(record.get(name), str) for name in ("_id", "text")):
+            raise ConfigError(f"{path}:{number}: needs the string fields _id, text")
+        if not isinstance(record.get("title", ""), str | None):
+            raise ConfigError(f"{path}:{number}: title must be a string or left out")
+        if b"\\u" in line:
+            _check_pairs(record, f"{path}:{number}")
+        yield number, record
 
 
 def _check_pairs(record: dict[str, Any], where: str) -> None:

@@ -58,6 +58,7 @@ class Fusion:
         self._parts = dict(parts)
         self._weights = [float(weights.get(name, 1)) for name in parts]
         self.name = f"RRF({', '.join(part.name for part in parts.values())})"
+        self.advice = ""  # what its parts have to say, they say themselves
         self.label = f"fusion of {' and '.join(part.label for part in parts.values())}"
 
     def identity(self, search: Search) -> dict[str, Any]:

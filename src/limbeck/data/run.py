@@ -71,6 +71,7 @@ class RunFiles:
         stems = {path.name.partition(".")[0] for path in self._files.values()}
         self.name = name or (stems.pop() if len(stems) == 1 else "run")
         self.label = self.name
+        self.advice = ""
         self.use: Literal["scores", "ranks"] = use
 
     def identity(self, search: Search) -> dict[str, Any]:

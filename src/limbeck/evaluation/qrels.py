@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, filterfalse
 from pathlib import Path
 
 from limbeck.config import ConfigError
 from limbeck.formats.files import SMALL_BLOCK, chunks
+from limbeck.formats.trec_line import is_comment
 from limbeck.rankings import Qrels
 
 _HEADER = [b"query-id", b"corpus-id", b"score"]
-_GRADE = re.compile(rb"[+-]?[0-9]{1,18}")
+_GRADE = re.compile(rb"([+-]?[0-9]{1,18})(?:\.0*)?")
+"""A whole number, which may be written with a fraction of zeros; trec_eval would take 0.5 and ``yes`` for 0."""
+_QUOTED = 160
 _BEIR = "query-id, corpus-id and a whole number, tab-separated"
 _TREC = "query, iteration, document and a whole number, parted by white space"
 
@@ -21,8 +24,9 @@ def read_qrels(path: Path) -> Qrels:
     Parameters
     ----------
     path
-        A TREC file, ``query iteration document grade`` parted by any white space; or a BEIR file, ``query-id corpus-id
-        score`` parted by tabs, so that ids may hold blanks, below a header with these names.
+        A TREC file, ``query iteration document grade`` parted by any white space, as trec_eval reads it: lines that
+        begin with ``#`` are comments. Or a BEIR file, ``query-id corpus-id score`` parted by tabs, so that ids may hold
+        blanks, below a header with these names. Blank lines are skipped.
 
     Returns
     -------
@@ -44,7 +48,9 @@ def read_qrels(path: Path) -> Qrels:
 def judgments(path: Path) -> Iterator[tuple[str, str, int]]:
     """Yield query, document and grade of each judged pair, once, in file order; otherwise as :func:`read_qrels`."""
     lines = (line for chunk in chunks([path], SMALL_BLOCK) for line in chunk.lines())
-    first = next(lines)  # of an empty file, chunks raises
+    first = next(filterfalse(is_comment, lines), None)  # of an empty file, chunks raises
+    if first is None:
+        raise ConfigError(f"{path}: there are no judgments, comments alone")
     beir = first[1].split() == _HEADER
     if not beir and len(first[1].split()) == 3:
         raise ConfigError(
@@ -52,12 +58,12 @@ def judgments(path: Path) -> Iterator[tuple[str, str, int]]:
             f"{_quoted(first[1])}"
         )
     seen: dict[str, dict[str, int]] = {}
-    for number, line in lines if beir else chain([first], lines):
+    for number, line in lines if beir else chain([first], filterfalse(is_comment, lines)):
         try:
             query, document, grade = _pair(line, beir)
         except ValueError:  # UnicodeDecodeError is one
             expected = _BEIR if beir else _TREC
-            raise ConfigError(f"{path}:{number}: expected {expected}; found {_quoted(line)}") from None
+            raise ConfigError(f"{path}:{number}: expected {expected}; found {_quoted(line)}{_hint(line)}") from None
         before = seen.setdefault(query, {}).get(document)
         if before is None:
             seen[query][document] = grade
@@ -75,10 +81,20 @@ def _pair(line: bytes, beir: bool) -> tuple[str, str, int]:
         query, document, grade = (column.strip() for column in line.split(b"\t"))
     else:
         query, _, document, grade = line.split()
-    if not (query and document and _GRADE.fullmatch(grade)):
+    whole = _GRADE.fullmatch(grade)
+    if not (query and document and whole) or b"\0" in line:
         raise ValueError
-    return query.decode(), document.decode(), int(grade)
+    return query.decode(), document.decode(), int(whole[1])
+
+
+def _hint(line: bytes) -> str:
+    """Return what else a malformed line may be."""
+    if len(line.split()) == 6:
+        return "; six columns are those of a run, which ranks documents and does not judge them"
+    if line.count(b",") in (2, 3):
+        return "; the columns are parted by tabs or spaces, not by commas"
+    return ""
 
 
 def _quoted(line: bytes) -> str:
-    return repr(line.decode(errors="backslashreplace"))
+    return repr(line[:_QUOTED].decode(errors="backslashreplace"))

@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from limbeck.config import ConfigError
 from limbeck.formats.files import SMALL_BLOCK, chunks
+from limbeck.formats.trec_line import COMMENT, content, fields, has_comment, score
 from limbeck.rankings import Ranking, Run, order
 from limbeck.scores.keys import pc
 
@@ -26,15 +28,21 @@ _TYPES = {"query": pa.string(), "document": pa.string(), "rank": pa.string(), "s
 _NEEDED = {"scores": "a finite score in the fifth", "ranks": "a whole rank in the fourth"}
 _MOST = float(np.finfo(np.float32).max)
 _QUOTED = 160
-_ODD = (b"\t", b"\r", b"\v", b"\f")
-"""White space that parts columns, too, but not where the fast path expects it."""
+_ODD = (b"\t", b"\r", b"\v", b"\f", b"\0")
+"""White space that parts columns, too, but not where the fast path expects it; and what no line may hold."""
 
 
 def write_run(path: Path, run: Run, tag: str) -> None:
     """Write ``query Q0 document rank score tag`` lines, ranks from 1; the file is whole or not there.
 
     Scores are written with nine significant digits, which give back the same float32.
+
+    Raises
+    ------
+    ConfigError
+        The id of a query begins with ``#``: its lines would be comments.
     """
+    check_queries(run)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     with unfinished.open("w", encoding="utf-8") as file:
@@ -44,8 +52,18 @@ def write_run(path: Path, run: Run, tag: str) -> None:
     os.replace(unfinished, path)
 
 
+def check_queries(queries: Iterable[str]) -> None:
+    """Raise ``ConfigError`` for the id of a query that begins with ``#``: in a TREC run its lines are comments."""
+    for query in queries:
+        if query.startswith(COMMENT.decode()):
+            raise ConfigError(
+                f"the id of query {query!r} begins with {COMMENT.decode()}, which begins a comment in a TREC run; "
+                "change it in the collection and in the judgments"
+            )
+
+
 def read_run(path: Path, *, use: Use = "scores") -> Run:
-    """Read a TREC run file, compressed or not. Columns are parted by any ASCII white space, as in trec_eval.
+    """Read a TREC run file, compressed or not, as trec_eval does: see :mod:`limbeck.formats.trec_line`.
 
     Parameters
     ----------
@@ -63,8 +81,8 @@ def read_run(path: Path, *, use: Use = "scores") -> Run:
     Raises
     ------
     ValueError
-        A line has not six columns or no finite float32 for a score (or no whole number for a rank), or a document
-        stands twice: file and line are named. Or the file is damaged.
+        A line has fewer than six columns or no finite float32 for a score (or no whole number for a rank), or trec_eval
+        would read it wrongly, or a document stands twice: file and line are named. Or the file is damaged or no text.
     """
     if path.is_file() and not path.stat().st_size:
         return {}
@@ -108,7 +126,13 @@ def _by_block(path: Path, use: Use) -> Run | None:
 def _table(data: bytes, use: Use) -> pa.Table | None:
     """Return the columns query, document and value (float32); None where a line is not as simple as can be."""
     white = np.frombuffer(data, np.uint8) <= ord(" ")
-    if any(odd in data for odd in _ODD) or white[:1].any() or data.endswith(b" ") or (white[1:] & white[:-1]).any():
+    if (
+        has_comment(data)
+        or any(odd in data for odd in _ODD)
+        or white[:1].any()
+        or data.endswith(b" ")
+        or (white[1:] & white[:-1]).any()
+    ):
         return None  # an empty column, for one
     value = "score" if use == "scores" else "rank"
     try:
@@ -137,15 +161,11 @@ def _by_line(path: Path, use: Use) -> Run:
     """Read any file line by line, and say which line is wrong."""
     lists: dict[str, dict[str, float]] = {}
     for chunk in chunks([path], SMALL_BLOCK):
-        for number, line in chunk.lines():
+        for number, line in content(chunk):
             try:
-                query, document, value = _row(line.split(), use)
+                query, document, value = _row(line, use)
             except ValueError as error:
-                told = f"expected six columns with {_NEEDED[use]}"
-                if isinstance(error, UnicodeDecodeError):
-                    told = "not UTF-8"
-                told += f"; found {line[:_QUOTED].decode(errors='backslashreplace')!r}"
-                raise ValueError(f"{path}:{number}: {told}") from None
+                raise ValueError(f"{path}:{number}: {_problem(error, use)}; found {_quoted(line)}") from None
             documents = lists.setdefault(query, {})
             if document in documents:
                 raise ValueError(f"{path}:{number}: document {document} stands twice for query {query}")
@@ -156,17 +176,27 @@ def _by_line(path: Path, use: Use) -> Run:
     }
 
 
-def _row(columns: Iterable[bytes], use: Use) -> tuple[str, str, float]:
-    query, _, document, rank, score, _ = columns
+def _row(line: bytes, use: Use) -> tuple[str, str, float]:
+    found = fields(line)
     if use == "scores":
-        value = float(score)
-        if not abs(value) <= _MOST or b"_" in score:
-            raise ValueError
-    elif rank.isdigit() and len(rank) < 10:
-        value = -float(rank)
+        value = score(found.score)
+        if not abs(value) <= _MOST:
+            raise ValueError("the score is too large")
+    elif found.rank.isdigit() and len(found.rank) < 10:
+        value = -float(found.rank)
     else:
-        raise ValueError
-    return query.decode(), document.decode(), value
+        raise ValueError(f"{_quoted(found.rank)} is no rank")
+    return found.query.decode(), found.document.decode(), value
+
+
+def _problem(error: ValueError, use: Use) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    return f"expected six columns with {_NEEDED[use]} ({error})"
+
+
+def _quoted(text: bytes) -> str:
+    return repr(text[:_QUOTED].decode(errors="backslashreplace"))
 
 
 def cut(run: Run, depth: int) -> Run:

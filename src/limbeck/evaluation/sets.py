@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from limbeck.evaluation.spelling import check_metrics
 from limbeck.registry import register
 
 _DATA = "data/collection"
@@ -20,7 +21,7 @@ class EvalSet:
         What follows the id (``test``); empty where the id has one split alone. Of a folder the name of the qrels file;
         empty stands for ``test`` there.
     metrics
-        ranx names; null: those of ``eval.metrics``.
+        Names of metrics; null: those of ``eval.metrics``.
     drop_self
         Each query is itself a document of the collection: it is dropped from its own ranking before any cut.
     query_length, document_length
@@ -61,7 +62,7 @@ class EvalSet:
                 raise ValueError(f"{name} must be >= 1 or null, got {value}")
         self.collection = collection
         self.split = split
-        self.metrics = None if metrics is None else list(metrics)
+        self.metrics = None if metrics is None else check_metrics(metrics)
         self.drop_self = drop_self
         self.query_length = query_length
         self.document_length = document_length

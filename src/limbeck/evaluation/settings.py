@@ -6,6 +6,7 @@ from typing import Any
 
 from limbeck.config import build
 from limbeck.evaluation.fusion import Fusion
+from limbeck.evaluation.spelling import check_metrics
 from limbeck.registry import register
 
 _SPLITS = ("train", "dev", "test")
@@ -25,7 +26,8 @@ class Evaluation:
     split
         Split of the final table.
     metrics
-        ranx names; the first one selects the best checkpoint on the dev split.
+        Names of metrics, see :mod:`limbeck.evaluation.spelling`; the first one selects the best checkpoint on the dev
+        split.
     pipeline
         Stages that are reported of each system, in order; the last one counts. ``search`` ranks the whole collection,
         ``rerank`` the first stage, ``fuse`` fuses the stage before it with the first stage. ``auto`` is ``[search]``
@@ -80,7 +82,7 @@ class Evaluation:
         if not metrics:
             raise ValueError("metrics must name at least one metric")
         self.split = split
-        self.metrics = list(metrics)
+        self.metrics = check_metrics(metrics)
         self.fusion = fusion
         self.pipeline: str | list[str] = pipeline
         self.depth = depth

@@ -39,9 +39,12 @@ class Format(ABC):
     """
 
     teacher: str | None = None
-    """Who scored, where the format comes from one teacher only."""
+    """Who scored the published file of the format."""
     kind: Kind = "unknown"
-    """What its scores are, where the format tells."""
+    """What the scores of the published file are."""
+    published: tuple[str, ...] = ("",)
+    """What the path of the published file has in it: one of these. A file of another path may be anybody's: whose
+    scores it holds, and what they are, is for the user to say."""
     expects: str
     """What a line looks like, for messages."""
 
@@ -50,7 +53,10 @@ class Format(ABC):
 
     def source(self, paths: Sequence[Path]) -> Source:
         """Return the teacher and the kind of the scores; None and ``unknown`` where that cannot be told."""
-        return Source(self.teacher, self.kind)
+        places = [str(path.absolute()).lower() for path in paths]
+        if all(any(name.lower() in place for name in self.published) for place in places):
+            return Source(self.teacher, self.kind)
+        return Source(None, "unknown")
 
     @abstractmethod
     def blocks(self, paths: Sequence[Path], faults: Faults) -> Iterator[Thunk]:

@@ -15,6 +15,7 @@ class Colbert64Way(JsonLines):
 
     teacher = "MiniLM cross-encoder of ColBERTv2"
     kind = "logit"
+    published = ("colbertv2.0_msmarco_64way",)
     expects = "[qid, [pid, score], [pid, score], …]"
 
     def scored(self, value: Any) -> ScoredList:

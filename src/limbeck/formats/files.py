@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from limbeck.config import ConfigError
+from limbeck.formats.kinds import FIRST, Compression, compression, refuse_archive, refuse_no_text
 
 BLOCK = 16 << 20
 """Bytes read at once where lines are parsed by compiled code. Twice as fast as with 64 MB: the memory of one block
@@ -22,10 +23,7 @@ serves the next."""
 SMALL_BLOCK = 8 << 20
 """Bytes read at once where Python parses line by line: its objects take many times the memory of the text."""
 
-PARQUET = b"PAR1"
-
 _BROKEN = (EOFError, OSError, lzma.LZMAError, zlib.error, pa.ArrowException)
-_ARCHIVES = {b"PK\x03\x04": "zip", b"7z\xbc\xaf\x27\x1c": "7z"}
 
 
 class Chunk(NamedTuple):
@@ -50,11 +48,11 @@ def chunks(paths: Iterable[Path], size: int) -> Iterator[Chunk]:
     Raises
     ------
     ConfigError
-        A file holds nothing, or is compressed and damaged.
+        A file holds nothing, is no text, or is compressed and damaged.
     """
     for path in paths:
         line, blank = 1, True
-        with opened(path) as file:
+        with opened_text(path) as file:
             while data := _read(path, file, size):
                 if line == 1:
                     data = data.removeprefix(b"\xef\xbb\xbf")  # what some editors put before UTF-8
@@ -65,57 +63,104 @@ def chunks(paths: Iterable[Path], size: int) -> Iterator[Chunk]:
             raise ConfigError(f"{path}: the file is empty")
 
 
+def lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield number, from 1, and text of each line of a file, compressed or not; nothing of an empty one.
+
+    Raises
+    ------
+    ConfigError
+        It is no text, or is compressed and damaged.
+    """
+    with opened_text(path) as file:
+        try:
+            yield from enumerate(file, 1)
+        except _BROKEN as error:
+            raise _damaged(path, error) from error
+
+
 def _read(path: Path, file: Any, size: int) -> bytes:
     try:
         data = file.read(size)
         return data + file.readline() if data and data[-1:] != b"\n" else data
     except _BROKEN as error:
-        raise ConfigError(f"{path}: the file is damaged or was not downloaded whole ({error})") from error
+        raise _damaged(path, error) from error
 
 
 def opened(path: Path) -> Any:
-    """Open a file for reading bytes, decompressing gzip, bzip2, xz and zstandard, whatever the file is called.
+    """Open a file for reading bytes, decompressing gzip, bzip2, xz, zstandard and lz4, whatever the file is called.
 
     Raises
     ------
     ConfigError
-        It is an archive of files, text in UTF-16, or its compression cannot be read here.
+        It is an archive of files, or its compression cannot be read here.
     """
     start = magic(path)
-    check_text(path, start)
-    for mark, name in _ARCHIVES.items():
-        if start.startswith(mark):
-            raise ConfigError(f"{path}: this is a {name} archive; unpack it and give the file inside")
-    if {".tar", ".tgz"} & set(path.suffixes):
+    refuse_archive(path, start)
+    if {".tar", ".tgz"} & set(path.suffixes):  # it may be damaged, and its content not be seen
         raise ConfigError(f"{path}: this is a tar archive; unpack it and give the file inside")
-    if start.startswith(b"\x1f\x8b"):
-        return gzip.open(path)
-    if start.startswith(b"BZh"):
-        return bz2.open(path)
-    if start.startswith(b"\xfd7zXZ"):
-        return lzma.open(path)
-    if start.startswith(b"\x28\xb5\x2f\xfd"):
-        return _zstandard(path)
-    return path.open("rb")
+    file = _decompressed(path, compression(start))
+    refuse_archive(path, _peek(path, file))
+    return file
 
 
-def _zstandard(path: Path) -> Any:
-    if not pa.Codec.is_available("zstd"):
-        raise ConfigError(f"{path}: this pyarrow cannot read zstandard; decompress it with: zstd -d {path.name}")
-    stream: Any = pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
+def opened_text(path: Path) -> Any:
+    """Open a file of text for reading bytes, decompressed as by :func:`opened`.
+
+    Raises
+    ------
+    ConfigError
+        It is no text in UTF-8, compressed or not: what it is, is named.
+    """
+    refuse_no_text(path, b"" if compression(magic(path)) else magic(path))
+    file = opened(path)
+    try:
+        refuse_no_text(path, _peek(path, file))
+    except ConfigError:
+        file.close()
+        raise
+    return file
+
+
+def _decompressed(path: Path, how: Compression | None) -> Any:
+    match how:
+        case None:
+            return path.open("rb")
+        case "gzip":
+            return gzip.open(path)
+        case "bzip2":
+            return bz2.open(path)
+        case "xz":
+            return lzma.open(path)
+        case "zstandard":
+            return _by_arrow(path, "zstd")
+        case "lz4":
+            return _by_arrow(path, "lz4")
+
+
+def _by_arrow(path: Path, codec: str) -> Any:
+    if not pa.Codec.is_available(codec):
+        raise ConfigError(f"{path}: this pyarrow cannot read {codec}; decompress it with: {codec} -d {path.name}")
+    stream: Any = pa.CompressedInputStream(pa.OSFile(str(path)), codec)
     return io.BufferedReader(stream)
 
 
-def check_text(path: Path, start: bytes) -> None:
-    """Raise ``ConfigError`` for a file that begins as text in UTF-16 does."""
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ConfigError(f"{path}: this is text in UTF-16; write it as UTF-8: iconv -f UTF-16 -t UTF-8 {path.name}")
+def _peek(path: Path, file: Any) -> bytes:
+    """Return the first bytes of what a file holds, decompressed, without reading on."""
+    try:
+        return file.peek(FIRST)[:FIRST]
+    except _BROKEN as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ConfigError:
+    how = compression(magic(path)) or "not compressed"
+    return ConfigError(f"{path}: the file is damaged or was not downloaded whole ({how}: {error})")
 
 
 def magic(path: Path) -> bytes:
-    """Return the first bytes of a file, which tell what it is."""
+    """Return the first bytes of a file, which say what it is."""
     with path.open("rb") as file:
-        return file.read(8)
+        return file.read(FIRST)
 
 
 def found(names: Iterable[str]) -> list[Path]:

@@ -32,6 +32,7 @@ class NeuralRankingKD(Format):
 
     teacher = "neural-ranking-kd BERT-CAT ensemble"
     kind = "logit"
+    published = ("bert_cat_ensemble",)
     expects = "pos_score neg_score qid pos_pid neg_pid, five columns parted by tabs"
 
     def blocks(self, paths: Sequence[Path], faults: Faults) -> Iterator[Thunk]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from limbeck.config import ConfigError
 from limbeck.formats.faults import Faults
-from limbeck.formats.files import PARQUET, magic
+from limbeck.formats.files import magic
+from limbeck.formats.kinds import PARQUET
 from limbeck.scores.keys import LARGEST, pc
 
 _ROWS = 1_000_000
@@ -41,6 +42,20 @@ def is_parquet(path: Path) -> bool:
     return magic(path).startswith(PARQUET)
 
 
+def names(path: Path) -> list[str]:
+    """Return the names of a file's columns.
+
+    Raises
+    ------
+    ConfigError
+        It is no Parquet file, or holds no rows.
+    """
+    with _open(path) as file:
+        if not file.metadata.num_rows:
+            raise ConfigError(f"{path}: the file is empty")
+        return file.schema_arrow.names
+
+
 def columns(path: Path, *needed: str) -> dict[str, str]:
     """Return which column of a file is the ``query``, ``document``, ``score`` and ``rank``, as far as it has them.
 
@@ -49,11 +64,8 @@ def columns(path: Path, *needed: str) -> dict[str, str]:
     ConfigError
         It is no Parquet file, holds no rows, or lacks a column that is needed.
     """
-    with _open(path) as file:
-        have = file.schema_arrow.names
-        if not file.metadata.num_rows:
-            raise ConfigError(f"{path}: the file is empty")
-    chosen = {role: name for role, names in _NAMES.items() for name in names[::-1] if name in have}
+    have = names(path)
+    chosen = {role: name for role, known in _NAMES.items() for name in known[::-1] if name in have}
     for role in needed:
         if role not in chosen:
             raise ConfigError(

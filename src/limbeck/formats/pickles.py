@@ -10,6 +10,9 @@ from typing import Any, NoReturn
 
 from limbeck.config import ConfigError
 from limbeck.formats.files import opened
+from limbeck.formats.pickle_remedies import of_classes, of_shape
+
+_DANGEROUS = "Do not load it with anything else; ask for the scores as TSV, JSONL or Parquet (format=pairs)"
 
 
 class _Refused(pickle.UnpicklingError):
@@ -39,12 +42,16 @@ def load(path: Path) -> dict[Any, Any]:
         except _Refused as error:
             raise ConfigError(
                 f"{path}: refused: the pickle wants to use {error}, where there should be nothing but dictionaries, "
-                "texts and numbers. Do not load it with anything else; take the Parquet edition of the scores"
+                f"texts and numbers. {of_classes(path) or _DANGEROUS}"
             ) from None
         except Exception as error:  # a damaged pickle can raise anything
             raise ConfigError(f"{path}: this is neither Parquet nor a whole pickle ({error})") from error
-    if type(found) is not dict:
-        raise ConfigError(f"{path}: refused: the pickle holds a {type(found).__name__}, where a dictionary should be")
-    if not found:
+    if type(found) is dict and not found:
         raise ConfigError(f"{path}: the file is empty")
+    remedy = of_shape(path, found)
+    if type(found) is not dict or remedy:
+        raise ConfigError(
+            f"{path}: refused: the pickle holds a {type(found).__name__}, where a dictionary "
+            f"{{query: {{document: score}}}} should be. {remedy or ''}".rstrip()
+        )
     return found

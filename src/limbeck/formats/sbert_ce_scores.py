@@ -29,6 +29,7 @@ class SbertCeScores(Format):
 
     teacher = "cross-encoder/ms-marco-MiniLM-L-6-v2"
     kind = "logit"
+    published = ("ms-marco-MiniLM-L-6-v2", "ms-marco-MiniLM-L6-v2")
     expects = "query_id, corpus_id, score: a pair, or lists of equal length; in a pickle {qid: {pid: score}}"
 
     def blocks(self, paths: Sequence[Path], faults: Faults) -> Iterator[Thunk]:

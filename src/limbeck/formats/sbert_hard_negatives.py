@@ -18,6 +18,7 @@ class SbertHardNegatives(JsonLines):
 
     teacher = "cross-encoder/ms-marco-MiniLM-L-6-v2"
     kind = "logit"
+    published = ("msmarco-hard-negatives",)
     expects = '{"qid": …, "pos": [{"pid": …, "ce-score": …}], "neg": {SYSTEM: [{"pid": …, "ce-score": …}]}}'
 
     def scored(self, value: Any) -> ScoredList:

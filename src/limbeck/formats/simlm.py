@@ -16,6 +16,7 @@ class SimLM(JsonLines):
 
     teacher = "SimLM re-ranker"
     kind = "logit"
+    published = ("/kd_train", "/kd_dev")
     expects = '{"query_id": …, "positives": {"doc_id": […], "score": […]}, "negatives": {"doc_id": […], "score": […]}}'
 
     def scored(self, value: Any) -> ScoredList:

@@ -1,4 +1,4 @@
-"""TREC runs: ``query Q0 document rank score tag``, six columns parted by ASCII white space, as in trec_eval.
+"""TREC runs: ``query Q0 document rank score tag``; what else a file may hold: :mod:`limbeck.formats.trec_line`.
 
 The order of a run is its rank column. A re-ranker that permutes often leaves the scores of the first stage beside its
 ranks, so a run is never sorted by score here. Scores are kept as float64: a run written back is the run that was read.
@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from limbeck.formats.base import MOST, Format, Source, Thunk, number
+from limbeck.formats.base import MOST, Format, Source, Thunk
 from limbeck.formats.faults import Faults
-from limbeck.formats.files import BLOCK, Chunk, chunks, opened
+from limbeck.formats.files import BLOCK, Chunk, chunks, opened_text
+from limbeck.formats.trec_line import Fields, content, fields, has_comment, score
 from limbeck.registry import register
 from limbeck.scores.keys import pc
 from limbeck.scores.parts import Block
@@ -24,6 +25,8 @@ from limbeck.scores.store import ScoreStore
 
 EXPECTS = "query Q0 document rank score tag, six columns parted by spaces or tabs, ranks from 1"
 
+_LOOKED_AT = 10_000
+"""Bytes in which the first line is looked for."""
 _MARK = b"\xef\xbb\xbf"
 _NAMES = ["query", "q0", "document", "rank", "score", "tag"]
 _TYPES = {
@@ -70,9 +73,17 @@ def tag_notes(tags: set[str]) -> dict[str, Any]:
 
 def first_tag(path: Path) -> str | None:
     """Return the tag of the first line, None if that is no line of a run."""
-    with opened(path) as file:
-        columns = file.readline(10_000).split()
-    return columns[5].decode("utf-8", errors="replace") if len(columns) == 6 else None
+    with opened_text(path) as file:
+        first = _first(Chunk(path, 1, b"".join(file.readlines(_LOOKED_AT)).removeprefix(_MARK)))
+    return first.tag.decode("utf-8", errors="replace") if first else None
+
+
+def _first(chunk: Chunk) -> Fields | None:
+    """Return the columns of the first line, None if it is no line of a run."""
+    try:
+        return fields(next(content(chunk))[1])
+    except (StopIteration, ValueError):
+        return None
 
 
 def run_blocks(path: Path, faults: Faults, tags: set[str]) -> Iterator[Thunk]:
@@ -83,8 +94,8 @@ def run_blocks(path: Path, faults: Faults, tags: set[str]) -> Iterator[Thunk]:
     base: int | None = None
     for chunk in chunks([path], BLOCK):
         if base is None:
-            columns = next(chunk.lines(), (0, b""))[1].split()
-            base = 0 if len(columns) == 6 and columns[3] == b"0" else 1
+            first = _first(chunk)
+            base = 0 if first and first.rank == b"0" else 1
         yield partial(_block, chunk, base, faults, tags)
 
 
@@ -99,9 +110,9 @@ def _block(chunk: Chunk, base: int, faults: Faults, tags: set[str]) -> Block:
 def _fast(chunk: Chunk, base: int) -> pa.Table | None:
     """Parse a run with single spaces or tabs; None if it is irregular or malformed."""
     delimiter = "\t" if b"\t" in chunk.data[:1000] else " "
-    others = (b" " if delimiter == "\t" else b"\t", b"\v", b"\f")
-    if any(other in chunk.data for other in others):
-        return None  # they part columns, too
+    others = (b" " if delimiter == "\t" else b"\t", b"\v", b"\f", b"\0")
+    if has_comment(chunk.data) or any(other in chunk.data for other in others):
+        return None  # white space of another kind parts columns, too
     if chunk.data.count(b"\r") != chunk.data.count(b"\r\n") or chunk.data.startswith(_MARK):
         return None  # to the parser half a line break is one, and a second mark of UTF-8 nothing
     try:
@@ -124,7 +135,7 @@ def _fast(chunk: Chunk, base: int) -> pa.Table | None:
 def _slow(chunk: Chunk, base: int, faults: Faults) -> pa.Table:
     """Parse line by line, and tell of the lines that are malformed."""
     rows: list[tuple[Any, ...]] = []
-    for line, text in chunk.lines():
+    for line, text in content(chunk):
         try:
             rows.append(_row(text, base))
         except ValueError as error:  # UnicodeDecodeError is one
@@ -136,16 +147,14 @@ def _slow(chunk: Chunk, base: int, faults: Faults) -> pa.Table:
 
 
 def _row(text: bytes, base: int) -> tuple[Any, ...]:
-    columns = [column.decode("utf-8") for column in text.split()]  # bytes: white space of ASCII alone parts columns
-    if len(columns) != 6:
-        raise ValueError(f"has {len(columns)} columns")
-    query, q0, document, rank, score, tag = columns
+    found = fields(text)
+    query, document, rank, tag = (each.decode("utf-8") for each in (found.query, found.document, found.rank, found.tag))
     if not (rank.isascii() and rank.isdigit() and base <= int(rank) < 2**31):
         raise ValueError(f"{rank!r} is no rank from {base}")
-    value = number(score)
+    value = score(found.score)
     if abs(value) > MOST:
-        raise ValueError(f"{score!r} is too large for a score")
-    return query, q0, document, int(rank), value, tag
+        raise ValueError(f"{found.score.decode()!r} is too large for a score")
+    return query, "Q0", document, int(rank), value, tag
 
 
 def write_trec(store: ScoreStore, path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from limbeck.config import ConfigError
+from limbeck.evaluation.spelling import spelling
 from limbeck.results.naming import text
 from limbeck.results.published import Published, published
 
@@ -119,9 +120,17 @@ def _columns(given: Any, key: str) -> dict[str, tuple[str, ...] | None] | None:
     if given is None:
         return None
     return {
-        str(group): None if metrics is None else _words(metrics, f"{key}.{group}")
+        str(group): None if metrics is None else tuple(map(_metric, _words(metrics, f"{key}.{group}")))
         for group, metrics in _mapping(given, key).items()
     }
+
+
+def _metric(name: str) -> str:
+    """Return our spelling of a metric; a name that is none is looked for in the runs as it is."""
+    try:
+        return spelling(name)
+    except ValueError:
+        return name
 
 
 def _also(given: Any, key: str) -> tuple[str, ...]:

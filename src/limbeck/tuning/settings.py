@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from limbeck.evaluation.spelling import spelling
 from limbeck.registry import register
 
 SAMPLERS = ("tpe", "random", "grid")
@@ -22,7 +23,8 @@ class Settings:
     timeout
         Seconds after which no trial begins any more; null for none. Trials at work are ended as they should.
     metric
-        ranx name; validated on the dev split while a student is trained. null takes the first of ``eval.metrics``.
+        Name of a metric, validated on the dev split while a student is trained. null takes the first of
+        ``eval.metrics``.
     direction
         ``maximize`` or ``minimize``.
     sampler
@@ -91,7 +93,7 @@ class Settings:
         self.space = space
         self.trials = trials
         self.timeout = timeout
-        self.metric = None if metric is None else metric.removeprefix("dev/")
+        self.metric = None if metric is None else spelling(metric.removeprefix("dev/"), "metric")
         self.direction = direction
         self.sampler = sampler
         self.pruner = pruner
