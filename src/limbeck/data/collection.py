@@ -95,7 +95,7 @@ class Collection:
         ConfigError
             A document is not in the collection; the message names it.
         """
-        found = self._store.get_many(set(ids))
+        found = self._found(ids)
         try:
             return [found[document].default_text() for document in ids]
         except KeyError as error:
@@ -103,7 +103,13 @@ class Collection:
 
     def known_texts(self, ids: Sequence[str]) -> dict[str, str]:
         """Look documents up by id; those that are not in the collection are left out."""
-        return {document: found.default_text() for document, found in self._store.get_many(set(ids)).items()}
+        return {document: found.default_text() for document, found in self._found(ids).items()}
+
+    def _found(self, ids: Sequence[str]) -> dict[str, Any]:
+        from limbeck.data.documents import readable
+
+        with readable(self._store):
+            return self._store.get_many(set(ids))
 
     def iterate(self) -> Iterator[tuple[str, str]]:
         """Yield (id, text) of every document in collection order."""
@@ -259,8 +265,7 @@ class Data:
         }
         sums = {str(file.relative_to(path)): _sha256(file) for file in folder.files(path)}
         content = fingerprint(sums)
-        store = artefacts.root / "documents" / content / "docs.pklz4"
-        documents = folder.documents(path, store)
+        documents = folder.documents(path, artefacts, sums["corpus.jsonl"])
         return self._collection(path, content, sums["corpus.jsonl"], documents, splits)
 
     def _ir_datasets(self) -> Collection:

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 
 from ir_datasets.datasets.base import Dataset
 from ir_datasets.formats import BaseQrels, GenericQuery, JsonlDocs, JsonlQueries, TrecQrel
+from ir_datasets.indices import DEFAULT_DOCSTORE_OPTIONS
 from ir_datasets.util import LocalDownload
 
+from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
+from limbeck.data.documents import CachedStore
 from limbeck.evaluation.qrels import judgments
 from limbeck.formats.files import check_text, magic
 
@@ -59,7 +62,26 @@ def _check_pairs(record: dict[str, Any], where: str) -> None:
 
 
 class FolderDocs(JsonlDocs):
-    """corpus.jsonl with ``_id``, ``text`` and, if it likes, ``title``."""
+    """corpus.jsonl with ``_id``, ``text`` and, if it likes, ``title``.
+
+    Parameters
+    ----------
+    path
+        The file.
+    artefacts, checksum
+        Where the by-id store is kept, and the checksum of the file.
+    """
+
+    def __init__(self, path: Path, artefacts: Artefacts, checksum: str) -> None:
+        doc_cls: Any = FolderDoc
+        super().__init__(LocalDownload(path, mkdir=False), doc_cls)
+        self._artefacts = artefacts
+        self._checksum = checksum
+
+    def docs_store(self, field: str = "doc_id", options: Any = DEFAULT_DOCSTORE_OPTIONS) -> CachedStore:
+        """Return the by-id store, which is built when it is first read."""
+        assert field == "doc_id"
+        return CachedStore(self._artefacts, self._checksum, self._iter, FolderDoc, options)
 
     def _iter(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         for _, record in _records(Path(self._path())):
@@ -118,11 +140,9 @@ def is_folder(path: Path) -> bool:
     return (path / "corpus.jsonl").is_file()
 
 
-def documents(path: Path, store: Path) -> Dataset:
-    """Return the folder's documents; their by-id store is kept at ``store``."""
-    doc_cls: Any = FolderDoc
-    source = LocalDownload(path / "corpus.jsonl", mkdir=False)
-    return Dataset(FolderDocs(source, doc_cls, docstore_path=str(store)))
+def documents(path: Path, artefacts: Artefacts, checksum: str) -> Dataset:
+    """Return the folder's documents; their by-id store is an artefact of the checksum of corpus.jsonl."""
+    return Dataset(FolderDocs(path / "corpus.jsonl", artefacts, checksum))
 
 
 def split(path: Path, name: str) -> Dataset:
