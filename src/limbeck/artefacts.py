@@ -1,8 +1,9 @@
 """Files made once and reused while their inputs are the same.
 
-An artefact is a folder ``CACHE/KIND/FINGERPRINT`` with ``meta.json``: all inputs, and the sizes of its files. It appears
-by one rename when it is whole, so a killed process leaves nothing that counts; a lock lets processes that need it at the
-same time build it once. Whoever reuses it compares the sizes first: a damaged artefact is named and built again.
+An artefact is a folder ``CACHE/KIND/FINGERPRINT`` with ``meta.json``: all inputs, and the sizes of its files. It
+appears by one rename when it is whole, so a killed process leaves nothing that counts; a lock lets processes that need
+it at the same time build it once. Whoever reuses it compares the sizes first: a damaged artefact is named and built
+again.
 """
 
 import json
@@ -16,7 +17,7 @@ from typing import Any
 
 from limbeck.config import fingerprint
 from limbeck.locks import locked
-from limbeck.unfinished import beside, remove, whole_file
+from limbeck.unfinished import set_aside, whole_file, whole_folder
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Artefacts:
                 if harm is None:
                     return target
                 log.warning("%s is damaged (%s): it is built again", target, harm)
-                _set_aside(target)
+                set_aside(target)
             seconds = _build(target, kind, inputs, build)
         if label:
             log.info("%s: %.1f s", label, seconds)
@@ -103,34 +104,25 @@ def _is_there(target: Path) -> bool:
 
 
 def _build(target: Path, kind: str, inputs: Mapping[str, Any], build: Callable[[Path], object]) -> float:
-    """Fill a folder beside the target and rename it; return the seconds it took."""
-    path = beside(target)
-    path.mkdir()
-    try:
-        start = time.perf_counter()
+    """Build an artefact and return the seconds it took."""
+    start = time.perf_counter()
+    seconds = 0.0
+
+    def fill(path: Path) -> None:
+        nonlocal seconds
         build(path)
         seconds = time.perf_counter() - start
-        files = {
-            str(file.relative_to(path)): file.stat().st_size
-            for file in sorted(path.rglob("*"))
-            if file.is_file() and file.suffix != ".lock" and file.name != ".lock"
-        }
-        write_json(path / _META, {"kind": kind, "inputs": inputs, "seconds": round(seconds, 2), "files": files})
-        try:
-            os.rename(path, target)
-        except OSError:  # the lock was deleted while it was held, and another process has built the artefact
-            if not _is_there(target):
-                raise
-    finally:
-        remove(path)
+        meta = {"kind": kind, "inputs": inputs, "seconds": round(seconds, 2), "files": _sizes(path)}
+        write_json(path / _META, meta)
+
+    whole_folder(target, fill, is_whole=lambda: _is_there(target))
     return seconds
 
 
-def _set_aside(target: Path) -> None:
-    """Remove a damaged artefact; no other process finds half of it."""
-    aside = beside(target)
-    os.rename(target, aside)
-    remove(aside)
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes of all files but for locks, in which their holders write."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.endswith(".lock"))
+    return {str(path.relative_to(folder)): path.stat().st_size for path in files}
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -11,7 +11,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 MARK = "unfinished"
@@ -46,6 +46,40 @@ def whole_file(target: Path) -> Iterator[Path]:
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+def whole_folder(target: Path, fill: Callable[[Path], object], *, is_whole: Callable[[], bool]) -> None:
+    """Fill a folder that then gets the name of ``target``; an error leaves nothing.
+
+    If another process has made the target meanwhile, that one stays.
+
+    Parameters
+    ----------
+    target
+        Must not be there.
+    fill
+        Is given an empty folder beside it.
+    is_whole
+        Returns whether the target is there, made by another process.
+    """
+    path = beside(target)
+    path.mkdir()
+    try:
+        fill(path)
+        try:
+            os.rename(path, target)
+        except OSError:
+            if not is_whole():
+                raise
+    finally:
+        remove(path)
+
+
+def set_aside(target: Path) -> None:
+    """Remove a folder in one step as others see it: nobody finds half of it."""
+    aside = beside(target)
+    os.rename(target, aside)
+    remove(aside)
 
 
 def write_text(target: Path, text: str) -> None:

@@ -152,10 +152,10 @@ def test_one_process_a_study(limbeck, tmp_path):
     from filelock import FileLock
 
     (tmp_path / "runs" / "tune").mkdir(parents=True)
-    with FileLock(tmp_path / "runs" / "tune" / ".tune.lock"):
-        status, _, err = limbeck("tune", LR)
-    assert status == 2
-    assert "another process is at work on the study in runs/tune" in err
+    with FileLock(tmp_path / "runs" / "tune" / ".tune.lock", thread_local=False) as lock, ThreadPoolExecutor() as pool:
+        pool.submit(time.sleep, 1).add_done_callback(lambda _: lock.release())
+        status, _, err = limbeck("tune", "tune.space={optim.lr: grid(0.1)}", "tune.trials=0")
+    assert "waiting for the study in runs/tune (held by another process)" in err
 
 
 @pytest.mark.parametrize("name", PRESETS)

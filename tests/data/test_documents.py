@@ -155,7 +155,8 @@ def test_a_read_only_cache_with_the_store_in_it_is_read(beir, tmp_path):
 @pytest.fixture
 def identifier(beir, tmp_path, monkeypatch):
     """An id of ir_datasets whose files are local, and whose store lies beside them."""
-    home = tmp_path / "home"
+    monkeypatch.chdir(tmp_path)
+    home = Path("home")
     home.mkdir()
     monkeypatch.setenv("IR_DATASETS_HOME", str(home))
     records = [json.dumps({"doc_id": d, "text": text(number).strip()}) + "\n" for number, d in enumerate(IDS)]
@@ -174,7 +175,7 @@ def identifier(beir, tmp_path, monkeypatch):
 
 
 def test_processes_that_open_a_cold_id_of_ir_datasets_at_the_same_moment(identifier, tmp_path):
-    store = tmp_path / "home" / "docs.jsonl.pklz4"
+    store = Path("home/docs.jsonl.pklz4")
     for repeat in range(10):
         shutil.rmtree(store, ignore_errors=True)
         work = lambda: right(identifier, tmp_path / "cache")  # noqa: E731
@@ -186,7 +187,7 @@ def test_processes_that_open_a_cold_id_of_ir_datasets_at_the_same_moment(identif
 @pytest.mark.parametrize("name", ["bin", "bin.pos", "idx.doc_id.key", "idx.doc_id.pos", "idx.doc_id.meta"])
 def test_a_damaged_store_of_ir_datasets_is_named_and_built_again(identifier, tmp_path, caplog, name):
     assert right(identifier, tmp_path / "cache")
-    store = tmp_path / "home" / "docs.jsonl.pklz4"
+    store = Path("home/docs.jsonl.pklz4")
     content = (store / name).read_bytes()
     (store / name).write_bytes(content[: len(content) // 2])
     assert right(identifier, tmp_path / "cache")
@@ -205,8 +206,8 @@ def test_a_store_that_two_processes_wrote_into_is_damaged(identifier, tmp_path):
     with second.lookup.transaction() as transaction:
         for row in rows:
             transaction.add(row)
-    store = tmp_path / "home" / "docs.jsonl.pklz4"
-    assert "several processes wrote into it: 300 documents, 150 ids" == (damage(store) or "")
+    store = Path("home/docs.jsonl.pklz4")
+    assert (damage(store) or "") == "several processes wrote into it: 300 documents, 150 ids"
     assert right(identifier, tmp_path / "cache")
     assert damage(store) is None
 

@@ -7,7 +7,6 @@ time leave one that nobody can read. Here a store is built beside its place, und
 import contextlib
 import fcntl
 import logging
-import os
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from ir_datasets.indices import PickleLz4FullStore
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
 from limbeck.locks import locked
-from limbeck.unfinished import beside, remove
+from limbeck.unfinished import set_aside, whole_folder
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +108,7 @@ class HomeDocuments:
 
 
 def _asked(question: Callable[[], Any]) -> Any:
-    """Call what looks for a store. ir_datasets looks twice and fails if the store appears in between: then call again."""
+    """Call what looks for a store, once more if need be: ir_datasets looks twice, and a store may appear in between."""
     try:
         return question()
     except AttributeError:
@@ -134,15 +133,8 @@ def make_whole(store: Any) -> None:
             if harm is None:
                 return
             log.warning("%s is damaged (%s): it is built again", path, harm)
-            aside = beside(path)
-            os.rename(path, aside)
-            remove(aside)
-        unfinished = beside(path)
-        try:
-            _moved(store, unfinished).build()
-            os.rename(unfinished, path)
-        finally:
-            remove(unfinished)
+            set_aside(path)
+        whole_folder(path, lambda folder: _moved(store, folder).build(), is_whole=lambda: damage(path) is None)
 
 
 def damage(path: Path) -> str | None:

@@ -1,7 +1,6 @@
 """TREC run files."""
 
 import gc
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from pyarrow import csv
 from limbeck.formats.files import SMALL_BLOCK, chunks
 from limbeck.rankings import Ranking, Run, order
 from limbeck.scores.keys import pc
+from limbeck.unfinished import whole_file
 
 Use = Literal["scores", "ranks"]
 """What gives the order of a run."""
@@ -35,13 +35,10 @@ def write_run(path: Path, run: Run, tag: str) -> None:
 
     Scores are written with nine significant digits, which give back the same float32.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("w", encoding="utf-8") as file:
+    with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         for query, ranking in run.items():
             for rank, (document, score) in enumerate(zip(ranking.ids, ranking.scores.tolist(), strict=True), 1):
                 file.write(f"{query} Q0 {document} {rank} {score:.9g} {tag}\n")
-    os.replace(unfinished, path)
 
 
 def read_run(path: Path, *, use: Use = "scores") -> Run:

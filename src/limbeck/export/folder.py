@@ -1,12 +1,12 @@
 """The folder of an exported student: whole or not there, and never in place of something else."""
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from limbeck.config import ConfigError
+from limbeck.locks import locked
 from limbeck.students.saved import MARK
+from limbeck.unfinished import set_aside, whole_folder
 
 MODULES = "modules.json"
 """With ``limbeck.json`` beside it, the sign of a folder that was exported here."""
@@ -28,18 +28,14 @@ def write_folder(folder: Path, fill: Callable[[Path], object]) -> None:
     ConfigError
         Something else lies there.
     """
-    check_target(folder)
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished, earlier = (folder.with_name(f".{folder.name}.{word}") for word in ("unfinished", "earlier"))
-    for left in (unfinished, earlier):
-        shutil.rmtree(left, ignore_errors=True)
-    unfinished.mkdir()
-    try:
+
+    def replace(unfinished: Path) -> None:
         fill(unfinished)
         if folder.exists():
-            os.rename(folder, earlier)
-        os.rename(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.rmtree(earlier, ignore_errors=True)
+            set_aside(folder)
+
+    with locked(folder.with_name(f".{folder.name}.lock"), f"the export {folder}"):
+        check_target(folder)
+        whole_folder(folder, replace, is_whole=lambda: False)
