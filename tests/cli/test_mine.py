@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from filelock import FileLock

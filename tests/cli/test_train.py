@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import time
 
 import pyarrow.parquet as pq

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
@@ -154,7 +155,9 @@ def test_one_process_a_study(limbeck, tmp_path):
     (tmp_path / "runs" / "tune").mkdir(parents=True)
     with FileLock(tmp_path / "runs" / "tune" / ".tune.lock", thread_local=False) as lock, ThreadPoolExecutor() as pool:
         pool.submit(time.sleep, 1).add_done_callback(lambda _: lock.release())
-        status, _, err = limbeck("tune", "tune.space={optim.lr: grid(0.1)}", "tune.trials=0")
+        status, _, err = limbeck("tune", LR, "tune.storage=nonsense")
+    assert status == 2
+    assert "tune.storage: nonsense cannot be opened" in err
     assert "waiting for the study in runs/tune (held by another process)" in err
 
 
