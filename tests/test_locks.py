@@ -246,8 +246,15 @@ def test_a_lock_that_is_deleted_while_it_is_held_damages_nothing(tmp_path):
     assert not list(tmp_path.rglob("*unfinished*"))
 
 
-def test_a_folder_gives_way_in_one_step(tmp_path):
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "file").touch()
-    set_aside(tmp_path / "folder")
-    assert not list(tmp_path.iterdir())
+def test_a_folder_gives_way_to_another_one(tmp_path):
+    target = tmp_path / "folder"
+
+    def replace(folder, text):
+        (folder / "file").write_text(text)
+        if target.exists():
+            set_aside(target)
+
+    for text in ("first", "second"):
+        whole_folder(target, lambda folder, text=text: replace(folder, text), is_whole=lambda: False)
+        assert (target / "file").read_text() == text
+        assert list(tmp_path.iterdir()) == [target]

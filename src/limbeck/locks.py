@@ -53,7 +53,7 @@ def locked(path: Path, what: str, *, wait: bool = True) -> Iterator[bool]:
     ConfigError
         The file system has no locks.
     """
-    lock = FileLock(path, poll_interval=_POLL)
+    lock = FileLock(path)
     busy = not _acquired(lock, path, _BRIEF if wait else 0)
     if busy:
         if not wait:
@@ -91,7 +91,7 @@ def holder(path: Path) -> str:
 
 def _acquired(lock: FileLock, path: Path, timeout: float) -> bool:
     try:
-        lock.acquire(timeout=timeout)
+        lock.acquire(timeout=timeout, poll_interval=_POLL)
     except Timeout:
         return False
     except OSError as error:
@@ -105,6 +105,8 @@ def _acquired(lock: FileLock, path: Path, timeout: float) -> bool:
 
 
 def _sign(path: Path, text: str) -> None:
-    """Write into the lock file who holds it; only those who wait read it."""
+    """Write into the lock file who holds it; only those who wait read it. Its time stays: nothing was changed."""
     with contextlib.suppress(OSError):
+        times = path.stat()
         path.write_text(text, encoding="utf-8")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))

@@ -9,24 +9,25 @@ import os
 import re
 import shutil
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 MARK = "unfinished"
+_COUNT = count()
 
 _FOREIGN = 24 * 3600.0
 """Seconds without a change after which what another machine has left is taken for that of a killed process."""
 
 
 def beside(target: Path) -> Path:
-    """Return a path beside ``target`` to write to, which no other process or thread uses; nothing lies there.
+    """Return a path beside ``target`` to write to, another one at each call; no other process uses it.
 
     What killed processes have left there is removed.
     """
     host = re.sub(r"[^\w.-]", "_", socket.gethostname())
-    own = target.with_name(f".{target.name}.{host}.{os.getpid()}-{threading.get_ident():x}.{MARK}")
+    own = target.with_name(f".{target.name}.{host}.{os.getpid()}-{next(_COUNT):x}.{MARK}")
     pattern = re.compile(rf"\.?{re.escape(target.name)}(?:\.(.+)\.([0-9]+)-[0-9a-f]+)?\.{MARK}")
     for path in list(target.parent.iterdir()):
         found = pattern.fullmatch(path.name)

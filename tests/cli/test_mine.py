@@ -3,11 +3,8 @@
 import json
 import re
 import shlex
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from filelock import FileLock
 
 from limbeck.config import home
 from limbeck.data.pool import read_pool
@@ -158,10 +155,9 @@ def test_mistakes_are_named_before_anything_is_written(mine, tmp_path, words, me
     assert not list(tmp_path.glob("mined/*.trec"))
 
 
-def test_two_commands_do_not_write_into_one_folder(mine, tmp_path):
+def test_two_commands_do_not_write_into_one_folder(mine, tmp_path, waited_for):
     (tmp_path / "mined").mkdir()
-    with FileLock(tmp_path / "mined" / ".lock", thread_local=False) as lock, ThreadPoolExecutor() as pool:
-        pool.submit(time.sleep, 1).add_done_callback(lambda _: lock.release())
+    with waited_for(tmp_path / "mined" / ".lock"):
         status, _, err = mine()
     assert status == 0, err
     assert "waiting for the candidates in mined (held by another process)" in err

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
@@ -149,12 +148,9 @@ def test_what_cannot_be_searched_is_said_at_once(limbeck, tmp_path, words, told)
     assert not list(Path(tmp_path).rglob("trials"))
 
 
-def test_one_process_a_study(limbeck, tmp_path):
-    from filelock import FileLock
-
+def test_one_process_a_study(limbeck, tmp_path, waited_for):
     (tmp_path / "runs" / "tune").mkdir(parents=True)
-    with FileLock(tmp_path / "runs" / "tune" / ".tune.lock", thread_local=False) as lock, ThreadPoolExecutor() as pool:
-        pool.submit(time.sleep, 1).add_done_callback(lambda _: lock.release())
+    with waited_for(tmp_path / "runs" / "tune" / ".tune.lock"):
         status, _, err = limbeck("tune", LR, "tune.storage=nonsense")
     assert status == 2
     assert "tune.storage: nonsense cannot be opened" in err
