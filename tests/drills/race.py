@@ -71,7 +71,7 @@ class Drill:
     Parameters
     ----------
     folder
-        Empty; holds afterwards a folder a command (``NAME.needs``, ``NAME.alone``) and a folder a race.
+        Empty; holds afterwards what commands need, what each leaves alone, and the races that went wrong.
     seed
         Of all that is random.
     """
@@ -83,20 +83,26 @@ class Drill:
 
     def alone(self, name: str) -> None:
         """Run a command alone on a cold cache, after what it needs."""
-        needs, place = self.folder / f"{name}.needs", self.folder / f"{name}.alone"
-        (needs / "cache").mkdir(parents=True)
-        for each in _needs(name):
-            self._complete(RACED[each], needs)
-        shutil.rmtree(needs / "cache")
-        (needs / "cache").mkdir()
-        shutil.copytree(needs, place)
+        place = self.folder / f"{name}.alone"
+        shutil.copytree(self._needed(name), place)
         self.seconds[name] = self._complete(RACED[name], place)
         self._complete(RACED[name], place)  # as after each race
+
+    def _needed(self, name: str) -> Path:
+        """Return a folder with what a command needs, and an empty cache."""
+        folder = self.folder / ".".join(["needs", *_needs(name)])
+        if not folder.exists():
+            (folder / "cache").mkdir(parents=True)
+            for each in _needs(name):
+                self._complete(RACED[each], folder)
+            shutil.rmtree(folder / "cache")
+            (folder / "cache").mkdir()
+        return folder
 
     def race(self, number: int, name: str, together: int, killed: int) -> Race:
         """Start a command several times at once; compare what it leaves."""
         place = self.folder / f"race_{number}"
-        shutil.copytree(self.folder / f"{name}.needs", place)
+        shutil.copytree(self._needed(name), place)
         found = Race(name, together)
         for ended in self._together(name, place, together, killed):
             if ended.status is None:
