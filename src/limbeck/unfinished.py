@@ -100,7 +100,9 @@ def remove(path: Path) -> None:
 
 def _abandoned(path: Path, host: str | None, process: str | None, here: str) -> bool:
     """Return whether the process that wrote a path has ended, as far as can be seen from this machine."""
-    if host == here and process is not None:
+    if host is None or process is None:  # an earlier version, whose processes wrote one after the other
+        return True
+    if host == here:
         return not _runs(int(process))
     try:
         newest = max(each.lstat().st_mtime for each in (path, *path.rglob("*")))

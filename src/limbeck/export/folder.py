@@ -1,10 +1,10 @@
 """The folder of an exported student: whole or not there, and never in place of something else."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 from limbeck.config import ConfigError
-from limbeck.locks import locked
 from limbeck.students.saved import MARK
 from limbeck.unfinished import set_aside, whole_folder
 
@@ -16,7 +16,7 @@ def check_target(folder: Path) -> None:
     """Raise a ``ConfigError`` if something that was not exported here lies at ``folder``."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not ((folder / MARK).is_file() and (folder / MODULES).is_file()):
+    if not _is_export(folder):
         raise ConfigError(f"out: {str(folder)!r} is there and was not exported by limbeck; choose another folder")
 
 
@@ -28,14 +28,17 @@ def write_folder(folder: Path, fill: Callable[[Path], object]) -> None:
     ConfigError
         Something else lies there.
     """
+    check_target(folder)
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
 
     def replace(unfinished: Path) -> None:
         fill(unfinished)
-        if folder.exists():
+        with contextlib.suppress(FileNotFoundError):  # there is none, or another export has just taken it away
             set_aside(folder)
 
-    with locked(folder.with_name(f".{folder.name}.lock"), f"the export {folder}"):
-        check_target(folder)
-        whole_folder(folder, replace, is_whole=lambda: False)
+    whole_folder(folder, replace, is_whole=lambda: _is_export(folder))
+
+
+def _is_export(folder: Path) -> bool:
+    return (folder / MARK).is_file() and (folder / MODULES).is_file()
