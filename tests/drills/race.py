@@ -255,6 +255,8 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="where the record is written")
     given = parser.parse_args()
+    if "PYTHONHASHSEED" not in os.environ:  # bm25s numbers words in the order of a set, in each process another one
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"PYTHONHASHSEED": "0"})
     names = given.commands.split(",")
     if unknown := sorted(set(names) - set(RACED)):
         parser.error(f"unknown commands: {', '.join(unknown)}")

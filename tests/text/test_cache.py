@@ -366,6 +366,16 @@ def test_damaged_tokens_are_made_again(name, damage, tokenizer, artefacts, caplo
     assert f"{path} is damaged ({name} " in caplog.text
 
 
+def test_a_saved_tokenizer_is_the_same_file_whatever_was_tokenised_before(tokenizer, tmp_path):
+    tokenizer.save(tmp_path / "before")
+    tokenizer.plain(["a text"], 8192)
+    tokenizer.save(tmp_path / "after")
+    files = ("tokenizer.json", "tokenizer_config.json")
+    assert [(tmp_path / "after" / name).read_bytes() for name in files] == [
+        (tmp_path / "before" / name).read_bytes() for name in files
+    ]
+
+
 def test_an_index_that_points_outside(tokenizer, artefacts):
     cache = TokenCache(artefacts, tokenizer, CORPUS)
     file = cache.open("document", "", None).path / "starts.bin"
