@@ -1,5 +1,6 @@
 """A BEIR folder as an ir_datasets data set: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -163,6 +164,10 @@ def split(path: Path, name: str) -> Dataset:
     return Dataset(FolderQueries(path / "queries.jsonl", judged), judged)
 
 
-def files(path: Path) -> list[Path]:
-    """Return the files that make up the folder's content."""
-    return [path / "corpus.jsonl", path / "queries.jsonl", *sorted((path / "qrels").glob("*.tsv"))]
+def checksums(path: Path) -> dict[str, str]:
+    """Return SHA-256 of the files that make up the folder's content, by their names in it."""
+    found = {}
+    for each in (path / "corpus.jsonl", path / "queries.jsonl", *sorted((path / "qrels").glob("*.tsv"))):
+        with each.open("rb") as file:
+            found[str(each.relative_to(path))] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
