@@ -37,8 +37,9 @@ check: $(DEV)  ## Lint, format, types, layers
 bench: $(DEV)  ## Run the benchmarks of the CPU (under 30 minutes on 2 cores), write benchmarks/results.md
 	$(BIN)/python benchmarks/results.py
 
-drills: $(DEV)  ## Kill every command at random points, repeat it, compare with undisturbed results (15 minutes)
+drills: $(DEV)  ## Kill commands at random points and let them race one another; compare with undisturbed results (40 minutes)
 	$(BIN)/python tests/drills/run.py
+	$(BIN)/python tests/drills/race.py
 
 fuzz: $(DEV)  ## Fuzz readers, score stores and losses for some minutes, with new draws each time
 	LIMBECK_FUZZ=long timeout --foreground 900 $(BIN)/python -m pytest tests/fuzz

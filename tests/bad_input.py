@@ -28,7 +28,6 @@ from bad_world import (
     delete,
     document,
     edit,
-    hold,
     judge,
     recode,
     write,
@@ -180,8 +179,6 @@ CASES: dict[str, list[Case]] = {
         Case("trained again on a result that is cut", TRAIN, "result.json cannot be read .*delete it and give the command again", write("RUN/result.json", BROKEN)),
     ],
     "Folders and processes": [
-        Case("two processes in a run folder", TRAIN, "another process is at work on this run .*; wait for it or end it", both(UNFINISHED, hold("RUN/.lock"))),
-        Case("two processes in a folder of candidates", MINE, "another process writes into mined; wait for it", both(write("mined/x", ""), hold("mined/.lock"))),
         Case("runs that cannot be written", f"{TRAIN} name=new paths.runs=/proc/runs", "/proc/runs: it is not there, and cannot be made"),
         Case("a file for a run folder", f"{TRAIN} name=new", "runs/new: there is a file where a folder should be", write("runs/new", "")),
         Case("a name that leads elsewhere", f"{TRAIN} name=../../elsewhere", "name must be a folder below paths.runs=runs, got '../../elsewhere'"),

@@ -5,8 +5,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock
-
 Harm = Callable[[Path], object]
 
 
@@ -123,23 +121,12 @@ def delete(name: str) -> Harm:
 
 def both(*harms: Harm) -> Harm:
     """Do several things."""
-    return lambda folder: [harm(folder) for harm in harms]  # what is returned is kept
+    return lambda folder: [harm(folder) for harm in harms]
 
 
 def recode(name: str, encoding: str) -> Harm:
     """Write a file in another encoding."""
     return lambda folder: (folder / name).write_bytes((folder / name).read_text("utf-8").encode(encoding))
-
-
-def hold(name: str) -> Harm:
-    """Hold a lock as another process would; it is held as long as what is returned is kept."""
-
-    def harm(folder: Path) -> FileLock:
-        lock = FileLock(of_run(folder, name))
-        lock.acquire()
-        return lock
-
-    return harm
 
 
 def of_run(folder: Path, name: str) -> Path:

@@ -1,5 +1,7 @@
 """Shared fixtures: no network, seeded, small."""
 
+import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -13,6 +15,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # tiny models: threads of two test workers 
 os.environ.setdefault("WANDB_MODE", "offline")
 
 import pytest
+from filelock import FileLock
 
 sys.path.insert(0, str(Path(__file__).parent))
 from forked import forked  # noqa: F401 - a fixture
@@ -88,6 +91,25 @@ def process(tmp_path, cache, small):
         if one.poll() is None:
             os.killpg(one.pid, signal.SIGKILL)
         one.communicate()
+
+
+@pytest.fixture
+def waited_for():
+    """Hold a lock until somebody says that they wait for it."""
+
+    @contextlib.contextmanager
+    def held(path):
+        lock, handler = FileLock(path), logging.Handler()
+        handler.emit = lambda _: lock.release()
+        logging.getLogger("limbeck.locks").addHandler(handler)
+        try:
+            lock.acquire()
+            yield
+        finally:
+            logging.getLogger("limbeck.locks").removeHandler(handler)
+            lock.release()
+
+    return held
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import re
 import shlex
 
 import pytest
-from filelock import FileLock
 
 from limbeck.config import home
 from limbeck.data.pool import read_pool
@@ -156,12 +155,12 @@ def test_mistakes_are_named_before_anything_is_written(mine, tmp_path, words, me
     assert not list(tmp_path.glob("mined/*.trec"))
 
 
-def test_two_commands_do_not_write_into_one_folder(mine, tmp_path):
+def test_two_commands_do_not_write_into_one_folder(mine, tmp_path, waited_for):
     (tmp_path / "mined").mkdir()
-    with FileLock(tmp_path / "mined" / ".lock"):
+    with waited_for(tmp_path / "mined" / ".lock"):
         status, _, err = mine()
-    assert status == 2
-    assert "another process writes into mined" in err
+    assert status == 0, err
+    assert "waiting for the candidates in mined (held by another process)" in err
 
 
 def test_train_denoises_with_its_teacher_or_refuses(limbeck, tmp_path):

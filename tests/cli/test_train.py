@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import time
 
 import pyarrow.parquet as pq
@@ -176,14 +177,17 @@ def test_two_processes_train_one_run_to_the_result_of_one(limbeck, tmp_path, pro
     ).read_bytes()
 
 
-def test_two_commands_do_not_make_one_run_at_once(limbeck, tmp_path, process):
-    process("trainer.steps=4000")
+def test_the_second_of_two_commands_waits_and_shows_the_result_of_the_first(limbeck, tmp_path, process):
+    first = process("trainer.steps=300")
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not list(tmp_path.rglob("last.ckpt")):
-        time.sleep(0.1)
-    status, _, err = limbeck("train", "trainer.steps=4000")
-    assert status == 2
-    assert "another process is at work on this run" in err
+        time.sleep(0.01)
+    status, out, err = limbeck("train", "trainer.steps=300")
+    assert status == 0, err
+    assert re.search(rf"waiting for the run \S+ \(held by process {first.pid} on host \S+\)", err)
+    assert "training: 300 steps" not in err
+    assert "student, distilled" in out
+    assert only_run(tmp_path)
 
 
 def test_the_environment_of_the_user_is_not_recorded(limbeck, tmp_path, monkeypatch):

@@ -148,14 +148,13 @@ def test_what_cannot_be_searched_is_said_at_once(limbeck, tmp_path, words, told)
     assert not list(Path(tmp_path).rglob("trials"))
 
 
-def test_one_process_a_study(limbeck, tmp_path):
-    from filelock import FileLock
-
+def test_one_process_a_study(limbeck, tmp_path, waited_for):
     (tmp_path / "runs" / "tune").mkdir(parents=True)
-    with FileLock(tmp_path / "runs" / "tune" / ".tune.lock"):
-        status, _, err = limbeck("tune", LR)
+    with waited_for(tmp_path / "runs" / "tune" / ".tune.lock"):
+        status, _, err = limbeck("tune", LR, "tune.storage=nonsense")
     assert status == 2
-    assert "another process is at work on the study in runs/tune" in err
+    assert "tune.storage: nonsense cannot be opened" in err
+    assert "waiting for the study in runs/tune (held by another process)" in err
 
 
 @pytest.mark.parametrize("name", PRESETS)

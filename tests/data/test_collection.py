@@ -3,6 +3,7 @@ import pickle
 import ir_datasets
 import pytest
 
+from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
 from limbeck.data.collection import Data
 
@@ -118,5 +119,5 @@ def test_ids_of_ir_datasets_are_known():
 def test_a_folder_data_set_pickles_before_it_is_opened(folder, tmp_path):
     from limbeck.data import folder as beir
 
-    again = pickle.loads(pickle.dumps(beir.documents(folder, tmp_path / "store")))
+    again = pickle.loads(pickle.dumps(beir.documents(folder, Artefacts(tmp_path), "checksum")))
     assert [document.doc_id for document in again.docs_iter()] == ["d1", "d2", "d 3"]

@@ -1,4 +1,6 @@
-"""What the drills kill: every verb that leaves something on disk, on a tiny synthetic world, in the order of its needs.
+"""What the drills kill, and what races: every verb that leaves something on disk, in the order of its needs.
+
+The world is a tiny synthetic one.
 
 All paths are relative, so that the same words in two folders must leave the same content.
 """
@@ -25,11 +27,19 @@ class Command(NamedTuple):
     """A command to be killed."""
 
     words: list[str]
+    """``runs/one/ID`` is the folder of the run that ``train`` leaves."""
     needs: tuple[str, ...] = ()
     """Commands that must be complete before."""
     refuses: str = ""
     """What it says, with an exit status that is not 0, when everything is there: the repeat of a command that was
     killed after its last write and before its end."""
+    together: int = 8
+    """At most so many of it race one another."""
+
+    def within(self, place: Path) -> list[str]:
+        """Return the words as they are typed in a folder."""
+        found = next((place / "runs" / "one").glob("*/result.json"), None)
+        return [word.replace("one/ID", f"one/{found.parent.name}") if found else word for word in self.words]
 
 
 COMMANDS = {
@@ -55,6 +65,22 @@ COMMANDS = {
         refuses="force=true",
     ),
 }
+
+RACED = COMMANDS | {
+    "inspect": Command(["inspect", *_TRAINING, "out=inspected"]),
+    "export": Command(["export", "run=runs/one/ID", "out=exported"], ("train",)),
+    # Their jobs are processes that import everything anew.
+    "joblib": Command(
+        ["train", *_TRAINING, "-m", "name=s", "loss=kl,ckl", "seed=1,2", "launcher=joblib", "launcher.workers=2"],
+        together=4,
+    ),
+    "tune": Command(
+        ["tune", *_TRAINING, "name=t", "tune.space={optim.lr: {kind: choice, values: ['1e-2', '1e-3']}}",
+         "tune.sampler=grid", "tune.trials=2"],
+        together=4,
+    ),
+}  # fmt: skip
+"""What races beside that: also where a kill costs nothing that the others do not show."""
 
 
 def with_needs(names: list[str]) -> list[str]:

@@ -1,9 +1,11 @@
 """Whether two folders hold the same results: every file, by what it means, without times and places."""
 
+import contextlib
 import csv
 import hashlib
 import json
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -196,6 +198,16 @@ def _untimed(value: Any) -> Any:
     return {key: _untimed(each) for key, each in value.items()}
 
 
+def _study(path: Path) -> list[Any]:
+    """Return the trials of a study: number, state, values of parameters, value."""
+    query = """
+        SELECT number, state, param_name, param_value, value FROM trials
+        LEFT JOIN trial_params USING (trial_id) LEFT JOIN trial_values USING (trial_id) ORDER BY number, param_name
+    """
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        return database.execute(query).fetchall()
+
+
 def _meta(path: Path) -> Any:
     return _store(path) if (path.parent / _raw(path).get("checksum", "-")).is_dir() else _json(path)
 
@@ -214,7 +226,8 @@ _KINDS: list[tuple[str, str, Callable[[Path], Any] | None]] = [
     (r"\.npy$", "encodings", _array),
     (r"(^|/)meta\.json$", "artefact or store", _meta),
     (r"\.html$", "report", _page),
-    (r"\.ckpt$|train\.log$|env\.json$", "log or checkpoint, that it is there", None),
+    (r"study\.db$", "study", _study),
+    (r"\.ckpt$|train\.log$|trials/[0-9]+\.log$|env\.json$", "log or checkpoint, that it is there", None),
     (r"\.json$", "JSON", _json),
     (r"\.yaml$", "YAML", _yaml),
 ]

@@ -46,19 +46,19 @@ def run(words: list[str], folder: Path, log: Path, until: float | None = None) -
     while True:
         ended, status, usage = os.wait4(child, os.WNOHANG)
         if ended:
-            _kill(child)  # what it may have left running
+            kill(child)  # what it may have left running
             if os.WIFSIGNALED(status):
                 raise RuntimeError(f"{' '.join(words)} died of signal {os.WTERMSIG(status)}; see {log} from {start}")
             return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
-        seconds = _worked(child)
+        seconds = worked(child)
         if until is not None and seconds >= until:
-            _kill(child)
+            kill(child)
             _, status, _ = os.wait4(child, 0)
             return (None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)), seconds
         time.sleep(0.002)
 
 
-def _worked(child: int) -> float:
+def worked(child: int) -> float:
     """Return the processor seconds of a process and of its threads."""
     try:
         fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
@@ -67,6 +67,7 @@ def _worked(child: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICK
 
 
-def _kill(child: int) -> None:
+def kill(child: int) -> None:
+    """Kill a process and its group."""
     with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A small drill: the same code as `make drills`, with a few kills of the commands that are quick."""
+"""Small drills: the same code as `make drills`, with a few kills and races of the commands that are quick."""
 
 import json
 import subprocess
@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import race
 
 
 @pytest.mark.slow
@@ -20,3 +23,11 @@ def test_killed_commands_end_with_what_undisturbed_ones_leave(tmp_path):
     assert told["kills"] >= 6
     assert told["compared"]["weights, bit by bit"] >= 1
     assert told["lost"] == told["doubled"] == told["different"] == told["held"] == []
+
+
+def test_commands_that_race_on_a_cold_cache_leave_what_one_leaves(tmp_path):
+    record = race.drill(tmp_path, ["mine", "import"], starts=8, seed=6, queries=20)
+    assert record["damaged"] == []
+    assert record["cold_starts"] == 8
+    assert record["waited"] >= 1
+    assert record["files_compared"] == 74

@@ -202,6 +202,41 @@ def test_a_store_grows_and_nothing_else_is_left(tmp_path):
     assert {file.name for file in grown.path.iterdir() if file.is_dir()} == {grown.checksum, "somebody's own"}
 
 
+def grown(path, seed):
+    """Make the store at a path grow by other pairs, as another process would."""
+    writer = StoreWriter(path, WHO)
+    with writer:
+        more = {(f"more{seed}-{query}", document): score for (query, document), score in pairs(seed).items()}
+        for number, block in enumerate(blocks_of(more)):
+            writer.add(number, block())
+        return writer.seal(before=ScoreStore.open(path))
+
+
+def test_a_store_that_is_read_while_it_grows_is_not_damaged(tmp_path):
+    before = write_store(tmp_path / "store", blocks_of(pairs()), WHO)
+    was = content(before)
+    after = grown(tmp_path / "store", 1)
+    assert not (tmp_path / "store" / before.checksum).exists()
+    before.verify()
+    assert content(before) == was
+    assert content(after).items() > was.items()
+
+
+def test_a_store_that_grows_while_it_is_opened_is_opened(tmp_path, monkeypatch):
+    write_store(tmp_path / "store", blocks_of(pairs()), WHO)
+    begin, found = ScoreStore.__init__, []
+
+    def late(self, path, meta):
+        if not found:
+            monkeypatch.undo()
+            found.append(grown(tmp_path / "store", 1))  # between meta.json and the files that it names
+        begin(self, path, meta)
+
+    monkeypatch.setattr(ScoreStore, "__init__", late)
+    store = ScoreStore.open(tmp_path / "store")
+    assert store.checksum == found[0].checksum
+
+
 def test_made_again_with_the_same_scores_the_data_stay_where_they_are(tmp_path):
     wanted = pairs()
     store = write_store(tmp_path / "store", blocks_of(wanted), WHO)

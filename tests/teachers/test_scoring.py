@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from limbeck.config import ConfigError
+from limbeck.locks import locked
 from limbeck.plan import Plan
 from limbeck.scores.parts import Block
 from limbeck.scores.store import ScoreStore
@@ -103,6 +104,14 @@ def test_killed_it_goes_on_and_ends_with_the_same_store(tmp_path, lists, kills):
     assert store.checksum == whole.checksum
     assert store.query_ids() == whole.query_ids()
     assert set((scored + teacher.scored).values()) == {1}  # a part in flight is never counted: it died before scoring
+
+
+def test_finished_it_waits_for_nobody(tmp_path, lists):
+    store = score_into(tmp_path / "store", Counting(), lists, WHO)
+    with locked(tmp_path / "store" / ".lock", "another process"):  # that scores something else into it
+        teacher = Counting()
+        assert score_into(tmp_path / "store", teacher, lists, WHO).checksum == store.checksum
+    assert not teacher.scored
 
 
 def test_finished_it_scores_nothing_and_grows_by_what_it_lacks(tmp_path, lists):

@@ -332,21 +332,48 @@ def test_a_full_disk(tokenizer, artefacts):
     assert not list((artefacts.root / "tokens").glob("*.unfinished"))
 
 
-@pytest.mark.parametrize("name", ["tokens.json", "ids.bin", "keys.bin", "starts.bin", "lengths.bin"])
-@pytest.mark.parametrize("damage", ["shorter", "foreign", "missing"])
-def test_damaged_files_are_named(name, damage, tokenizer, artefacts):
-    cache = TokenCache(artefacts, tokenizer, CORPUS)
-    file = cache.open("document", "", None).path / name
+DAMAGES = [
+    (name, damage)
+    for name in ("tokens.json", "ids.bin", "keys.bin", "starts.bin", "lengths.bin")
+    for damage in ("shorter", "foreign", "missing")
+]
+
+
+def harm(file, damage):
     whole = file.read_bytes()
     file.unlink()
     if damage != "missing":
-        file.write_bytes(whole[:-1] if damage == "shorter" else b"[1, 2]\n" * 3000)
-    message = f"{file}: .*delete the folder {file.parent} and run again"
-    if (name, damage) == ("tokens.json", "shorter"):
-        cache.open("document", "", None)  # a line break less
-        file.write_bytes(whole[:-3])
-    with pytest.raises(ConfigError, match=message):
-        cache.open("document", "", None)
+        file.write_bytes(whole[:-3] if damage == "shorter" else b"[1, 2]\n" * 3000)
+
+
+@pytest.mark.parametrize(("name", "damage"), DAMAGES)
+def test_damaged_files_are_named(name, damage, tokenizer, artefacts):
+    path = TokenCache(artefacts, tokenizer, CORPUS).open("document", "", None).path
+    harm(path / name, damage)
+    with pytest.raises(ConfigError, match=f"{path / name}: .*delete the folder {path} and run again"):
+        TokenStore(path)
+
+
+@pytest.mark.parametrize(("name", "damage"), DAMAGES)
+def test_damaged_tokens_are_made_again(name, damage, tokenizer, artefacts, caplog):
+    cache = TokenCache(artefacts, tokenizer, CORPUS)
+    path = cache.open("document", "", None).path
+    whole = (path / name).read_bytes()
+    harm(path / name, damage)
+    caplog.set_level("WARNING", "limbeck")
+    assert len(cache.open("document", "", None)) == len(DOCUMENTS)
+    assert (path / name).read_bytes() == whole
+    assert f"{path} is damaged ({name} " in caplog.text
+
+
+def test_a_saved_tokenizer_is_the_same_file_whatever_was_tokenised_before(tokenizer, tmp_path):
+    tokenizer.save(tmp_path / "before")
+    tokenizer.plain(["a text"], 8192)
+    tokenizer.save(tmp_path / "after")
+    files = ("tokenizer.json", "tokenizer_config.json")
+    assert [(tmp_path / "after" / name).read_bytes() for name in files] == [
+        (tmp_path / "before" / name).read_bytes() for name in files
+    ]
 
 
 def test_an_index_that_points_outside(tokenizer, artefacts):

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from limbeck.unfinished import whole_file
+
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a8f94")
 """Told apart by the colour-blind (Okabe and Ito, with grey for their yellow, which is too pale on white)."""
 
@@ -136,8 +138,8 @@ def save(figure: Figure, path: Path, title: str) -> None:
     """
     lines = wrapped(title, int(figure.get_figwidth() * _BOLD))
     figure.suptitle(lines, x=0.015, ha="left", fontweight="bold", fontsize="medium")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130, metadata={"Software": None})
+    with whole_file(path) as unfinished:
+        figure.savefig(unfinished, dpi=130, format="png", metadata={"Software": None})
 
 
 def wrapped(text: str, width: int) -> str:

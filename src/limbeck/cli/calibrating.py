@@ -22,6 +22,7 @@ from limbeck.data.pool import Pool
 from limbeck.inference import score_lists
 from limbeck.results.systems import Named, config
 from limbeck.tables import show_rows
+from limbeck.unfinished import whole_file
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,8 @@ def calibrate(
     if not summaries:
         raise ConfigError("calibration: no list has a score of every document, a positive and a negative")
     values = {name: np.concatenate([getattr(each, name) for each in measured]) for name in asdict(measured[0])}
-    pq.write_table(pa.table({**columns, **values}), out / "calibration.parquet")
+    with whole_file(out / "calibration.parquet") as unfinished:
+        pq.write_table(pa.table({**columns, **values}), unfinished)
     write_json(out / "calibration.json", [asdict(each) for each in summaries])
     _show(summaries)
     (out / "figures").mkdir(exist_ok=True)

@@ -120,15 +120,22 @@ def _evaluate(config: dict[str, Any], settings: Any) -> None:
     work = Evaluating(config)
     baseline = work.baseline()
     folder = RunFolder(below(config["paths"]["runs"], config["name"]) / work.identity)
-    told = None if config["force"] else folder.result()
-    if told is not None and whole(told):
+
+    def finished() -> dict[str, Any] | None:
+        found = None if config["force"] else folder.result()
+        return found if found is not None and whole(found) else None
+
+    told = finished()
+    if told is None:
+        with folder.opened(config, HydraConfig.get().overrides.task):
+            told = finished()  # by another process, since we looked
+            anew = told is None
+            told = told or work.run(folder.path)
+    else:
+        anew = False
+    if not anew:
         log.info("%s is finished; force=true evaluates anew", folder.path)
         work.show(told)
-    else:
-        if config["force"]:
-            folder.clear()
-        with folder.opened(config, HydraConfig.get().overrides.task):
-            told = work.run(folder.path)
     if baseline is not None:
         systems = members([str(folder.path)], key="run")
         _report(config, settings, systems, told["systems"][baseline]["name"], folder.path)

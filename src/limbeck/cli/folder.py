@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import time
@@ -15,12 +14,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError, home
+from limbeck.locks import is_held, locked
 from limbeck.secrecy import masked, without_secrets
 from limbeck.training.validations import PRUNED
+from limbeck.unfinished import remove, write_text
 
 _LOGGER = logging.getLogger("limbeck")
 _LOCK = ".lock"
@@ -49,10 +48,6 @@ def below(root: str, name: Any) -> Path:
     return Path(root) / given
 
 
-class BusyError(ConfigError):
-    """Another process makes this very run."""
-
-
 class RunFolder:
     """One run's folder.
 
@@ -77,13 +72,7 @@ class RunFolder:
 
     def busy(self) -> bool:
         """Tell whether a process makes this run now."""
-        if not (self.path / _LOCK).exists():
-            return False
-        try:
-            with FileLock(self.path / _LOCK, timeout=0):
-                return False
-        except Timeout:
-            return True
+        return is_held(self.path / _LOCK)
 
     def state(self) -> str:
         """Say in words what is there of the run."""
@@ -99,12 +88,8 @@ class RunFolder:
             return f"failed: {(self.path / 'error.txt').read_text(encoding='utf-8').strip().splitlines()[-1]}"
         return "to make"
 
-    def clear(self) -> None:
-        """Delete what an earlier run left."""
-        shutil.rmtree(self.path, ignore_errors=True)
-
     @contextlib.contextmanager
-    def opened(self, config: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[None]:
+    def opened(self, config: Mapping[str, Any], overrides: Sequence[str], *, wait: bool = True) -> Iterator[None]:
         """Hold the folder while the run is made: records what it is, logs into it, keeps the error if there is one.
 
         Parameters
@@ -113,21 +98,25 @@ class RunFolder:
             Plain containers.
         overrides
             What the command makes just this run from.
+        wait
+            Wait for another process that makes this very run.
 
         Raises
         ------
         BusyError
-            Another process makes this very run.
+            Another process makes this very run, and ``wait`` is False.
         """
         if not main_process():
             yield
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise BusyError(f"another process is at work on this run ({self.path}); wait for it or end it") from None
+        with locked(self.path / _LOCK, f"the run {self.path}", wait=wait), self._recorded(config, overrides):
+            yield
+
+    @contextlib.contextmanager
+    def _recorded(self, config: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[None]:
+        if config["force"]:
+            self._clear()
         handler = logging.FileHandler(self.path / "train.log", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         _LOGGER.addHandler(handler)
@@ -138,12 +127,17 @@ class RunFolder:
             (self.path / "error.txt").unlink(missing_ok=True)
         except BaseException:
             with contextlib.suppress(OSError):  # a full disk: what is raised says so
-                (self.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+                write_text(self.path / "error.txt", traceback.format_exc())
             raise
         finally:
             _LOGGER.removeHandler(handler)
             handler.close()
-            lock.release()
+
+    def _clear(self) -> None:
+        """Delete what an earlier run left, but for the lock, which this process holds."""
+        for path in self.path.iterdir():
+            if path.name != _LOCK:
+                remove(path)
 
 
 class _Stderr(logging.StreamHandler):
@@ -188,7 +182,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _record(path: Path, config: Mapping[str, Any], overrides: Sequence[str]) -> None:
     from omegaconf import OmegaConf
 
-    (path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(without_secrets(config))), encoding="utf-8")
+    write_text(path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(without_secrets(config))))
     write_json(path / "env.json", {**_environment(), "overrides": masked(overrides)})
 
 

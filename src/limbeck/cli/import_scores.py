@@ -20,7 +20,7 @@ _KEYS = (
     "format", "path", "out", "kind", "teacher", "collection", "on_error", "duplicates", "threads", "force",
 )  # fmt: skip
 
-_OURS = r"\.lock|meta\.json|parts|unfinished|qrels\.tsv|[0-9a-f]{32}"
+_OURS = r"\.lock|meta\.json|parts|unfinished|qrels\.tsv|[0-9a-f]{32}|\..*\.unfinished"
 _TELL = 10.0
 """Seconds between two lines on progress."""
 
@@ -58,7 +58,15 @@ def run(config: Any) -> None:
 
     start = time.perf_counter()
     blocks = _telling(source.blocks(paths, faults))
-    store = write_store(out, blocks, provenance, duplicates=plain["duplicates"], threads=plain["threads"], notes=notes)
+    store = write_store(
+        out,
+        blocks,
+        provenance,
+        duplicates=plain["duplicates"],
+        threads=plain["threads"],
+        notes=notes,
+        check=lambda: _check_out(out, plain["force"]),
+    )
     _report(store, faults, time.perf_counter() - start)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from limbeck.cli.errors import as_plain
 from limbeck.cli.folder import console
 from limbeck.config import ConfigError, build, part
+from limbeck.locks import locked
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,9 @@ def _index(config: dict[str, Any], backend: Any, share: tuple[int, int]) -> None
     out = Path(config["out"])
     store = Store.open(out, identity, made_from)
     model.to(assemble.device(config["accelerator"]))
-    done = encode_into(store, model, collator, collection.iterate(), share=share, bf16=config["bf16"])
+    number, count = share
+    with locked(out / f".share-{number + 1}-of-{count}.lock", f"the shards in {out}"):
+        done = encode_into(store, model, collator, collection.iterate(), share=share, bf16=config["bf16"])
     rate = f": {done.seconds:.1f} s, {done.encoded / done.seconds:.0f} documents/s" if done.encoded else ""
     log.info("%s: encoded %s of %s documents%s", out, f"{done.encoded:,}", f"{done.documents:,}", rate)
     if not done.finished:

@@ -27,6 +27,7 @@ from limbeck.inspection.summary import hardest, summarise
 from limbeck.inspection.terminal import rows, show
 from limbeck.inspection.trec import bare_pool
 from limbeck.types import Qrels, Run
+from limbeck.unfinished import write_text
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def run(config: Any) -> None:
     shown = rows(figures)
     write_json(folder / "inspect.json", report)
     pictures = draw(folder, pool, measures, figures)
-    (folder / "inspect.html").write_text(page(report, shown, pictures), encoding="utf-8")
+    write_text(folder / "inspect.html", page(report, shown, pictures))
     show(report, shown)
     log.info("%s", folder / "inspect.html")
 

@@ -76,8 +76,10 @@ def main() -> None:
 
 
 def _environment() -> None:
+    from limbeck.analysis.fonts import remove_stale_locks
     from limbeck.config import home
 
+    remove_stale_locks()
     os.environ["LIMBECK_HOME"] = str(home())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and main() explains
     # Without compiling, ranx evaluates 6,980 x 1,000 results in a second; compiling it takes half a minute.

@@ -11,6 +11,7 @@ from typing import Any
 from limbeck.cli.errors import as_plain
 from limbeck.cli.folder import console
 from limbeck.config import ConfigError, build, differences
+from limbeck.locks import locked
 from limbeck.secrecy import masked
 
 log = logging.getLogger(__name__)
@@ -23,21 +24,12 @@ _RECORD = "mine.json"
 
 def run(config: Any) -> None:
     """Mine, or show what is there already."""
-    from filelock import FileLock, Timeout
-
     console()
     plain = as_plain(config, _KEYS)
     out = Path(plain["out"])
     out.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ConfigError(f"another process writes into {out}; wait for it, or give another folder by out=…") from None
-    try:
+    with locked(out / ".lock", f"the candidates in {out}"):
         _show(_mine(plain, out), out)
-    finally:
-        lock.release()
 
 
 def _mine(config: dict[str, Any], out: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from limbeck.cli.errors import as_plain
 from limbeck.cli.folder import below, console
 from limbeck.config import ConfigError, build
+from limbeck.unfinished import write_text
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +61,8 @@ def _report(folder: Path, out: Path, plain: Mapping[str, Any]) -> None:
 
     baseline = plain["baseline"]
     made = page(read(folder), judgments, None if baseline is None else str(baseline))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(made, encoding="utf-8")
-    log.info("%s: %.1f MB", out, out.stat().st_size / 1e6)
+    write_text(out, made)
+    log.info("%s: %.1f MB", out, len(made.encode()) / 1e6)
 
 
 def _judgments(place: Any, artefacts: Any) -> Any:

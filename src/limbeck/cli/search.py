@@ -13,6 +13,7 @@ from limbeck.cli.errors import as_plain
 from limbeck.cli.folder import console
 from limbeck.cli.index import opened
 from limbeck.config import ConfigError, build, differences, fingerprint
+from limbeck.locks import locked
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +42,25 @@ def run(config: Any) -> None:
     chosen = share(plain["shard"])
     if out.is_dir():
         raise ConfigError(f"out: {out} is a folder; give the file to write: out={out / 'run.trec'}")
-    if out.exists() and not plain["force"]:
-        if chosen[1] > 1:
-            log.info("%s is there, whole: nothing to do for shard=%s", out, plain["shard"])
-            return
+    store = Store(Path(plain["index"]))
+    if chosen[1] > 1:
+        if _is_free(out, plain, shared=True):
+            _Searching(plain, store).run(chosen, out)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(out):
+        if _is_free(out, plain, shared=False):
+            _Searching(plain, store).run(chosen, out)
+
+
+def _is_free(out: Path, config: Mapping[str, Any], *, shared: bool) -> bool:
+    """Return whether the file is to be written; False for a share of a search whose file is there already."""
+    if config["force"] or not out.exists():
+        return True
+    if not shared:
         raise ConfigError(f"out: {out} is there; give another file, or write over it by force=true")
-    _Searching(plain, Store(Path(plain["index"]))).run(chosen, out)
+    log.info("%s is there, whole: nothing to do for shard=%s", out, config["shard"])
+    return False
 
 
 class _Searching:
@@ -233,10 +247,8 @@ def _write(path: Path, found: Any) -> None:
     write_run(path, found, "limbeck")
 
 
-def _lock(parts: Path) -> Any:
-    from filelock import FileLock
-
-    return FileLock(parts.with_name(f".{parts.name}.lock"))
+def _lock(path: Path) -> Any:
+    return locked(path.with_name(f".{path.name}.lock"), str(path))
 
 
 def _json(path: Path) -> Any:

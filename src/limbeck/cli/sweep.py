@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.cli.errors import explain, fail
-from limbeck.cli.folder import BusyError, RunFolder, console
+from limbeck.cli.folder import RunFolder, console
 from limbeck.cli.train import finished, made, plan
 from limbeck.config import ConfigError
+from limbeck.locks import BusyError
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     start = time.monotonic()
     folder = RunFolder(Path(job["folder"]))
     try:
-        result = made(job["config"], folder, job["overrides"])
+        result = made(job["config"], folder, job["overrides"], wait=False)
         assert result is not None, "one process a run"
         check_whole(result.get("sets") or {})
     except BusyError as error:

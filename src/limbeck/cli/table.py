@@ -1,7 +1,6 @@
 """``limbeck table``: from finished sweeps to a table in Markdown and LaTeX, with the commands of its rows."""
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from limbeck.cli.errors import as_plain
 from limbeck.cli.folder import console
 from limbeck.config import ConfigError, build
+from limbeck.unfinished import write_text
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +39,7 @@ def _write(config: Mapping[str, Any], name: str) -> None:
     show(made)
     out = Path(config["out"])
     for suffix, text in {"md": markdown(made), "tex": latex(made)}.items():
-        path = out / f"{name}.{suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
+        write_text(out / f"{name}.{suffix}", text)
     log.info("\n%s: %s.md, %s.tex", out, name, name)
 
 

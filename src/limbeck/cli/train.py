@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from limbeck.cli.errors import as_plain
-from limbeck.cli.folder import RunFolder, below, console, main_process
+from limbeck.cli.folder import RunFolder, below, console
 from limbeck.config import run_id
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,9 @@ def finished(config: dict[str, Any], folder: RunFolder) -> dict[str, Any] | None
     return result if whole(result) else None
 
 
-def made(config: dict[str, Any], folder: RunFolder, overrides: Sequence[str]) -> dict[str, Any] | None:
+def made(
+    config: dict[str, Any], folder: RunFolder, overrides: Sequence[str], *, wait: bool = True
+) -> dict[str, Any] | None:
     """Make a run unless it is finished, and return what it has found; None in the children of a launcher.
 
     Parameters
@@ -72,11 +74,13 @@ def made(config: dict[str, Any], folder: RunFolder, overrides: Sequence[str]) ->
         As ``plan`` returns them.
     overrides
         What makes just this run.
+    wait
+        Wait for another process that makes it.
 
     Raises
     ------
     BusyError
-        Another process makes it.
+        Another process makes it, and ``wait`` is False.
     ConfigError
         It cannot be made as it is configured.
     """
@@ -85,11 +89,9 @@ def made(config: dict[str, Any], folder: RunFolder, overrides: Sequence[str]) ->
         log.info("%s is finished; force=true runs it anew", folder.path)
         return result
     start = time.perf_counter()
-    if config["force"] and main_process():
-        folder.clear()
     from limbeck.cli.experiment import Experiment
 
-    with folder.opened(config, overrides):
+    with folder.opened(config, overrides, wait=wait):
         # Another process may have finished it since we looked.
         result = finished(config, folder) or Experiment(config, folder, folder.path.name).run()
     if result is not None:

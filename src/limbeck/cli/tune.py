@@ -1,6 +1,5 @@
 """``limbeck tune``: search over what ``limbeck train`` can be told, one process a trial."""
 
-import contextlib
 import json
 import logging
 import shlex
@@ -13,7 +12,9 @@ from limbeck.cli.errors import explain
 from limbeck.cli.folder import RunFolder, below, console
 from limbeck.cli.train import plan
 from limbeck.config import ConfigError, build, identity, run_id
+from limbeck.locks import locked
 from limbeck.secrecy import masked
+from limbeck.unfinished import write_text
 
 if TYPE_CHECKING:
     from limbeck.tuning.configurations import Configurations, Planned
@@ -27,7 +28,6 @@ _OWN = ("tune", "tuning", "name")
 
 def run(config: Any) -> None:
     """Make the trials of a study that are missing, show the best, and write it as an experiment."""
-    from filelock import FileLock, Timeout
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import OmegaConf
@@ -47,14 +47,7 @@ def run(config: Any) -> None:
     trainer.validates(settings)
     folder = below(config.paths.runs, config.name)
     folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(FileLock(folder / ".tune.lock", timeout=0))
-        except Timeout:
-            raise ConfigError(
-                f"another process is at work on the study in {folder}; wait for it or end it (tune.workers=N makes "
-                "several trials at once)"
-            ) from None
+    with locked(folder / ".tune.lock", f"the study in {folder}"):
         _search(settings, trainer, trainer.configurations(space), folder)
 
 
@@ -218,7 +211,7 @@ class _Trainer:
         where = [word for word in words if word.startswith(("paths.", "paths=", "logger", "checks"))]
         name = f"{self.name}_best"
         text = experiment(self._taken_apart(words), raw, name=name, header=header)
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
         with tempfile.TemporaryDirectory() as scratch:
             (Path(scratch) / "experiment").mkdir()
             (Path(scratch) / "experiment" / f"{name}.yaml").write_text(text, encoding="utf-8")

@@ -96,7 +96,7 @@ class Collection:
         ConfigError
             A document is not in the collection; the message names it.
         """
-        found = self._store.get_many(set(ids))
+        found = self._found(ids)
         try:
             return [found[document].default_text() for document in ids]
         except KeyError as error:
@@ -104,7 +104,13 @@ class Collection:
 
     def known_texts(self, ids: Sequence[str]) -> dict[str, str]:
         """Look documents up by id; those that are not in the collection are left out."""
-        return {document: found.default_text() for document, found in self._store.get_many(set(ids)).items()}
+        return {document: found.default_text() for document, found in self._found(ids).items()}
+
+    def _found(self, ids: Sequence[str]) -> dict[str, Any]:
+        from limbeck.data.documents import readable  # it imports ir_datasets
+
+        with readable(self._store):
+            return self._store.get_many(set(ids))
 
     def iterate(self) -> Iterator[tuple[str, str]]:
         """Yield (id, text) of every document in collection order."""
@@ -259,23 +265,21 @@ class Data:
             for name, chosen in self.names.items()
             if chosen is not None
         }
-        sums = {str(file.relative_to(path)): _sha256(file) for file in folder.files(path)}
-        content = fingerprint(sums)
-        store = artefacts.root / "documents" / content / "docs.pklz4"
-        documents = folder.documents(path, store)
-        return self._collection(path, content, sums["corpus.jsonl"], documents, splits)
+        sums = folder.checksums(path)
+        corpus = sums["corpus.jsonl"]
+        return self._collection(path, fingerprint(sums), corpus, folder.documents(path, artefacts, corpus), splits)
 
     def _ir_datasets(self) -> Collection:
         documents, splits, version = from_ir_datasets(self.collection, self.names)
-        content = fingerprint({"ir_datasets": version, "id": self.collection, "splits": self.names})
-        corpus = fingerprint({"ir_datasets": version, "id": self.collection})
+        of = {"ir_datasets": version, "id": self.collection}
+        content, corpus = fingerprint({**of, "splits": self.names}), fingerprint(of)
         return self._collection(None, content, corpus, documents, splits)
 
     def _collection(
         self, path: Path | None, content: str, corpus: str, documents: Any, splits: dict[str, Split]
     ) -> Collection:
-        with_dev = self._with_dev(splits)
-        return Collection(self.collection, path, content, documents, with_dev, corpus=corpus, drop_self=self.drop_self)
+        splits = self._with_dev(splits)
+        return Collection(self.collection, path, content, documents, splits, corpus=corpus, drop_self=self.drop_self)
 
     def _with_dev(self, splits: dict[str, Split]) -> dict[str, Split]:
         """Hold training queries out as a dev split if asked to."""
@@ -292,8 +296,3 @@ class Data:
             return Split({q: train.queries[q] for q in chosen}, {q: train.qrels[q] for q in chosen})
 
         return {"train": part(False), "dev": part(True)} | {k: v for k, v in splits.items() if k != "train"}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

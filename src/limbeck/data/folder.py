@@ -1,5 +1,6 @@
 """A BEIR folder as an ir_datasets data set: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -8,9 +9,12 @@ from typing import Any, NamedTuple
 
 from ir_datasets.datasets.base import Dataset
 from ir_datasets.formats import BaseQrels, GenericQuery, JsonlDocs, JsonlQueries, TrecQrel
+from ir_datasets.indices import DEFAULT_DOCSTORE_OPTIONS
 from ir_datasets.util import LocalDownload
 
+from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
+from limbeck.data.documents import CachedStore
 from limbeck.evaluation.qrels import judgments
 from limbeck.formats.files import lines
 
@@ -57,7 +61,26 @@ def _check_pairs(record: dict[str, Any], where: str) -> None:
 
 
 class FolderDocs(JsonlDocs):
-    """corpus.jsonl with ``_id``, ``text`` and, if it likes, ``title``."""
+    """corpus.jsonl with ``_id``, ``text`` and, if it likes, ``title``.
+
+    Parameters
+    ----------
+    path
+        The file.
+    artefacts, checksum
+        Where the by-id store is kept, and the checksum of the file.
+    """
+
+    def __init__(self, path: Path, artefacts: Artefacts, checksum: str) -> None:
+        doc_cls: Any = FolderDoc
+        super().__init__(LocalDownload(path, mkdir=False), doc_cls)
+        self._artefacts = artefacts
+        self._checksum = checksum
+
+    def docs_store(self, field: str = "doc_id", options: Any = DEFAULT_DOCSTORE_OPTIONS) -> CachedStore:
+        """Return the by-id store, which is built when it is first read."""
+        assert field == "doc_id"
+        return CachedStore(self._artefacts, self._checksum, self._iter, FolderDoc, options)
 
     def _iter(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         for _, record in _records(Path(self._path())):
@@ -116,11 +139,9 @@ def is_folder(path: Path) -> bool:
     return (path / "corpus.jsonl").is_file()
 
 
-def documents(path: Path, store: Path) -> Dataset:
-    """Return the folder's documents; their by-id store is kept at ``store``."""
-    doc_cls: Any = FolderDoc
-    source = LocalDownload(path / "corpus.jsonl", mkdir=False)
-    return Dataset(FolderDocs(source, doc_cls, docstore_path=str(store)))
+def documents(path: Path, artefacts: Artefacts, checksum: str) -> Dataset:
+    """Return the folder's documents; their by-id store is an artefact of the checksum of corpus.jsonl."""
+    return Dataset(FolderDocs(path / "corpus.jsonl", artefacts, checksum))
 
 
 def split(path: Path, name: str) -> Dataset:
@@ -141,6 +162,10 @@ def split(path: Path, name: str) -> Dataset:
     return Dataset(FolderQueries(path / "queries.jsonl", judged), judged)
 
 
-def files(path: Path) -> list[Path]:
-    """Return the files that make up the folder's content."""
-    return [path / "corpus.jsonl", path / "queries.jsonl", *sorted((path / "qrels").glob("*.tsv"))]
+def checksums(path: Path) -> dict[str, str]:
+    """Return SHA-256 of the files that make up the folder's content, by their names in it."""
+    found = {}
+    for each in (path / "corpus.jsonl", path / "queries.jsonl", *sorted((path / "qrels").glob("*.tsv"))):
+        with each.open("rb") as file:
+            found[str(each.relative_to(path))] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found

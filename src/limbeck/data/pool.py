@@ -6,7 +6,6 @@ pool is chosen: :mod:`limbeck.data.pooling`.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from limbeck.artefacts import write_json
+from limbeck.unfinished import whole_file
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,12 @@ def read_pool(path: Path) -> Pool:
 
 def _write(path: Path, table: pa.Table) -> None:
     """Write one record batch, so that a column is one piece of the mapped file."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with pa.OSFile(str(unfinished), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+    with (
+        whole_file(path) as unfinished,
+        pa.OSFile(str(unfinished), "wb") as sink,
+        pa.ipc.new_file(sink, table.schema) as writer,
+    ):
         writer.write_table(table.combine_chunks())
-    os.replace(unfinished, path)
 
 
 def _read(path: Path) -> pa.Table:

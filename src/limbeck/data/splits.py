@@ -1,15 +1,18 @@
 """Queries and judgments of collections, and what ir_datasets provides of them."""
 
+import contextlib
 import difflib
+import errno
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from limbeck.config import ConfigError
+from limbeck.locks import locked
 from limbeck.types import Qrels
 
 log = logging.getLogger(__name__)
@@ -51,10 +54,13 @@ def from_ir_datasets(identifier: str, names: Mapping[str, str | None]) -> tuple[
     for name, each in wanted.items():
         if each not in known:
             raise ConfigError(f"data.{name}: ir_datasets has no {each}; set data.{name}=null if there is none")
+    from limbeck.data.documents import HomeDocuments
+
     try:
-        splits = {name: read_split(ir_datasets.load(each), each) for name, each in wanted.items()}
-        documents = ir_datasets.load(identifier)
-        next(documents.docs_iter())
+        with _alone(identifier):
+            splits = {name: read_split(ir_datasets.load(each), each) for name, each in wanted.items()}
+            documents = HomeDocuments(ir_datasets.load(identifier))
+            next(iter(documents.docs_iter()))
     except ConfigError:
         raise
     except Exception as error:
@@ -64,6 +70,24 @@ def from_ir_datasets(identifier: str, names: Mapping[str, str | None]) -> tuple[
             "data.collection at a local BEIR folder (corpus.jsonl, queries.jsonl, qrels/*.tsv)"
         ) from error
     return documents, splits, ir_datasets.__version__
+
+
+@contextlib.contextmanager
+def _alone(identifier: str) -> Iterator[None]:
+    """Let one process at a time download what belongs to a data set and its relatives, which share files.
+
+    A home folder that cannot be written to is read without a lock: nothing is downloaded into it.
+    """
+    home = Path(os.environ["IR_DATASETS_HOME"])
+    family = identifier.partition("/")[0]
+    with contextlib.ExitStack() as stack:
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(home / f"{family}.limbeck.lock", f"{identifier} of ir_datasets in {home}"))
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+        yield
 
 
 def _reason(error: Exception) -> str:

@@ -1,7 +1,6 @@
 """TREC run files."""
 
 import gc
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from limbeck.formats.files import SMALL_BLOCK, chunks
 from limbeck.formats.trec_line import COMMENT, content, fields, has_comment, score
 from limbeck.rankings import Ranking, Run, order
 from limbeck.scores.keys import pc
+from limbeck.unfinished import whole_file
 
 Use = Literal["scores", "ranks"]
 """What gives the order of a run."""
@@ -43,13 +43,10 @@ def write_run(path: Path, run: Run, tag: str) -> None:
         The id of a query begins with ``#``: its lines would be comments.
     """
     check_queries(run)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("w", encoding="utf-8") as file:
+    with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         for query, ranking in run.items():
             for rank, (document, score) in enumerate(zip(ranking.ids, ranking.scores.tolist(), strict=True), 1):
                 file.write(f"{query} Q0 {document} {rank} {score:.9g} {tag}\n")
-    os.replace(unfinished, path)
 
 
 def check_queries(queries: Iterable[str]) -> None:

@@ -6,7 +6,6 @@ writes them. https://github.com/FlagOpen/FlagEmbedding
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ from limbeck.formats.faults import Faults
 from limbeck.formats.files import SMALL_BLOCK, chunks
 from limbeck.formats.jsonl import JsonLines, ScoredList, listed, write_qrels
 from limbeck.registry import register
+from limbeck.unfinished import beside, set_aside
 
 
 @register("format", "flag_embedding")
@@ -81,12 +81,12 @@ class _Folder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._unfinished = path.with_name(f".{path.name}.unfinished")
         self._written: dict[str, set[str]] = {}
         self._files: dict[str, IO[str]] = {}
 
     def __enter__(self) -> Self:
-        shutil.rmtree(self._unfinished, ignore_errors=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._unfinished = beside(self._path)
         (self._unfinished / "qrels").mkdir(parents=True)
         for name in ("corpus", "queries"):
             self._files[name] = (self._unfinished / f"{name}.jsonl").open("w", encoding="utf-8")
@@ -115,7 +115,8 @@ class _Folder:
 
     def finish(self, judgments: Sequence[tuple[str, str]]) -> None:
         write_qrels(self._unfinished / "qrels" / "train.tsv", judgments)
-        shutil.rmtree(self._path, ignore_errors=True)
+        if self._path.exists():
+            set_aside(self._path)
         self._unfinished.rename(self._path)
 
 

@@ -4,7 +4,6 @@ The order of a run is its rank column. A re-ranker that permutes often leaves th
 ranks, so a run is never sorted by score here. Scores are kept as float64: a run written back is the run that was read.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from limbeck.registry import register
 from limbeck.scores.keys import pc
 from limbeck.scores.parts import Block
 from limbeck.scores.store import ScoreStore
+from limbeck.unfinished import whole_file
 
 EXPECTS = "query Q0 document rank score tag, six columns parted by spaces or tabs, ranks from 1"
 
@@ -164,13 +164,10 @@ def write_trec(store: ScoreStore, path: Path) -> None:
     written with all their digits. The tag is that of the run the store was made of, else the teacher's name.
     """
     tag = "_".join(str(store.meta.get("tag") or store.meta["teacher"]).split())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("w", encoding="utf-8") as file:
+    with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         for query, documents, scores, ranks in store:
             numbers = range(1, len(documents) + 1) if ranks is None else ranks.tolist()
             # float32 has a shorter text of its own; that of a float64 is Python's.
             values = map(repr, scores.tolist()) if scores.dtype == np.float64 else map(str, scores)
             for document, rank, score in zip(documents, numbers, values, strict=True):
                 file.write(f"{query} Q0 {document} {rank} {score} {tag}\n")
-    os.replace(unfinished, path)

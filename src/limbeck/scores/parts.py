@@ -1,6 +1,5 @@
 """Sorted parts of a score store, and their merger: a range of queries at a time, each pair once."""
 
-import os
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from limbeck.config import ConfigError
 from limbeck.scores.keys import Ids, Keys, keys, texts
 from limbeck.scores.store import Scores, ScoreStore
+from limbeck.unfinished import whole_file
 
 _END = 2**64
 
@@ -249,8 +249,10 @@ def _unpacked(data: bytes) -> pa.RecordBatch:
 
 def write_arrow(path: Path, batches: list[pa.RecordBatch]) -> None:
     """Write an Arrow file that is either whole or not there."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with pa.OSFile(str(unfinished), "wb") as file, pa.ipc.new_file(file, batches[0].schema) as out:
+    with (
+        whole_file(path) as unfinished,
+        pa.OSFile(str(unfinished), "wb") as file,
+        pa.ipc.new_file(file, batches[0].schema) as out,
+    ):
         for batch in batches:
             out.write_batch(batch)
-    os.replace(unfinished, path)

@@ -55,7 +55,7 @@ class ScoreStore:
     def __init__(self, path: Path, meta: dict[str, Any]) -> None:
         self.path = path
         self.meta = meta
-        self._maps: list[Any] = []  # keeps the mapped files alive
+        self._maps: dict[str, Any] = {}
         try:
             self._rows = self._map("rows.arrow")
             self._queries = self._map("queries.arrow")
@@ -83,6 +83,16 @@ class ScoreStore:
             There is none, it is unfinished, of another version, or damaged.
         """
         path = Path(path)
+        while True:
+            meta = cls._meta(path)
+            try:
+                return cls(path, meta)
+            except ConfigError:
+                if cls._meta(path)["checksum"] == meta["checksum"]:
+                    raise  # otherwise the store has grown meanwhile, and its data lies in another folder
+
+    @staticmethod
+    def _meta(path: Path) -> dict[str, Any]:
         file = path / META
         if not file.is_file():
             if (path / "parts").is_dir():
@@ -99,11 +109,11 @@ class ScoreStore:
             raise ConfigError(f"{path}: a score store of version {version}; this Limbeck reads {VERSION}: make it anew")
         if not re.fullmatch("[0-9a-f]{32}", str(meta.get("checksum"))):  # it names a folder, here and nowhere else
             raise ConfigError(f"{file}: its checksum is no name of a store's data; make the store anew")
-        return cls(path, meta)
+        return meta
 
     def _map(self, name: str) -> pa.ipc.RecordBatchFileReader:
         source = pa.memory_map(str(self.path / self.meta["checksum"] / name))
-        self._maps.append(source)
+        self._maps[name] = source
         return pa.ipc.open_file(source)
 
     def __len__(self) -> int:
@@ -248,7 +258,9 @@ class ScoreStore:
             A bit has changed since the store was made.
         """
         try:
-            same = self.meta.get("files") in (None, digests(self.path / self.checksum)) and self._content()
+            # Of what is mapped: when the store grows, its new data lies in another folder, and this one is removed.
+            digested = {name: _digest(self._maps[name].read_at(self._maps[name].size(), 0)) for name in _DIGESTED}
+            same = self.meta.get("files") in (None, digested) and self._content()
         except _DAMAGE as error:
             raise self._damaged(error) from error
         if not same:
@@ -273,4 +285,8 @@ class ScoreStore:
 
 def digests(data: Path) -> dict[str, str]:
     """Return checksums of the small files of a store's data."""
-    return {name: hashlib.blake2b((data / name).read_bytes(), digest_size=16).hexdigest() for name in _DIGESTED}
+    return {name: _digest((data / name).read_bytes()) for name in _DIGESTED}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -10,16 +10,17 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-from filelock import FileLock
 
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
+from limbeck.locks import locked
 from limbeck.scores.checksum import Checksum
 from limbeck.scores.parts import Block, Duplicates, Part, id_table, merge, ranges, sorted_part, write_arrow
 from limbeck.scores.store import META, VERSION, ScoreStore, digests
@@ -57,6 +58,7 @@ def write_store(
     duplicates: Duplicates = "error",
     threads: int = 2,
     notes: Callable[[], dict[str, Any]] | None = None,
+    check: Callable[[], object] | None = None,
 ) -> ScoreStore:
     """Make a store from blocks, anew.
 
@@ -75,6 +77,8 @@ def write_store(
         Threads that parse and sort.
     notes
         Called at the end; what it returns stands in ``meta.json``.
+    check
+        Called first, when no other process writes into the store any more: raises an error if it must not be replaced.
 
     Raises
     ------
@@ -83,6 +87,8 @@ def write_store(
     """
     writer = StoreWriter(path, provenance, duplicates=duplicates, threads=threads)
     with writer:
+        if check is not None:
+            check()
         shutil.rmtree(writer.parts, ignore_errors=True)
         writer.parts.mkdir()
         for _ in _ahead(threads, (_numbered(writer.add, number, block) for number, block in enumerate(blocks))):
@@ -115,15 +121,16 @@ class StoreWriter:
         self._provenance = provenance
         self._duplicates: Duplicates = duplicates
         self._threads = threads
-        self._lock = FileLock(self.path / ".lock")
+        self._held = ExitStack()
 
     def __enter__(self) -> Self:
         self.parts.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire()
+        self._held.enter_context(locked(self.path / ".lock", f"the score store {self.path}"))
+        self.parts.mkdir(exist_ok=True)  # a process that held the lock before has removed it with its parts
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._lock.release()
+        self._held.close()
 
     def done(self) -> set[int]:
         """Return the numbers of the parts that are whole."""

@@ -1,18 +1,17 @@
 """What an index is: one protocol for all backends."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
-
-from filelock import FileLock
 
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError, entries, fingerprint, part
 from limbeck.encodings import Kind, Rows
 from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder
+from limbeck.locks import locked
 from limbeck.search.store import Store
+from limbeck.unfinished import whole_folder
 
 
 class Backend(Protocol):
@@ -86,12 +85,12 @@ def build(backend: Backend, store: Store) -> Path:
     target = folder(backend, store)
     if built(backend, store):
         return target
-    with FileLock(store.path / f".{target.name}.lock"):
+
+    def fill(unfinished: Path) -> None:
+        backend.build(store, unfinished)
+        write_json(unfinished / "built.json", backend.structure())
+
+    with locked(store.path / f".{target.name}.lock", f"the index {target}"):
         if not built(backend, store):
-            unfinished = store.path / f".{target.name}.building"
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir()
-            backend.build(store, unfinished)
-            write_json(unfinished / "built.json", backend.structure())
-            unfinished.rename(target)
+            whole_folder(target, fill, is_whole=lambda: built(backend, store))
     return target

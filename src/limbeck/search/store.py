@@ -16,11 +16,11 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
-from filelock import FileLock
 
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError, differences
 from limbeck.encodings import Kind, Rows, not_finite, rows
+from limbeck.locks import locked
 
 DType = Literal["float32", "float16"]
 
@@ -117,7 +117,7 @@ class Store:
             if path.exists() and not (path.is_dir() and _fresh(path)):
                 raise ConfigError(f"out: {path} is there and no index; give another folder")
             path.mkdir(parents=True, exist_ok=True)
-            with FileLock(path / _LOCK):
+            with locked(path / _LOCK, str(path)):
                 if not (path / _FILE).exists():  # shares of the work may start at the same moment
                     write_json(path / _FILE, {"format": _FORMAT, "identity": wanted, "made_from": made_from})
         found = cls(path)
@@ -199,7 +199,7 @@ class Store:
 
     def record(self, **values: Any) -> None:
         """Write values into ``index.json``, beside what other processes have written there."""
-        with FileLock(self.path / _LOCK):
+        with locked(self.path / _LOCK, str(self.path)):
             self.meta = {**self._read(), **values}
             write_json(self.path / _FILE, self.meta)
 

@@ -118,6 +118,9 @@ def score_into(
         plan = teacher.plan(without(lists, open_matching(path, provenance)), size)
         _score(writer, teacher, plan, range(share[0], len(plan), share[1]))
         return None
+    store = open_matching(path, provenance)
+    if store is not None and not without(lists, store):
+        return store  # from a folder that cannot be written to, too
     with writer:
         store = open_matching(path, provenance)
         left = without(lists, store)

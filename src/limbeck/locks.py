@@ -1,0 +1,112 @@
+"""Locks among processes: of one machine, or of several that share a file system."""
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from limbeck.config import ConfigError
+
+log = logging.getLogger(__name__)
+
+_BRIEF = 0.3
+"""Seconds that are waited without a word."""
+
+_POLL = 0.05
+"""Seconds between two attempts to get a lock that another process holds."""
+
+
+class BusyError(ConfigError):
+    """Another process holds the lock."""
+
+
+@contextlib.contextmanager
+def locked(path: Path, what: str, *, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock; the system frees it when the process ends, however it ends.
+
+    A process that waits says so in one line: for what, and who holds the lock.
+
+    Parameters
+    ----------
+    path
+        The lock file. Its folder must be there. The file stays: deleting it while others wait for it would let two
+        processes in.
+    what
+        What the lock protects, as users know it: a file, a folder, a run.
+    wait
+        Wait for a process that holds the lock, however long it takes.
+
+    Yields
+    ------
+    bool
+        Whether another process held the lock before: what it protects may have changed since it was looked at.
+
+    Raises
+    ------
+    BusyError
+        Another process holds the lock, and ``wait`` is False.
+    ConfigError
+        The file system has no locks.
+    """
+    lock = FileLock(path)
+    busy = not _acquired(lock, path, _BRIEF if wait else 0)
+    if busy:
+        if not wait:
+            raise BusyError(f"another process is at work on {what} ({holder(path)}); wait for it or end it")
+        log.info("waiting for %s (held by %s)", what, holder(path))
+        _acquired(lock, path, -1)
+    try:
+        _sign(path, f"{os.getpid()} {socket.gethostname()}")
+        yield busy
+    finally:
+        _sign(path, "")
+        lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Return whether a process holds the lock."""
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        free = _acquired(lock, path, 0)
+    except OSError:  # a folder that only others may write to
+        return False
+    lock.release()
+    return not free
+
+
+def holder(path: Path) -> str:
+    """Return in words who holds a lock."""
+    with contextlib.suppress(OSError, ValueError):
+        process, host = path.read_text(encoding="utf-8").split()
+        return f"process {int(process)} on host {host}"
+    return "another process"
+
+
+def _acquired(lock: FileLock, path: Path, timeout: float) -> bool:
+    try:
+        lock.acquire(timeout=timeout, poll_interval=_POLL)
+    except Timeout:
+        return False
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+            raise ConfigError(
+                f"{path} cannot be locked: its file system has no locks ({error.strerror}); choose a folder on "
+                "another disk, or mount this one with locks"
+            ) from None
+        raise
+    return True
+
+
+def _sign(path: Path, text: str) -> None:
+    """Write into the lock file who holds it; only those who wait read it. Its time stays: nothing was changed."""
+    with contextlib.suppress(OSError):
+        times = path.stat()
+        path.write_text(text, encoding="utf-8")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))

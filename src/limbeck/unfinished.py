@@ -1,0 +1,121 @@
+"""Files and folders that are whole or not there, whatever number of processes writes them.
+
+Each process writes beside the target, under a name that no other process uses, and renames what is whole. What a killed
+process has left is removed by the next one that writes the same target.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+MARK = "unfinished"
+_COUNT = count()
+
+_FOREIGN = 24 * 3600.0
+"""Seconds without a change after which what another machine has left is taken for that of a killed process."""
+
+
+def beside(target: Path) -> Path:
+    """Return a path beside ``target`` to write to, another one at each call; no other process uses it.
+
+    What killed processes have left there is removed.
+    """
+    host = re.sub(r"[^\w.-]", "_", socket.gethostname())
+    own = target.with_name(f".{target.name}.{host}.{os.getpid()}-{next(_COUNT):x}.{MARK}")
+    pattern = re.compile(rf"\.?{re.escape(target.name)}(?:\.(.+)\.([0-9]+)-[0-9a-f]+)?\.{MARK}")
+    for path in list(target.parent.iterdir()):
+        found = pattern.fullmatch(path.name)
+        if found and (path == own or _abandoned(path, found[1], found[2], host)):
+            remove(path)
+    return own
+
+
+@contextlib.contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Yield a path to write to, which then replaces ``target``; its folder is made. An error leaves nothing."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path = beside(target)
+    try:
+        yield path
+        os.replace(path, target)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def whole_folder(target: Path, fill: Callable[[Path], object], *, is_whole: Callable[[], bool]) -> None:
+    """Fill a folder that then gets the name of ``target``; an error leaves nothing.
+
+    If another process has made the target meanwhile, that one stays.
+
+    Parameters
+    ----------
+    target
+        Must not be there.
+    fill
+        Is given an empty folder beside it.
+    is_whole
+        Returns whether the target is there, made by another process.
+    """
+    path = beside(target)
+    path.mkdir()
+    try:
+        fill(path)
+        try:
+            os.rename(path, target)
+        except OSError:
+            if not is_whole():
+                raise
+    finally:
+        remove(path)
+
+
+def set_aside(target: Path) -> None:
+    """Remove a folder in one step as others see it: nobody finds half of it."""
+    aside = beside(target)
+    os.rename(target, aside)
+    remove(aside)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a text file (UTF-8) that is whole or not there."""
+    with whole_file(target) as path:
+        path.write_text(text, encoding="utf-8")
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; if another process does it at the same time, that is as good."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _abandoned(path: Path, host: str | None, process: str | None, here: str) -> bool:
+    """Return whether the process that wrote a path has ended, as far as can be seen from this machine."""
+    if host is None or process is None:  # an earlier version, whose processes wrote one after the other
+        return True
+    if host == here:
+        return not _runs(int(process))
+    try:
+        newest = max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
+    except OSError:  # it is being removed, or renamed
+        return False
+    return time.time() - newest > _FOREIGN
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,28 @@
+"""A run's folder, held by one process at a time."""
+
+import pytest
+
+from limbeck.cli.folder import RunFolder
+from limbeck.locks import BusyError, is_held
+
+CONFIG = {"force": True, "seed": 1}
+
+
+def test_force_deletes_what_is_there_but_never_the_lock_that_is_held(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    with folder.opened(CONFIG | {"force": False}, []):
+        (tmp_path / "run" / "checkpoints").mkdir()
+        (tmp_path / "run" / "checkpoints" / "last.ckpt").touch()
+        (tmp_path / "run" / "result.json").write_text("{}")
+        with pytest.raises(BusyError, match=r"another process is at work on the run .*run \(process \d+ on host"):
+            folder.opened(CONFIG, [], wait=False).__enter__()
+        assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+    inode = (tmp_path / "run" / ".lock").stat().st_ino
+    with folder.opened(CONFIG, []):
+        assert (tmp_path / "run" / ".lock").stat().st_ino == inode
+        assert is_held(tmp_path / "run" / ".lock")
+        assert {path.name for path in (tmp_path / "run").iterdir()} == {
+            ".lock", "config.yaml", "env.json", "train.log"
+        }  # fmt: skip
+        assert folder.busy()
+    assert not folder.busy()
