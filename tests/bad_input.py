@@ -57,6 +57,8 @@ LATIN_ROW = "q1 Q0 d\u00e9 13 0.1 me\n".encode("latin-1")
 CALLING = b"cos\nsystem\n(S'touch ran'\ntR."
 """A pickle that would run a command."""
 OBJECTS = b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(117) + b"\n"
+DEFAULTS = b"\x80\x04\x957\x00\x00\x00\x00\x00\x00\x00\x8c\x0bcollections\x94\x8c\x0bdefaultdict\x94\x93\x94\x8c\x08builtins\x94\x8c\x04dict\x94\x93\x94\x85\x94R\x94."
+"""A pickle of an empty defaultdict."""
 UNFINISHED = both(delete("RUN/result.json"), delete("RUN/trained.json"))
 MODEL = "could not be loaded .*Give a folder that holds config.json, model.safetensors and tokenizer.json"
 
@@ -77,6 +79,7 @@ CASES: dict[str, list[Case]] = {
         Case("half a pair of surrogates", MINE, r"corpus.jsonl:13: text has \\ud800, half of a character", document("dx", r"a \ud800 b")),
         Case("a document twice, mined", MINE, "corpus.jsonl: document 'd00' stands twice", document("d00")),
         Case("a document twice, indexed", f"{INDEX}2", "document id 'd00' stands twice", document("d00")),
+        Case("documents without a word", MINE, "no document of beir has a word to BM25: .*candidates.analyser=characters", write("beir/corpus.jsonl", "".join(f'{{"_id": "d{t}{n}", "text": "\u86cb"}}\n' for t in range(4) for n in range(3)))),
         Case("an empty document id", MINE, "the id of document '' is empty or has white space", document("")),
         Case("a document id with a space", MINE, "the id of document 'd x' is empty or has white space", document("d x"), mended=True),
         Case("a document id with a line break", MINE, r"the id of document 'd\\nx' is empty", document(r"d\nx")),
@@ -84,6 +87,7 @@ CASES: dict[str, list[Case]] = {
     "Queries": [
         Case("a query twice", MINE, "queries.jsonl:5: query 'q0' stands twice, and in line 1 first", add("beir/queries.jsonl", '{"_id": "q0", "text": "x"}\n')),
         Case("a query id with a space", MINE, "the id of train query 'q 0' is empty or has white space", both(edit("beir/queries.jsonl", "q0", "q 0"), judge("q 0\td00\t1"))),
+        Case("a query id that begins with #", MINE, "the id of query '#1' begins with #, which begins a comment in a TREC run", both(edit("beir/queries.jsonl", "q0", "#1"), judge("#1\td00\t1"))),
         Case("queries that are not judged", MINE, "train.tsv: no query has both a text and a judgment", judge("z\td00\t1")),
         Case("no query with a positive", MINE, "no training query has a positive document", judge("q0\td00\t0", "q1\td00\t0")),
     ],
@@ -96,6 +100,8 @@ CASES: dict[str, list[Case]] = {
         Case("text in latin-1", EVALUATE, "qrels.txt:5: expected query, iteration, document", add("qrels.txt", "q\u00e9 0 d00 1\n".encode("latin-1"))),
         Case("no such file", "evaluate run_file=run.trec qrels=none.txt", "qrels: there is no file none.txt"),
         Case("a zip archive", EVALUATE, "qrels.txt: this is a zip archive; unpack it", write("qrels.txt", b"PK\3\4 and so on")),
+        Case("a fraction for a grade", EVALUATE, "qrels.txt:1: expected query, iteration, document", edit("qrels.txt", "d00 1", "d00 0.5")),
+        Case("a run for judgments", "evaluate run_file=run.trec qrels=run.trec", "run.trec:1: .*six columns are those of a run"),
         Case("of other queries, evaluated", EVALUATE, "ranks none of the queries of qrels.txt", write("qrels.txt", "z1 0 d00 1\n"), mended=True),
         Case("of other queries, inspected", INSPECT, "no query of the run has a positive in qrels", write("qrels.txt", "z1 0 d00 1\n")),
     ],
@@ -108,6 +114,13 @@ CASES: dict[str, list[Case]] = {
         Case("a document id with a space", EVALUATE, "run.trec:49: expected six columns", add("run.trec", "q1 Q0 d 00 13 0.1 me\n")),
         Case("text in latin-1", EVALUATE, "run.trec:49: not UTF-8", add("run.trec", LATIN_ROW)),
         Case("text in UTF-16", EVALUATE, "run.trec: this is text in UTF-16", recode("run.trec", "utf-16")),
+        Case("judgments for a run", "evaluate run_file=qrels.txt qrels=qrels.txt", "qrels.txt:1: .*has 4 columns: are these judgments"),
+        Case("lines without a tag", EVALUATE, "run.trec:1: .*has 5 columns: the tag, the sixth, may be any word", write("run.trec", "q0 Q0 d00 1 2.5\n")),
+        Case("Parquet", EVALUATE, "run.trec: this is Parquet; limbeck import format=pairs reads Parquet", write("run.trec", b"PAR1\x15\4\x15\0")),
+        Case("a pickle", EVALUATE, "run.trec: this is a pickle", write("run.trec", b"\x80\4}q\0.")),
+        Case("a web page saved in place of the run", EVALUATE, "run.trec: this is a web page .*download the file itself", write("run.trec", "<!DOCTYPE html><html></html>\n")),
+        Case("a pointer of Git LFS", EVALUATE, "run.trec: this is a pointer of Git LFS, not the data; git lfs pull", write("run.trec", "version https://git-lfs.github.com/spec/v1\n")),
+        Case("a damaged lz4 file", EVALUATE, "run.trec: the file is damaged or was not downloaded whole .lz4", write("run.trec", b"\x04\x22\x4d\x18x")),
         Case("a damaged gzip file", EVALUATE, "run.trec: the file is damaged or was not downloaded whole", write("run.trec", b"\x1f\x8b\x08\0\0\0\0\0")),
         Case("candidates of another collection", GIVEN, "document 'other' of query 'q0' is not in the collection beir", edit("run.trec", " d00 ", " other ")),
         Case("candidates of other queries", GIVEN, "has none of the 4 train queries of beir", write("run.trec", "z Q0 d00 1 1.0 me\n")),
@@ -125,6 +138,9 @@ CASES: dict[str, list[Case]] = {
         Case("a blank in a column between tabs", f"{IMPORT} teacher.name=me", "teacher.trec:1: has 7 columns", write("teacher.trec", "q0\tQ0\td 0\t1\t1.0\tme\n")),
         Case("text in latin-1", IMPORT, "teacher.trec:49: .utf-8. codec can't decode", add("teacher.trec", LATIN_ROW)),
         Case("text in UTF-16", IMPORT, "teacher.trec: this is text in UTF-16", recode("teacher.trec", "utf-16")),
+        Case("flat scores whose columns are not clear", "import format=pairs path=flat.tsv out=new teacher.name=me", "cannot tell the columns of query, document and score: .*say format.query=NAME", write("flat.tsv", "frage\ttreffer\tpunkte\nq\td\t1\n")),
+        Case("a layout of a published file, of another teacher", "import format=colbert_64way path=lists.jsonl out=new", "teacher.name must be given: .*MiniLM cross-encoder of ColBERTv2 is known by colbertv2.0_msmarco_64way in the path", write("lists.jsonl", "[1, [2, 0.5]]\n")),
+        Case("a pickle of a defaultdict", "import format=sbert_ce_scores path=scores.pkl out=new teacher.name=me", "It seems to hold a defaultdict.*limbeck import format=pairs", write("scores.pkl", DEFAULTS)),
         Case("lists cut in a line", "import format=flag_embedding path=lists.jsonl out=new teacher.name=me", "lists.jsonl:1: ", write("lists.jsonl", '{"query": "a", "pos": ["b"], "ne')),
         Case("lists without scores", "import format=flag_embedding path=lists.jsonl out=new teacher.name=me", "lists.jsonl:1: ", write("lists.jsonl", '{"query": "a", "pos": ["b"], "neg": ["c"]}\n')),
         Case("a tar archive", "import format=trec_run path=scores.tar.gz out=new", "this is a tar archive; unpack it", write("scores.tar.gz", b"\x1f\x8b")),
@@ -189,6 +205,7 @@ CASES: dict[str, list[Case]] = {
         Case("an unknown option", f"{MINE} candidates.dept=3", "candidates.dept is no key of the configuration; did you mean depth"),
         Case("a rate out of range", f"{TRAIN} name=new optim.lr=-1", "optim.lr must be > 0, got -1.0"),
         Case("an unknown metric", f"{EVALUATE} metrics=[ndgc@10]", "metrics has 'ndgc@10', which ranx does not know; did you mean ndcg@10"),
+        Case("a metric of trec_eval that is not computed", f"{EVALUATE} metrics=[gm_map]", "metrics has 'gm_map', which is not computed here; the nearest is map"),
         Case("nothing to score with", f"score {COLLECTION} teacher=none out=new", "teacher=none scores nothing; choose one"),
         Case("a search of nothing", f"tune {COLLECTION}", "tune.space must be given"),
     ],
@@ -199,6 +216,9 @@ CASES: dict[str, list[Case]] = {
         Case("an empty query", MINE, "1 training queries have no candidates", asked("", "who cats", "who fish", "who birds"), 0),
         Case("queries that find nothing", MINE, "4 training queries have no candidates", asked("?", "!", "...", "-"), 0),
         Case("a query without a positive", MINE, "training pool", judge("q0\td00\t0", "q1\td10\t1"), 0),
+        Case("words behind the tag of a run", EVALUATE, "run.trec", edit("run.trec", "11.5 me", "11.5 me, version 2"), 0),
+        Case("comments in a run", EVALUATE, "run.trec", edit("run.trec", "q0 Q0 d01", "# by hand\nq0 Q0 d01"), 0),
+        Case("metrics as trec_eval spells them", f"{EVALUATE} metrics=[ndcg_cut_10,P.5,recip_rank]", "precision@5", None, 0),
         Case("a mark of UTF-8 before the judgments", EVALUATE, "qrels.txt", recode("qrels.txt", "utf-8-sig"), 0),
     ],
 }

@@ -3,6 +3,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from limbeck.config import ConfigError
 from limbeck.students.backbone import load_tokenizer
 from limbeck.text.collate import Collator, Example, TextFormat
 from limbeck.text.tokenizer import train_wordpiece
@@ -39,6 +40,14 @@ def test_training_a_tokenizer_is_deterministic(trained, tmp_path):
     train_wordpiece(TEXTS.values(), 200, tmp_path)
     assert (tmp_path / "tokenizer.json").read_bytes() == (trained / "tokenizer.json").read_bytes()
     assert AutoTokenizer.from_pretrained(trained).tokenize("Cats purr") == ["cats", "purr"]
+
+
+def test_a_tokenizer_is_trained_on_any_text_that_is_not_empty(tmp_path):
+    for name, text in {"Chinese": "学习", "emoji": "\U0001f600", "punctuation": "?!", "digit": "7"}.items():
+        train_wordpiece([text, ""], 200, tmp_path / name)
+        assert len(load_tokenizer(str(tmp_path / name)).plain([text])[0]) == len(text)
+    with pytest.raises(ConfigError, match="nothing to train a tokenizer on: all texts are empty"):
+        train_wordpiece(["", " "], 200, tmp_path / "none")
 
 
 def test_frames_equal_the_tokenizers_own(tokenizer):

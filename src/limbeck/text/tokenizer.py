@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limbeck.config import fingerprint
+from limbeck.config import ConfigError, fingerprint
 from limbeck.types import Tokens
 
 if TYPE_CHECKING:
@@ -194,6 +194,11 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int, folder: Path) -> None
     """Train a lower-casing BERT WordPiece tokenizer on texts and save it for transformers in ``folder``.
 
     The same texts in any order give the same vocabulary.
+
+    Raises
+    ------
+    ConfigError
+        All texts are empty.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -201,6 +206,11 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int, folder: Path) -> None
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
     words = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+    if not words:
+        raise ConfigError(
+            "there is nothing to train a tokenizer on: all texts are empty; a checkpoint has its own, "
+            "backbone=pretrained backbone.model=…"
+        )
     # The trainer numbers the inner characters in the order of a hash map, and breaks ties by number: name them all in
     # order first, and the same texts give the same vocabulary.
     inner = [f"##{character}" for character in sorted({character for word in words for character in word})]
