@@ -41,6 +41,15 @@ def test_training_a_tokenizer_is_deterministic(trained, tmp_path):
     assert AutoTokenizer.from_pretrained(trained).tokenize("Cats purr") == ["cats", "purr"]
 
 
+def test_a_saved_tokenizer_does_not_depend_on_what_it_has_read(tokenizer, tmp_path):
+    """A training that is killed after its last step and resumed has read other texts before it saves."""
+    for name, length in (("unlimited", None), ("cut", 3)):
+        tokenizer.plain(["cats purr loudly at night"], length)
+        tokenizer.save(tmp_path / name)
+    cut, unlimited = ((tmp_path / name / "tokenizer.json").read_bytes() for name in ("cut", "unlimited"))
+    assert cut == unlimited
+
+
 def test_frames_equal_the_tokenizers_own(tokenizer):
     rows = tokenizer.plain(list(TEXTS.values()))
     own = tokenizer.tokenizer(list(TEXTS.values()))["input_ids"]

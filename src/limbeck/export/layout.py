@@ -52,7 +52,7 @@ class Module:
         if self.model is not None:
             self.model.save_pretrained(folder, state_dict=merged_weights(self.model))
         if self.tokenizer is not None:
-            self.tokenizer.tokenizer.save_pretrained(folder)
+            self.tokenizer.save(folder)
             self._amend(folder / "tokenizer_config.json")
         if self.weights:
             save_file({name: value.detach().cpu().contiguous() for name, value in self.weights.items()}, folder / _FILE)

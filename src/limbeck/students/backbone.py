@@ -252,7 +252,7 @@ def save(student: torch.nn.Module, tokenizer: TextTokenizer, folder: Path) -> No
     """
     backbone: Any = student.backbone
     backbone.save_pretrained(folder, state_dict=merged_weights(backbone))
-    tokenizer.tokenizer.save_pretrained(folder)
+    tokenizer.save(folder)
     # A weight with two names (a second transformer's decoder and embeddings) is written once, as safetensors wants it.
     once: dict[int, tuple[str, Tensor]] = {}
     for name, value in merged_weights(student).items():

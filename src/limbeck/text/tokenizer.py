@@ -82,6 +82,12 @@ class TextTokenizer:
         )
         return [np.array(ids, dtype=self.dtype) for ids in encoded["input_ids"]]  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType]
 
+    def save(self, folder: Path) -> None:
+        """Save it as transformers does, without the limit on the length of the texts that it happened to read last."""
+        self.tokenizer.backend_tokenizer.no_truncation()
+        self.tokenizer.backend_tokenizer.no_padding()
+        self.tokenizer.save_pretrained(folder)
+
     @property
     def cuts_left(self) -> bool:
         """Whether it cuts what stands first in a long text, not what stands last."""
