@@ -6,7 +6,7 @@ RUN := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench drills fuzz lowest audit clean
+.PHONY: help setup demo test check bench drills fuzz lowest plaid audit clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -55,6 +55,14 @@ lowest:  ## Run a part of the suite on the lowest versions of all dependencies
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt \
 		-e '.[lora,tune,slurm]' pytest hypothesis
 	$(LOWEST)/bin/python -m pytest -m "not slow" $(LOWEST_TESTS)
+
+# fast-plaid is compiled against one torch, an older one: an environment for it, of several GB.
+PLAID := cache/plaid
+
+plaid:  ## Run the tests of PLAID in an environment with the torch that fast-plaid needs
+	test -x $(PLAID)/bin/python || $(PYTHON) -m venv $(PLAID)
+	$(PLAID)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[plaid]' pytest hypothesis
+	$(PLAID)/bin/python -m pytest -rs tests/search
 
 audit: $(DEV)  ## Look the installed versions up among the known vulnerabilities (needs a connection)
 	bash .ci/audit $(BIN)/python

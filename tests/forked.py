@@ -6,6 +6,7 @@ import random
 import signal
 import socket
 import sys
+import time
 import traceback
 from pathlib import Path
 from types import SimpleNamespace
@@ -99,23 +100,43 @@ def run(words, folder: Path, **options) -> tuple[int, str]:
     return ended, (folder / "output").read_text()
 
 
-def both(words, folder: Path, *, first=(), second=()) -> tuple[int, int]:
+def both(words, folder: Path, *, first=(), second=(), nodes=False) -> tuple[int, int]:
     """Run ``limbeck`` as two processes of one training, each with its kills, to the end of both; returns how they did.
 
-    They are told of each other as torchrun does it; where the first was killed, its launcher would end the second.
+    Both are on one node and know of each other as Lightning's own launcher lets them know; or each is on a node and
+    knows what torchrun lets it know. Where one fails or is killed, the other is killed, as launchers do.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    env = {"NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
+    env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
+    known = _by_torchrun if nodes else _by_lightning
     children = [
-        start(words, folder, kill=kill, env=env | {"LOCAL_RANK": str(rank)})
-        for rank, kill in enumerate((first, second))
+        start(words, folder, kill=kill, env=env | known(str(rank))) for rank, kill in enumerate((first, second))
     ]
-    ended = status(children[0])
-    if ended == -signal.SIGKILL:
-        os.kill(children[1], signal.SIGKILL)
-    return ended, status(children[1])
+    ended: dict[int, int] = {}
+    while left := [child for child in children if child not in ended]:
+        for child in left:
+            if not all(map(_saved, ended.values())):
+                os.kill(child, signal.SIGKILL)
+            number, how = os.waitpid(child, os.WNOHANG)
+            if number:
+                ended[child] = os.waitstatus_to_exitcode(how)
+        time.sleep(0.02)
+    return ended[children[0]], ended[children[1]]
+
+
+def _saved(ended: int) -> bool:
+    """Return whether a process came to its end, or ended in good order after a signal."""
+    return ended == 0 or ended > 128
+
+
+def _by_lightning(rank: str) -> dict[str, str]:
+    return {"NODE_RANK": "0", "LOCAL_RANK": rank}
+
+
+def _by_torchrun(node: str) -> dict[str, str]:
+    return {"TORCHELASTIC_RUN_ID": "none", "RANK": node, "GROUP_RANK": node, "LOCAL_RANK": "0", "WORLD_SIZE": "2"}
 
 
 def kills(count: int, batches: int, seed: int) -> list[tuple[str, int, int]]:

@@ -24,8 +24,8 @@ _TIMES = {
 }  # fmt: skip
 """Keys of JSON files and columns of metrics that two undisturbed runs would not agree in either."""
 
-_LATER = re.compile(r"metrics/version_[1-9][0-9]*/metrics\.csv$")
-"""Metrics of a resumed run, which are read together with those of version 0."""
+_VERSION = re.compile(r"version_[0-9]+/(?=metrics\.csv$)")
+"""A resumed run begins another version of its metrics, and one killed early has written none: all are one file here."""
 
 _MARKS = re.compile(r"\.unfinished|(^|/)unfinished(/|$)|(^|/)parts(/|$)|\.arrow\.\d+$")
 """What stands for something in the making, and never counts as done."""
@@ -58,9 +58,7 @@ def compare(reference: Path, folder: Path) -> Verdict:
     found = Verdict(Counter(), [], [], [], [], [])
     wanted, have = _files(reference), _files(folder)
     found.left.extend(sorted(name for name in have if _MARKS.search(name)))
-    wanted, have = (
-        {name for name in names if not (_MARKS.search(name) or _LATER.search(name))} for names in (wanted, have)
-    )
+    wanted, have = ({_VERSION.sub("", name) for name in names if not _MARKS.search(name)} for names in (wanted, have))
     found.lost.extend(sorted(wanted - have))
     found.different.extend(f"{name}: only there" for name in sorted(have - wanted))
     for name in sorted(wanted & have):
@@ -134,7 +132,7 @@ def _metrics(path: Path) -> list[str]:
     one record. Other values under the same step would be another record, and so doubled.
     """
     records = set()
-    for version in path.parents[1].glob("version_*/metrics.csv"):
+    for version in path.parent.glob("version_*/metrics.csv"):
         with version.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 records |= {

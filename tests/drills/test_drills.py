@@ -9,6 +9,32 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import race
+from compare import compare
+
+
+@pytest.mark.parametrize(
+    ("versions", "clean"),
+    [
+        ([[], ["1,0.5", "2,0.25"]], True),
+        ([["1,0.5"], ["2,0.25"]], True),
+        ([["1,0.5", "2,0.25"], ["2,0.25"]], True),
+        ([["1,0.5"], []], False),
+        ([["1,0.5", "2,0.25"], ["2,0.125"]], False),
+    ],
+)
+def test_metrics_of_all_versions_are_one_file(versions, clean, tmp_path):
+    """A run that is killed before its first line leaves a version without a file."""
+
+    def write(name, version, lines):
+        folder = tmp_path / name / "metrics" / f"version_{version}"
+        folder.mkdir(parents=True)
+        if lines:
+            (folder / "metrics.csv").write_text("\n".join(["step,train/loss", *lines, ""]))
+
+    write("reference", 0, ["1,0.5", "2,0.25"])
+    for version, lines in enumerate(versions):
+        write("folder", version, lines)
+    assert compare(tmp_path / "reference", tmp_path / "folder").clean == clean
 
 
 @pytest.mark.slow

@@ -4,11 +4,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 import torch
 
+from limbeck.config import ConfigError
 from limbeck.encodings import Rows
 from limbeck.inference import BiEncoder, encode, products
 from limbeck.search.encoding import encode_into
+from limbeck.search.plaid import Plaid
 from limbeck.search.store import Store
 from limbeck.students.backbone import Tiny, load_tokenizer
 from limbeck.students.colbert import ColBERT
@@ -27,6 +30,18 @@ STUDENTS = {
     "sparse": lambda load: Splade(load, scale=0.5),
     "multi": lambda load: ColBERT(load, dimension=16, scale=2.0, query_length=8),
 }
+
+
+def _lacking_of_plaid() -> str:
+    """Return why PLAID cannot run here; nothing where it can."""
+    try:
+        Plaid().check()
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+needs_plaid = pytest.mark.skipif(bool(_lacking_of_plaid()), reason=f"{_lacking_of_plaid()} (make plaid)")
 
 
 class World(NamedTuple):
@@ -65,10 +80,10 @@ def identity(kind, **changed):
     return {"kind": kind, "dtype": "float32", "shard_size": 50, "weights": "w", "student": {"scale": 1}} | changed
 
 
-def world(kind, tokens, folder, **changed):
+def world(kind, tokens, folder, *, documents=DOCUMENTS, **changed):
     made, collator = student(kind, tokens)
     store = Store.open(folder, identity(kind, **changed), {})
-    assert encode_into(store, made, collator, DOCUMENTS.items()).finished
+    assert encode_into(store, made, collator, documents.items()).finished
     queries = list(QUERIES)
     return World(made, collator, store, queries, encode(made, collator, queries, "query"))
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from search_worlds import DOCUMENTS, QUERIES, expected, identity, student, tokenizer, world
+from search_worlds import DOCUMENTS, QUERIES, expected, identity, needs_plaid, student, tokenizer, world
 
 from limbeck.config import ConfigError
 from limbeck.encodings import MultiRows, join
@@ -27,17 +27,7 @@ from limbeck.search.shares import share
 from limbeck.search.store import Store
 from limbeck.types import Ranking, order
 
-
-def plaid_runs():
-    try:
-        Plaid().check()
-    except ConfigError:
-        return False
-    return True
-
-
 needs_faiss = pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="faiss is not installed")
-needs_plaid = pytest.mark.skipif(not plaid_runs(), reason="fast-plaid is not installed, or not for this torch")
 EXACT = [
     pytest.param("dense", Exact(), id="exact-dense"),
     pytest.param("sparse", Exact(), id="exact-sparse"),

@@ -69,6 +69,20 @@ def test_losses_over_the_batch_are_those_of_one_process(forked, limbeck, tmp_pat
     assert max((whole[key] - shared[key]).abs().max().item() for key in whole) <= 2e-6
 
 
+@pytest.mark.slow
+def test_two_nodes_agree_with_one_process(forked, limbeck, tmp_path, small, cache):
+    """Each process is the first of its node, and one of them alone writes."""
+    own = [*SHORT, "optim.eps=1e-3"]
+    status, _, err = limbeck("train", *own, "sampler.batch_size=4", "name=whole")
+    assert status == 0, err
+    nodes = ["trainer=ddp_cpu", "trainer.devices=1", "trainer.num_nodes=2", "sampler.batch_size=2", "name=nodes"]
+    words = ["train", *small, f"paths.cache={cache}", *own, *nodes]
+    assert forked.both(words, tmp_path, nodes=True) == (0, 0), (tmp_path / "output").read_text()
+    whole, other = weights(tmp_path, "whole"), weights(tmp_path, "nodes")
+    assert max((whole[key] - other[key]).abs().max().item() for key in whole) <= 1e-6
+    assert (tmp_path / "output").read_text().count("steps of 4 queries") == 1
+
+
 def test_deterministic_operations_are_chosen_and_given_up(monkeypatch):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     try:

@@ -31,7 +31,7 @@ _REPORTED = (
 
 def main_process() -> bool:
     """Tell whether this is the first process of a run; launchers number the others."""
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 def below(root: str, name: Any) -> Path:

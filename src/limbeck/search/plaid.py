@@ -1,5 +1,6 @@
 """Search of several vectors a text by PLAID."""
 
+import json
 from collections.abc import Sequence
 from importlib.metadata import requires
 from itertools import pairwise
@@ -9,29 +10,34 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
 from limbeck.encodings import Kind, Rows
 from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder
 from limbeck.registry import register
-from limbeck.search.store import Shard, Store
+from limbeck.search.store import Shard, Store, load, readable
 
 _NEAR_ONE = 0.01
 """What the length of a vector may differ from 1: more than rounding to float16 does."""
+
+_SIZES = "sizes.json"
+"""File beside those of fast-plaid, with the bytes of each: it reads damaged ones as an index of nothing."""
 
 
 @register("backend", "plaid")
 class Plaid:
     """Late interaction by PLAID, as the package fast-plaid has it: centroids and quantised residuals.
 
-    Approximate: only documents near the query's centroids are looked at, and vectors come back from few bits.
+    Approximate: only documents near the query's centroids are looked at, so that fewer than asked for may be found;
+    vectors come back from few bits, and scores are float16 times the ranker's scale.
 
     Parameters
     ----------
     bits
         Bits of each component of a residual: 1, 2, 4 or 8.
     probe
-        Centroids that each vector of a query looks into.
+        Centroids that each vector of a query looks into; all of them where there are fewer.
     scored
         Documents a query that are scored in full.
 
@@ -58,7 +64,7 @@ class Plaid:
         self.bits = bits
         self.probe = probe
         self.scored = scored
-        self._indexes: dict[tuple[Path, str], Any] = {}
+        self._indexes: dict[tuple[Path, str], tuple[Any, int]] = {}
 
     def structure(self) -> dict[str, Any] | None:
         """Return what the quantised vectors depend on."""
@@ -83,9 +89,11 @@ class Plaid:
             offsets = shard.rows.arrays()["offsets"].tolist()
             documents += [values[start:stop] for start, stop in pairwise(offsets)]
         try:
-            _import().FastPlaid(str(folder / "plaid"), device="cpu").create(documents, nbits=self.bits)
+            index = _import().FastPlaid(str(folder / "plaid"), device="cpu")
+            index.create(documents, nbits=self.bits, start_from_scratch=0)  # or it keeps a pickle of all vectors
         except RuntimeError as error:
             raise _refused(f"could not be built of {len(documents)} documents ({error})") from error
+        write_json(folder / _SIZES, _sizes(folder))
 
     def search(
         self, ranker: BiEncoder, queries: Rows, store: Store, folder: Path, best: Best, shards: Sequence[int]
@@ -95,20 +103,43 @@ class Plaid:
         arrays = queries.arrays()
         device = str(arrays["values"].device)
         asked = [arrays["values"][start:stop].float() for start, stop in pairwise(arrays["offsets"].tolist())]
-        index = self._open(folder, device)
+        index, centroids = self._open(folder, device)
         depth = min(best.depth, store.documents)
         found = index.search(
-            asked, top_k=depth, n_ivf_probe=self.probe, n_full_scores=max(self.scored, depth), show_progress=False
+            asked,
+            top_k=depth,
+            n_ivf_probe=min(self.probe, centroids),
+            n_full_scores=max(self.scored, depth),
+            show_progress=False,
         )
         for number, pairs in enumerate(found):
             rows = np.array([row for row, _ in pairs], dtype=np.int64)
             scores = np.array([score for _, score in pairs], dtype=np.float32) * np.float32(ranker.scale)
             best.add(np.full(len(rows), number), rows, scores)
 
-    def _open(self, folder: Path, device: str) -> Any:
+    def _open(self, folder: Path, device: str) -> tuple[Any, int]:
+        """Return the index and the number of its centroids."""
         if (folder, device) not in self._indexes:
-            self._indexes[folder, device] = _import().FastPlaid(str(folder / "plaid"), device=device)
+            _check_sizes(folder)
+            centroids = len(load(folder / "plaid" / "centroids.npy"))
+            self._indexes[folder, device] = _import().FastPlaid(str(folder / "plaid"), device=device), centroids
         return self._indexes[folder, device]
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in sorted((folder / "plaid").iterdir())}
+
+
+def _check_sizes(folder: Path) -> None:
+    """Raise ``ConfigError`` if a file is not there or shorter or longer than it was built."""
+    with readable(folder):
+        built: dict[str, int] = json.loads((folder / _SIZES).read_text(encoding="utf-8"))
+        there = _sizes(folder)
+        for name, size in built.items():
+            if there.get(name) != size:
+                raise ValueError(
+                    f"{name} had {size:,} bytes and {f'has {there[name]:,}' if name in there else 'is gone'}"
+                )
 
 
 def _refused(reason: str) -> ConfigError:

@@ -83,10 +83,7 @@ class TextTokenizer:
         return [np.array(ids, dtype=self.dtype) for ids in encoded["input_ids"]]  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType]
 
     def save(self, folder: Path) -> None:
-        """Save the tokenizer as Hugging Face does, the same file whatever has been tokenised with it before.
-
-        The length at which texts were cut last stays in a tokenizer, and would come into the file.
-        """
+        """Save the tokenizer as transformers does, without the length at which it cut texts last."""
         self.tokenizer.backend_tokenizer.no_truncation()
         self.tokenizer.backend_tokenizer.no_padding()
         self.tokenizer.save_pretrained(folder)

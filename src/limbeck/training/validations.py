@@ -20,13 +20,18 @@ class Validated:
 
 
 def append(folder: Path, validated: Validated) -> None:
-    """Add a line. One that a kill cut short is left behind: it gets an end of its own."""
-    line = json.dumps({"step": validated.step, "of": validated.of, "value": validated.value}) + "\n"
+    """Add a line, unless a run that was killed before its checkpoint has written it.
+
+    A line that a kill cut short gets an end.
+    """
+    line = json.dumps({"step": validated.step, "of": validated.of, "value": validated.value}).encode()
     with (folder / FILE).open("ab+") as file:
-        if file.tell():
-            file.seek(-1, 2)
-            line = line if file.read(1) == b"\n" else "\n" + line
-        file.write(line.encode())
+        file.seek(0)
+        *whole, cut = file.read().split(b"\n")
+        if cut:  # by a kill
+            file.write(b"\n")
+        if line not in (*whole, cut):
+            file.write(line + b"\n")
 
 
 def read(folder: Path) -> list[Validated]:
