@@ -29,6 +29,7 @@ from limbeck.evaluation.runs import cut
 from limbeck.evaluation.settings import evaluation
 from limbeck.inspection.findings import check, first_stage_scores, report, settings
 from limbeck.inspection.losses import views
+from limbeck.processes import named
 from limbeck.students.sub_batches import compiled
 from limbeck.text.collate import Collator
 from limbeck.training import resources
@@ -213,7 +214,8 @@ class Experiment:
             self.training.precision,
         )
         start = time.perf_counter()
-        with resources.told(self.folder.path, resources.sizes(self.config)):
+        # Lightning may start the other processes of the training.
+        with named(), resources.told(self.folder.path, resources.sizes(self.config)):
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
             chosen, scored = self._choose(trainer, module, data, validation, last, best)
         trained = {
