@@ -118,6 +118,7 @@ def test_steps_follow_from_epochs():
         ({"precision": "fp8"}, "precision must be one of"),
         ({"clip": -1.0}, "clip must be >= 0"),
         ({"accumulate": 0}, "accumulate must be >= 1"),
+        ({"strategy": "ddp_spawn"}, "strategy must give each process a start of its own"),
     ],
 )
 def test_options_out_of_range(options, message):

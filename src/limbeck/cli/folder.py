@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError, home
 from limbeck.secrecy import masked, without_secrets
+from limbeck.training.cluster import rank, several
 from limbeck.training.validations import PRUNED
 
 _LOGGER = logging.getLogger("limbeck")
@@ -30,9 +31,16 @@ _REPORTED = (
 )  # fmt: skip
 
 
-def main_process() -> bool:
-    """Tell whether this is the first process of a run; launchers number the others."""
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+def main_process(config: Mapping[str, Any]) -> bool:
+    """Return whether this is the first process of a run, which alone writes; a run on one device has no other.
+
+    Raises
+    ------
+    ConfigError
+        ``trainer.devices`` does not fit what a launcher has started.
+    """
+    trainer = config.get("trainer")
+    return trainer is None or rank(trainer["devices"], trainer["num_nodes"]) == 0
 
 
 def below(root: str, name: Any) -> Path:
@@ -119,7 +127,7 @@ class RunFolder:
         BusyError
             Another process makes this very run.
         """
-        if not main_process():
+        if not main_process(config):
             yield
             return
         self.path.mkdir(parents=True, exist_ok=True)
@@ -127,7 +135,7 @@ class RunFolder:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise BusyError(f"another process is at work on this run ({self.path}); wait for it or end it") from None
+            raise BusyError(f"another process is at work on this run ({self.path}); {_remedy()}") from None
         handler = logging.FileHandler(self.path / "train.log", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         _LOGGER.addHandler(handler)
@@ -146,6 +154,12 @@ class RunFolder:
             lock.release()
 
 
+def _remedy() -> str:
+    told = several()
+    hint = f" ({told} is set: if a launcher has started several processes of one run, give trainer.devices)"
+    return "wait for it or end it" + hint * bool(told)
+
+
 class _Stderr(logging.StreamHandler):
     """Writes to what standard error is at the time, not to what it was when logging began."""
 
@@ -157,15 +171,17 @@ class _Stderr(logging.StreamHandler):
         return sys.stderr
 
 
-def console(quiet: bool = False) -> None:
-    """Let the first process tell what it does, on standard error.
+def console(quiet: bool = False, *, main: bool = True) -> None:
+    """Let a process say what it does, on standard error.
 
     Parameters
     ----------
     quiet
-        Tell errors alone; ``train.log`` has the rest.
+        Write errors alone to standard error; ``train.log`` has the rest.
+    main
+        Whether it is the first process of a run; the others log errors alone.
     """
-    _LOGGER.setLevel(logging.INFO if main_process() else logging.ERROR)
+    _LOGGER.setLevel(logging.INFO if main else logging.ERROR)
     if not _LOGGER.handlers:
         handler = _Stderr()
         handler.setFormatter(logging.Formatter("%(message)s"))

@@ -21,7 +21,7 @@ def run(config: Any) -> None:
     """Make a run, or show it if it is finished."""
     from hydra.core.hydra_config import HydraConfig
 
-    console()
+    console(main=main_process(config))
     plain, folder = plan(config)
     if plain["dry_run"]:
         print(f"{folder.path}: {folder.state()}")
@@ -85,7 +85,7 @@ def made(config: dict[str, Any], folder: RunFolder, overrides: Sequence[str]) ->
         log.info("%s is finished; force=true runs it anew", folder.path)
         return result
     start = time.perf_counter()
-    if config["force"] and main_process():
+    if config["force"] and main_process(config):
         folder.clear()
     from limbeck.cli.experiment import Experiment
 
