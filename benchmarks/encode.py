@@ -16,6 +16,8 @@ import materials
 import ours
 import rounds
 
+from limbeck.processes import end_with_parent
+
 DOCUMENTS = {"dl": 600, "nfcorpus": 200, "synthetic": 1_000}
 FULL = 6
 """Times as many documents with ``--full``."""
@@ -25,6 +27,7 @@ TOLERANCE = {"32-true": 1e-4, "bf16-mixed": 3e-2}
 
 def main() -> None:
     """Measure, and print a table."""
+    end_with_parent()
     parser = rounds.parser(__doc__ or "", rounds=3, warmup=1)
     parser.add_argument("--documents", type=int, help="of each setting")
     parser.add_argument("--layers", type=int, choices=range(1, 7), default=6)

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from limbeck.processes import end_with_parent, naming_this
+
 LIMIT = 6.0
 """Seconds that import, reading and evaluation may take, on two cores."""
 
@@ -113,11 +115,14 @@ def measured(name: str, run: Path, qrels: Path) -> Timed:
     """Run a program in a process of its own; ``total`` is the process from start to end."""
     command = [sys.executable, __file__, "--worker", name, str(run), str(qrels)]
     start = time.perf_counter()
-    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    printed = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | naming_this()
+    ).stdout
     return {**json.loads(printed), "total": time.perf_counter() - start}
 
 
 def main() -> None:
+    end_with_parent()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=int, default=6_980)
     parser.add_argument("--documents", type=int, default=1_000)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from limbeck.config import entries
+from limbeck.processes import end_with_parent
 
 LIMIT = 1.5
 """What CKL may take of a bare KL divergence."""
@@ -97,6 +98,7 @@ def measure(calls: dict[str, Callable[[], None]], rounds: int, device: torch.dev
 
 
 def main() -> None:
+    end_with_parent()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=int, default=512)
     parser.add_argument("--candidates", type=int, default=64)

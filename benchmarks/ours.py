@@ -226,4 +226,7 @@ def score(asked: Job) -> None:
 
 
 if __name__ == "__main__":
+    from limbeck.processes import end_with_parent
+
+    end_with_parent()
     {"train": train, "encode": encode, "score": score}[sys.argv[2]](json.loads(sys.argv[1]))

@@ -6,6 +6,8 @@
 import argparse
 from dataclasses import dataclass
 
+from limbeck.processes import end_with_parent
+
 LISTS, CANDIDATES, PASSAGES = 500_000, 32, 8_841_823
 PASSAGE, QUERY = 83, 9
 """Tokens of a passage and a query with special ones: means over 30,005 passages that systems found for the queries of
@@ -107,6 +109,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> None:
+    end_with_parent()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments(parser)
     asked = parser.parse_args()

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import environments
 
+from limbeck.processes import naming_this
+
 ROOT = Path(__file__).parents[1]
 OUT = Path(__file__).with_name("results.md")
 SECTIONS = {
@@ -78,7 +80,10 @@ def section(name: str) -> tuple[str, bool]:
     script = f"benchmarks/{SCRIPTS.get(name, name)}.py"
     print(f"== {title}: {script} {' '.join(words)}", file=sys.stderr, flush=True)
     start, when = time.perf_counter(), datetime.now(UTC)
-    done = subprocess.run([sys.executable, script, *words], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    started = [sys.executable, script, *words]
+    done = subprocess.run(
+        started, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False, env=os.environ | naming_this()
+    )
     minutes = (time.perf_counter() - start) / 60
     peers = "".join(f"; {environments.PEERS[peer]}: {environments.versions(peer)}" for peer in _peers(name))
     command = " ".join(["python", script, *words])

@@ -20,6 +20,8 @@ from typing import Any
 import environments
 import materials
 
+from limbeck.processes import naming_this
+
 DISTURBED = 0.05
 """Share of the time of its cores that others may have had while a process was timed."""
 OURS = "ours"
@@ -96,7 +98,7 @@ def _quiet(found: Measured, name: str, command: Sequence[str], tries: int) -> To
 def _process(found: Measured, name: str, command: Sequence[str]) -> Told | None:
     job = found.job
     threads = {key: str(job["threads"]) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")}
-    environment = {**os.environ, **threads, "HF_HUB_OFFLINE": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    environment = {**os.environ, **naming_this(), **threads, "HF_HUB_OFFLINE": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     first, *rest = command
     whole = [first, rest[0], json.dumps({**job, "started": time.time()}), *rest[1:]]
     done = subprocess.run(whole, capture_output=True, text=True, check=False, env=environment)

@@ -19,6 +19,7 @@ import projection
 import store
 
 import search
+from limbeck.processes import end_with_parent
 
 Row = dict[str, object]
 
@@ -248,6 +249,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
+    end_with_parent()
     asked = arguments()
     with tempfile.TemporaryDirectory() as name:
         root, lists = Path(name), []

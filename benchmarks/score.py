@@ -15,6 +15,8 @@ import materials
 import ours
 import rounds
 
+from limbeck.processes import end_with_parent
+
 LISTS = {"dl": 64, "nfcorpus": 24, "synthetic": 100}
 FULL = 6
 """Times as many lists with ``--full``."""
@@ -23,6 +25,7 @@ TOLERANCE = {"32-true": 1e-4, "bf16-mixed": 3e-2}
 
 def main() -> None:
     """Measure, and print a table."""
+    end_with_parent()
     parser = rounds.parser(__doc__ or "", rounds=3, warmup=1)
     parser.add_argument("--lists", type=int, help="of each setting")
     parser.add_argument("--layers", type=int, choices=range(1, 7), default=6)

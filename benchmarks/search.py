@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from limbeck.processes import end_with_parent, naming_this
+
 KINDS = {
     "dense": (["student=dense"], [["exact"], ["faiss"], ["faiss", "backend.type=ivf"], ["faiss", "backend.type=hnsw"]]),
     "sparse": (["student=splade"], [["exact"], ["inverted"]]),
@@ -57,7 +59,7 @@ def generate(folder: Path, documents: int) -> None:
 
 def apart(function: Callable[..., Any], *given: Any) -> Any:
     """Call a function in a process of its own: a child's peak memory begins with what its parent has."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, get_context("spawn"), end_with_parent, (os.getpid(),)) as pool:
         return pool.submit(function, *given).result()
 
 
@@ -92,7 +94,11 @@ def model(root: Path) -> Path:
 def limbeck(*words: str) -> tuple[str, float]:
     """Run the command; returns what it told and its peak memory in MB."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "limbeck", *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [sys.executable, "-m", "limbeck", *words],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | naming_this(),
     )
     assert process.stderr is not None
     told = process.stderr.read()
@@ -216,6 +222,7 @@ def show(rows: list[dict[str, object]]) -> None:
 
 
 def main() -> None:
+    end_with_parent()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=100_000)
     parser.add_argument("--shard-size", type=int, default=4096)

@@ -3,10 +3,13 @@
 python benchmarks/startup.py
 """
 
+import os
 import statistics
 import subprocess
 import sys
 import time
+
+from limbeck.processes import end_with_parent, naming_this
 
 LIMBECK = [sys.executable, "-m", "limbeck"]
 COMMANDS = {
@@ -21,11 +24,12 @@ RUNS = 7
 
 def main() -> None:
     """Time each command in turn, so that a slow moment of the machine falls on all of them."""
+    end_with_parent()
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for run in range(RUNS + 1):
         for name, command in COMMANDS.items():
             start = time.perf_counter()
-            subprocess.run(command, capture_output=True, check=False)
+            subprocess.run(command, capture_output=True, check=False, env=os.environ | naming_this())
             if run:  # the first round warms the file cache
                 seconds[name].append(time.perf_counter() - start)
     base = statistics.median(seconds["python -c pass"])

@@ -5,6 +5,7 @@ folder, imports it with the command that users give, and prints one table; ``--c
 """
 
 import argparse
+import os
 import resource
 import statistics
 import subprocess
@@ -17,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from limbeck.processes import end_with_parent, naming_this
 from limbeck.scores.store import ScoreStore
 
 LIMITS = {
@@ -52,7 +54,7 @@ def imported(source: Path, store: Path) -> tuple[float, float]:
     command = [sys.executable, "-m", "limbeck", "import", "format=neural_ranking_kd", f"path={source}", f"out={store}"]
     command.append("teacher.name=made")
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | naming_this())
     return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
 
 
@@ -100,7 +102,7 @@ def memory(path: Path, workers: int) -> float:
     """Return what the store takes in so many processes that have all read it, in MB."""
     command = [sys.executable, __file__, "--worker", str(path)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    started = [subprocess.Popen(command, **pipes) for _ in range(workers)]
+    started = [subprocess.Popen(command, **pipes, env=os.environ | naming_this()) for _ in range(workers)]
 
     def told() -> list[str]:
         lines = []
@@ -121,6 +123,7 @@ def memory(path: Path, workers: int) -> float:
 
 
 def main() -> None:
+    end_with_parent()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, default=20_000_000)
     parser.add_argument("--check", action="store_true")

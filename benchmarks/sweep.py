@@ -9,12 +9,15 @@ evaluating and writing cost. ``--check`` fails where that is not under a second.
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from limbeck.processes import end_with_parent, naming_this
 
 TINY = [
     "data.world.documents=200", "data.world.topics=6", "data.world.train=60", "data.world.dev=10", "data.world.test=20",
@@ -29,7 +32,9 @@ def sweep(folder: Path, seeds: str) -> tuple[float, str]:
     """Make a sweep over seeds; return its seconds and what it said."""
     command = [sys.executable, "-m", "limbeck", "train", "-m", *TINY, f"seed={seeds}", "name=sweep"]
     start = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, env=os.environ | naming_this()
+    )
     if done.returncode:
         raise SystemExit(done.stderr)
     return time.perf_counter() - start, done.stderr
@@ -37,6 +42,7 @@ def sweep(folder: Path, seeds: str) -> tuple[float, str]:
 
 def main() -> None:
     """Print what a job costs."""
+    end_with_parent()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check

@@ -24,6 +24,8 @@ import materials
 import ours
 import rounds
 
+from limbeck.processes import end_with_parent
+
 STUDENTS = ("dense", "splade", "colbert", "cross_encoder")
 STEPS = {"dl": 3, "nfcorpus": 2, "synthetic": 6}
 """Steps that are timed."""
@@ -46,6 +48,7 @@ def jobs(asked: argparse.Namespace, settings: list[str]) -> list[dict[str, Any]]
 
 def main() -> None:
     """Measure, and print a table."""
+    end_with_parent()
     parser = rounds.parser(__doc__ or "", rounds=3, warmup=1)
     parser.add_argument("--students", nargs="+", choices=STUDENTS)
     parser.add_argument("--losses", nargs="+", choices=["kl", "ckl"])

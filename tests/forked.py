@@ -1,5 +1,6 @@
 """Runs of the command in processes forked from this one: what it imports is there already, and it can be killed."""
 
+import contextlib
 import gc
 import os
 import random
@@ -28,6 +29,26 @@ PLACES = (
 )
 """Where a process can be killed; each is a moment of the real training, see :func:`_arm`."""
 
+LAUNCHERS = {
+    None: lambda rank: {"NODE_RANK": "0", "LOCAL_RANK": rank},
+    "torchrun": lambda rank: {
+        "TORCHELASTIC_RUN_ID": "none", "RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": "0", "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+    },
+    "torchrun, two nodes": lambda node: {
+        "TORCHELASTIC_RUN_ID": "none", "RANK": node, "LOCAL_RANK": "0", "GROUP_RANK": node, "WORLD_SIZE": "2",
+    },
+    "srun": lambda rank: {
+        "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "x", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2",
+        "SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_PROCID": rank, "SLURM_LOCALID": rank,
+        "SLURM_NODELIST": "127.0.0.1",
+    },
+}  # fmt: skip
+"""What a launcher says to the processes of a training."""
+
+STALE = LAUNCHERS["torchrun"]("3") | LAUNCHERS["srun"]("3") | {"WORLD_SIZE": "4", "SLURM_NTASKS": "4"}
+"""What a shell may have left of launchers that are not at work."""
+
 
 @pytest.fixture(scope="session")
 def forked():
@@ -35,7 +56,9 @@ def forked():
 
     Run it once here before: each would have to import all that it needs.
     """
-    return SimpleNamespace(start=start, status=status, run=run, both=both, kills=kills)
+    return SimpleNamespace(
+        start=start, status=status, run=run, both=both, kills=kills, below=below, gone=gone, wait_for=wait_for
+    )
 
 
 def start(words, folder: Path, *, kill=(), env=(), first=None) -> int:
@@ -100,19 +123,19 @@ def run(words, folder: Path, **options) -> tuple[int, str]:
     return ended, (folder / "output").read_text()
 
 
-def both(words, folder: Path, *, first=(), second=(), nodes=False) -> tuple[int, int]:
+def both(words, folder: Path, *, first=(), second=(), launcher=None) -> tuple[int, int]:
     """Run ``limbeck`` as two processes of one training, each with its kills, to the end of both; returns how they did.
 
-    Both are on one node and know of each other as Lightning's own launcher lets them know; or each is on a node and
-    knows what torchrun lets it know. Where one fails or is killed, the other is killed, as launchers do.
+    They find each other as if by hand, or by the variables of a ``launcher``. Where one fails or is killed, the
+    other is killed, as launchers do.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
-    known = _by_torchrun if nodes else _by_lightning
     children = [
-        start(words, folder, kill=kill, env=env | known(str(rank))) for rank, kill in enumerate((first, second))
+        start(words, folder, kill=kill, env=env | LAUNCHERS[launcher](str(rank)))
+        for rank, kill in enumerate((first, second))
     ]
     ended: dict[int, int] = {}
     while left := [child for child in children if child not in ended]:
@@ -131,12 +154,53 @@ def _saved(ended: int) -> bool:
     return ended == 0 or ended > 128
 
 
-def _by_lightning(rank: str) -> dict[str, str]:
-    return {"NODE_RANK": "0", "LOCAL_RANK": rank}
+def below(child: int) -> dict[tuple[int, str], str]:
+    """Return the processes that a process has started, and those that they have: (number, time of start) → command."""
+    children: dict[int, list[tuple[int, str]]] = {}
+    for number, (parent, _, began) in _processes().items():
+        children.setdefault(parent, []).append((number, began))
+    found, left = {}, [child]
+    while left:
+        for number, began in children.get(left.pop(), []):
+            found[number, began] = _command(number)
+            left.append(number)
+    return found
 
 
-def _by_torchrun(node: str) -> dict[str, str]:
-    return {"TORCHELASTIC_RUN_ID": "none", "RANK": node, "GROUP_RANK": node, "LOCAL_RANK": "0", "WORLD_SIZE": "2"}
+def gone(processes, seconds: float) -> list[str]:
+    """Wait until processes have ended; returns the commands of those that are there after so many seconds."""
+    until = time.monotonic() + seconds
+    while True:
+        now = {(number, began) for number, (_, state, began) in _processes().items() if state != "Z"}
+        left = [command for each, command in processes.items() if each in now]
+        if not left or time.monotonic() > until:
+            return left
+        time.sleep(0.05)
+
+
+def wait_for(condition, seconds: float = 120):
+    """Return what a condition finds once it finds something."""
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, "nothing happened"
+        time.sleep(0.02)
+    return found
+
+
+def _processes() -> dict[int, tuple[int, str, str]]:
+    """Return parent, state and time of start of each process of this machine."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            found[int(path.parent.name)] = int(fields[1]), fields[0], fields[19]
+    return found
+
+
+def _command(number: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{number}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""
 
 
 def kills(count: int, batches: int, seed: int) -> list[tuple[str, int, int]]:

@@ -4,10 +4,11 @@ import json
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
+
+from forked import STALE, wait_for
 
 GRID = [
     "-m",
@@ -29,16 +30,6 @@ def trained(folder):
     """Return how often each run was trained."""
     logs = {path.parent.name: path.read_text() for path in folder.glob("*/train.log")}
     return {name: len(re.findall(r"training: \d+ steps", text)) for name, text in logs.items()}
-
-
-def wait_for(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError("nothing happened")
 
 
 def test_a_sweep_makes_one_table_and_goes_on_past_a_failure(limbeck, tmp_path):
@@ -132,9 +123,11 @@ def test_two_workers_on_one_sweep_never_train_the_same_run_twice(process, tmp_pa
 
 
 @pytest.mark.slow
-def test_processes_of_joblib_make_the_same_runs(limbeck, tmp_path):
+def test_processes_of_joblib_make_the_same_runs_in_any_shell(limbeck, monkeypatch, tmp_path):
     words = ["-m", "loss=kl,ckl", "student.scale=20,0", "name=grid"]
     _, expected, _ = limbeck("train", *words, "paths.runs=serial")
+    for variable, value in STALE.items():
+        monkeypatch.setenv(variable, value)
     status, out, err = limbeck("train", *words, "launcher=joblib")
     assert status == 1
     assert "2 of 4 runs failed" in err
@@ -151,7 +144,9 @@ def rows(folder):
 
 
 @pytest.mark.slow
-def test_what_slurm_takes_off_a_node_goes_on_in_another_job(limbeck, process, tmp_path):
+def test_what_slurm_takes_off_a_node_goes_on_in_another_job(limbeck, process, monkeypatch, tmp_path):
+    for variable, value in STALE.items():  # submitted from within another job
+        monkeypatch.setenv(variable, value)
     words = ["-m", "name=queued", "seed=1", "student.scale=20,0", "trainer.steps=100", "trainer.validate_every=50"]
     started = process(*words, "launcher=slurm", "launcher.cluster=local")
     wait_for(lambda: list((tmp_path / "runs" / "queued").glob("*/checkpoints/last.ckpt")))

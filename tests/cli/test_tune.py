@@ -12,6 +12,7 @@ import optuna
 import pytest
 import yaml
 
+from forked import STALE, below, gone
 from limbeck.cli.folder import RunFolder
 from limbeck.config import home, run_id
 
@@ -72,10 +73,11 @@ def test_a_study_ends_with_the_best_as_an_experiment(limbeck, tmp_path, small, c
 @pytest.mark.slow
 def test_a_killed_study_goes_on_where_it_was(limbeck, tmp_path, small, cache):
     words = [*QUICK, "trainer.steps=200", "trainer.validate_every=10", "trainer.checkpoint_every=10", "name=k"]
+    words += ["sampler.workers=1"]
     words += ["tune.space={optim.lr: {kind: log, low: 1e-3, high: 1e-2}}", "tune.trials=1"]
     command = [sys.executable, "-m", "limbeck", "tune", *small, f"paths.cache={cache}", *words]
     with (tmp_path / "log").open("w") as file:
-        parent = subprocess.Popen(command, cwd=tmp_path, stdout=file, stderr=file)
+        parent = subprocess.Popen(command, cwd=tmp_path, stdout=file, stderr=file, env=os.environ | STALE)
 
     def validated():
         found = list((tmp_path / "runs" / "k").glob("*/validations.jsonl"))
@@ -86,13 +88,13 @@ def test_a_killed_study_goes_on_where_it_was(limbeck, tmp_path, small, cache):
         assert parent.poll() is None, (tmp_path / "log").read_text()
         assert time.monotonic() < until
         time.sleep(0.02)
+    others = below(parent.pid)
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
+    assert len(others) == 2  # the training, and a worker of its loader
+    assert gone(others, 5) == []
     (run,) = [path.parent for path in (tmp_path / "runs" / "k").glob("*/config.yaml")]
-    until = time.monotonic() + 60
-    while RunFolder(run).busy():  # its training ends with it
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    assert not RunFolder(run).busy()
     reached = validated()
     assert reached < 20
     assert not (run / "result.json").exists()

@@ -77,7 +77,7 @@ def test_two_nodes_agree_with_one_process(forked, limbeck, tmp_path, small, cach
     assert status == 0, err
     nodes = ["trainer=ddp_cpu", "trainer.devices=1", "trainer.num_nodes=2", "sampler.batch_size=2", "name=nodes"]
     words = ["train", *small, f"paths.cache={cache}", *own, *nodes]
-    assert forked.both(words, tmp_path, nodes=True) == (0, 0), (tmp_path / "output").read_text()
+    assert forked.both(words, tmp_path, launcher="torchrun, two nodes") == (0, 0), (tmp_path / "output").read_text()
     whole, other = weights(tmp_path, "whole"), weights(tmp_path, "nodes")
     assert max((whole[key] - other[key]).abs().max().item() for key in whole) <= 1e-6
     assert (tmp_path / "output").read_text().count("steps of 4 queries") == 1

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from limbeck.config import ConfigError
+from limbeck.processes import naming_this
 
 
 def each_device(devices: int, words: Callable[[int], Sequence[str]], share: str | None = None) -> None:
@@ -35,6 +36,7 @@ def each_device(devices: int, words: Callable[[int], Sequence[str]], share: str 
             [sys.executable, "-m", *words(number)],
             env={
                 **os.environ,
+                **naming_this(),
                 **({share: f"{number}/{devices}"} if share else {}),
                 "CUDA_VISIBLE_DEVICES": names[number % len(names)],
                 "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),

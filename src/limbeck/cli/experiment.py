@@ -28,6 +28,7 @@ from limbeck.evaluation.runs import cut
 from limbeck.evaluation.settings import evaluation
 from limbeck.inspection.findings import check, first_stage_scores, report, settings
 from limbeck.inspection.losses import views
+from limbeck.processes import named
 from limbeck.students.sub_batches import compiled
 from limbeck.text.collate import Collator
 from limbeck.training import resources
@@ -63,6 +64,7 @@ class Experiment:
         self.folder = folder
         self.run_id = run_id
         self.seed = int(config["seed"])
+        self.main = main_process(config)
         terms = {name: build(node, key=f"loss.{name}") for name, node in (config.get("loss") or {}).items()}
         self.objective = Objective(terms, order_only=_taught(config["teacher"]) == {"teacher_order"})
         self.sampler, self.optim, self.training, self.pooling, self.tracker = (
@@ -88,7 +90,7 @@ class Experiment:
         """Run it; None in the children of a launcher."""
         rows: list[dict[str, Any]] = []
         failed = True
-        tracker = self.tracker if main_process() else Nothing()
+        tracker = self.tracker if self.main else Nothing()
         loggers = tracker.start(self.folder.path, self.config["name"], self.run_id, self.config)
         try:
             result = self._run(loggers, rows)
@@ -127,11 +129,11 @@ class Experiment:
         if teaching is not None:
             self._check(pool, teaching, stages)
         pipeline = Pipeline(self.evaluation, self.tested.qrels, first, self.candidates.name, self.folder.path)
-        if main_process():
+        if self.main:
             rows += self._before(pipeline, collection, teaching)
         teaching = None  # its memory is the student's now
         trained = self.folder.trained() or self._train(stages, pool, loggers)
-        if not main_process():
+        if not self.main:
             return None
         rows += self._after(pipeline, collection, trained)
         result = {
@@ -222,7 +224,8 @@ class Experiment:
             self.training.precision,
         )
         start = time.perf_counter()
-        with resources.told(self.folder.path, resources.sizes(self.config)):
+        # Lightning may start the other processes of the training.
+        with named(), resources.told(self.folder.path, resources.sizes(self.config)):
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
             chosen, scored = self._choose(trainer, module, data, validation, last, best)
         trained = {
@@ -235,7 +238,7 @@ class Experiment:
             "skipped": guard.skipped,
             **scored,
         }
-        if main_process():
+        if self.main:
             trained["step"] = load_student(chosen, self.student)
             write_json(self.folder.path / "trained.json", trained)
             (self.folder.checkpoints / PREVIOUS).unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from limbeck.artefacts import write_json
 from limbeck.config import ConfigError, home
 from limbeck.locks import is_held, locked
 from limbeck.secrecy import masked, without_secrets
+from limbeck.training.cluster import rank, several
 from limbeck.training.validations import PRUNED
 from limbeck.unfinished import remove, write_text
 
@@ -29,9 +30,16 @@ _REPORTED = (
 )  # fmt: skip
 
 
-def main_process() -> bool:
-    """Tell whether this is the first process of a run; launchers number the others."""
-    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+def main_process(config: Mapping[str, Any]) -> bool:
+    """Return whether this is the first process of a run, which alone writes; a run on one device has no other.
+
+    Raises
+    ------
+    ConfigError
+        ``trainer.devices`` does not fit what a launcher has started.
+    """
+    trainer = config.get("trainer")
+    return trainer is None or rank(trainer["devices"], trainer["num_nodes"]) == 0
 
 
 def below(root: str, name: Any) -> Path:
@@ -106,11 +114,12 @@ class RunFolder:
         BusyError
             Another process makes this very run, and ``wait`` is False.
         """
-        if not main_process():
+        if not main_process(config):
             yield
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        with locked(self.path / _LOCK, f"the run {self.path}", wait=wait), self._recorded(config, overrides):
+        what = f"the run {self.path}{_hint()}"
+        with locked(self.path / _LOCK, what, wait=wait), self._recorded(config, overrides):
             yield
 
     @contextlib.contextmanager
@@ -140,6 +149,12 @@ class RunFolder:
                 remove(path)
 
 
+def _hint() -> str:
+    found = several()
+    said = f" ({found} is set: if a launcher has started several processes of one run, give trainer.devices)"
+    return said if found else ""
+
+
 class _Stderr(logging.StreamHandler):
     """Writes to what standard error is at the time, not to what it was when logging began."""
 
@@ -151,15 +166,17 @@ class _Stderr(logging.StreamHandler):
         return sys.stderr
 
 
-def console(quiet: bool = False) -> None:
-    """Let the first process tell what it does, on standard error.
+def console(quiet: bool = False, *, main: bool = True) -> None:
+    """Let a process say what it does, on standard error.
 
     Parameters
     ----------
     quiet
-        Tell errors alone; ``train.log`` has the rest.
+        Write errors alone to standard error; ``train.log`` has the rest.
+    main
+        Whether it is the first process of a run; the others log errors alone.
     """
-    _LOGGER.setLevel(logging.INFO if main_process() else logging.ERROR)
+    _LOGGER.setLevel(logging.INFO if main else logging.ERROR)
     if not _LOGGER.handlers:
         handler = _Stderr()
         handler.setFormatter(logging.Formatter("%(message)s"))

@@ -8,6 +8,7 @@ from typing import Any
 
 from limbeck import __version__
 from limbeck.cli.errors import explain, fail, suggest
+from limbeck.processes import end_with_parent
 
 VERBS = {
     "mine": "find the candidates of the training queries: by BM25, an encoder, run files, or their fusion",
@@ -43,6 +44,7 @@ Hydra's own options:      limbeck VERB --hydra-help
 
 def main() -> None:
     """Run the program."""
+    end_with_parent()
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help", "help"):
         width = max(map(len, VERBS))

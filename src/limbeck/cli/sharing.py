@@ -1,12 +1,10 @@
 """Work that is shared by several devices: a job on disk, one process a device, and the parts put together.
 
-Run as ``python -m limbeck.cli.sharing FOLDER NUMBER`` it does one process's share of the job in FOLDER.
+The processes run :mod:`limbeck.cli.share`.
 """
 
 import json
-import logging
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,7 +57,7 @@ class Sharing:
             folder.mkdir(parents=True)
             fill(folder)
             write_json(folder / JOB, whole)
-        each_device(self.devices, lambda number: ["limbeck.cli.sharing", str(folder), str(number)])
+        each_device(self.devices, lambda number: ["limbeck.cli.share", str(folder), str(number)])
         return folder
 
 
@@ -176,11 +174,3 @@ def with_lengths(collator: Collator, query_length: int | None, document_length: 
     given = {"query_length": query_length, "document_length": document_length}
     style = replace(collator.style, **{name: value for name, value in given.items() if value is not None})
     return collator.styled(style)
-
-
-if __name__ == "__main__":
-    import os
-
-    os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
-    logging.getLogger("limbeck").setLevel(logging.WARNING)
-    work(Path(sys.argv[1]), int(sys.argv[2]))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from limbeck.cli.errors import as_plain
-from limbeck.cli.folder import RunFolder, below, console
+from limbeck.cli.folder import RunFolder, below, console, main_process
 from limbeck.config import run_id
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ def run(config: Any) -> None:
     """Make a run, or show it if it is finished."""
     from hydra.core.hydra_config import HydraConfig
 
-    console()
+    console(main=main_process(config))
     plain, folder = plan(config)
     if plain["dry_run"]:
         print(f"{folder.path}: {folder.state()}")

@@ -3,6 +3,7 @@
 import copyreg
 import gc
 import io
+import multiprocessing
 import os
 import pickle
 import sys
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 from limbeck.data.judged import Judged
 from limbeck.data.pool import Pool
 from limbeck.data.sampling import Lists, ListSampler, Order
+from limbeck.processes import end_with_parent
 from limbeck.text.collate import Collator, Example
 from limbeck.types import Batch, Run
 
@@ -178,8 +180,12 @@ class TrainingData(lightning.LightningDataModule):
 def _start_worker(worker: int) -> None:
     """Tokenise in one thread: the pool of threads that the parent may have used does not survive a fork.
 
-    The collector leaves alone what the parent has made: looking at it writes to it, and would copy its pages.
+    The collector leaves alone what the parent has made: looking at it writes to it, and would copy its pages. PyTorch
+    looks for the parent every five seconds, and not at all while a worker waits for room in its pipe.
     """
     del worker
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "called in workers alone"
+    end_with_parent(parent.pid)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     gc.freeze()

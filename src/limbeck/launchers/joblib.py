@@ -1,12 +1,14 @@
 """Several jobs at once on this machine, in processes of joblib; each has a GPU of its own, if there are any."""
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from limbeck.launchers.base import Job, Outcome, Work
 from limbeck.launchers.devices import take
+from limbeck.processes import end_with_parent
 from limbeck.registry import register
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,14 @@ class Joblib:
         for again in (True, False):
             calls = [delayed(_on_a_device)(work, position, job, self.per_device) for position, job in left.items()]
             try:
-                made: Any = Parallel(n_jobs=self.at_once, backend="loky", return_as="generator_unordered")(calls)
+                parallel = Parallel(
+                    n_jobs=self.at_once,
+                    backend="loky",
+                    return_as="generator_unordered",
+                    initializer=end_with_parent,
+                    initargs=(os.getpid(),),
+                )
+                made: Any = parallel(calls)
                 for position, outcome in made:
                     del left[position]
                     yield position, outcome

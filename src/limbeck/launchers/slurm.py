@@ -1,5 +1,6 @@
 """One SLURM task a job, through submitit: an array, at most so many at once, requeued when time is up."""
 
+import contextlib
 import importlib.util
 import time
 from collections.abc import Iterator, Sequence
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.launchers.base import Job, Outcome, Work
+from limbeck.processes import end_with_parent, named
 from limbeck.registry import register
 
 _POLL = 2.0
@@ -24,7 +26,8 @@ class Task:
         self.job = job
 
     def __call__(self) -> Outcome:
-        """Make the job."""
+        """Make the job; without SLURM it ends when the command that has started it is gone."""
+        end_with_parent()
         return self.work(self.job)
 
     def checkpoint(self) -> Any:
@@ -105,7 +108,7 @@ class Slurm:
         executor = submitit.AutoExecutor(logs, cluster=self.cluster, **given)
         options = {name: value for name, value in self.options.items() if value is not None}
         executor.update_parameters(name=f"limbeck-{folder.name}", **options)
-        with executor.batch():
+        with named() if self.cluster == "local" else contextlib.nullcontext(), executor.batch():
             submitted = [executor.submit(Task(work, job)) for job in jobs]
         left = dict(enumerate(submitted))
         while left:

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from limbeck.registry import register
+from limbeck.training.alone import Alone
 from limbeck.training.checkpoints import AtomicCheckpoints
 from limbeck.training.guards import POLICIES
 from limbeck.training.progress import Bar
@@ -42,7 +43,9 @@ class Training:
     Parameters
     ----------
     accelerator, devices, num_nodes, strategy
-        As Lightning has them; strategies that share out the weights (``fsdp``, ``deepspeed``) are refused.
+        As Lightning has them. Strategies that share out the weights (``fsdp``, ``deepspeed``) and those that spawn or
+        fork processes (``ddp_spawn``) are refused. On one device no variable of torchrun, SLURM, or another launcher is
+        read.
     precision
         ``32-true``, ``bf16-mixed``, ``16-mixed``, ``64-true``, or ``auto``: ``bf16-mixed`` where the device is faster
         with it (GPUs from Ampere on, processors with AVX512-BF16 or AMX), else ``32-true``; what was chosen is logged
@@ -109,6 +112,10 @@ class Training:
             raise ValueError(f"chunk must be >= 1 or null, got {chunk}")
         if clip < 0 or validate_every < 0:
             raise ValueError(f"{'clip' if clip < 0 else 'validate_every'} must be >= 0")
+        if any(word in strategy for word in ("spawn", "fork", "notebook")):
+            raise ValueError(
+                f"strategy must give each process a start of its own, as ddp does; {strategy} copies this one"
+            )
         if precision not in _PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {precision!r}")
         if strategy.startswith(_SHARDING):
@@ -192,5 +199,5 @@ class Training:
             enable_model_summary=False,
             logger=loggers or False,
             default_root_dir=folder,
-            plugins=[AtomicCheckpoints()],
+            plugins=[AtomicCheckpoints()] if self.world > 1 else [AtomicCheckpoints(), Alone()],
         )

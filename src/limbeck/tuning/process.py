@@ -1,4 +1,4 @@
-"""The process of a trial: ``limbeck train`` in a session of its own, which ends when its parent does."""
+"""The process of a trial: ``limbeck train`` in a session of its own, which ends when its parent is gone."""
 
 import contextlib
 import os
@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from limbeck.processes import naming_this
 
 TAKE_DEVICE = "LIMBECK_TAKE_DEVICE"
 """Environment variable of a trial that shall have one GPU, and one that no other trial or sweep has."""
@@ -23,7 +25,7 @@ class Process:
     Parameters
     ----------
     module
-        What is run with ``python -m``; it ends when its standard input does, so that no training outlives this process.
+        What is run with ``python -m``; it calls :func:`limbeck.processes.end_with_parent`.
     words
         Its arguments.
     log
@@ -38,11 +40,11 @@ class Process:
         with log.open("wb") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, *words],
-                stdin=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, **environment},
+                env={**os.environ, **environment, **naming_this()},
             )
 
     def status(self) -> int | None:
@@ -58,8 +60,6 @@ class Process:
                 os.killpg(self._process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(seconds)
-        if self._process.stdin is not None:
-            self._process.stdin.close()
 
     def message(self) -> str:
         """Return why it failed: what it explained, else its last words."""
