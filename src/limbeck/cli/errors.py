@@ -4,7 +4,7 @@ import difflib
 import errno
 import re
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
 from limbeck.config import ConfigError
@@ -22,19 +22,33 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
-def as_plain(config: Any, keys: Collection[str]) -> Any:
+def as_plain(
+    config: Any, keys: Collection[str], *, overrides: Sequence[str] | None = None, trains: bool = False
+) -> Any:
     """Return a composed configuration as plain containers, with students that lie in folders looked up there.
+
+    Parameters
+    ----------
+    config, keys
+        As Hydra composed it, and the keys that the verb knows.
+    overrides, trains
+        As in :func:`limbeck.results.own_data.named`: where no collection is chosen, that of the run, candidates or
+        scores that are named is taken. None, of verbs that open no collection, leaves ``data`` as it is.
 
     Raises
     ------
     ConfigError
-        It has a key that the verb does not know: ``+key`` gets past Hydra. Or no known student lies in a folder.
+        It has a key that the verb does not know: ``+key`` gets past Hydra. Or no known student lies in a folder, or
+        its collection is not known.
     """
     from omegaconf import OmegaConf
 
+    from limbeck.results.own_data import named, settle
     from limbeck.students.saved import resolve
 
+    given = [] if overrides is None else named(config, overrides, trains=trains)
     resolve(config)
+    settle(config, given)
     made: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     for key in made:
         if key not in keys:
