@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -179,7 +180,7 @@ def teaching(
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",
         collection=collection.fingerprint,
-        command=" ".join(["limbeck", *masked(sys.argv[1:])]),
+        command=shlex.join(["limbeck", *masked(sys.argv[1:])]),
     )
     spread = None if sharing is None or sharing.devices == 1 else partial(_spread, sharing, node)
     return Teaching(teacher, identity, whose, collection, artefacts, spread)
