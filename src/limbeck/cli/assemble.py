@@ -19,6 +19,7 @@ from limbeck.config import ConfigError, build, fingerprint, part
 from limbeck.data.candidates import Candidates
 from limbeck.data.collection import Collection
 from limbeck.data.dense import Encoder
+from limbeck.launchers.devices import check_accelerator
 from limbeck.scores.writer import Provenance
 from limbeck.secrecy import masked
 from limbeck.students import backbone as backbones
@@ -41,8 +42,15 @@ def device(accelerator: str, devices: int = 1) -> torch.device:
     Raises
     ------
     ConfigError
-        As many GPUs are asked for as there are not: a process without one would fall back to the processor.
+        It is no accelerator, or as many GPUs are asked for as there are not: a process without one would fall back to
+        the processor.
     """
+    try:
+        check_accelerator(accelerator)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"accelerator is {accelerator}, but no GPU is visible here; choose auto or cpu")
     usable = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
     if usable and devices > torch.cuda.device_count():
         raise ConfigError(f"devices must be <= {torch.cuda.device_count()}, the GPUs that are visible; got {devices}")

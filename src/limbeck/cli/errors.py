@@ -7,6 +7,7 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
+from limbeck.cli.options import typed
 from limbeck.cli.words import ambiguous, unreadable
 from limbeck.config import ConfigError
 
@@ -24,7 +25,13 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 
 def as_plain(
-    config: Any, keys: Collection[str], *, overrides: Sequence[str] | None = None, trains: bool = False
+    config: Any,
+    keys: Collection[str],
+    *,
+    overrides: Sequence[str] | None = None,
+    trains: bool = False,
+    optional: tuple[str, ...] = (),
+    required: tuple[str, ...] = (),
 ) -> Any:
     """Return a composed configuration as plain containers, with students that lie in folders looked up there.
 
@@ -35,6 +42,8 @@ def as_plain(
     overrides, trains
         As in :func:`limbeck.results.own_data.named`: where no collection is chosen, that of the run, candidates or
         scores that are named is taken. None, of verbs that open no collection, leaves ``data`` as it is.
+    optional, required
+        As in :func:`limbeck.cli.options.typed`.
 
     Raises
     ------
@@ -62,7 +71,7 @@ def as_plain(
     for key in made:
         if key not in keys:
             raise ConfigError(f"{key} is no key of the configuration{suggest(key, keys)}")
-    return made
+    return typed(made, optional=optional, required=required)
 
 
 def _unresolved(node: Any, key: str = "") -> str:

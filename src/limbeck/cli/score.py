@@ -27,7 +27,9 @@ def run(config: Any) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     console()
-    plain = as_plain(config, _KEYS, overrides=HydraConfig.get().overrides.task)
+    plain = as_plain(
+        config, _KEYS, overrides=HydraConfig.get().overrides.task, optional=("depth",), required=("splits",)
+    )
     for key in ("devices", "part_size"):
         if not isinstance(plain[key], int) or plain[key] < 1:
             raise ConfigError(f"{key} must be >= 1, got {plain[key]}")

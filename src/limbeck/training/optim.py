@@ -50,12 +50,11 @@ class AdamW:
         beta2: float = 0.999,
         eps: float = 1e-8,
     ) -> None:
-        if not lr > 0:
+        if not (lr > 0 and math.isfinite(lr)):
             raise ValueError(f"lr must be > 0, got {lr}")
-        if weight_decay < 0:
-            raise ValueError(f"weight_decay must be >= 0, got {weight_decay}")
-        if warmup < 0:
-            raise ValueError(f"warmup must be >= 0, got {warmup}")
+        for name, value in (("weight_decay", weight_decay), ("warmup", warmup), ("eps", eps)):
+            if not (value >= 0 and math.isfinite(value)):
+                raise ValueError(f"{name} must be >= 0, got {value}")
         if schedule not in _SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(_SCHEDULES)}, got {schedule!r}")
         for name, beta in (("beta1", beta1), ("beta2", beta2)):
