@@ -119,6 +119,16 @@ def delete(name: str) -> Harm:
     return harm
 
 
+def copy(name: str, to: str) -> Harm:
+    """Copy a file or folder."""
+
+    def harm(folder: Path) -> None:
+        path = of_run(folder, name)
+        shutil.copytree(path, folder / to) if path.is_dir() else shutil.copy(path, folder / to)
+
+    return harm
+
+
 def both(*harms: Harm) -> Harm:
     """Do several things."""
     return lambda folder: [harm(folder) for harm in harms]

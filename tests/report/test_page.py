@@ -14,7 +14,7 @@ from limbeck.report.curves import learning_curves
 from limbeck.report.gains import gains
 from limbeck.report.leaderboard import leaderboard
 from limbeck.report.page import page
-from limbeck.report.records import command, commands, differences, environment, unfinished
+from limbeck.report.records import commands, differences, environment, unfinished
 from limbeck.report.runs import read
 from limbeck.report.scatter import POINTS, _most, against_teacher
 from limbeck.report.terms import term_weights
@@ -114,7 +114,13 @@ def test_environments_that_differ_are_warned_of(sweep):
 def test_commands_are_quoted_for_a_shell(whole):
     told = commands(whole).html
     assert "&#x27;loss=[ckl]&#x27;" in told
-    assert command(["a=[b c]", "d='e'"]) == "limbeck train 'a=[b c]' 'd='\"'\"'e'\"'\"''"
+
+
+def test_commands_keep_the_folder_of_configurations(sweep):
+    change(runs_of(sweep)[0], "env.json", lambda env: env.update(command=["limbeck", "train", "-cd=my=own dir", "a=b"]))
+    assert "limbeck train --config-dir &#x27;my=own dir&#x27; " in commands(read(sweep)).html
+    (runs_of(sweep)[0] / "result.json").unlink()
+    assert "limbeck train --config-dir &#x27;my=own dir&#x27; " in unfinished(read(sweep)).html
 
 
 def test_failed_unfinished_and_incomplete_runs_are_told(sweep):

@@ -14,6 +14,7 @@ from limbeck.evaluation.comparison import Comparing
 from limbeck.evaluation.per_query import read_per_query
 from limbeck.evaluation.significance import holm, paired
 from limbeck.results.cells import Column
+from limbeck.results.commands import command
 from limbeck.results.markdown import markdown
 from limbeck.results.spec import read_spec
 
@@ -317,6 +318,24 @@ def test_no_more_than_the_runs_of_a_row(runs, table):
         "limbeck train sweeps=s data.collection=alpha,beta 'loss=[kl]' seed=1",
         "limbeck train sweeps=s data.collection=alpha 'loss=[kl]' seed=2",
     ]
+
+
+def test_commands_keep_where_configurations_are_read_from(runs, table):
+    typed = {1: ["-m", "--config-dir", "my dir", "seed=1,2"], 2: ["--config-dir=my dir"], 3: ["-cd", "other"], 4: []}
+    for seed, words in typed.items():
+        path = runs.add(seed=seed)
+        env = json.loads((path / "env.json").read_text())
+        (path / "env.json").write_text(json.dumps(env | {"command": ["limbeck", "train", *words, "a=b"]}))
+    (only,) = table(columns={"alpha": None}).rows
+    rest = "data.collection=/data/alpha 'loss=[kl]'"
+    assert only.commands == [
+        f"limbeck train -m --config-dir 'my dir' {rest} seed=1,2",
+        f"limbeck train --config-dir other {rest} seed=3",
+        f"limbeck train {rest} seed=4",
+    ]
+    assert command({"command": ["limbeck", "train", "--config-name", "x"], "overrides": ["a=[b c]", "d='e'"]}) == (
+        "limbeck train --config-name x 'a=[b c]' 'd='\"'\"'e'\"'\"''"
+    )
 
 
 def test_runs_that_do_not_tell_their_overrides(runs, table):

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from limbeck.config import ConfigError, build, fingerprint, part, part_name
 from limbeck.data.candidates import Candidates
 from limbeck.data.collection import Collection
 from limbeck.data.dense import Encoder
+from limbeck.launchers.devices import check_accelerator
 from limbeck.scores.writer import Provenance
 from limbeck.secrecy import masked
 from limbeck.students import backbone as backbones
@@ -40,8 +42,15 @@ def device(accelerator: str, devices: int = 1) -> torch.device:
     Raises
     ------
     ConfigError
-        As many GPUs are asked for as there are not: a process without one would fall back to the processor.
+        It is no accelerator, or as many GPUs are asked for as there are not: a process without one would fall back to
+        the processor.
     """
+    try:
+        check_accelerator(accelerator)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"accelerator is {accelerator}, but no GPU is visible here; choose auto or cpu")
     usable = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
     if usable and devices > torch.cuda.device_count():
         raise ConfigError(f"devices must be <= {torch.cuda.device_count()}, the GPUs that are visible; got {devices}")
@@ -179,7 +188,7 @@ def teaching(
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",
         collection=collection.fingerprint,
-        command=" ".join(["limbeck", *masked(sys.argv[1:])]),
+        command=shlex.join(["limbeck", *masked(sys.argv[1:])]),
     )
     spread = None if sharing is None or sharing.devices == 1 else partial(_spread, sharing, node)
     return Teaching(teacher, identity, whose, collection, artefacts, spread)

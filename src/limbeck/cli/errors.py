@@ -4,9 +4,11 @@ import difflib
 import errno
 import re
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NoReturn
 
+from limbeck.cli.options import typed
+from limbeck.cli.words import ambiguous, unreadable
 from limbeck.config import ConfigError
 
 
@@ -22,24 +24,71 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
-def as_plain(config: Any, keys: Collection[str]) -> Any:
+def as_plain(
+    config: Any,
+    keys: Collection[str],
+    *,
+    overrides: Sequence[str] | None = None,
+    trains: bool = False,
+    optional: tuple[str, ...] = (),
+    required: tuple[str, ...] = (),
+) -> Any:
     """Return a composed configuration as plain containers, with students that lie in folders looked up there.
+
+    Parameters
+    ----------
+    config, keys
+        As Hydra composed it, and the keys that the verb knows.
+    overrides, trains
+        As in :func:`limbeck.results.own_data.named`: where no collection is chosen, that of the run, candidates or
+        scores that are named is taken. None, of verbs that open no collection, leaves ``data`` as it is.
+    optional, required
+        As in :func:`limbeck.cli.options.typed`.
 
     Raises
     ------
     ConfigError
-        It has a key that the verb does not know: ``+key`` gets past Hydra. Or no known student lies in a folder.
+        It has a key that the verb does not know: ``+key`` gets past Hydra. Or no known student lies in a folder, or
+        its collection is not known.
     """
     from omegaconf import OmegaConf
+    from omegaconf.errors import InterpolationResolutionError
 
+    from limbeck.results.own_data import named, settle
     from limbeck.students.saved import resolve
 
-    resolve(config)
-    made: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    try:
+        given = [] if overrides is None else named(config, overrides, trains=trains)
+        resolve(config)
+        settle(config, given)
+        made: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except InterpolationResolutionError as error:
+        first = str(error).split("\n")[0]
+        raise ConfigError(
+            f"{_unresolved(config)}: {first}; ${{…}} stands for another key, ${{oc.env:NAME}} for a "
+            "variable of the environment"
+        ) from None
     for key in made:
         if key not in keys:
             raise ConfigError(f"{key} is no key of the configuration{suggest(key, keys)}")
-    return made
+    return typed(made, optional=optional, required=required)
+
+
+def _unresolved(node: Any, key: str = "") -> str:
+    """Return the first key whose ``${…}`` stands for nothing."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import InterpolationResolutionError
+
+    for name in node.keys() if OmegaConf.is_dict(node) else range(len(node)):
+        if OmegaConf.is_missing(node, name):
+            continue
+        try:
+            value = node[name]
+        except InterpolationResolutionError:
+            return f"{key}{name}"
+        if OmegaConf.is_config(value) and (inner := _unresolved(value, f"{key}{name}.")):
+            return inner
+    return ""
 
 
 def explain(error: Exception) -> str | None:
@@ -52,10 +101,9 @@ def explain(error: Exception) -> str | None:
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return _of_system(error) if isinstance(error, OSError) else None  # some of Hydra's are OSErrors, too
     if isinstance(error, OverrideParseException):
-        reason = error.message.split("\n")[0] if error.message else str(error)
-        return f"{error.override} cannot be read as an override (key=value): {reason}"
+        return unreadable(str(error.override))
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    full_key = getattr(cause, "full_key", None) or ""
+    full_key = getattr(cause, "full_key", None) or _full_key(cause)
     first = str(cause).strip().split("\n")[0]
     if isinstance(cause, MissingMandatoryValue) or "Missing mandatory value" in first:
         return f"{full_key} must be given: {full_key}=…"
@@ -65,6 +113,9 @@ def explain(error: Exception) -> str | None:
     if isinstance(cause, OmegaConfBaseException) and full_key:
         return f"{full_key}: {first}"
     text = str(error).strip()
+    several = re.match(r"Ambiguous value for argument '(.*)'\n", text)
+    if several:
+        return ambiguous(several.group(1))
     group = re.match(r"You must specify '([^']*)', e\.g, [^\n]*\nAvailable options:\n(.*)", text, re.DOTALL)
     if group:
         return f"{group.group(1)} must be given: {group.group(1)}=…\nchoose from: {', '.join(group.group(2).split())}"
@@ -77,6 +128,12 @@ def explain(error: Exception) -> str | None:
     if override:
         return f"{override.group(1)} is neither a key nor a group of the configuration"
     return re.sub(r"\n+", "\n", text)
+
+
+def _full_key(error: Exception) -> str:
+    """Return the key that the text of an error of OmegaConf names, where the error itself does not."""
+    named = re.search(r"^\s*full_key: (\S+)$", str(error), re.MULTILINE)
+    return named.group(1) if named else ""
 
 
 _SYSTEM = {

@@ -12,6 +12,7 @@ from limbeck.config import ConfigError, build, fingerprint
 from limbeck.data.collection import SYNTHETIC
 from limbeck.evaluation.pipeline import Pipeline
 from limbeck.evaluation.settings import evaluation
+from limbeck.results.own_data import data_of
 from limbeck.results.systems import Named, config, file_name, find, weights
 from limbeck.tables import show_rows
 from limbeck.training.checkpoints import load_student
@@ -220,11 +221,11 @@ def _own_sets(models: list[Named], artefacts: Artefacts) -> dict[str, Any]:
     """Return the test split of the collection that the runs were trained on, as a set."""
     sets: dict[str, Any] = {}
     for named in models:
-        if not named.run:
+        data = data_of(named.path)
+        if data is None:
             raise ConfigError(
-                f"eval: {named.path} is no run, so it has no collection of its own; choose sets, as eval=beir_13"
+                f"eval: which collection {named.path} belongs to is not known; choose sets, as eval=beir_13"
             )
-        data = config(named.path)["data"]
         place = data["collection"]
         name = Path(place).name
         if place == SYNTHETIC:  # which is a folder once it is made

@@ -6,6 +6,7 @@ from typing import Any
 
 from limbeck.cli.errors import as_plain
 from limbeck.cli.folder import console
+from limbeck.config import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -15,8 +16,10 @@ _KEYS = ("run", "out", "student", "backbone")
 def run(config: Any) -> None:
     """Write the folder, unless something else lies there."""
     console()
-    source, _ = Path(config.run), config.out  # what is missing is named before the folder is looked at
-    _export(as_plain(config, _KEYS), source)
+    source, _ = config.run, config.out  # what is missing is named before the folder is looked at
+    if source is None:
+        raise ConfigError("run must be given: run=…")
+    _export(as_plain(config, _KEYS, required=("run",)), Path(str(source)))
 
 
 def _export(config: dict[str, Any], source: Path) -> None:

@@ -22,11 +22,13 @@ _KEYS = (
 
 def run(config: Any) -> None:
     """Encode what the folder lacks, and build the index once everything is encoded."""
+    from hydra.core.hydra_config import HydraConfig
+
     from limbeck.search.backend import check_kind
     from limbeck.search.shares import share
 
     console()
-    plain = as_plain(config, _KEYS)
+    plain = as_plain(config, _KEYS, overrides=HydraConfig.get().overrides.task)
     chosen = share(plain["shard"])
     backend = build(plain["backend"], key="backend")
     student = part(plain["student"], key="student")
@@ -41,6 +43,7 @@ def _index(config: dict[str, Any], backend: Any, share: tuple[int, int]) -> None
 
     from limbeck.artefacts import Artefacts
     from limbeck.cli import assemble
+    from limbeck.results.own_data import lasting
     from limbeck.search.backend import build as build_index
     from limbeck.search.encoding import encode_into
     from limbeck.search.store import Store
@@ -60,9 +63,9 @@ def _index(config: dict[str, Any], backend: Any, share: tuple[int, int]) -> None
         "shard_size": config["shard_size"],
     }
     made_from = {
-        "data": _lasting(config["data"], "collection"),
+        "data": lasting(config["data"], "collection"),
         "student": config["student"],
-        "backbone": _lasting(config["backbone"], "model"),
+        "backbone": lasting(config["backbone"], "model"),
         "seed": config["seed"],
     }
     out = Path(config["out"])
@@ -92,10 +95,3 @@ def _size(folder: Path) -> int:
 def opened(node: Mapping[str, Any], artefacts: Any) -> Any:
     """Open a collection without reading the ids of its documents into memory."""
     return build({**node, "world": None}, key="data").open(artefacts, node.get("world"))
-
-
-def _lasting(node: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return a node whose path, if it is one, can be followed from any folder."""
-    word = node.get(key)
-    path = Path(word).expanduser() if isinstance(word, str) and word else None
-    return {**node, key: str(path.resolve())} if path is not None and path.exists() else dict(node)

@@ -58,7 +58,11 @@ def run(config: Any) -> None:
     console()
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         raise ConfigError("limbeck inspect makes one report; call it once for each, with out=FOLDER of its own")
-    plain = as_plain(config, _KEYS)
+    bare = config.run is not None
+    overrides = None if bare else HydraConfig.get().overrides.task
+    plain = as_plain(config, _KEYS, overrides=overrides, trains=True)
+    if not isinstance(plain["run"], str | None):
+        raise ConfigError("run must be one TREC run file, got several")
     chosen = settings(plain["checks"])
     objective = views((name, build(node, key=f"loss.{name}")) for name, node in (plain["loss"] or {}).items())
     opened = _bare(plain, chosen["queries"]) if plain["run"] else _as_trained(plain, chosen["queries"])

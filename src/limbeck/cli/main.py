@@ -8,6 +8,7 @@ from typing import Any
 
 from limbeck import __version__
 from limbeck.cli.errors import explain, fail, suggest
+from limbeck.cli.words import check
 from limbeck.processes import end_with_parent
 
 VERBS = {
@@ -99,6 +100,7 @@ def _compose_and_call(verb: str, overrides: list[str]) -> None:
     words: Callable[[list[str]], list[str]] | None = getattr(module, "words", None)
     if words is not None:
         overrides = words(overrides)  # a verb may take words that are no overrides
+    check(overrides)
     arguments = sys.argv
 
     raised: list[Exception] = []

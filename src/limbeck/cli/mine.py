@@ -24,8 +24,10 @@ _RECORD = "mine.json"
 
 def run(config: Any) -> None:
     """Mine, or show what is there already."""
+    from hydra.core.hydra_config import HydraConfig
+
     console()
-    plain = as_plain(config, _KEYS)
+    plain = as_plain(config, _KEYS, overrides=HydraConfig.get().overrides.task)
     out = Path(plain["out"])
     out.mkdir(parents=True, exist_ok=True)
     with locked(out / ".lock", f"the candidates in {out}"):
@@ -36,6 +38,7 @@ def _mine(config: dict[str, Any], out: Path) -> dict[str, Any]:
     from limbeck.artefacts import Artefacts, write_json
     from limbeck.cli import assemble
     from limbeck.cli.stages import Stages
+    from limbeck.results.own_data import lasting
 
     artefacts, device = Artefacts(Path(config["paths"]["cache"])), assemble.device(config["accelerator"])
     pooling = build(config["pool"], key="pool")
@@ -55,6 +58,7 @@ def _mine(config: dict[str, Any], out: Path) -> dict[str, Any]:
         inputs["pool"] = {**pooling.identity(), "denoise": vars(pooling.denoise)}
         if config["teacher"]:
             teaching = assemble.teaching(config["teacher"], collection, artefacts, device)
+            _check_collection(teaching, collection)
             inputs["teacher"] = teaching.identity
     inputs = _plain(inputs)
     record = _found(out, inputs, force=bool(config["force"]))
@@ -64,6 +68,7 @@ def _mine(config: dict[str, Any], out: Path) -> dict[str, Any]:
     pool = _write_pool(stages, teaching, out) if "train" in splits else None
     record = {
         "collection": collection.name,
+        "data": lasting(config["data"], "collection"),
         "candidates": candidates.label,
         "depth": candidates.depth,
         "splits": rows,
@@ -73,6 +78,16 @@ def _mine(config: dict[str, Any], out: Path) -> dict[str, Any]:
     }
     write_json(out / _RECORD, record)
     return record
+
+
+def _check_collection(teaching: Any, collection: Any) -> None:
+    """Refuse a store of scores of another collection: ``limbeck train`` has a check of the same kind."""
+    theirs = None if teaching.scores_on_demand else teaching.teacher.store.meta["collection"]
+    if theirs not in (None, collection.fingerprint):
+        raise ConfigError(
+            f"teacher.path: the scores are of the collection with fingerprint {theirs}, {collection.name} has "
+            f"{collection.fingerprint}; set data.* to the collection that was scored, or score this one (limbeck score)"
+        )
 
 
 def _splits(asked: Any, collection: Any) -> list[str]:

@@ -28,7 +28,7 @@ def _quoted(word: str) -> str:
 def run(config: Any) -> None:
     """Write the page."""
     console()
-    plain = as_plain(config, _KEYS)
+    plain = as_plain(config, _KEYS, optional=("out",))
     folder = below(plain["paths"]["runs"], plain["name"])
     out = folder / "report.html" if plain["out"] is None else Path(str(plain["out"]))
     if out.is_dir():

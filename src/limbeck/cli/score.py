@@ -24,8 +24,12 @@ _SHARE = "LIMBECK_SHARE"
 
 def run(config: Any) -> None:
     """Score what the store lacks, and show the store."""
+    from hydra.core.hydra_config import HydraConfig
+
     console()
-    plain = as_plain(config, _KEYS)
+    plain = as_plain(
+        config, _KEYS, overrides=HydraConfig.get().overrides.task, optional=("depth",), required=("splits",)
+    )
     for key in ("devices", "part_size"):
         if not isinstance(plain[key], int) or plain[key] < 1:
             raise ConfigError(f"{key} must be >= 1, got {plain[key]}")
@@ -40,6 +44,7 @@ def _score(config: dict[str, Any]) -> None:
     from limbeck.artefacts import Artefacts
     from limbeck.cli import assemble
     from limbeck.cli.stages import Stages
+    from limbeck.results.own_data import lasting
     from limbeck.teachers.scoring import score_into
 
     out, share = Path(config["out"]), os.environ.get(_SHARE)
@@ -69,7 +74,15 @@ def _score(config: dict[str, Any]) -> None:
     start = time.perf_counter()
     devices, command = config["devices"], ["limbeck", *sys.argv[1:]]
     helpers = (lambda: each_device(devices, lambda _: command, _SHARE)) if devices > 1 else None
-    store = score_into(out, teaching.teacher, lists, teaching.provenance, helpers=helpers, size=config["part_size"])
+    store = score_into(
+        out,
+        teaching.teacher,
+        lists,
+        teaching.provenance,
+        helpers=helpers,
+        size=config["part_size"],
+        data=lasting(config["data"], "collection"),
+    )
     assert store is not None
     seconds = time.perf_counter() - start
     mean, deviation = store.spread()

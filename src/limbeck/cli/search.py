@@ -30,7 +30,7 @@ def run(config: Any) -> None:
     from limbeck.search.store import Store
 
     console()
-    plain = as_plain(config, _KEYS)
+    plain = as_plain(config, _KEYS, required=("metrics",))
     for key, least in (("depth", 1), ("timed", 0)):
         if plain[key] < least:
             raise ConfigError(f"{key} must be >= {least}, got {plain[key]}")

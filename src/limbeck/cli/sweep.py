@@ -115,7 +115,7 @@ def _run(number: int, each: Composed, command: Sequence[str]) -> Run:
                 "a sweep uses one device a run: set trainer.devices=1 trainer.num_nodes=1 "
                 "(several processes of one run would each start the whole sweep again)"
             )
-        job["config"], run.folder = plan(each.config)
+        job["config"], run.folder = plan(each.config, each.overrides)
         job["folder"] = str(run.folder.path)
         result = finished(job["config"], run.folder)
         if result is not None:

@@ -22,11 +22,12 @@ def run(config: Any) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     console(main=main_process(config))
-    plain, folder = plan(config)
+    overrides = HydraConfig.get().overrides.task
+    plain, folder = plan(config, overrides)
     if plain["dry_run"]:
         print(f"{folder.path}: {folder.state()}")
         return
-    result = made(plain, folder, HydraConfig.get().overrides.task)
+    result = made(plain, folder, overrides)
     if result is None:
         return  # a child of a launcher; the first process has the result
     from limbeck.results.finished import check_whole
@@ -43,15 +44,20 @@ def finish() -> None:
     finish()
 
 
-def plan(config: Any) -> tuple[dict[str, Any], RunFolder]:
+def plan(config: Any, overrides: Sequence[str]) -> tuple[dict[str, Any], RunFolder]:
     """Return a composed configuration as plain containers, and the folder of its run.
+
+    Parameters
+    ----------
+    config, overrides
+        As Hydra composed it, and from what.
 
     Raises
     ------
     ConfigError
         The configuration is impossible.
     """
-    plain = as_plain(config, _KEYS)
+    plain = as_plain(config, _KEYS, overrides=overrides, trains=True)
     return plain, RunFolder(below(plain["paths"]["runs"], plain["name"]) / run_id(plain))
 
 

@@ -137,7 +137,7 @@ class _Trainer:
         """
         from limbeck.evaluation.settings import evaluation
 
-        config, _ = plan(self.compose(self.base))
+        config, _ = plan(self.compose(self.base), self.base)
         metrics = evaluation(config["eval"]).metrics
         self.metric = settings.metric or metrics[0]
         if self.metric != metrics[0]:  # a training validates by the first, and keeps its best by it
@@ -215,8 +215,8 @@ class _Trainer:
         with tempfile.TemporaryDirectory() as scratch:
             (Path(scratch) / "experiment").mkdir()
             (Path(scratch) / "experiment" / f"{name}.yaml").write_text(text, encoding="utf-8")
-            again, _ = plan(self._beside(scratch).compose([f"experiment={name}", *where]))
-        wanted, _ = plan(self.compose(words))
+            again, _ = plan(self._beside(scratch).compose([f"experiment={name}", *where]), where)
+        wanted, _ = plan(self.compose(words), words)
         if run_id(again) != run_id(wanted):
             from limbeck.config import differences
 
@@ -237,10 +237,10 @@ class _Trainer:
         return other
 
 
-def _planned(composed: Any) -> "Planned":
+def _planned(composed: Any, words: Sequence[str]) -> "Planned":
     from limbeck.tuning.configurations import Planned
 
-    config, folder = plan(composed)
+    config, folder = plan(composed, words)
     return Planned(config, folder.path)
 
 

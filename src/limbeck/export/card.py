@@ -1,6 +1,7 @@
 """The model card of an exported student: what it is, what it learned from, how good it is, how it is loaded."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -142,7 +143,7 @@ def _training(origin: Origin) -> list[str]:
     )
     command = environment.get("command")
     # Four backticks end a block only where four begin a line, and a command is one line.
-    return [told, *([f"````sh\n{' '.join(' '.join(command).split())}\n````"] if command else [])]
+    return [told, *([f"````sh\n{' '.join(shlex.join(map(str, command)).split())}\n````"] if command else [])]
 
 
 def _part(node: Any) -> str:

@@ -68,4 +68,6 @@ class ScoreStores(Format):
             "standardised": self._standardise,
         }
         collections = {each.meta["collection"] for each in self._members}
-        return told | ({"collection": collections.pop()} if len(collections) == 1 else {})
+        told |= {"collection": collections.pop()} if len(collections) == 1 else {}
+        data = self._members[0].meta.get("data")
+        return told | ({"data": data} if data and all(each.meta.get("data") == data for each in self._members) else {})

@@ -9,8 +9,17 @@ from filelock import FileLock, Timeout
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
+"""Where models run, as Lightning names it."""
+
 _held: list[FileLock] = []
 """Locks that this process keeps until it ends."""
+
+
+def check_accelerator(word: str) -> None:
+    """Raise ``ValueError`` for a word that names no accelerator."""
+    if word not in ACCELERATORS:
+        raise ValueError(f"accelerator must be one of {', '.join(ACCELERATORS)}, got {word!r}")
 
 
 def take(per_device: int = 1) -> str | None:

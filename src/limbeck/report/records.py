@@ -1,17 +1,19 @@
 """What runs were made with: settings that differ, environments, commands; and the runs that did not end."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 from limbeck.config import identity
 from limbeck.report.pieces import Section, sentence
 from limbeck.report.runs import Run, Sweep
+from limbeck.results.commands import command
 from limbeck.results.naming import NOTHING, text
 from limbeck.results.systems import flatten
 
 _DATA = "data of "
+_UNKNOWN = "not noted"
 _SPEED = ("platform", "device", "cores", "threads")
 """What may differ without a change of results to speak of, but not of times."""
 
@@ -90,16 +92,11 @@ def commands(sweep: Sweep) -> Section:
         section.intro += f"<p>What was typed to make them all:{lines}</p>"
     rows = "".join(
         f"<tr><th>{escape(run.id)}</th><td>{escape(run.name)}, seed {run.seed}</td>"
-        f"<td><code>{escape(command(run.overrides))}</code></td></tr>"
+        f"<td><code>{escape(command(run.finished.env) or _UNKNOWN)}</code></td></tr>"
         for run in sweep.runs
     )
     section.html = f'<table class="commands">{rows}</table>'
     return section
-
-
-def command(overrides: Sequence[str]) -> str:
-    """Return the line that a shell makes a run from."""
-    return shlex.join(["limbeck", "train", *overrides]) if overrides else "not noted"
 
 
 def unfinished(sweep: Sweep) -> Section:
@@ -114,7 +111,7 @@ def unfinished(sweep: Sweep) -> Section:
         return section
     rows = "".join(
         f"<tr><th>{escape(each.id)}</th><td>{escape(each.state)}</td><td>{escape(each.reason)}</td>"
-        f"<td><code>{escape(command(each.overrides))}</code></td></tr>"
+        f"<td><code>{escape(command(each.env) or _UNKNOWN)}</code></td></tr>"
         for each in sweep.unfinished
     )
     section.html = (

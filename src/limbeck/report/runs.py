@@ -65,7 +65,8 @@ class Unfinished:
     """A run without a result, or one that lacks sets."""
 
     id: str
-    overrides: Sequence[str]
+    env: Mapping[str, Any]
+    """Content of ``env.json``; empty where it was ended before that was written."""
     state: str
     reason: str
 
@@ -152,7 +153,7 @@ def _labels(runs: Sequence[Finished]) -> dict[Path, str]:
 
 def _incomplete(runs: Sequence[Finished]) -> list[Unfinished]:
     return [
-        Unfinished(run.path.name, run.env.get("overrides") or [], f"lacks {group}", str(told["missing"]))
+        Unfinished(run.path.name, run.env, f"lacks {group}", str(told["missing"]))
         for run in runs
         for group, told in (run.result.get("sets") or {}).items()
         if "missing" in told
@@ -161,16 +162,16 @@ def _incomplete(runs: Sequence[Finished]) -> list[Unfinished]:
 
 def _unfinished(path: Path) -> Unfinished:
     try:
-        overrides = json.loads((path / "env.json").read_text(encoding="utf-8")).get("overrides") or []
-    except (OSError, ValueError):
-        overrides = []  # it was killed before it noted them
+        env = dict(json.loads((path / "env.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        env = {}
     if (path / PRUNED).is_file():  # its process was ended, which may have left an error as well
-        return Unfinished(path.name, overrides, "ended early", "by a study (limbeck tune), which had seen enough of it")
+        return Unfinished(path.name, env, "ended early", "by a study (limbeck tune), which had seen enough of it")
     error = path / "error.txt"
     if error.is_file():
         lines = error.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return Unfinished(path.name, overrides, "failed", lines[-1].strip() if lines else "error.txt is empty")
-    return Unfinished(path.name, overrides, "unfinished", "no result and no error: it is at work, or it was killed")
+        return Unfinished(path.name, env, "failed", lines[-1].strip() if lines else "error.txt is empty")
+    return Unfinished(path.name, env, "unfinished", "no result and no error: it is at work, or it was killed")
 
 
 def _by_name(runs: Iterable[Run]) -> dict[str, list[Run]]:

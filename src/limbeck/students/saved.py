@@ -196,7 +196,8 @@ def _resolve(node: Any, key: str) -> None:
     options: Any = OmegaConf.to_container(student, resolve=True, throw_on_missing=True)
     backbone = node.get("backbone")
     beside: Any = {} if backbone is None else OmegaConf.to_container(backbone, resolve=True)
-    saved = Saved(**{name: value for name, value in options.items() if name != "_target_"})
+    given = {name: value for name, value in options.items() if name != "_target_"}
+    saved = Saved(**{**given, "folder": str(given["folder"])})  # a folder may be called 5
     nodes = saved.nodes(beside, key=key)
     with open_dict(node):
         node.student, node.backbone = OmegaConf.create(nodes.student), OmegaConf.create(nodes.backbone)

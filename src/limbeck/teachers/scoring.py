@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -85,6 +85,7 @@ def score_into(
     share: tuple[int, int] | None = None,
     helpers: Callable[[], None] | None = None,
     size: int = BLOCK,
+    data: Mapping[str, Any] | None = None,
 ) -> ScoreStore | None:
     """Score the pairs that a store lacks, and add them to it.
 
@@ -107,6 +108,9 @@ def score_into(
         Called before the first part is scored; returns when other processes have scored their shares.
     size
         Distinct documents (of encoders) or pairs (of others) of a part: what a kill may cost.
+    data
+        Configuration node that opens the collection; stands in the store, so that a command given the store alone
+        finds the collection.
 
     Returns
     -------
@@ -131,7 +135,7 @@ def score_into(
         if helpers is not None:
             helpers()
         _score(writer, teacher, plan, range(len(plan)))
-        return writer.seal(before=store)
+        return writer.seal(before=store, notes=None if data is None else {"data": dict(data)})
 
 
 def begin(writer: StoreWriter, plan: Plan, provenance: Provenance) -> None:

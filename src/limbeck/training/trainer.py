@@ -9,7 +9,11 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import StrategyRegistry
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from limbeck.config import ConfigError
+from limbeck.launchers.devices import check_accelerator
 from limbeck.registry import register
 from limbeck.training.alone import Alone
 from limbeck.training.checkpoints import AtomicCheckpoints
@@ -104,14 +108,19 @@ class Training:
         for name, value in {**counts, "checkpoint_every": checkpoint_every}.items():
             if value < 1:
                 raise ValueError(f"{name} must be >= 1, got {value}")
+        check_accelerator(accelerator)
+        strategies = ["auto", *StrategyRegistry.available_strategies()]
+        if strategy not in strategies:
+            raise ValueError(f"strategy must be one of {', '.join(strategies)}, got {strategy!r}")
         if steps is not None and steps < 1:
             raise ValueError(f"steps must be >= 1 or null, got {steps}")
-        if not epochs > 0:
+        if not (epochs > 0 and math.isfinite(epochs)):
             raise ValueError(f"epochs must be > 0, got {epochs}")
         if chunk is not None and chunk < 1:
             raise ValueError(f"chunk must be >= 1 or null, got {chunk}")
-        if clip < 0 or validate_every < 0:
-            raise ValueError(f"{'clip' if clip < 0 else 'validate_every'} must be >= 0")
+        for name, value in {"clip": clip, "validate_every": validate_every}.items():
+            if not (value >= 0 and math.isfinite(value)):
+                raise ValueError(f"{name} must be >= 0, got {value}")
         if any(word in strategy for word in ("spawn", "fork", "notebook")):
             raise ValueError(
                 f"strategy must give each process a start of its own, as ddp does; {strategy} copies this one"
@@ -174,9 +183,25 @@ class Training:
             What to attach.
         validate
             Whether there is something to validate on.
+
+        Raises
+        ------
+        ConfigError
+            The machine lacks the device, or device, strategy and precision do not go together.
         """
         validate = validate and self.validate_every > 0
         show = sys.stderr.isatty() or sys.stdout.isatty()
+        try:
+            return self._made(steps, folder, [*callbacks, Bar()] if show else callbacks, loggers, validate, show)
+        except (MisconfigurationException, ValueError, TypeError) as error:
+            asked = " ".join(
+                f"{key}={getattr(self, key)}" for key in ("accelerator", "devices", "strategy", "precision")
+            )
+            raise ConfigError(f"trainer: {str(error).strip().splitlines()[0]} (asked for: {asked})") from error
+
+    def _made(
+        self, steps: int, folder: Path, callbacks: list[Callback], loggers: list[Any], validate: bool, show: bool
+    ) -> lightning.Trainer:
         return lightning.Trainer(
             accelerator=self.accelerator,
             devices=self.devices,
@@ -194,7 +219,7 @@ class Training:
             log_every_n_steps=self.log_every,
             deterministic=self.deterministic,
             use_distributed_sampler=False,
-            callbacks=[*callbacks, Bar()] if show else callbacks,
+            callbacks=callbacks,
             enable_progress_bar=show,
             enable_model_summary=False,
             logger=loggers or False,

@@ -25,8 +25,8 @@ class Planned:
     folder: Path
 
 
-Plan = Callable[[Any], Planned]
-"""Composed configuration → the run it is."""
+Plan = Callable[[Any, Sequence[str]], Planned]
+"""Composed configuration, and its overrides → the run it is."""
 
 
 class Configurations:
@@ -75,7 +75,7 @@ class Configurations:
 
     def planned(self, words: Sequence[str]) -> Planned:
         """Return the run that the base with some overrides is."""
-        return self._plan(self.composed(words))
+        return self._plan(self.composed(words), [*self.base, *words])
 
     def refusal(self, words: Sequence[str]) -> str | None:
         """Return why the base does not compose with some overrides; None if it does."""

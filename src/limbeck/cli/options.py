@@ -1,0 +1,120 @@
+"""The types of a verb's own options: those of parts are typed by their constructors, these by this table."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from limbeck.config import ConfigError
+from limbeck.launchers.devices import ACCELERATORS
+
+_LARGEST_SEED = 2**32 - 1
+
+Read = Callable[[Any], Any]
+"""Returns a value as its option means it; raises ``ValueError`` that says what the option must be."""
+
+
+def _text(value: Any) -> str:
+    """Return a word or a path; Hydra reads ``out=5`` as a number."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
+        raise ValueError("a word or a path")
+    return str(value)
+
+
+def _texts(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_text(each) for each in value]
+    return _text(value)
+
+
+def _named_texts(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _texts(each) for name, each in value.items()}
+    try:
+        return _texts(value)
+    except ValueError:
+        raise ValueError("a path, a list of paths, or a mapping from names to paths") from None
+
+
+def _list(value: Any) -> list[str]:
+    if not isinstance(value, list):
+        raise ValueError(f"a list, as [{value}]" if isinstance(value, str) else "a list of words")
+    return [_text(each) for each in value]
+
+
+def _accelerator(value: Any) -> str:
+    if value not in ACCELERATORS:
+        raise ValueError(f"one of {', '.join(ACCELERATORS)}")
+    return str(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def _whole(least: int, most: int | None = None) -> Read:
+    def read(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least or (most and value > most):
+            raise ValueError(f">= {least}" + (f" and <= {most}" if most else ""))
+        return value
+
+    return read
+
+
+_OPTIONS: dict[str, Read] = {
+    **dict.fromkeys(("name", "out", "index", "qrels", "first_stage", "split", "shard", "dtype"), _text),
+    "accelerator": _accelerator,
+    **dict.fromkeys(("kind", "collection", "on_error", "duplicates", "baseline"), _text),
+    **dict.fromkeys(("run", "run_file", "compare"), _named_texts),
+    **dict.fromkeys(("path", "splits"), _texts),
+    "metrics": _list,
+    **dict.fromkeys(("bf16", "force", "dry_run", "partial", "mix_commits", "mix_data"), _flag),
+    **dict.fromkeys(("depth", "devices", "part_size", "shard_size", "threads"), _whole(1)),
+    **dict.fromkeys(("timed", "moved", "calibration"), _whole(0)),
+    "seed": _whole(0, _LARGEST_SEED),
+}
+
+_OPTIONAL = (
+    "qrels", "first_stage", "shard", "kind", "collection", "baseline", "run", "run_file", "compare", "splits",
+    "metrics",
+)  # fmt: skip
+"""What may be null, beside what a verb allows."""
+
+
+def typed(
+    plain: Mapping[str, Any], *, optional: tuple[str, ...] = (), required: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Return a verb's configuration with its own options as they are meant.
+
+    Parameters
+    ----------
+    plain
+        Plain containers.
+    optional, required
+        What may be null, or must not be, in this verb though it is otherwise in others.
+
+    Raises
+    ------
+    ConfigError
+        An option has a value of another type, or out of range; the message names it and says what it must be.
+    """
+    made = dict(plain)
+    for key, value in plain.items():
+        if key in _OPTIONS:
+            null = key in optional or (key in _OPTIONAL and key not in required)
+            made[key] = _one(key, value, _OPTIONS[key], null)
+    if isinstance(plain.get("paths"), Mapping):
+        made["paths"] = {name: _one(f"paths.{name}", each, _text, False) for name, each in plain["paths"].items()}
+    sets = (plain.get("eval") or {}).get("sets")
+    if not isinstance(sets, Mapping | None) or not all(isinstance(each, Mapping) for each in (sets or {}).values()):
+        raise ConfigError(f"eval.sets must hold sets by name, as eval=folder and eval=beir_13 do, got {sets!r}")
+    return made
+
+
+def _one(key: str, value: Any, read: Read, null: bool) -> Any:
+    if value is None and null:
+        return None
+    try:
+        return read(value)
+    except ValueError as error:
+        raise ConfigError(f"{key} must be {error}{' or null' if null else ''}, got {value!r}") from None

@@ -1,0 +1,113 @@
+"""The words of a command line: options of Hydra and overrides. What cannot be read is shown as it should be written."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from limbeck.config import ConfigError
+
+_DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2212"
+"""Hyphens and dashes; word processors turn two hyphens into one dash."""
+
+
+def check(words: Sequence[str]) -> None:
+    """Raise ``ConfigError`` for words that are neither options of Hydra nor overrides.
+
+    Parameters
+    ----------
+    words
+        What follows the verb.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    parser: Any = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(f"{message[0].upper()}{message[1:]}; limbeck VERB --hydra-help lists Hydra's own options")
+
+    parser.error = refuse
+    given, others = parser.parse_known_args(list(words))
+    for word in [*others, *given.overrides]:
+        if word[:1] in _DASHES and word.strip(_DASHES):
+            raise ConfigError(f"{word} is no option; settings are written key=value: {_without_dashes(word, words)}")
+        if word.startswith("="):
+            raise ConfigError(f"{word} has no key; settings are written key=value")
+
+
+def _without_dashes(word: str, words: Sequence[str]) -> str:
+    """Return ``--seed=1``, or ``--seed`` and the word behind it, as an override."""
+    bare = word.lstrip(_DASHES)
+    if " " in bare and "=" not in bare:
+        bare = bare.replace(" ", "=", 1)
+    if "=" in bare:
+        return _shown(bare)
+    behind = words[words.index(word) + 1 :][:1] if word in words else []
+    known = bool(behind) and "=" not in behind[0] and behind[0][:1] not in _DASHES
+    return _shown(f"{bare}={behind[0]}") if known else f"{bare}=VALUE"
+
+
+def _shown(word: str) -> str:
+    return shlex.quote(word) if _read(word) is not None else quoted(word) or word
+
+
+def unreadable(word: str) -> str:
+    """Return what a user sees of an override that Hydra's grammar does not take, with the quoting that works."""
+    key, equals, _ = word.partition("=")
+    if not equals:
+        return f"{word!r} is no override; settings are written key=value"
+    if _read(f"{key}=1") is None:
+        return f"{word}: {key!r} is no key; a key has letters a to z, digits, dots, / and _"
+    better = quoted(word)
+    if better is None:
+        return (
+            f"{word} cannot be read: brackets and quotes must be closed, as in key=[a,b], key={{a: 1}}, 'key=\"a b\"'"
+        )
+    return f"{word} cannot be read: some of its characters have a meaning in overrides; quote the value: {better}"
+
+
+def ambiguous(word: str) -> str:
+    """Return what a user sees of ``key=a,b`` without ``-m``."""
+    key, _, value = word.partition("=")
+    return (
+        f"{word} has several values: for a list write {shlex.quote(f'{key}=[{value}]')}, for a text with a comma "
+        f"{quoted(word)}, for a run of each add -m"
+    )
+
+
+def quoted(word: str) -> str | None:
+    """Return an override with its value in quotes, for a shell; None where that does not help.
+
+    Examples
+    --------
+    >>> print(quoted("data.collection=käse"))
+    'data.collection="käse"'
+    """
+    key, _, value = word.partition("=")
+    if value[:1] == "[" and value[-1:] == "]":
+        inner = [_in_quotes(each) if _read(f"{key}={each}") is None else each for each in value[1:-1].split(",")]
+        better = f"{key}=[{','.join(inner)}]"
+    elif value[:1] in ("[", "{") or value[-1:] in ("]", "}"):
+        return None  # brackets that are not closed are no text
+    else:
+        better = f"{key}={_in_quotes(value)}"
+    return shlex.quote(better) if _read(better) is not None else None
+
+
+def _in_quotes(value: str) -> str:
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        value = value[1:-1]
+    elif value[:1] in ("'", '"'):
+        value = value[1:]  # a quote that is not closed
+    escaped = value.replace('"', '\\"')
+    return f'"{escaped}\\"' if escaped.endswith("\\") else f'"{escaped}"'  # before a quote a backslash is doubled
+
+
+def _read(word: str) -> Any:
+    """Return an override as Hydra reads it; None where it does not."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return OverridesParser.create().parse_override(word)
+    except HydraException:
+        return None
