@@ -236,7 +236,7 @@ class Pretrained:
         families.check_tokenizer(made, len(tokenizer.tokenizer), tokenizer.pad_id, self.path)
         return _prepared(made, self.lora, self.gradient_checkpointing, self.anew)
 
-    def _loaded(self, task: Task, config: Any) -> tuple["PreTrainedModel", dict[str, Any]]:
+    def _loaded(self, task: Task, config: Any) -> tuple[Any, dict[str, Any]]:
         """Return the checkpoint as a model for a task, and transformers' account of what they do not share."""
         import transformers
 

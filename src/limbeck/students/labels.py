@@ -35,7 +35,7 @@ def check_two(info: Mapping[str, Any], labels: Sequence[str]) -> None:
         raise ValueError("labels=difference reads two labels; it has no classifier")
 
 
-def subtract(model: "PreTrainedModel") -> None:
+def subtract(model: Any) -> None:
     """Make a classifier of two labels one of a single label, in place: w = w₁ - w₀, b = b₁ - b₀."""
     for _, layer in _last(model):
         with torch.no_grad():
@@ -44,7 +44,7 @@ def subtract(model: "PreTrainedModel") -> None:
                 layer.bias = nn.Parameter(layer.bias[1:] - layer.bias[:1])
         layer.out_features = 1
     model.config.num_labels = 1
-    model.num_labels = 1  # pyright: ignore[reportAttributeAccessIssue]
+    model.num_labels = 1
 
 
 def _last(model: "PreTrainedModel") -> list[tuple[str, nn.Linear]]:
