@@ -8,9 +8,11 @@ from tests.export.conftest import LENGTHS, STUDENTS, collator_of, scores_of
 from limbeck.cli import assemble
 from limbeck.config import ConfigError
 from limbeck.export.modules import pipeline
-from limbeck.students.foreign import load_top, read
+from limbeck.students.backbone import Pretrained
+from limbeck.students.foreign import read
 from limbeck.students.layout import layout
 from limbeck.students.saved import Saved
+from limbeck.students.tops import load_top
 
 library = pytest.importorskip("sentence_transformers")
 
@@ -96,7 +98,7 @@ def test_a_folder_as_the_library_makes_it(parts, tmp_path):
         (lambda pooling, dense: [pooling(16, "max")], "its pooling is max; mean and cls are known"),
         (lambda pooling, dense: [pooling(16, ("mean", "cls"))], "its pooling is mean and cls"),
         (lambda pooling, dense: [pooling(16, include_prompt=False)], "leaves out the prompt"),
-        (lambda pooling, dense: [pooling(16), dense(16, 8)], "2_Dense is a layer over the whole embedding"),
+        (lambda pooling, dense: [pooling(16), dense(16, 8), dense(8, 8)], "3_Dense is a second layer over the"),
         (lambda pooling, dense: [], "it has 0 modules Pooling, not one"),
     ],
 )
@@ -118,7 +120,7 @@ def test_a_layer_of_another_shape_is_not_loaded(make, tmp_path):
     pipeline(student, collator).write(tmp_path)
     other, _ = make("colbert", dimension=4)
     with pytest.raises(ConfigError, match=r"projection.weight do not fit the student"):
-        load_top(other, tmp_path)
+        load_top(other, Pretrained(model=str(tmp_path)))
 
 
 def test_a_folder_that_is_broken_is_named(tmp_path):

@@ -3,7 +3,6 @@
 import json
 import logging
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +13,14 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch.utils._pytree import tree_leaves
 
 from limbeck.config import ConfigError, build
-from limbeck.students import foreign, mlm, packing
-from limbeck.students.backbone import Pretrained, Tiny, load_tokenizer, load_top, save
+from limbeck.students import mlm, packing
+from limbeck.students.backbone import Pretrained, Tiny, load_tokenizer, save
 from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
 from limbeck.students.families import most_tokens
 from limbeck.students.sub_batches import inputs
+from limbeck.students.tops import load_top
 from limbeck.types import Tokens
 
 WORDS = ["ba", "ke", "li", "mo", "nu", "pa", "re", "si", "to", "vu"]
@@ -554,7 +554,6 @@ def test_what_starts_anew_on_top_is_listed(bert, tmp_path, caplog):
         made = make(lambda task: source.model(tokenizer, task))
         caplog.clear()
         load_top(made, source)
-        foreign.load_top(made, folder)
         return made, tokenizer
 
     made, tokenizer = start(ColBERT, bert)
@@ -577,7 +576,6 @@ def test_a_backbone_that_is_made_anew_takes_nothing_from_where_the_command_is_gi
     made = CrossEncoder(lambda task: source.model(tokenizer, task))
     before = {name: value.clone() for name, value in made.state_dict().items()}
     load_top(made, source)
-    foreign.load_top(made, Path(getattr(source, "path", "")))
     assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
 
 

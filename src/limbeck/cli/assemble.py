@@ -23,10 +23,10 @@ from limbeck.launchers.devices import check_accelerator
 from limbeck.scores.writer import Provenance
 from limbeck.secrecy import masked
 from limbeck.students import backbone as backbones
-from limbeck.students import foreign
-from limbeck.students.backbone import load_top
+from limbeck.students.anew import Anew, refuse_frozen, refuse_untrained
 from limbeck.students.families import most_tokens
 from limbeck.students.saved import MARK
+from limbeck.students.tops import Lacking, load_top
 from limbeck.text.cache import TokenCache
 from limbeck.text.collate import Collator
 from limbeck.text.tokenizer import TextTokenizer
@@ -65,7 +65,7 @@ def collection(node: Node, artefacts: Artefacts) -> Collection:
 
 
 def ranker(
-    student: Node, backbone: Node, collection: Collection, artefacts: Artefacts, *, key: str = ""
+    student: Node, backbone: Node, collection: Collection, artefacts: Artefacts, *, key: str = "", anew: bool = False
 ) -> tuple[Any, Collator]:
     """Build a ranker and the collator that knows its tokenizer and the collection's texts.
 
@@ -77,6 +77,13 @@ def ranker(
         What a tokenizer is trained on, if one is, and where it is kept.
     key
         Prefix of both keys in messages: ``teacher.`` for a teacher's own.
+    anew
+        Weights that the checkpoint does not give may start anew: they are trained, or loaded, afterwards.
+
+    Raises
+    ------
+    ConfigError
+        Weights start anew and may not; the message names them.
     """
 
     def texts() -> Iterable[str]:
@@ -86,7 +93,7 @@ def ranker(
     def folder(kind: str, inputs: Node, fill: Callable[[Path], object]) -> Path:
         return artefacts.folder(kind, {**inputs, "collection": collection.fingerprint}, fill)
 
-    made, tokenizer = _model(student, backbone, texts, folder, key)
+    made, tokenizer = _model(student, backbone, texts, folder, key, anew=anew)
     cache = TokenCache(artefacts, tokenizer, collection)
     return made, Collator(tokenizer, made.style, collection.query_texts, collection.document_texts, cache)
 
@@ -97,24 +104,42 @@ def saved(student: Node, backbone: Node) -> tuple[Any, TextTokenizer]:
     def nothing(*_: object) -> Any:
         raise ConfigError("the tokenizer of this backbone is trained on a collection; give a saved student")
 
-    return _model(student, backbone, nothing, nothing, "")
+    return _model(student, backbone, nothing, nothing, "", anew=False)
 
 
 def _model(
-    student: Node, backbone: Node, texts: Callable[[], Iterable[str]], folder: Callable[..., Path], key: str
+    student: Node,
+    backbone: Node,
+    texts: Callable[[], Iterable[str]],
+    folder: Callable[..., Path],
+    key: str,
+    *,
+    anew: bool,
 ) -> tuple[Any, TextTokenizer]:
     source = build(backbone, key=f"{key}backbone")
     try:
         tokenizer: TextTokenizer = source.tokenizer(texts, folder)
         made = build(student, lambda task: source.model(tokenizer, task), key=f"{key}student")
-        load_top(made, source)
-        foreign.load_top(made, Path(getattr(source, "path", "")))
+        _check_anew(made, source, load_top(made, source), key, anew)
     except ConfigError as error:
         raise ConfigError(
             f"{key}backbone.{error}" if str(error).startswith(("model", "layers")) else str(error)
         ) from error
     _check_lengths(made, key)
     return made, tokenizer
+
+
+def _check_anew(made: Any, source: Any, top: Lacking, key: str, anew: bool) -> None:
+    """Raise a ``ConfigError`` if weights start anew that nothing trains."""
+    if not hasattr(source, "anew"):
+        if not anew:
+            log.warning("%sbackbone: its weights are random, and nothing trains them here", key)
+        return
+    names = [*(f"backbone.{name}" for name in source.anew), *top.anew]
+    if anew:
+        refuse_frozen(made, Anew(names, source.path))
+    else:
+        refuse_untrained(Anew([*names, *top.copied], source.path, source.labels), key)
 
 
 def save(student: Any, tokenizer: TextTokenizer, folder: Path, node: Node, run_id: str) -> None:
@@ -183,7 +208,7 @@ def teaching(
     style = model.style
     whose = Provenance(
         _model_name(node["backbone"]),
-        "similarity" if model.separable else "logit",
+        "similarity" if model.separable else model.number,
         revision=fingerprint({**identity, "bf16": None}),
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",

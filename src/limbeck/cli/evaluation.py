@@ -121,7 +121,7 @@ class Evaluating:
             return named.path
         told = config(named.path.parents[1])
         trained_on = assemble.collection(told["data"], self._artefacts)
-        student, collator = assemble.ranker(told["student"], told["backbone"], trained_on, self._artefacts)
+        student, collator = assemble.ranker(told["student"], told["backbone"], trained_on, self._artefacts, anew=True)
         load_student(named.path, student)
         assemble.save(student, collator.tokenizer, target, told["student"], named.path.parents[1].name)
         return target

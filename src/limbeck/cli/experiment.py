@@ -109,7 +109,7 @@ class Experiment:
         self.tested = collection.split(self.evaluation.split)
         device = self.device
         self.student, self.collator = assemble.ranker(
-            self.config["student"], self.config["backbone"], collection, self.artefacts
+            self.config["student"], self.config["backbone"], collection, self.artefacts, anew=True
         )
         self.student.chunk = self.training.chunk
         if self.training.compile:

@@ -153,7 +153,7 @@ def work(folder: Path, number: int) -> None:
         teaching = assemble.teaching(job["teacher"], collection, artefacts, device)
         teaching.score(job["lists"], share=share)
         return
-    ranker, collator = assemble.ranker(job["student"], job["backbone"], collection, artefacts)
+    ranker, collator = assemble.ranker(job["student"], job["backbone"], collection, artefacts, anew=True)
     load_model(ranker, str(folder / WEIGHTS))
     collator = with_lengths(collator, job["query_length"], job["document_length"])
     found = _ranked(job, ranker.to(device), collator, collection.document_ids, folder, share)

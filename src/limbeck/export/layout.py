@@ -45,6 +45,8 @@ class Module:
     tokenizer: TextTokenizer | None = None
     length: int | None = None
     """Longest text in tokens where no role is given."""
+    segments: bool = True
+    """Whether the model hears which of two texts a token is of."""
 
     def write(self, folder: Path) -> None:
         """Write its files."""
@@ -61,7 +63,9 @@ class Module:
     def _amend(self, path: Path) -> None:
         told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         told["model_max_length"] = self.length
-        if getattr(getattr(self.model, "config", None), "type_vocab_size", 0) > 1:
+        if not self.segments:
+            told["model_input_names"] = ["input_ids", "attention_mask"]
+        elif getattr(getattr(self.model, "config", None), "type_vocab_size", 0) > 1:
             # Students always tell such models which of two texts a token is of; not every tokenizer does.
             told["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
         write_json(path, told)
@@ -85,6 +89,8 @@ class Pipeline:
     """How many of the first modules documents do not share with queries, if those have modules of their own."""
     prompts: Mapping[Role, str] = field(default_factory=dict)
     similarity: str | None = None
+    activation: str | None = None
+    """Class of the function over a cross-encoder's scores."""
 
     @property
     def transformer(self) -> str:
@@ -118,7 +124,7 @@ class Pipeline:
             "default_prompt_name": None,
         }
         if self.library == "CrossEncoder":
-            told["activation_fn"] = "torch.nn.modules.linear.Identity"
+            told["activation_fn"] = self.activation
         else:
             told["similarity_fn_name"] = self.similarity
         write_json(folder / "config_sentence_transformers.json", told)

@@ -14,15 +14,10 @@ from limbeck.export.layout import Module, Pipeline
 from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
+from limbeck.students.known import ACTIVATIONS, TASKS
 from limbeck.students.splade import Splade
 from limbeck.text.collate import Collator, Role
 from limbeck.text.tokenizer import TextTokenizer
-
-_TASKS = {  # of the module Transformer: what the model returns, and under which name it is passed on
-    "feature-extraction": ("last_hidden_state", "token_embeddings"),
-    "sequence-classification": ("logits", "scores"),
-    "fill-mask": ("logits", "token_embeddings"),
-}
 
 
 def pipeline(student: nn.Module, collator: Collator) -> Pipeline:
@@ -59,11 +54,13 @@ def _cross_encoder(student: CrossEncoder, collator: Collator) -> Pipeline:
     length = style.query_length + style.document_length + collator.tokenizer.pair_overhead
     if student.pooling == "head":
         found = _transformer(student.backbone, "sequence-classification", collator.tokenizer, length)
-        return Pipeline("CrossEncoder", [found])
+        found = replace(found, segments=student.segments)
+        return Pipeline("CrossEncoder", [found], activation=ACTIVATIONS[student.activation])
     found = _transformer(student.backbone, "feature-extraction", collator.tokenizer, length)
     width = student.backbone.config.hidden_size
     head = _linear(student.head.weight, student.head.bias, "sentence_embedding", "scores")
-    return Pipeline("CrossEncoder", [found, _pooling(width, student.pooling), head])
+    modules = [replace(found, segments=student.segments), _pooling(width, student.pooling), head]
+    return Pipeline("CrossEncoder", modules, activation=ACTIVATIONS[student.activation])
 
 
 def _dense(student: Dense, collator: Collator) -> Pipeline:
@@ -71,6 +68,10 @@ def _dense(student: Dense, collator: Collator) -> Pipeline:
     pooling = _pooling(width, student.pooling)
     document = _tower(student.backbone, "feature-extraction", collator)
     modules = [document, pooling]
+    if student.projection is not None:
+        layer = student.projection
+        modules.append(_linear(layer.weight, layer.bias, "sentence_embedding", activation=student.activation))
+        width = layer.out_features
     if student.dimension not in (None, width):
         # Keeps the first components: cut before the length is made 1, which sentence-transformers' own cut is not.
         modules.append(_linear(torch.eye(width)[: student.dimension], None, "sentence_embedding"))
@@ -122,7 +123,9 @@ def _colbert(student: ColBERT, collator: Collator) -> Pipeline:
     modules = [
         found,
         _linear(student.projection.weight, None, "token_embeddings"),
-        Module("MultiVectorMask", {"skiplist_words": skipped if style.skip_punctuation else []}),
+        Module(
+            "MultiVectorMask", {"skiplist_words": [*(skipped if style.skip_punctuation else []), *style.skip_words]}
+        ),
     ]
     if student.normalise:
         modules.append(Module("Normalize", {"module_input_name": "token_embeddings"}))
@@ -136,7 +139,7 @@ def _tower(model: nn.Module, task: str, collator: Collator, **options: Any) -> M
 
 
 def _transformer(model: nn.Module, task: str, tokenizer: TextTokenizer, length: int, **options: Any) -> Module:
-    output, name = _TASKS[task]
+    output, name = TASKS[task]
     config = {
         "transformer_task": task,
         "modality_config": {"text": {"method": "forward", "method_output_name": output}},
@@ -149,12 +152,14 @@ def _pooling(width: int, mode: str) -> Module:
     return Module("Pooling", {"embedding_dimension": width, "pooling_mode": mode, "include_prompt": True})
 
 
-def _linear(weight: Tensor, bias: Tensor | None, source: str, target: str | None = None) -> Module:
+def _linear(
+    weight: Tensor, bias: Tensor | None, source: str, target: str | None = None, activation: str = "identity"
+) -> Module:
     config = {
         "in_features": weight.shape[1],
         "out_features": weight.shape[0],
         "bias": bias is not None,
-        "activation_function": "torch.nn.modules.linear.Identity",
+        "activation_function": ACTIVATIONS[activation],
         "module_input_name": source,
         "module_output_name": target or source,
     }

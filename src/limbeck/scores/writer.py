@@ -25,7 +25,7 @@ from limbeck.scores.checksum import Checksum
 from limbeck.scores.parts import Block, Duplicates, Part, id_table, merge, ranges, sorted_part, write_arrow
 from limbeck.scores.store import META, VERSION, ScoreStore, digests
 
-Kind = Literal["logit", "probability", "similarity", "rank", "unknown"]
+Kind = Literal["logit", "logit[1] - logit[0]", "probability", "similarity", "rank", "unknown"]
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from limbeck.config import ConfigError
 from limbeck.registry import register
-from limbeck.students import families, mlm, packing
-from limbeck.students.adapters import Lora, adapt, checkpoint_gradients, merged_weights, plain_name, read_lora
+from limbeck.students import families, labels, mlm, packing
+from limbeck.students.adapters import Lora, adapt, checkpoint_gradients, merged_weights, read_lora
+from limbeck.students.layout import lower_cases
 from limbeck.students.sources import clear_errors, load_tokenizer, locate, quiet, report, tokenizer_folder
 from limbeck.text.tokenizer import TextTokenizer, train_wordpiece
 from limbeck.types import Tokens
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Pooling = Literal["mean", "cls"]
-Task = Literal["encoder", "classifier", "mlm"]
-"""What a student makes of a backbone: token states, one score a sequence, or logits of the vocabulary a token."""
+Task = Literal["encoder", "classifier", "difference", "mlm"]
+"""What a student makes of a backbone: token states, one score a sequence, the difference of two, or logits of the
+vocabulary a token."""
 
 _AUTO: dict[Task, str] = {
     "encoder": "AutoModel",
     "classifier": "AutoModelForSequenceClassification",
+    "difference": "AutoModelForSequenceClassification",
     "mlm": "AutoModelForMaskedLM",
 }
 
@@ -133,7 +135,7 @@ class Tiny:
             made = BertForMaskedLM(config)
             mlm.start_near_identity(made)
         else:
-            made = BertForSequenceClassification(config) if task == "classifier" else BertModel(config, False)
+            made = BertModel(config, False) if task == "encoder" else BertForSequenceClassification(config)
         return _prepared(made, self.lora, self.gradient_checkpointing, ())
 
 
@@ -193,11 +195,16 @@ class Pretrained:
         self.dropout = dropout
         self.lora = read_lora(lora)
         self.gradient_checkpointing = gradient_checkpointing
+        self.anew: list[str] = []
+        """Parameters of the model made last that the checkpoint does not give."""
+        self.labels: list[str] = []
+        """Of the checkpoint's classifier, where the model made last has another number of them."""
 
     def tokenizer(self, texts: Callable[[], Iterable[str]], folder: Callable[..., Path]) -> TextTokenizer:
         """Load the checkpoint's tokenizer."""
         del texts, folder  # nothing is trained
-        return load_tokenizer(tokenizer_folder(self.path), self.revision)
+        lower_case = lower_cases(Path(self.path))
+        return load_tokenizer(tokenizer_folder(self.path), self.revision, lower_case=lower_case)
 
     def model(self, tokenizer: TextTokenizer, task: Task) -> "PreTrainedModel":
         """Load the checkpoint."""
@@ -210,24 +217,40 @@ class Pretrained:
                 families.cut_layers(config, self.layers, self.path)
             if self.dropout is not None:
                 families.set_dropout(config, self.dropout, self.path)
-            if task == "classifier":
-                config.num_labels = 1
-            made, info = getattr(transformers, _AUTO[task]).from_pretrained(
-                self.path,
-                revision=self.revision,
-                config=config,
-                dtype=torch.float32,
-                trust_remote_code=False,
-                ignore_mismatched_sizes=True,  # told by `report`
-                output_loading_info=True,
-            )
-        anew = report(made, info, self.path, self.layers)
+            names = list((config.id2label or {}).values())
+            made, info = self._loaded(task, config)
+            self.labels = labels.of_checkpoint(made, info, names)
+            if task == "difference" and len(self.labels) == 1:  # made one label before it was saved
+                task = "classifier"
+                made, info = self._loaded(task, config)
+                self.labels = labels.of_checkpoint(made, info, names)
+            if task == "difference":
+                labels.check_two(info, self.labels)
+        self.anew = report(made, info, self.path, self.layers)
+        if task == "difference":
+            labels.subtract(made)
         if task == "encoder" and getattr(made, "pooler", None) is not None:
             made.pooler = None  # not used by any encoder student; its parameters would never get a gradient
-        if task == "mlm" and set(mlm.head_names(made)) <= set(anew) and mlm.start_near_identity(made):
+        if task == "mlm" and set(mlm.head_names(made)) <= set(self.anew) and mlm.start_near_identity(made):
             log.info("%s: the new head of masked words starts near the identity", self.path)
         families.check_tokenizer(made, len(tokenizer.tokenizer), tokenizer.pad_id, self.path)
-        return _prepared(made, self.lora, self.gradient_checkpointing, anew)
+        return _prepared(made, self.lora, self.gradient_checkpointing, self.anew)
+
+    def _loaded(self, task: Task, config: Any) -> tuple[Any, dict[str, Any]]:
+        """Return the checkpoint as a model for a task, and transformers' account of what they do not share."""
+        import transformers
+
+        if task in ("classifier", "difference"):
+            config.num_labels = 1 if task == "classifier" else 2
+        return getattr(transformers, _AUTO[task]).from_pretrained(
+            self.path,
+            revision=self.revision,
+            config=config,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # told by `report`
+            output_loading_info=True,
+        )
 
 
 def _prepared(
@@ -260,23 +283,6 @@ def save(student: torch.nn.Module, tokenizer: TextTokenizer, folder: Path) -> No
             once.setdefault(value.data_ptr(), (name, value.contiguous()))
     if once:
         save_file(dict(once.values()), folder / HEAD)
-
-
-def load_top(student: torch.nn.Module, source: Backbone) -> None:
-    """Load what :func:`save` wrote on top of the backbone, if the backbone comes from such a folder."""
-    where = getattr(source, "path", None)
-    if where is None or not (path := Path(where) / HEAD).is_file():
-        return
-    with clear_errors(where):
-        top = load_file(path)
-    own = {plain_name(name): name for name in student.state_dict()}
-    state = student.state_dict()
-    wrong = sorted(name for name, value in top.items() if name not in own or state[own[name]].shape != value.shape)
-    if wrong:
-        raise ConfigError(
-            f"model: {path} holds {', '.join(wrong)}, which this student has not; choose the kind it is of"
-        )
-    student.load_state_dict({own[name]: value for name, value in top.items()}, strict=False)
 
 
 def pool(states: Tensor, tokens: Tokens, pooling: Pooling) -> Tensor:

@@ -30,7 +30,7 @@ class ColBERT(nn.Module):
         Vectors have length 1.
     scale
         Factor of the score: with a query of n vectors of length 1 the sum lies in [-n, n].
-    query_marker, document_marker, query_augment, attend_augmented, skip_punctuation
+    query_marker, document_marker, query_augment, attend_augmented, skip_punctuation, skip_words
         As in :class:`~limbeck.text.collate.TextFormat`.
     query_prefix, document_prefix, query_length, document_length
         As in :class:`~limbeck.text.collate.TextFormat`.
@@ -64,6 +64,7 @@ class ColBERT(nn.Module):
         query_augment: bool = True,
         attend_augmented: bool = False,
         skip_punctuation: bool = True,
+        skip_words: list[str] = [],  # noqa: B006 - read as schema, never changed
         query_prefix: str = "",
         document_prefix: str = "",
         query_length: int = 32,
@@ -85,6 +86,7 @@ class ColBERT(nn.Module):
             query_augment,
             attend_augmented,
             skip_punctuation,
+            skip_words=tuple(skip_words),
         )
         self.backbone = load("encoder")
         self.projection = nn.Linear(self.backbone.config.hidden_size, dimension, bias=False)

@@ -1,5 +1,6 @@
 """Cross-encoder: query and document read together."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -14,6 +15,11 @@ from limbeck.text.collate import TextFormat
 from limbeck.types import Batch, StudentOutput, Tokens
 
 _POOLINGS = ("mean", "cls", "head")
+_LABELS = ("one", "difference")
+_ACTIVATIONS = ("identity", "sigmoid")
+
+
+Number = Literal["logit", "logit[1] - logit[0]", "probability"]
 
 
 @register("student", "cross_encoder")
@@ -32,6 +38,13 @@ class CrossEncoder(nn.Module):
     pooling
         ``mean`` over the tokens, ``cls``, the first token, or ``head``, the checkpoint's own classifier. The first
         layers of a backbone that was trained with mean pooling may have nothing to learn from in their first token.
+    labels
+        With ``head``: ``one``, a classifier with one label, or ``difference``, one with two that is read as logit[1] -
+        logit[0], the log-odds of the second.
+    activation
+        ``identity``, the score is the logit, or ``sigmoid`` of it, in (0, 1).
+    segments
+        Say which of the two texts a token is of, where the backbone has embeddings for that.
     query_length, document_length
         Longest query and document in tokens; special tokens come on top. A long document never cuts the query.
 
@@ -46,6 +59,8 @@ class CrossEncoder(nn.Module):
     """
 
     separable = False
+    number: Number
+    """What kind of number the score is, for the provenance of stored scores."""
     fields: frozenset[str] = frozenset()
 
     def __init__(
@@ -53,15 +68,32 @@ class CrossEncoder(nn.Module):
         load: Load,
         *,
         pooling: Literal["mean", "cls", "head"] = "mean",
+        labels: Literal["one", "difference"] = "one",
+        activation: Literal["identity", "sigmoid"] = "identity",
+        segments: bool = True,
         query_length: int = 32,
         document_length: int = 128,
     ) -> None:
         super().__init__()
         if pooling not in _POOLINGS:
             raise ValueError(f"pooling must be one of {', '.join(_POOLINGS)}, got {pooling!r}")
+        if labels not in _LABELS:
+            raise ValueError(f"labels must be one of {', '.join(_LABELS)}, got {labels!r}")
+        if labels == "difference" and pooling != "head":
+            raise ValueError(
+                f"labels=difference reads the checkpoint's classifier, so pooling must be head, got {pooling}"
+            )
+        if activation not in _ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(_ACTIVATIONS)}, got {activation!r}")
         self.style = TextFormat(True, "", "", query_length, document_length)
         self.pooling: Literal["mean", "cls", "head"] = pooling
-        self.backbone = load("classifier" if pooling == "head" else "encoder")
+        self.segments = segments
+        self.activation: Literal["identity", "sigmoid"] = activation
+        self.number: Number = "probability" if activation == "sigmoid" else "logit"
+        if labels == "difference" and activation == "identity":
+            self.number = "logit[1] - logit[0]"
+        head = "classifier" if labels == "one" else "difference"
+        self.backbone = load(head if pooling == "head" else "encoder")
         if pooling == "head":
             inside = {id(layer) for layer in self.backbone.base_model.modules()}
             for layer in self.backbone.modules():
@@ -74,6 +106,10 @@ class CrossEncoder(nn.Module):
 
     def score_pairs(self, tokens: Tokens) -> Tensor:
         """Score pairs: (N, T) → (N,)."""
+        logits = self._logits(tokens if self.segments else replace(tokens, token_type_ids=None))
+        return logits if self.activation == "identity" else logits.sigmoid()
+
+    def _logits(self, tokens: Tokens) -> Tensor:
         if self.pooling == "head":
             read = lambda some: self.backbone(**inputs(self.backbone, some)).logits  # noqa: E731
             return in_sub_batches(self.backbone, tokens, read).squeeze(-1)

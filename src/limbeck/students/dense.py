@@ -1,5 +1,6 @@
 """Dense bi-encoder: one vector a text."""
 
+from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
 import torch
@@ -15,6 +16,15 @@ from limbeck.students.packing import states
 from limbeck.students.towers import second_tower, tower
 from limbeck.text.collate import Role, TextFormat
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens
+
+Activation = Literal["identity", "tanh", "relu", "gelu", "sigmoid"]
+ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
+    "identity": lambda values: values,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "gelu": F.gelu,
+    "sigmoid": torch.sigmoid,
+}
 
 
 @register("student", "dense")
@@ -35,6 +45,9 @@ class Dense(nn.Module):
         Train the scale, which then starts at ``scale`` and stays positive: its logarithm is the parameter.
     towers
         ``shared`` by queries and documents, or ``separate``: two transformers that start alike.
+    projection, projection_bias, activation
+        Components of a linear layer over the pooled states, W ~ N(0, 0.02²), b = 0, with or without b, and the function
+        after it (identity, tanh, relu, gelu or sigmoid); null for no layer.
     dimension
         Keep only the first components of an embedding; null keeps all.
     matryoshka
@@ -69,6 +82,9 @@ class Dense(nn.Module):
         scale: float = 1.0,
         learn_scale: bool = False,
         towers: Literal["shared", "separate"] = "shared",
+        projection: int | None = None,
+        projection_bias: bool = True,
+        activation: Literal["identity", "tanh", "relu", "gelu", "sigmoid"] = "identity",
         dimension: int | None = None,
         matryoshka: list[int] = [],  # noqa: B006 - read as schema, never changed
         query_prefix: str = "",
@@ -83,12 +99,21 @@ class Dense(nn.Module):
             raise ValueError(f"similarity must be dot or cosine, got {similarity!r}")
         if not scale > 0:
             raise ValueError(f"scale must be > 0, got {scale}")
+        if projection is not None and projection < 1:
+            raise ValueError(f"projection must be >= 1 or null, got {projection}")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        if projection is None and activation != "identity":
+            raise ValueError(f"activation={activation} comes after a projection: give projection, too")
         self.style = TextFormat(False, query_prefix, document_prefix, query_length, document_length)
         self.backbone = load("encoder")
         self.query_backbone = second_tower(self.backbone, towers)
         self.pooling: Pooling = pooling
         self.normalise = similarity == "cosine"
-        self.dimension, self.matryoshka = _sizes(self.backbone.config.hidden_size, dimension, matryoshka)
+        width = self.backbone.config.hidden_size
+        self.projection = None if projection is None else _projection(width, projection, projection_bias)
+        self.activation: Activation = activation
+        self.dimension, self.matryoshka = _sizes(projection or width, dimension, matryoshka)
         self._scale = scale
         self.log_scale = nn.Parameter(torch.tensor(scale).log()) if learn_scale else None
 
@@ -103,7 +128,8 @@ class Dense(nn.Module):
 
     def _pooled(self, tokens: Tokens, role: Role) -> Tensor:
         backbone = tower(self.backbone, self.query_backbone, role)
-        return pool(states(backbone, tokens), tokens, self.pooling)
+        pooled = pool(states(backbone, tokens), tokens, self.pooling)
+        return pooled if self.projection is None else ACTIVATIONS[self.activation](self.projection(pooled))
 
     def _finished(self, pooled: Tensor, size: int | None) -> Tensor:
         cut = pooled[:, :size]
@@ -132,10 +158,20 @@ class Dense(nn.Module):
         return StudentOutput(pick(self.similarity(left, right), batch.index), left, right, self.similarity)
 
 
+def _projection(width: int, size: int, bias: bool) -> nn.Linear:
+    layer = nn.Linear(width, size, bias=bias)
+    nn.init.normal_(layer.weight, std=0.02)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
 def _sizes(width: int, dimension: int | None, matryoshka: list[int]) -> tuple[int | None, list[int]]:
     """Check the sizes of embeddings against the width of the backbone."""
     if dimension is not None and not 0 < dimension <= width:
-        raise ValueError(f"dimension must be in 1 … {width}, the width of the backbone, got {dimension}")
+        raise ValueError(
+            f"dimension must be in 1 … {width}, the width of the backbone or of the projection, got {dimension}"
+        )
     most = dimension or width
     for size in matryoshka:
         if not 0 < size < most:

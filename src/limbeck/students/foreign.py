@@ -1,32 +1,37 @@
-"""Folders of sentence-transformers, read as students: what their modules come to, and their weights."""
+"""Folders of sentence-transformers and PyLate, read as students: what their modules and keys come to.
 
-import string
+What is known of them, and what each key does, is the table in ``known.py``; the rest is refused by file and name.
+"""
+
+import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from torch import Tensor, nn
 
-from limbeck.students.adapters import plain_name
-from limbeck.students.backbone import HEAD
-from limbeck.students.layout import TRANSFORMERS, Layout, Module, around, one, read_json
-from limbeck.students.sources import clear_errors, quiet, report, report_top
+from limbeck.students import known
+from limbeck.students.late import is_pylate, multi_vector
+from limbeck.students.layout import TRANSFORMERS, Layout, Module, one, read_json
+from limbeck.students.sources import load_tokenizer, tokenizer_folder
+from limbeck.students.understood import check
+
+log = logging.getLogger(__name__)
 
 _ENDLESS = 2**20
 """A greater length stands for none."""
 _QUERY, _PAIR = 32, 32 + 3
 """Of the one length of a pair, a query's share, and that with the special tokens."""
 _POOLINGS = {"mean": "mean", "cls": "cls"}
-_LEGACY = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
+_ACTIVATIONS = {written: name for name, written in known.ACTIVATIONS.items()}
+_KINDS = {
+    "SentenceTransformer": "dense",
+    "SparseEncoder": "splade",
+    "MultiVectorEncoder": "colbert",
+    "ColBERT": "colbert",
+    "CrossEncoder": "cross_encoder",
 }
+_OFFSET = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet")
+"""Families that count positions from the padding token on."""
 
 
 def read(found: Layout) -> tuple[str, dict[str, Any]]:
@@ -35,117 +40,97 @@ def read(found: Layout) -> tuple[str, dict[str, Any]]:
     Raises
     ------
     ConfigError
-        No student is like it; the message says why.
+        No student is like it, or a module or key is not known; the message names it.
     """
-    model = found.told.get("model_type") or _guess(found)
-    if model == "CrossEncoder":
-        return "cross_encoder", _cross_encoder(found)
-    if model == "SparseEncoder":
-        return "splade", _splade(found)
-    if model == "MultiVectorEncoder":
-        return "colbert", _colbert(found)
-    if model == "SentenceTransformer":
-        return "dense", _dense(found)
-    raise found.refuse(
-        f"it is of the type {model}; SentenceTransformer, SparseEncoder, MultiVectorEncoder and CrossEncoder are known"
-    )
+    kind = _kind(found)
+    check(found, kind)
+    made = {"dense": _dense, "splade": _splade, "colbert": _colbert, "cross_encoder": _cross_encoder}[kind](found)
+    said = ", ".join(f"{name} {value!r}" for name, value in made.items() if value not in (None, ""))
+    log.info("%s, read as the student %s: %s", found.folder, kind, said)
+    return kind, made
 
 
-def load_top(student: nn.Module, transformer: Path) -> None:
-    """Load what a folder of sentence-transformers has on top of the transformer in ``transformer``, if it is one.
-
-    What neither it nor a file of ours gives is logged.
-
-    Raises
-    ------
-    ConfigError
-        Something does not fit the student, or cannot be read.
-    """
-    if transformer == Path():  # a backbone that is made anew; not a folder where the command was given
-        return
-    found = around(transformer)
-    given: dict[str, Tensor] = {}
-    if found is not None:
-        with quiet(), clear_errors(str(found.folder)):
-            given = _layers(student, found) | _queries(student, found)
-        own = student.state_dict()
-        wrong = [name for name, value in given.items() if name not in own or own[name].shape != value.shape]
-        if wrong:
-            raise found.refuse(f"{', '.join(wrong)} do not fit the student")
-        student.load_state_dict(given, strict=False)
-    report_top(student, {*given, *_loaded_before(transformer)}, str(transformer))
-
-
-def _layers(student: nn.Module, found: Layout) -> dict[str, Tensor]:
-    """Return the weights of the linear layer on top, by their names in the student."""
-    own = student.state_dict()
-    given: dict[str, Tensor] = {}
-    for prefix, output in (("projection", "token_embeddings"), ("head", "scores")):
-        layers = [m for m in found.documents if m.type == "Dense" and _ends(m) == output]
-        if f"{prefix}.weight" in own and layers:
-            given |= {f"{prefix}.{name.removeprefix('linear.')}": value for name, value in layers[0].weights.items()}
-    return given
-
-
-def _queries(student: nn.Module, found: Layout) -> dict[str, Tensor]:
-    """Return the weights of the queries' own transformer, by their names in the student."""
-    queries: Any = getattr(student, "query_backbone", None)
-    separate = [m for m in found.queries if m.type in TRANSFORMERS]
-    if queries is None or not separate:
-        return {}
-    loaded, info = type(queries).from_pretrained(
-        separate[0].folder,
-        config=queries.config,
-        dtype=torch.float32,
-        ignore_mismatched_sizes=True,  # told by `report`
-        output_loading_info=True,
-    )
-    report(loaded, info, str(separate[0].folder), queries.config.num_hidden_layers)
-    own = {plain_name(name): name for name in queries.state_dict()}  # its layers may have adapters
-    return {f"query_backbone.{own[name]}": value for name, value in loaded.state_dict().items() if name in own}
-
-
-def _loaded_before(transformer: Path) -> list[str]:
-    """Return the names in a file of ours beside the transformer."""
-    if not (transformer / HEAD).is_file():
-        return []
-    with safe_open(transformer / HEAD, "pt") as file:
-        return list(file.keys())
+def _kind(found: Layout) -> str:
+    """Return the student that a folder is of: as it says itself, or, as before version 5, as its modules say."""
+    model = found.told.get("model_type")
+    if model is None:
+        types = {module.type for module in found.documents}
+        if is_pylate(found):
+            model = "ColBERT"
+        elif "SpladePooling" in types:
+            model = "SparseEncoder"
+        elif "MultiVectorMask" in types:
+            model = "MultiVectorEncoder"
+        else:  # the library's own answer
+            model = "SentenceTransformer"
+    if model not in _KINDS:
+        raise found.refuse(f"{found.file}: model_type is {model}; {', '.join(_KINDS)} are known")
+    return _KINDS[model]
 
 
 def _dense(found: Layout) -> dict[str, Any]:
     separate = _separate(found)
-    _only(found, {*TRANSFORMERS, "Pooling", "Dense", "Normalize"})
-    normalised = any(module.type == "Normalize" for module in found.documents)
-    similarity = "cosine" if normalised or found.told.get("similarity_fn_name") == "cosine" else "dot"
-    if found.told.get("similarity_fn_name") in ("euclidean", "manhattan"):
-        raise found.refuse(f"its similarity is {found.told['similarity_fn_name']}; dot and cosine are known")
+    shared = [
+        [m.folder for m in modules if m.type not in (*TRANSFORMERS, "Pooling")]
+        for modules in (found.documents, found.queries)
+    ]
+    if shared[0] != shared[1]:
+        raise found.refuse("queries and documents have layers each after the pooling")
     pooling = _pooling(found, found.documents)
     if _pooling(found, found.queries) != pooling:
         raise found.refuse("queries and documents are pooled in two ways")
-    cuts = [_cut(found, module) for module in found.documents if module.type == "Dense"]
-    cut = cuts[-1] if cuts else found.told.get("truncate_dim")
-    towers = {"towers": "separate"} if separate else {}
-    return {"pooling": pooling, "similarity": similarity, "dimension": cut, **towers, **_style(found)}
+    made: dict[str, Any] = {"pooling": pooling, "similarity": _similarity(found), "dimension": None}
+    layers = [module for module in found.documents if module.type == "Dense"]
+    if layers and not _cuts(layers[0]):
+        made |= _projection(found, layers.pop(0))
+    if len(layers) > 1 or any(not _cuts(layer) for layer in layers):
+        raise found.refuse(f"{layers[-1].folder.name} is a second layer over the embedding; one is known")
+    sizes = [len(layer.weights["linear.weight"]) for layer in layers]
+    cut = found.told.get("truncate_dim")
+    width = [*sizes, made.get("projection"), read_json(found.transformer() / "config.json").get("hidden_size")]
+    if cut is not None and cut < next((size for size in width if size is not None), _ENDLESS):
+        normalised = any(module.type == "Normalize" for module in found.documents)
+        if normalised and found.told.get("similarity_fn_name") == "dot":
+            raise found.refuse(f"{found.file}: truncate_dim cuts vectors of length 1, whose dot product is no cosine")
+        sizes.append(cut)
+    made["dimension"] = sizes[-1] if sizes else None
+    return made | ({"towers": "separate"} if separate else {}) | _style(found)
 
 
-def _cut(found: Layout, module: Module) -> int:
+def _similarity(found: Layout) -> str:
+    """Return how embeddings are compared: a name that is not there, or is not known to the library, is cosine."""
+    told = found.told.get("similarity_fn_name")
+    if told in ("euclidean", "manhattan"):
+        raise found.refuse(f"{found.file}: similarity_fn_name is {told}; dot and cosine are known")
+    normalised = any(module.type == "Normalize" for module in found.documents)
+    return "dot" if told == "dot" and not normalised else "cosine"
+
+
+def _cuts(module: Module) -> bool:
+    """Return whether a layer does no more than keep the first components."""
     weights = module.weights
     table = weights["linear.weight"]
-    cuts = "linear.bias" not in weights and torch.equal(table, torch.eye(table.shape[1])[: len(table)])
-    if not (cuts and str(module.config.get("activation_function", "")).endswith("Identity")):
-        raise found.refuse(f"{module.folder.name} is a layer over the whole embedding, which a dense student has not")
-    return len(table)
+    plain = "linear.bias" not in weights and torch.equal(table, torch.eye(table.shape[1])[: len(table)])
+    return plain and _ACTIVATIONS.get(str(module.config.get("activation_function"))) == "identity"
+
+
+def _projection(found: Layout, module: Module) -> dict[str, Any]:
+    weights = module.weights
+    return {
+        "projection": len(weights["linear.weight"]),
+        "projection_bias": "linear.bias" in weights,
+        "activation": _activation(found, module),
+    }
+
+
+def _activation(found: Layout, module: Module) -> str:
+    told = module.config.get("activation_function", "torch.nn.modules.activation.Tanh")  # the library's own
+    if told not in _ACTIVATIONS:
+        raise found.refuse(f"{module.file}: activation_function is {told}; {', '.join(_ACTIVATIONS)} are known")
+    return _ACTIVATIONS[told]
 
 
 def _splade(found: Layout) -> dict[str, Any]:
-    _only(found, {*TRANSFORMERS, "SpladePooling", "SparseStaticEmbedding"})
-    for module in found.documents:
-        if module.type == "SpladePooling":
-            told = module.config
-            way = (told.get("pooling_strategy", "max"), told.get("activation_function", "relu"))
-            if way != ("max", "relu"):
-                raise found.refuse(f"pooling {way[0]} with activation {way[1]}; max with relu is known")
     static = [module for module in found.queries if module.type == "SparseStaticEmbedding"]
     if not static:
         encoder = "separate" if _separate(found) else "shared"
@@ -157,57 +142,56 @@ def _splade(found: Layout) -> dict[str, Any]:
 
 
 def _colbert(found: Layout) -> dict[str, Any]:
-    _only(found, {*TRANSFORMERS, "Dense", "MultiVectorMask", "Normalize"})
     if _separate(found):
         raise found.refuse("queries and documents have a transformer each")
     layers = [module for module in found.documents if module.type == "Dense"]
-    if len(layers) != 1 or _ends(layers[0]) != "token_embeddings" or "linear.bias" in layers[0].weights:
-        raise found.refuse("it must have one linear layer without bias over the tokens")
-    if not str(layers[0].config.get("activation_function", "")).endswith("Identity"):
-        raise found.refuse("the linear layer over the tokens has an activation")
-    masks = [module.config for module in found.documents if module.type == "MultiVectorMask"]
-    skipped = set(masks[0].get("skiplist_words") or []) if masks else set()
-    if skipped - set(string.punctuation) or (masks and masks[0].get("keep_only_token_ids")):
-        raise found.refuse("other tokens than punctuation are skipped")
-    told = one(found.documents, TRANSFORMERS).config
-    expansion = told.get("query_expansion")
-    if expansion is not None and expansion.get("token") not in (None, "[MASK]", "<mask>"):
-        raise found.refuse(f"queries are filled with {expansion['token']}; the mask token is known")
-    style = _style(found)
-    options: dict[str, Any] = {
-        "dimension": len(layers[0].weights["linear.weight"]),
-        "normalise": any(module.type == "Normalize" for module in found.documents),
-        "skip_punctuation": bool(skipped),
-        "query_augment": expansion is not None,
-        "attend_augmented": bool(expansion and expansion.get("attend")),
-    }
-    for role in ("query", "document"):
-        prompt = style.pop(f"{role}_prefix", "")
-        marker = next((token for token in _special(found) if prompt.startswith(token)), "")
-        options |= {
-            f"{role}_marker": marker,
-            f"{role}_prefix": prompt.removeprefix(marker),
-        }
-    if expansion is not None:
-        style["query_length"] = expansion["length"]
-    return options | style
+    if len(layers) != 1 or "linear.bias" in layers[0].weights:
+        raise found.refuse("it must have one linear layer (Dense) without bias over the tokens")
+    if _activation(found, layers[0]) != "identity":
+        raise found.refuse(f"{layers[0].file}: the linear layer over the tokens has an activation")
+    lengths = {role: length(found.documents, role) for role in ("query", "document")}
+    return {"dimension": len(layers[0].weights["linear.weight"]), **multi_vector(found, lengths)}
 
 
 def _cross_encoder(found: Layout) -> dict[str, Any]:
-    _only(found, {*TRANSFORMERS, "Pooling", "Dense"})
-    options: dict[str, Any] = {"pooling": "head"}
+    options: dict[str, Any] = {"pooling": "head", "activation": _of_scores(found), "segments": _segments(found)}
     if any(module.type == "Pooling" for module in found.documents):
         layers = [module for module in found.documents if module.type == "Dense"]
-        told = layers[0].config if len(layers) == 1 else {}
-        if told.get("out_features") != 1 or not str(told.get("activation_function", "")).endswith("Identity"):
-            raise found.refuse("on top of the pooling it must have one linear layer to one score, without activation")
+        if len(layers) != 1 or len(layers[0].weights["linear.weight"]) != 1:
+            raise found.refuse("on top of the pooling it must have one linear layer to one score")
+        if _activation(found, layers[0]) != "identity":
+            raise found.refuse(f"{layers[0].file}: activation_function must be Identity: activation_fn comes after it")
         options["pooling"] = _pooling(found, found.documents)
-    length = _length(found.documents, "document")
-    if length is not None and length > _PAIR:
-        options |= {"query_length": _QUERY, "document_length": length - _PAIR}
-    if any((found.told.get("prompts") or {}).values()):
-        raise found.refuse("it has prompts, which a cross-encoder has not")
+    most = length(found.documents, "document")
+    if most is not None and most > _PAIR:
+        options |= {"query_length": _QUERY, "document_length": most - _PAIR}
+    prompts = found.told.get("prompts") or {}
+    if prompts.get(found.told.get("default_prompt_name")):
+        raise found.refuse(
+            f"{found.file}: default_prompt_name is {found.told['default_prompt_name']}; a cross-encoder has no prompts"
+        )
     return options
+
+
+def _segments(found: Layout) -> bool:
+    """Return whether the library hands the tokenizer's segment numbers on: where it lists them as an input."""
+    path = tokenizer_folder(str(found.transformer()))
+    return "token_type_ids" in load_tokenizer(path).tokenizer.model_input_names
+
+
+def _of_scores(found: Layout) -> str:
+    """Return the activation of a cross-encoder's scores: the library takes a sigmoid where none is named."""
+    told = found.told.get("activation_fn")
+    if told is None:
+        config = read_json(found.transformer() / "config.json")
+        own = config.get("sentence_transformers") or {}
+        told = (
+            own.get("activation_fn") if "activation_fn" in own else config.get("sbert_ce_default_activation_function")
+        )
+    activation = "sigmoid" if told is None else _ACTIVATIONS.get(told)
+    if activation not in ("identity", "sigmoid"):
+        raise found.refuse(f"its activation_fn is {told}; Identity and Sigmoid of torch are known")
+    return activation
 
 
 def _style(found: Layout) -> dict[str, Any]:
@@ -215,68 +199,60 @@ def _style(found: Layout) -> dict[str, Any]:
     prompts = found.told.get("prompts") or {}
     style: dict[str, Any] = {}
     for role, modules in (("query", found.queries), ("document", found.documents)):
-        prompt = prompts.get(role) or (prompts.get("passage") if role == "document" else None)
-        if prompt:
-            style[f"{role}_prefix"] = prompt
-        length = _length(modules, role)
-        if length is not None:
-            style[f"{role}_length"] = length
+        if prompts.get(role):
+            style[f"{role}_prefix"] = prompts[role]
+        tokens = length(modules, role)
+        if tokens is not None:
+            style[f"{role}_length"] = tokens
+    others = [name for name, text in prompts.items() if text and name not in ("query", "document")]
+    if others:
+        log.warning(
+            "%s: the prompts %s are not put before texts, as encode_query and encode_document of sentence-transformers "
+            "do not; student.options={query_prefix: …, document_prefix: …} does",
+            found.file, ", ".join(others),
+        )  # fmt: skip
     return style
 
 
-def _length(modules: Sequence[Module], role: str) -> int | None:
-    """Return the longest text of a role in tokens, special ones included, or None where nothing is told."""
+def length(modules: Sequence[Module], role: str) -> int | None:
+    """Return the longest text of a role in tokens, special ones included, or None where nothing bounds it."""
     first = modules[0]
     told = first.config if first.type in TRANSFORMERS else {}
-    length = told.get(f"{role}_length") or told.get("max_seq_length")
-    if length is None:
-        length = read_json(first.folder / "tokenizer_config.json").get("model_max_length")
-        if first.type not in TRANSFORMERS and length is not None:
-            length += 2  # it reads no special tokens
-    return length if isinstance(length, int) and 3 <= length <= _ENDLESS else None
+    most = told.get(f"{role}_length") or told.get("max_seq_length")
+    if most is None:
+        most = _most_of_tokenizer(first)
+    if first.type not in TRANSFORMERS:
+        return most + 2 if isinstance(most, int) and 1 <= most <= _ENDLESS else None  # it reads no special tokens
+    config = read_json(first.folder / "config.json")
+    positions = config.get("max_position_embeddings")
+    if isinstance(positions, int) and positions > 0:
+        positions -= int(config.get("pad_token_id") or 0) + 1 if config.get("model_type") in _OFFSET else 0
+        most = positions if most is None else min(most, positions)
+    return most if isinstance(most, int) and 3 <= most <= _ENDLESS else None
+
+
+def _most_of_tokenizer(first: Module) -> int | None:
+    for folder in (first.folder, first.folder.parent):
+        if (folder / "tokenizer_config.json").is_file():
+            return read_json(folder / "tokenizer_config.json").get("model_max_length")
+    return None
 
 
 def _pooling(found: Layout, modules: Sequence[Module]) -> str:
-    told = one(modules, ("Pooling",)).config
+    module = one(modules, ("Pooling",))
+    told = module.config
     if told.get("include_prompt") is False:
-        raise found.refuse("its pooling leaves out the prompt")
-    modes = told.get("pooling_mode") or [mode for key, mode in _LEGACY.items() if told.get(key)]
-    modes = [modes] if isinstance(modes, str) else list(modes)
+        raise found.refuse(f"{module.file}: include_prompt is false: the pooling leaves out the prompt")
+    modes = told.get("pooling_mode") or [mode for key, mode in known.LEGACY_POOLING.items() if told.get(key)]
+    modes = ["mean"] if not modes else [modes] if isinstance(modes, str) else list(modes)  # the library's own
     if len(modes) != 1 or modes[0] not in _POOLINGS:
-        raise found.refuse(f"its pooling is {' and '.join(modes)}; mean and cls are known")
+        raise found.refuse(f"{module.file}: its pooling is {' and '.join(modes)}; mean and cls are known")
     return _POOLINGS[modes[0]]
 
 
 def _separate(found: Layout) -> bool:
-    """Tell whether queries have a transformer of their own."""
+    """Return whether queries have a transformer of their own."""
     folders = [
         [module.folder for module in each if module.type in TRANSFORMERS] for each in (found.queries, found.documents)
     ]
     return folders[0] != folders[1]
-
-
-def _only(found: Layout, known: set[str]) -> None:
-    for module in [*found.documents, *found.queries]:
-        if module.type not in known:
-            raise found.refuse(f"the module {module.type} is not known there")
-
-
-def _ends(module: Module) -> str:
-    told = module.config
-    return str(told.get("module_output_name") or told.get("module_input_name") or "sentence_embedding")
-
-
-def _special(found: Layout) -> list[str]:
-    """Return the tokens that the tokenizer reads whole, longest first."""
-    told = read_json(found.transformer() / "tokenizer.json") or read_json(found.folder / "tokenizer.json")
-    return sorted((item["content"] for item in told.get("added_tokens", [])), key=len, reverse=True)
-
-
-def _guess(found: Layout) -> str:
-    """Name the class of a folder that does not tell: those of versions before 5 do not."""
-    types = {module.type for module in found.documents}
-    if "SpladePooling" in types:
-        return "SparseEncoder"
-    if "MultiVectorMask" in types:
-        return "MultiVectorEncoder"
-    return "SentenceTransformer" if "Pooling" in types else "CrossEncoder"

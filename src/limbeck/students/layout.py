@@ -15,10 +15,17 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from limbeck.config import ConfigError
+from limbeck.students import known
 from limbeck.students.sources import clear_errors, inside
 
 MODULES = "modules.json"
 TRANSFORMERS = ("Transformer", "MLMTransformer")
+
+_OF_TRANSFORMER = [
+    f"sentence_{name}_config.json"
+    for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+]
+"""Files of a Transformer's own options; the first that is there counts."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +36,17 @@ class Module:
     folder: Path
 
     @property
+    def file(self) -> Path:
+        """Its own file."""
+        return options_file(self.folder) if self.type in TRANSFORMERS else self.folder / "config.json"
+
+    @property
     def config(self) -> dict[str, Any]:
         """What its own file says."""
-        own = "sentence_bert_config.json" if self.type in TRANSFORMERS else "config.json"
-        return read_json(self.folder / own)
+        told = read_json(self.file)
+        if not isinstance(told, dict):
+            raise ConfigError(f"{self.file} is not what sentence-transformers writes: no mapping")
+        return told
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -55,6 +69,13 @@ class Layout:
     queries: Sequence[Module]
     told: Mapping[str, Any]
     """What ``config_sentence_transformers.json`` says."""
+    packages: frozenset[str] = frozenset({"sentence_transformers"})
+    """Packages of the modules' classes."""
+
+    @property
+    def file(self) -> Path:
+        """The file of ``told``."""
+        return self.folder / "config_sentence_transformers.json"
 
     def transformer(self) -> Path:
         """Return the folder of the documents' transformer."""
@@ -85,21 +106,57 @@ def _layout(folder: Path) -> Layout:
     listed: Any = read_json(folder / MODULES)
     documents: list[Module] = []
     queries: list[Module] = []
+    packages: set[str] = set()
+
+    def module(written: str, place: Path) -> Module:
+        package, _, _ = written.partition(".")
+        packages.add(package)
+        return Module(_known(folder, written), place)
+
     for item in listed:
         place = inside(folder, item.get("path", ""))
-        kind = str(item["type"]).rpartition(".")[2]
-        if kind not in ("Router", "Asym"):
-            documents.append(Module(kind, place))
-            queries.append(Module(kind, place))
+        _check(folder, folder / MODULES, item, known.LISTED)
+        made = module(str(item["type"]), place)
+        if made.type not in ("Router", "Asym"):
+            documents.append(made)
+            queries.append(made)
             continue
         routes: Any = read_json(place / "router_config.json")
         if set(routes["structure"]) != {"query", "document"}:
             raise ConfigError(f"{folder} cannot be read as a student: its routes are not query and document")
+        _check(folder, place / "router_config.json", routes.get("parameters") or {}, known.ROUTER)
         for role, modules in (("query", queries), ("document", documents)):
-            modules += [
-                Module(str(routes["types"][n]).rpartition(".")[2], inside(place, n)) for n in routes["structure"][role]
-            ]
-    return Layout(folder, documents, queries, read_json(folder / "config_sentence_transformers.json"))
+            modules += [module(str(routes["types"][n]), inside(place, n)) for n in routes["structure"][role]]
+    told: Any = read_json(folder / "config_sentence_transformers.json")
+    return Layout(folder, documents, queries, dict(told.items()), frozenset(packages))
+
+
+def _known(folder: Path, written: str) -> str:
+    """Return the name of a module's class; a ``ConfigError`` if its code is not the library's."""
+    package, name = written.partition(".")[0], written.rpartition(".")[2]
+    if package not in known.PACKAGES:
+        raise ConfigError(
+            f"{folder} cannot be read as a student: {folder / MODULES} names the module {written}, code that is not "
+            f"sentence-transformers' and is not run; its modules are known: {', '.join(known.MODULES)}"
+        )
+    return name
+
+
+def _check(folder: Path, path: Path, given: Mapping[str, Any], rules: Mapping[str, known.Rule]) -> None:
+    fault = known.fault(path, given, rules)
+    if fault is not None:
+        raise ConfigError(f"{folder} cannot be read as a student: {fault}")
+
+
+def options_file(transformer: Path) -> Path:
+    """Return the file beside a transformer that holds the library's options of it, whether it is there or not."""
+    found = [transformer / name for name in _OF_TRANSFORMER if (transformer / name).is_file()]
+    return found[0] if found else transformer / _OF_TRANSFORMER[0]
+
+
+def lower_cases(transformer: Path) -> bool:
+    """Return whether the library lower-cases texts before a transformer's tokenizer, whatever that does itself."""
+    return bool(read_json(options_file(transformer)).get("do_lower_case"))
 
 
 def around(transformer: Path) -> Layout | None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MARK = "limbeck.json"
 """File in a model folder of ours that says what kind of student it holds."""
 
+MODULES = "modules.json"
+"""File of a folder of sentence-transformers that lists its modules."""
+
 Node = Mapping[str, Any]
 
 
@@ -131,6 +134,16 @@ def read(folder: Path, *, key: str) -> Found:
     )
 
 
+def holds(folder: Path) -> bool:
+    """Return whether a folder says which student lies in it: a run's, an exported or sentence-transformers' folder."""
+    return any((place / MARK).is_file() for place in (folder, folder / "model")) or (folder / MODULES).is_file()
+
+
+def instead(key: str, folder: str) -> str:
+    """Return the overrides that take the student in a folder; ``key`` is the prefix of the student's, ``teacher.``."""
+    return f"{key.removesuffix('.') or 'student'}=saved {key}student.folder={folder}"
+
+
 def _ours(place: Path) -> Found:
     try:
         options = dict(json.loads((place / MARK).read_text(encoding="utf-8"))["student"])
@@ -145,7 +158,7 @@ def _ours(place: Path) -> Found:
 
 
 def _layout(folder: Path) -> "Layout | None":
-    if not (folder / "modules.json").is_file():
+    if not (folder / MODULES).is_file():
         return None
     from limbeck.students.layout import layout  # needs torch, which a configuration is composed without
 
@@ -172,32 +185,49 @@ def _cut(student: Node, options: Node) -> dict[str, Any]:
 def resolve(config: Any) -> None:
     """Replace every saved student of a composed configuration, and the backbone beside it, in place.
 
-    Done before interpolations are read, so that what follows the backbone (``optim.lr``) follows the one found.
+    Done before interpolations are read, so that what follows the backbone (``optim.lr``) follows the one found. Another
+    student whose backbone comes out of a folder that holds one is compared with it, by
+    :func:`~limbeck.students.bare.check`.
 
     Parameters
     ----------
     config
         An OmegaConf mapping.
     """
-    _resolve(config, "")
+    _resolve(config, "", trains="optim" in config)
 
 
-def _resolve(node: Any, key: str) -> None:
+def _resolve(node: Any, key: str, *, trains: bool) -> None:
     from omegaconf import OmegaConf, open_dict
 
     if not OmegaConf.is_dict(node) or OmegaConf.is_missing(node, "student"):
         return
     for name in list(node):
         if not (OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name)):
-            _resolve(node[name], f"{key}{name}.")
-    student = node.get("student")
-    if not OmegaConf.is_dict(student) or student.get("_target_") != "student/saved":
+            _resolve(node[name], f"{key}{name}.", trains=False)
+    student, backbone = node.get("student"), node.get("backbone")
+    if not OmegaConf.is_dict(student):
+        return
+    beside: Any = {} if backbone is None else OmegaConf.to_container(backbone, resolve=True)
+    if student.get("_target_") != "student/saved":
+        _compare(OmegaConf.to_container(student, resolve=True), beside, key, trains=trains)
         return
     options: Any = OmegaConf.to_container(student, resolve=True, throw_on_missing=True)
-    backbone = node.get("backbone")
-    beside: Any = {} if backbone is None else OmegaConf.to_container(backbone, resolve=True)
     given = {name: value for name, value in options.items() if name != "_target_"}
     saved = Saved(**{**given, "folder": str(given["folder"])})  # a folder may be called 5
     nodes = saved.nodes(beside, key=key)
     with open_dict(node):
         node.student, node.backbone = OmegaConf.create(nodes.student), OmegaConf.create(nodes.backbone)
+
+
+def _compare(student: Any, backbone: Any, key: str, *, trains: bool) -> None:
+    """Compare a student with what the folder of its backbone says of one."""
+    model = backbone.get("model")
+    kinds = {entry.target: name for (kind, name), entry in entries().items() if kind == "student"}
+    if not isinstance(model, str) or model == "???" or student.get("_target_") not in kinds:
+        return
+    if not (model.startswith("package:") or holds(Path(model))):  # what follows needs torch
+        return
+    from limbeck.students.bare import check
+
+    check(kinds[student["_target_"]], student, model, key=key, trains=trains)

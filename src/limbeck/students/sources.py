@@ -75,8 +75,8 @@ def tokenizer_folder(path: str) -> str:
     return path
 
 
-def load_tokenizer(path: str, revision: str | None = None) -> TextTokenizer:
-    """Load a fast tokenizer from a hub name or folder."""
+def load_tokenizer(path: str, revision: str | None = None, *, lower_case: bool = False) -> TextTokenizer:
+    """Load a fast tokenizer from a hub name or folder; with ``lower_case``, it lower-cases texts first."""
     from transformers import AutoTokenizer
 
     with quiet(), clear_errors(path):
@@ -85,7 +85,18 @@ def load_tokenizer(path: str, revision: str | None = None) -> TextTokenizer:
             raise ValueError("its tokenizer has no fast version, tokenizer.json")
         if len(made) <= len(made.all_special_tokens):  # what transformers makes of a folder without a tokenizer
             raise ValueError("it has no tokenizer, or one without words")
+        if lower_case:
+            _lower(made.backend_tokenizer)
         return TextTokenizer(made)
+
+
+def _lower(tokenizer: Any) -> None:
+    """Put lower-casing before all else that a tokenizer does to a text."""
+    from tokenizers import normalizers
+
+    own = tokenizer.normalizer
+    steps = [normalizers.Lowercase(), *([] if own is None else [own])]
+    tokenizer.normalizer = normalizers.Sequence(steps)
 
 
 def report(model: "PreTrainedModel", info: dict[str, Any], path: str, layers: int | None) -> list[str]:
@@ -115,7 +126,7 @@ def report(model: "PreTrainedModel", info: dict[str, Any], path: str, layers: in
     if body:
         what = [f"{name} {shapes[name][0]} instead of {shapes[name][1]}" if name in shapes else name for name in body]
         raise ConfigError(
-            f"model: {path!r} does not hold the weights that its config.json describes: {_some(what)} "
+            f"model: {path!r} does not hold the weights that its config.json describes: {some(what)} "
             f"{'differ' if shapes.keys() & set(body) else 'are missing'}. The files are incomplete or of another model"
         )
     unused = {_group(name) for name in info["unexpected_keys"]}
@@ -125,9 +136,9 @@ def report(model: "PreTrainedModel", info: dict[str, Any], path: str, layers: in
     if model.base_model is model:  # its pooler is taken away
         anew = [name for name in anew if "pooler" not in name.split(".")]
     if anew:
-        parts.append(f"start anew: {_some(anew)}")
+        parts.append(f"start anew: {some(anew)}")
     if unused:
-        parts.append(f"not used: {_some(sorted(unused))}")
+        parts.append(f"not used: {some(sorted(unused))}")
     if parts:
         log.info("%s, loaded as %s; %s", path, type(model).__name__, "; ".join(parts))
     return anew
@@ -141,7 +152,7 @@ def report_top(student: "nn.Module", given: Collection[str], path: str) -> None:
         if not name.startswith(("backbone.", "query_backbone.")) and name not in given
     ]
     if anew:
-        log.info("%s: start anew on top of the transformer: %s", path, _some(anew))
+        log.info("%s: start anew on top of the transformer: %s", path, some(anew))
 
 
 def _group(name: str) -> str:
@@ -151,7 +162,8 @@ def _group(name: str) -> str:
     return ".".join(parts[: number + 1] if number is not None else parts[:-1] or parts)
 
 
-def _some(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
+    """Return the first names, and how many more there are."""
     names = list(names)
     rest = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
@@ -179,7 +191,7 @@ def _transformer(folder: Path) -> str:
     inside = sorted(str(path.parent) for path in folder.glob("**/config.json") if path.parent != folder)
     raise ValueError(
         f"model: {str(folder)!r} has {len(found)} transformers in its modules.json, not one; "
-        + (f"name the folder of one: {_some(inside)}" if inside else "take a model with a transformer")
+        + (f"name the folder of one: {some(inside)}" if inside else "take a model with a transformer")
     )
 
 

@@ -40,6 +40,8 @@ class TextFormat:
         Let the other tokens attend to them.
     skip_punctuation
         Documents' punctuation gets no vector of its own.
+    skip_words
+        Nor do these tokens of documents; those that the vocabulary lacks are passed over.
     skip_special
         Queries' special tokens ([CLS] and the like) get none.
 
@@ -60,6 +62,7 @@ class TextFormat:
     attend_augmented: bool = False
     skip_punctuation: bool = False
     skip_special: bool = False
+    skip_words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("query_length", "document_length"):
@@ -120,6 +123,7 @@ class Collator:
             self._check_room("document", style.document_length)
         if style.query_augment and tokenizer.tokenizer.mask_token_id is None:
             raise ConfigError("student.query_augment needs a mask token, which this tokenizer has not; set it to false")
+        self._skipped: dict[Role, torch.Tensor] = {"query": self._special(), "document": self._passed_over()}
         self._texts: dict[Role, Texts] = {"query": query_texts, "document": document_texts}
         self._cache = cache
         self._kept: dict[Role, TokenStore] = {}
@@ -134,6 +138,15 @@ class Collator:
                 'auto, or "" for none'
             )
         return wanted
+
+    def _special(self) -> torch.Tensor:
+        return self.tokenizer.special if self.style.skip_special else torch.empty(0, dtype=torch.long)
+
+    def _passed_over(self) -> torch.Tensor:
+        """Return the ids of documents' tokens that get no vector."""
+        found = [self.tokenizer.number(word) for word in self.style.skip_words]
+        words = torch.tensor([number for number in found if number is not None], dtype=torch.long)
+        return torch.cat([self.tokenizer.punctuation, words]) if self.style.skip_punctuation else words
 
     def _check_room(self, role: Role, length: int) -> None:
         special = self.tokenizer.single_overhead + (self.markers[role] is not None)
@@ -210,9 +223,8 @@ class Collator:
         if role == "query" and self.style.query_augment:
             return self._augmented(rows)
         tokens = self.tokenizer.pad(rows)
-        skips = self.style.skip_special if role == "query" else self.style.skip_punctuation
-        if skips:
-            skipped = self.tokenizer.special if role == "query" else self.tokenizer.punctuation
+        skipped = self._skipped[role]
+        if len(skipped):
             tokens.kept = tokens.attention_mask.bool() & ~torch.isin(tokens.input_ids, skipped)
         return tokens
 

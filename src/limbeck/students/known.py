@@ -1,0 +1,179 @@
+"""The modules and keys of a sentence-transformers folder that are known, and what each does here.
+
+Whatever is not listed is refused by file and name: a key that is not read may change every score. Source: the formats
+of sentence-transformers 2 to 6.2 and of PyLate 1.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+TAKEN: Final = "read into an option of the student"
+NEUTRAL: Final = "changes no score"
+
+
+@dataclass(frozen=True)
+class Only:
+    """Accepted with one of these values alone."""
+
+    values: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return " or ".join(str(value) for value in self.values)
+
+
+Rule = str | Only
+
+_NOTHING = Only((None, {}, []))
+_REMOTE = Only((None, {}, {"trust_remote_code": True}, {"trust_remote_code": False}))
+"""No arguments of a constructor; the library itself drops ``trust_remote_code``."""
+
+PYLATE: Mapping[str, Rule] = {
+    "query_prefix": TAKEN,
+    "document_prefix": TAKEN,
+    "query_length": TAKEN,
+    "document_length": TAKEN,
+    "attend_to_expansion_tokens": TAKEN,
+    "attend_to_mask_tokens": TAKEN,
+    "do_query_expansion": TAKEN,
+    "query_expansion": TAKEN,
+    "skiplist_words": TAKEN,
+}
+"""Keys of PyLate in ``config_sentence_transformers.json``."""
+
+_ANY: Mapping[str, Rule] = {
+    "__version__": NEUTRAL,
+    "requirements": NEUTRAL,
+    "model_type": TAKEN,
+    "prompts": TAKEN,
+    "default_prompt_name": TAKEN,
+}
+
+FOLDERS: Mapping[str, Mapping[str, Rule]] = {
+    "dense": {**_ANY, "similarity_fn_name": TAKEN, "truncate_dim": TAKEN},
+    "splade": {**_ANY, "similarity_fn_name": Only((None, "dot")), "max_active_dims": Only((None,))},
+    "colbert": {
+        **_ANY, **PYLATE,
+        # The library passes over the names of other models, as of a dense one that this was made of.
+        "similarity_fn_name": Only((None, "maxsim", "MaxSim", "cosine", "dot", "euclidean", "manhattan")),
+    },
+    "cross_encoder": {**_ANY, "activation_fn": TAKEN, "keep_in_fp32_modules": NEUTRAL},
+}  # fmt: skip
+"""Keys of ``config_sentence_transformers.json``, by the student that the folder comes to."""
+
+TASKS: Mapping[str, tuple[str, str]] = {
+    "feature-extraction": ("last_hidden_state", "token_embeddings"),
+    "sequence-classification": ("logits", "scores"),
+    "fill-mask": ("logits", "token_embeddings"),
+}
+"""Tasks of the module Transformer: what the model returns, and under which name it is passed on."""
+
+_TRANSFORMER: Mapping[str, Rule] = {
+    "max_seq_length": TAKEN,
+    "do_lower_case": TAKEN,
+    "query_length": TAKEN,
+    "document_length": TAKEN,
+    "query_expansion": TAKEN,
+    "transformer_task": TAKEN,
+    "modality_config": TAKEN,
+    "module_output_name": TAKEN,
+    "unpad_inputs": NEUTRAL,
+    "processing_kwargs": _NOTHING,
+    "model_args": _REMOTE,
+    "model_kwargs": _REMOTE,
+    "tokenizer_args": _REMOTE,
+    "processor_kwargs": _REMOTE,
+    "config_args": _REMOTE,
+    "config_kwargs": _REMOTE,
+    "tokenizer_name_or_path": Only((None,)),
+}
+
+ACTIVATIONS: Mapping[str, str] = {
+    "identity": "torch.nn.modules.linear.Identity",
+    "tanh": "torch.nn.modules.activation.Tanh",
+    "relu": "torch.nn.modules.activation.ReLU",
+    "gelu": "torch.nn.modules.activation.GELU",
+    "sigmoid": "torch.nn.modules.activation.Sigmoid",
+}
+"""Functions after a linear layer or over scores: their names here and the classes that folders name."""
+
+LEGACY_POOLING: Mapping[str, str] = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+"""Keys of a Pooling before version 5.4 and the mode that each turns on."""
+
+MODULES: Mapping[str, Mapping[str, Rule]] = {
+    "Transformer": _TRANSFORMER,
+    "MLMTransformer": _TRANSFORMER,
+    "Pooling": {
+        "embedding_dimension": NEUTRAL,
+        "word_embedding_dimension": NEUTRAL,
+        "pooling_mode": TAKEN,
+        "include_prompt": TAKEN,
+        **dict.fromkeys(LEGACY_POOLING, TAKEN),
+    },
+    "Dense": {
+        "in_features": NEUTRAL,  # the weights say so
+        "out_features": NEUTRAL,
+        "bias": NEUTRAL,
+        "activation_function": TAKEN,
+        "module_input_name": TAKEN,
+        "module_output_name": TAKEN,
+        "use_residual": Only((None, False)),
+    },
+    "Normalize": {"module_input_name": TAKEN, "module_output_name": TAKEN},
+    "SpladePooling": {
+        "pooling_strategy": Only(("max",)),
+        "activation_function": Only(("relu",)),
+        "embedding_dimension": NEUTRAL,
+        "word_embedding_dimension": NEUTRAL,
+        "chunk_size": NEUTRAL,
+    },
+    "SparseStaticEmbedding": {"frozen": NEUTRAL},
+    "MultiVectorMask": {
+        "skiplist_words": TAKEN,
+        "skiplist_tasks": Only((None, "document", ["document"])),
+        "keep_only_token_ids": Only((None, [])),
+    },
+}
+"""Modules that are known, with the keys of their own files."""
+
+ORDER: Mapping[str, Mapping[str, int]] = {
+    "dense": {"Transformer": 0, "Pooling": 1, "Dense": 2, "Normalize": 3},
+    "splade": {"Transformer": 0, "MLMTransformer": 0, "SparseStaticEmbedding": 0, "SpladePooling": 1},
+    "colbert": {"Transformer": 0, "Dense": 1, "MultiVectorMask": 2, "Normalize": 2},
+    "cross_encoder": {"Transformer": 0, "Pooling": 1, "Dense": 2},
+}
+"""Modules of each student in the order in which they must come."""
+
+ROUTER: Mapping[str, Rule] = {"default_route": NEUTRAL, "allow_empty_key": NEUTRAL, "route_mappings": _NOTHING}
+"""Parameters of a Router; its routes must be query and document."""
+
+LISTED: Mapping[str, Rule] = {
+    "idx": NEUTRAL,
+    "name": NEUTRAL,
+    "path": TAKEN,
+    "type": TAKEN,
+    "kwargs": Only((None, [], ["task"])),
+}
+"""Keys of an entry of ``modules.json``."""
+
+PACKAGES = ("sentence_transformers", "pylate")
+"""Whose modules these are: a class of another package does what its code says, whatever its name."""
+
+
+def fault(path: Path, given: Mapping[str, Any], rules: Mapping[str, Rule]) -> str | None:
+    """Return what is not understood of a file's keys, by file and key, or None."""
+    for key, value in given.items():
+        rule = rules.get(key)
+        if rule is None:
+            return f"{path}: the key {key} is not known, and may change scores; known there: {', '.join(rules)}"
+        if isinstance(rule, Only) and value not in rule.values:
+            return f"{path}: {key} is {value!r}; {rule} is known"
+    return None

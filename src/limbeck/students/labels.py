@@ -1,0 +1,59 @@
+"""Classifiers with two labels, read as one score: the difference of their logits."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def of_checkpoint(model: "PreTrainedModel", info: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return the labels of a checkpoint's classifier where they are not as many as the model's, else none.
+
+    Parameters
+    ----------
+    model, info
+        As loaded, and transformers' account of what does not match.
+    names
+        Labels that the checkpoint's ``config.json`` names.
+    """
+    last = {f"{name}.weight" for name, _ in _last(model)}
+    counts = [theirs[0] for name, theirs, ours in info["mismatched_keys"] if name in last and theirs[1:] == ours[1:]]
+    if not counts:
+        return []
+    return list(names) if len(names) == counts[0] else [f"LABEL_{number}" for number in range(counts[0])]
+
+
+def check_two(info: Mapping[str, Any], labels: Sequence[str]) -> None:
+    """Raise a ``ValueError`` unless a checkpoint gave a classifier of two labels."""
+    if labels:
+        raise ValueError(f"labels=difference reads two labels; its classifier has {len(labels)}: {', '.join(labels)}")
+    if any("classifier" in name or "score" in name for name in info["missing_keys"]):
+        raise ValueError("labels=difference reads two labels; it has no classifier")
+
+
+def subtract(model: Any) -> None:
+    """Make a classifier of two labels one of a single label, in place: w = w₁ - w₀, b = b₁ - b₀."""
+    for _, layer in _last(model):
+        with torch.no_grad():
+            layer.weight = nn.Parameter(layer.weight[1:] - layer.weight[:1])
+            if layer.bias is not None:
+                layer.bias = nn.Parameter(layer.bias[1:] - layer.bias[:1])
+        layer.out_features = 1
+    model.config.num_labels = 1
+    model.num_labels = 1
+
+
+def _last(model: "PreTrainedModel") -> list[tuple[str, nn.Linear]]:
+    """Return the layer of a sequence classifier that gives the logits, with its name."""
+    if not hasattr(model, "num_labels") or "SequenceClassification" not in type(model).__name__:
+        return []
+    inside = {id(layer) for layer in model.base_model.modules()}
+    return [
+        (name, layer)
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Linear) and id(layer) not in inside and layer.out_features == model.config.num_labels
+    ]

@@ -1,0 +1,119 @@
+"""Folders of late interaction: the MultiVectorEncoder of sentence-transformers, and PyLate's models."""
+
+import string
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from limbeck.students import known
+from limbeck.students.layout import TRANSFORMERS, Layout, one, read_json
+
+_LENGTH = 32
+"""Tokens of an augmented query where PyLate does not say."""
+
+
+def is_pylate(found: Layout) -> bool:
+    """Return whether a folder is PyLate's: its class, its modules or its keys say so."""
+    keys = known.PYLATE.keys() & found.told.keys()
+    return found.told.get("model_type") == "ColBERT" or "pylate" in found.packages or bool(keys)
+
+
+def multi_vector(found: Layout, lengths: Mapping[str, int | None]) -> dict[str, Any]:
+    """Return what a folder of late interaction says beside its linear layer, as options of the student ``colbert``.
+
+    Parameters
+    ----------
+    found
+        The folder.
+    lengths
+        The transformer's longest text by role, where PyLate does not say.
+
+    Raises
+    ------
+    ConfigError
+        Something there is not known.
+    """
+    pylate = is_pylate(found) and found.told.get("model_type") != "MultiVectorEncoder"
+    own = {**_of_pylate(found), **one(found.documents, TRANSFORMERS).config}
+    normalised = any(module.type == "Normalize" for module in found.documents)
+    options = {"normalise": normalised or pylate, **_skipped(found, pylate), **_prefixes(found)}
+    for role in ("query", "document"):
+        tokens = own.get(f"{role}_length") or lengths[role]
+        if tokens is not None:
+            options[f"{role}_length"] = tokens
+    return options | _expansion(found, own.get("query_expansion"))
+
+
+def _of_pylate(found: Layout) -> dict[str, Any]:
+    """Return what PyLate keeps in the folder's own file as a Transformer of sentence-transformers keeps it."""
+    told = found.told
+    if not known.PYLATE.keys() & told.keys():
+        return {}
+    own = {key: told[key] for key in ("query_length", "document_length") if told.get(key) is not None}
+    if "query_expansion" in told:
+        return own | {"query_expansion": told["query_expansion"]}
+    if told.get("do_query_expansion") is False:
+        return own | {"query_expansion": None}
+    attend = told.get("attend_to_expansion_tokens", told.get("attend_to_mask_tokens"))
+    tokens = own.pop("query_length", None) or _LENGTH
+    return own | {"query_expansion": {"strategy": "fixed", "attend": bool(attend), "length": tokens}}
+
+
+def _expansion(found: Layout, told: Any) -> dict[str, Any]:
+    if told is None:
+        return {"query_augment": False, "attend_augmented": False}
+    if told.get("strategy", "fixed") != "fixed":
+        raise found.refuse(f"queries are filled by the strategy {told['strategy']}; fixed is known")
+    mask = _text(read_json(found.transformer() / "tokenizer_config.json").get("mask_token"))
+    if told.get("token") not in (None, mask or "[MASK]"):
+        raise found.refuse(f"queries are filled with {told['token']}; the mask token is known")
+    attended = bool(told.get("attend"))
+    return {"query_augment": True, "attend_augmented": attended, "query_length": told["length"]}
+
+
+def _skipped(found: Layout, pylate: bool) -> dict[str, Any]:
+    """Return which tokens of documents get no vector."""
+    masks = [module.config for module in found.documents if module.type == "MultiVectorMask"]
+    words = list(masks[0].get("skiplist_words") or []) if masks else []
+    if pylate:
+        given = found.told.get("skiplist_words")
+        v3 = found.told.get("model_type") == "ColBERT"
+        usual = list(string.punctuation) if v3 or {"query_prefix", "document_prefix"} & found.told.keys() else []
+        words += usual if given is None else list(given)
+    vocabulary = _vocabulary(found) or {*string.punctuation, *words}  # of other files than tokenizer.json
+    marks = set(string.punctuation) & vocabulary
+    whole = bool(marks) and marks <= set(words)
+    return {"skip_punctuation": whole, "skip_words": sorted(set(words) & vocabulary - (marks if whole else set()))}
+
+
+def _prefixes(found: Layout) -> dict[str, Any]:
+    """Return marker and prefix of each role: a marker is one token, whatever the tokenizer does with its text."""
+    told, prompts = found.told, found.told.get("prompts") or {}
+    special, vocabulary = _special(found), _vocabulary(found)
+    options: dict[str, Any] = {}
+    for role in ("query", "document"):
+        prompt, inserted = prompts.get(role) or "", told.get(f"{role}_prefix") or ""
+        prompt = inserted + prompt.removeprefix(inserted)
+        starts = [inserted, *inserted.split(None, 1)[:1]]
+        marker = next((start for start in starts if start and start in vocabulary and inserted.startswith(start)), "")
+        marker = marker or next((token for token in special if prompt.startswith(token)), "")
+        options |= {f"{role}_marker": marker, f"{role}_prefix": prompt.removeprefix(marker)}
+    return options
+
+
+def _special(found: Layout) -> list[str]:
+    """Return the tokens that the tokenizer reads whole, longest first."""
+    return sorted((item["content"] for item in _tokenizer(found).get("added_tokens", [])), key=len, reverse=True)
+
+
+def _vocabulary(found: Layout) -> set[str]:
+    words: Any = (_tokenizer(found).get("model") or {}).get("vocab") or {}
+    plain: Iterable[str] = words if isinstance(words, dict) else (word for word, _ in words)
+    return {*plain, *_special(found)}
+
+
+def _tokenizer(found: Layout) -> dict[str, Any]:
+    return read_json(found.transformer() / "tokenizer.json") or read_json(found.folder / "tokenizer.json")
+
+
+def _text(token: Any) -> str | None:
+    return token.get("content") if isinstance(token, dict) else token

@@ -1,0 +1,119 @@
+"""What a student has on top of its transformer, loaded from where the transformer comes from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from limbeck.config import ConfigError
+from limbeck.students.adapters import plain_name
+from limbeck.students.backbone import HEAD, Backbone
+from limbeck.students.layout import TRANSFORMERS, Layout, around
+from limbeck.students.sources import clear_errors, quiet, report, report_top
+
+_SECOND = "query_backbone."
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """Parameters of a student outside of ``backbone`` that nothing gives.
+
+    A scale that is learned is not among them: it starts as the option says.
+    """
+
+    anew: Sequence[str] = ()
+    """They start at random."""
+    copied: Sequence[str] = ()
+    """Of the queries' transformer, which starts as a copy of the documents'."""
+
+
+def load_top(student: nn.Module, source: Backbone) -> Lacking:
+    """Load what lies on top of a student's transformer: in a file of ours, or in a folder of sentence-transformers.
+
+    What neither gives is logged, but for a transformer of queries that starts as a copy of the documents'.
+
+    Raises
+    ------
+    ConfigError
+        Something does not fit the student, or cannot be read.
+    """
+    where = getattr(source, "path", None)
+    if where is None:  # a backbone that is made anew
+        return Lacking()
+    anew: set[str] = set()
+    given = _ours(student, where)
+    found = around(Path(where))
+    if found is not None:
+        with quiet(), clear_errors(str(found.folder)):
+            theirs = _layers(student, found) | _queries(student, found, anew)
+        own = student.state_dict()
+        wrong = [name for name, value in theirs.items() if name not in own or own[name].shape != value.shape]
+        if wrong:
+            raise found.refuse(f"{', '.join(wrong)} do not fit the student")
+        given |= theirs
+    student.load_state_dict(given, strict=False)
+    report_top(student, given, where)
+    names = _without(student, given.keys() - anew)
+    copied = [name for name in names if name.startswith(_SECOND) and name not in anew]
+    return Lacking([name for name in names if name not in copied], copied)
+
+
+def _without(student: nn.Module, given: set[str]) -> list[str]:
+    """Return the parameters outside of the backbone without a given name; one with several names needs one of them."""
+    every = list(student.named_parameters(remove_duplicate=False))
+    known = {id(value) for name, value in every if name in given or name.startswith("backbone.")}
+    return [
+        name
+        for name, value in student.named_parameters()
+        if id(value) not in known and name != "log_scale" and "lora_" not in name
+    ]
+
+
+def _ours(student: nn.Module, where: str) -> dict[str, Tensor]:
+    """Return the weights in a file of ours beside the transformer, by their names in the student."""
+    path = Path(where) / HEAD
+    if not path.is_file():
+        return {}
+    with clear_errors(where):
+        top = load_file(path)
+    own = {plain_name(name): name for name in student.state_dict()}
+    state = student.state_dict()
+    wrong = sorted(name for name, value in top.items() if name not in own or state[own[name]].shape != value.shape)
+    if wrong:
+        raise ConfigError(
+            f"model: {path} holds {', '.join(wrong)}, which this student has not; choose the kind it is of"
+        )
+    return {own[name]: value for name, value in top.items()}
+
+
+def _layers(student: nn.Module, found: Layout) -> dict[str, Tensor]:
+    """Return the weights of the linear layer on top, by their names in the student."""
+    own = student.state_dict()
+    layers = [module for module in found.documents if module.type == "Dense"]
+    for name in ("projection", "head"):
+        if f"{name}.weight" in own and layers:
+            return {f"{name}.{key.removeprefix('linear.')}": value for key, value in layers[0].weights.items()}
+    return {}
+
+
+def _queries(student: nn.Module, found: Layout, anew: set[str]) -> dict[str, Tensor]:
+    """Return the weights of the queries' own transformer, by their names in the student; add those that start anew."""
+    queries: Any = getattr(student, "query_backbone", None)
+    separate = [m for m in found.queries if m.type in TRANSFORMERS]
+    if queries is None or not separate:
+        return {}
+    loaded, info = type(queries).from_pretrained(
+        separate[0].folder,
+        config=queries.config,
+        dtype=torch.float32,
+        ignore_mismatched_sizes=True,  # told by `report`
+        output_loading_info=True,
+    )
+    fresh = report(loaded, info, str(separate[0].folder), queries.config.num_hidden_layers)
+    own = {plain_name(name): name for name in queries.state_dict()}  # its layers may have adapters
+    anew |= {f"{_SECOND}{own[name]}" for name in fresh if name in own}
+    return {f"{_SECOND}{own[name]}": value for name, value in loaded.state_dict().items() if name in own}

@@ -1,0 +1,269 @@
+"""Folders in the layouts that people have: what is read scores as sentence-transformers does, the rest is refused."""
+
+import json
+import logging
+import string
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.export.conftest import DOCUMENTS, QUERIES, collator_of, scores_of
+from tokenizers import normalizers
+from transformers import BertConfig, BertForSequenceClassification
+
+from limbeck.cli import assemble
+from limbeck.config import ConfigError
+from limbeck.students import backbone
+from limbeck.students.saved import Saved
+
+library = pytest.importorskip("sentence_transformers")
+
+WIDTH = 16
+MODEL = "sentence_transformers.models."
+PYLATE = {"query_prefix": "[Q] ", "document_prefix": "[D] ", "query_length": 12, "document_length": 20}
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def folder(make, tokenizer, tmp_path):
+    """Write a folder of sentence-transformers; ``files`` are merged over those of a plain dense model."""
+
+    def call(modules=("Transformer", "Pooling"), told=None, sbert=None, cased=False, tokens=(), **files):
+        student, _ = make("dense")
+        student.backbone.save_pretrained(tmp_path)
+        words = tokenizer
+        if cased or tokens:
+            words = type(tokenizer).from_pretrained(tokenizer.name_or_path)
+            if cased:
+                words.backend_tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
+            words.add_tokens(list(tokens))
+            student.backbone.resize_token_embeddings(len(words))
+            student.backbone.save_pretrained(tmp_path)
+        words.save_pretrained(tmp_path)
+        listed = []
+        for number, name in enumerate(modules):
+            kind = name if "." in name else MODEL + name
+            path = "" if number == 0 else f"{number}_{kind.rpartition('.')[2]}"
+            listed.append({"idx": number, "name": str(number), "path": path, "type": kind})
+            if kind.endswith("Dense"):
+                torch.manual_seed(number)
+                weights = {"linear.weight": torch.randn(8, WIDTH)}
+                given = files.get(path, {})
+                if given.get("bias", True):
+                    weights["linear.bias"] = torch.randn(8)
+                write(tmp_path / path / "config.json", {"in_features": WIDTH, "out_features": 8, **given})
+                save_file(weights, tmp_path / path / "model.safetensors")
+            elif kind.endswith("Pooling"):
+                given = files.get(path, {"pooling_mode_mean_tokens": True})
+                write(tmp_path / path / "config.json", {"word_embedding_dimension": WIDTH, **given})
+        write(tmp_path / "modules.json", listed)
+        write(tmp_path / "sentence_bert_config.json", {"max_seq_length": 20, "do_lower_case": False, **(sbert or {})})
+        write(tmp_path / "config_sentence_transformers.json", {"__version__": {}, **(told or {})})
+        return tmp_path
+
+    return call
+
+
+def read(folder, **options):
+    nodes = Saved(folder=str(folder), options=options).nodes({})
+    student, words = assemble.saved(nodes.student, nodes.backbone)
+    return student.eval(), collator_of(student, words)
+
+
+def both(folder, kind="SentenceTransformer", queries=QUERIES, **options):
+    """All scores as the library and as limbeck compute them."""
+    model = getattr(library, kind)(str(folder), device="cpu")
+    if kind == "CrossEncoder":
+        pairs = [(query, document) for query in QUERIES for document in DOCUMENTS]
+        theirs = torch.tensor(model.predict(pairs)).view(len(QUERIES), len(DOCUMENTS))
+    else:
+        kept = {} if kind == "MultiVectorEncoder" else {"convert_to_tensor": True}
+        theirs = model.similarity(model.encode_query(queries, **kept), model.encode_document(DOCUMENTS, **kept))
+    return theirs.cpu().float(), scores_of(*read(folder, **options))
+
+
+TANH = {"activation_function": "torch.nn.modules.activation.Tanh"}
+DENSE = ("Transformer", "Pooling", "Dense", "Normalize")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"told": {"similarity_fn_name": None}},
+        {"told": {"similarity_fn_name": "dot"}},
+        {"told": {"similarity_fn_name": "maxsim"}},  # passed over there: cosine
+        {"sbert": {"do_lower_case": True}, "cased": True},
+        {"sbert": {"max_seq_length": 6}},
+        {"sbert": {"max_seq_length": None}},  # as many as the model has positions
+        {"told": {"prompts": {"query": "a dog ", "document": "at sea "}}},
+        {"told": {"prompts": {"query": "a dog ", "corpus": "at sea "}}},
+        {"told": {"prompts": {"passage": "a dog ", "sts": "at sea "}, "default_prompt_name": "sts"}},
+        {"1_Pooling": {"pooling_mode_cls_token": True}},
+        {"1_Pooling": {"pooling_mode_cls_token": False}},  # none at all: the mean
+        {"1_Pooling": {"pooling_mode": ["cls"]}},
+        {"modules": DENSE, "2_Dense": TANH},
+        {"modules": DENSE[:3], "told": {"similarity_fn_name": "dot"}},  # Tanh and a bias, where nothing is said
+        {"modules": DENSE, "2_Dense": {"bias": False, "activation_function": "torch.nn.modules.activation.GELU"}},
+        {"told": {"truncate_dim": 5}},
+        {"told": {"truncate_dim": 500}},
+        {"modules": DENSE, "2_Dense": TANH, "told": {"truncate_dim": 3}},
+    ],
+    ids=str,
+)
+def test_dense_folders_score_as_the_library_does(given, folder):
+    theirs, ours = both(folder(**given))
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    assert theirs.std() > 1e-3
+
+
+def test_legacy_names_of_the_file_of_a_transformer_are_read(folder):
+    path = folder()
+    (path / "sentence_bert_config.json").unlink()
+    write(path / "sentence_roberta_config.json", {"max_seq_length": 5})
+    theirs, ours = both(path)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("told", "tokens"),
+    [
+        (PYLATE, ["[Q] ", "[D] "]),
+        (PYLATE | {"model_type": "ColBERT"}, ["[Q] ", "[D] "]),
+        (PYLATE | {"model_type": "ColBERT"}, []),  # prefixes that are no tokens are text
+        (PYLATE | {"model_type": "ColBERT", "query_prefix": "[unused0]", "document_prefix": "[unused1]"}, []),
+        (PYLATE | {"model_type": "ColBERT", "skiplist_words": ["cats", ",", "[UNK]", "nothing"]}, ["[Q] ", "[D] "]),
+        (PYLATE | {"model_type": "ColBERT", "skiplist_words": [*string.punctuation, "cats"]}, ["[Q] ", "[D] "]),
+        (PYLATE | {"model_type": "ColBERT", "skiplist_words": []}, ["[Q] ", "[D] "]),
+        (PYLATE | {"model_type": "ColBERT", "attend_to_expansion_tokens": True}, ["[Q] ", "[D] "]),
+        (PYLATE | {"model_type": "ColBERT", "do_query_expansion": False}, ["[Q] ", "[D] "]),
+        (PYLATE | {"model_type": "ColBERT", "prompts": {"query": "a dog "}}, ["[Q] ", "[D] "]),
+        ({"model_type": "ColBERT"}, []),
+    ],
+    ids=str,
+)
+def test_pylate_folders_score_as_the_library_does(told, tokens, folder):
+    modules = ("Transformer", "pylate.models.Dense.Dense")
+    plain = {"bias": False, "activation_function": "torch.nn.modules.linear.Identity"}
+    path = folder(modules, told, tokens=tokens, **{"1_Dense": plain})
+    theirs, ours = both(path, "MultiVectorEncoder")
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    assert type(read(path)[0]).__name__ == "ColBERT"
+    assert theirs.std() > 1e-3
+
+
+def classifier(folder, tokenizer, labels=1, told=None, config=None):
+    """Write a CrossEncoder folder over a classifier of so many labels."""
+    torch.manual_seed(3)
+    shape = {"hidden_size": WIDTH, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    own = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=64, num_labels=labels, **shape)
+    own.update({"initializer_range": 0.3, **(config or {})})
+    BertForSequenceClassification(own).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    write(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": MODEL + "Transformer"}])
+    write(folder / "sentence_bert_config.json", {"transformer_task": "sequence-classification", "max_seq_length": 60})
+    write(folder / "config_sentence_transformers.json", {"model_type": "CrossEncoder", **(told or {})})
+    return folder
+
+
+IDENTITY, SIGMOID = "torch.nn.modules.linear.Identity", "torch.nn.modules.activation.Sigmoid"
+
+
+@pytest.mark.parametrize(
+    ("told", "config", "activation"),
+    [
+        ({"activation_fn": IDENTITY}, {}, "identity"),
+        ({"activation_fn": SIGMOID}, {}, "sigmoid"),
+        ({}, {}, "sigmoid"),
+        ({}, {"sbert_ce_default_activation_function": IDENTITY}, "identity"),
+        ({}, {"sentence_transformers": {"activation_fn": IDENTITY}}, "identity"),
+        ({"prompts": {"query": "a dog "}, "default_prompt_name": None}, {}, "sigmoid"),
+    ],
+    ids=str,
+)
+def test_cross_encoders_score_as_the_library_does(told, config, activation, tokenizer, tmp_path):
+    path = classifier(tmp_path, tokenizer, 1, told, config)
+    theirs, ours = both(path, "CrossEncoder", query_length=12, document_length=45)
+    torch.testing.assert_close(ours[:, [0, 1, 3]], theirs[:, [0, 1, 3]], atol=1e-5, rtol=1e-5)
+    student, _ = read(path)
+    assert student.activation == activation
+    assert student.number == ("probability" if activation == "sigmoid" else "logit")
+
+
+def test_two_labels_are_refused_or_subtracted_on_request(tokenizer, tmp_path):
+    path = classifier(tmp_path, tokenizer, 2, {"activation_fn": IDENTITY})
+    with pytest.raises(ConfigError, match=r"backbone\.classifier\.weight, which would start at.*LABEL_1"):
+        read(path)
+    model = library.CrossEncoder(str(path), device="cpu")
+    pairs = [(query, DOCUMENTS[1]) for query in QUERIES]
+    logits = torch.tensor(model.predict(pairs))
+    student, collator = read(path, labels="difference", query_length=12, document_length=45)
+    torch.testing.assert_close(scores_of(student, collator)[:, 1], logits[:, 1] - logits[:, 0], atol=1e-5, rtol=1e-5)
+    assert student.number == "logit[1] - logit[0]"
+    # Saved, it has one label; it is read as it is, whatever its option says.
+    backbone.save(student, collator.tokenizer, tmp_path / "again")
+    options = {"pooling": "head", "labels": "difference", "segments": False}
+    node = {"_target_": "limbeck.students.cross_encoder.CrossEncoder", **options}
+    write(tmp_path / "again" / "limbeck.json", {"student": node})
+    again = scores_of(*read(tmp_path / "again", query_length=12, document_length=45))
+    torch.testing.assert_close(again, scores_of(student, collator))
+
+
+def test_three_labels_are_refused_by_name(tokenizer, tmp_path):
+    names = {"id2label": {"0": "yes", "1": "no", "2": "perhaps"}, "label2id": {"yes": 0, "no": 1, "perhaps": 2}}
+    path = classifier(tmp_path, tokenizer, 3, config=names)
+    with pytest.raises(ConfigError, match="has 3 labels, yes, no, perhaps, and a score is one number"):
+        read(path)
+    with pytest.raises(ConfigError, match="labels=difference reads two labels; its classifier has 3: yes, no, perhaps"):
+        read(path, labels="difference")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"told": {"new_key": 1}}, r"config_sentence_transformers\.json: the key new_key is not known"),
+        ({"sbert": {"lower": True}}, r"sentence_bert_config\.json: the key lower is not known"),
+        ({"sbert": {"model_args": {"attn": 1}}}, r"sentence_bert_config\.json: model_args is \{'attn': 1\}"),
+        ({"sbert": {"transformer_task": "fill-mask"}}, "transformer_task is fill-mask; feature-extraction is known"),
+        ({"sbert": {"modality_config": {"message": {}}}}, r"modality_config is \{'message'"),
+        ({"1_Pooling": {"pooling_mode_max_tokens": True}}, r"1_Pooling/config\.json: its pooling is max"),
+        ({"1_Pooling": {"pooling_mode_lasttoken": True}}, "its pooling is lasttoken"),
+        ({"1_Pooling": {"pooling_mode_weightedmean_tokens": True}}, "its pooling is weightedmean"),
+        ({"1_Pooling": {"pooling_mode": ["cls", "mean"]}}, "its pooling is cls and mean"),
+        ({"1_Pooling": {"include_prompt": False}}, "include_prompt is false"),
+        ({"1_Pooling": {"scale": 2}}, r"1_Pooling/config\.json: the key scale is not known"),
+        ({"modules": DENSE, "2_Dense": {"use_residual": True}}, r"2_Dense/config\.json: use_residual is True"),
+        ({"modules": DENSE, "2_Dense": {"activation_function": "torch.nn.modules.activation.Mish"}}, "is torch.*Mish"),
+        ({"modules": DENSE, "2_Dense": {"module_input_name": "token_embeddings"}}, "it reads token_embeddings"),
+        ({"modules": ("Transformer", "Pooling", "Normalize", "Dense")}, "in the order Transformer, Pooling, Normal"),
+        ({"modules": ("Transformer", "Pooling", "LayerNorm")}, "the module LayerNorm in 2_LayerNorm is not known"),
+        ({"modules": ("Transformer", "WeightedLayerPooling", "Pooling")}, "the module WeightedLayerPooling"),
+        ({"modules": ("BoW", "Dense")}, "the module BoW"),
+        ({"modules": ("WordEmbeddings", "Pooling")}, "the module WordEmbeddings"),
+        ({"modules": ("StaticEmbedding", "Normalize")}, "the module StaticEmbedding"),
+        ({"modules": ("Transformer",)}, "0 modules Pooling, not one"),
+        ({"modules": ("Transformer", "Dense")}, "0 modules Pooling, not one"),
+        ({"modules": ("custom_st.Transformer", "Pooling")}, r"names the module custom_st\.Transformer, code"),
+        ({"told": {"model_type": "Other"}}, "model_type is Other"),
+        ({"told": {"similarity_fn_name": "manhattan"}}, "similarity_fn_name is manhattan"),
+        ({"told": {"similarity_fn_name": "dot", "truncate_dim": 4}, "modules": ("Transformer", "Pooling", "Normalize")},
+         "truncate_dim cuts vectors of length 1"),
+        ({"told": PYLATE}, "the module Pooling"),
+        ({"told": {"model_type": "ColBERT"}, "modules": ("Transformer",)}, "must have one linear layer"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_not_known_is_refused_by_file_and_name(given, message, folder):
+    with pytest.raises(ConfigError, match=message):
+        read(folder(**given))
+
+
+def test_what_was_taken_is_said(folder, caplog):
+    caplog.set_level(logging.INFO)
+    read(folder(told={"similarity_fn_name": None, "prompts": {"sts": "a dog "}}))
+    assert "read as the student dense: pooling 'mean', similarity 'cosine'" in caplog.text
+    assert "the prompts sts are not put before texts" in caplog.text

@@ -1,0 +1,171 @@
+"""Weights that a checkpoint does not give: refused by name where nothing trains them, else they start anew."""
+
+import pytest
+from safetensors.torch import load_file, save_file
+from tests.students.test_backbones import WORDS, write
+
+from limbeck.artefacts import Artefacts
+from limbeck.cli import assemble
+from limbeck.config import ConfigError, entries
+from limbeck.students.saved import MARK, resolve
+
+
+def node(kind, name, **options):
+    entry = entries()[kind, name]
+    given = {item.name: item.default for item in entry.parameters if item.default is not ...}
+    return {"_target_": entry.target, **given, **options}
+
+
+class Collection:
+    """As much of a collection as a ranker is built with."""
+
+    fingerprint = name = "small"
+
+    def iterate(self):
+        return iter([("1", " ".join(WORDS))])
+
+    def query_texts(self, ids):
+        return ["ba ke"] * len(ids)
+
+    document_texts = query_texts
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Build a student over a checkpoint, not to be trained unless ``anew``."""
+
+    def call(student, folder, *, anew=False, lora=None, **options):
+        source = node("backbone", "pretrained", model=str(folder), lora=lora)
+        lengths = {"query_length": 8, "document_length": 12}
+        made = node("student", student, **lengths, **options)
+        return assemble.ranker(made, source, Collection(), Artefacts(tmp_path / "cache"), anew=anew)
+
+    return call
+
+
+def drop(folder, *parts):
+    """Take the weights out of a checkpoint whose names hold one of the parts."""
+    weights = load_file(folder / "model.safetensors")
+    left = {name: value for name, value in weights.items() if not any(part in name for part in parts)}
+    assert len(left) < len(weights)
+    save_file(left, folder / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("student", "options", "task", "family", "dropped", "named"),
+    [
+        ("cross_encoder", {"pooling": "head"}, "encoder", "Bert", (), r"backbone\.classifier\.bias"),
+        (
+            "cross_encoder",
+            {"pooling": "head"},
+            "classifier",
+            "Bert",
+            ("pooler",),
+            r"bert\.pooler\.dense\.bias",
+        ),
+        ("cross_encoder", {"pooling": "head"}, "classifier", "Bert", ("classifier",), r"backbone\.classifier\.weight"),
+        ("cross_encoder", {"pooling": "head"}, "encoder", "Roberta", (), r"backbone\.classifier\.dense\.bias"),
+        ("cross_encoder", {"pooling": "mean"}, "encoder", "Bert", (), r"head\.weight"),
+        ("cross_encoder", {"pooling": "cls"}, "classifier", "Bert", (), r"head\.weight"),
+        ("splade", {}, "encoder", "Bert", (), r"cls\.predictions\.bias"),
+        ("splade", {}, "mlm", "Bert", ("transform.LayerNorm",), r"transform\.LayerNorm\.bias"),
+        ("splade", {}, "encoder", "Electra", (), r"generator_lm_head\.bias"),
+        ("colbert", {"dimension": 4}, "encoder", "Bert", (), r"projection\.weight"),
+        ("dense", {"projection": 4}, "encoder", "Bert", (), r"projection\.weight"),
+        ("dense", {"towers": "separate"}, "encoder", "Bert", (), r"query_backbone\."),
+    ],
+    ids=str,
+)
+def test_an_untrained_student_is_refused_and_a_trained_one_starts(
+    build, tmp_path, student, options, task, family, dropped, named
+):
+    write(family, tmp_path / "it", task, **({"num_labels": 1} if task == "classifier" else {}))
+    if dropped:
+        drop(tmp_path / "it", *dropped)
+    with pytest.raises(ConfigError, match=rf"^backbone\.model: .* does not give .*{named}.*start at random"):
+        build(student, tmp_path / "it", **options)
+    build(student, tmp_path / "it", anew=True, **options)
+
+
+@pytest.mark.parametrize(
+    ("student", "options", "task"),
+    [
+        ("dense", {}, "encoder"),
+        ("dense", {"learn_scale": True}, "mlm"),  # no pooler, which is not used; the scale starts as the option says
+        ("splade", {}, "mlm"),  # the decoder is tied to the embeddings
+        ("splade", {"query_encoder": "tokens"}, "mlm"),
+        ("cross_encoder", {"pooling": "head"}, "classifier"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("family", ["Bert", "Roberta", "DistilBert", "ModernBert", "DebertaV2", "Electra"])
+def test_what_a_checkpoint_gives_whole_is_taken(build, tmp_path, family, student, options, task):
+    write(family, tmp_path / "it", task, **({"num_labels": 1} if task == "classifier" else {}))
+    build(student, tmp_path / "it", **options)
+
+
+def test_a_saved_student_without_its_top_is_refused(build, tmp_path):
+    write("Bert", tmp_path / "plain")
+    student, collator = build("colbert", tmp_path / "plain", anew=True, dimension=4)
+    it = node("student", "colbert", dimension=4)
+    assemble.save(student, collator.tokenizer, tmp_path / "it", it, "0")
+    build("colbert", tmp_path / "it", dimension=4)
+    (tmp_path / "it" / "head.safetensors").unlink()
+    with pytest.raises(ConfigError, match=r"does not give projection\.weight"):
+        build("colbert", tmp_path / "it", dimension=4)
+
+
+def test_with_adapters_what_starts_anew_trains(build, tmp_path):
+    pytest.importorskip("peft")
+    write("Bert", tmp_path / "it")
+    for student, options in (("cross_encoder", {"pooling": "head"}), ("splade", {"query_encoder": "separate"})):
+        made, _ = build(student, tmp_path / "it", anew=True, lora={"rank": 2}, **options)
+        assert any(value.requires_grad for value in made.parameters())
+
+
+def config(student, folder, *, trains, key):
+    from omegaconf import OmegaConf
+
+    lengths = {"query_length": 8, "document_length": 12}
+    own = {
+        "student": node("student", student, **lengths),
+        "backbone": node("backbone", "pretrained", model=str(folder)),
+    }
+    whole = own if key == "" else {key.removesuffix("."): own}
+    return OmegaConf.create(whole | ({"optim": {}} if trains else {}))
+
+
+@pytest.fixture
+def ours(build, tmp_path):
+    """Save a student with a pooling of its own."""
+    write("Bert", tmp_path / "plain")
+    student, collator = build("dense", tmp_path / "plain", pooling="cls")
+    it = node("student", "dense", pooling="cls", query_length=8, document_length=12)
+    assemble.save(student, collator.tokenizer, tmp_path / "it", it, "0")
+    return tmp_path / "it"
+
+
+def test_a_backbone_out_of_a_students_folder_is_said_in_training(ours, caplog):
+    resolve(config("dense", ours, trains=True, key=""))
+    assert "takes the transformer alone out of the folder: pooling is 'cls' there, 'mean' here" in caplog.text
+    assert f"student=saved student.folder={ours}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("key", "trains"), [("", False), ("teacher.", True), ("candidates.", True), ("teacher.", False)]
+)
+def test_a_backbone_out_of_a_students_folder_is_refused_elsewhere(ours, key, trains):
+    word = key.removesuffix(".") or "student"
+    with pytest.raises(ConfigError, match=rf"pooling is 'cls' there.*{word}=saved {key}student\.folder="):
+        resolve(config("dense", ours, trains=trains, key=key))
+    with pytest.raises(ConfigError, match="it holds a dense, not a colbert"):
+        resolve(config("colbert", ours, trains=trains, key=key))
+
+
+def test_one_that_agrees_is_taken_without_a_word(ours, caplog):
+    made = config("dense", ours, trains=False, key="")
+    made.student.pooling = "cls"
+    resolve(made)
+    (ours / MARK).unlink()
+    resolve(config("dense", ours, trains=False, key=""))  # it says nothing of a student any more
+    assert not caplog.messages
