@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from limbeck.losses.document_keys import document_keys
 from limbeck.losses.in_batch import other_documents
 from limbeck.losses.info_nce import InfoNCE, info_nce
-from limbeck.scores.keys import NO_KEY
+from limbeck.scores.keys import NO_KEY, signed_keys
 from limbeck.scoring import dot, maxsim
 from limbeck.types import Batch, StudentOutput, Tokens, Vectors
 
@@ -160,3 +161,10 @@ def test_masked_positives_get_no_gradient():
     value = InfoNCE(in_batch=True).per_query(output, batch)[0]
     (gradient,) = torch.autograd.grad(value, output.documents)
     assert (gradient.abs().sum(-1) > 0).tolist() == [True] * 5 + [False]
+
+
+def test_keys_made_from_ids_are_those_of_the_rows_whatever_pads_the_lists(monkeypatch):
+    monkeypatch.setattr("limbeck.losses.document_keys.processes", lambda: 2)
+    _, batch = made()
+    names = replace(batch, document_ids=[["a", "b", "c"], ["7", "b"], ["e", "f"]])
+    assert document_keys(names, 6, gather=True).tolist() == signed_keys(["a", "b", "c", "7", "e", "f"]).tolist()

@@ -192,7 +192,7 @@ MUTATIONS = [
     Mutation("in_batch", "    if gather:\n        asking, valid", "    if False:\n        asking, valid", PROCESSES),
     Mutation("in_batch", "return (hits > 0) | again", "return hits > 0", PROCESSES),
     Mutation("document_keys", "torch.distributed.get_rank() * 2**40", "0", PROCESSES),
-    Mutation("document_keys", "torch.where(batch.mask, batch.index, rows)", "batch.index", PROCESSES),
+    Mutation("document_keys", "torch.where(batch.mask, batch.index, rows)", "batch.index", BATCH),
     Mutation("document_keys", "everywhere, keys, right=True)", "everywhere, keys, right=True) * 0 + 1", PROCESSES),
     Mutation("distributed", "start = dist.get_rank() * ctx.size", "start = 0", PROCESSES),
     Mutation("distributed", "        dist.all_reduce(total)\n        start", "        start", PROCESSES),
