@@ -207,7 +207,7 @@ def test_two_labels_are_refused_or_subtracted_on_request(tokenizer, tmp_path):
     # Saved, it has one label; it is read as it is, whatever its option says.
     backbone.save(student, collator.tokenizer, tmp_path / "again")
     options = {"pooling": "head", "labels": "difference", "segments": False}
-    node = {"_target_": "limbeck.students.cross_encoder.CrossEncoder", **options}
+    node = {"_target_": "student/cross_encoder", **options}
     write(tmp_path / "again" / "limbeck.json", {"student": node})
     again = scores_of(*read(tmp_path / "again", query_length=12, document_length=45))
     torch.testing.assert_close(again, scores_of(student, collator))
