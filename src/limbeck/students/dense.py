@@ -113,7 +113,9 @@ class Dense(nn.Module):
         width = self.backbone.config.hidden_size
         self.projection = None if projection is None else _projection(width, projection, projection_bias)
         self.activation: Activation = activation
-        self.dimension, self.matryoshka = _sizes(projection or width, dimension, matryoshka)
+        self.dimension, self.matryoshka = _sizes(
+            projection or width, dimension, matryoshka, "projection" if projection else "backbone"
+        )
         self._scale = scale
         self.log_scale = nn.Parameter(torch.tensor(scale).log()) if learn_scale else None
 
@@ -166,12 +168,10 @@ def _projection(width: int, size: int, bias: bool) -> nn.Linear:
     return layer
 
 
-def _sizes(width: int, dimension: int | None, matryoshka: list[int]) -> tuple[int | None, list[int]]:
-    """Check the sizes of embeddings against the width of the backbone."""
+def _sizes(width: int, dimension: int | None, matryoshka: list[int], of: str) -> tuple[int | None, list[int]]:
+    """Check the sizes of embeddings against the width of the backbone or the projection, as ``of`` names it."""
     if dimension is not None and not 0 < dimension <= width:
-        raise ValueError(
-            f"dimension must be in 1 … {width}, the width of the backbone or of the projection, got {dimension}"
-        )
+        raise ValueError(f"dimension must be in 1 … {width}, the width of the {of}, got {dimension}")
     most = dimension or width
     for size in matryoshka:
         if not 0 < size < most:
