@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limbeck.config import ConfigError, entries
+from limbeck.config import ConfigError, entries, registered
 from limbeck.data.collection import SYNTHETIC
 from limbeck.results.systems import config as config_of
 
@@ -141,8 +141,8 @@ def _of_node(node: Any, beside: Any, key: str, *, trained: bool = False) -> Iter
     elif (kind, name) == ("candidates", "run"):
         for option in ("file", "train", "dev", "test"):
             yield from _folder(f"{key}.{option}", _value(node, option))
-    parts = _child(node, "parts")
-    for part in parts if parts is not None else ():
+    parts: Any = _child(node, "parts") or {}
+    for part in parts:
         yield from _of_node(parts[part], parts[part], f"{key}.parts.{part}")
 
 
@@ -220,8 +220,8 @@ def _recorded(file: Path) -> Any:
 
 def _part(node: Any) -> tuple[str, str]:
     """Return (kind, name) of a node's part."""
-    target = _value(node, "_target_")
-    return next((key for key, entry in entries().items() if entry.target == target), ("", ""))
+    entry = registered(str(_value(node, "_target_")))
+    return ("", "") if entry is None else (entry.kind, entry.name)
 
 
 def _child(node: Any, name: str) -> Any:
