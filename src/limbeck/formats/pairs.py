@@ -204,7 +204,8 @@ class _Objects(NamedTuple):
         return self.reader.block(0, chunk, faults)
 
 
-def _at(value: Any, place: str | int) -> Any:
+def _at(value: Any, place: Any) -> Any:
+    """Return what a JSON object has under a key, or an array at a place."""
     if not isinstance(value, list if isinstance(place, int) else dict):
         raise ValueError(f"is no JSON {'array' if isinstance(place, int) else 'object'}")
     if isinstance(place, int) and place >= len(value):
