@@ -43,8 +43,8 @@ def words(texts: list[str], *, stopwords: str | None, stemmer: Any) -> list[list
     import bm25s
 
     dropped: Any = stopwords or []
-    found: Any = bm25s.tokenize(texts, stopwords=dropped, stemmer=stemmer, return_ids=False, show_progress=False)
-    return found
+    tokens: Any = bm25s.tokenize(texts, stopwords=dropped, stemmer=stemmer, return_ids=False, show_progress=False)
+    return tokens
 
 
 def characters(texts: Iterable[str], *, stopwords: str | None, stemmer: Any) -> list[list[str]]:

@@ -205,6 +205,7 @@ class _Objects(NamedTuple):
 
 
 def _at(value: Any, place: Any) -> Any:
+    """Return what a JSON object has under a key, or an array at a place."""
     if not isinstance(value, list if isinstance(place, int) else dict):
         raise ValueError(f"is no JSON {'array' if isinstance(place, int) else 'object'}")
     if isinstance(place, int) and place >= len(value):
