@@ -56,9 +56,7 @@ def compare(reference: Path, folder: Path) -> Verdict:
     found = Verdict(Counter(), [], [], [], [], [])
     wanted, have = _files(reference), _files(folder)
     found.left.extend(sorted(name for name in have if _MARKS.search(name)))
-    wanted, have = (
-        {_VERSION.sub("", name) for name in names if not _MARKS.search(name)} for names in (wanted, have)
-    )
+    wanted, have = ({_VERSION.sub("", name) for name in names if not _MARKS.search(name)} for names in (wanted, have))
     found.lost.extend(sorted(wanted - have))
     found.different.extend(f"{name}: only there" for name in sorted(have - wanted))
     for name in sorted(wanted & have):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import BertConfig, BertModel
 
 from limbeck.students import packing
@@ -176,3 +177,14 @@ def test_dropout_of_other_kinds_is_left_alone():
     model = torch.nn.Sequential(torch.nn.Dropout(0.1), kind(0.1), torch.nn.Dropout(1.0))
     quicken(model)
     assert [type(module) for module in model] == [Dropout, kind, torch.nn.Dropout]
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_the_kernel_of_gpus_takes_what_it_is_given(window):
+    """The call, shapes and types of flash attention over texts of any length, without a GPU: nothing is computed."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        given = [torch.empty(10, 2, 32, device="cuda:0", dtype=torch.bfloat16) for _ in range(3)]
+        layout = packing.Layout([], torch.empty(3, dtype=torch.int32, device="cuda:0"), 6)
+        found = packing._one_kernel(*given, layout, 0.1, window)
+        assert found.shape == (10, 2, 32)
+        assert (found.dtype, found.device) == (torch.bfloat16, torch.device("cuda:0"))

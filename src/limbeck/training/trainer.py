@@ -15,6 +15,9 @@ from limbeck.training.checkpoints import AtomicCheckpoints
 from limbeck.training.guards import POLICIES
 from limbeck.training.progress import Bar
 
+_SHARDING = ("fsdp", "deepspeed", "model_parallel")
+"""What names of Lightning's strategies begin with that share out the weights."""
+
 _PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 
 
@@ -39,7 +42,7 @@ class Training:
     Parameters
     ----------
     accelerator, devices, num_nodes, strategy
-        As Lightning has them.
+        As Lightning has them; strategies that share out the weights (``fsdp``, ``deepspeed``) are refused.
     precision
         ``32-true``, ``bf16-mixed``, ``16-mixed``, ``64-true``, or ``auto``: ``bf16-mixed`` where the device is faster
         with it (GPUs from Ampere on, processors with AVX512-BF16 or AMX), else ``32-true``; what was chosen is logged
@@ -108,6 +111,11 @@ class Training:
             raise ValueError(f"{'clip' if clip < 0 else 'validate_every'} must be >= 0")
         if precision not in _PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {precision!r}")
+        if strategy.startswith(_SHARDING):
+            raise ValueError(
+                f"strategy={strategy} leaves each process a part of the weights, and clipping, guards and saved "
+                "students need whole ones; choose ddp"
+            )
         if nonfinite not in POLICIES:
             raise ValueError(f"nonfinite must be one of {', '.join(POLICIES)}, got {nonfinite!r}")
         self.accelerator = accelerator
