@@ -88,7 +88,7 @@ def test_again_trains_nothing_and_force_gives_the_same_bits(limbeck, tmp_path):
 
 
 @pytest.mark.parametrize("student", ["dense", "cross_encoder"])
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "64-true"])
 def test_every_student_at_every_precision(limbeck, tmp_path, student, precision):
     words = [
         f"student={student}",
