@@ -183,9 +183,8 @@ def test_dropout_of_other_kinds_is_left_alone():
 def test_the_kernel_of_gpus_takes_what_it_is_given(window):
     """The call, shapes and types of flash attention over texts of any length, without a GPU: nothing is computed."""
     with FakeTensorMode(allow_non_fake_inputs=True):
-        given = [torch.empty(1, 2, 10, 32, device="cuda:0", dtype=torch.bfloat16) for _ in range(3)]
+        given = [torch.empty(10, 2, 32, device="cuda:0", dtype=torch.bfloat16) for _ in range(3)]
         layout = packing.Layout([], torch.empty(3, dtype=torch.int32, device="cuda:0"), 6)
-        module = torch.nn.Identity()
-        found, _ = packing._attention(module, *given, None, scaling=0.1, layout=layout, sliding_window=window)
-        assert found.shape == (1, 10, 2, 32)
+        found = packing._one_kernel(*given, layout, 0.1, window)
+        assert found.shape == (10, 2, 32)
         assert (found.dtype, found.device) == (torch.bfloat16, torch.device("cuda:0"))
