@@ -104,7 +104,7 @@ MUTATIONS = [
     Mutation("ckl", "if not (self.gamma > self.alpha or", "if not (self.gamma >= self.alpha or"),
     # Ranks and pairs.
     Mutation("ranking", "torch.arange(1, scores.shape[-1] + 1", "torch.arange(0, scores.shape[-1] + 0"),
-    Mutation("ranking", "torch.where(mask, scores.detach(), -torch.inf).argsort", "scores.detach().argsort"),
+    Mutation("ranking", "torch.where(mask, scores.detach(), -torch.inf).argsort", "scores.detach().argsort", MEASURED),
     Mutation("ranking", "descending=True, stable=True", "descending=True, stable=False"),
     Mutation("ranking", "descending=True, stable=True", "descending=False, stable=True"),
     Mutation("ranking", "order, scores.contiguous(), right=True", "order, scores.contiguous()"),
@@ -181,7 +181,7 @@ MUTATIONS = [
     Mutation("info_nce", "logsigmoid(own - further)", "logsigmoid(further - own)", BATCH),
     Mutation("info_nce", " * is_positive.any(-1)", "", BATCH),
     Mutation("info_nce", "masked(others, others_mask, temperature, FLOOR)", "masked(others, others_mask, 1.0, FLOOR)", BATCH),
-    Mutation("info_nce", "if self.gather and not self.in_batch:", "if False:", ("test_laws",)),
+    Mutation("info_nce", "if self.gather and not self.in_batch:", "if False:", ("test_modules",)),
     Mutation("in_batch", "output.similarity or _dot", "_dot", BATCH),
     Mutation("in_batch", "valid & ~_among(keys, wanted, there)", "valid.expand(len(own), -1)", BATCH),
     Mutation("in_batch", "there & (ordered[place] == wanted)", "ordered[place] == wanted", BATCH),
