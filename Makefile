@@ -41,8 +41,11 @@ drills: $(DEV)  ## Kill commands at random points and let them race one another;
 	$(BIN)/python tests/drills/run.py
 	$(BIN)/python tests/drills/race.py
 
-fuzz: $(DEV)  ## Fuzz readers, score stores and losses for some minutes, with new draws each time
-	LIMBECK_FUZZ=long timeout --foreground 900 $(BIN)/python -m pytest tests/fuzz
+# Status 124: the time is up and nothing was found; -x, or what was found would be told at the end only.
+FUZZ_SECONDS := 900
+
+fuzz: $(DEV)  ## Fuzz readers, score stores and losses for at most 15 minutes, with new draws each time
+	LIMBECK_FUZZ=long timeout --foreground $(FUZZ_SECONDS) $(BIN)/python -m pytest -v -x tests/fuzz || test $$? = 124
 
 # An environment of its own: the lowest versions that pyproject.toml allows, and the part of the suite that they can break.
 LOWEST := cache/lowest
