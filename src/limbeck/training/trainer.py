@@ -20,10 +20,25 @@ from limbeck.training.checkpoints import AtomicCheckpoints
 from limbeck.training.guards import POLICIES
 from limbeck.training.progress import Bar
 
+_COPYING = ("spawn", "fork", "notebook")
 _SHARDING = ("fsdp", "deepspeed", "model_parallel")
 """What names of Lightning's strategies begin with that share out the weights."""
 
 _PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
+
+
+def _check_strategy(strategy: str) -> None:
+    if strategy.startswith(_SHARDING):
+        raise ValueError(
+            f"strategy={strategy} leaves each process a part of the weights, and clipping, guards and saved "
+            "students need whole ones; choose ddp"
+        )
+    if any(word in strategy for word in _COPYING):
+        raise ValueError(f"strategy={strategy} copies this process; each process must start anew: choose ddp")
+    known = ["auto", *StrategyRegistry.available_strategies()]
+    known = [name for name in known if not name.startswith(_SHARDING) and not any(word in name for word in _COPYING)]
+    if strategy not in known:
+        raise ValueError(f"strategy must be one of {', '.join(known)}, got {strategy!r}")
 
 
 def _fastest(accelerator: str) -> str:
@@ -109,9 +124,6 @@ class Training:
             if value < 1:
                 raise ValueError(f"{name} must be >= 1, got {value}")
         check_accelerator(accelerator)
-        strategies = ["auto", *StrategyRegistry.available_strategies()]
-        if strategy not in strategies:
-            raise ValueError(f"strategy must be one of {', '.join(strategies)}, got {strategy!r}")
         if steps is not None and steps < 1:
             raise ValueError(f"steps must be >= 1 or null, got {steps}")
         if not (epochs > 0 and math.isfinite(epochs)):
@@ -121,17 +133,9 @@ class Training:
         for name, value in {"clip": clip, "validate_every": validate_every}.items():
             if not (value >= 0 and math.isfinite(value)):
                 raise ValueError(f"{name} must be >= 0, got {value}")
-        if any(word in strategy for word in ("spawn", "fork", "notebook")):
-            raise ValueError(
-                f"strategy must give each process a start of its own, as ddp does; {strategy} copies this one"
-            )
+        _check_strategy(strategy)
         if precision not in _PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(_PRECISIONS)}, got {precision!r}")
-        if strategy.startswith(_SHARDING):
-            raise ValueError(
-                f"strategy={strategy} leaves each process a part of the weights, and clipping, guards and saved "
-                "students need whole ones; choose ddp"
-            )
         if nonfinite not in POLICIES:
             raise ValueError(f"nonfinite must be one of {', '.join(POLICIES)}, got {nonfinite!r}")
         self.accelerator = accelerator
