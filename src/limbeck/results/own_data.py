@@ -141,8 +141,8 @@ def _of_node(node: Any, beside: Any, key: str, *, trained: bool = False) -> Iter
     elif (kind, name) == ("candidates", "run"):
         for option in ("file", "train", "dev", "test"):
             yield from _folder(f"{key}.{option}", _value(node, option))
-    parts = _child(node, "parts")
-    for part in parts if parts is not None else ():
+    parts: Any = _child(node, "parts")
+    for part in parts or ():
         yield from _of_node(parts[part], parts[part], f"{key}.parts.{part}")
 
 
