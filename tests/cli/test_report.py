@@ -37,7 +37,7 @@ def test_a_bare_word_is_the_name(limbeck, one, tmp_path, cache):
         (["nowhere"], "name: there is no folder runs/nowhere"),
         (["it's (here), isn't it?"], "it's (here), isn't it?"),
         (["nowhere", "gamma=3"], "gamma"),
-        (["nowhere", "more"], "more cannot be read as an override"),
+        (["nowhere", "more"], "'more' is no override"),
         (["nowhere", "out=."], "out: . is a folder"),
     ],
 )

@@ -179,7 +179,7 @@ def test_every_preset_is_a_space_and_says_what_it_asks(name):
         def typed(words):
             return compose("train", list(words))
 
-        Configurations([], space, typed, lambda config: Planned({}, Path(run_id({}))), str)
+        Configurations([], space, typed, lambda config, words: Planned({}, Path(run_id({}))), str)
 
 
 def test_what_train_is_told_tune_is_told():

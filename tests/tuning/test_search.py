@@ -44,7 +44,7 @@ class Stand:
         self.most = 0
         self.processes = []
 
-    def planned(self, composed):
+    def planned(self, composed, _words):
         return Planned(composed, self.path / fingerprint(composed)[:8])
 
     def compose(self, words):
@@ -54,7 +54,7 @@ class Stand:
         return config
 
     def start(self, words, log, environment):
-        folder = self.planned(self.compose(words)).folder
+        folder = self.planned(self.compose(words), words).folder
         seen = {**environment, "PYTHONPATH": str(self.path)}
         x = self.compose(words).get("x", "1")
         process = Process("training", [str(folder), x, str(self.seconds)], log, seen)
