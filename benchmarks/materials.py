@@ -36,7 +36,7 @@ def settings(data: Path) -> list[str]:
 def model(layers: int, cache: Path) -> Path:
     """Return a folder with the first layers of MiniLM, which any version of transformers loads."""
     from limbeck.artefacts import Artefacts
-    from limbeck.students.sources import locate
+    from limbeck.backbones.sources import locate
 
     source = Path(locate(MINILM))
 
@@ -61,7 +61,7 @@ def classifier(layers: int, cache: Path) -> Path:
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        from limbeck.students.sources import quiet
+        from limbeck.backbones.sources import quiet
 
         torch.manual_seed(SEED)
         with quiet():
@@ -187,7 +187,7 @@ def _texts(found: Iterable[tuple[str, str]], length: int) -> Iterable[dict[str, 
     """Yield records of texts that are cut behind their last token that is read."""
     from tokenizers import Tokenizer
 
-    from limbeck.students.sources import locate
+    from limbeck.backbones.sources import locate
 
     tokenizer = Tokenizer.from_file(str(Path(locate(MINILM)) / "tokenizer.json"))
     tokenizer.no_padding()

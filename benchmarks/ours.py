@@ -72,8 +72,8 @@ class Ranked(NamedTuple):
 def ranker(asked: Job) -> Ranked:
     """Build the student of a job as the command does."""
     from limbeck.artefacts import Artefacts
-    from limbeck.cli import assemble
     from limbeck.config import build
+    from limbeck.experiment import assemble
 
     config = configuration(asked)
     artefacts = Artefacts(Path(config["paths"]["cache"]))

@@ -67,9 +67,9 @@ def model(root: Path) -> Path:
     """Save a tiny masked language model, whose bias leaves a document some words; returns its folder."""
     import torch
 
+    from limbeck.backbones.backbone import Tiny, load_tokenizer, save
     from limbeck.data.folder import documents
     from limbeck.inference import encode
-    from limbeck.students.backbone import Tiny, load_tokenizer, save
     from limbeck.students.splade import Splade
     from limbeck.text.collate import Collator
     from limbeck.text.tokenizer import train_wordpiece

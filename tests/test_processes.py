@@ -128,8 +128,8 @@ def test_workers_of_a_launcher_end_with_the_sweep(module, name, options, jobs, c
 
 def test_a_device_s_process_ends_with_the_evaluation(tmp_path):
     """Even while it imports what it needs."""
-    words = "lambda number: ['limbeck.cli.share', 'absent', str(number)]"
-    code = f"from limbeck.cli.devices import each_device; each_device(2, {words})"
+    words = "lambda number: ['limbeck.experiment.share', 'absent', str(number)]"
+    code = f"from limbeck.experiment.devices import each_device; each_device(2, {words})"
     first = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, start_new_session=True)
     try:
         others = wait_for(lambda: len(found := below(first.pid)) == 2 and found)

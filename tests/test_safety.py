@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from limbeck.backbones.sources import load_tokenizer, locate
 from limbeck.cli.table import tabulate
 from limbeck.config import ConfigError, build
 from limbeck.export.card import Origin, card
-from limbeck.results import latex, markdown, terminal
+from limbeck.reporting.results import latex, markdown, terminal
 from limbeck.scores.store import ScoreStore
 from limbeck.search.store import Store
 from limbeck.secrecy import masked, without_secrets
 from limbeck.students.saved import Saved
-from limbeck.students.sources import load_tokenizer, locate
 from limbeck.training.checkpoints import read
 
 EVIL = (

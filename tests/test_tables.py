@@ -2,7 +2,7 @@
 
 import math
 
-from limbeck.tables import show_rows
+from limbeck.reporting.terminal import show_rows
 
 
 def test_values_that_look_like_markup_are_shown_as_they_are(capsys):

@@ -18,7 +18,7 @@ ConfigStore.instance().store(
 
 
 class LimbeckLauncher(Launcher):
-    """Composes all jobs of a sweep and lets :mod:`limbeck.cli.sweep` make them."""
+    """Composes all jobs of a sweep and lets :mod:`limbeck.experiment.sweep` make them."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what the jobs are composed from."""
@@ -29,7 +29,7 @@ class LimbeckLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Make the jobs; a sweeper gets the value of each in ``return_value``, None if it failed."""
-        from limbeck.cli.sweep import Composed, launch
+        from limbeck.experiment.sweep import Composed, launch
 
         setup_globals()
         shared = set.intersection(*map(set, job_overrides)) if len(job_overrides) > 1 else set(job_overrides[0])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from limbeck.analysis import figures
 from limbeck.analysis.calibration import measure, summarise
 from limbeck.analysis.quality import by_teacher
+from limbeck.reporting import figures
 
 LONG = "ckl gamma=5 alpha=1.5 teacher_temperature=2 sampler.negatives=31 $a$ "
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from limbeck.cli import sharing
 from limbeck.evaluation import search as searching
+from limbeck.experiment import sharing
 
 # More documents, and more candidates, than one device is given at a time.
 WORLD = ["data.world.documents=5000", "data.world.test=40", "trainer.steps=2", "trainer.validate_every=0"]

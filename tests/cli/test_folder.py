@@ -2,7 +2,7 @@
 
 import pytest
 
-from limbeck.cli.folder import RunFolder
+from limbeck.experiment.run_folder import RunFolder
 from limbeck.locks import BusyError, is_held
 
 CONFIG = {"force": True, "seed": 1}

@@ -7,10 +7,10 @@ import shlex
 import numpy as np
 import pytest
 
-from limbeck.cli.experiment import Experiment
 from limbeck.config import home
 from limbeck.evaluation.fusion import reciprocal_rank_fusion, weighted_sum
 from limbeck.evaluation.runs import cut, read_run
+from limbeck.experiment.distil import Experiment
 
 ALL = "eval.pipeline=[search,rerank,fuse]"
 
@@ -108,8 +108,8 @@ def test_an_encoder_that_teaches_goes_through_all_stages(limbeck, tmp_path):
 
 def test_stages_that_are_there_are_not_computed_again(limbeck, tmp_path, monkeypatch):
     """A run that fails in its last stage goes on with that stage alone."""
-    from limbeck.cli import sharing
     from limbeck.evaluation.fusion import ReciprocalRankFusion
+    from limbeck.experiment import sharing
 
     calls = []
     for name in ("search", "rerank"):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from limbeck.cli.teaching import Teaching
+from limbeck.experiment.teaching import Teaching
 from limbeck.rankings import Ranking
 from limbeck.scores.writer import Provenance
 

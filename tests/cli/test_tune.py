@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from forked import STALE, below, gone
-from limbeck.cli.folder import RunFolder
 from limbeck.config import home, run_id
+from limbeck.experiment.run_folder import RunFolder
 
 SPACE = (
     "tune.space={loss.ckl.gamma: {kind: choice, values: [5, 0.5]}, optim.lr: {kind: choice, values: ['1e-2', '1e-9']}}"

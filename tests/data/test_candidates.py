@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from limbeck.cli import assemble
 from limbeck.config import ConfigError
 from limbeck.data.bm25 import BM25
 from limbeck.data.candidates import Search, find, inputs
@@ -20,6 +19,7 @@ from limbeck.data.fusion import Fusion
 from limbeck.data.run import RunFiles
 from limbeck.evaluation.fusion import reciprocal_rank_fusion
 from limbeck.evaluation.runs import read_run, write_run
+from limbeck.experiment import assemble
 from limbeck.types import Ranking, order
 
 TINY = {

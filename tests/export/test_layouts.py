@@ -11,9 +11,9 @@ from tests.export.conftest import DOCUMENTS, QUERIES, collator_of, scores_of
 from tokenizers import normalizers
 from transformers import BertConfig, BertForSequenceClassification
 
-from limbeck.cli import assemble
+from limbeck.backbones import backbone
 from limbeck.config import ConfigError
-from limbeck.students import backbone
+from limbeck.experiment import assemble
 from limbeck.students.saved import Saved
 
 library = pytest.importorskip("sentence_transformers")

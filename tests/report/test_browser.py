@@ -12,8 +12,8 @@ from selenium.webdriver.common.action_chains import ActionChains
 
 from limbeck.config import ConfigError
 from limbeck.evaluation.qrels import read_qrels
-from limbeck.report.page import page
-from limbeck.report.runs import read
+from limbeck.reporting.page.page import page
+from limbeck.reporting.page.runs import read
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 OPTIONS = (

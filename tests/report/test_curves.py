@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from limbeck.report.curves import BINS, curves, over_seeds
+from limbeck.reporting.page.curves import BINS, curves, over_seeds
 
 
 def write(folder, version, text):

@@ -10,14 +10,14 @@ from bokeh.models import DataTable
 
 from limbeck.config import ConfigError
 from limbeck.evaluation.qrels import read_qrels
-from limbeck.report.curves import learning_curves
-from limbeck.report.gains import gains
-from limbeck.report.leaderboard import leaderboard
-from limbeck.report.page import page
-from limbeck.report.records import commands, differences, environment, unfinished
-from limbeck.report.runs import read
-from limbeck.report.scatter import POINTS, _most, against_teacher
-from limbeck.report.terms import term_weights
+from limbeck.reporting.page.curves import learning_curves
+from limbeck.reporting.page.gains import gains
+from limbeck.reporting.page.leaderboard import leaderboard
+from limbeck.reporting.page.page import page
+from limbeck.reporting.page.records import commands, differences, environment, unfinished
+from limbeck.reporting.page.runs import read
+from limbeck.reporting.page.scatter import POINTS, _most, against_teacher
+from limbeck.reporting.page.terms import term_weights
 
 
 def absent(place):

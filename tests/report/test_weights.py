@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from limbeck.rankings import Ranking
-from limbeck.report.weights import EDGES, Setting, setting, weigh
+from limbeck.reporting.page.weights import EDGES, Setting, setting, weigh
 
 STUDENT = {"q": [("a", 3.0), ("x", 2.5), ("b", 2.0), ("c", 0.5), ("d", 0.0)], "none": [("a", 1.0), ("b", 0.0)]}
 TEACHER = {"q": [("b", 9.0), ("a", 8.0), ("d", 2.0), ("c", 1.0)], "none": [("a", 1.0), ("b", 0.0)]}

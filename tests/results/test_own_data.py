@@ -8,7 +8,7 @@ import yaml
 
 from limbeck.cli.errors import as_plain
 from limbeck.config import ConfigError, entries
-from limbeck.results.own_data import data_of, lasting
+from limbeck.reporting.results.own_data import data_of, lasting
 
 KEYS = (
     "name", "seed", "force", "dry_run", "data", "candidates", "pool", "sampler", "teacher", "backbone", "student",

@@ -13,10 +13,10 @@ from limbeck.config import ConfigError, home
 from limbeck.evaluation.comparison import Comparing
 from limbeck.evaluation.per_query import read_per_query
 from limbeck.evaluation.significance import holm, paired
-from limbeck.results.cells import Column
-from limbeck.results.commands import command
-from limbeck.results.markdown import markdown
-from limbeck.results.spec import read_spec
+from limbeck.reporting.results.cells import Column
+from limbeck.reporting.results.commands import command
+from limbeck.reporting.results.markdown import markdown
+from limbeck.reporting.results.spec import read_spec
 
 COMPARISON = {"_target_": "comparison/comparison"}
 

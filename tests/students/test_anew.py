@@ -5,8 +5,8 @@ from safetensors.torch import load_file, save_file
 from tests.students.test_backbones import WORDS, write
 
 from limbeck.artefacts import Artefacts
-from limbeck.cli import assemble
 from limbeck.config import ConfigError, entries
+from limbeck.experiment import assemble
 from limbeck.students.saved import MARK, resolve
 
 

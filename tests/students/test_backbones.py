@@ -12,14 +12,14 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch.utils._pytree import tree_leaves
 
+from limbeck.backbones import mlm, packing
+from limbeck.backbones.backbone import Pretrained, Tiny, load_tokenizer, save
+from limbeck.backbones.families import most_tokens
+from limbeck.backbones.sub_batches import inputs
 from limbeck.config import ConfigError, build
-from limbeck.students import mlm, packing
-from limbeck.students.backbone import Pretrained, Tiny, load_tokenizer, save
 from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
-from limbeck.students.families import most_tokens
-from limbeck.students.sub_batches import inputs
 from limbeck.students.tops import load_top
 from limbeck.types import Tokens
 

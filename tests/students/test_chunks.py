@@ -10,10 +10,10 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.checkpoint import checkpoint, get_device_states
 from transformers import BertConfig, BertForMaskedLM, BertModel
 
+from limbeck.backbones import packing
+from limbeck.backbones.chunks import in_chunks
 from limbeck.losses.flops import FLOPS
 from limbeck.losses.info_nce import InfoNCE
-from limbeck.students import packing
-from limbeck.students.chunks import in_chunks
 from limbeck.students.colbert import ColBERT
 from limbeck.students.dense import Dense
 from limbeck.students.splade import Splade
@@ -88,7 +88,7 @@ def test_values_and_gradients_are_those_of_the_whole_batch(kind):
 
 def test_dropout_is_the_same_in_both_passes(monkeypatch):
     value, gradients, _ = trained("dense", 3, dropout=0.3)
-    monkeypatch.setattr("limbeck.students.chunks.checkpoint", lambda function, *given, **_: function(*given))
+    monkeypatch.setattr("limbeck.backbones.chunks.checkpoint", lambda function, *given, **_: function(*given))
     plain, wanted, _ = trained("dense", 3, dropout=0.3)
     assert value == plain
     for name, gradient in wanted.items():
@@ -138,7 +138,7 @@ def test_a_chunk_saves_the_generator_of_its_device(monkeypatch, kind):
         given.append(arguments)
         return checkpoint(function, *arguments, **options)
 
-    monkeypatch.setattr("limbeck.students.chunks.checkpoint", noted)
+    monkeypatch.setattr("limbeck.backbones.chunks.checkpoint", noted)
     student = KINDS[kind](load(0.3)).train()
     student.chunk = 3
     objective(student(batch()), batch(), kind).backward()
@@ -178,7 +178,7 @@ def test_recomputation_runs_under_the_same_autocast(monkeypatch):
         return torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None])
 
     found = gradients()
-    monkeypatch.setattr("limbeck.students.chunks.checkpoint", lambda function, *given, **_: function(*given))
+    monkeypatch.setattr("limbeck.backbones.chunks.checkpoint", lambda function, *given, **_: function(*given))
     assert torch.equal(found, gradients())
 
 
@@ -194,6 +194,6 @@ def test_dropout_on_a_gpu_is_the_same_in_both_passes(monkeypatch, kind):
         return {name: p.grad.cpu() for name, p in student.named_parameters() if p.grad is not None}
 
     found = gradients()
-    monkeypatch.setattr("limbeck.students.chunks.checkpoint", lambda function, *given, **_: function(*given))
+    monkeypatch.setattr("limbeck.backbones.chunks.checkpoint", lambda function, *given, **_: function(*given))
     for name, wanted in gradients().items():
         torch.testing.assert_close(found[name], wanted, atol=1e-5, rtol=1e-4)

@@ -10,10 +10,10 @@ import torch
 from omegaconf import OmegaConf
 
 from limbeck.artefacts import Artefacts
-from limbeck.cli import assemble
-from limbeck.cli.stages import Stages
 from limbeck.config import build, entries, home, store_schemas
 from limbeck.data.datamodule import TrainingData
+from limbeck.experiment import assemble
+from limbeck.experiment.stages import Stages
 from limbeck.students.splade import Splade
 from limbeck.training.module import Distillation, active_terms
 from limbeck.training.objective import Objective

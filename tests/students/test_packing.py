@@ -6,10 +6,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import BertConfig, BertModel
 
-from limbeck.students import packing
-from limbeck.students.dropout import Dropout, dropped_attention, kept, quicken
-from limbeck.students.packing import enable, states
-from limbeck.students.sub_batches import compiled, in_sub_batches, inputs
+from limbeck.backbones import packing
+from limbeck.backbones.dropout import Dropout, dropped_attention, kept, quicken
+from limbeck.backbones.packing import enable, states
+from limbeck.backbones.sub_batches import compiled, in_sub_batches, inputs
 from limbeck.types import Tokens
 
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}

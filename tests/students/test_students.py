@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from limbeck.backbones.backbone import Pretrained, Tiny, load_tokenizer
 from limbeck.config import ConfigError, build
 from limbeck.evaluation.search import rerank, search
 from limbeck.inference import score_lists
-from limbeck.students.backbone import Pretrained, Tiny, load_tokenizer
 from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense

@@ -17,12 +17,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast
 
+from limbeck.backbones.backbone import Tiny, load_tokenizer
 from limbeck.config import ConfigError
 from limbeck.data.collection import Data
 from limbeck.inference import encode, score_lists
 from limbeck.search.encoding import encode_into
 from limbeck.search.store import Store
-from limbeck.students.backbone import Tiny, load_tokenizer
 from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense

@@ -3,8 +3,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from limbeck.backbones.backbone import load_tokenizer
 from limbeck.config import ConfigError
-from limbeck.students.backbone import load_tokenizer
 from limbeck.text.collate import Collator, Example, TextFormat
 from limbeck.text.tokenizer import train_wordpiece
 

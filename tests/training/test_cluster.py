@@ -6,8 +6,8 @@ import pytest
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from forked import LAUNCHERS
-from limbeck.cli.folder import RunFolder
 from limbeck.config import ConfigError
+from limbeck.experiment.run_folder import RunFolder
 from limbeck.locks import BusyError
 from limbeck.training.cluster import rank, several
 from small import STUDENT, WORLD

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from limbeck.students import cross_encoder, dense, sub_batches
+from limbeck.backbones import sub_batches
+from limbeck.students import cross_encoder, dense
 from limbeck.training.optim import AdamW
 from limbeck.types import Tokens
 

@@ -122,7 +122,7 @@ def test_options():
 )
 def test_collapsed_students_are_named_once(limbeck, monkeypatch, words, named):
     """Students that read nothing: their weights are made so at the start."""
-    import limbeck.cli.assemble as module
+    import limbeck.experiment.assemble as module
 
     made = module.ranker
 

@@ -40,8 +40,8 @@ def as_plain(
     config, keys
         As Hydra composed it, and the keys that the verb knows.
     overrides, trains
-        As in :func:`limbeck.results.own_data.named`: where no collection is chosen, that of the run, candidates or
-        scores that are named is taken. None, of verbs that open no collection, leaves ``data`` as it is.
+        As in :func:`limbeck.reporting.results.own_data.named`: where no collection is chosen, that of the run,
+        candidates or scores that are named is taken. None, of verbs that open no collection, leaves ``data`` as it is.
     optional, required
         As in :func:`limbeck.cli.options.typed`.
 
@@ -54,7 +54,7 @@ def as_plain(
     from omegaconf import OmegaConf
     from omegaconf.errors import InterpolationResolutionError
 
-    from limbeck.results.own_data import named, settle
+    from limbeck.reporting.results.own_data import named, settle
     from limbeck.students.saved import resolve
 
     try:

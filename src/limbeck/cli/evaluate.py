@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.cli.errors import as_plain
-from limbeck.cli.folder import RunFolder, below, console
 from limbeck.config import ConfigError, build, fingerprint
+from limbeck.experiment.run_folder import RunFolder, below, console
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def _check_asked(config: Mapping[str, Any]) -> None:
 
 
 def _compare(config: Mapping[str, Any], settings: Any) -> None:
-    from limbeck.results.finished import members
+    from limbeck.reporting.results.finished import members
 
     systems = members(config["compare"], key="compare")
     baseline = _baseline(config["baseline"], systems)
@@ -78,7 +78,7 @@ def _compare(config: Mapping[str, Any], settings: Any) -> None:
 
 def _baseline(given: str, systems: Any) -> str:
     """Return the name of the baseline, which may be given as one of the folders."""
-    from limbeck.results.finished import members
+    from limbeck.reporting.results.finished import members
 
     names = list(dict.fromkeys(system.name for system in systems))
     if given in names:
@@ -95,7 +95,7 @@ def _baseline(given: str, systems: Any) -> str:
 
 def _report(config: Mapping[str, Any], settings: Any, systems: Any, baseline: str, out: Path) -> Any:
     from limbeck.artefacts import Artefacts
-    from limbeck.cli.comparing import report
+    from limbeck.experiment.compare import report
 
     return report(
         systems,
@@ -114,8 +114,8 @@ def _report(config: Mapping[str, Any], settings: Any, systems: Any, baseline: st
 def _evaluate(config: dict[str, Any], settings: Any) -> None:
     from hydra.core.hydra_config import HydraConfig
 
-    from limbeck.cli.evaluation import Evaluating
-    from limbeck.results.finished import check_whole, members, whole
+    from limbeck.experiment.evaluate import Evaluating
+    from limbeck.reporting.results.finished import check_whole, members, whole
 
     work = Evaluating(config)
     baseline = work.baseline()

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.cli.errors import as_plain
-from limbeck.cli.folder import console
 from limbeck.config import ConfigError
+from limbeck.experiment.run_folder import console
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def run(config: Any) -> None:
 
 def _export(config: dict[str, Any], source: Path) -> None:
     from limbeck.artefacts import write_json
-    from limbeck.cli import assemble
+    from limbeck.experiment import assemble
     from limbeck.export.card import card, origin
     from limbeck.export.folder import check_target, write_folder
     from limbeck.export.modules import pipeline

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from limbeck.cli.errors import as_plain
-from limbeck.cli.folder import console
 from limbeck.config import ConfigError, build, part_name
+from limbeck.experiment.run_folder import console
 from limbeck.secrecy import masked
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.cli.errors import as_plain
-from limbeck.cli.folder import console
 from limbeck.config import ConfigError, build, part
+from limbeck.experiment.run_folder import console
 from limbeck.locks import locked
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,8 @@ def _index(config: dict[str, Any], backend: Any, share: tuple[int, int]) -> None
     import torch
 
     from limbeck.artefacts import Artefacts
-    from limbeck.cli import assemble
-    from limbeck.results.own_data import lasting
+    from limbeck.experiment import assemble
+    from limbeck.reporting.results.own_data import lasting
     from limbeck.search.backend import build as build_index
     from limbeck.search.encoding import encode_into
     from limbeck.search.store import Store

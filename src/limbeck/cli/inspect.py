@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from limbeck.artefacts import Artefacts, write_json
-from limbeck.cli import assemble
 from limbeck.cli.errors import as_plain
-from limbeck.cli.folder import console
-from limbeck.cli.stages import Stages
-from limbeck.cli.suite import of_set
 from limbeck.config import ConfigError, build
 from limbeck.data.pool import Pool
 from limbeck.evaluation.qrels import read_qrels
 from limbeck.evaluation.runs import read_run
+from limbeck.experiment import assemble
+from limbeck.experiment.run_folder import console
+from limbeck.experiment.stages import Stages
+from limbeck.experiment.suite import of_set
 from limbeck.inspection.findings import check, first_stage_scores, settings
 from limbeck.inspection.losses import views
 from limbeck.inspection.measures import measure

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.cli.errors import as_plain
-from limbeck.cli.folder import console
 from limbeck.config import ConfigError, build, differences
+from limbeck.experiment.run_folder import console
 from limbeck.locks import locked
 from limbeck.secrecy import masked
 
@@ -36,9 +36,9 @@ def run(config: Any) -> None:
 
 def _mine(config: dict[str, Any], out: Path) -> dict[str, Any]:
     from limbeck.artefacts import Artefacts, write_json
-    from limbeck.cli import assemble
-    from limbeck.cli.stages import Stages
-    from limbeck.results.own_data import lasting
+    from limbeck.experiment import assemble
+    from limbeck.experiment.stages import Stages
+    from limbeck.reporting.results.own_data import lasting
 
     artefacts, device = Artefacts(Path(config["paths"]["cache"])), assemble.device(config["accelerator"])
     pooling = build(config["pool"], key="pool")
@@ -170,7 +170,7 @@ def _write_pool(stages: Any, teaching: Any, out: Path) -> dict[str, Any]:
 
 
 def _show(record: Mapping[str, Any], out: Path) -> None:
-    from limbeck.tables import show_rows
+    from limbeck.reporting.terminal import show_rows
 
     recall = f"recall@{record['depth']}" if record["depth"] else "recall"
     rows = [
@@ -192,7 +192,7 @@ def _show(record: Mapping[str, Any], out: Path) -> None:
 
 
 def _show_pool(pool: Mapping[str, Any], out: Path) -> None:
-    from limbeck.tables import show_rows
+    from limbeck.reporting.terminal import show_rows
 
     denoised = pool.get("denoised", {})
     negatives = pool["negatives"] + pool["random_documents"] - denoised.get("negatives", 0)

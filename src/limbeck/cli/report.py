@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.cli.errors import as_plain
-from limbeck.cli.folder import below, console
 from limbeck.config import ConfigError, build
+from limbeck.experiment.run_folder import below, console
 from limbeck.unfinished import write_text
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,9 @@ def run(config: Any) -> None:
 def _report(folder: Path, out: Path, plain: Mapping[str, Any]) -> None:
     from limbeck.artefacts import Artefacts
     from limbeck.rankings import Qrels
-    from limbeck.report.page import page
-    from limbeck.report.runs import read
-    from limbeck.results.finished import Place
+    from limbeck.reporting.page.page import page
+    from limbeck.reporting.page.runs import read
+    from limbeck.reporting.results.finished import Place
 
     artefacts = Artefacts(Path(plain["paths"]["cache"]))
     known: dict[str, Qrels | ConfigError] = {}

@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from limbeck.cli.devices import each_device
 from limbeck.cli.errors import as_plain
-from limbeck.cli.folder import console
 from limbeck.config import ConfigError, build
+from limbeck.experiment.devices import each_device
+from limbeck.experiment.run_folder import console
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +42,9 @@ def run(config: Any) -> None:
 
 def _score(config: dict[str, Any]) -> None:
     from limbeck.artefacts import Artefacts
-    from limbeck.cli import assemble
-    from limbeck.cli.stages import Stages
-    from limbeck.results.own_data import lasting
+    from limbeck.experiment import assemble
+    from limbeck.experiment.stages import Stages
+    from limbeck.reporting.results.own_data import lasting
     from limbeck.teachers.scoring import score_into
 
     out, share = Path(config["out"]), os.environ.get(_SHARE)

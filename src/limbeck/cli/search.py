@@ -10,9 +10,9 @@ from typing import Any
 
 from limbeck.artefacts import Artefacts, write_json
 from limbeck.cli.errors import as_plain
-from limbeck.cli.folder import console
 from limbeck.cli.index import opened
 from limbeck.config import ConfigError, build, differences, fingerprint
+from limbeck.experiment.run_folder import console
 from limbeck.locks import locked
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class _Searching:
     """
 
     def __init__(self, config: Mapping[str, Any], store: Any) -> None:
-        from limbeck.cli import assemble
+        from limbeck.experiment import assemble
         from limbeck.search.backend import check_kind
         from limbeck.search.encoding import check_ids
 
@@ -102,7 +102,7 @@ class _Searching:
     def _encoder(self) -> tuple[Any, Any]:
         import torch
 
-        from limbeck.cli import assemble
+        from limbeck.experiment import assemble
 
         torch.manual_seed(self._made["seed"])
         # A tokenizer that was trained, was trained on the collection that was indexed.
@@ -226,7 +226,7 @@ class _Searching:
 
     def _finish(self, found: Any, out: Path) -> None:
         from limbeck.evaluation.metrics import evaluate, means
-        from limbeck.tables import show_rows
+        from limbeck.reporting.terminal import show_rows
 
         _write(out, found)
         system = f"{self._first.name}, re-ranked" if self._first else self._backend.name

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.cli.errors import as_plain
-from limbeck.cli.folder import console
 from limbeck.config import ConfigError, build
+from limbeck.experiment.run_folder import console
 from limbeck.unfinished import write_text
 
 log = logging.getLogger(__name__)
@@ -31,9 +31,9 @@ def run(config: Any) -> None:
 
 
 def _write(config: Mapping[str, Any], name: str) -> None:
-    from limbeck.results.latex import latex
-    from limbeck.results.markdown import markdown
-    from limbeck.results.terminal import show
+    from limbeck.reporting.results.latex import latex
+    from limbeck.reporting.results.markdown import markdown
+    from limbeck.reporting.results.terminal import show
 
     made = tabulate(config, name)
     show(made)
@@ -44,18 +44,18 @@ def _write(config: Mapping[str, Any], name: str) -> None:
 
 
 def tabulate(config: Mapping[str, Any], name: str) -> Any:
-    """Return the table (:class:`limbeck.results.cells.Table`) of a composed configuration.
+    """Return the table (:class:`limbeck.reporting.results.cells.Table`) of a composed configuration.
 
     Raises
     ------
     ConfigError
         The table's YAML is wrong, there is nothing to make it from, or runs must not be mixed: the message says which.
     """
-    from limbeck.results.cells import make
-    from limbeck.results.marking import mark
-    from limbeck.results.references import add_references
-    from limbeck.results.spec import read_spec
-    from limbeck.results.sweep import check_commits, check_data, collect, commits, remarks
+    from limbeck.reporting.results.cells import make
+    from limbeck.reporting.results.marking import mark
+    from limbeck.reporting.results.references import add_references
+    from limbeck.reporting.results.spec import read_spec
+    from limbeck.reporting.results.sweep import check_commits, check_data, collect, commits, remarks
 
     settings = build(config["comparison"], key="comparison")
     spec = read_spec(config["table"])

@@ -1,4 +1,4 @@
-"""``limbeck train``: one run. Those of a sweep are made by :mod:`limbeck.cli.sweep`."""
+"""``limbeck train``: one run. Those of a sweep are made by :mod:`limbeck.experiment.sweep`."""
 
 import logging
 import time
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from limbeck.cli.errors import as_plain
-from limbeck.cli.folder import RunFolder, below, console, main_process
 from limbeck.config import run_id
+from limbeck.experiment.run_folder import RunFolder, below, console, main_process
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ def run(config: Any) -> None:
     result = made(plain, folder, overrides)
     if result is None:
         return  # a child of a launcher; the first process has the result
-    from limbeck.results.finished import check_whole
-    from limbeck.tables import show_result
+    from limbeck.reporting.results.finished import check_whole
+    from limbeck.reporting.terminal import show_result
 
     show_result(result)
     check_whole(result.get("sets") or {})
@@ -39,7 +39,7 @@ def run(config: Any) -> None:
 
 def finish() -> None:
     """End a sweep, if it was one."""
-    from limbeck.cli.sweep import finish
+    from limbeck.experiment.sweep import finish
 
     finish()
 
@@ -63,7 +63,7 @@ def plan(config: Any, overrides: Sequence[str]) -> tuple[dict[str, Any], RunFold
 
 def finished(config: dict[str, Any], folder: RunFolder) -> dict[str, Any] | None:
     """Return what the run has found if it is finished, no set is missing, and it is not to be made anew."""
-    from limbeck.results.finished import whole
+    from limbeck.reporting.results.finished import whole
 
     result = None if config["force"] else folder.result()
     return result if whole(result) else None
@@ -95,7 +95,7 @@ def made(
         log.info("%s is finished; force=true runs it anew", folder.path)
         return result
     start = time.perf_counter()
-    from limbeck.cli.experiment import Experiment
+    from limbeck.experiment.distil import Experiment
 
     with folder.opened(config, overrides, wait=wait):
         # Another process may have finished it since we looked.

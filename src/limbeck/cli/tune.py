@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck.cli.errors import explain
-from limbeck.cli.folder import RunFolder, below, console
 from limbeck.cli.train import plan
 from limbeck.config import ConfigError, build, identity, run_id
+from limbeck.experiment.run_folder import RunFolder, below, console
 from limbeck.locks import locked
 from limbeck.secrecy import masked
 from limbeck.unfinished import write_text
@@ -52,7 +52,7 @@ def run(config: Any) -> None:
 
 
 def _search(settings: "Settings", trainer: "_Trainer", configurations: "Configurations", folder: Path) -> None:
-    from limbeck.cli.tune_tables import Told, show
+    from limbeck.reporting.study_table import Told, show
     from limbeck.tuning.search import Runs, Search, grid_points
     from limbeck.tuning.space import grid
     from limbeck.tuning.study import enqueue, open_study
@@ -177,7 +177,7 @@ class _Trainer:
         from limbeck.tuning.process import Process
 
         typed = ["train", *_config_dirs(), *self.base, *words, f"name={self.name}"]
-        return Process("limbeck.cli.trial", typed, log_file, seen)
+        return Process("limbeck.experiment.trial", typed, log_file, seen)
 
     def value(self, folder: Path) -> float | None:
         """Return the value of the checkpoint that a finished run has kept."""

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from limbeck.artefacts import write_json
-from limbeck.students.adapters import merged_weights
+from limbeck.backbones.adapters import merged_weights
 from limbeck.text.collate import Role
 from limbeck.text.tokenizer import TextTokenizer
 

@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from limbeck.analysis.drawing import canvas, save
 from limbeck.data.pool import Pool
 from limbeck.inspection.measures import CUTOFFS, Measures
 from limbeck.inspection.seen import known, percent
+from limbeck.reporting.drawing import canvas, save
 
 _TEACHER, _FIRST_STAGE, _MARK, _GREY = "#1f5a7a", "#d98c3f", "#b3261e", "#8a8f94"
 _LINES = ("-", ":", "-.")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from limbeck.backbones.adapters import plain_name
+from limbeck.backbones.sources import some
 from limbeck.config import ConfigError
-from limbeck.students.adapters import plain_name
 from limbeck.students.saved import instead
-from limbeck.students.sources import some
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from limbeck.backbones.sources import PACKAGE, locate
 from limbeck.config import ConfigError
 from limbeck.students.saved import Found, holds, instead, read
-from limbeck.students.sources import PACKAGE, locate
 
 log = logging.getLogger(__name__)
 

@@ -3,12 +3,12 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limbeck.backbones.backbone import Load
+from limbeck.backbones.chunks import in_chunks
+from limbeck.backbones.packing import states
 from limbeck.encodings import Kind
 from limbeck.registry import register
 from limbeck.scoring import maxsim, pick
-from limbeck.students.backbone import Load
-from limbeck.students.chunks import in_chunks
-from limbeck.students.packing import states
 from limbeck.text.collate import Role, TextFormat
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens, Vectors
 
@@ -50,7 +50,7 @@ class ColBERT(nn.Module):
     kind: Kind = "multi"
     fields: frozenset[str] = frozenset({"embeddings"})
     chunk: int | None = None
-    """Texts encoded at once while it trains; see :func:`~limbeck.students.chunks.in_chunks`."""
+    """Texts encoded at once while it trains; see :func:`~limbeck.backbones.chunks.in_chunks`."""
 
     def __init__(
         self,

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limbeck.backbones.backbone import Load, pool
+from limbeck.backbones.packing import states
+from limbeck.backbones.sub_batches import in_sub_batches, inputs
 from limbeck.registry import register
-from limbeck.students.backbone import Load, pool
-from limbeck.students.packing import states
-from limbeck.students.sub_batches import in_sub_batches, inputs
 from limbeck.text.collate import TextFormat
 from limbeck.types import Batch, StudentOutput, Tokens
 

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limbeck.backbones.backbone import Load, Pooling, pool
+from limbeck.backbones.chunks import in_chunks
+from limbeck.backbones.packing import states
 from limbeck.encodings import Kind
 from limbeck.registry import register
 from limbeck.scoring import dot, pick
-from limbeck.students.backbone import Load, Pooling, pool
-from limbeck.students.chunks import in_chunks
-from limbeck.students.packing import states
 from limbeck.students.towers import second_tower, tower
 from limbeck.text.collate import Role, TextFormat
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens
@@ -71,7 +71,7 @@ class Dense(nn.Module):
     kind: Kind = "dense"
     fields: frozenset[str] = frozenset({"embeddings"})
     chunk: int | None = None
-    """Texts encoded at once while it trains; see :func:`~limbeck.students.chunks.in_chunks`."""
+    """Texts encoded at once while it trains; see :func:`~limbeck.backbones.chunks.in_chunks`."""
 
     def __init__(
         self,

@@ -68,7 +68,7 @@ class Saved:
         self.given = folder
         self.folder = Path(folder)
         if folder.startswith("package:"):
-            from limbeck.students.sources import locate  # needs torch, which a configuration is composed without
+            from limbeck.backbones.sources import locate  # needs torch, which a configuration is composed without
 
             self.folder = Path(locate(folder))
         self.options = dict(options or {})

@@ -5,13 +5,13 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from limbeck.backbones.backbone import Load
+from limbeck.backbones.chunks import in_chunks
+from limbeck.backbones.mlm import mlm_parts
+from limbeck.backbones.packing import states
 from limbeck.encodings import Kind
 from limbeck.registry import register
 from limbeck.scoring import dot, pick
-from limbeck.students.backbone import Load
-from limbeck.students.chunks import in_chunks
-from limbeck.students.mlm import mlm_parts
-from limbeck.students.packing import states
 from limbeck.students.towers import second_tower, tower
 from limbeck.students.vocabulary import max_logits
 from limbeck.text.collate import Role, TextFormat
@@ -57,7 +57,7 @@ class Splade(nn.Module):
     kind: Kind = "sparse"
     fields: frozenset[str] = frozenset({"embeddings", "term_weights"})
     chunk: int | None = None
-    """Texts encoded at once while it trains; see :func:`~limbeck.students.chunks.in_chunks`."""
+    """Texts encoded at once while it trains; see :func:`~limbeck.backbones.chunks.in_chunks`."""
 
     def __init__(
         self,

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from limbeck.backbones.adapters import plain_name
+from limbeck.backbones.backbone import HEAD, Backbone
+from limbeck.backbones.sources import clear_errors, quiet, report, report_top
 from limbeck.config import ConfigError
-from limbeck.students.adapters import plain_name
-from limbeck.students.backbone import HEAD, Backbone
 from limbeck.students.layout import TRANSFORMERS, Layout, around
-from limbeck.students.sources import clear_errors, quiet, report, report_top
 
 _SECOND = "query_backbone."
 

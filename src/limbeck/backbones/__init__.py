@@ -1,0 +1,1 @@
+"""Where transformers come from and how they read."""

@@ -1,0 +1,267 @@
+"""From configuration nodes to rankers and teachers."""
+
+import hashlib
+import logging
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limbeck.artefacts import Artefacts, write_json
+from limbeck.backbones import backbone as backbones
+from limbeck.backbones.families import most_tokens
+from limbeck.config import ConfigError, build, fingerprint, part, part_name
+from limbeck.data.candidates import Candidates
+from limbeck.data.collection import Collection
+from limbeck.data.dense import Encoder
+from limbeck.experiment.sharing import Sharing
+from limbeck.experiment.teaching import Teaching
+from limbeck.launchers.devices import check_accelerator
+from limbeck.scores.writer import Provenance
+from limbeck.secrecy import masked
+from limbeck.students.anew import Anew, refuse_frozen, refuse_untrained
+from limbeck.students.saved import MARK
+from limbeck.students.tops import Lacking, load_top
+from limbeck.text.cache import TokenCache
+from limbeck.text.collate import Collator
+from limbeck.text.tokenizer import TextTokenizer
+
+log = logging.getLogger(__name__)
+
+Node = Mapping[str, Any]
+
+
+def device(accelerator: str, devices: int = 1) -> torch.device:
+    """Return where models run outside of training; ``accelerator`` as Lightning names it (auto, cpu, gpu).
+
+    Raises
+    ------
+    ConfigError
+        It is no accelerator, or as many GPUs are asked for as there are not: a process without one would fall back to
+        the processor.
+    """
+    try:
+        check_accelerator(accelerator)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"accelerator is {accelerator}, but no GPU is visible here; choose auto or cpu")
+    usable = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
+    if usable and devices > torch.cuda.device_count():
+        raise ConfigError(f"devices must be <= {torch.cuda.device_count()}, the GPUs that are visible; got {devices}")
+    return torch.device("cuda" if usable else "cpu")
+
+
+def collection(node: Node, artefacts: Artefacts) -> Collection:
+    """Open a collection and say what is in it."""
+    found = build({**node, "world": None}, key="data").open(artefacts, node.get("world"))
+    log.info("%s", repr(found))  # a fault that counting finds would be swallowed inside of log
+    return found
+
+
+def ranker(
+    student: Node, backbone: Node, collection: Collection, artefacts: Artefacts, *, key: str = "", anew: bool = False
+) -> tuple[Any, Collator]:
+    """Build a ranker and the collator that knows its tokenizer and the collection's texts.
+
+    Parameters
+    ----------
+    student, backbone
+        Configuration nodes.
+    collection, artefacts
+        What a tokenizer is trained on, if one is, and where it is kept.
+    key
+        Prefix of both keys in messages: ``teacher.`` for a teacher's own.
+    anew
+        Weights that the checkpoint does not give may start anew: they are trained, or loaded, afterwards.
+
+    Raises
+    ------
+    ConfigError
+        Weights start anew and may not; the message names them.
+    """
+
+    def texts() -> Iterable[str]:
+        for _, text in collection.iterate():
+            yield text
+
+    def folder(kind: str, inputs: Node, fill: Callable[[Path], object]) -> Path:
+        return artefacts.folder(kind, {**inputs, "collection": collection.fingerprint}, fill)
+
+    made, tokenizer = _model(student, backbone, texts, folder, key, anew=anew)
+    cache = TokenCache(artefacts, tokenizer, collection)
+    return made, Collator(tokenizer, made.style, collection.query_texts, collection.document_texts, cache)
+
+
+def saved(student: Node, backbone: Node) -> tuple[Any, TextTokenizer]:
+    """Build a student that lies in a folder, without a collection: its tokenizer lies there too."""
+
+    def nothing(*_: object) -> Any:
+        raise ConfigError("the tokenizer of this backbone is trained on a collection; give a saved student")
+
+    return _model(student, backbone, nothing, nothing, "", anew=False)
+
+
+def _model(
+    student: Node,
+    backbone: Node,
+    texts: Callable[[], Iterable[str]],
+    folder: Callable[..., Path],
+    key: str,
+    *,
+    anew: bool,
+) -> tuple[Any, TextTokenizer]:
+    source = build(backbone, key=f"{key}backbone")
+    try:
+        tokenizer: TextTokenizer = source.tokenizer(texts, folder)
+        made = build(student, lambda task: source.model(tokenizer, task), key=f"{key}student")
+        _check_anew(made, source, load_top(made, source), key, anew)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{key}backbone.{error}" if str(error).startswith(("model", "layers")) else str(error)
+        ) from error
+    _check_lengths(made, key)
+    return made, tokenizer
+
+
+def _check_anew(made: Any, source: Any, top: Lacking, key: str, anew: bool) -> None:
+    """Raise a ``ConfigError`` if weights start anew that nothing trains."""
+    if not hasattr(source, "anew"):
+        if not anew:
+            log.warning("%sbackbone: its weights are random, and nothing trains them here", key)
+        return
+    names = [*(f"backbone.{name}" for name in source.anew), *top.anew]
+    if anew:
+        refuse_frozen(made, Anew(names, source.path))
+    else:
+        refuse_untrained(Anew([*names, *top.copied], source.path, source.labels), key)
+
+
+def save(student: Any, tokenizer: TextTokenizer, folder: Path, node: Node, run_id: str) -> None:
+    """Save a student as a Hugging Face folder, with what makes it one of ours: usable as ``student=saved``.
+
+    Parameters
+    ----------
+    student, tokenizer
+        As :func:`ranker` and a collator have them.
+    folder
+        Made, or written over.
+    node, run_id
+        The student's configuration node, and the run it comes from.
+    """
+    backbones.save(student, tokenizer, folder)
+    write_json(folder / MARK, {"student": node, "run_id": run_id})
+
+
+def _check_lengths(made: Any, key: str) -> None:
+    most = most_tokens(made.backbone)
+    if most is None:
+        return
+    style = made.style
+    wanted = (
+        style.query_length + style.document_length + 3
+        if style.paired
+        else max(style.query_length, style.document_length)
+    )
+    if wanted > most:
+        raise ConfigError(
+            f"{key}student.document_length: {wanted} tokens do not fit the backbone, which reads at most {most}; "
+            f"lower {key}student.document_length"
+        )
+
+
+def teaching(
+    node: Node, collection: Collection, artefacts: Artefacts, device: torch.device, sharing: Sharing | None = None
+) -> Teaching:
+    """Build a teacher, with all that its scores depend on.
+
+    Parameters
+    ----------
+    node
+        Configuration node.
+    collection, artefacts
+        What is scored, and where scores are kept.
+    device
+        Where a model scores.
+    sharing
+        How the candidates that it re-ranks are shared among processes; None scores them in this one.
+    """
+    own = {name: value for name, value in node.items() if name not in ("student", "backbone")}
+    made = part(own, key="teacher")
+    if node.get("student") is None:
+        given = {"folder": collection.folder or Path("no-such-folder"), "artefacts": artefacts}
+        teacher = build(own, *(given[name] for name in made.given), key="teacher")
+        identity = teacher.identity() if hasattr(teacher, "identity") else own
+        whose = Provenance(teacher.name, "logit", revision=fingerprint(own), collection=collection.fingerprint)
+        return Teaching(teacher, identity, whose, collection, artefacts)
+    model, collator = ranker(node["student"], node["backbone"], collection, artefacts, key="teacher.")
+    weights = checksum(model)
+    model.to(device)
+    teacher = build(own, model, collator, key="teacher")
+    # Not the store that it may take scores from: they are the same scores.
+    identity = {name: value for name, value in node.items() if name != "store"} | {"weights": weights}
+    style = model.style
+    whose = Provenance(
+        _model_name(node["backbone"]),
+        "similarity" if model.separable else model.number,
+        revision=fingerprint({**identity, "bf16": None}),
+        max_length=f"query {style.query_length}, document {style.document_length} tokens",
+        dtype="bfloat16" if teacher.bf16 else "float32",
+        collection=collection.fingerprint,
+        command=shlex.join(["limbeck", *masked(sys.argv[1:])]),
+    )
+    spread = None if sharing is None or sharing.devices == 1 else partial(_spread, sharing, node)
+    return Teaching(teacher, identity, whose, collection, artefacts, spread)
+
+
+def _spread(sharing: Sharing, teacher: Node, lists: Mapping[str, Sequence[str]]) -> None:
+    folder = sharing.spread({"task": "score", "teacher": teacher, "lists": lists}, lambda _: None)
+    shutil.rmtree(folder)
+
+
+def _model_name(backbone: Node) -> str:
+    """Return what the configuration says of the model: MODEL, or the kind of backbone, with its layers."""
+    name = backbone.get("model") or part_name(backbone)
+    return f"{name}, {backbone['layers']} layers" if backbone.get("layers") else str(name)
+
+
+def checksum(model: torch.nn.Module) -> str:
+    """Return the sha256 of a model's parameters and buffers, by name."""
+    weights = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        weights.update(name.encode())
+        weights.update(value.cpu().contiguous().view(torch.uint8).numpy())
+    return weights.hexdigest()
+
+
+def candidates(node: Node, device: torch.device, *, key: str = "candidates") -> Candidates:
+    """Build a source of candidates, its parts and models included; models are loaded when they are first needed.
+
+    Parameters
+    ----------
+    node
+        Configuration node.
+    device
+        Where models search.
+    key
+        The node's key, for messages.
+    """
+    own = {name: value for name, value in node.items() if name not in ("parts", "student", "backbone")}
+    if "parts" in node:
+        parts = dict(node["parts"] or {})
+        return build(own, {n: candidates(p, device, key=f"{key}.parts.{n}") for n, p in parts.items()}, key=key)
+    if "student" not in node:
+        return build(own, key=key)
+    if not part(node["student"], key=f"{key}.student").separable:
+        raise ConfigError(f"{key}.student must encode queries and documents apart to search (a dense student does)")
+    return build(own, partial(_encoder, node["student"], node["backbone"], key), device, key=key)
+
+
+def _encoder(student: Node, backbone: Node, key: str, collection: Collection, artefacts: Artefacts) -> Encoder:
+    model, collator = ranker(student, backbone, collection, artefacts, key=f"{key}.")
+    return Encoder(model, collator, {"student": student, "backbone": backbone, "weights": checksum(model)})

@@ -1,0 +1,141 @@
+"""How close finished students are to their teacher, on the lists they learned from and on those of test queries."""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from limbeck.analysis.calibration import Calibration, Summary, measure, summarise
+from limbeck.artefacts import Artefacts, write_json
+from limbeck.config import ConfigError, build
+from limbeck.data.pool import Pool
+from limbeck.experiment import assemble
+from limbeck.experiment.stages import Stages
+from limbeck.experiment.suite import nodes_of
+from limbeck.inference import score_lists
+from limbeck.reporting import figures
+from limbeck.reporting.results.systems import Named, config
+from limbeck.reporting.terminal import show_rows
+from limbeck.unfinished import whole_file
+
+log = logging.getLogger(__name__)
+
+Node = Mapping[str, Any]
+
+_SHOWN = ("kl", "kl_positives", "kl_negatives", "teacher_mass", "student_mass")
+
+
+def calibrate(
+    runs: Sequence[Named], lists: int, *, artefacts: Artefacts, accelerator: str, bf16: bool, out: Path
+) -> list[Summary]:
+    """Measure students of finished runs; print a table, write ``calibration.parquet``, ``.json`` and a figure.
+
+    The lists of test queries are chosen by the rules by which those of training queries were.
+
+    Parameters
+    ----------
+    runs
+        Finished runs with a teacher; those of one name differ by seed.
+    lists
+        Training and test queries that are looked at, chosen by a hash of their ids.
+    artefacts, accelerator, bf16
+        As for an evaluation.
+    out
+        Folder.
+
+    Raises
+    ------
+    ConfigError
+        A run has no teacher.
+    """
+    found: dict[tuple[str, str], list[Calibration]] = {}
+    columns: dict[str, list[Any]] = {name: [] for name in ("system", "seed", "split", "query_id")}
+    measured: list[Calibration] = []
+    for named in runs:
+        for split, (queries, calibration) in _measured(named, lists, artefacts, accelerator, bf16).items():
+            found.setdefault((named.name, split), []).append(calibration)
+            measured.append(calibration)
+            for name, value in (("system", named.name), ("seed", named.seed), ("split", split)):
+                columns[name] += [value] * len(queries)
+            columns["query_id"] += queries
+    try:
+        summaries = summarise(found)
+    except ValueError as error:
+        raise ConfigError(f"calibration: {error}") from None
+    if not summaries:
+        raise ConfigError("calibration: no list has a score of every document, a positive and a negative")
+    values = {name: np.concatenate([getattr(each, name) for each in measured]) for name in asdict(measured[0])}
+    with whole_file(out / "calibration.parquet") as unfinished:
+        pq.write_table(pa.table({**columns, **values}), unfinished)
+    write_json(out / "calibration.json", [asdict(each) for each in summaries])
+    _show(summaries)
+    (out / "figures").mkdir(exist_ok=True)
+    figures.calibration(out / "figures" / "calibration.png", summaries)
+    return summaries
+
+
+def _show(summaries: Sequence[Summary]) -> None:
+    rows = [
+        {"system": each.system, "split": each.split, "lists of which": each.subset, "n": str(each.lists)}
+        | {column: each.means[name].value for name, column in zip(_SHOWN, _COLUMNS, strict=True)}
+        | {"± KL": each.means["kl"].half_width}
+        for each in summaries
+    ]
+    title = "KL from the teacher to the student per list, its parts, and the share of the positives"
+    show_rows(rows, ["system", "split", "lists of which", "n"], title, bold=False)
+
+
+_COLUMNS = ("KL", "on positives", "on negatives", "teacher's share", "student's share")
+
+
+def _measured(
+    named: Named, lists: int, artefacts: Artefacts, accelerator: str, bf16: bool
+) -> dict[str, tuple[list[str], Calibration]]:
+    told = config(named.path)
+    if not told.get("teacher"):
+        raise ConfigError(f"calibration: the run {named.path} has no teacher to be compared with; set calibration=0")
+    device = assemble.device(accelerator)
+    collection = assemble.collection(told["data"], artefacts)
+    teaching = assemble.teaching(told["teacher"], collection, artefacts, device)
+    candidates = assemble.candidates(told["candidates"], device)
+    stages = Stages(collection, artefacts, candidates, build(told["pool"], key="pool"))
+    nodes = nodes_of(named.path)
+    ranker, collator = assemble.ranker(nodes["student"], nodes["backbone"], collection, artefacts)
+    ranker.to(device)
+    temperatures = _temperatures(told.get("loss") or {})
+    found = {}
+    for split in ("train", told["eval"]["split"]):
+        pool = _some(stages.pool(split=split), lists)
+        try:
+            pool = teaching.scored(pool)
+        except ConfigError as error:
+            log.warning("%s: no calibration on %s queries: %s", named.name, split, error)
+            continue
+        scored = score_lists(ranker, collator, pool.lists(), bf16=bf16)
+        student = np.concatenate([scored[query] for query in pool.query_ids])
+        assert pool.scores is not None
+        calibration = measure(pool.scores, student, pool.labels > 0, pool.offsets, **temperatures)
+        found[split] = pool.query_ids, calibration
+    return found
+
+
+def _some(pool: Pool, count: int) -> Pool:
+    """Return the lists of some queries, chosen by a hash of their ids."""
+    by_hash = sorted(pool.query_ids, key=lambda query: hashlib.sha256(query.encode()).digest())
+    chosen = set(by_hash[:count])
+    return pool.select(np.repeat([query in chosen for query in pool.query_ids], np.diff(pool.offsets)))
+
+
+def _temperatures(loss: Node) -> dict[str, float]:
+    """Return the temperatures at which the student was to match the teacher: those of the first loss that has them."""
+    names = ("student_temperature", "teacher_temperature")
+    for term in loss.values():
+        if all(name in term for name in names):
+            return {name: float(term[name]) for name in names}
+    return {}

@@ -1,0 +1,64 @@
+"""What does not depend on the student, made once for all runs: candidates and training pool."""
+
+from pathlib import Path
+from typing import Any
+
+from limbeck.artefacts import Artefacts
+from limbeck.data.candidates import Candidates, Search, find, inputs
+from limbeck.data.collection import Collection
+from limbeck.data.judged import Judged
+from limbeck.data.pool import Pool, read_pool, write_pool
+from limbeck.data.pooling import Pooling
+from limbeck.experiment.teaching import Teaching
+from limbeck.types import Run
+
+
+class Stages:
+    """The stages before training, each an artefact.
+
+    Parameters
+    ----------
+    collection, artefacts
+        What they are made of and where they are kept.
+    candidates
+        First stage.
+    pooling
+        What of it becomes the training pool.
+    """
+
+    def __init__(self, collection: Collection, artefacts: Artefacts, candidates: Candidates, pooling: Pooling) -> None:
+        self.collection = collection
+        self._artefacts = artefacts
+        self._candidates = candidates
+        self._pooling = pooling
+
+    def first_stage(self, split: str) -> Run:
+        """Return the candidates of a split."""
+        return find(self._candidates, self._task(split))
+
+    def candidate_inputs(self, split: str) -> dict[str, Any]:
+        """Return what the candidates of a split depend on."""
+        return inputs(self._candidates, self._task(split))
+
+    def _task(self, split: str) -> Search:
+        return Search(self.collection, split, self._artefacts)
+
+    def pool(self, teaching: Teaching | None = None, *, split: str = "train") -> Pool:
+        """Return the training pool, with the scores of a teacher if there is one, denoised if that is asked for.
+
+        The pool of another split is chosen by the same rules: what training would see, had it these queries.
+        """
+        chosen_from = self.collection.split(split)
+        inputs = {"candidates": self.candidate_inputs(split), "pool": self._pooling.identity()}
+
+        def fill(target: Path) -> None:
+            chosen = self._pooling.choose(chosen_from.qrels, self.first_stage(split), self.collection.document_ids)
+            write_pool(target / "pool.arrow", chosen)
+
+        label = "training pool" if split == "train" else f"pool of {split} queries"
+        pool = read_pool(self._artefacts.folder("pool", inputs, fill, label=label) / "pool.arrow")
+        return pool if teaching is None else self._pooling.denoise(teaching.scored(pool))
+
+    def judged(self, pool: Pool) -> Judged:
+        """Return what the judgments know of the training queries of a pool."""
+        return Judged(self.collection.split("train").qrels, pool.query_ids, self._pooling.relevant)

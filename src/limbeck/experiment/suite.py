@@ -1,0 +1,280 @@
+"""Systems on sets: each set is opened, searched or re-ranked by each system, and evaluated."""
+
+import logging
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from limbeck.artefacts import Artefacts
+from limbeck.backbones.families import most_tokens
+from limbeck.config import ConfigError, build
+from limbeck.data.candidates import Search
+from limbeck.data.candidates import find as find_candidates
+from limbeck.data.collection import Collection
+from limbeck.evaluation.pipeline import Pipeline, Row
+from limbeck.evaluation.runs import read_run
+from limbeck.evaluation.search import without_own
+from limbeck.evaluation.sets import EvalSet
+from limbeck.evaluation.settings import Evaluation
+from limbeck.experiment import assemble
+from limbeck.experiment.sharing import Engine, Sharing, with_lengths
+from limbeck.reporting.terminal import show_rows
+from limbeck.students.saved import Saved
+from limbeck.text.collate import Collator
+from limbeck.types import Run
+
+log = logging.getLogger(__name__)
+
+Node = Mapping[str, Any]
+
+_SPLIT = "test"
+"""What the evaluated queries of a set are called in a collection, whatever its qrels are called."""
+
+_PAIR = 3
+"""Special tokens of a pair."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A student in a folder, as a system."""
+
+    key: str
+    """What names it in files."""
+    label: str
+    """What names it in tables."""
+    folder: Path
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """A TREC run file, as a system."""
+
+    key: str
+    label: str
+    path: Path
+
+
+System = Model | RunFile
+
+
+class Suite:
+    """Sets on which systems are evaluated.
+
+    Parameters
+    ----------
+    evaluation
+        Stages, depths, precision, devices, and the metrics of sets that have none of their own.
+    sets
+        Name → configuration node of the set.
+    candidates, teacher
+        Configuration nodes: the first stage, and the teacher or nothing. ``@set`` in a path of them stands for the
+        name of the set.
+    artefacts, accelerator
+        Where indexes and rankings are kept, and where models work.
+    folder
+        Where the results go: ``runs/SET.KEY.trec``, ``per_query/SET.KEY.parquet``.
+    """
+
+    def __init__(
+        self,
+        evaluation: Evaluation,
+        sets: Mapping[str, Node],
+        candidates: Node,
+        teacher: Node | None,
+        artefacts: Artefacts,
+        accelerator: str,
+        folder: Path,
+    ) -> None:
+        self._evaluation = evaluation
+        self._sets: dict[str, EvalSet] = {name: build(node, key=f"eval.sets.{name}") for name, node in sets.items()}
+        # What is re-ranked is as deep as the evaluation asks, however deep training lists are drawn from.
+        depth = candidates.get("depth")
+        self._candidates = {**candidates, "depth": depth if depth is None else max(depth, evaluation.depth)}
+        self._teacher = teacher
+        self._artefacts = artefacts
+        self._accelerator = accelerator
+        self._device = assemble.device(accelerator, evaluation.devices)
+        self._folder = folder
+
+    def run(self, systems: Sequence[System]) -> dict[str, dict[str, Any]]:
+        """Evaluate systems on every set; a set that cannot be had is told, and the others go on.
+
+        Returns
+        -------
+        dict
+            Set → ``collection``, ``fingerprint``, ``split``, ``data`` (the node that opens it), ``documents``,
+            ``queries``, ``metrics`` and ``rows``; or ``missing`` with the reason.
+        """
+        self._announce()
+        found: dict[str, dict[str, Any]] = {}
+        for name, each in self._sets.items():
+            log.info("\n%s", name)
+            try:
+                found[name] = self._one(name, each, systems)
+            except ConfigError as error:
+                told = str(error).replace("data.collection", f"eval.sets.{name}.collection")
+                told = told.replace("data.test", f"eval.sets.{name}.split")
+                log.error("%s is missing: %s", name, told)
+                found[name] = {"missing": told}
+        return found
+
+    def _announce(self) -> None:
+        for name, each in self._sets.items():
+            known = {"documents": each.documents, "queries": each.queries}
+            counts = [f"{number:,} {what}" for what, number in known.items() if number]
+            where = f"{each.collection}/{each.split}".rstrip("/")
+            log.info("%-24s %s%s", name, where, f" ({', '.join(counts)})" if counts else "")
+
+    def _one(self, name: str, each: EvalSet, systems: Sequence[System]) -> dict[str, Any]:
+        collection = build({**each.data(), "world": None}, key=f"eval.sets.{name}").open(self._artefacts)
+        log.info("%s", repr(collection))
+        queries = collection.split(_SPLIT).queries
+        for sentence in each.counted(len(collection.document_ids), len(queries)):
+            log.warning("%s: %s", name, sentence)
+        metrics = each.metrics or self._evaluation.metrics
+        rows = self._rows(name, each, collection, metrics, systems)
+        show_rows(rows, ["system", "candidates", "queries"], f"{name}: {collection.name}")
+        return {
+            "collection": collection.name,
+            "fingerprint": collection.fingerprint,
+            "split": each.split,
+            "data": each.data(),
+            "documents": len(collection.document_ids),
+            "queries": len(queries),
+            "metrics": list(metrics),
+            "rows": rows,
+        }
+
+    def _rows(
+        self, name: str, each: EvalSet, collection: Collection, metrics: Sequence[str], systems: Sequence[System]
+    ) -> list[Row]:
+        qrels = collection.split(_SPLIT).qrels
+        if systems and all(isinstance(system, RunFile) for system in systems) and self._teacher is None:
+            pipeline = Pipeline(self._evaluation, qrels, {}, "", self._folder, name=name, metrics=metrics)
+            return [self._of_file(pipeline, system, collection) for system in systems if isinstance(system, RunFile)]
+        candidates = assemble.candidates(of_set(self._candidates, name), self._device)
+        first = find_candidates(candidates, Search(collection, _SPLIT, self._artefacts))
+        pipeline = Pipeline(self._evaluation, qrels, first, candidates.name, self._folder, name=name, metrics=metrics)
+        rows = [pipeline.first_stage(candidates.label)]
+        sharing = Sharing(
+            self._evaluation.devices, each.data(), self._artefacts.root, self._accelerator, self._folder / ".shares"
+        )
+        if self._teacher is not None:
+            rows += self._of_teacher(pipeline, of_set(self._teacher, name), collection, sharing)
+        for system in systems:
+            if isinstance(system, RunFile):
+                rows.append(self._of_file(pipeline, system, collection))
+            else:
+                rows += self._of_model(pipeline, system, each, collection, sharing)
+        return rows
+
+    def _of_file(self, pipeline: Pipeline, system: RunFile, collection: Collection) -> Row:
+        run = read(system.path, collection.split(_SPLIT).queries, collection.name)
+        if collection.drop_self:
+            run = without_own(run, max(len(ranking.ids) for ranking in run.values()))
+        return pipeline.given(system.key, system.label, system.path.name, run)
+
+    def _of_teacher(
+        self, pipeline: Pipeline, node: Node, collection: Collection, sharing: Sharing
+    ) -> list[Row]:  # fmt: skip
+        teaching = assemble.teaching(node, collection, self._artefacts, self._device, sharing)
+        searching = None
+        if teaching.searches:
+            model, collator = teaching.teacher.ranker, teaching.teacher.collator
+            engine = Engine(model, collator, collection, self._evaluation, self._device, _nodes(node), sharing)
+            queries = list(collection.split(_SPLIT).queries)
+            searching = partial(teaching.search, self._evaluation, queries, engine.search)
+        return pipeline.rows("teacher", "teacher", search=searching, rerank=partial(teaching.rerank, split=_SPLIT))
+
+    def _of_model(
+        self, pipeline: Pipeline, system: Model, each: EvalSet, collection: Collection, sharing: Sharing
+    ) -> list[Row]:
+        nodes = nodes_of(system.folder)
+        ranker, collator = assemble.ranker(nodes["student"], nodes["backbone"], collection, self._artefacts)
+        collator = _fitted(collator, ranker, each)
+        engine = Engine(ranker, collator, collection, self._evaluation, self._device, nodes, sharing)
+        searching = partial(engine.search, list(collection.split(_SPLIT).queries)) if ranker.separable else None
+        return pipeline.rows(system.key, system.label, search=searching, rerank=engine.rerank)
+
+
+def read(path: Path, queries: Container[str], whose: str) -> Run:
+    """Read a TREC run file.
+
+    Raises
+    ------
+    ConfigError
+        A line is malformed, the file is damaged, or none of its queries is one of ``queries``.
+    """
+    try:
+        run = read_run(path)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    except (EOFError, OSError) as error:
+        raise ConfigError(f"{path}: the file is damaged or cannot be read ({error})") from None
+    if not run:
+        raise ConfigError(f"{path}: the file is empty")
+    if not any(query in queries for query in run):
+        raise ConfigError(f"{path} ranks none of the queries of {whose}: they do not belong together")
+    return run
+
+
+def nodes_of(folder: Path) -> dict[str, Any]:
+    """Return the configuration nodes of a student that lies in a folder, and of its backbone."""
+    nodes = Saved(folder=str(folder)).nodes({}, key="run: ")
+    return {"student": nodes.student, "backbone": nodes.backbone}
+
+
+def _fitted(collator: Collator, ranker: Any, each: EvalSet) -> Collator:
+    """Return the collator with the set's lengths; where a pair would not fit the backbone, the document gives way."""
+    collator = with_lengths(collator, each.query_length, each.document_length)
+    style, most = collator.style, most_tokens(ranker.backbone)
+    if most is None:
+        return collator
+    if style.paired and style.query_length + style.document_length + _PAIR > most:
+        left = most - style.query_length - _PAIR
+        log.info("documents are cut at %d tokens: the backbone reads %d, and queries may have %d", left, most,
+                 style.query_length)  # fmt: skip
+        return with_lengths(collator, None, left)
+    if not style.paired and max(style.query_length, style.document_length) > most:
+        log.info("texts are cut at %d tokens: the backbone reads no more", most)
+        return with_lengths(collator, min(style.query_length, most), min(style.document_length, most))
+    return collator
+
+
+def of_set(node: Node, name: str) -> dict[str, Any]:
+    """Return a configuration node with the name of a set where a path says ``@set``."""
+
+    def put(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: put(each) for key, each in value.items()}
+        return value.replace("@set", name) if isinstance(value, str) else value
+
+    return put(node)
+
+
+def _nodes(node: Node) -> dict[str, Any]:
+    return {name: node[name] for name in ("student", "backbone")}
+
+
+def average(sets: Mapping[str, Mapping[str, Any]]) -> list[Row] | None:
+    """Return the macro average of each system over the sets, by the metrics that all of them have.
+
+    None where a set is missing: the average of an incomplete suite is not its average. None too for a single set.
+    """
+    if len(sets) < 2 or any("missing" in each for each in sets.values()):
+        return None
+    every = list(sets.values())
+    shared = [metric for metric in every[0]["metrics"] if all(metric in each["metrics"] for each in every)]
+    keys = [row["key"] for row in every[0]["rows"] if all(row["key"] in _keys(each) for each in every)]
+    rows = []
+    for key in keys:
+        of_key = [next(row for row in each["rows"] if row["key"] == key) for each in every]
+        means = {metric: sum(row[metric] for row in of_key) / len(every) for metric in shared}
+        rows.append({"key": key, "system": of_key[0]["system"], "sets": len(every), **means})
+    return rows if shared else None
+
+
+def _keys(each: Mapping[str, Any]) -> set[str]:
+    return {row["key"] for row in each["rows"]}

@@ -1,0 +1,226 @@
+"""A sweep: its jobs composed, what is finished skipped, the rest made by a launcher and watched; the end is a table.
+
+Any number of commands may work on one sweep, on any machines that share its folder: a run that another one makes is
+left to that one, and waited for at the end.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from limbeck.cli.errors import explain, fail
+from limbeck.cli.train import finished, made, plan
+from limbeck.config import ConfigError
+from limbeck.experiment.run_folder import RunFolder, console
+from limbeck.locks import BusyError
+
+log = logging.getLogger(__name__)
+
+_POLL = 1.0
+"""Seconds between looks at runs that other processes make."""
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A job as Hydra has composed it."""
+
+    config: Any
+    swept: list[str]
+    """Overrides that it does not share with all other jobs."""
+    overrides: list[str]
+    """All of them, those that were typed too."""
+
+
+@dataclass(eq=False)
+class Run:
+    """One job of the sweep."""
+
+    number: int
+    job: dict[str, Any]
+    """What a launcher is given."""
+    folder: RunFolder | None = None
+    """None where the configuration is impossible."""
+    outcome: dict[str, Any] = field(default_factory=dict)
+    """``result`` or ``error``, once it has ended."""
+
+    @property
+    def name(self) -> str:
+        """What tells it from the others."""
+        return " ".join(self.job["swept"])
+
+
+_runs: list[Run] = []
+"""Those of this process's sweep; a sweeper may ask for more after it has seen some."""
+
+
+def launch(composed: Sequence[Composed], command: Sequence[str]) -> list[float | None]:
+    """Make the jobs of a sweep.
+
+    Parameters
+    ----------
+    composed
+        The jobs.
+    command
+        What was typed.
+
+    Returns
+    -------
+    list
+        The first metric of each job's student; None where it failed.
+    """
+    from limbeck.config import build
+    from limbeck.reporting.watch import Watch
+
+    console()
+    first = composed[0].config
+    if len({each.config.paths.runs for each in composed}) > 1:
+        raise ConfigError("paths.runs must be the same for all jobs of a sweep")
+    launcher = build(_plain(first.launcher), key="launcher")
+    runs = [_run(len(_runs) + number, each, command) for number, each in enumerate(composed)]
+    if first.dry_run:
+        show_plan(runs)
+        return [None] * len(runs)
+    _runs.extend(runs)
+    folder = Path(first.paths.runs) / first.name
+    once = _first_of_each(runs)
+    for run in (run for run in runs if run not in once):
+        log.info("[%d] %s is the same run as another one of the sweep", run.number + 1, run.name)
+        run.outcome = next(each for each in once if _same(each, run)).outcome  # shared: it fills up for both
+    with Watch(_runs) as watch:
+        for run in once:
+            if run.outcome:
+                watch.ended(run)
+        mine = [run for run in once if not run.outcome]
+        while mine:
+            for run, outcome in _pass(launcher, mine, folder):
+                if "busy" not in outcome:
+                    run.outcome |= outcome
+                    watch.ended(run)
+            # What others make is waited for; it is ours if they die.
+            mine = _free([run for run in once if not run.outcome])
+    return [_value(run) for run in runs]
+
+
+def _run(number: int, each: Composed, command: Sequence[str]) -> Run:
+    job: dict[str, Any] = {"swept": each.swept, "overrides": each.overrides, "command": list(command), "number": number}
+    job["name"] = each.config.name
+    run = Run(number, job)
+    try:
+        if each.config.trainer.devices * each.config.trainer.num_nodes > 1:
+            raise ConfigError(
+                "a sweep uses one device a run: set trainer.devices=1 trainer.num_nodes=1 "
+                "(several processes of one run would each start the whole sweep again)"
+            )
+        job["config"], run.folder = plan(each.config, each.overrides)
+        job["folder"] = str(run.folder.path)
+        result = finished(job["config"], run.folder)
+        if result is not None:
+            run.outcome = {"folder": job["folder"], "result": result}
+    except Exception as error:
+        run.outcome = {"error": _told(error)}
+    return run
+
+
+def _same(one: Run, other: Run) -> bool:
+    return one is other or (
+        one.folder is not None and other.folder is not None and one.folder.path == other.folder.path
+    )
+
+
+def _first_of_each(runs: Sequence[Run]) -> list[Run]:
+    """Return runs without those that are the same run again, as where two overrides mean the same."""
+    return [run for position, run in enumerate(runs) if not any(_same(run, each) for each in runs[:position])]
+
+
+def _pass(launcher: Any, runs: Sequence[Run], folder: Path) -> Iterator[tuple[Run, Any]]:
+    for position, outcome in launcher.run(work, [run.job | {"quiet": launcher.quiet} for run in runs], folder):
+        yield runs[position], outcome
+
+
+def _free(runs: Sequence[Run]) -> list[Run]:
+    """Wait until one of the runs is no longer made by another process, and return those."""
+    if runs:
+        log.info("%d runs are being made by other processes; waiting for them", len(runs))
+    while runs:
+        free = [run for run in runs if run.folder is not None and not run.folder.busy()]
+        if free:
+            return free
+        time.sleep(_POLL)
+    return []
+
+
+def work(job: dict[str, Any]) -> dict[str, Any]:
+    """Make one job, in any process; a failure is noted in what is returned."""
+    from limbeck.reporting.results.finished import check_whole
+
+    console(job["quiet"])
+    log.info("\n[%d] %s", job["number"] + 1, " ".join(job["swept"]))
+    sys.argv = job["command"]  # what env.json records
+    start = time.monotonic()
+    folder = RunFolder(Path(job["folder"]))
+    try:
+        result = made(job["config"], folder, job["overrides"], wait=False)
+        assert result is not None, "one process a run"
+        check_whole(result.get("sets") or {})
+    except BusyError as error:
+        return {"busy": str(error)}
+    except Exception as error:
+        return {"error": _told(error), "seconds": time.monotonic() - start}
+    return {"folder": job["folder"], "result": result, "seconds": time.monotonic() - start}
+
+
+def _told(error: Exception) -> str:
+    return explain(error) or f"{type(error).__name__}: {error}"
+
+
+def _plain(node: Any) -> Any:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(node, resolve=True)
+
+
+def _value(run: Run) -> float | None:
+    from limbeck.reporting.terminal import metrics_of
+
+    if "result" not in run.outcome:
+        return None
+    row = run.outcome["result"]["rows"][-1]
+    return row[metrics_of([row])[0]]
+
+
+def show_plan(runs: Sequence[Run]) -> None:
+    """Print the runs of a sweep with their ids and what is there of each, without making any."""
+    from limbeck.reporting.terminal import show_words
+
+    rows = [
+        {"run": run.name or run.job["name"], "id": "" if run.folder is None else run.folder.path.name, "": _state(run)}
+        for run in runs
+    ]
+    missing = sum("result" not in run.outcome for run in _first_of_each(runs))
+    show_words(rows, f"{runs[0].job['name']}: {len(runs)} runs, {missing} to make")
+
+
+def _state(run: Run) -> str:
+    if "error" in run.outcome:
+        return f"impossible: {run.outcome['error']}"
+    assert run.folder is not None
+    return "finished" if run.outcome else run.folder.state()
+
+
+def finish() -> None:
+    """Show the table of the sweep; end non-zero if a job failed."""
+    outcomes = [{"overrides": run.job["swept"], "name": run.job["name"], **run.outcome} for run in _runs]
+    _runs.clear()
+    if not outcomes:
+        return
+    from limbeck.reporting.sweep_table import show
+
+    show(outcomes)
+    failed = [outcome for outcome in outcomes if "error" in outcome]
+    if failed:
+        told = "\n".join(f"  {' '.join(outcome['overrides'])}: {outcome['error']}" for outcome in failed)
+        fail(f"{len(failed)} of {len(outcomes)} runs failed; the same command makes only what is missing\n{told}", 1)

@@ -1,0 +1,210 @@
+"""The runs that a page is about: what each was made of, what it found, and which did not end."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limbeck.config import ConfigError
+from limbeck.reporting.results.finished import Place, members, own_set
+from limbeck.reporting.results.sweep import Finished, collect
+from limbeck.reporting.results.systems import find
+from limbeck.reporting.terminal import is_of, metrics_of
+from limbeck.training.validations import PRUNED
+
+_FREE = ("seed", "name", "force", "sweeps", "launcher", "paths.", "logger", "hydra")
+"""Overrides that say nothing of what a configuration is."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, with what it is called."""
+
+    finished: Finished
+    label: str
+    """Of its configuration, among those of its own collection; of runs that differ by seed alone, the same."""
+    name: str
+    """The same with the collection before it, if the runs have several."""
+    places: Mapping[str, Place]
+    """Set → where its results lie."""
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self.finished.path
+
+    @property
+    def id(self) -> str:
+        """The name of its folder."""
+        return self.finished.path.name
+
+    @property
+    def seed(self) -> int:
+        """Of weights, order, lists and dropout."""
+        return self.finished.seed
+
+    @property
+    def overrides(self) -> list[str]:
+        """What it was made from."""
+        return list(self.finished.env.get("overrides") or [])
+
+    @property
+    def own(self) -> str:
+        """The set that is its own collection."""
+        return own_set(self.finished.result)
+
+    def values(self, group: str) -> dict[str, float]:
+        """Return the metrics of the student, after its last stage, on a set."""
+        row = self.finished.sets[group].rows.get("student")
+        return {} if row is None else {metric: row[metric] for metric in metrics_of([row])}
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run without a result, or one that lacks sets."""
+
+    id: str
+    env: Mapping[str, Any]
+    """Content of ``env.json``; empty where it was ended before that was written."""
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All runs of a folder, of which at least one is finished."""
+
+    name: str
+    runs: Sequence[Run]
+    """Finished ones, those of a collection and the seeds of a configuration together, otherwise as they were begun."""
+    unfinished: Sequence[Unfinished]
+
+    @property
+    def sets(self) -> list[str]:
+        """The sets that any run was evaluated on: own collections first."""
+        own = [run.own for run in self.runs]
+        return list(dict.fromkeys([*own, *(group for run in self.runs for group in run.places)]))
+
+    def on(self, group: str) -> dict[str, list[Run]]:
+        """Return the runs on a set by configuration."""
+        return _by_name(run for run in self.runs if group in run.places)
+
+    def own(self) -> dict[str, dict[str, list[Run]]]:
+        """Return the runs by their own collection, and by configuration."""
+        collections = dict.fromkeys(run.own for run in self.runs)
+        return {group: _by_name(run for run in self.runs if run.own == group) for group in collections}
+
+    def varied(self) -> dict[str, dict[str, str]]:
+        """Return override → run id → value, of overrides that are not the same in all runs."""
+        given: dict[str, dict[str, str]] = {}
+        for run in self.runs:
+            split = (word.lstrip("+~").partition("=") for word in run.overrides)
+            given[run.id] = {key: value for key, _, value in split}
+        keys = dict.fromkeys(key for each in given.values() for key in each if not key.startswith(_FREE))
+        columns = {key: {name: each.get(key, "") for name, each in given.items()} for key in keys}
+        return {key: _short(values) for key, values in columns.items() if len(set(values.values())) > 1}
+
+
+def read(folder: Path) -> Sweep:
+    """Read the runs in a folder.
+
+    Raises
+    ------
+    ConfigError
+        There is no such folder, no run in it is finished, or a file of a finished run cannot be read.
+    """
+    if not folder.is_dir():
+        known = sorted(each.name for each in folder.parent.glob("*") if each.is_dir())
+        there = f"; there are {', '.join(known)}" if known else ""
+        raise ConfigError(f"name: there is no folder {folder}{there}")
+    swept = collect([folder.name], folder.parent, key="name")
+    left = [_unfinished(path) for path in (*swept.failed, *swept.unfinished)]
+    return Sweep(folder.name, _named(swept.runs), [*_incomplete(swept.runs), *left])
+
+
+def _named(finished: Sequence[Finished]) -> list[Run]:
+    """Return runs with what they are called, seeds of a configuration together."""
+    given = [str(each.path) for each in finished]
+    paths = [named.path for named in find(given, key="name")]
+    places = {path: member.places for path, member in zip(paths, members(given, key="name"), strict=True)}
+    by_collection: dict[str, list[Finished]] = {}
+    for each in finished:
+        by_collection.setdefault(own_set(each.result), []).append(each)
+    runs: list[Run] = []
+    for collection, own in by_collection.items():
+        labels = _labels(own)
+        order = list(dict.fromkeys(labels.values()))
+        for each in sorted(own, key=lambda each: (order.index(labels[each.path]), each.seed)):
+            label = labels[each.path]
+            name = f"{collection}: {label}" if len(by_collection) > 1 else label
+            runs.append(Run(each, label, name, places[each.path]))
+    return runs
+
+
+def _labels(runs: Sequence[Finished]) -> dict[Path, str]:
+    """Return the names of configurations; of one alone, which nothing tells apart, its loss."""
+    if len({each.what for each in runs}) == 1:
+        return {each.path: "+".join(each.config.get("loss") or {}) or "student" for each in runs}
+    given = [str(each.path) for each in runs]
+    names = {named.path: named.name for named in find(given, key="name")}
+    return {each.path: names[each.path] for each in runs}
+
+
+def _incomplete(runs: Sequence[Finished]) -> list[Unfinished]:
+    return [
+        Unfinished(run.path.name, run.env, f"lacks {group}", str(told["missing"]))
+        for run in runs
+        for group, told in (run.result.get("sets") or {}).items()
+        if "missing" in told
+    ]
+
+
+def _unfinished(path: Path) -> Unfinished:
+    try:
+        env = dict(json.loads((path / "env.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        env = {}
+    if (path / PRUNED).is_file():  # its process was ended, which may have left an error as well
+        return Unfinished(path.name, env, "ended early", "by a study (limbeck tune), which had seen enough of it")
+    error = path / "error.txt"
+    if error.is_file():
+        lines = error.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return Unfinished(path.name, env, "failed", lines[-1].strip() if lines else "error.txt is empty")
+    return Unfinished(path.name, env, "unfinished", "no result and no error: it is at work, or it was killed")
+
+
+def _by_name(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.name, []).append(run)
+    return found
+
+
+def labels(runs: Iterable[Run]) -> dict[str, str]:
+    """Return the configurations' names with what to call them beside one another: without a collection they share."""
+    known = list(runs)
+    alike = len({run.own for run in known}) == 1
+    return {run.name: run.label if alike else run.name for run in known}
+
+
+def _short(values: dict[str, str]) -> dict[str, str]:
+    """Return values without the folders of paths, if they can still be told apart."""
+    last = {name: value.rstrip("/").rpartition("/")[2] for name, value in values.items()}
+    paths = all(value.startswith(("/", ".", "~")) for value in values.values())
+    return last if paths and len(set(last.values())) == len(set(values.values())) else values
+
+
+def first_metric(configurations: Mapping[str, Sequence[Run]], group: str) -> str | None:
+    """Return the metric that a set is told by: the first one that all its runs have."""
+    known = [run.values(group) for runs in configurations.values() for run in runs]
+    return next((metric for metric in known[0] if all(metric in each for each in known)), None)
+
+
+def references(runs: Sequence[Run], group: str) -> list[Mapping[str, Any]]:
+    """Return the rows of the other systems on a set (first stage, teacher), each once."""
+    found: list[Mapping[str, Any]] = []
+    for row in (row for run in runs for row in run.finished.sets[group].rows.values()):
+        if not is_of(row, "student") and not is_of(row, "start") and row not in found:
+            found.append(row)
+    return found

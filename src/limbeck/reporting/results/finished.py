@@ -1,0 +1,226 @@
+"""What finished runs and evaluations hold: values per query and runs, by set, of every system."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from limbeck.config import ConfigError
+from limbeck.evaluation.per_query import read_per_query
+from limbeck.reporting.results.systems import Named, config, find, result
+
+Node = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one system's results on one set lie."""
+
+    per_query: Path
+    run: Path
+    teacher: Path | None
+    """Values per query of the teacher; None if there are none."""
+    data: Node | None
+    """Configuration node of the collection, whose split ``test`` or ``split`` was evaluated; None if unknown."""
+    split: str
+
+    def metrics(self) -> list[str]:
+        """Return the metrics there are."""
+        try:
+            return [name for name in pq.read_schema(self.per_query).names if name != "query_id"]
+        except OSError as error:
+            raise ConfigError(f"{self.per_query} cannot be read ({error}); evaluate the system again") from None
+
+
+@dataclass(frozen=True)
+class Member:
+    """A system with its results."""
+
+    name: str
+    """Of systems that differ by seed alone, the same."""
+    seed: int | None
+    places: Mapping[str, Place]
+    """Set → where its results lie."""
+
+
+def check_whole(sets: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise ``ConfigError`` if sets of an evaluation are missing, with the reason of each."""
+    missing = {name: each["missing"] for name, each in sets.items() if "missing" in each}
+    if missing:
+        reasons = "\n".join(f"  {name}: {reason}" for name, reason in missing.items())
+        raise ConfigError(
+            f"{len(missing)} of {len(sets)} sets are missing; the same command tries them again\n{reasons}"
+        )
+
+
+def whole(told: Node | None) -> bool:
+    """Tell whether a run or an evaluation is finished, and no set of it is missing."""
+    return told is not None and not any("missing" in each for each in (told.get("sets") or {}).values())
+
+
+def members(given: Any, *, key: str) -> list[Member]:
+    """Return the systems that an option means.
+
+    Parameters
+    ----------
+    given
+        One of these, a list of them, or a mapping from names to them: a run folder or a folder of runs (their
+        students), the folder of an evaluation (all its systems), or ``FOLDER/SYSTEM``, one of these.
+    key
+        The option, for messages.
+
+    Raises
+    ------
+    ConfigError
+        There is no such folder or system, or it is not finished.
+    """
+    if isinstance(given, Mapping):
+        named = {str(name): members([item], key=key) for name, item in given.items()}
+        return [Member(name, each.seed, each.places) for name, found in named.items() for each in found]
+    found: list[Member] = []
+    runs: list[str] = []
+    for word in [given] if isinstance(given, str) else given:
+        path = Path(str(word)).expanduser()
+        evaluation = _evaluation_of(path)
+        if evaluation is None:
+            runs.append(str(path))
+        else:
+            found += _of_evaluation(*evaluation, key=key)
+    return found + [_of_run(each) for each in (find(runs, key=key) if runs else [])]
+
+
+def _evaluation_of(path: Path) -> tuple[Path, str | None] | None:
+    """Return the folder of an evaluation and the system that a path names; None if it is of no evaluation."""
+    for folder, system in ((path, None), (path.parent, path.name)):
+        if (folder / "result.json").is_file() and "systems" in result(folder):
+            return folder, system
+    return None
+
+
+def _of_evaluation(folder: Path, system: str | None, *, key: str) -> list[Member]:
+    told = result(folder)
+    systems = told["systems"]
+    if system is not None and system not in systems:
+        raise ConfigError(f"{key}: {folder} has no system {system!r}; it has {', '.join(systems)}")
+    return [
+        Member(each["name"], each["seed"], _places(folder, name, told["sets"], each.get("file")))
+        for name, each in systems.items()
+        if system in (None, name)
+    ]
+
+
+def _places(folder: Path, name: str, sets: Mapping[str, Node], file: str | None = None) -> dict[str, Place]:
+    found = {}
+    for group, told in sets.items():
+        path = folder / "per_query" / f"{group}.{name}.parquet"
+        if "missing" in told or not path.is_file():
+            continue
+        teacher = folder / "per_query" / f"{group}.teacher.parquet"
+        run = Path(file) if file else folder / "runs" / f"{group}.{name}.trec"
+        found[group] = Place(path, run, teacher if teacher.is_file() else None, told.get("data"), "test")
+    return found
+
+
+def _of_run(named: Named) -> Member:
+    if not named.run:
+        raise ConfigError(
+            f"{named.path} is a model, not a finished run: evaluate it first (limbeck evaluate run={named.path} eval=…)"
+        )
+    told = result(named.path)
+    split = told["split"]
+    folder = named.path / "per_query"
+    teacher = folder / f"{split}.teacher.parquet"
+    own = Place(
+        folder / f"{split}.student.parquet",
+        named.path / "runs" / f"{split}.student.trec",
+        teacher if teacher.is_file() else None,
+        config(named.path)["data"],
+        split,
+    )
+    others = _places(named.path, "student", told.get("sets") or {})
+    return Member(named.name, named.seed, {own_set(told): own, **others})
+
+
+def own_set(told: Node) -> str:
+    """Return what the collection that a run was trained on is called among its sets.
+
+    Parameters
+    ----------
+    told
+        Content of the run's ``result.json``.
+    """
+    collection = Path(told["collection"]).name
+    return collection if told["split"] == "test" else f"{collection} {told['split']}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """One set: values per query of every system, one mapping a seed."""
+
+    values: dict[str, dict[str, list[dict[str, float]]]]
+    """Metric → system → values, one mapping a seed."""
+    teacher: dict[str, dict[str, float]] | None
+    """Metric → values of the teacher; None where there is none, or where systems had different ones."""
+    places: dict[str, Place]
+    """System → where its results lie (of the first seed)."""
+
+
+def gathered(systems: Sequence[Member], metrics: Sequence[str] | None) -> dict[str, Group]:
+    """Return what several systems have in common, by set.
+
+    Parameters
+    ----------
+    systems
+        At least one.
+    metrics
+        Those to keep; None keeps all that every system of a set has.
+
+    Raises
+    ------
+    ConfigError
+        The systems have no set in common, or a metric is asked for that was not computed.
+    """
+    names = list(dict.fromkeys(system.name for system in systems))
+    groups: dict[str, Group] = {}
+    for group in dict.fromkeys(group for system in systems for group in system.places):
+        of_group = [(system.name, system.places[group]) for system in systems if group in system.places]
+        if len({name for name, _ in of_group}) < min(2, len(names)):
+            continue
+        groups[group] = _group(group, of_group, metrics)
+    if not groups:
+        raise ConfigError(f"{', '.join(names)} have no evaluated collection in common")
+    return groups
+
+
+def _group(group: str, of_group: Sequence[tuple[str, Place]], metrics: Sequence[str] | None) -> Group:
+    known = [place.metrics() for _, place in of_group]
+    chosen = [metric for metric in known[0] if all(metric in each for each in known)] if metrics is None else metrics
+    for metric in chosen:
+        for (name, place), each in zip(of_group, known, strict=True):
+            if metric not in each:
+                raise ConfigError(
+                    f"metrics has {metric}, which was not computed for {name} on {group} (it has {', '.join(each)}); "
+                    f"evaluate its run file: limbeck evaluate run_file={place.run} qrels=… metrics=[{metric}]"
+                )
+    values: dict[str, dict[str, list[dict[str, float]]]] = {metric: {} for metric in chosen}
+    for name, place in of_group:
+        for metric in chosen:
+            values[metric].setdefault(name, []).append(read_per_query(place.per_query, metric))
+    places: dict[str, Place] = {}
+    for name, place in of_group:
+        places.setdefault(name, place)
+    return Group(values, _teacher([place for _, place in of_group]), places)
+
+
+def _teacher(places: Sequence[Place]) -> dict[str, dict[str, float]] | None:
+    paths = [place.teacher for place in places if place.teacher is not None]
+    if len(paths) < len(places):
+        return None
+    names = [name for name in pq.read_schema(paths[0]).names if name != "query_id"]
+    found = {name: read_per_query(paths[0], name) for name in names}
+    for path in set(paths[1:]):
+        if read_per_query(path, names[0]) != found[names[0]]:
+            return None  # several teachers: no common measure of quality
+    return found

@@ -1,0 +1,256 @@
+"""Which collection a command works on where it names none: that of the run, the candidates or the scores it is given.
+
+A run, a folder of candidates and a score store record the ``data`` node they were made with. A command that is given
+one of them, and no ``data=…``, takes that collection. Given a model or a file of unknown origin, it refuses: the
+synthetic world, the default, has nothing to do with it.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from limbeck.config import ConfigError, entries, registered
+from limbeck.data.collection import SYNTHETIC
+from limbeck.reporting.results.systems import config as config_of
+
+log = logging.getLogger(__name__)
+
+Node = Mapping[str, Any]
+
+_RECORDS = ("mine.json", "meta.json")
+"""Files of ``limbeck mine`` and of score stores that have the ``data`` node under ``data``."""
+
+_MODELS = ("student", "teacher", "candidates")
+"""Groups whose models come from somewhere."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """An option that names a model, a store or a file which belongs to some collection."""
+
+    key: str
+    """The option."""
+    value: str
+    """What it says."""
+    data: dict[str, Any] | None
+    """Configuration node of the collection; None if it is not known."""
+
+
+def named(config: Any, overrides: Sequence[str], *, trains: bool = False) -> list[Given]:
+    """Return what a composed configuration names that belongs to a collection; nothing if it chooses one itself.
+
+    Parameters
+    ----------
+    config
+        An OmegaConf mapping with ``data``, before students in folders are looked up.
+    overrides
+        What was typed, and what a sweep adds: ``data=synthetic`` is a choice although it is the default.
+    trains
+        The student is trained, so that its backbone may come from anywhere.
+    """
+    return [] if chosen(config, overrides) else list(_given(config, trains))
+
+
+def settle(config: Any, given: Sequence[Given]) -> None:
+    """Give a composed configuration the collection of what it names, in place.
+
+    Raises
+    ------
+    ConfigError
+        What is named belongs to different collections, or to one that is not known.
+    """
+    known = [each for each in given if each.data is not None]
+    if given and not known:
+        raise ConfigError(
+            f"data must be given: which collection {given[0].key}={given[0].value} belongs to is not known\n"
+            "give data.collection=FOLDER or an ir_datasets id, or data=synthetic for the built-in synthetic world"
+        )
+    if not known:
+        return
+    first = known[0]
+    for other in known[1:]:
+        if _place(other) != _place(first):
+            raise ConfigError(
+                f"data must be given: {first.key}={first.value} is of {_name_of(first)}, {other.key}={other.value} of "
+                f"{_name_of(other)}\ngive data.collection=… to say which one is meant"
+            )
+    from omegaconf import OmegaConf, open_dict
+
+    log.info("data: %s, the collection of %s=%s (data.collection=… takes another)", _name_of(first), first.key,
+             first.value)  # fmt: skip
+    with open_dict(config):
+        config.data = OmegaConf.create(first.data)
+
+
+def chosen(config: Any, overrides: Sequence[str]) -> bool:
+    """Return whether a composed configuration chooses its collection, rather than leaving it at the default.
+
+    Parameters
+    ----------
+    config, overrides
+        As in :func:`named`.
+    """
+    from omegaconf import OmegaConf
+
+    keys = (word.lstrip("+~").partition("=")[0].partition("@")[0] for word in overrides)
+    if any(key == "data" or key.startswith("data.") for key in keys):
+        return True
+    if not OmegaConf.is_interpolation(config.data, "collection"):  # as conf/data/default.yaml alone has it
+        return True
+    return OmegaConf.to_container(config.data, resolve=True) != _default()
+
+
+def _default() -> dict[str, Any]:
+    """Return the node ``data=default``."""
+
+    def node(kind: str, name: str) -> dict[str, Any]:
+        entry = entries()[kind, name]
+        return {"_target_": entry.target, **{item.name: item.default for item in entry.parameters}}
+
+    return {**node("data", "collection"), "collection": SYNTHETIC, "world": node("world", "synthetic")}
+
+
+# -- what is named ----------------------------------------------------------------------------------------------------
+
+
+def _given(config: Any, trains: bool) -> Iterator[Given]:
+    from omegaconf import OmegaConf
+
+    for group in _MODELS:
+        node = OmegaConf.select(config, group)
+        if OmegaConf.is_dict(node):
+            beside = config if group == "student" else node
+            yield from _of_node(node, beside, group, trained=trains and group == "student")
+
+
+def _of_node(node: Any, beside: Any, key: str, *, trained: bool = False) -> Iterator[Given]:
+    """Find what a node names; ``beside`` is the node that holds the backbone."""
+    kind, name = _part(node)
+    student = node if kind == "student" else _child(node, "student")
+    prefix = key.removesuffix("student") if kind == "student" else f"{key}."
+    if student is not None and _part(student) == ("student", "saved"):
+        yield from _folder(f"{prefix}student.folder", _value(student, "folder"))
+    elif student is not None:
+        yield from _backbone(f"{prefix}backbone.model", _value(_child(beside, "backbone"), "model"), trained)
+    elif (kind, name) == ("teacher", "store") or (kind, name) == ("teacher", "run"):
+        for path in _list(_value(node, "path")):
+            yield from _folder(f"{key}.path", path)
+    elif (kind, name) == ("candidates", "run"):
+        for option in ("file", "train", "dev", "test"):
+            yield from _folder(f"{key}.{option}", _value(node, option))
+    parts: Any = _child(node, "parts") or {}
+    for part in parts:
+        yield from _of_node(parts[part], parts[part], f"{key}.parts.{part}")
+
+
+def _folder(key: str, value: Any) -> Iterator[Given]:
+    """Yield what lies at a path; nothing where there is none: whoever opens it says so."""
+    if value is None:
+        return
+    if str(value).startswith("package:"):
+        yield Given(key, str(value), None)
+    elif (path := Path(str(value)).expanduser()).exists():
+        yield Given(key, str(value), data_of(path))
+
+
+def _backbone(key: str, model: Any, trained: bool) -> Iterator[Given]:
+    """Yield a checkpoint: of a run by its collection; a student that is trained may begin with any other."""
+    if model is None:
+        return
+    path = Path(str(model)).expanduser()
+    data = data_of(path) if path.exists() else None
+    if data is not None or not trained:
+        yield Given(key, str(model), data)
+
+
+def data_of(path: Path) -> dict[str, Any] | None:
+    """Return the ``data`` node that a run, a folder of candidates or a score store was made with.
+
+    Parameters
+    ----------
+    path
+        The folder, or what lies in it: a run's ``model``, a checkpoint, a run file.
+
+    Returns
+    -------
+    dict or None
+        None where nothing tells.
+    """
+    for folder in (path, *path.absolute().parents[:2]):
+        if (folder / "config.yaml").is_file():
+            data = _of_run(folder)
+        else:
+            data = next((_recorded(folder / name) for name in _RECORDS if (folder / name).is_file()), None)
+        if isinstance(data, Mapping) and data.get("collection"):
+            return dict(data)
+    return None
+
+
+def lasting(node: Node, key: str) -> dict[str, Any]:
+    """Return a node whose path, if it is one, can be followed from any folder."""
+    word = node.get(key)
+    path = Path(word).expanduser() if isinstance(word, str) and word else None
+    return {**node, key: str(path.resolve())} if path is not None and path.exists() else dict(node)
+
+
+def _of_run(folder: Path) -> Any:
+    """Return the ``data`` node of a run; a path in it is followed from where the run was started."""
+    config = config_of(folder) or {}
+    data = config.get("data")
+    if not isinstance(data, Mapping) or not isinstance(data.get("collection"), str):
+        return data
+    below = Path(str((config.get("paths") or {}).get("runs", "")), str(config.get("name", "")), folder.name)
+    here, count = folder.resolve(), len(below.parts)
+    if below.is_absolute() or here.parts[-count:] != below.parts or Path(data["collection"]).expanduser().exists():
+        return data
+    there = Path(*here.parts[:-count], data["collection"])
+    return {**data, "collection": str(there)} if there.exists() else data
+
+
+def _recorded(file: Path) -> Any:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # whoever opens the folder says what is wrong with it
+    return found.get("data") if isinstance(found, dict) else None
+
+
+def _part(node: Any) -> tuple[str, str]:
+    """Return (kind, name) of a node's part."""
+    entry = registered(str(_value(node, "_target_")))
+    return ("", "") if entry is None else (entry.kind, entry.name)
+
+
+def _child(node: Any, name: str) -> Any:
+    from omegaconf import OmegaConf
+
+    found = _value(node, name)
+    return found if OmegaConf.is_dict(found) else None
+
+
+def _value(node: Any, name: str) -> Any:
+    """Return an option; None where it is not there or still has to be given."""
+    from omegaconf import OmegaConf
+
+    if not OmegaConf.is_dict(node) or name not in node or OmegaConf.is_missing(node, name):
+        return None
+    return OmegaConf.select(node, name)
+
+
+def _list(value: Any) -> list[Any]:
+    from omegaconf import OmegaConf
+
+    return list(value) if OmegaConf.is_list(value) else [value]
+
+
+def _place(given: Given) -> Any:
+    data = given.data or {}
+    path = Path(str(data["collection"])).expanduser()
+    return str(path.resolve()) if path.exists() else data["collection"], data.get("world")
+
+
+def _name_of(given: Given) -> str:
+    return str((given.data or {})["collection"])

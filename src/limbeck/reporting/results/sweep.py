@@ -1,0 +1,235 @@
+"""All finished runs of sweeps, read at once, and whether they may stand in one table."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from limbeck.config import ConfigError, fingerprint, identity
+from limbeck.reporting.results.finished import own_set
+from limbeck.reporting.results.systems import config, result
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What one run has found on one set."""
+
+    fingerprint: str | None
+    """Of the collection's content."""
+    rows: Mapping[str, Mapping[str, Any]]
+    """Key of the system → its row of the result."""
+    prefix: Path
+    """Values per query lie in ``PREFIX.KEY.parquet``."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run."""
+
+    path: Path
+    config: Mapping[str, Any]
+    env: Mapping[str, Any]
+    result: Mapping[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """Of weights, order, lists and dropout."""
+        return int(self.config["seed"])
+
+    @cached_property
+    def sets(self) -> dict[str, Evaluated]:
+        """Set → what was found there; sets that could not be had are left out."""
+        folder = self.path / "per_query"
+        told = self.result
+        rows = {row["key"]: row for row in told["rows"]}
+        found = {own_set(told): Evaluated(told.get("collection_fingerprint"), rows, folder / told["split"])}
+        for name, each in (told.get("sets") or {}).items():
+            if "missing" not in each:
+                rows = {row["key"]: row for row in each["rows"]}
+                found[name] = Evaluated(each.get("fingerprint"), rows, folder / name)
+        return found
+
+    @cached_property
+    def computed(self) -> dict[str, Any]:
+        """What the run computes, without the seed; the collection by its content, wherever it lies."""
+        made = {key: value for key, value in identity(self.config).items() if key != "seed"}
+        content = self.result.get("collection_fingerprint")
+        return {**made, "data": {**made["data"], "collection": content}} if content else made
+
+    @cached_property
+    def what(self) -> str:
+        """Fingerprint of :attr:`computed`."""
+        return fingerprint(self.computed)
+
+
+@dataclass
+class Swept:
+    """What lies in the folders of sweeps."""
+
+    runs: list[Finished] = field(default_factory=list)
+    """Finished, each once."""
+    repeated: int = 0
+    """Runs that are one of ``runs`` over again, in another folder."""
+    failed: list[Path] = field(default_factory=list)
+    unfinished: list[Path] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    """Folders that are not there."""
+    missing: dict[str, list[str]] = field(default_factory=dict)
+    """Set → reasons why runs could not be evaluated on it."""
+
+
+def collect(names: Sequence[str], root: Path, *, key: str, partial: bool = False) -> Swept:
+    """Read the finished runs of sweeps.
+
+    Parameters
+    ----------
+    names
+        Of folders below ``root``, or folders, of runs; or a run itself.
+    root
+        Where the folders of sweeps lie.
+    key
+        Of the names, for messages.
+    partial
+        Folders that are not there are told, not refused.
+
+    Raises
+    ------
+    ConfigError
+        A folder is not there or holds no finished run, or a file of a run cannot be read: it is named.
+    """
+    swept = Swept()
+    seen: set[tuple[str, int]] = set()
+    for name in names:
+        folder = _folder(name, root)
+        if folder is None:
+            if not partial:
+                raise ConfigError(
+                    f"{key}: there is neither {root / name} nor {name}; limbeck train sweeps={Path(name).name} makes "
+                    "it, paths.runs=DIR says where sweeps lie, partial=true makes the table of what there is"
+                )
+            swept.absent.append(name)
+            continue
+        for path in _run_folders(folder):
+            _add(path, swept, seen, key)
+    if not swept.runs:
+        raise ConfigError(f"{key}: no finished run in {', '.join(names)} below {root}{_unfinished(swept)}")
+    return swept
+
+
+def _folder(name: str, root: Path) -> Path | None:
+    return next((path for path in (root / name, Path(name).expanduser()) if path.is_dir()), None)
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    if (folder / "config.yaml").is_file():
+        return [folder]
+    # The hashes that name runs say nothing: as they were begun.
+    found = [path.parent for path in folder.glob("*/config.yaml")]
+    return sorted(found, key=lambda path: ((path / "config.yaml").stat().st_mtime_ns, path.name))
+
+
+def _add(path: Path, swept: Swept, seen: set[tuple[str, int]], key: str) -> None:
+    if not (path / "result.json").is_file():
+        (swept.failed if (path / "error.txt").is_file() else swept.unfinished).append(path)
+        return
+    told = result(path)
+    if "systems" in told:
+        raise ConfigError(f"{key}: {path} is an evaluation; tables are made of runs of limbeck train")
+    run = Finished(path, config(path), _env(path), told)
+    try:
+        mark = (run.what, run.seed)
+        run.sets  # noqa: B018 - read here, so that what is wrong is named with its file
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{path}: config.yaml and result.json are not those of a run of limbeck train ({error!r}); run it again"
+        ) from None
+    if mark in seen:
+        swept.repeated += 1
+        return
+    seen.add(mark)
+    swept.runs.append(run)
+    for name, each in (told.get("sets") or {}).items():
+        if "missing" in each and each["missing"] not in swept.missing.setdefault(name, []):
+            swept.missing[name].append(each["missing"])
+
+
+def _env(path: Path) -> dict[str, Any]:
+    file = path / "env.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}") from None
+
+
+def _unfinished(swept: Swept) -> str:
+    counts = [f"{len(each)} {word}" for word, each in _left(swept).items() if each]
+    return f" ({', '.join(counts)})" if counts else ""
+
+
+def _left(swept: Swept) -> dict[str, list[Path]]:
+    return {"failed": swept.failed, "unfinished": swept.unfinished}
+
+
+def remarks(swept: Swept) -> list[str]:
+    """Return sentences on what lies in the folders and is not in the table."""
+    told = [f"No folder yet: {', '.join(swept.absent)}."] if swept.absent else []
+    told += [f"Left out, {word}: {_paths(paths)}." for word, paths in _left(swept).items() if paths]
+    if swept.repeated:
+        told.append(f"{swept.repeated} runs stand in several folders; each is counted once.")
+    for name, reasons in swept.missing.items():
+        told.append(f"{name} could not be evaluated by some runs: {'; '.join(reasons)}.")
+    return told
+
+
+def commits(runs: Iterable[Finished]) -> dict[str, list[Finished]]:
+    """Return the runs by the state of the code that made them, in words."""
+    found: dict[str, list[Finished]] = {}
+    for run in runs:
+        commit = run.env.get("commit")
+        changed = " with uncommitted changes" if run.env.get("uncommitted_changes") else ""
+        found.setdefault(f"commit {commit[:12]}{changed}" if commit else "unknown commit", []).append(run)
+    return found
+
+
+def check_commits(runs: Sequence[Finished]) -> None:
+    """Raise ``ConfigError`` if runs are of several states of the code, with which runs have which."""
+    found = commits(runs)
+    if len(found) > 1:
+        raise ConfigError(
+            f"the runs are of {len(found)} states of the code; mix_commits=true makes the table nevertheless\n"
+            + _which(found)
+        )
+
+
+def check_data(runs: Sequence[Finished], sets: Iterable[str]) -> None:
+    """Raise ``ConfigError`` if a set had different content in different runs, with which runs have which."""
+    for name in sets:
+        found: dict[str, list[Finished]] = {}
+        for run in runs:
+            if name in run.sets:
+                found.setdefault(f"fingerprint {run.sets[name].fingerprint}", []).append(run)
+        if len(found) > 1:
+            raise ConfigError(
+                f"{name} had {len(found)} different contents; mix_data=true makes the table nevertheless\n"
+                + _which(found)
+            )
+
+
+def _which(found: Mapping[str, Sequence[Finished]]) -> str:
+    return "\n".join(f"  {word}: {_paths([run.path for run in runs])}" for word, runs in found.items())
+
+
+def _paths(paths: Sequence[Path], most: int = 8) -> str:
+    """Return the number of runs, and which they are; of many in one folder the first few."""
+    by_sweep: dict[str, list[str]] = {}
+    for path in paths:
+        by_sweep.setdefault(path.parent.name, []).append(path.name)
+    told = [
+        f"{name}/{{{','.join(ids[:most])}{',…' if len(ids) > most else ''}}}" if len(ids) > 1 else f"{name}/{ids[0]}"
+        for name, ids in by_sweep.items()
+    ]
+    return f"{len(paths)} run{'s' if len(paths) > 1 else ''}: {' '.join(told)}"

@@ -1,0 +1,65 @@
+"""A table on the terminal."""
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from limbeck.reporting.results.cells import Cell, Table
+from limbeck.reporting.results.wording import MISSING, NONE, NOT_OURS, UNTOLD, column_head, figure, heads, sentences
+
+_WIDTH = 160
+"""Characters a line in a log or file; a terminal knows its own width."""
+
+
+def show(table: Table) -> None:
+    """Print a table, its caption, and the commands of its rows."""
+    grid = Grid(title=escape(table.spec.caption), box=box.SIMPLE_HEAD, title_justify="left")
+    for name in heads(table):
+        grid.add_column(escape(name), overflow="fold")
+    for column in table.columns:
+        grid.add_column(escape(column_head(table, column)), justify="right")
+    blank = [""] * (len(table.spec.rows) - 1)
+    for row in table.rows:
+        grid.add_row(*map(escape, row.labels), *(_cell(cell, table) for cell in row.cells))
+    grid.add_section()
+    for each in table.references:
+        grid.add_row(escape(each.label), *blank, *(_cell(cell, table, reference=True) for cell in each.cells))
+    grid.add_section()
+    for each, values in table.published():
+        shown = [NONE if value is None else f"{value:.{table.spec.digits}f}" for value in values]
+        label = f"[dim]{escape(each.system)} ({NOT_OURS}: {escape(each.source)})[/dim]"
+        grid.add_row(label, *blank, *(f"[dim]{each}[/dim]" for each in shown))
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH
+    console.print(grid)
+    for sentence in sentences(table)[1:]:
+        console.print(escape(sentence), highlight=False)
+    console.print()
+    for note in table.notes:
+        console.print(escape(note), highlight=False)
+    console.print("\nThe commands of each row:", highlight=False)
+    for row in table.rows:
+        _show_commands(console, " | ".join(row.labels), row.commands, row.untold)
+
+
+def _cell(cell: Cell | None, table: Table, *, reference: bool = False) -> str:
+    if cell is None:
+        return NONE if reference else f"[italic]{MISSING}[/italic]"
+    each = figure(cell, table, reference=reference)
+    told = f"[bold]{each.mean}[/bold]" if each.best else each.mean
+    told += f" ± {each.std}" if each.std else ""
+    told += each.mark
+    return f"{told} ({each.seeds})" if each.seeds else told
+
+
+def _show_commands(console: Console, label: str, commands: list[str], untold: int) -> None:
+    console.print(escape(label), highlight=False)
+    for command in commands:
+        # Not wrapped: it is there to be copied.
+        console.print(f"  {escape(command)}", highlight=False, soft_wrap=True)
+    if untold:
+        console.print(f"  {escape(UNTOLD.format(count=untold))}", highlight=False)
+    elif not commands:
+        console.print(f"  {MISSING}", highlight=False)

@@ -1,0 +1,87 @@
+"""What a table says in words and figures, before it is Markdown, LaTeX or text on a terminal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from limbeck.reporting.results.cells import Cell, Column, Table
+
+MISSING = "missing"
+"""Stands where no finished run has a value."""
+
+NONE = "–"
+"""Stands where a system that is not ours has no value, or was not evaluated."""
+
+NOT_OURS = "Published by others, not our results"
+
+UNTOLD = (
+    "{count} of these runs do not tell what they were made from (their env.json has no overrides): "
+    "run them again with this version to have their command here"
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A cell in figures."""
+
+    mean: str
+    std: str
+    """Empty for one seed."""
+    seeds: str
+    """Where there are fewer than there should be: ``n=2 of 3``; else empty."""
+    mark: str
+    best: bool
+
+
+def figure(cell: Cell, table: Table, *, reference: bool = False) -> Figure:
+    """Return a cell in figures; of a reference the number of seeds is not told."""
+    digits = table.spec.digits
+    few = not reference and cell.seeds < table.seeds
+    return Figure(
+        f"{cell.mean:.{digits}f}",
+        "" if cell.std is None else f"{cell.std:.{digits}f}",
+        f"n={cell.seeds} of {table.seeds}" if few else "",
+        cell.mark,
+        cell.best,
+    )
+
+
+def sentences(table: Table) -> list[str]:
+    """Return what the caption says: what is shown, how many seeds, and what the marks mean."""
+    cells = list(table.cells())
+    few = [cell for cell in cells if cell is not None and cell.seeds < table.seeds]
+    missing = cells.count(None)
+    told = [f"{table.spec.caption}."]
+    if table.seeds > 1:
+        told.append(f"Mean ± standard deviation over {table.seeds} seeds.")
+    else:
+        told.append("One seed, so no standard deviation.")
+    if few:
+        told.append(f"{len(few)} of {len(cells)} cells have fewer seeds (n).")
+    if missing:
+        told.append(f"{missing} of {len(cells)} cells have no finished run (missing).")
+    told.append("Bold: the highest mean of our students in a column.")
+    told += table.remarks
+    if table.spec.published:
+        told.append(f"Below the last rule: {NOT_OURS[0].lower()}{NOT_OURS[1:]}.")
+    return told
+
+
+def heads(table: Table) -> list[str]:
+    """Return how the row keys are headed."""
+    return [table.spec.title(key) for key in table.spec.rows]
+
+
+def column_head(table: Table, column: Column) -> str:
+    """Return set and metric in one."""
+    return f"{table.spec.title(column.set)} {table.spec.title(column.metric)}"
+
+
+def spans(columns: Sequence[Column]) -> list[tuple[str, int]]:
+    """Return each set with the number of its columns, which stand beside each other."""
+    found: list[tuple[str, int]] = []
+    for column in columns:
+        if found and found[-1][0] == column.set:
+            found[-1] = (column.set, found[-1][1] + 1)
+        else:
+            found.append((column.set, 1))
+    return found

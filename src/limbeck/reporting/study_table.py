@@ -1,0 +1,115 @@
+"""What ``limbeck tune`` shows: a line a trial, and at the end the best trials."""
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from limbeck.cli.errors import fail
+from limbeck.reporting.terminal import show_rows
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+log = logging.getLogger(__name__)
+
+_SHOWN = 10
+_ENOUGH = 10
+"""Completed trials before the importance of parameters is worth a look."""
+
+
+class Told:
+    """Tells of each trial that has ended, in a line.
+
+    Parameters
+    ----------
+    study
+        Whose trials they are.
+    metric, total
+        What they are judged by, and how many there are to be.
+    """
+
+    def __init__(self, study: "Study", metric: str, total: int) -> None:
+        self._study = study
+        self._metric = metric
+        self._total = total
+
+    def __call__(self, trial: "FrozenTrial", done: int, seconds: float | None) -> None:
+        """Tell of one."""
+        words = [f"[{done}/{self._total}]", f"trial {trial.number}:", *trial.user_attrs.get("overrides", [])]
+        if trial.state.name == "FAIL":
+            words.append(f"failed: {trial.user_attrs['error'].splitlines()[0]}")
+        else:
+            early = f" at step {trial.last_step}, ended early" if trial.state.name == "PRUNED" else ""
+            words.append(f" {self._metric} {_number(trial.value)}{early}")
+        best = _best(self._study)
+        words.append(f" best {best.value:.4f} (trial {best.number})" if best else " no value yet")
+        if seconds:
+            words.append(f" {_time(seconds)} left")
+        log.info("%s", " ".join(words))
+
+
+def show(study: "Study", metric: str, total: int) -> "FrozenTrial":
+    """Show the best trials and what failed; return the best, or end the program if there is none."""
+    trials = study.get_trials(deepcopy=False)
+    counts = Counter(trial.state.name for trial in trials)
+    told = ", ".join(
+        f"{counts[state]} {word}"
+        for state, word in (("COMPLETE", "completed"), ("PRUNED", "ended early"), ("FAIL", "failed"))
+        if counts[state]
+    )
+    for message, count in Counter(t.user_attrs.get("error", "") for t in trials if t.state.name == "FAIL").items():
+        log.info("failed (%d): %s", count, message.splitlines()[0] if message else "")
+    best = _best(study)
+    if best is None:
+        fail(f"no trial of {study.study_name} was completed ({told or 'none'})", 1)
+    completed = [trial for trial in trials if trial.state.name == "COMPLETE" and trial.value is not None]
+    ranked = sorted(completed, key=lambda trial: trial.value or 0.0, reverse=study.direction.name == "MAXIMIZE")
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
+    rows = [
+        {"trial": trial.number, **{key: _number(trial.params.get(key, "")) for key in keys}, "run": _run(trial)}
+        | {f"dev {metric}": trial.value}
+        for trial in ranked[:_SHOWN]
+    ]
+    title = f"{study.study_name}: the best of {sum(counts.values())} trials ({told}) of {total}"
+    show_rows(rows, ["trial", *keys, "run"], title, bold=study.direction.name == "MAXIMIZE")
+    _show_importance(study, len(ranked))
+    return best
+
+
+def _show_importance(study: "Study", completed: int) -> None:
+    """Show which parameters mattered, where it can be told: fANOVA needs scikit-learn."""
+    import importlib.util
+
+    if completed < _ENOUGH or importlib.util.find_spec("sklearn") is None:
+        return
+    import optuna
+
+    try:
+        found = optuna.importance.get_param_importances(
+            study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
+        )
+    except (ValueError, RuntimeError):
+        return  # all values alike, or no parameter that all trials have
+    if len(found) > 1:
+        rows = [{"parameter": key, "importance": share} for key, share in found.items()]
+        show_rows(rows, ["parameter"], "share of the variance of the values (fANOVA)", bold=False)
+
+
+def _best(study: "Study") -> "FrozenTrial | None":
+    try:
+        return study.best_trial
+    except ValueError:
+        return None
+
+
+def _run(trial: "FrozenTrial") -> str:
+    return trial.user_attrs["run"].rpartition("/")[2]
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"

@@ -1,0 +1,87 @@
+"""What a sweep is at: done, running, failed, time left, best so far. A live line on a terminal, else a line a run."""
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from limbeck.reporting.terminal import metrics_of
+
+log = logging.getLogger(__name__)
+
+Run = Any
+"""``sweep.Run``."""
+
+
+class Watch:
+    """Tells what a sweep is at, while it is made; a context.
+
+    Parameters
+    ----------
+    runs
+        All of the sweep; their ``outcome`` fills up.
+    """
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._runs = runs
+        self._start = time.monotonic()
+        self._before = sum(bool(run.outcome) for run in runs)
+        console = Console(file=sys.stderr)
+        self._live = (
+            Live(get_renderable=lambda: Text(self.line()), console=console, refresh_per_second=1, transient=True)
+            if console.is_terminal
+            else None
+        )
+
+    def __enter__(self) -> "Watch":
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def ended(self, run: Run) -> None:
+        """Tell how a run has ended, and what the sweep is at."""
+        told = run.outcome.get("error")
+        if told is not None:
+            log.error("[%d] %s failed: %s", run.number + 1, run.name, told)
+        elif "seconds" not in run.outcome:
+            log.info("[%d] %s: %s is finished", run.number + 1, run.name, run.outcome["folder"])
+            return
+        else:
+            log.info("[%d] %s: %.0f s", run.number + 1, run.name, run.outcome["seconds"])
+        log.info(self.line())
+
+    def line(self) -> str:
+        """Return one line: done, running, failed, time left, best so far."""
+        ended = [run for run in self._runs if run.outcome]
+        failed = sum("error" in run.outcome for run in ended)
+        running = sum(run.folder is not None and run.folder.busy() for run in self._runs if not run.outcome)
+        left = len(self._runs) - len(ended)
+        parts = [f"{len(ended) - failed} of {len(self._runs)} runs done"]
+        parts += [f"{running} running"] * bool(running) + [f"{failed} failed"] * bool(failed)
+        made = len(ended) - self._before
+        if left and made:
+            parts.append(f"about {_duration((time.monotonic() - self._start) / made * left)} left")
+        return ", ".join(parts) + self._best(ended)
+
+    def _best(self, ended: Sequence[Run]) -> str:
+        rows = [(run.outcome["result"]["rows"][-1], run.name) for run in ended if "result" in run.outcome]
+        if not rows:
+            return ""
+        metric = metrics_of([rows[0][0]])[0]
+        row, name = max(rows, key=lambda each: each[0][metric])
+        return f"; best {metric} {row[metric]:.4f}: {name}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
