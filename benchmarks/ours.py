@@ -20,8 +20,8 @@ def composed(verb: str, *overrides: str) -> dict[str, Any]:
     """Return the configuration of a verb as plain containers, composed as the command does."""
     import hydra
 
-    from limbeck.cli.train import plan
     from limbeck.config import home, store_schemas
+    from limbeck.experiment.train import plan
 
     os.environ["LIMBECK_HOME"] = str(home())
     os.environ.setdefault("NUMBA_DISABLE_JIT", "1")

@@ -164,7 +164,7 @@ def found(world, word):
 @pytest.fixture
 def run(compose, world, monkeypatch):
     """Make the run of an experiment; returns what it has found."""
-    from limbeck.cli.train import made, plan
+    from limbeck.experiment.train import made, plan
 
     def call(name):
         monkeypatch.chdir(world)

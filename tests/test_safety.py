@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from limbeck.backbones.sources import load_tokenizer, locate
-from limbeck.cli.table import tabulate
 from limbeck.config import ConfigError, build
+from limbeck.experiment.table import tabulate
 from limbeck.export.card import Origin, card
 from limbeck.reporting.results import latex, markdown, terminal
 from limbeck.scores.store import ScoreStore

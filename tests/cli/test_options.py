@@ -2,8 +2,8 @@
 
 import pytest
 
-from limbeck.cli.options import typed
 from limbeck.config import ConfigError
+from limbeck.experiment.options import typed
 
 WRONG = {
     "out": (None, "", [], {}, True),

@@ -5,8 +5,8 @@ import shlex
 
 import pytest
 
-from limbeck.cli.words import ambiguous, check, quoted, unreadable
 from limbeck.config import ConfigError
+from limbeck.experiment.words import ambiguous, check, quoted, unreadable
 
 PATHS = (
     "käse", "a=b", "a,b", "a(b", "it's", 'a"b', "a#b", "a&b", "a;b", "日 本/ü", "~/x", "a!b", "c:\\ü\\x", "ü\\", "é{b",

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from limbeck.cli.table import tabulate
+from limbeck.experiment.table import tabulate
 from limbeck.reporting.results import latex, markdown
 
 NASTY = r"100% of a_b & c#d $x$ {y} ~z^2 \cite{k} <b> | `c` -- γ and α, Ω ≥ 1 é ß ł 中 [n]" + string.punctuation

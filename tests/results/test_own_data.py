@@ -6,9 +6,9 @@ import logging
 import pytest
 import yaml
 
-from limbeck.cli.errors import as_plain
 from limbeck.config import ConfigError, entries
-from limbeck.reporting.results.own_data import data_of, lasting
+from limbeck.experiment.messages import as_plain
+from limbeck.experiment.own_data import data_of, lasting
 
 KEYS = (
     "name", "seed", "force", "dry_run", "data", "candidates", "pool", "sampler", "teacher", "backbone", "student",

@@ -8,11 +8,11 @@ import time
 import pytest
 import yaml
 
-from limbeck.cli.table import tabulate
 from limbeck.config import ConfigError, home
 from limbeck.evaluation.comparison import Comparing
 from limbeck.evaluation.per_query import read_per_query
 from limbeck.evaluation.significance import holm, paired
+from limbeck.experiment.table import tabulate
 from limbeck.reporting.results.cells import Column
 from limbeck.reporting.results.commands import command
 from limbeck.reporting.results.markdown import markdown

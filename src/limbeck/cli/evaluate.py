@@ -1,144 +1,21 @@
 """``limbeck evaluate``: students, teachers and run files on sets; and comparisons of what is finished."""
 
-import logging
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from limbeck.cli.errors import as_plain
-from limbeck.config import ConfigError, build, fingerprint
-from limbeck.experiment.run_folder import RunFolder, below, console
+from limbeck.experiment.messages import as_plain
+from limbeck.experiment.run_folder import console
 
-log = logging.getLogger(__name__)
-
-_KEYS = (
+KEYS = (
     "name", "eval", "candidates", "teacher", "comparison", "paths", "run", "run_file", "qrels", "metrics", "compare",
     "baseline", "moved", "calibration", "accelerator", "force",
 )  # fmt: skip
 
 
-def run(config: Any) -> None:
+def run(config: Any, overrides: Sequence[str]) -> None:
     """Evaluate, compare, or both."""
     console()
-    plain = as_plain(config, _KEYS)
-    for key in ("moved", "calibration"):
-        if not isinstance(plain[key], int) or plain[key] < 0:
-            raise ConfigError(f"{key} must be >= 0, got {plain[key]}")
-    _check_asked(plain)
-    from limbeck.evaluation.metrics import check_metrics
+    plain = as_plain(config, KEYS)
+    from limbeck.experiment.evaluate import evaluate
 
-    if plain["metrics"] is not None:
-        try:
-            plain["metrics"] = check_metrics(plain["metrics"])
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-    settings = build(plain["comparison"], key="comparison")
-    if plain["compare"] is not None:
-        _compare(plain, settings)
-        return
-    _evaluate(plain, settings)
-
-
-def _check_asked(config: Mapping[str, Any]) -> None:
-    """Refuse what cannot be meant, before anything is opened."""
-    asked = [key for key in ("run", "run_file", "compare") if config[key] is not None]
-    if not asked and not config["eval"]["sets"]:
-        raise ConfigError(
-            "nothing to evaluate: give run=FOLDER (a student), run_file=FILE with qrels=FILE (a ranking), a preset "
-            "(eval=beir_13) for the first stage alone, or compare=[FOLDER,FOLDER] baseline=FOLDER"
-        )
-    if "compare" in asked:
-        others = [key for key in asked if key != "compare"]
-        if others:
-            raise ConfigError(f"compare only reads what is finished: evaluate {' and '.join(others)} first")
-        if config["baseline"] is None:
-            raise ConfigError("baseline must be given: the one of compare=[…] that the others are compared with")
-    if config["qrels"] is not None and config["run_file"] is None:
-        raise ConfigError("qrels are for run_file=FILE; for a student give its collection (eval=folder …)")
-    if config["qrels"] is not None and config["eval"]["sets"]:
-        raise ConfigError("qrels and eval.sets both say what is judged; give one of them")
-    if config["run_file"] is not None and config["qrels"] is None and len(config["eval"]["sets"] or {}) != 1:
-        raise ConfigError(
-            "run_file needs what judges it: qrels=FILE, or one set (eval=trec_dl_2019, or eval=folder "
-            "eval.sets.folder.collection=DIR)"
-        )
-
-
-# -- comparing --------------------------------------------------------------------------------------------------------
-
-
-def _compare(config: Mapping[str, Any], settings: Any) -> None:
-    from limbeck.reporting.results.finished import members
-
-    systems = members(config["compare"], key="compare")
-    baseline = _baseline(config["baseline"], systems)
-    identity = fingerprint({"compare": config["compare"], "baseline": baseline, "metrics": config["metrics"]})[:8]
-    _report(config, settings, systems, baseline, below(config["paths"]["runs"], config["name"]) / identity)
-
-
-def _baseline(given: str, systems: Any) -> str:
-    """Return the name of the baseline, which may be given as one of the folders."""
-    from limbeck.reporting.results.finished import members
-
-    names = list(dict.fromkeys(system.name for system in systems))
-    if given in names:
-        return given
-    try:
-        places = [set(map(str, each.places.values())) for each in members([given], key="baseline")]
-    except ConfigError:
-        raise ConfigError(f"baseline: {given!r} is none of the systems: {', '.join(names)}") from None
-    found = {each.name for each in systems if set(map(str, each.places.values())) in places}
-    if len(found) != 1:
-        raise ConfigError(f"baseline: {given!r} must be one of the systems compared: {', '.join(names)}")
-    return found.pop()
-
-
-def _report(config: Mapping[str, Any], settings: Any, systems: Any, baseline: str, out: Path) -> Any:
-    from limbeck.artefacts import Artefacts
-    from limbeck.experiment.compare import report
-
-    return report(
-        systems,
-        baseline,
-        metrics=config["metrics"],
-        settings=settings,
-        count=config["moved"],
-        artefacts=Artefacts(Path(config["paths"]["cache"])),
-        out=out,
-    )
-
-
-# -- evaluating -------------------------------------------------------------------------------------------------------
-
-
-def _evaluate(config: dict[str, Any], settings: Any) -> None:
-    from hydra.core.hydra_config import HydraConfig
-
-    from limbeck.experiment.evaluate import Evaluating
-    from limbeck.reporting.results.finished import check_whole, members, whole
-
-    work = Evaluating(config)
-    baseline = work.baseline()
-    folder = RunFolder(below(config["paths"]["runs"], config["name"]) / work.identity)
-
-    def finished() -> dict[str, Any] | None:
-        found = None if config["force"] else folder.result()
-        return found if found is not None and whole(found) else None
-
-    told = finished()
-    if told is None:
-        with folder.opened(config, HydraConfig.get().overrides.task):
-            told = finished()  # by another process, since we looked
-            anew = told is None
-            told = told or work.run(folder.path)
-    else:
-        anew = False
-    if not anew:
-        log.info("%s is finished; force=true evaluates anew", folder.path)
-        work.show(told)
-    if baseline is not None:
-        systems = members([str(folder.path)], key="run")
-        _report(config, settings, systems, told["systems"][baseline]["name"], folder.path)
-    if config["calibration"]:
-        work.calibrate(folder.path, config["calibration"])
-    check_whole(told["sets"])
+    evaluate(plain, overrides)

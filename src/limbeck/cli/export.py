@@ -1,49 +1,23 @@
 """``limbeck export``: a student as a folder that sentence-transformers and transformers load."""
 
-import logging
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from limbeck.cli.errors import as_plain
 from limbeck.config import ConfigError
+from limbeck.experiment.messages import as_plain
 from limbeck.experiment.run_folder import console
 
-log = logging.getLogger(__name__)
-
-_KEYS = ("run", "out", "student", "backbone")
+KEYS = ("run", "out", "student", "backbone")
 
 
-def run(config: Any) -> None:
-    """Write the folder, unless something else lies there."""
+def run(config: Any, overrides: Sequence[str]) -> None:
+    """Write the folder, unless something else is there."""
+    del overrides
     console()
     source, _ = config.run, config.out  # what is missing is named before the folder is looked at
     if source is None:
         raise ConfigError("run must be given: run=…")
-    _export(as_plain(config, _KEYS, required=("run",)), Path(str(source)))
+    plain = as_plain(config, KEYS, required=("run",))
+    from limbeck.experiment.export import export
 
-
-def _export(config: dict[str, Any], source: Path) -> None:
-    from limbeck.artefacts import write_json
-    from limbeck.experiment import assemble
-    from limbeck.export.card import card, origin
-    from limbeck.export.folder import check_target, write_folder
-    from limbeck.export.modules import pipeline
-    from limbeck.students.saved import MARK
-    from limbeck.text.collate import Collator
-
-    out = Path(config["out"])
-    check_target(out)
-    trained = origin(source)
-    student, tokenizer = assemble.saved(config["student"], config["backbone"])
-    node = dict(config["student"])
-    if "scale" in node:
-        node["scale"] = student.scale  # where it is learned, what was learned
-    made = pipeline(student.eval(), Collator(tokenizer, student.style, list, list))
-
-    def fill(folder: Path) -> None:
-        made.write(folder)
-        write_json(folder / MARK, {"student": node, "run_id": trained.result.get("run_id")})
-        (folder / "README.md").write_text(card(made, node, trained, out.name), encoding="utf-8")
-
-    write_folder(out, fill)
-    log.info("%s: for %s of sentence-transformers; how to load it is told in README.md there", out, made.library)
+    export({**plain, "run": str(source)})

@@ -1,166 +1,28 @@
 """``limbeck inspect``: what is in teacher scores, before anything is trained on them."""
 
-import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from limbeck.artefacts import Artefacts, write_json
-from limbeck.cli.errors import as_plain
-from limbeck.config import ConfigError, build
-from limbeck.data.pool import Pool
-from limbeck.evaluation.qrels import read_qrels
-from limbeck.evaluation.runs import read_run
-from limbeck.experiment import assemble
+from limbeck.config import ConfigError
+from limbeck.experiment.messages import as_plain
 from limbeck.experiment.run_folder import console
-from limbeck.experiment.stages import Stages
-from limbeck.experiment.suite import of_set
-from limbeck.inspection.findings import check, first_stage_scores, settings
-from limbeck.inspection.losses import views
-from limbeck.inspection.measures import measure
-from limbeck.inspection.page import page
-from limbeck.inspection.pictures import draw
-from limbeck.inspection.summary import hardest, summarise
-from limbeck.inspection.terminal import rows, show
-from limbeck.inspection.trec import bare_pool
-from limbeck.types import Qrels, Run
-from limbeck.unfinished import write_text
 
-log = logging.getLogger(__name__)
-
-_KEYS = (
+KEYS = (
     "name", "seed", "force", "data", "candidates", "pool", "sampler", "teacher", "backbone", "student", "loss", "optim",
     "trainer", "eval", "checks", "logger", "paths", "out", "run", "qrels", "first_stage",
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Opened:
-    """What is looked at."""
-
-    pool: Pool
-    """With scores, NaN where the teacher has none."""
-    source: dict[str, str]
-    """Where it comes from, in words."""
-    meta: Mapping[str, Any] = field(default_factory=dict)
-    fingerprint: str | None = None
-    first_stage_scores: np.ndarray | None = None
-
-
-def run(config: Any) -> None:
+def run(config: Any, overrides: Sequence[str]) -> None:
     """Write the report and show it."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     console()
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise ConfigError("limbeck inspect makes one report; call it once for each, with out=FOLDER of its own")
+        raise ConfigError("limbeck inspect writes one report; call it once for each, with another out=FOLDER")
     bare = config.run is not None
-    overrides = None if bare else HydraConfig.get().overrides.task
-    plain = as_plain(config, _KEYS, overrides=overrides, trains=True)
-    if not isinstance(plain["run"], str | None):
-        raise ConfigError("run must be one TREC run file, got several")
-    chosen = settings(plain["checks"])
-    objective = views((name, build(node, key=f"loss.{name}")) for name, node in (plain["loss"] or {}).items())
-    opened = _bare(plain, chosen["queries"]) if plain["run"] else _as_trained(plain, chosen["queries"])
-    pool = opened.pool
-    measures = measure(pool, chosen["queries"])
-    findings = check(
-        pool,
-        meta=opened.meta,
-        objective=objective,
-        collection_fingerprint=opened.fingerprint,
-        first_stage_scores=opened.first_stage_scores,
-        measures=measures,
-        **chosen,
-    )
-    figures = summarise(pool, measures, objective)
-    report = {
-        "source": {**opened.source, "losses": ", ".join(view.name for view in objective)},
-        "meta": dict(opened.meta),
-        "findings": [vars(finding) for finding in findings],
-        "ignored": chosen["ignore"],
-        "figures": figures,
-        "hardest": hardest(pool, measures),
-    }
-    folder = Path(plain["out"])
-    folder.mkdir(parents=True, exist_ok=True)
-    shown = rows(figures)
-    write_json(folder / "inspect.json", report)
-    pictures = draw(folder, pool, measures, figures)
-    write_text(folder / "inspect.html", page(report, shown, pictures))
-    show(report, shown)
-    log.info("%s", folder / "inspect.html")
+    plain = as_plain(config, KEYS, overrides=None if bare else overrides, trains=True)
+    from limbeck.experiment.inspect import inspect
 
-
-def _bare(plain: Mapping[str, Any], queries: int | None) -> Opened:
-    if not plain["qrels"]:
-        raise ConfigError("qrels must be given with run: qrels=FILE with judgments of the run's queries")
-    first_stage = _run(plain, "first_stage") if plain["first_stage"] else None
-    relevant = plain["pool"]["relevant"]
-    qrels: Qrels = {
-        query: {document: grade for document, grade in judged.items() if grade >= relevant}
-        for query, judged in read_qrels(_file(plain, "qrels")).items()
-    }
-    bare = bare_pool(_run(plain, "run"), qrels, first_stage)
-    for count, what in (
-        (bare.unlisted, "judged queries have no list"),
-        (bare.unjudged, "queries have a list but no positive in it, and are left out"),
-        (bare.unfound, "positives stand in no list"),
-    ):
-        if count:
-            log.warning("%d %s", count, what)
-    return Opened(
-        pool=bare.pool,
-        source={name: str(plain[name]) for name in ("run", "qrels", "first_stage") if plain[name]},
-        first_stage_scores=None if first_stage is None else first_stage_scores(bare.pool, first_stage, queries),
-    )
-
-
-def _run(plain: Mapping[str, Any], key: str) -> Run:
-    path = _file(plain, key)
-    try:
-        found = read_run(path)
-    except ValueError as error:
-        raise ConfigError(f"{key}: {error}") from None
-    if not found:
-        raise ConfigError(f"{key}: {path}: the file is empty")
-    return found
-
-
-def _file(plain: Mapping[str, Any], key: str) -> Path:
-    path = Path(plain[key])
-    if not path.is_file():
-        raise ConfigError(f"{key}: there is no file {path}")
-    return path
-
-
-def _as_trained(plain: Mapping[str, Any], queries: int | None) -> Opened:
-    """Open what ``limbeck train`` would, but keep the pairs that the teacher has no score of."""
-    if not plain["teacher"]:
-        raise ConfigError("teacher is none: there are no scores to look at; choose a teacher, or give run=FILE")
-    device = assemble.device(plain["trainer"]["accelerator"])
-    candidates = assemble.candidates(of_set(plain["candidates"], plain["eval"]["split"]), device)
-    pooling = build(plain["pool"], key="pool")
-    artefacts = Artefacts(Path(plain["paths"]["cache"]))
-    collection = assemble.collection(plain["data"], artefacts)
-    stages = Stages(collection, artefacts, candidates, pooling)
-    teaching = assemble.teaching(plain["teacher"], collection, artefacts, device)
-    if teaching.scores_on_demand:
-        pool, meta = stages.pool(teaching), asdict(teaching.provenance)
-        first_stage = None  # a model's scores are nobody else's
-    else:
-        # Without the policy for missing scores, which would hide them.
-        whole = stages.pool()
-        pool, meta = pooling.denoise(replace(whole, scores=teaching.stored(whole))), teaching.teacher.store.meta
-        first_stage = first_stage_scores(pool, stages.first_stage("train"), queries)
-    return Opened(
-        pool=pool,
-        source={"teacher": str(meta["teacher"]), "collection": collection.name, "candidates": candidates.label},
-        meta=meta,
-        fingerprint=collection.fingerprint,
-        first_stage_scores=first_stage,
-    )
+    inspect(plain)

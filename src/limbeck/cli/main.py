@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from limbeck import __version__
-from limbeck.cli.errors import explain, fail, suggest
-from limbeck.cli.words import check
+from limbeck.cli.failing import fail
+from limbeck.experiment.messages import FailedError, explain, suggest
+from limbeck.experiment.words import check
 from limbeck.processes import end_with_parent
 
 VERBS = {
@@ -69,6 +70,8 @@ def main() -> None:
         _compose_and_call(verb, sweep + words + dry)
     except KeyboardInterrupt:
         fail("interrupted; give the same command again to go on", 130)
+    except FailedError as error:
+        fail(str(error), 1)
     except Exception as error:
         if debug:
             raise
@@ -91,6 +94,7 @@ def _environment() -> None:
 
 def _compose_and_call(verb: str, overrides: list[str]) -> None:
     import hydra
+    from hydra.core.hydra_config import HydraConfig
 
     from limbeck.config import home, store_schemas
 
@@ -109,7 +113,7 @@ def _compose_and_call(verb: str, overrides: list[str]) -> None:
         # Lightning starts the other processes of a run from sys.argv, so it must be what the user typed.
         with _arguments(arguments):
             try:
-                module.run(config)
+                module.run(config, list(HydraConfig.get().overrides.task))
             except Exception as error:
                 raised.append(error)  # Hydra would print a line of its own about it
 

@@ -1,93 +1,20 @@
 """``limbeck score``: the candidates' scores by a teacher, into a store."""
 
-import logging
-import os
-import sys
-import time
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from limbeck.cli.errors import as_plain
-from limbeck.config import ConfigError, build
-from limbeck.experiment.devices import each_device
+from limbeck.experiment.messages import as_plain
 from limbeck.experiment.run_folder import console
 
-log = logging.getLogger(__name__)
-
-_KEYS = (
+KEYS = (
     "data", "candidates", "pool", "teacher", "paths", "out", "splits", "depth", "devices", "part_size", "accelerator",
 )  # fmt: skip
 
-_SHARE = "LIMBECK_SHARE"
-"""i/n in the environment of process i of n."""
 
-
-def run(config: Any) -> None:
+def run(config: Any, overrides: Sequence[str]) -> None:
     """Score what the store lacks, and show the store."""
-    from hydra.core.hydra_config import HydraConfig
-
     console()
-    plain = as_plain(
-        config, _KEYS, overrides=HydraConfig.get().overrides.task, optional=("depth",), required=("splits",)
-    )
-    for key in ("devices", "part_size"):
-        if not isinstance(plain[key], int) or plain[key] < 1:
-            raise ConfigError(f"{key} must be >= 1, got {plain[key]}")
-    if not plain["splits"] or set(plain["splits"]) - {"train", "dev", "test"}:
-        raise ConfigError(f"splits must be some of train, dev and test, got {plain['splits']}")
-    if not plain["teacher"]:
-        raise ConfigError("teacher=none scores nothing; choose one, for example teacher=minilm")
-    _score(plain)
+    plain = as_plain(config, KEYS, overrides=overrides, optional=("depth",), required=("splits",))
+    from limbeck.experiment.score import score
 
-
-def _score(config: dict[str, Any]) -> None:
-    from limbeck.artefacts import Artefacts
-    from limbeck.experiment import assemble
-    from limbeck.experiment.stages import Stages
-    from limbeck.reporting.results.own_data import lasting
-    from limbeck.teachers.scoring import score_into
-
-    out, share = Path(config["out"]), os.environ.get(_SHARE)
-    artefacts = Artefacts(Path(config["paths"]["cache"]))
-    device = assemble.device(config["accelerator"], 1 if share else config["devices"])
-    pooling = build(config["pool"], key="pool")
-    candidates = assemble.candidates(config["candidates"], device)
-    collection = assemble.collection(config["data"], artefacts)
-    stages = Stages(collection, artefacts, candidates, pooling)
-    teaching = assemble.teaching(config["teacher"], collection, artefacts, device)
-    if not teaching.scores_on_demand:
-        raise ConfigError("teacher has its scores already: give it to limbeck train as it is")
-    lists: dict[str, list[str]] = {}
-    for split in config["splits"]:
-        if split == "train":
-            found = stages.pool().lists()
-        else:
-            found = {query: ranking.ids[: config["depth"]] for query, ranking in stages.first_stage(split).items()}
-        for query, documents in found.items():
-            lists[query] = list(dict.fromkeys([*lists.get(query, []), *documents]))
-    pairs = sum(map(len, lists.values()))
-    log.info("%s queries, %s pairs", f"{len(lists):,}", f"{pairs:,}")
-    if share:
-        number, count = map(int, share.split("/"))
-        score_into(out, teaching.teacher, lists, teaching.provenance, share=(number, count), size=config["part_size"])
-        return
-    start = time.perf_counter()
-    devices, command = config["devices"], ["limbeck", *sys.argv[1:]]
-    helpers = (lambda: each_device(devices, lambda _: command, _SHARE)) if devices > 1 else None
-    store = score_into(
-        out,
-        teaching.teacher,
-        lists,
-        teaching.provenance,
-        helpers=helpers,
-        size=config["part_size"],
-        data=lasting(config["data"], "collection"),
-    )
-    assert store is not None
-    seconds = time.perf_counter() - start
-    mean, deviation = store.spread()
-    log.info("%r", store)
-    log.info(
-        "scores %.4g ± %.4g (%s); %.1f s, %.0f pairs/s; checksum %s",
-        mean, deviation, store.meta["kind"], seconds, pairs / seconds, store.checksum,
-    )  # fmt: skip
+    score(plain)

@@ -1,73 +1,25 @@
 """``limbeck table``: from finished sweeps to a table in Markdown and LaTeX, with the commands of its rows."""
 
-import logging
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from limbeck.cli.errors import as_plain
-from limbeck.config import ConfigError, build
+from limbeck.config import ConfigError
+from limbeck.experiment.messages import as_plain
 from limbeck.experiment.run_folder import console
-from limbeck.unfinished import write_text
 
-log = logging.getLogger(__name__)
-
-_KEYS = ("table", "comparison", "paths", "out", "partial", "mix_commits", "mix_data")
+KEYS = ("table", "comparison", "paths", "out", "partial", "mix_commits", "mix_data")
 
 
-def run(config: Any) -> None:
+def run(config: Any, overrides: Sequence[str]) -> None:
     """Print the table, write ``OUT/NAME.md`` and ``OUT/NAME.tex``."""
     from hydra.core.hydra_config import HydraConfig
 
+    del overrides
     console()
-    plain = as_plain(config, _KEYS)
-    for key in ("partial", "mix_commits", "mix_data"):
-        if not isinstance(plain[key], bool):
-            raise ConfigError(f"{key} must be true or false, got {plain[key]!r}")
+    plain = as_plain(config, KEYS)
     name = HydraConfig.get().runtime.choices.get("table")
     if name is None:
         raise ConfigError("table must be given: table=NAME, one of conf/table")
-    _write(plain, str(name))
+    from limbeck.experiment.table import write
 
-
-def _write(config: Mapping[str, Any], name: str) -> None:
-    from limbeck.reporting.results.latex import latex
-    from limbeck.reporting.results.markdown import markdown
-    from limbeck.reporting.results.terminal import show
-
-    made = tabulate(config, name)
-    show(made)
-    out = Path(config["out"])
-    for suffix, text in {"md": markdown(made), "tex": latex(made)}.items():
-        write_text(out / f"{name}.{suffix}", text)
-    log.info("\n%s: %s.md, %s.tex", out, name, name)
-
-
-def tabulate(config: Mapping[str, Any], name: str) -> Any:
-    """Return the table (:class:`limbeck.reporting.results.cells.Table`) of a composed configuration.
-
-    Raises
-    ------
-    ConfigError
-        The table's YAML is wrong, there is nothing to make it from, or runs must not be mixed: the message says which.
-    """
-    from limbeck.reporting.results.cells import make
-    from limbeck.reporting.results.marking import mark
-    from limbeck.reporting.results.references import add_references
-    from limbeck.reporting.results.spec import read_spec
-    from limbeck.reporting.results.sweep import check_commits, check_data, collect, commits, remarks
-
-    settings = build(config["comparison"], key="comparison")
-    spec = read_spec(config["table"])
-    root = Path(config["paths"]["runs"]).expanduser()
-    swept = collect(spec.runs, root, key="table.runs", partial=config["partial"])
-    if not config["mix_commits"]:
-        check_commits(swept.runs)
-    made = make(name, spec, swept.runs, partial=config["partial"])
-    if not config["mix_data"]:
-        check_data(swept.runs, dict.fromkeys(column.set for column in made.columns))
-    add_references(made, swept.runs)
-    mark(made, settings)
-    states = ", ".join(f"{len(runs)} of {state}" for state, runs in commits(swept.runs).items())
-    made.notes = [f"{len(swept.runs)} finished runs: {states}.", *remarks(swept)]
-    return made
+    write(plain, str(name))

@@ -1,237 +1,142 @@
-"""One evaluation: which systems, on which sets, and what is told of it."""
+"""Evaluation: students, teachers and run files on sets; and comparisons of what is finished."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from limbeck.artefacts import Artefacts, write_json
 from limbeck.config import ConfigError, build, fingerprint
-from limbeck.data.collection import SYNTHETIC
-from limbeck.evaluation.pipeline import Pipeline
-from limbeck.evaluation.settings import evaluation
-from limbeck.experiment import assemble
-from limbeck.experiment.suite import Model, RunFile, Suite, System, average, read
-from limbeck.reporting.results.own_data import data_of
-from limbeck.reporting.results.systems import Named, config, file_name, find, weights
-from limbeck.reporting.terminal import show_rows
-from limbeck.training.checkpoints import load_student
+from limbeck.experiment.run_folder import RunFolder, below
 
 log = logging.getLogger(__name__)
 
-Node = Mapping[str, Any]
 
-_SET = "eval_set/eval_set"
-_FILE = "qrels"
-"""Name of the set that a file of judgments makes."""
-
-
-class Evaluating:
-    """What ``limbeck evaluate`` evaluates.
-
-    Everything is looked up and checked here, before a collection is opened.
+def evaluate(plain: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Evaluate, compare, or both.
 
     Parameters
     ----------
-    config
-        Plain containers.
+    plain
+        A composed configuration of ``conf/evaluate.yaml`` as plain containers.
+    overrides
+        What it was composed from, for the record.
     """
+    for key in ("moved", "calibration"):
+        if not isinstance(plain[key], int) or plain[key] < 0:
+            raise ConfigError(f"{key} must be >= 0, got {plain[key]}")
+    _check_asked(plain)
+    from limbeck.evaluation.metrics import check_metrics
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        self._config = config
-        self._artefacts = Artefacts(Path(config["paths"]["cache"]))
-        node = dict(config["eval"])
-        self._sets: dict[str, Any] = {name: dict(each) for name, each in (node.pop("sets") or {}).items()}
-        if config["metrics"] is not None:
-            node["metrics"] = list(config["metrics"])
-            self._sets = {name: {**each, "metrics": None} for name, each in self._sets.items()}
-        self._evaluation = evaluation(node)
-        self._models = [] if config["run"] is None else _models(config["run"])
-        self._files = [] if config["run_file"] is None else _files(config["run_file"])
-        if config["qrels"] is not None and not Path(config["qrels"]).is_file():
-            raise ConfigError(f"qrels: there is no file {config['qrels']}")
-        self._seeds = {key: (named.name, named.seed) for key, named in self._models}
-        if self._models and not self._sets:
-            self._sets = _own_sets([named for _, named in self._models], self._artefacts)
-        keys = [key for key, _ in self._models] + [file.key for file in self._files]
-        taken = {key for key in keys if keys.count(key) > 1} | ({"teacher", "first_stage"} & set(keys))
-        if taken:
-            raise ConfigError(
-                f"run: two systems are called {min(taken)}; name them: run={{one: FOLDER, other: FOLDER}}"
-            )
-        asked = ("candidates", "teacher", "qrels")
-        self.identity = fingerprint(
-            {
-                **{key: config[key] for key in asked},
-                "eval": {key: value for key, value in node.items() if key != "devices"},
-                "sets": self._sets,
-                "models": {key: weights(named.model) for key, named in self._models},
-                "files": {file.key: [str(file.path), file.path.stat().st_mtime_ns] for file in self._files},
-            }
-        )[:8]
-
-    def baseline(self) -> str | None:
-        """Return the key of the system that the others are compared with; None if none is asked for."""
-        given = self._config["baseline"]
-        if given is None:
-            return None
-        known = {key: {key, named.name, str(named.path)} for key, named in self._models}
-        known |= {file.key: {file.key, file.label, str(file.path)} for file in self._files}
-        known["first_stage"] = {"first_stage"}
-        known |= {} if self._config["teacher"] is None else {"teacher": {"teacher"}}
-        found = next((key for key, names in known.items() if str(given).rstrip("/") in names), None)
-        if found is None:
-            raise ConfigError(f"baseline: {given!r} is none of the systems: {', '.join(known)}")
-        return found
-
-    def run(self, folder: Path) -> dict[str, Any]:
-        """Evaluate, write ``result.json`` and print the tables; return the result."""
-        systems: list[System] = [
-            Model(key, _label(named, self._models), self._folder(named, folder / "models" / key))
-            for key, named in self._models
-        ]
-        systems += self._files
-        if self._config["qrels"] is not None:
-            sets = {_FILE: self._judged_by_file(folder)}
-        else:
-            suite = Suite(
-                self._evaluation,
-                self._sets,
-                self._config["candidates"],
-                self._config["teacher"],
-                self._artefacts,
-                self._config["accelerator"],
-                folder,
-            )
-            sets = suite.run(systems)
-        told = {
-            "name": self._config["name"],
-            "systems": self._told_systems(sets),
-            "sets": sets,
-            "average": average(sets),
-        }
-        write_json(folder / "result.json", told)
-        _show_average(told)
-        log.info("\n%s: result.json, runs/, per_query/", folder)
-        return told
-
-    def _folder(self, named: Named, target: Path) -> Path:
-        """Return the folder of a model; a checkpoint is made one first."""
-        if not named.path.is_file():
-            return named.path
-        told = config(named.path.parents[1])
-        trained_on = assemble.collection(told["data"], self._artefacts)
-        student, collator = assemble.ranker(told["student"], told["backbone"], trained_on, self._artefacts, anew=True)
-        load_student(named.path, student)
-        assemble.save(student, collator.tokenizer, target, told["student"], named.path.parents[1].name)
-        return target
-
-    def _judged_by_file(self, folder: Path) -> dict[str, Any]:
-        from limbeck.evaluation.qrels import read_qrels
-
-        path = Path(self._config["qrels"])
+    if plain["metrics"] is not None:
         try:
-            qrels = read_qrels(path)
-        except (ValueError, OSError) as error:
+            plain["metrics"] = check_metrics(plain["metrics"])
+        except ValueError as error:
             raise ConfigError(str(error)) from None
-        pipeline = Pipeline(self._evaluation, qrels, {}, "", folder, name=_FILE)
-        rows = [pipeline.given(file.key, file.label, "", read(file.path, qrels, str(path))) for file in self._files]
-        metrics = self._evaluation.metrics
-        show_rows(rows, ["system", "queries", "ranked"], str(path))
-        return {"collection": str(path), "split": "", "queries": len(qrels), "metrics": metrics, "rows": rows}
+    settings = build(plain["comparison"], key="comparison")
+    if plain["compare"] is not None:
+        _compare(plain, settings)
+        return
+    _evaluate(plain, settings, overrides)
 
-    def _told_systems(self, sets: Node) -> dict[str, Any]:
-        """Return name, seed and place of every system that has a row somewhere."""
-        told: dict[str, Any] = {}
-        files = {file.key: str(file.path.resolve()) for file in self._files}
-        for each in sets.values():
-            for row in each.get("rows", []):
-                name, seed = self._seeds.get(row["key"], (row["system"], None))
-                if row["key"] not in told:
-                    told[row["key"]] = {"name": name, "seed": seed, "file": files.get(row["key"])}
-        return told
 
-    def calibrate(self, folder: Path, lists: int) -> None:
-        """Compare the students of finished runs with their teachers, on as many lists of each split."""
-        from limbeck.experiment.calibrate import calibrate
-
-        runs = [named for _, named in self._models]
-        for named in runs:
-            if not named.run:
-                raise ConfigError(
-                    f"calibration: {named.path} is no run, so its teacher is not known; set calibration=0"
-                )
-        if not runs:
-            raise ConfigError("calibration compares students with their teachers: give run=FOLDER")
-        calibrate(
-            runs,
-            lists,
-            artefacts=self._artefacts,
-            accelerator=self._config["accelerator"],
-            bf16=self._evaluation.bf16,
-            out=folder,
+def _check_asked(config: Mapping[str, Any]) -> None:
+    """Refuse what cannot be meant, before anything is opened."""
+    asked = [key for key in ("run", "run_file", "compare") if config[key] is not None]
+    if not asked and not config["eval"]["sets"]:
+        raise ConfigError(
+            "nothing to evaluate: give run=FOLDER (a student), run_file=FILE with qrels=FILE (a ranking), a preset "
+            "(eval=beir_13) for the first stage alone, or compare=[FOLDER,FOLDER] baseline=FOLDER"
+        )
+    if "compare" in asked:
+        others = [key for key in asked if key != "compare"]
+        if others:
+            raise ConfigError(f"compare only reads what is finished: evaluate {' and '.join(others)} first")
+        if config["baseline"] is None:
+            raise ConfigError("baseline must be given: the one of compare=[…] that the others are compared with")
+    if config["qrels"] is not None and config["run_file"] is None:
+        raise ConfigError("qrels are for run_file=FILE; for a student give its collection (eval=folder …)")
+    if config["qrels"] is not None and config["eval"]["sets"]:
+        raise ConfigError("qrels and eval.sets both say what is judged; give one of them")
+    if config["run_file"] is not None and config["qrels"] is None and len(config["eval"]["sets"] or {}) != 1:
+        raise ConfigError(
+            "run_file needs what judges it: qrels=FILE, or one set (eval=trec_dl_2019, or eval=folder "
+            "eval.sets.folder.collection=DIR)"
         )
 
-    def show(self, told: Node) -> None:
-        """Print the tables of a finished evaluation."""
-        for name, each in told["sets"].items():
-            if "missing" not in each:
-                words = ["system", "queries", "ranked"]
-                if any(row["candidates"] for row in each["rows"]):
-                    words.insert(1, "candidates")
-                show_rows(each["rows"], words, f"{name}: {each['collection']}")
-        _show_average(told)
+
+# -- comparing --------------------------------------------------------------------------------------------------------
 
 
-def _show_average(told: Node) -> None:
-    if told["average"] is not None:
-        rows = told["average"]
-        show_rows(rows, ["system", "sets"], f"macro average over {rows[0]['sets']} sets")
-    elif len(told["sets"]) > 1:
-        missing = [name for name, each in told["sets"].items() if "missing" in each]
-        if missing:
-            log.warning("no average: %s missing", ", ".join(missing))
+def _compare(config: Mapping[str, Any], settings: Any) -> None:
+    from limbeck.reporting.results.finished import members
+
+    systems = members(config["compare"], key="compare")
+    baseline = _baseline(config["baseline"], systems)
+    identity = fingerprint({"compare": config["compare"], "baseline": baseline, "metrics": config["metrics"]})[:8]
+    _report(config, settings, systems, baseline, below(config["paths"]["runs"], config["name"]) / identity)
 
 
-def _label(named: Named, every: list[tuple[str, Named]]) -> str:
-    alike = [each for _, each in every if each.name == named.name]
-    return named.name if len(alike) == 1 else f"{named.name} seed={named.seed}"
+def _baseline(given: str, systems: Any) -> str:
+    """Return the name of the baseline, which may be given as one of the folders."""
+    from limbeck.reporting.results.finished import members
+
+    names = list(dict.fromkeys(system.name for system in systems))
+    if given in names:
+        return given
+    try:
+        places = [set(map(str, each.places.values())) for each in members([given], key="baseline")]
+    except ConfigError:
+        raise ConfigError(f"baseline: {given!r} is none of the systems: {', '.join(names)}") from None
+    found = {each.name for each in systems if set(map(str, each.places.values())) in places}
+    if len(found) != 1:
+        raise ConfigError(f"baseline: {given!r} must be one of the systems compared: {', '.join(names)}")
+    return found.pop()
 
 
-def _models(given: Any) -> list[tuple[str, Named]]:
-    found = find(given, key="run")
-    every = [("", named) for named in found]
-    return [(file_name(_label(named, every)), named) for named in found]
+def _report(config: Mapping[str, Any], settings: Any, systems: Any, baseline: str, out: Path) -> Any:
+    from limbeck.artefacts import Artefacts
+    from limbeck.reporting.comparing import report
+
+    return report(
+        systems,
+        baseline,
+        metrics=config["metrics"],
+        settings=settings,
+        count=config["moved"],
+        artefacts=Artefacts(Path(config["paths"]["cache"])),
+        out=out,
+    )
 
 
-def _files(given: Any) -> list[RunFile]:
-    named = given if isinstance(given, Mapping) else None
-    words = [given] if isinstance(given, str) else list(given)
-    pairs = list(named.items()) if named else [(Path(str(word)).name.removesuffix(".gz"), word) for word in words]
-    files = []
-    for name, word in pairs:
-        path = Path(str(word)).expanduser()
-        if not path.is_file():
-            raise ConfigError(f"run_file: there is no file {str(path)!r}")
-        files.append(RunFile(file_name(str(name).removesuffix(".trec")), str(name), path))
-    return files
+# -- evaluating -------------------------------------------------------------------------------------------------------
 
 
-def _own_sets(models: list[Named], artefacts: Artefacts) -> dict[str, Any]:
-    """Return the test split of the collection that the runs were trained on, as a set."""
-    sets: dict[str, Any] = {}
-    for named in models:
-        data = data_of(named.path)
-        if data is None:
-            raise ConfigError(
-                f"eval: which collection {named.path} belongs to is not known; choose sets, as eval=beir_13"
-            )
-        place = data["collection"]
-        name = Path(place).name
-        if place == SYNTHETIC:  # which is a folder once it is made
-            opened = build({**data, "world": None}, key="data").open(artefacts, data["world"])
-            place = str(opened.folder)
-        own = {"collection": place, "split": data["test"] or "", "drop_self": data.get("drop_self", False)}
-        if sets.setdefault(name, {"_target_": _SET, **own}) != {"_target_": _SET, **own}:
-            raise ConfigError(f"eval: the runs were trained on different collections called {name}; choose sets")
-    return sets
+def _evaluate(config: dict[str, Any], settings: Any, overrides: Sequence[str]) -> None:
+    from limbeck.experiment.evaluating import Evaluating
+    from limbeck.reporting.results.finished import check_whole, members, whole
+
+    work = Evaluating(config)
+    baseline = work.baseline()
+    folder = RunFolder(below(config["paths"]["runs"], config["name"]) / work.identity)
+
+    def finished() -> dict[str, Any] | None:
+        found = None if config["force"] else folder.result()
+        return found if found is not None and whole(found) else None
+
+    told = finished()
+    if told is None:
+        with folder.opened(config, overrides):
+            told = finished()  # by another process, since we looked
+            anew = told is None
+            told = told or work.run(folder.path)
+    else:
+        anew = False
+    if not anew:
+        log.info("%s is finished; force=true evaluates anew", folder.path)
+        work.show(told)
+    if baseline is not None:
+        systems = members([str(folder.path)], key="run")
+        _report(config, settings, systems, told["systems"][baseline]["name"], folder.path)
+    if config["calibration"]:
+        work.calibrate(folder.path, config["calibration"])
+    check_whole(told["sets"])

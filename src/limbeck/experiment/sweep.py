@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from limbeck.cli.errors import explain, fail
-from limbeck.cli.train import finished, made, plan
 from limbeck.config import ConfigError
+from limbeck.experiment.messages import FailedError, explain
 from limbeck.experiment.run_folder import RunFolder, console
+from limbeck.experiment.train import finished, plan, train
 from limbeck.locks import BusyError
 
 log = logging.getLogger(__name__)
@@ -163,7 +163,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
     start = time.monotonic()
     folder = RunFolder(Path(job["folder"]))
     try:
-        result = made(job["config"], folder, job["overrides"], wait=False)
+        result = train(job["config"], folder, job["overrides"], wait=False)
         assert result is not None, "one process a run"
         check_whole(result.get("sets") or {})
     except BusyError as error:
@@ -212,7 +212,7 @@ def _state(run: Run) -> str:
 
 
 def finish() -> None:
-    """Show the table of the sweep; end non-zero if a job failed."""
+    """Show the table of the sweep; raise ``FailedError`` if a job failed."""
     outcomes = [{"overrides": run.job["swept"], "name": run.job["name"], **run.outcome} for run in _runs]
     _runs.clear()
     if not outcomes:
@@ -223,4 +223,6 @@ def finish() -> None:
     failed = [outcome for outcome in outcomes if "error" in outcome]
     if failed:
         told = "\n".join(f"  {' '.join(outcome['overrides'])}: {outcome['error']}" for outcome in failed)
-        fail(f"{len(failed)} of {len(outcomes)} runs failed; the same command makes only what is missing\n{told}", 1)
+        raise FailedError(
+            f"{len(failed)} of {len(outcomes)} runs failed; the same command runs only what is missing\n{told}"
+        )

@@ -77,7 +77,7 @@ def _over_seeds(name: str, members: Sequence[Outcome]) -> list[dict[str, Any]]:
 def _show_by_teacher(groups: Mapping[str, Sequence[Outcome]], metric: str) -> None:
     """Print the gain over the first group in buckets of the teacher's quality."""
     from limbeck.evaluation.per_query import read_per_query
-    from limbeck.experiment.compare import show_by_teacher
+    from limbeck.reporting.comparing import show_by_teacher
 
     def values(outcome: Outcome, key: str) -> dict[str, float]:
         folder = Path(outcome["folder"]) / "per_query"

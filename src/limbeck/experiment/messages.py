@@ -1,21 +1,18 @@
-"""What a user sees when something is wrong: one message that names the key and says what to do."""
+"""Errors in the user's words: one message that names the key and says what to do."""
 
 import difflib
 import errno
 import re
-import sys
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-from limbeck.cli.options import typed
-from limbeck.cli.words import ambiguous, unreadable
 from limbeck.config import ConfigError
+from limbeck.experiment.options import typed
+from limbeck.experiment.words import ambiguous, unreadable
 
 
-def fail(message: str, status: int = 2) -> NoReturn:
-    """Print a message and end the program."""
-    print(f"limbeck: {message}", file=sys.stderr)
-    raise SystemExit(status)
+class FailedError(Exception):
+    """The work was done as far as possible, and a part of it failed; the command ends with status 1."""
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -40,10 +37,10 @@ def as_plain(
     config, keys
         As Hydra composed it, and the keys that the verb knows.
     overrides, trains
-        As in :func:`limbeck.reporting.results.own_data.named`: where no collection is chosen, that of the run,
+        As in :func:`limbeck.experiment.own_data.named`: where no collection is chosen, that of the run,
         candidates or scores that are named is taken. None, of verbs that open no collection, leaves ``data`` as it is.
     optional, required
-        As in :func:`limbeck.cli.options.typed`.
+        As in :func:`limbeck.experiment.options.typed`.
 
     Raises
     ------
@@ -54,7 +51,7 @@ def as_plain(
     from omegaconf import OmegaConf
     from omegaconf.errors import InterpolationResolutionError
 
-    from limbeck.reporting.results.own_data import named, settle
+    from limbeck.experiment.own_data import named, settle
     from limbeck.students.saved import resolve
 
     try:

@@ -1,4 +1,4 @@
-"""``python -m limbeck.experiment.trial train …``: the command as a trial of a study, on a GPU of its own if asked to.
+"""``python -m limbeck.cli.trial train …``: the command as a trial of a study, on a GPU of its own if asked to.
 
 It ends when the study's process is gone: so no training goes on unseen, and a study that is given again finds its runs
 free.
@@ -6,7 +6,7 @@ free.
 
 import os
 
-from limbeck.cli.errors import fail
+from limbeck.cli.failing import fail
 from limbeck.launchers.devices import take
 from limbeck.processes import end_with_parent
 from limbeck.tuning.process import TAKE_DEVICE

@@ -1,0 +1,199 @@
+"""Import: a public file of teacher scores into a score store."""
+
+import logging
+import re
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from limbeck.config import ConfigError, build, part_name
+from limbeck.secrecy import masked
+
+log = logging.getLogger(__name__)
+
+_OURS = r"\.lock|meta\.json|parts|unfinished|qrels\.tsv|[0-9a-f]{32}|\..*\.unfinished"
+_TELL = 10.0
+"""Seconds between two lines on progress."""
+
+
+def import_scores(plain: dict[str, Any]) -> None:
+    """Write public teacher scores into a score store, and show what came in.
+
+    Parameters
+    ----------
+    plain
+        A composed configuration of ``conf/import.yaml`` as plain containers.
+    """
+    from limbeck.formats.faults import Faults
+    from limbeck.formats.files import found
+    from limbeck.scores.writer import write_store
+
+    out = Path(plain["out"])
+    _check_out(out, plain["force"])
+    paths = found([plain["path"]] if isinstance(plain["path"], str) else plain["path"])
+    for path in paths:
+        if not path.stat().st_size:
+            raise ConfigError(f"{path}: the file is empty")
+    try:
+        faults = Faults(plain["on_error"])
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    source = build(plain["format"], out, key="format")
+    _check_collection(source, plain["force"])
+    provenance = _provenance(plain, source, paths)
+
+    name = part_name(plain["format"])
+
+    def notes() -> dict[str, Any]:
+        (out / "qrels.tsv").unlink(missing_ok=True)  # of an earlier import
+        told = {"format": name, **source.finish(), **faults.notes()}
+        if "collection_folder" in told:
+            told["collection"] = _fingerprint(Path(told["collection_folder"]))
+        return told
+
+    start = time.perf_counter()
+    blocks = _telling(source.blocks(paths, faults))
+    store = write_store(
+        out,
+        blocks,
+        provenance,
+        duplicates=plain["duplicates"],
+        threads=plain["threads"],
+        notes=notes,
+        check=lambda: _check_out(out, plain["force"]),
+    )
+    _report(store, faults, time.perf_counter() - start)
+
+
+# -- before time is spent -----------------------------------------------------------------------------------------
+
+
+def _check_out(out: Path, force: bool) -> None:
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise ConfigError(f"out: {out} is a file; name a folder")
+    # Whatever else lies in a store's folder would be in the way of its writer, which tidies up there.
+    foreign = [each.name for each in out.iterdir() if not re.fullmatch(_OURS, each.name)]
+    if foreign:
+        raise ConfigError(f"out: {out} holds other things ({', '.join(sorted(foreign)[:3])}); name a folder of its own")
+    if (out / "meta.json").is_file() and not force:
+        raise ConfigError(f"out: {out} is a finished score store; force=true replaces it, or name another folder")
+
+
+def _check_collection(source: Any, force: bool) -> None:
+    folder = getattr(source, "collection", None)
+    if folder is not None:
+        from limbeck.formats.flag_embedding import check_free
+
+        check_free(folder, force=force)
+
+
+def _provenance(plain: dict[str, Any], source: Any, paths: list[Path]) -> Any:
+    from limbeck.scores.parts import Duplicates
+    from limbeck.scores.writer import Kind, Provenance
+
+    if plain["duplicates"] not in get_args(Duplicates):
+        raise ConfigError(f"duplicates must be one of {', '.join(get_args(Duplicates))}, got {plain['duplicates']!r}")
+    if plain["threads"] < 1:
+        raise ConfigError(f"threads must be >= 1, got {plain['threads']}")
+    said = source.source(paths)
+    teacher, kind = dict(plain["teacher"]), plain["kind"] or said.kind
+    name, length = teacher.pop("name") or said.teacher, teacher["max_length"]
+    if not name:
+        known = f"; {source.teacher} is known by {' or '.join(source.published)} in the path" if source.teacher else ""
+        raise ConfigError(f"teacher.name must be given: neither the format nor the file says who scored{known}")
+    if kind not in get_args(Kind):
+        raise ConfigError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
+    if kind == "unknown":
+        log.warning(
+            "what the scores are is unknown: say kind=logit, probability, similarity or rank, if you know; "
+            "the checks before training go by it"
+        )
+    return Provenance(
+        **{**teacher, "max_length": None if length is None else str(length)},
+        teacher=str(name),
+        kind=kind,
+        collection=_collection(plain["collection"]),
+        command=shlex.join(["limbeck", *masked(sys.argv[1:])]),
+    )
+
+
+def _collection(value: Any) -> str | None:
+    if value is None or re.fullmatch("[0-9a-f]{16}", str(value)):
+        return value
+    folder = Path(str(value)).expanduser()
+    if not (folder / "corpus.jsonl").is_file():
+        raise ConfigError(
+            f"collection: {value} is neither a BEIR folder nor a fingerprint, 16 hexadecimal digits as a store's or "
+            "pool's meta.json tells it"
+        )
+    return _fingerprint(folder)
+
+
+def _fingerprint(folder: Path) -> str:
+    """Return the fingerprint that training will see of a BEIR folder."""
+    import tempfile
+
+    from limbeck.artefacts import Artefacts
+    from limbeck.data.collection import Data
+
+    with tempfile.TemporaryDirectory() as cache:
+        data = Data(collection=str(folder), train=None, dev=None, test=None)
+        return data.open(Artefacts(Path(cache))).fingerprint
+
+
+# -- during and after ---------------------------------------------------------------------------------------------
+
+
+def _telling(blocks: Iterable[Callable[[], Any]]) -> Iterator[Callable[[], Any]]:
+    """Pass blocks on, and say now and then how many pairs have come."""
+    pairs, told = 0, time.perf_counter()
+
+    def counted(block: Callable[[], Any]) -> Any:
+        nonlocal pairs
+        found = block()
+        pairs += len(found.scores)
+        return found
+
+    for block in blocks:
+        if time.perf_counter() - told > _TELL:
+            told = time.perf_counter()
+            log.info("%s pairs read", f"{pairs:,}")
+        yield lambda block=block: counted(block)
+
+
+def _report(store: Any, faults: Any, seconds: float) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    if faults.count:
+        first = "\n".join(f"  {place}" for place in faults.places)
+        log.warning("%s malformed lines were left out; the first:\n%s", f"{faults.count:,}", first)
+    meta = store.meta
+    least, median, most = meta["per_query"]
+    rows = {
+        "teacher": f"{meta['teacher']} ({meta['kind']})",
+        "pairs": f"{meta['rows']:,}",
+        "queries": f"{meta['queries']:,}",
+        "documents per query": f"{least:,} / {median:,.0f} / {most:,} (min / median / max)",
+        "merged duplicates": f"{meta['merged']:,}",
+        "skipped lines": f"{faults.count:,}",
+        "positives": f"{meta['positives']:,} in {store.path / 'qrels.tsv'}" if "positives" in meta else None,
+        "collection": meta.get("collection_folder"),
+        "time": f"{seconds:.1f} s, {(meta['rows'] + meta['merged']) / seconds:,.0f} pairs/s",
+        "store": str(store.path),
+        "checksum": meta["checksum"],
+    }
+    table = Table(box=box.SIMPLE, show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        if value is not None:
+            table.add_row(name, value)
+    console = Console(soft_wrap=True)
+    console.print(table)

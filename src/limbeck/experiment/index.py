@@ -1,0 +1,92 @@
+"""Indexing: a collection encoded by a student, and an index of it."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from limbeck.config import ConfigError, build, part
+from limbeck.locks import locked
+
+log = logging.getLogger(__name__)
+
+
+def index(plain: dict[str, Any]) -> None:
+    """Encode what the folder lacks, and build the index once everything is encoded.
+
+    Parameters
+    ----------
+    plain
+        A composed configuration of ``conf/index.yaml`` as plain containers.
+    """
+    from limbeck.search.backend import check_kind
+    from limbeck.search.shares import share
+
+    chosen = share(plain["shard"])
+    backend = build(plain["backend"], key="backend")
+    student = part(plain["student"], key="student")
+    if not student.separable:
+        raise ConfigError("student must encode queries and documents apart to be searched (a dense student does)")
+    check_kind(backend, student.kind)
+    _index(plain, backend, chosen)
+
+
+def _index(config: dict[str, Any], backend: Any, share: tuple[int, int]) -> None:
+    import torch
+
+    from limbeck.artefacts import Artefacts
+    from limbeck.experiment import assemble
+    from limbeck.experiment.own_data import lasting
+    from limbeck.search.backend import build as build_index
+    from limbeck.search.encoding import encode_into
+    from limbeck.search.store import Store
+
+    artefacts = Artefacts(Path(config["paths"]["cache"]))
+    collection = opened(config["data"], artefacts)
+    torch.manual_seed(config["seed"])
+    model, collator = assemble.ranker(config["student"], config["backbone"], collection, artefacts)
+    identity = {
+        "kind": model.kind,
+        "collection": collection.fingerprint,
+        "weights": assemble.checksum(model),
+        "student": config["student"],
+        "text": asdict(model.style),
+        "dtype": config["dtype"],
+        "bf16": config["bf16"],
+        "shard_size": config["shard_size"],
+    }
+    made_from = {
+        "data": lasting(config["data"], "collection"),
+        "student": config["student"],
+        "backbone": lasting(config["backbone"], "model"),
+        "seed": config["seed"],
+    }
+    out = Path(config["out"])
+    store = Store.open(out, identity, made_from)
+    model.to(assemble.device(config["accelerator"]))
+    number, count = share
+    with locked(out / f".share-{number + 1}-of-{count}.lock", f"the shards in {out}"):
+        done = encode_into(store, model, collator, collection.iterate(), share=share, bf16=config["bf16"])
+    rate = f": {done.seconds:.1f} s, {done.encoded / done.seconds:.0f} documents/s" if done.encoded else ""
+    log.info("%s: encoded %s of %s documents%s", out, f"{done.encoded:,}", f"{done.documents:,}", rate)
+    if not done.finished:
+        log.info("%s: other shards are not there yet; the process that writes the last one builds the index", out)
+        return
+    start = time.perf_counter()
+    build_index(backend, store)
+    store.record(backend=config["backend"])
+    seconds = time.perf_counter() - start
+    log.info("%s: %s index ready, %.1f s; %.1f MB in all", out, backend.name, seconds, _size(out) / 1e6)
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of a folder's files, but for hidden ones: those of other processes come and go."""
+    seen = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sum(_size(path) if path.is_dir() else path.stat().st_size for path in seen)
+
+
+def opened(node: Mapping[str, Any], artefacts: Any) -> Any:
+    """Open a collection without reading the ids of its documents into memory."""
+    return build({**node, "world": None}, key="data").open(artefacts, node.get("world"))

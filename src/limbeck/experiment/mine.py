@@ -1,0 +1,220 @@
+"""Mining: candidates of the queries as run files, and the pool that training lists are drawn from."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from limbeck.config import ConfigError, build, differences
+from limbeck.locks import locked
+from limbeck.secrecy import masked
+
+log = logging.getLogger(__name__)
+
+_RECORD = "mine.json"
+"""Written last: its presence means done."""
+
+
+def mine(config: dict[str, Any]) -> dict[str, Any]:
+    """Write the candidates of the splits and the training pool, unless they are there already.
+
+    Parameters
+    ----------
+    config
+        A composed configuration of ``conf/mine.yaml`` as plain containers.
+
+    Returns
+    -------
+    dict
+        The record, as in ``mine.json``.
+    """
+    out = Path(config["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out / ".lock", f"the candidates in {out}"):
+        return _mine(config, out)
+
+
+def _mine(config: dict[str, Any], out: Path) -> dict[str, Any]:
+    from limbeck.artefacts import Artefacts, write_json
+    from limbeck.experiment import assemble
+    from limbeck.experiment.own_data import lasting
+    from limbeck.experiment.stages import Stages
+
+    artefacts, device = Artefacts(Path(config["paths"]["cache"])), assemble.device(config["accelerator"])
+    pooling = build(config["pool"], key="pool")
+    pooling.check(scored=bool(config["teacher"]))
+    if config["teacher"] and not pooling.denoise.active:
+        raise ConfigError(
+            "teacher serves pool.denoise alone here: set pool.denoise.absolute or pool.denoise.relative, or take "
+            "teacher=none (limbeck score writes teacher scores)"
+        )
+    candidates = assemble.candidates(config["candidates"], device)
+    collection = assemble.collection(config["data"], artefacts)
+    splits = _splits(config["splits"], collection)
+    stages = Stages(collection, artefacts, candidates, pooling)
+    inputs: dict[str, Any] = {split: stages.candidate_inputs(split) for split in splits}
+    teaching = None
+    if "train" in splits:
+        inputs["pool"] = {**pooling.identity(), "denoise": vars(pooling.denoise)}
+        if config["teacher"]:
+            teaching = assemble.teaching(config["teacher"], collection, artefacts, device)
+            _check_collection(teaching, collection)
+            inputs["teacher"] = teaching.identity
+    inputs = _plain(inputs)
+    record = _found(out, inputs, force=bool(config["force"]))
+    if record is not None:
+        return record
+    rows = [_write_split(stages, split, out, candidates, pooling.relevant) for split in splits]
+    pool = _write_pool(stages, teaching, out) if "train" in splits else None
+    record = {
+        "collection": collection.name,
+        "data": lasting(config["data"], "collection"),
+        "candidates": candidates.label,
+        "depth": candidates.depth,
+        "splits": rows,
+        "pool": pool,
+        "command": ["limbeck", *masked(sys.argv[1:])],
+        "inputs": inputs,
+    }
+    write_json(out / _RECORD, record)
+    return record
+
+
+def _check_collection(teaching: Any, collection: Any) -> None:
+    """Refuse a store of scores of another collection: ``limbeck train`` has a check of the same kind."""
+    theirs = None if teaching.scores_on_demand else teaching.teacher.store.meta["collection"]
+    if theirs not in (None, collection.fingerprint):
+        raise ConfigError(
+            f"teacher.path: the scores are of the collection with fingerprint {theirs}, {collection.name} has "
+            f"{collection.fingerprint}; set data.* to the collection that was scored, or score this one (limbeck score)"
+        )
+
+
+def _splits(asked: Any, collection: Any) -> list[str]:
+    names = list(collection.splits) if asked is None else [asked] if isinstance(asked, str) else list(asked)
+    if not names:
+        raise ConfigError("splits must be null or some of train, dev and test, got none")
+    for name in names:
+        collection.split(name)
+    return list(dict.fromkeys(names))
+
+
+def _plain(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return what JSON gives back, with a checksum for the long lists of queries."""
+    from limbeck.config import fingerprint
+
+    def short(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: fingerprint(item) if key == "queries" else short(item) for key, item in value.items()}
+        return value
+
+    return json.loads(json.dumps(short(inputs), default=str))
+
+
+def _found(out: Path, inputs: Mapping[str, Any], *, force: bool) -> dict[str, Any] | None:
+    """Return the record of a finished folder of the same inputs; clear the folder if that is asked for."""
+    path = out / _RECORD
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if record is not None and not force:
+        files = [out / f"{row['split']}.trec" for row in record["splits"]]
+        if record["inputs"] == inputs and all(file.exists() for file in files):
+            log.info("%s is finished; force=true writes it anew", out)
+            return record
+        if record["inputs"] != inputs:
+            differing = ", ".join(differences(record["inputs"], inputs))
+            raise ConfigError(
+                f"{out} holds candidates of other settings (they differ in {differing}); "
+                "give another folder by out=…, or write over it by force=true"
+            )
+    path.unlink(missing_ok=True)
+    if record is not None:  # only what this command has written itself
+        for row in record["splits"]:
+            (out / f"{row['split']}.trec").unlink(missing_ok=True)
+        for name in ("pool.arrow", "pool.json"):
+            (out / name).unlink(missing_ok=True)
+    return None
+
+
+def _write_split(stages: Any, split: str, out: Path, candidates: Any, relevant: int) -> dict[str, Any]:
+    from limbeck.evaluation.runs import write_run
+
+    start = time.perf_counter()
+    found = stages.first_stage(split)
+    write_run(out / f"{split}.trec", found, candidates.name.replace(" ", ""))
+    seconds = time.perf_counter() - start
+    judged = stages.collection.split(split).qrels
+    positives = {query: {d for d, grade in grades.items() if grade >= relevant} for query, grades in judged.items()}
+    positives = {query: documents for query, documents in positives.items() if documents}
+    hits = {q: len(documents & set(found[q].ids)) if q in found else 0 for q, documents in positives.items()}
+    lengths = [len(ranking.ids) for ranking in found.values()]
+    return {
+        "split": split,
+        "queries": len(judged),
+        "without_candidates": [query for query in judged if query not in found or not found[query].ids],
+        "mean_length": sum(lengths) / len(judged),
+        "longest": max(lengths, default=0),
+        "positives": sum(map(len, positives.values())),
+        "positives_found": sum(hits.values()),
+        "recall": sum(hits[q] / len(positives[q]) for q in positives) / len(positives) if positives else None,
+        "seconds": round(seconds, 2),
+    }
+
+
+def _write_pool(stages: Any, teaching: Any, out: Path) -> dict[str, Any]:
+    from limbeck.data.pool import write_pool
+
+    start = time.perf_counter()
+    pool = stages.pool(teaching)
+    write_pool(out / "pool.arrow", pool)
+    return {**pool.counts, "seconds": round(time.perf_counter() - start, 2)}
+
+
+def show(record: Mapping[str, Any], out: Path) -> None:
+    """Print what was mined into a folder."""
+    from limbeck.reporting.terminal import show_rows
+
+    recall = f"recall@{record['depth']}" if record["depth"] else "recall"
+    rows = [
+        {
+            "split": row["split"],
+            "judged queries": f"{row['queries']:,}",
+            "without candidates": f"{len(row['without_candidates']):,}",
+            "mean length": f"{row['mean_length']:.1f}",
+            "longest": f"{row['longest']:,}",
+            "positives found": f"{row['positives_found']:,} of {row['positives']:,}",
+            recall: "–" if row["recall"] is None else f"{row['recall']:.4f}",
+            "seconds": f"{row['seconds']:.1f}",
+        }
+        for row in record["splits"]
+    ]
+    show_rows(rows, list(rows[0]), f"{record['collection']}: {record['candidates']}", bold=False)
+    if record["pool"] is not None:
+        _show_pool(record["pool"], out)
+
+
+def _show_pool(pool: Mapping[str, Any], out: Path) -> None:
+    from limbeck.reporting.terminal import show_rows
+
+    denoised = pool.get("denoised", {})
+    negatives = pool["negatives"] + pool["random_documents"] - denoised.get("negatives", 0)
+    lists = {
+        "queries": f"{pool['queries']:,}",
+        "pairs": f"{pool['pairs'] - denoised.get('negatives', 0):,}",
+        "positives": f"{pool['positives']:,}",
+        "among the candidates": f"{pool['positives_among_the_candidates']:,}",
+        "negatives a query": f"{negatives / pool['queries']:.1f}",
+        "seconds": f"{pool['seconds']:.1f}",
+    }
+    show_rows([lists], list(lists), f"training pool: {out / 'pool.arrow'}", bold=False)
+    reasons = {
+        **pool["left_out"],
+        "negatives_above_the_teacher's_margin": denoised.get("negatives", 0),
+        "queries_kept_without_negatives": pool["queries_without_negatives"],
+        "queries_kept_without_negatives_after_denoising": denoised.get("queries_left_without_negatives", 0),
+    }
+    told = [{"left out": name.replace("_", " "), "how many": f"{n:,}"} for name, n in reasons.items() if n]
+    if told:
+        show_rows(told, ["left out", "how many"], "left out, and why", bold=False)

@@ -1,0 +1,64 @@
+"""Reports: one HTML page about the runs of a sweep."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from limbeck.config import ConfigError, build
+from limbeck.experiment.run_folder import below
+from limbeck.unfinished import write_text
+
+log = logging.getLogger(__name__)
+
+
+def report(plain: Mapping[str, Any]) -> Path:
+    """Write the page, and return its path.
+
+    Parameters
+    ----------
+    plain
+        A composed configuration of ``conf/report.yaml`` as plain containers.
+    """
+    folder = below(plain["paths"]["runs"], plain["name"])
+    out = folder / "report.html" if plain["out"] is None else Path(str(plain["out"]))
+    if out.is_dir():
+        raise ConfigError(f"out: {out} is a folder; give the file to write: out={out / 'report.html'}")
+    _report(folder, out, plain)
+    return out
+
+
+def _report(folder: Path, out: Path, plain: Mapping[str, Any]) -> None:
+    from limbeck.artefacts import Artefacts
+    from limbeck.rankings import Qrels
+    from limbeck.reporting.page.page import page
+    from limbeck.reporting.page.runs import read
+    from limbeck.reporting.results.finished import Place
+
+    artefacts = Artefacts(Path(plain["paths"]["cache"]))
+    known: dict[str, Qrels | ConfigError] = {}
+
+    def judgments(place: Place) -> Qrels:
+        """Open the collection once, however many runs there are on it."""
+        key = str((place.data, place.split))
+        if key not in known:
+            try:
+                known[key] = _judgments(place, artefacts)
+            except ConfigError as error:
+                known[key] = error
+        found = known[key]
+        if isinstance(found, ConfigError):
+            raise found
+        return found
+
+    baseline = plain["baseline"]
+    made = page(read(folder), judgments, None if baseline is None else str(baseline))
+    write_text(out, made)
+    log.info("%s: %.1f MB", out, len(made.encode()) / 1e6)
+
+
+def _judgments(place: Any, artefacts: Any) -> Any:
+    if place.data is None:
+        raise ConfigError("the collection is not known")
+    opened = build({**place.data, "world": None}, key="data").open(artefacts, place.data.get("world"))
+    return opened.split(place.split).qrels

@@ -1,0 +1,87 @@
+"""Scoring: the candidates' scores by a teacher, into a store."""
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from limbeck.config import ConfigError, build
+from limbeck.experiment.devices import each_device
+
+log = logging.getLogger(__name__)
+
+_SHARE = "LIMBECK_SHARE"
+"""i/n in the environment of process i of n."""
+
+
+def score(config: dict[str, Any]) -> None:
+    """Score what the store lacks, and show the store.
+
+    Parameters
+    ----------
+    config
+        A composed configuration of ``conf/score.yaml`` as plain containers.
+    """
+    for key in ("devices", "part_size"):
+        if not isinstance(config[key], int) or config[key] < 1:
+            raise ConfigError(f"{key} must be >= 1, got {config[key]}")
+    if not config["splits"] or set(config["splits"]) - {"train", "dev", "test"}:
+        raise ConfigError(f"splits must be some of train, dev and test, got {config['splits']}")
+    if not config["teacher"]:
+        raise ConfigError("teacher=none scores nothing; choose one, for example teacher=minilm")
+    _score(config)
+
+
+def _score(config: dict[str, Any]) -> None:
+    from limbeck.artefacts import Artefacts
+    from limbeck.experiment import assemble
+    from limbeck.experiment.own_data import lasting
+    from limbeck.experiment.stages import Stages
+    from limbeck.teachers.scoring import score_into
+
+    out, share = Path(config["out"]), os.environ.get(_SHARE)
+    artefacts = Artefacts(Path(config["paths"]["cache"]))
+    device = assemble.device(config["accelerator"], 1 if share else config["devices"])
+    pooling = build(config["pool"], key="pool")
+    candidates = assemble.candidates(config["candidates"], device)
+    collection = assemble.collection(config["data"], artefacts)
+    stages = Stages(collection, artefacts, candidates, pooling)
+    teaching = assemble.teaching(config["teacher"], collection, artefacts, device)
+    if not teaching.scores_on_demand:
+        raise ConfigError("teacher has its scores already: give it to limbeck train as it is")
+    lists: dict[str, list[str]] = {}
+    for split in config["splits"]:
+        if split == "train":
+            found = stages.pool().lists()
+        else:
+            found = {query: ranking.ids[: config["depth"]] for query, ranking in stages.first_stage(split).items()}
+        for query, documents in found.items():
+            lists[query] = list(dict.fromkeys([*lists.get(query, []), *documents]))
+    pairs = sum(map(len, lists.values()))
+    log.info("%s queries, %s pairs", f"{len(lists):,}", f"{pairs:,}")
+    if share:
+        number, count = map(int, share.split("/"))
+        score_into(out, teaching.teacher, lists, teaching.provenance, share=(number, count), size=config["part_size"])
+        return
+    start = time.perf_counter()
+    devices, command = config["devices"], ["limbeck", *sys.argv[1:]]
+    helpers = (lambda: each_device(devices, lambda _: command, _SHARE)) if devices > 1 else None
+    store = score_into(
+        out,
+        teaching.teacher,
+        lists,
+        teaching.provenance,
+        helpers=helpers,
+        size=config["part_size"],
+        data=lasting(config["data"], "collection"),
+    )
+    assert store is not None
+    seconds = time.perf_counter() - start
+    mean, deviation = store.spread()
+    log.info("%r", store)
+    log.info(
+        "scores %.4g ± %.4g (%s); %.1f s, %.0f pairs/s; checksum %s",
+        mean, deviation, store.meta["kind"], seconds, pairs / seconds, store.checksum,
+    )  # fmt: skip

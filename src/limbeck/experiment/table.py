@@ -1,0 +1,64 @@
+"""Tables: from finished sweeps to a table in Markdown and LaTeX, with the commands of its rows."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from limbeck.config import build
+from limbeck.unfinished import write_text
+
+log = logging.getLogger(__name__)
+
+
+def write(config: Mapping[str, Any], name: str) -> Any:
+    """Print the table, write ``OUT/NAME.md`` and ``OUT/NAME.tex``, and return it.
+
+    Parameters
+    ----------
+    config
+        A composed configuration of ``conf/table.yaml`` as plain containers.
+    name
+        Of the table.
+    """
+    from limbeck.reporting.results.latex import latex
+    from limbeck.reporting.results.markdown import markdown
+    from limbeck.reporting.results.terminal import show
+
+    made = tabulate(config, name)
+    show(made)
+    out = Path(config["out"])
+    for suffix, text in {"md": markdown(made), "tex": latex(made)}.items():
+        write_text(out / f"{name}.{suffix}", text)
+    log.info("\n%s: %s.md, %s.tex", out, name, name)
+    return made
+
+
+def tabulate(config: Mapping[str, Any], name: str) -> Any:
+    """Return the table (:class:`limbeck.reporting.results.cells.Table`) of a composed configuration.
+
+    Raises
+    ------
+    ConfigError
+        The table's YAML is wrong, there is nothing to make it from, or runs must not be mixed: the message says which.
+    """
+    from limbeck.reporting.results.cells import make
+    from limbeck.reporting.results.marking import mark
+    from limbeck.reporting.results.references import add_references
+    from limbeck.reporting.results.spec import read_spec
+    from limbeck.reporting.results.sweep import check_commits, check_data, collect, commits, remarks
+
+    settings = build(config["comparison"], key="comparison")
+    spec = read_spec(config["table"])
+    root = Path(config["paths"]["runs"]).expanduser()
+    swept = collect(spec.runs, root, key="table.runs", partial=config["partial"])
+    if not config["mix_commits"]:
+        check_commits(swept.runs)
+    made = make(name, spec, swept.runs, partial=config["partial"])
+    if not config["mix_data"]:
+        check_data(swept.runs, dict.fromkeys(column.set for column in made.columns))
+    add_references(made, swept.runs)
+    mark(made, settings)
+    states = ", ".join(f"{len(runs)} of {state}" for state, runs in commits(swept.runs).items())
+    made.notes = [f"{len(swept.runs)} finished runs: {states}.", *remarks(swept)]
+    return made

@@ -1,0 +1,78 @@
+"""One run of a training. Those of a sweep are made by :mod:`limbeck.experiment.sweep`."""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from limbeck.config import run_id
+from limbeck.experiment.messages import as_plain
+from limbeck.experiment.run_folder import RunFolder, below
+
+log = logging.getLogger(__name__)
+
+_KEYS = (
+    "name", "seed", "force", "dry_run", "data", "candidates", "pool", "sampler", "teacher", "backbone", "student",
+    "loss", "optim", "trainer", "eval", "checks", "logger", "launcher", "paths",
+)  # fmt: skip
+
+
+def plan(config: Any, overrides: Sequence[str]) -> tuple[dict[str, Any], RunFolder]:
+    """Return a composed configuration as plain containers, and the folder of its run.
+
+    Parameters
+    ----------
+    config, overrides
+        As Hydra composed it, and from what.
+
+    Raises
+    ------
+    ConfigError
+        The configuration is impossible.
+    """
+    plain = as_plain(config, _KEYS, overrides=overrides, trains=True)
+    return plain, RunFolder(below(plain["paths"]["runs"], plain["name"]) / run_id(plain))
+
+
+def finished(config: dict[str, Any], folder: RunFolder) -> dict[str, Any] | None:
+    """Return what the run has found if it is finished, no set is missing, and it is not to be made anew."""
+    from limbeck.reporting.results.finished import whole
+
+    result = None if config["force"] else folder.result()
+    return result if whole(result) else None
+
+
+def train(
+    config: dict[str, Any], folder: RunFolder, overrides: Sequence[str], *, wait: bool = True
+) -> dict[str, Any] | None:
+    """Train and evaluate unless the run is finished, and return its result; None in the children of a launcher.
+
+    Parameters
+    ----------
+    config, folder
+        As ``plan`` returns them.
+    overrides
+        What makes just this run.
+    wait
+        Wait for another process that makes it.
+
+    Raises
+    ------
+    BusyError
+        Another process makes it, and ``wait`` is False.
+    ConfigError
+        It cannot be made as it is configured.
+    """
+    result = finished(config, folder)
+    if result is not None:
+        log.info("%s is finished; force=true runs it anew", folder.path)
+        return result
+    start = time.perf_counter()
+    from limbeck.experiment.distil import Experiment
+
+    with folder.opened(config, overrides, wait=wait):
+        # Another process may have finished it since we looked.
+        result = finished(config, folder) or Experiment(config, folder, folder.path.name).run()
+    if result is not None:
+        log.info("%s: %.0f s", folder.path, time.perf_counter() - start)
+    return result

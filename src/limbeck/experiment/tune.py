@@ -1,0 +1,256 @@
+"""Studies: search over what ``limbeck train`` can be told, one process a trial."""
+
+import json
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limbeck.config import ConfigError, build, identity, run_id
+from limbeck.experiment.messages import explain
+from limbeck.experiment.run_folder import RunFolder, below
+from limbeck.experiment.train import plan
+from limbeck.locks import locked
+from limbeck.secrecy import masked
+from limbeck.unfinished import write_text
+
+if TYPE_CHECKING:
+    from limbeck.tuning.configurations import Configurations, Planned
+    from limbeck.tuning.process import Process
+    from limbeck.tuning.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_OWN = ("tune", "tuning", "name")
+
+
+def tune(config: Any, overrides: Sequence[str], loader: Any, config_dirs: Sequence[str] = ()) -> None:
+    """Run the trials of a study that are missing, show the best, and write it as an experiment.
+
+    Parameters
+    ----------
+    config
+        As Hydra composed ``conf/tune.yaml``.
+    overrides
+        What it was composed from: those of ``limbeck train`` are in each trial.
+    loader
+        Hydra's configuration loader, which composes the trials.
+    config_dirs
+        Words that give the same ``--config-dir`` to other processes.
+    """
+    from omegaconf import OmegaConf
+
+    from limbeck.tuning.space import grid, parse
+
+    node: Any = OmegaConf.to_container(config.tune, resolve=True)
+    settings: Settings = build(node, key="tune")
+    space = parse(settings.space)
+    if settings.sampler == "grid":
+        grid(space)  # what has no finite grid is refused before anything is composed
+    trainer = _Trainer(list(overrides), str(config.name), loader, config_dirs)
+    trainer.validates(settings)
+    folder = below(config.paths.runs, config.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / ".tune.lock", f"the study in {folder}"):
+        _search(settings, trainer, trainer.configurations(space), folder)
+
+
+def _search(settings: "Settings", trainer: "_Trainer", configurations: "Configurations", folder: Path) -> None:
+    from limbeck.reporting.study_table import Told, show
+    from limbeck.tuning.search import Runs, Search, grid_points
+    from limbeck.tuning.space import grid
+    from limbeck.tuning.study import enqueue, open_study
+
+    base = configurations.planned_base.config
+    study = open_study(settings, trainer.name, folder, base, configurations.space, trainer.metric)
+    total = settings.trials
+    if settings.sampler == "grid":
+        points = grid_points(configurations, grid(configurations.space))[:total]
+        enqueue(study, points)
+        total = len(points)
+    told = Told(study, trainer.metric, total)
+    runs = Runs(trainer.start, lambda path: RunFolder(path).busy(), trainer.value)
+    Search(settings, study, configurations, runs, folder, total, told).run()
+    best = show(study, trainer.metric, total)
+    words = [*trainer.base, *configurations.words(best.params)]
+    header = [
+        f"Best of the study {trainer.name}: {trainer.metric} {best.value:.4f} on dev, trial {best.number} of "
+        f"{len(study.trials)}, run {best.user_attrs['run']}",
+        f"Command: {shlex.join(['limbeck', *masked(sys.argv[1:])])}",
+    ]
+    trainer.write_best(folder / "best.yaml", words, header)
+
+
+class _Trainer:
+    """``limbeck train`` with the overrides that were typed.
+
+    Parameters
+    ----------
+    typed
+        All overrides of this command.
+    name
+        Of the study, and of its runs.
+    loader, config_dirs
+        As in :func:`tune`.
+    """
+
+    def __init__(self, typed: Sequence[str], name: str, loader: Any, config_dirs: Sequence[str]) -> None:
+        from limbeck.tuning import best
+
+        self._loader = loader
+        self._config_dirs = config_dirs
+        self.name = name
+        words = self._taken_apart(typed)
+        kept = [word for word in words if word.key.split(".")[0] not in _OWN]
+        best.check(kept)
+        self.base = [*(word.text for word in kept)]
+        self.metric = ""
+
+    def _taken_apart(self, words: Sequence[str]) -> list[Any]:
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        from limbeck.tuning.best import Word
+
+        return [
+            Word(
+                each.input_line or "",
+                each.key_or_group,
+                None if each.is_delete() else _plain(each.value()),
+                self._loader.repository.group_exists(each.key_or_group),
+                each.is_delete() or each.package is not None,
+            )
+            for each in OverridesParser.create().parse_overrides(list(words))
+        ]
+
+    def compose(self, words: Sequence[str]) -> Any:
+        """Compose the configuration of a run."""
+        from hydra.types import RunMode
+        from omegaconf import open_dict
+
+        composed = self._loader.load_configuration("train", [*words, f"name={self.name}"], RunMode.RUN)
+        with open_dict(composed):
+            del composed["hydra"]
+        return composed
+
+    def validates(self, settings: "Settings") -> None:
+        """Find out what runs are judged by, and refuse runs that are not judged on the dev split.
+
+        Raises
+        ------
+        ConfigError
+            They would not validate, or the dev split is the test split.
+        """
+        from limbeck.evaluation.settings import evaluation
+
+        config, _ = plan(self.compose(self.base), self.base)
+        metrics = evaluation(config["eval"]).metrics
+        self.metric = settings.metric or metrics[0]
+        if self.metric != metrics[0]:  # a training validates by the first, and keeps its best by it
+            listed = ",".join([self.metric, *(each for each in metrics if each != self.metric)])
+            self.base = [
+                *(word for word in self.base if not word.startswith("eval.metrics=")),
+                f"eval.metrics=[{listed}]",
+            ]
+        data, trainer = config["data"], config["trainer"]
+        if not trainer["validate_every"]:
+            raise ConfigError(
+                "trainer.validate_every is 0, so that no student is validated; trials are judged by their dev split: "
+                "set trainer.validate_every=N"
+            )
+        if data["dev"] is None and not data["dev_queries"]:
+            raise ConfigError(
+                "data.dev is null, and trials are judged by their dev split: name one, or hold out training queries "
+                "(data.dev_queries=N)"
+            )
+        if data["dev"] is not None and data["dev"] == data["test"]:
+            raise ConfigError(
+                f"data.dev and data.test are both {data['test']!r}: what is chosen by the test split says nothing of "
+                "it; name another dev split, or hold out training queries (data.dev=null data.dev_queries=N)"
+            )
+        if settings.workers > 1 and trainer["devices"] * trainer["num_nodes"] > 1:
+            raise ConfigError("tune.workers > 1 gives each trial one device: set trainer.devices=1 trainer.num_nodes=1")
+        self._last = config["eval"]["checkpoint"] == "last"
+
+    def configurations(self, space: Sequence[Any]) -> "Configurations":
+        """Return the configurations of the study."""
+        from limbeck.tuning.configurations import Configurations
+
+        return Configurations(self.base, space, self.compose, _planned, explain)
+
+    def start(self, words: list[str], log_file: Path, seen: dict[str, str]) -> "Process":
+        """Start the process of a trial."""
+        from limbeck.tuning.process import Process
+
+        typed = ["train", *self._config_dirs, *self.base, *words, f"name={self.name}"]
+        return Process("limbeck.cli.trial", typed, log_file, seen)
+
+    def value(self, folder: Path) -> float | None:
+        """Return the value of the checkpoint that a finished run has kept."""
+        from limbeck.training.validations import read
+
+        result = RunFolder(folder).result()
+        if result is None:
+            return None
+        if self._last and (validated := read(folder)):
+            return validated[-1].value
+        value = result["training"].get(f"dev/{self.metric}")
+        return None if value is None else float(value)
+
+    def write_best(self, path: Path, words: Sequence[str], header: Sequence[str]) -> None:
+        """Write an experiment, and make sure that it makes the very run.
+
+        Raises
+        ------
+        ConfigError
+            It does not.
+        """
+        import tempfile
+
+        from omegaconf import OmegaConf
+
+        from limbeck.tuning.best import experiment
+
+        def raw(typed: Sequence[str]) -> Any:
+            return OmegaConf.to_container(self.compose(typed), resolve=False)
+
+        where = [word for word in words if word.startswith(("paths.", "paths=", "logger", "checks"))]
+        name = f"{self.name}_best"
+        text = experiment(self._taken_apart(words), raw, name=name, header=header)
+        write_text(path, text)
+        with tempfile.TemporaryDirectory() as scratch:
+            (Path(scratch) / "experiment").mkdir()
+            (Path(scratch) / "experiment" / f"{name}.yaml").write_text(text, encoding="utf-8")
+            again, _ = plan(self._beside(scratch).compose([f"experiment={name}", *where]), where)
+        wanted, _ = plan(self.compose(words), words)
+        if run_id(again) != run_id(wanted):
+            from limbeck.config import differences
+
+            keys = ", ".join(differences(identity(wanted), identity(again)))
+            raise ConfigError(f"{path} does not make the run of the best trial: it differs in {keys}")
+        log.info("the best as an experiment: %s", path)
+
+    def _beside(self, folder: str) -> "_Trainer":
+        """Return the same with a folder of configurations beside those there are."""
+        from copy import copy, deepcopy
+
+        from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+        path = deepcopy(self._loader.get_search_path())
+        path.prepend("limbeck-tune", f"file://{folder}")
+        other = copy(self)
+        other._loader = ConfigLoaderImpl(path)
+        return other
+
+
+def _planned(composed: Any, words: Sequence[str]) -> "Planned":
+    from limbeck.tuning.configurations import Planned
+
+    config, folder = plan(composed, words)
+    return Planned(config, folder.path)
+
+
+def _plain(value: Any) -> Any:
+    """Return the value of an override without Hydra's quoted strings."""
+    return json.loads(json.dumps(value, default=lambda each: each.text))
