@@ -4,7 +4,7 @@ import pytest
 
 from limbeck.config import ConfigError
 from limbeck.export.folder import MODULES, write_folder
-from limbeck.students.saved import MARK
+from limbeck.students.folders import MARK
 
 
 def fill(folder):

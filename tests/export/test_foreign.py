@@ -6,11 +6,11 @@ from safetensors.torch import load_file, save_file
 from tests.export.conftest import LENGTHS, STUDENTS, collator_of, scores_of
 
 from limbeck.backbones.backbone import Pretrained
+from limbeck.backbones.layout import layout
 from limbeck.config import ConfigError
 from limbeck.experiment import assemble
 from limbeck.export.modules import pipeline
 from limbeck.students.foreign import read
-from limbeck.students.layout import layout
 from limbeck.students.saved import Saved
 from limbeck.students.tops import load_top
 

@@ -7,7 +7,8 @@ from tests.students.test_backbones import WORDS, write
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError, entries
 from limbeck.experiment import assemble
-from limbeck.students.saved import MARK, resolve
+from limbeck.students.folders import MARK
+from limbeck.students.saved import resolve
 
 
 def node(kind, name, **options):

@@ -9,12 +9,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from limbeck.backbones import families, mlm, packing
+from limbeck.backbones import families, labels, mlm, packing
 from limbeck.backbones.adapters import Lora, adapt, checkpoint_gradients, merged_weights, read_lora
+from limbeck.backbones.layout import lower_cases
 from limbeck.backbones.sources import clear_errors, load_tokenizer, locate, quiet, report, tokenizer_folder
 from limbeck.registry import register
-from limbeck.students import labels
-from limbeck.students.layout import lower_cases
 from limbeck.text.tokenizer import TextTokenizer, train_wordpiece
 from limbeck.types import Tokens
 

@@ -25,7 +25,7 @@ from limbeck.launchers.devices import check_accelerator
 from limbeck.scores.writer import Provenance
 from limbeck.secrecy import masked
 from limbeck.students.anew import Anew, refuse_frozen, refuse_untrained
-from limbeck.students.saved import MARK
+from limbeck.students.folders import MARK
 from limbeck.students.tops import Lacking, load_top
 from limbeck.text.cache import TokenCache
 from limbeck.text.collate import Collator

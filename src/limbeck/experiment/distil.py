@@ -21,8 +21,9 @@ from limbeck.evaluation.pipeline import Pipeline, Row
 from limbeck.evaluation.runs import cut
 from limbeck.evaluation.settings import evaluation
 from limbeck.experiment import assemble
+from limbeck.experiment.engine import Engine
 from limbeck.experiment.run_folder import RunFolder, main_process
-from limbeck.experiment.sharing import Engine, Sharing
+from limbeck.experiment.sharing import Sharing
 from limbeck.experiment.stages import Stages
 from limbeck.experiment.suite import Model, Suite, of_set
 from limbeck.experiment.teaching import Teaching

@@ -20,7 +20,7 @@ def export(config: dict[str, Any]) -> None:
     from limbeck.export.card import card, origin
     from limbeck.export.folder import check_target, write_folder
     from limbeck.export.modules import pipeline
-    from limbeck.students.saved import MARK
+    from limbeck.students.folders import MARK
     from limbeck.text.collate import Collator
 
     out = Path(config["out"])

@@ -13,7 +13,7 @@ def main() -> None:
     end_with_parent()
     os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
     logging.getLogger("limbeck").setLevel(logging.WARNING)
-    from limbeck.experiment.sharing import work
+    from limbeck.experiment.engine import work
 
     work(Path(sys.argv[1]), int(sys.argv[2]))
 

@@ -19,7 +19,8 @@ from limbeck.evaluation.search import without_own
 from limbeck.evaluation.sets import EvalSet
 from limbeck.evaluation.settings import Evaluation
 from limbeck.experiment import assemble
-from limbeck.experiment.sharing import Engine, Sharing, with_lengths
+from limbeck.experiment.engine import Engine, with_lengths
+from limbeck.experiment.sharing import Sharing
 from limbeck.reporting.terminal import show_rows
 from limbeck.students.saved import Saved
 from limbeck.text.collate import Collator

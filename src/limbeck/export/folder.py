@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from limbeck.config import ConfigError
-from limbeck.students.saved import MARK
+from limbeck.students.folders import MARK
 from limbeck.unfinished import set_aside, whole_folder
 
 MODULES = "modules.json"

@@ -1,7 +1,7 @@
 """The folder in which sentence-transformers keeps a model: ``modules.json`` and a ``config.json`` a module.
 
 The folder is described by files alone: sentence-transformers is not needed to write it. Source: the formats of
-sentence-transformers 6.2. ``students/layout.py`` reads what is written here.
+sentence-transformers 6.2. ``backbones/layout.py`` reads what is written here.
 """
 
 import json

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limbeck.backbones.known import ACTIVATIONS, TASKS
 from limbeck.config import ConfigError
 from limbeck.export.layout import Module, Pipeline
 from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
-from limbeck.students.known import ACTIVATIONS, TASKS
 from limbeck.students.splade import Splade
 from limbeck.text.collate import Collator, Role
 from limbeck.text.tokenizer import TextTokenizer

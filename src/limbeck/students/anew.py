@@ -8,7 +8,7 @@ from torch import nn
 from limbeck.backbones.adapters import plain_name
 from limbeck.backbones.sources import some
 from limbeck.config import ConfigError
-from limbeck.students.saved import instead
+from limbeck.students.folders import instead
 
 
 @dataclass(frozen=True)

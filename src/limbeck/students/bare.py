@@ -7,7 +7,7 @@ from typing import Any
 
 from limbeck.backbones.sources import PACKAGE, locate
 from limbeck.config import ConfigError
-from limbeck.students.saved import Found, holds, instead, read
+from limbeck.students.folders import Found, holds, instead, read
 
 log = logging.getLogger(__name__)
 

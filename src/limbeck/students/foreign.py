@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from limbeck.backbones import known
+from limbeck.backbones.layout import TRANSFORMERS, Layout, Module, one, read_json
 from limbeck.backbones.sources import load_tokenizer, tokenizer_folder
-from limbeck.students import known
 from limbeck.students.late import is_pylate, multi_vector
-from limbeck.students.layout import TRANSFORMERS, Layout, Module, one, read_json
 from limbeck.students.understood import check
 
 log = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ import string
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from limbeck.students import known
-from limbeck.students.layout import TRANSFORMERS, Layout, one, read_json
+from limbeck.backbones import known
+from limbeck.backbones.layout import TRANSFORMERS, Layout, one, read_json
 
 _LENGTH = 32
 """Tokens of an augmented query where PyLate does not say."""

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from limbeck.backbones.adapters import plain_name
 from limbeck.backbones.backbone import HEAD, Backbone
+from limbeck.backbones.layout import TRANSFORMERS, Layout, around
 from limbeck.backbones.sources import clear_errors, quiet, report, report_top
 from limbeck.config import ConfigError
-from limbeck.students.layout import TRANSFORMERS, Layout, around
 
 _SECOND = "query_backbone."
 

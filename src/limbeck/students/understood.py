@@ -1,7 +1,7 @@
 """Whether all that a folder of sentence-transformers holds is known: modules, their order, keys, inputs and outputs."""
 
-from limbeck.students import known
-from limbeck.students.layout import TRANSFORMERS, Layout, Module
+from limbeck.backbones import known
+from limbeck.backbones.layout import TRANSFORMERS, Layout, Module
 
 
 def check(found: Layout, kind: str) -> None:

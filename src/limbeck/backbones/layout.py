@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from limbeck.backbones import known
 from limbeck.backbones.sources import clear_errors, inside
 from limbeck.config import ConfigError
-from limbeck.students import known
 
 MODULES = "modules.json"
 TRANSFORMERS = ("Transformer", "MLMTransformer")
