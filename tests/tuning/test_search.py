@@ -137,7 +137,7 @@ def test_a_trial_that_was_left_goes_on_under_its_number(tmp_path):
 
 def test_what_is_finished_is_not_started_again(tmp_path):
     stand = Stand(tmp_path)
-    folder = stand.planned({"x": "1"}).folder
+    folder = stand.planned({"x": "1"}, []).folder
     folder.mkdir()
     (folder / "value").write_text("5.0")
     study = stand.search(Settings(sampler="grid", trials=2), choices(1, 3))
