@@ -81,6 +81,13 @@ def test_the_same_documents_have_the_same_score_and_go_by_id(made):
         assert by_id["d-7"] == by_id["same-a"] == by_id["same-b"]
 
 
+@pytest.mark.parametrize("depth", [1, 40, 100, 233])
+def test_as_many_are_found_as_are_asked_for(depth, made):
+    """fast-plaid scores a quarter of ``n_full_scores`` by their vectors and gives no others back."""
+    run = found(made, Plaid(probe=ALL, scored=1), depth)
+    assert {len(ids) for ids, _ in run.values()} == {depth}
+
+
 def test_more_probes_find_more(made):
     shares = []
     wanted = found(made, Exact())

@@ -21,6 +21,9 @@ from limbeck.search.store import Shard, Store, load, readable
 _NEAR_ONE = 0.01
 """What the length of a vector may differ from 1: more than rounding to float16 does."""
 
+_CENTROIDS_ALONE = 4
+"""Of so many documents fast-plaid scores all by their centroids, and one by its vectors."""
+
 _SIZES = "sizes.json"
 """File beside those of fast-plaid, with the bytes of each: it reads damaged ones as an index of nothing."""
 
@@ -39,7 +42,8 @@ class Plaid:
     probe
         Centroids that each vector of a query looks into; all of them where there are fewer.
     scored
-        Documents a query that are scored in full.
+        Documents a query that are scored by their quantised vectors, chosen from four times as many by centroids alone;
+        at least as many as are asked for.
 
     Raises
     ------
@@ -55,7 +59,7 @@ class Plaid:
     kinds: ClassVar[tuple[Kind, ...]] = ("multi",)
     by_shard: ClassVar[bool] = False
 
-    def __init__(self, *, bits: int = 4, probe: int = 8, scored: int = 4096) -> None:
+    def __init__(self, *, bits: int = 4, probe: int = 8, scored: int = 1024) -> None:
         if bits not in (1, 2, 4, 8):
             raise ValueError(f"bits must be 1, 2, 4 or 8, got {bits}")
         for option, value in {"probe": probe, "scored": scored}.items():
@@ -109,7 +113,7 @@ class Plaid:
             asked,
             top_k=depth,
             n_ivf_probe=min(self.probe, centroids),
-            n_full_scores=max(self.scored, depth),
+            n_full_scores=_CENTROIDS_ALONE * max(self.scored, depth),
             show_progress=False,
         )
         for number, pairs in enumerate(found):
