@@ -27,7 +27,7 @@ def composed(verb: str, *overrides: str) -> dict[str, Any]:
     os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
     store_schemas()
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(home() / "conf")):
-        return plan(hydra.compose(verb, list(overrides)))[0]
+        return plan(hydra.compose(verb, list(overrides)), overrides)[0]
 
 
 def configuration(asked: Job) -> dict[str, Any]:

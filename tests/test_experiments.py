@@ -164,7 +164,7 @@ def found(world, word):
 @pytest.fixture
 def run(compose, world, monkeypatch):
     """Make the run of an experiment; returns what it has found."""
-    from limbeck.experiment.train import made, plan
+    from limbeck.experiment.train import plan, train
 
     def call(name):
         monkeypatch.chdir(world)
@@ -173,7 +173,7 @@ def run(compose, world, monkeypatch):
         for model in (config.backbone, (config.teacher or {}).get("backbone")):
             if model is not None and model.model.startswith("package:"):  # MiniLM is larger than this test can wait for
                 model.model = "tiny"
-        result = made(*plan(config), sys.argv[2:])
+        result = train(*plan(config, sys.argv[2:]), sys.argv[2:])
         assert result is not None
         return result
 

@@ -71,7 +71,7 @@ def results(sweep: Path) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for path in sorted(sweep.glob("*/result.json")):
         (row,) = [row for row in json.loads(path.read_text())["rows"] if row["key"] == "student"]
-        loss = "ckl" if "CKL" in (path.parent / "config.yaml").read_text() else "kl"
+        loss = "ckl" if "loss/ckl" in (path.parent / "config.yaml").read_text() else "kl"
         found.setdefault(loss, []).append(row["ndcg@10"])
     return found
 

@@ -83,7 +83,7 @@ def test_weights_of_a_checkpoint_from_elsewhere(limbeck, mark, tmp_path, wrapped
     path = planted(tmp_path / "model" / "pytorch_model.bin", Bomb(mark))
     if wrapped:
         torch.save({"embeddings": Bomb(mark)}, path)
-    words = ["backbone=pretrained", f"backbone.model={tmp_path}/model", "out=index"]
+    words = ["data=synthetic", "backbone=pretrained", f"backbone.model={tmp_path}/model", "out=index"]
     status, _, err = limbeck("index", *words, small=False)
     assert status == 2, err
     assert "backbone.model" in err
@@ -98,7 +98,7 @@ def test_code_beside_a_model_is_not_run(limbeck, mark, tmp_path):
         f"{source}class Config(BertConfig): pass\nclass Model(BertModel): pass\n"
     )
     (tmp_path / "model" / "tokenizer_config.json").write_text(json.dumps({"auto_map": names}))
-    words = ["backbone=pretrained", f"backbone.model={tmp_path}/model", "out=index"]
+    words = ["data=synthetic", "backbone=pretrained", f"backbone.model={tmp_path}/model", "out=index"]
     status, _, err = limbeck("index", *words, small=False)
     assert status == 2, err
     assert "could not be loaded" in err

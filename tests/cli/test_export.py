@@ -52,7 +52,7 @@ def test_the_card_tells_where_a_model_comes_from(limbeck, trained, tmp_path):
         'AutoModel.from_pretrained("FOLDER")',
         "a score is 20 times this one",
         result["collection_fingerprint"],
-        "SyntheticTeacher",
+        "| teacher | synthetic(",
         "limbeck train",
         f"torch {__import__('torch').__version__}",
         f"{of_student['ndcg@10']:.4f}",

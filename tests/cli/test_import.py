@@ -248,7 +248,7 @@ MISTAKES = {
     ),
     "no such kind": (
         [f"format={KD}", f"path={FILE}", "out=store", "kind=logits"],
-        "kind must be one of logit, prob",
+        "kind must be one of logit, ",
     ),
     "no such policy": (
         [f"format={KD}", f"path={FILE}", "out=store", "on_error=ignore"],

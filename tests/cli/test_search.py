@@ -56,7 +56,7 @@ def test_every_backend_composes(path, limbeck):
     for words in (["index", "out=x"], ["search", "index=x", "out=y"]):
         status, out, err = limbeck(*words, f"backend={path.stem}", "--cfg", "job", small=False)
         assert status == 0, err
-        assert f"limbeck.search.{path.stem}." in out
+        assert f"_target_: backend/{path.stem}\n" in out
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
 from limbeck.data.folder import FolderDoc, documents
 from limbeck.evaluation.qrels import read_qrels
@@ -57,7 +58,7 @@ def test_compressed_files_are_read_wherever_text_is(packer, tmp_path):
     path.write_bytes(pack(b"q 0 d 1\n"))
     assert read_qrels(path) == {"q": {"d": 1}}
     path.write_bytes(pack(b'{"_id": "d", "text": "cats"}\n'))
-    assert list(documents(tmp_path, tmp_path / "store").docs_iter()) == [FolderDoc("d", "", "cats")]
+    assert list(documents(tmp_path, Artefacts(tmp_path / "cache"), "0").docs_iter()) == [FolderDoc("d", "", "cats")]
     path.write_bytes(pack(RUN * 5000)[:-20])
     how = rf"\({'xz' if packer == 'lzma' else 'zstandard' if packer == 'pzstd' else packer}: "
     with pytest.raises(ConfigError, match=f"the file is damaged or was not downloaded whole {how}"):

@@ -13,6 +13,7 @@ from hydra.utils import get_object
 from hypothesis import given
 from hypothesis import strategies as st
 
+from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError, entries
 from limbeck.data.folder import documents, split
 from limbeck.evaluation import runs
@@ -271,7 +272,8 @@ def test_collections(file, tmp_path, data):
         try:
             if name == "corpus.jsonl":
                 found = [
-                    (each.doc_id, each.default_text()) for each in documents(tmp_path, tmp_path / "docs").docs_iter()
+                    (each.doc_id, each.default_text())
+                    for each in documents(tmp_path, Artefacts(tmp_path / "cache"), "0").docs_iter()
                 ]
             else:
                 found = [(each.query_id, each.text) for each in split(tmp_path, "test").queries_iter()]

@@ -126,8 +126,8 @@ def test_collapsed_students_are_named_once(limbeck, monkeypatch, words, named):
 
     made = module.ranker
 
-    def flattened(*given):
-        student, collator = made(*given)
+    def flattened(*given, **options):
+        student, collator = made(*given, **options)
         with torch.no_grad():
             for name, each in student.named_parameters():
                 if named != "dead SPLADE" and each.ndim == 2:
