@@ -2,8 +2,8 @@
 
 ``@register("loss", "ckl")`` names a class or function. Its keyword-only parameters are its configuration; parameters
 before the ``*`` are given at run time by the program (a run folder, a tokenizer). A function that is registered as a
-loss becomes a term of the objective, so it has the options ``weight`` and ``schedules`` too. The schema is read from the
-source text, so that a configuration can be checked in a fraction of a second, before torch or anything heavy is
+loss becomes a term of the objective, so it has the options ``weight`` and ``schedules`` too. The schema is read from
+the source text, so that a configuration can be checked in a fraction of a second, before torch or anything heavy is
 imported.
 """
 
