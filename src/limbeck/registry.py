@@ -93,6 +93,11 @@ def register(kind: str, name: str, *, parts: tuple[str, ...] = ()) -> Callable[[
     return mark
 
 
+def is_registered(kind: str, name: str) -> bool:
+    """Return whether a part of this kind and name has been imported."""
+    return (kind, name) in _registered
+
+
 def scan(folder: Path, package: str) -> dict[tuple[str, str], Entry]:
     """Read every registered part below a source folder, without importing it.
 

@@ -11,13 +11,16 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+from limbeck.registry import is_registered
+
 
 class _Losses(ModuleType):
-    # The import of a submodule binds it to its name here; where the submodule holds a function of that name, this
-    # binds the function, so that it does not matter who has imported what before.
+    # The import of a submodule binds it to its name here; where the submodule is that of a loss, this binds the loss,
+    # so that it does not matter who has imported what before.
     def __setattr__(self, name: str, value: Any) -> None:
         function = getattr(value, name, None) if isinstance(value, ModuleType) else None
-        super().__setattr__(name, value if function is None else function)
+        is_loss = hasattr(function, "contract") or is_registered("loss", name)
+        super().__setattr__(name, function if is_loss else value)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or find_spec(f"{__name__}.{name}") is None:

@@ -64,9 +64,9 @@ def cases(function: Callable[..., Tensor]) -> list[Case]:
     return [Case(function, options) for options in ({}, *others)]
 
 
-def near(found: Any, expected: Any, **within: float) -> None:
+def near(found: Any, expected: Any, *, rtol: float | None = None, atol: float | None = None) -> None:
     """Raise ``AssertionError`` unless two tensors, or tuples of tensors, agree; exactly with ``rtol=0, atol=0``."""
-    torch.testing.assert_close(found, expected, **within)
+    torch.testing.assert_close(found, expected, rtol=rtol, atol=atol)
 
 
 def shape_and_type(case: Case, dtype: torch.dtype) -> None:
@@ -263,9 +263,11 @@ def compiles(case: Case) -> None:
     data = world()
     names = contract(case.function).inputs
     torch.compiler.reset()
-    compiled = torch.compile(
-        lambda *columns: case(dict(zip(names, columns, strict=True))), fullgraph=True, backend="aot_eager"
-    )
+
+    def of_columns(*columns: Tensor) -> Tensor:
+        return case(dict(zip(names, columns, strict=True)))
+
+    compiled = torch.compile(of_columns, fullgraph=True, backend="aot_eager")
     student = data["student"].clone().requires_grad_()
     values = compiled(*case.columns({**data, "student": student}))
     near((values.detach(), torch.autograd.grad(values.sum(), student)[0]), case.value_and_gradient(data))
