@@ -198,6 +198,18 @@ def test_a_loss_is_tried_once_when_it_becomes_a_term():
         Term(lambda student, mask: student.sum(-1))
 
 
+def test_an_option_without_a_default_must_be_given():
+    @on_scores
+    def scaled(student: Tensor, mask: Tensor, *, scale: Positive) -> Tensor:
+        return scale * student.sum(-1)
+
+    with pytest.raises(ValueError, match=r"^scale must be given: scaled has no default for it"):
+        Term(scaled)
+    assert Term(scaled, scale=2.0).options == {"scale": 2.0}
+    with pytest.raises(TypeError, match="scale"):
+        scaled(torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool))
+
+
 def test_a_signature_that_is_none_of_a_loss_is_refused():
     def scores(student: Tensor, grades: Tensor, mask: Tensor) -> Tensor: ...
     def no_mask(student: Tensor) -> Tensor: ...

@@ -1,5 +1,6 @@
 """A loss on scores as a term of the objective: the one class for all of them."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -49,6 +50,8 @@ class Term(Loss):
         for name in options.keys() - known:
             raise ValueError(f"{name} is no option of {self.contract.name}; it has {', '.join(known) or 'none'}")
         for name, default in known.items():
+            if name not in options and default is inspect.Parameter.empty:
+                raise ValueError(f"{name} must be given: {self.contract.name} has no default for it")
             setattr(self, name, options.get(name, default))
 
     @property
