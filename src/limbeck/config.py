@@ -4,13 +4,14 @@ Nothing heavy is imported here: a mistyped override is found before torch is.
 """
 
 import hashlib
+import importlib
 import importlib.util
 import inspect
 import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import field, make_dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def entries() -> dict[tuple[str, str], Entry]:
 
 
 def store_schemas() -> None:
-    """Give Hydra a typed node ``schema/KIND: NAME`` for each registered part."""
+    """Give Hydra a typed node ``schema/KIND: NAME`` for each registered part, and ``loss: NAME`` where no YAML is."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import MISSING
 
@@ -72,6 +73,9 @@ def store_schemas() -> None:
                 columns.append((item.name, item.type, field(default=default)))
         columns += [(part, Any, field(default=None)) for part in entry.parts]
         store.store(group=f"schema/{entry.kind}", name=entry.name, node=make_dataclass(entry.name, columns))
+        if entry.kind == "loss" and not (home() / "conf" / "loss" / f"{entry.name}.yaml").is_file():
+            defaults = [{f"/schema/loss@{entry.name}": entry.name}, "_self_"]
+            store.store(group="loss", name=entry.name, node={"defaults": defaults})
 
 
 def _targets(node: Any, key: str) -> Iterator[tuple[str, str]]:
@@ -120,7 +124,7 @@ def _check_target(key: str, target: str) -> Any:
             f"environment variable {PACKAGES}"
         )
     try:
-        found = get_object(path)
+        found = get_object(path) if entry is None else _object(path)
     except Exception as error:
         raise ConfigError(f"{key}._target_: {target} cannot be imported: {error}") from error
     # ``torch.nn.modules.module.os.system`` is reachable by that path but is not torch's; a function is no part.
@@ -159,7 +163,7 @@ def build(node: Mapping[str, Any], *runtime: Any, key: str) -> Any:
         _check_target(where, target)
     check_keys(node, key)
     try:
-        return instantiate(_importable(node), *runtime, _convert_="all")
+        return instantiate(_with_parts(node), *runtime, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ConfigError):
@@ -171,13 +175,23 @@ def build(node: Mapping[str, Any], *runtime: Any, key: str) -> Any:
         raise
 
 
-def _importable(node: Any) -> Any:
-    """Return a node in which every target is a dotted path, as Hydra instantiates it."""
+def _with_parts(node: Any) -> Any:
+    """Return a node in which the target of every registered part is what builds it, as Hydra instantiates it."""
     if isinstance(node, Mapping):
-        found = {name: _importable(value) for name, value in node.items()}
+        found = {name: _with_parts(value) for name, value in node.items()}
         entry = registered(str(node.get("_target_")))
-        return found if entry is None else {**found, "_target_": entry.path}
-    return [_importable(each) for each in node] if isinstance(node, list) else node
+        if entry is None:
+            return found
+        part = _object(entry.path)
+        # As a partial: of a class Hydra would take the dotted path, see _object.
+        return {**found, "_target_": partial(_object(entry.builder), part) if entry.builder else partial(part)}
+    return [_with_parts(each) for each in node] if isinstance(node, list) else node
+
+
+def _object(path: str) -> Any:
+    # Not by attributes from the package down: as an attribute, `limbeck.losses.ckl` is the function, not the module.
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 def check_keys(node: Mapping[str, Any], key: str) -> None:

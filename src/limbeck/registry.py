@@ -1,8 +1,10 @@
 """Names for parts: the constructor's signature is the schema of the configuration.
 
 ``@register("loss", "ckl")`` names a class or function. Its keyword-only parameters are its configuration; parameters
-before the ``*`` are given at run time by the program (a run folder, a tokenizer). The schema is read from the source
-text, so that a configuration can be checked in a fraction of a second, before torch or anything heavy is imported.
+before the ``*`` are given at run time by the program (a run folder, a tokenizer). A function that is registered as a
+loss becomes a term of the objective, so it has the options ``weight`` and ``schedules`` too. The schema is read from
+the source text, so that a configuration can be checked in a fraction of a second, before torch or anything heavy is
+imported.
 """
 
 import ast
@@ -15,6 +17,11 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 _registered: dict[tuple[str, str], str] = {}
 _SIMPLE: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str, "Any": Any}
+_RANGES: dict[str, Any] = {
+    **dict.fromkeys(("Finite", "Positive", "NonNegative", "Share"), float),
+    **dict.fromkeys(("Count", "WholeNonNegative"), int),
+}
+"""Names of :mod:`limbeck.losses.ranges`: to OmegaConf they are plain numbers."""
 
 
 class RegistryError(ValueError):
@@ -30,6 +37,13 @@ class Parameter:
     default: Any
 
 
+TERM = "limbeck.losses.term.Term"
+"""What builds a term of the objective from a function that is registered as a loss."""
+
+_OF_TERM = (Parameter("weight", float, 1.0), Parameter("schedules", Any, None))
+"""What a term of the objective has beside the options of its function."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One registered part."""
@@ -41,6 +55,8 @@ class Entry:
     parameters: tuple[Parameter, ...]
     parts: tuple[str, ...] = ()
     """Keys of nodes that the program builds by itself and passes in."""
+    builder: str | None = None
+    """Dotted path of the class that is built from the function and the options; None calls the part itself."""
 
     @property
     def target(self) -> str:
@@ -75,6 +91,11 @@ def register(kind: str, name: str, *, parts: tuple[str, ...] = ()) -> Callable[[
         return part
 
     return mark
+
+
+def is_registered(kind: str, name: str) -> bool:
+    """Return whether a part of this kind and name has been imported."""
+    return (kind, name) in _registered
 
 
 def scan(folder: Path, package: str) -> dict[tuple[str, str], Entry]:
@@ -112,7 +133,9 @@ def _entries(tree: ast.Module, module: str, path: Path) -> list[Entry]:
             parts = next((ast.literal_eval(item.value) for item in mark.keywords if item.arg == "parts"), ())
             function = _constructor(node)
             parameters = () if function is None else _parameters(function, path)
-            entries.append(Entry(kind, name, f"{module}.{node.name}", parameters, parts))
+            term = kind == "loss" and isinstance(node, ast.FunctionDef)
+            parameters = (*_OF_TERM[:1], *parameters, *_OF_TERM[1:]) if term else parameters
+            entries.append(Entry(kind, name, f"{module}.{node.name}", parameters, parts, TERM if term else None))
     return entries
 
 
@@ -140,8 +163,8 @@ def _parameters(function: ast.FunctionDef, path: Path) -> tuple[Parameter, ...]:
 
 def _omegaconf_type(node: ast.expr, where: str) -> Any:
     """Map an annotation to a type OmegaConf checks; it knows no Literal, so that becomes str."""
-    if isinstance(node, ast.Name) and node.id in _SIMPLE:
-        return _SIMPLE[node.id]
+    if isinstance(node, ast.Name) and node.id in _SIMPLE | _RANGES:
+        return (_SIMPLE | _RANGES)[node.id]
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         if isinstance(node.right, ast.Constant) and node.right.value is None:
             return _omegaconf_type(node.left, where) | None
@@ -149,6 +172,8 @@ def _omegaconf_type(node: ast.expr, where: str) -> Any:
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
         if node.value.id == "Literal":
             return str
+        if node.value.id == "Annotated" and isinstance(node.slice, ast.Tuple):
+            return _omegaconf_type(node.slice.elts[0], where)
         if node.value.id == "list":
             return list[_omegaconf_type(node.slice, where)]
         if node.value.id == "dict" and isinstance(node.slice, ast.Tuple):

@@ -1,11 +1,14 @@
 """What the losses read is found by asking them."""
 
 import pytest
+from torch import Tensor
 
 from limbeck.config import build, entries
 from limbeck.inspection.losses import LossView, views
 from limbeck.losses.base import Loss
-from limbeck.losses.kl import KL
+from limbeck.losses.on_scores import on_scores
+from limbeck.losses.ranges import Positive
+from limbeck.losses.term import Term
 
 SOFTMAX = {"kl", "ckl", "bkl", "focal_kl", "kl_ll", "js", "list_net", "reverse_kl"}
 RAW = {"mse", "margin_mse", "bce"}
@@ -44,8 +47,9 @@ def test_a_softmax_over_labels_reads_no_scores():
 
 
 def test_a_loss_of_the_users_own_is_asked_too():
-    class Mine(KL):
-        """A softmax by another name."""
+    @on_scores
+    def mine(student: Tensor, teacher: Tensor, mask: Tensor, *, teacher_temperature: Positive = 1.0) -> Tensor:
+        return (student - (teacher / teacher_temperature).log_softmax(-1)).square().sum(-1)
 
     class Plain(Loss):
         """Reads the scores as they are, and has an option of the name."""
@@ -56,6 +60,6 @@ def test_a_loss_of_the_users_own_is_asked_too():
         def per_query(self, output, batch):
             return (output.scores - batch.teacher_scores).abs().mean(-1)
 
-    mine, plain = views([("mine", Mine(teacher_temperature=3.0)), ("plain", Plain())])
+    mine, plain = views([("mine", Term(mine, teacher_temperature=3.0)), ("plain", Plain())])
     assert mine == LossView("mine", uses_scores=True, teacher_temperature=3.0)
     assert plain == LossView("plain", uses_scores=True, raw_differences=True)

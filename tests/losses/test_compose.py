@@ -8,7 +8,7 @@ import sys
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from loss_worlds import NAMES, function, module
+from loss_worlds import LOSSES, NAMES, TERMS, function, made, options_of
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -35,35 +35,38 @@ def terms(*overrides):
 def test_three_terms_compose_each_by_its_name():
     found = terms("loss=[ckl,info_nce,flops]", "loss.info_nce.weight=0.1", "loss.flops.document_weight=0.01")
     assert list(found) == ["ckl", "info_nce", "flops"]
-    made = {name: build(node, key=f"loss.{name}") for name, node in found.items()}
-    assert made["info_nce"].weight == 0.1
-    assert made["flops"].document_weight == 0.01
-    assert made["ckl"].gamma == 5.0
+    built = {name: build(node, key=f"loss.{name}") for name, node in found.items()}
+    assert built["info_nce"].weight == 0.1
+    assert built["flops"].document_weight == 0.01
+    assert built["ckl"].gamma == 5.0
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_composes_and_builds_with_the_defaults_of_its_constructor(name):
+def test_composes_and_builds_with_the_defaults_of_its_signature(name):
     found = terms(f"loss=[{name}]")
     assert list(found) == [name]
-    made = build(found[name], key=f"loss.{name}")
-    assert type(made) is module(name)
-    for key, parameter in inspect.signature(module(name)).parameters.items():
-        assert found[name][key] == parameter.default
+    term = build(found[name], key=f"loss.{name}")
+    assert type(term) is type(made(name))
+    assert getattr(term, "function", function(name)) is function(name)
+    curriculum = {"top": {"kind": "step", "values": [5, 10, 30], "at": [10000, 20000]}}
+    expected = {**options_of(name), **({"schedules": curriculum} if name == "cl_drd" else {})}
+    assert {key: found[name][key] for key in expected} == expected
+    assert set(found[name]) == {"_target_", *expected}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(TERMS)))
 def test_defaults_of_function_and_class_agree(name):
-    options = inspect.signature(module(name)).parameters
+    options = options_of(name)
     for key, parameter in inspect.signature(function(name)).parameters.items():
-        if key in options and key != "top":
-            assert options[key].default == parameter.default, key
+        if key in options:
+            assert options[key] == parameter.default, key
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_unknown_and_misplaced_options_are_refused_by_name(name):
     misplaced = next(
-        key for other in NAMES for key in inspect.signature(module(other)).parameters
-        if key not in inspect.signature(module(name)).parameters
+        key for other in NAMES for key in options_of(other)
+        if key not in options_of(name)
     )  # fmt: skip
     for key in ("no_such_option", misplaced):
         with pytest.raises((HydraException, OmegaConfBaseException)) as caught:
@@ -75,10 +78,7 @@ def test_unknown_and_misplaced_options_are_refused_by_name(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_wrong_types_are_refused_by_name(name):
-    typed = [
-        key for key, parameter in inspect.signature(module(name)).parameters.items()
-        if parameter.annotation in (int, float, bool)
-    ]  # fmt: skip
+    typed = [item.name for item in LOSSES[name].parameters if item.type in (int, float, bool)]
     for key in {typed[0], typed[-1]}:
         with pytest.raises((HydraException, OmegaConfBaseException)) as caught:
             terms(f"loss=[{name}]", f"loss.{name}.{key}=much")
@@ -92,10 +92,16 @@ EACH = [f"+loss.ckl.schedules.gamma={GAMMA}", f"+loss.ckl.schedules.weight={WEIG
 
 @pytest.mark.parametrize("overrides", [[WHOLE], EACH], ids=["whole", "each"])
 def test_schedules_compose(overrides):
-    made = build(terms("loss=[ckl]", *overrides)["ckl"], key="loss.ckl")
-    assert (made.gamma, made.weight) == (2.0, 0.0)
-    made.at(500)
-    assert (made.gamma, made.weight) == (3.5, 1.0)
+    term = build(terms("loss=[ckl]", *overrides)["ckl"], key="loss.ckl")
+    assert (term.gamma, term.weight) == (2.0, 0.0)
+    term.at(500)
+    assert (term.gamma, term.weight) == (3.5, 1.0)
+
+
+def test_a_fixed_group_of_cl_drd():
+    term = build(terms("loss=[cl_drd]", "loss.cl_drd.top=3", "loss.cl_drd.schedules=null")["cl_drd"], key="loss.cl_drd")
+    term.at(10**6)
+    assert term.top == 3
 
 
 def test_out_of_range_names_the_key():

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from loss_worlds import ON_SCORES, batch_of, call, every_case, function, module, output_of, value_and_gradient, world
+from loss_worlds import ON_SCORES, batch_of, call, every_case, function, made, output_of, value_and_gradient, world
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from limbeck.losses.diagnostics import diagnostics
@@ -104,7 +104,7 @@ def test_embeddings(name):
 def test_a_training_is_not_ended_by_a_loss(name, number):
     """The objective answers NaN, which its guards look at, whatever the loss and its measurements do otherwise."""
     data = spoiled(world(), "student", number)
-    total, values = Objective({name: module(name)()})(output_of(data), batch_of(data))
+    total, values = Objective({name: made(name)})(output_of(data), batch_of(data))
     assert total.isnan()
     assert values["kl_to_teacher"].isnan()
 

@@ -5,7 +5,7 @@ import inspect
 import loops
 import pytest
 import torch
-from loss_worlds import NAMES, ON_SCORES, batch_of, call, function, module, output_of, tied_world, world
+from loss_worlds import NAMES, ON_SCORES, batch_of, call, function, made, options_of, output_of, tied_world, world
 
 from limbeck.losses.ranking import over_ties, ranks_by
 
@@ -52,11 +52,12 @@ def test_every_registered_loss_has_its_loop_and_every_option_another_value():
     assert all(callable(getattr(loops, name)) for name in NAMES)
     elsewhere = {"weight", "schedules", "gather", "in_batch", "others_mask"}
     for name in NAMES:
-        of = function(name) if name in ON_SCORES else module(name)
-        for key, parameter in inspect.signature(of).parameters.items():
-            if parameter.kind is parameter.KEYWORD_ONLY and key not in elsewhere:
+        of = inspect.signature(function(name)).parameters.values()
+        options = {each.name: each.default for each in of if each.kind is each.KEYWORD_ONLY}
+        for key, default in (options if name in ON_SCORES else options_of(name)).items():
+            if key not in elsewhere:
                 given = [options[key] for options in PARAMETERS[name] if key in options]
-                assert any(value != parameter.default for value in given), f"{name}: {key}"
+                assert any(value != default for value in given), f"{name}: {key}"
 
 
 def close(found, expected):
@@ -103,9 +104,9 @@ def test_value_and_gradient_of_embeddings(name, options):
     output.documents[3] = output.documents[4]
     output.queries.requires_grad_()
     output.documents.requires_grad_()
-    made = module(name)(**options)
-    made.at(1)
-    value = made(output, batch)
+    term = made(name, **options)
+    term.at(1)
+    value = term(output, batch)
     found = torch.autograd.grad(value, (output.queries, output.documents))
     ramp = 1 / 4 if "warmup_steps" in options else 1.0  # (2/4)²
     weights = [options.get("query_weight", 1.0), options.get("document_weight", 1.0)]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from loss_worlds import batch_of, module, output_of, world
+from loss_worlds import batch_of, made, output_of, world
 
 from limbeck.losses.flops import flops
 from limbeck.losses.l1 import l1
@@ -34,20 +34,20 @@ def test_two_sides_and_warm_up(name):
     data = world()
     output, batch = output_of(data), batch_of(data)
     queries, documents = by_loops(name, output.queries), by_loops(name, output.documents)
-    made = module(name)(query_weight=0.3, document_weight=0.7, warmup_steps=4)
+    term = made(name, query_weight=0.3, document_weight=0.7, warmup_steps=4)
     for step, ramp in ((0, 1 / 16), (1, 1 / 4), (3, 1.0), (4, 1.0), (1000, 1.0), (1, 1 / 4)):
-        made.at(step)
-        assert made(output, batch).item() == pytest.approx(ramp * (0.3 * queries + 0.7 * documents))
-    assert module(name)()(output, batch).item() == pytest.approx(queries + documents)
+        term.at(step)
+        assert term(output, batch).item() == pytest.approx(ramp * (0.3 * queries + 0.7 * documents))
+    assert made(name)(output, batch).item() == pytest.approx(queries + documents)
 
 
 @both
 def test_scheduled_sides_are_used_beside_the_warm_up(name):
     data = world()
     output, batch = output_of(data), batch_of(data)
-    made = module(name)(warmup_steps=2, schedules={"query_weight": {"kind": "step", "values": [1, 0], "at": [1]}})
-    made.at(1)
-    assert made(output, batch).item() == pytest.approx(by_loops(name, output.documents))
+    term = made(name, warmup_steps=2, schedules={"query_weight": {"kind": "step", "values": [1, 0], "at": [1]}})
+    term.at(1)
+    assert term(output, batch).item() == pytest.approx(by_loops(name, output.documents))
 
 
 @both

@@ -11,7 +11,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from limbeck.losses.diagnostics import diagnostics
-from limbeck.losses.kl import KL, kl
+from limbeck.losses.kl import kl
+from limbeck.losses.term import Term
 from limbeck.training.module import Distillation
 from limbeck.training.objective import Objective
 from limbeck.training.optim import AdamW
@@ -76,7 +77,7 @@ def logged(folder, *, size=QUERIES, scale=None, sizes=0, weight=3.0):
         plugins=plugins,
     )  # fmt: skip
     student = Student(sizes)
-    module = Distillation(student, Objective({"kl": KL(weight=weight)}), AdamW(lr=1e-3), 1, 0)
+    module = Distillation(student, Objective({"kl": Term(kl, weight=weight)}), AdamW(lr=1e-3), 1, 0)
     trainer.fit(module, DataLoader(list(batches(size)), batch_size=None))
     (metrics,) = folder.rglob("metrics.csv")
     (row,) = csv.DictReader(metrics.open())

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from limbeck.config import ConfigError
-from limbeck.losses.kl import KL
+from limbeck.losses.term import Term
 from limbeck.training.checkpoints import read
 from limbeck.training.guards import Nonfinite, _collapsed, poisoned, signs
 from limbeck.types import Batch, StudentOutput, Tokens, Vectors
@@ -28,7 +28,7 @@ def run_of(tmp_path, name="train"):
 
 def broken(monkeypatch, step, value=float("nan")):
     """Let the term ``kl`` of one update be what it should not be."""
-    seen, at, call = [], KL.at, KL.forward
+    seen, at, call = [], Term.at, Term.forward
 
     def noted(self, now):
         self.now = now
@@ -41,8 +41,8 @@ def broken(monkeypatch, step, value=float("nan")):
         seen.append(batch.query_ids)
         return found * value
 
-    monkeypatch.setattr(KL, "at", noted)
-    monkeypatch.setattr(KL, "forward", forward)
+    monkeypatch.setattr(Term, "at", noted)
+    monkeypatch.setattr(Term, "forward", forward)
     return seen
 
 

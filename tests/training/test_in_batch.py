@@ -1,11 +1,11 @@
 """In-batch negatives of a real training: never what the judgments call relevant, whichever query it comes with."""
 
+import importlib
 import json
 
 import pytest
 
-from limbeck.losses import info_nce
-
+MODULE = importlib.import_module("limbeck.losses.info_nce")  # as an attribute of the package it is the function
 WORDS = ["train", "loss=info_nce", "loss.info_nce.in_batch=true", "eval.teacher=false", "eval.start=false"]
 WORDS += ["sampler.batch_size=16", "trainer.validate_every=0", "pool.positives=1"]
 
@@ -14,7 +14,7 @@ WORDS += ["sampler.batch_size=16", "trainer.validate_every=0", "pool.positives=1
 def batches(monkeypatch):
     """What the loss has seen, batch by batch: each query, its in-batch negatives, and all documents of the batch."""
     seen = []
-    called = info_nce.other_documents
+    called = MODULE.other_documents
 
     def noted(output, batch, **options):
         scores, counts = called(output, batch, **options)
@@ -27,7 +27,7 @@ def batches(monkeypatch):
         ])  # fmt: skip
         return scores, counts
 
-    monkeypatch.setattr(info_nce, "other_documents", noted)
+    monkeypatch.setattr(MODULE, "other_documents", noted)
     return seen
 
 

@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from limbeck.config import ConfigError
-from limbeck.losses.ckl import CKL
+from limbeck.losses.ckl import ckl
 from limbeck.losses.info_nce import InfoNCE
-from limbeck.losses.kl import KL, kl
+from limbeck.losses.kl import kl
 from limbeck.losses.margin_mse import margin_mse
+from limbeck.losses.term import Term
 from limbeck.training.checkpoints import AtomicCheckpoints, load_student
 from limbeck.training.objective import Objective
 from limbeck.training.optim import AdamW
@@ -32,7 +33,7 @@ def batch(teacher=True):
 
 def test_the_objective_is_the_weighted_sum_and_tells_each_term():
     data, output = batch()
-    total, values = Objective({"kl": KL(weight=2.0), "info_nce": InfoNCE(weight=0.1)})(output, data)
+    total, values = Objective({"kl": Term(kl, weight=2.0), "info_nce": InfoNCE(weight=0.1)})(output, data)
     assert total.item() == pytest.approx(2 * values["kl"].item() + 0.1 * values["info_nce"].item())
     expected = kl(output.scores, data.teacher_scores, data.labels, data.mask).mean()
     assert values["kl_to_teacher"].item() == pytest.approx(expected.item())
@@ -41,7 +42,7 @@ def test_the_objective_is_the_weighted_sum_and_tells_each_term():
 
 def test_the_true_kl_is_measured_whatever_the_loss():
     data, output = batch()
-    _, values = Objective({"kl": KL(teacher_temperature=3.0)})(output, data)
+    _, values = Objective({"kl": Term(kl, teacher_temperature=3.0)})(output, data)
     assert values["kl_to_teacher"] != values["kl"]
     data, output = batch(teacher=False)
     _, values = Objective({"info_nce": InfoNCE()})(output, data)
@@ -50,9 +51,9 @@ def test_the_true_kl_is_measured_whatever_the_loss():
 
 def test_missing_fields_are_an_error_before_the_first_step():
     with pytest.raises(ConfigError, match=r"loss\.ckl needs teacher_scores.*choose a teacher"):
-        Objective({"ckl": CKL()}).check({"labels", "ranks"})
+        Objective({"ckl": Term(ckl)}).check({"labels", "ranks"})
     with pytest.raises(ConfigError, match=r"loss\.ckl needs ranks"):
-        Objective({"ckl": CKL()}).check({"labels", "teacher_scores"})
+        Objective({"ckl": Term(ckl)}).check({"labels", "teacher_scores"})
     with pytest.raises(ConfigError, match="loss is empty"):
         Objective({})
 

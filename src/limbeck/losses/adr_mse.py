@@ -1,25 +1,27 @@
 """ADR-MSE: rank differences, discounted towards the end of the list."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from limbeck.losses.base import Loss, average, needed, one_of, positive, same_dtype
-from limbeck.losses.finite import sound
+from limbeck.losses.lists import average
+from limbeck.losses.on_scores import Order, Unread, on_scores
+from limbeck.losses.ranges import Positive
 from limbeck.losses.ranking import shared_ranks, soft_ranks
 from limbeck.registry import register
-from limbeck.types import Batch, StudentOutput
 
 
+@register("loss", "adr_mse")
+@on_scores
 def adr_mse(
     student: Tensor,
-    teacher: Tensor,
-    labels: Tensor,
+    teacher: Order,
+    labels: Unread,
     mask: Tensor,
     *,
     discount: Literal["log2", "reciprocal"] = "log2",
-    temperature: float = 1.0,
+    temperature: Positive = 1.0,
 ) -> Tensor:
     r"""Mean discounted squared difference of ranks, per query.
 
@@ -33,7 +35,7 @@ def adr_mse(
     student, teacher
         (B, L) raw scores; the teacher is detached.
     labels
-        (B, L); not used.
+        Not read; None will do.
     mask
         (B, L) bool, False for padding.
     discount
@@ -49,7 +51,8 @@ def adr_mse(
     Raises
     ------
     ValueError
-        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
+        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -69,51 +72,6 @@ def adr_mse(
     >>> adr_mse(zero, torch.tensor([[2.0, 1.0]]), zero, mask, discount="reciprocal")    # (1/4 + 1/4 · 1/2) / 2
     tensor([0.1875])
     """
-    student, teacher = same_dtype(student, teacher)
     ranks = shared_ranks(teacher, mask)
     weight = 1 / torch.log2(ranks + 1) if discount == "log2" else 1 / ranks
-    factor = sound(mask, student=student, teacher=teacher)
-    return factor * average(weight * (soft_ranks(student, mask, temperature) - ranks).square(), mask)
-
-
-@register("loss", "adr_mse")
-class ADRMSE(Loss):
-    """:func:`adr_mse` as a term of the objective.
-
-    Parameters
-    ----------
-    weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
-    discount, temperature
-        As in :func:`adr_mse`.
-    """
-
-    needs = ("teacher_order",)
-
-    def __init__(
-        self,
-        *,
-        weight: float = 1.0,
-        discount: Literal["log2", "reciprocal"] = "log2",
-        temperature: float = 1.0,
-        schedules: Any = None,
-    ) -> None:
-        super().__init__(weight=weight, schedules=schedules)
-        self.discount: Literal["log2", "reciprocal"] = discount
-        self.temperature = temperature
-
-    def check(self) -> None:
-        """Raise ``ValueError`` for options out of range."""
-        one_of("discount", self.discount, ("log2", "reciprocal"))
-        positive("temperature", self.temperature)
-
-    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the (B,) values of the queries."""
-        return adr_mse(
-            output.scores,
-            needed(batch, "teacher_scores"),
-            batch.labels,
-            batch.mask,
-            discount=self.discount,
-            temperature=self.temperature,
-        )
+    return average(weight * (soft_ranks(student, mask, temperature) - ranks).square(), mask)

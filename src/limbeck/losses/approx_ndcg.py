@@ -1,24 +1,26 @@
 """Approximate nDCG: the metric itself, with soft ranks."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from limbeck.losses.base import Loss, masked, one_of, positive
-from limbeck.losses.finite import sound
+from limbeck.losses.lists import masked
+from limbeck.losses.on_scores import Unread, on_scores
+from limbeck.losses.ranges import Positive
 from limbeck.losses.ranking import ideal_dcg, soft_ranks
 from limbeck.registry import register
-from limbeck.types import Batch, StudentOutput
 
 
+@register("loss", "approx_ndcg")
+@on_scores
 def approx_ndcg(
     student: Tensor,
-    teacher: Tensor | None,
+    teacher: Unread,
     labels: Tensor,
     mask: Tensor,
     *,
-    temperature: float = 0.1,
+    temperature: Positive = 0.1,
     gain: Literal["exponential", "linear"] = "exponential",
 ) -> Tensor:
     r"""One minus nDCG with soft ranks, per query.
@@ -31,7 +33,7 @@ def approx_ndcg(
     student
         (B, L) raw scores.
     teacher
-        Not used; None will do.
+        Not read; None will do.
     labels
         (B, L) grades; those below 0 count as 0.
     mask
@@ -49,7 +51,8 @@ def approx_ndcg(
     Raises
     ------
     ValueError
-        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
+        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -69,43 +72,7 @@ def approx_ndcg(
     0.2435
     """
     ranks = soft_ranks(student, mask, temperature)
-    grades = masked(labels.to(ranks.dtype), mask, 1.0).clamp(min=0)
+    grades = masked(labels, mask).clamp(min=0)
     gains = grades if gain == "linear" else torch.exp2(grades) - 1
-    ideal = ideal_dcg(gains)
-    reached = (gains / torch.log2(1 + ranks)).sum(-1)
-    values = torch.where(ideal > 0, 1 - reached / torch.where(ideal > 0, ideal, 1.0), 0.0)
-    return sound(mask, student=student, labels=labels) * values
-
-
-@register("loss", "approx_ndcg")
-class ApproxNDCG(Loss):
-    """:func:`approx_ndcg` as a term of the objective.
-
-    Parameters
-    ----------
-    weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
-    temperature, gain
-        As in :func:`approx_ndcg`.
-    """
-
-    def __init__(
-        self,
-        *,
-        weight: float = 1.0,
-        temperature: float = 0.1,
-        gain: Literal["exponential", "linear"] = "exponential",
-        schedules: Any = None,
-    ) -> None:
-        super().__init__(weight=weight, schedules=schedules)
-        self.temperature = temperature
-        self.gain: Literal["exponential", "linear"] = gain
-
-    def check(self) -> None:
-        """Raise ``ValueError`` for options out of range."""
-        positive("temperature", self.temperature)
-        one_of("gain", self.gain, ("exponential", "linear"))
-
-    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the (B,) values of the queries."""
-        return approx_ndcg(output.scores, None, batch.labels, batch.mask, temperature=self.temperature, gain=self.gain)
+    reached, ideal = (gains / torch.log2(1 + ranks)).sum(-1), ideal_dcg(gains)
+    return torch.where(ideal > 0, 1 - reached / torch.where(ideal > 0, ideal, 1.0), 0.0)

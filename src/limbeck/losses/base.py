@@ -1,25 +1,25 @@
-"""What every loss shares: the contract, masks, distributions, checks."""
+"""What every term of the objective has: a weight, schedules, and what it needs of a batch."""
 
+import inspect
 import math
+from collections.abc import Mapping
 from functools import wraps
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from limbeck.losses.ranges import rule
 from limbeck.losses.schedules import Scheduled
 from limbeck.types import Batch, StudentOutput
 
-FLOOR = -1e30
-"""Stands for -inf under padding: as low in every softmax, but without inf - inf."""
-
 
 class Loss(nn.Module):
-    """Thin module over a pure function; its value is the mean over queries of the per-query values.
+    """Term of the objective; its value is the mean over queries of the per-query values.
 
-    A subclass stores its options under their own names, says in ``needs`` which optional fields it reads (so that
-    missing data is an error before the first step), and checks ranges in :meth:`check`. It holds no state: what
-    follows a schedule is a pure function of the step, set by :meth:`at`, so nothing has to be checkpointed.
+    A loss on scores is a function, which :class:`~limbeck.losses.term.Term` turns into a term. A subclass is for what
+    reads more than scores: it stores its options under their names, their annotations say their ranges, and ``needs``
+    says which optional fields it reads, so that missing data is an error before the first step. It holds no state:
+    what follows a schedule is a pure function of the step, set by :meth:`at`, so nothing has to be checkpointed.
 
     Parameters
     ----------
@@ -54,6 +54,12 @@ class Loss(nn.Module):
 
         cls.__init__ = construct
 
+    @property
+    def annotations(self) -> Mapping[str, Any]:
+        """Option → its annotation, which says its type and range."""
+        parameters = inspect.signature(type(self)).parameters.values()
+        return {each.name: each.annotation for each in parameters if each.kind is each.KEYWORD_ONLY}
+
     def settle(self) -> None:
         """Check the options, and every value the schedules give them; end at step 0. Runs after the constructor."""
         if not math.isfinite(self.weight):
@@ -64,6 +70,10 @@ class Loss(nn.Module):
 
     def check(self) -> None:
         """Raise ``ValueError``, beginning with the option's name, for options out of range."""
+        for name, annotation in self.annotations.items():
+            allowed = rule(annotation)
+            if allowed is not None:
+                allowed.check(name, getattr(self, name))
 
     def at(self, step: int) -> None:
         """Set what depends on the step; called before each step with the number of updates done so far."""
@@ -76,88 +86,3 @@ class Loss(nn.Module):
     def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
         """Return the (B,) values of the queries."""
         raise NotImplementedError
-
-
-def needed(batch: Batch, field: str) -> Tensor:
-    """Return a field that the objective has made sure of before training."""
-    value = getattr(batch, field)
-    assert value is not None, f"the objective let a batch without {field} pass"
-    return value
-
-
-def positive(name: str, value: float) -> None:
-    """Raise ``ValueError`` unless an option is a positive, finite number."""
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be > 0, got {value}")
-
-
-def not_negative(name: str, value: float) -> None:
-    """Raise ``ValueError`` unless an option is a finite number of at least 0."""
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be >= 0, got {value}")
-
-
-def share(name: str, value: float) -> None:
-    """Raise ``ValueError`` unless an option lies between 0 and 1, neither included."""
-    if not 0 < value < 1:
-        raise ValueError(f"{name} must be between 0 and 1, got {value}")
-
-
-def one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise ``ValueError`` unless an option is one of a few words."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-
-
-def at_least_float32(scores: Tensor) -> Tensor:
-    """Lift half precision and integers to float32; float64 stays."""
-    return scores if scores.dtype == torch.float64 else scores.float()
-
-
-def same_dtype(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Lift the student to float32 or better and bring the detached teacher to the same type."""
-    student = at_least_float32(student)
-    return student, teacher.detach().to(student.dtype)
-
-
-def masked(scores: Tensor, mask: Tensor, temperature: float, fill: float = 0.0) -> Tensor:
-    """Return scores over a temperature in float32 or better, ``fill`` under padding (whatever stood there)."""
-    lifted = at_least_float32(scores)
-    if temperature != 1.0:
-        lifted = lifted / temperature
-    return torch.where(mask, lifted, fill)
-
-
-def log_softmax(scores: Tensor, mask: Tensor, temperature: float) -> Tensor:
-    """Log-probabilities over the candidates of each query.
-
-    Parameters
-    ----------
-    scores, mask
-        (B, L).
-    temperature
-        Divides the scores.
-
-    Returns
-    -------
-    Tensor
-        (B, L) in float32 or better; exactly 0 (not -inf) under padding, with zero gradient.
-    """
-    return torch.where(mask, torch.log_softmax(masked(scores, mask, temperature, FLOOR), dim=-1), 0.0)
-
-
-def teacher_distribution(teacher: Tensor, mask: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Return (p, ln p) of the detached teacher, (B, L) each; both 0 under padding."""
-    log_p = log_softmax(teacher.detach(), mask, temperature)
-    return torch.where(mask, log_p.exp(), 0.0), log_p
-
-
-def split(labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the (B, L) masks of the positives (grade > 0) and of the negatives; padding is neither."""
-    relevant = labels > 0
-    return mask & relevant, mask & ~relevant
-
-
-def average(values: Tensor, chosen: Tensor, dim: int | tuple[int, ...] = -1) -> Tensor:
-    """Return the mean of the chosen entries, 0 where none is."""
-    return torch.where(chosen, values, 0.0).sum(dim) / chosen.sum(dim).clamp(min=1)

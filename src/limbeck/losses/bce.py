@@ -1,25 +1,27 @@
 """Binary cross-entropy: every candidate on its own, without a softmax."""
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from torch import Tensor
 
-from limbeck.losses.base import Loss, average, masked, one_of, positive
-from limbeck.losses.finite import sound
+from limbeck.losses.lists import average, masked
+from limbeck.losses.on_scores import Unless, on_scores
+from limbeck.losses.ranges import Positive
 from limbeck.losses.ranking import logistic
 from limbeck.registry import register
-from limbeck.types import Batch, StudentOutput
 
 
+@register("loss", "bce")
+@on_scores(shift_invariant=False)
 def bce(
     student: Tensor,
-    teacher: Tensor | None,
-    labels: Tensor,
+    teacher: Annotated[Tensor, Unless(target="labels")],
+    labels: Annotated[Tensor, Unless(target="teacher")],
     mask: Tensor,
     *,
     target: Literal["teacher", "labels"] = "teacher",
-    student_temperature: float = 1.0,
-    teacher_temperature: float = 1.0,
+    student_temperature: Positive = 1.0,
+    teacher_temperature: Positive = 1.0,
 ) -> Tensor:
     r"""Binary cross-entropy, per query.
 
@@ -46,7 +48,8 @@ def bce(
     Raises
     ------
     ValueError
-        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
+        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -67,58 +70,6 @@ def bce(
     >>> round(bce(torch.tensor([[3.0, 1.0]]).log(), None, torch.tensor([[1, 0]]), mask, target="labels").item(), 4)
     0.4904
     """
-    # In the last example the probabilities are 3/4 and 1/2: (-ln 3/4 - ln 1/2) / 2.
-    student = masked(student, mask, student_temperature)
-    if target == "labels":
-        soft = (labels > 0).to(student.dtype)
-    else:
-        assert teacher is not None, "target 'teacher' reads the teacher's scores"
-        soft = masked(teacher.detach().to(student.dtype), mask, teacher_temperature).sigmoid()
-    read = {"student": student, target: labels if target == "labels" else teacher}
-    return sound(mask, **read) * average(soft * logistic(student) + (1 - soft) * logistic(-student), mask)
-
-
-@register("loss", "bce")
-class BCE(Loss):
-    """:func:`bce` as a term of the objective.
-
-    Parameters
-    ----------
-    weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
-    target, student_temperature, teacher_temperature
-        As in :func:`bce`.
-    """
-
-    def __init__(
-        self,
-        *,
-        weight: float = 1.0,
-        target: Literal["teacher", "labels"] = "teacher",
-        student_temperature: float = 1.0,
-        teacher_temperature: float = 1.0,
-        schedules: Any = None,
-    ) -> None:
-        super().__init__(weight=weight, schedules=schedules)
-        self.target: Literal["teacher", "labels"] = target
-        self.student_temperature = student_temperature
-        self.teacher_temperature = teacher_temperature
-        self.needs = ("teacher_scores",) if target == "teacher" else ()
-
-    def check(self) -> None:
-        """Raise ``ValueError`` for options out of range."""
-        one_of("target", self.target, ("teacher", "labels"))
-        positive("student_temperature", self.student_temperature)
-        positive("teacher_temperature", self.teacher_temperature)
-
-    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the (B,) values of the queries."""
-        return bce(
-            output.scores,
-            batch.teacher_scores,
-            batch.labels,
-            batch.mask,
-            target=self.target,
-            student_temperature=self.student_temperature,
-            teacher_temperature=self.teacher_temperature,
-        )
+    s = masked(student, mask, student_temperature)
+    y = (labels > 0).to(s.dtype) if target == "labels" else masked(teacher, mask, teacher_temperature).sigmoid()
+    return average(y * logistic(s) + (1 - y) * logistic(-s), mask)  # logistic(s) is -ln σ(s)

@@ -1,27 +1,26 @@
 """BKL: KL balanced by a term of the student's own probabilities."""
 
 import math
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from limbeck.losses.base import Loss, log_softmax, needed, not_negative, positive, same_dtype, split
-from limbeck.losses.finite import sound
-from limbeck.losses.kl import kl
+from limbeck.losses.lists import divergence, log_softmax, split, total
+from limbeck.losses.on_scores import on_scores
+from limbeck.losses.ranges import NonNegative, Positive
 from limbeck.registry import register
-from limbeck.types import Batch, StudentOutput
 
 
+@register("loss", "bkl")
+@on_scores
 def bkl(
     student: Tensor,
     teacher: Tensor,
     labels: Tensor,
     mask: Tensor,
     *,
-    beta: float = 0.02,
-    student_temperature: float = 1.0,
-    teacher_temperature: float = 1.0,
+    beta: NonNegative = 0.02,
+    student_temperature: Positive = 1.0,
+    teacher_temperature: Positive = 1.0,
 ) -> Tensor:
     r"""Balanced KL, per query.
 
@@ -48,7 +47,8 @@ def bkl(
     Raises
     ------
     ValueError
-        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
+        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -69,64 +69,9 @@ def bkl(
     >>> round(bkl(zero, teacher, torch.tensor([[1, 0]]), mask, beta=1.0).item(), 4)   # KL + 1/2 ln 1/2 + 1/2 / ln 2
     0.5056
     """
-    student, teacher = same_dtype(student, teacher)
     log_q = log_softmax(student, mask, student_temperature)
+    log_p = log_softmax(teacher, mask, teacher_temperature)
     is_positive, is_negative = split(labels, mask)
     q = log_q.exp()
-    balance = torch.where(is_positive, q * log_q, 0.0) + torch.where(is_negative, q / math.log(2), 0.0)
-    divergence = kl(
-        student,
-        teacher,
-        labels,
-        mask,
-        student_temperature=student_temperature,
-        teacher_temperature=teacher_temperature,
-    )
-    return sound(mask, labels=labels) * (divergence + beta * balance.sum(-1))
-
-
-@register("loss", "bkl")
-class BKL(Loss):
-    """:func:`bkl` as a term of the objective.
-
-    Parameters
-    ----------
-    weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
-    beta, student_temperature, teacher_temperature
-        As in :func:`bkl`.
-    """
-
-    needs = ("teacher_scores",)
-
-    def __init__(
-        self,
-        *,
-        weight: float = 1.0,
-        beta: float = 0.02,
-        student_temperature: float = 1.0,
-        teacher_temperature: float = 1.0,
-        schedules: Any = None,
-    ) -> None:
-        super().__init__(weight=weight, schedules=schedules)
-        self.beta = beta
-        self.student_temperature = student_temperature
-        self.teacher_temperature = teacher_temperature
-
-    def check(self) -> None:
-        """Raise ``ValueError`` for options out of range."""
-        not_negative("beta", self.beta)
-        positive("student_temperature", self.student_temperature)
-        positive("teacher_temperature", self.teacher_temperature)
-
-    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the (B,) values of the queries."""
-        return bkl(
-            output.scores,
-            needed(batch, "teacher_scores"),
-            batch.labels,
-            batch.mask,
-            beta=self.beta,
-            student_temperature=self.student_temperature,
-            teacher_temperature=self.teacher_temperature,
-        )
+    balance = total(q * log_q, is_positive) + total(q, is_negative) / math.log(2)
+    return divergence(log_p, log_q) + beta * balance

@@ -1,36 +1,44 @@
 """CKL, the contrastively weighted KL divergence."""
 
-from functools import partial
-from typing import Any, Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
-from limbeck.losses.base import Loss, needed, not_negative, one_of, positive
-from limbeck.losses.finite import sound
+from limbeck.losses.lists import average, complement, log_softmax, split
+from limbeck.losses.on_scores import Unless, on_scores
+from limbeck.losses.ranges import NonNegative, Positive
 from limbeck.losses.ranking import shared_ranks
-from limbeck.losses.weighted_kl import complement, weighted_sum
 from limbeck.registry import register
-from limbeck.types import Batch, StudentOutput
 
+Ranks = Annotated[Tensor, Unless(alpha=0, rank_source="student")]
 RankAnchor = Literal["best", "first", "mean"]
-RankSource = Literal["stored", "student"]
 
 
+def _exponents(gamma: float, alpha: float) -> None:
+    if not (gamma > alpha or gamma == alpha == 0):
+        raise ValueError(
+            f"gamma must be > alpha (or both 0, which is plain KL), got gamma={gamma}, alpha={alpha}: "
+            "an exponent gamma - beta could reach 0 or below"
+        )
+
+
+@register("loss", "ckl")
+@on_scores(check=_exponents, by_listing={"rank_anchor": "first"})
 def ckl(
     student: Tensor,
     teacher: Tensor,
     labels: Tensor,
     mask: Tensor,
-    ranks: Tensor | None = None,
+    ranks: Ranks | None = None,
     *,
-    gamma: float = 5.0,
-    alpha: float = 1.0,
-    rank_source: RankSource = "stored",
-    rank_anchor: RankAnchor = "best",
+    gamma: NonNegative = 5.0,
+    alpha: NonNegative = 1.0,
+    rank_source: Literal["stored", "student"] = "stored",
+    rank_anchor: Literal["best", "first", "mean"] = "best",
     detach_weights: bool = False,
-    student_temperature: float = 1.0,
-    teacher_temperature: float = 1.0,
+    student_temperature: Positive = 1.0,
+    teacher_temperature: Positive = 1.0,
     reduction: Literal["sum", "mean"] = "sum",
 ) -> Tensor:
     r"""Contrastively weighted KL divergence, per query.
@@ -78,7 +86,8 @@ def ckl(
     Raises
     ------
     ValueError
-        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
+        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -100,132 +109,31 @@ def ckl(
     >>> round(ckl(zero, teacher, labels, mask, ranks, gamma=2.0, alpha=1.0).item(), 4)   # KL's terms times (1/2)²
     0.0327
     """
-    factor: Tensor | float = 1.0
-    if alpha:
-        if rank_source == "student":
-            ranks = shared_ranks(student, mask)
-        assert ranks is not None, "rank_source 'stored' reads ranks"
-        factor = sound(mask, ranks=ranks)
-        ranks = torch.where(mask, ranks, 1)
-    values = weighted_sum(
-        student,
-        teacher,
-        labels,
-        mask,
-        weights=partial(_weights, ranks=ranks, gamma=gamma, alpha=alpha, anchor=rank_anchor),
-        temperatures=(student_temperature, teacher_temperature),
-        detach_weights=detach_weights,
-        reduction=reduction,
-    )
-    return factor * values
+    log_q = log_softmax(student, mask, student_temperature)
+    log_p = log_softmax(teacher, mask, teacher_temperature)
+    is_positive, _ = split(labels, mask)
+    pi = shared_ranks(student, mask) if rank_source == "student" else ranks
+    beta = 0.0 if alpha == 0 or pi is None else alpha * above_positive(pi, is_positive, mask, rank_anchor)
+    weight = torch.where(is_positive, complement(log_q.exp()) ** gamma, ((gamma - beta) * log_q).exp())  # q^(γ-β)
+    weight = weight.detach() if detach_weights else weight
+    terms = weight * log_p.exp() * (log_p - log_q)
+    return average(terms, mask) if reduction == "mean" else terms.sum(-1)
 
 
-def _weights(
-    lb_q: Tensor, q: Tensor, side: Tensor, *, ranks: Tensor | None, gamma: float, alpha: float, anchor: RankAnchor
-) -> tuple[Tensor, Tensor]:
-    """Return lb w and its slope of (1-q)^γ for positives and q^(γ-β) for negatives.
+def above_positive(ranks: Tensor, is_positive: Tensor, mask: Tensor, anchor: RankAnchor) -> Tensor:
+    """Return (B, L) 1/π(d_i) - 1/π(d⁺), by how much a candidate is ranked above the positive that anchors β.
 
-    It is ``complement_power`` and ``power`` of the general form in one, in half the time.
-    """
-    if alpha:
-        assert ranks is not None
-        reciprocal = ranks.to(q.dtype).clamp(min=1).reciprocal_()
-        difference = reciprocal.sub_(anchor_rank(reciprocal * side, side, anchor))
-        exponent = torch.rsub(difference.addcmul_(difference, side, value=-1), gamma, alpha=alpha)  # γ for positives
-    else:
-        exponent = torch.full_like(q, gamma)
-    rest = complement(q)
-    slope = torch.addcdiv(exponent, side, rest, value=-gamma)  # of a positive, γ - γ/(1-q) = -γ q/(1-q)
-    return torch.lerp(lb_q, rest.log2_(), side, out=rest).mul_(exponent), slope
-
-
-def anchor_rank(reciprocal: Tensor, side: Tensor, anchor: RankAnchor) -> Tensor:
-    """Return (B, 1) 1/π(d⁺): of the best-ranked positive, the first listed one, or the mean over positives.
-
-    A query without positives gets 0, as if its positive stood at the end of an endless ranking.
+    A query without positives has 1/π(d⁺) = 0, as if its positive was at the end of an endless ranking.
 
     Parameters
     ----------
-    reciprocal
-        (B, L) 1/π of the positives, 0 elsewhere.
-    side
-        (B, L) 1 for positives, 0 elsewhere.
+    ranks, is_positive, mask
+        (B, L).
     anchor
-        Which positive.
+        Which positive is d⁺: the best ranked, the first listed, or the mean of 1/π over all.
     """
-    if anchor == "best":
-        return reciprocal.amax(-1, keepdim=True)
-    if anchor == "first":
-        return (reciprocal * (side.cumsum(-1) == 1)).sum(-1, keepdim=True)
-    return reciprocal.sum(-1, keepdim=True) / side.sum(-1, keepdim=True).clamp(min=1)
-
-
-@register("loss", "ckl")
-class CKL(Loss):
-    """:func:`ckl` as a term of the objective.
-
-    Parameters
-    ----------
-    weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
-    gamma, alpha, rank_source, rank_anchor, detach_weights, student_temperature, teacher_temperature, reduction
-        As in :func:`ckl`.
-    """
-
-    def __init__(
-        self,
-        *,
-        weight: float = 1.0,
-        gamma: float = 5.0,
-        alpha: float = 1.0,
-        rank_source: Literal["stored", "student"] = "stored",
-        rank_anchor: Literal["best", "first", "mean"] = "best",
-        detach_weights: bool = False,
-        student_temperature: float = 1.0,
-        teacher_temperature: float = 1.0,
-        reduction: Literal["sum", "mean"] = "sum",
-        schedules: Any = None,
-    ) -> None:
-        super().__init__(weight=weight, schedules=schedules)
-        self.gamma = gamma
-        self.alpha = alpha
-        self.rank_source: RankSource = rank_source
-        self.rank_anchor: RankAnchor = rank_anchor
-        self.detach_weights = detach_weights
-        self.student_temperature = student_temperature
-        self.teacher_temperature = teacher_temperature
-        self.reduction: Literal["sum", "mean"] = reduction
-        self.needs = ("teacher_scores", "ranks") if rank_source == "stored" else ("teacher_scores",)
-
-    def check(self) -> None:
-        """Raise ``ValueError`` for options out of range."""
-        not_negative("alpha", self.alpha)
-        not_negative("gamma", self.gamma)
-        if not (self.gamma > self.alpha or self.gamma == self.alpha == 0):
-            raise ValueError(
-                f"gamma must be > alpha (or both 0, which is plain KL), got gamma={self.gamma}, alpha={self.alpha}: "
-                "an exponent gamma - beta could reach 0 or below"
-            )
-        one_of("rank_source", self.rank_source, get_args(RankSource))
-        one_of("rank_anchor", self.rank_anchor, get_args(RankAnchor))
-        positive("student_temperature", self.student_temperature)
-        positive("teacher_temperature", self.teacher_temperature)
-        one_of("reduction", self.reduction, ("sum", "mean"))
-
-    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the (B,) values of the queries."""
-        return ckl(
-            output.scores,
-            needed(batch, "teacher_scores"),
-            batch.labels,
-            batch.mask,
-            batch.ranks,
-            gamma=self.gamma,
-            alpha=self.alpha,
-            rank_source=self.rank_source,
-            rank_anchor=self.rank_anchor,
-            detach_weights=self.detach_weights,
-            student_temperature=self.student_temperature,
-            teacher_temperature=self.teacher_temperature,
-            reduction=self.reduction,
-        )
+    reciprocal = 1 / torch.where(mask, ranks, 1.0)
+    if anchor == "mean":
+        return reciprocal - average(reciprocal, is_positive).unsqueeze(-1)
+    candidates = is_positive if anchor == "best" else is_positive & (is_positive.cumsum(-1) == 1)
+    return reciprocal - torch.where(candidates, reciprocal, 0.0).amax(-1, keepdim=True)

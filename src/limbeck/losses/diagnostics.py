@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from limbeck.losses.base import at_least_float32, split
 from limbeck.losses.finite import answering_nan
 from limbeck.losses.kl import kl
+from limbeck.losses.lists import at_least_float32, split
 from limbeck.losses.ranking import ranks_by
 
 _SIDES = ("positive", "negative")

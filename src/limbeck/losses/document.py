@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from limbeck.config import Entry, entries
+from limbeck.config import Entry, build, entries
 from limbeck.losses.weighted_kl import weighted_kl
 
 HEAD = """\
@@ -16,15 +16,19 @@ HEAD = """\
 Written by `python -m limbeck.losses.document > docs/losses.md` from the docstrings; do not edit.
 
 A loss is chosen with `loss=NAME`, several with `loss=[ckl,info_nce,flops] loss.info_nce.weight=0.1`. Each is a pure
-function of (B, L) tensors, B queries with L candidates, `limbeck.losses.NAME.NAME`, and gives one value a query; the
-term of the objective is their mean. A query's sums and means run over its own candidates; padding neither counts nor
-receives gradient. Everything is computed in float32 or better, also under autocast, and the teacher receives no
+function of (B, L) tensors, B queries with L candidates: `from limbeck.losses import ckl`. It gives one value a query;
+the term of the objective is their mean. A query's sums and means run over its own candidates; padding neither counts
+nor receives gradient. Everything is computed in float32 or better, also under autocast, and the teacher receives no
 gradient. No value depends on the order in which candidates are listed, whatever ties (but for `rank_anchor=first`).
 
-A number that is not finite is refused by name, except under padding: student and teacher scores, labels and ranks, if
-the loss reads them. In a training, and on a GPU, which would have to be waited for, the value of the query is NaN
-instead; `trainer.nonfinite` says what then happens. In a loop of your own on a CPU,
-`limbeck.losses.finite.answering_nan()` does the same.
+All losses on scores are twice differentiable, work under `torch.func.vmap` and `torch.func.grad`, and
+`torch.compile(fullgraph=True)` takes them.
+
+A call is refused as a configuration is: options out of range, missing inputs, other shapes, a mask that is not bool,
+ranks below 1. A number that is not finite is refused by name, except under padding: student and teacher scores, labels
+and ranks, if the loss reads them. In a training, under `torch.compile` or `vmap`, and on a GPU, which would have to be
+waited for, the value of the query is NaN instead; `trainer.nonfinite` says what then happens. In a loop of your own on
+a CPU, `limbeck.losses.finite.answering_nan()` does the same.
 
 Every loss has the options `weight`, its factor in the objective, and `schedules`: any numeric option may follow a
 schedule over the steps, for example
@@ -40,7 +44,43 @@ loss:
 `constant` has `value`; `linear` and `cosine` lead from `start` at step 0 to `end` at step `steps` and stay there;
 `step` has `values` and the steps `at` which the next one begins. The value depends on the step alone, so a resumed
 training goes on exactly. A value that is out of range at any step is refused before the training starts.
+
+## A loss of your own
+
+One file in a package of your own, here `mypackage/sharp_kl.py`:
+
+```python
+{example}```
+
+The names of the positional parameters (`student`, `teacher`, `labels`, `mask`, `ranks`) say what the loss needs;
+`Unread` marks one that is there so that all losses are called alike, `Order` a teacher of which only the order is read
+(`limbeck.losses.on_scores`). The annotations of the options are their ranges (`limbeck.losses.ranges`).
+
+```bash
+export LIMBECK_PACKAGES=mypackage
+limbeck train loss=sharp_kl loss.sharp_kl.sharpness=3
+python -m limbeck.losses.laws sharp_kl      # the laws that all losses obey: padding, order, derivatives, compile, …
+```
+
 """
+
+EXAMPLE = '''\
+"""KL against a sharper teacher."""
+
+from torch import Tensor
+
+from limbeck.losses.lists import divergence, log_softmax
+from limbeck.losses.on_scores import Unread, on_scores
+from limbeck.losses.ranges import Positive
+from limbeck.registry import register
+
+
+@register("loss", "sharp_kl")
+@on_scores
+def sharp_kl(student: Tensor, teacher: Tensor, labels: Unread, mask: Tensor, *, sharpness: Positive = 2.0) -> Tensor:
+    """KL divergence from the teacher at temperature 1/sharpness, (B,) in nats."""
+    return divergence(log_softmax(sharpness * teacher, mask), log_softmax(student, mask))
+'''
 
 
 def page() -> str:
@@ -50,15 +90,15 @@ def page() -> str:
     sections = []
     for entry in losses:
         function = getattr(importlib.import_module(f"limbeck.losses.{entry.name}"), entry.name)
-        kind = getattr(importlib.import_module(f"limbeck.losses.{entry.name}"), entry.path.rsplit(".", 1)[1])
-        needs = ", ".join(f"`{field}`" for field in kind().needs) or "labels only"
+        term = build({"_target_": entry.target}, key=entry.name)
+        needs = ", ".join(f"`{field}`" for field in term.needs) or "labels only"
         parts = split(inspect.getdoc(function) or "")
         when = markdown(parts["Notes"].split("\n\n")[0]).replace("\n", " ")
         what = (inspect.getdoc(inspect.getmodule(function)) or "").splitlines()[0]
         lines.append(f"| [`{entry.name}`](#{entry.name}) | {what} | {needs} | {when} |")
         sections.append(_section(entry.name, function, parts, _options(entry)))
     general = _section("weighted_kl", weighted_kl, split(inspect.getdoc(weighted_kl) or ""), "")
-    return "\n".join([HEAD, *lines, "", *sections, general]).rstrip() + "\n"
+    return "\n".join([HEAD.replace("{example}", EXAMPLE), *lines, "", *sections, general]).rstrip() + "\n"
 
 
 def split(docstring: str) -> dict[str, str]:

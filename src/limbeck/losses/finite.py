@@ -6,9 +6,9 @@ padding. A GPU would have to be waited for to know whether there are any, so the
 
 - Called directly with tensors on a CPU, a loss raises a ``ValueError`` that names the input, the query and the
   candidate.
-- On any other device, while ``torch.compile`` traces, and inside :func:`answering_nan` (so in every training), the
-  value of such a query is NaN. A training then stops, or leaves the update out, and names the query
-  (``trainer.nonfinite``); the check ``not_finite`` has looked at the teacher's scores before it began.
+- On any other device, while ``torch.compile`` traces, inside ``torch.func.vmap`` and inside :func:`answering_nan` (so
+  in every training), the value of such a query is NaN. A training then stops, or leaves the update out, and names the
+  query (``trainer.nonfinite``); the check ``not_finite`` has looked at the teacher's scores before it began.
 """
 
 from collections.abc import Iterator
@@ -31,15 +31,17 @@ def answering_nan() -> Iterator[None]:
         _refusing.reset(token)
 
 
-def sound(mask: Tensor, **inputs: Tensor | None) -> Tensor:
+def sound(mask: Tensor, **inputs: Tensor) -> Tensor:
     """Return a factor for the values of the queries: 1, or NaN for a query that reads a number that is not finite.
+
+    A rank below 1 is such a number too.
 
     Parameters
     ----------
     mask
         (B, L) bool, False for padding, where anything may be.
     inputs
-        Name → (B, L) tensor that the loss reads; None is left out.
+        Name → (B, L) tensor that the loss reads.
 
     Returns
     -------
@@ -57,10 +59,9 @@ def sound(mask: Tensor, **inputs: Tensor | None) -> Tensor:
     >>> sound(mask, teacher=teacher)
     tensor([1.])
     """
-    read = {name: values for name, values in inputs.items() if values is not None}
-    for name, values in read.items():
+    for name, values in inputs.items():
         refuse(name, values, mask, ("query", "candidate"), "leave a candidate without one out by mask=False")
-    spoiled = torch.stack([(mask & ~values.detach().isfinite()).any(-1) for values in read.values()]).any(0)
+    spoiled = torch.stack([(mask & _wrong(name, values)).any(-1) for name, values in inputs.items()]).any(0)
     return torch.where(spoiled, torch.nan, 1.0)
 
 
@@ -80,10 +81,20 @@ def refuse(name: str, values: Tensor, mask: Tensor | None, axes: tuple[str, str]
     """
     if torch.compiler.is_compiling() or values.device.type != "cpu" or not _refusing.get():
         return
-    wrong = ~values.detach().isfinite() if mask is None else mask & ~values.detach().isfinite()
-    if wrong.any():
-        row, column = wrong.nonzero()[0].tolist()
+    wrong = _wrong(name, values) if mask is None else mask & _wrong(name, values)
+    try:
+        found = bool(wrong.any())
+    except RuntimeError:  # inside torch.func.vmap there is no number to look at
+        return
+    if found:
+        *row, column = wrong.nonzero()[0].tolist()
+        rows = f"{axes[0]} {', '.join(map(str, row))}, " if row else ""
         raise ValueError(
-            f"{name} must be finite numbers, got {values[row, column].item()} for {axes[0]} {row}, {axes[1]} {column} "
-            f"(counted from 0; {int(wrong.sum())} such in all); {remedy}"
+            f"{name} must be finite numbers{' >= 1' if name == 'ranks' else ''}, got {values[*row, column].item()} for "
+            f"{rows}{axes[1]} {column} (counted from 0; {int(wrong.sum())} such in all); {remedy}"
         )
+
+
+def _wrong(name: str, values: Tensor) -> Tensor:
+    values = values.detach()
+    return ~values.isfinite() | (values < 1) if name == "ranks" else ~values.isfinite()

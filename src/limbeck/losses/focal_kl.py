@@ -1,24 +1,25 @@
 """Focal KL: KL with less weight on what the student has already got right."""
 
-from typing import Any
-
+import torch
 from torch import Tensor
 
-from limbeck.losses.base import Loss, needed, not_negative, positive
-from limbeck.losses.weighted_kl import complement_power, power, weighted_kl
+from limbeck.losses.lists import complement, log_softmax, split
+from limbeck.losses.on_scores import on_scores
+from limbeck.losses.ranges import NonNegative, Positive
 from limbeck.registry import register
-from limbeck.types import Batch, StudentOutput
 
 
+@register("loss", "focal_kl")
+@on_scores
 def focal_kl(
     student: Tensor,
     teacher: Tensor,
     labels: Tensor,
     mask: Tensor,
     *,
-    gamma: float = 2.0,
-    student_temperature: float = 1.0,
-    teacher_temperature: float = 1.0,
+    gamma: NonNegative = 2.0,
+    student_temperature: Positive = 1.0,
+    teacher_temperature: Positive = 1.0,
 ) -> Tensor:
     r"""KL divergence with the weights of the focal loss, per query.
 
@@ -45,7 +46,8 @@ def focal_kl(
     Raises
     ------
     ValueError
-        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
+        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -65,60 +67,8 @@ def focal_kl(
     >>> round(focal_kl(zero, teacher, torch.tensor([[1, 0]]), mask).item(), 4)       # KL's terms times (1/2)²
     0.0327
     """
-    return weighted_kl(
-        student,
-        teacher,
-        labels,
-        mask,
-        positive_weight=complement_power(gamma),
-        negative_weight=power(gamma),
-        student_temperature=student_temperature,
-        teacher_temperature=teacher_temperature,
-    )
-
-
-@register("loss", "focal_kl")
-class FocalKL(Loss):
-    """:func:`focal_kl` as a term of the objective.
-
-    Parameters
-    ----------
-    weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
-    gamma, student_temperature, teacher_temperature
-        As in :func:`focal_kl`.
-    """
-
-    needs = ("teacher_scores",)
-
-    def __init__(
-        self,
-        *,
-        weight: float = 1.0,
-        gamma: float = 2.0,
-        student_temperature: float = 1.0,
-        teacher_temperature: float = 1.0,
-        schedules: Any = None,
-    ) -> None:
-        super().__init__(weight=weight, schedules=schedules)
-        self.gamma = gamma
-        self.student_temperature = student_temperature
-        self.teacher_temperature = teacher_temperature
-
-    def check(self) -> None:
-        """Raise ``ValueError`` for options out of range."""
-        not_negative("gamma", self.gamma)
-        positive("student_temperature", self.student_temperature)
-        positive("teacher_temperature", self.teacher_temperature)
-
-    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the (B,) values of the queries."""
-        return focal_kl(
-            output.scores,
-            needed(batch, "teacher_scores"),
-            batch.labels,
-            batch.mask,
-            gamma=self.gamma,
-            student_temperature=self.student_temperature,
-            teacher_temperature=self.teacher_temperature,
-        )
+    log_q = log_softmax(student, mask, student_temperature)
+    log_p = log_softmax(teacher, mask, teacher_temperature)
+    is_positive, _ = split(labels, mask)
+    weight = torch.where(is_positive, complement(log_q.exp()) ** gamma, (gamma * log_q).exp())  # q^γ = e^(γ ln q)
+    return (weight * log_p.exp() * (log_p - log_q)).sum(-1)

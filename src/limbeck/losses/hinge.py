@@ -1,17 +1,17 @@
 """Pairwise hinge: every positive above every negative by a margin."""
 
-from typing import Any
-
 from torch import Tensor
 
-from limbeck.losses.base import Loss, average, positive, split
-from limbeck.losses.finite import sound
+from limbeck.losses.lists import average, split
+from limbeck.losses.on_scores import Unread, on_scores
+from limbeck.losses.ranges import Positive
 from limbeck.losses.ranking import differences
 from limbeck.registry import register
-from limbeck.types import Batch, StudentOutput
 
 
-def hinge(student: Tensor, teacher: Tensor | None, labels: Tensor, mask: Tensor, *, margin: float = 1.0) -> Tensor:
+@register("loss", "hinge")
+@on_scores
+def hinge(student: Tensor, teacher: Unread, labels: Tensor, mask: Tensor, *, margin: Positive = 1.0) -> Tensor:
     r"""Mean hinge over the pairs of a positive and a negative, per query.
 
     .. math:: \frac{1}{|D^+||D^-|} \sum_{j \in D^+} \sum_{i \in D^-} \max(0, m - (s_j - s_i))
@@ -21,7 +21,7 @@ def hinge(student: Tensor, teacher: Tensor | None, labels: Tensor, mask: Tensor,
     student
         (B, L) raw scores.
     teacher
-        Not used; None will do.
+        Not read; None will do.
     labels
         (B, L) grades; > 0 is a positive.
     mask
@@ -37,7 +37,8 @@ def hinge(student: Tensor, teacher: Tensor | None, labels: Tensor, mask: Tensor,
     Raises
     ------
     ValueError
-        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
+        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -58,36 +59,4 @@ def hinge(student: Tensor, teacher: Tensor | None, labels: Tensor, mask: Tensor,
     """
     is_positive, is_negative = split(labels, mask)
     pairs = is_positive.unsqueeze(-1) & is_negative.unsqueeze(-2)
-    values = average((margin - differences(student, mask)).relu(), pairs, (-1, -2))
-    return sound(mask, student=student, labels=labels) * values
-
-
-@register("loss", "hinge")
-class Hinge(Loss):
-    """:func:`hinge` as a term of the objective.
-
-    Parameters
-    ----------
-    weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
-    margin
-        As in :func:`hinge`.
-    """
-
-    def __init__(
-        self,
-        *,
-        weight: float = 1.0,
-        margin: float = 1.0,
-        schedules: Any = None,
-    ) -> None:
-        super().__init__(weight=weight, schedules=schedules)
-        self.margin = margin
-
-    def check(self) -> None:
-        """Raise ``ValueError`` for options out of range."""
-        positive("margin", self.margin)
-
-    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the (B,) values of the queries."""
-        return hinge(output.scores, None, batch.labels, batch.mask, margin=self.margin)
+    return average((margin - differences(student, mask)).relu(), pairs, (-1, -2))

@@ -5,22 +5,26 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from limbeck.losses.base import FLOOR, Loss, average, log_softmax, masked, positive, split
+from limbeck.losses.base import Loss
 from limbeck.losses.finite import sound
 from limbeck.losses.in_batch import other_documents
+from limbeck.losses.lists import FLOOR, average, log_softmax, masked, split
+from limbeck.losses.on_scores import Unread, on_scores
+from limbeck.losses.ranges import Finite, Positive
 from limbeck.registry import register
 from limbeck.types import Batch, StudentOutput
 
 
+@on_scores
 def info_nce(
     student: Tensor,
-    teacher: Tensor | None,
+    teacher: Unread,
     labels: Tensor,
     mask: Tensor,
     *,
     others: Tensor | None = None,
     others_mask: Tensor | None = None,
-    temperature: float = 1.0,
+    temperature: Positive = 1.0,
 ) -> Tensor:
     r"""Negative log-likelihood of the positives under the softmax over the candidates, per query.
 
@@ -31,7 +35,7 @@ def info_nce(
     student
         (B, L) raw scores.
     teacher
-        Not used; None will do.
+        Not read; None will do.
     labels
         (B, L) grades; > 0 is a positive.
     mask
@@ -50,7 +54,8 @@ def info_nce(
     Raises
     ------
     ValueError
-        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
+        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -75,7 +80,7 @@ def info_nce(
     """
     log_q = log_softmax(student, mask, temperature)
     is_positive, _ = split(labels, mask)
-    values = sound(mask, student=student, labels=labels) * -average(log_q, is_positive)
+    values = -average(log_q, is_positive)
     if others is None:
         return values
     assert others_mask is not None
@@ -107,8 +112,8 @@ class InfoNCE(Loss):
     def __init__(
         self,
         *,
-        weight: float = 1.0,
-        temperature: float = 1.0,
+        weight: Finite = 1.0,
+        temperature: Positive = 1.0,
         in_batch: bool = False,
         gather: bool = False,
         mask_positives: bool = True,
@@ -123,7 +128,7 @@ class InfoNCE(Loss):
 
     def check(self) -> None:
         """Raise ``ValueError`` for options out of range."""
-        positive("temperature", self.temperature)
+        super().check()
         if self.gather and not self.in_batch:
             raise ValueError("gather needs in_batch=true: without it there is nothing to gather")
 

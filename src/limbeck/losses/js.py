@@ -1,26 +1,27 @@
 """Jensen-Shannon divergence: bounded and symmetric."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from limbeck.losses.base import Loss, log_softmax, needed, positive, same_dtype, share, teacher_distribution
-from limbeck.losses.finite import sound
+from limbeck.losses.lists import divergence, log_softmax
+from limbeck.losses.on_scores import Unread, on_scores
+from limbeck.losses.ranges import Positive, Share
 from limbeck.registry import register
-from limbeck.types import Batch, StudentOutput
 
 
+@register("loss", "js")
+@on_scores
 def js(
     student: Tensor,
     teacher: Tensor,
-    labels: Tensor,
+    labels: Unread,
     mask: Tensor,
     *,
-    beta: float = 0.5,
-    student_temperature: float = 1.0,
-    teacher_temperature: float = 1.0,
+    beta: Share = 0.5,
+    student_temperature: Positive = 1.0,
+    teacher_temperature: Positive = 1.0,
 ) -> Tensor:
     r"""Jensen-Shannon divergence, generalised by β, per query.
 
@@ -31,7 +32,7 @@ def js(
     student, teacher
         (B, L) raw scores; the teacher is detached.
     labels
-        (B, L); not used.
+        Not read; None will do.
     mask
         (B, L) bool, False for padding.
     beta
@@ -47,7 +48,8 @@ def js(
     Raises
     ------
     ValueError
-        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
+        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -68,56 +70,7 @@ def js(
     >>> round(js(zero, teacher, zero, mask).item(), 4)    # m = (5/8, 3/8): (3/4 ln 6/5 + 1/4 ln 2/3 + 1/2 ln 16/15) / 2
     0.0338
     """
-    student, teacher = same_dtype(student, teacher)
     log_q = log_softmax(student, mask, student_temperature)
-    p, log_p = teacher_distribution(teacher, mask, teacher_temperature)
-    log_m = torch.logaddexp(log_p + math.log(beta), log_q + math.log1p(-beta))
-    terms = beta * p * (log_p - log_m) + (1 - beta) * log_q.exp() * (log_q - log_m)
-    return sound(mask, student=student, teacher=teacher) * torch.where(mask, terms, 0.0).sum(-1)
-
-
-@register("loss", "js")
-class JS(Loss):
-    """:func:`js` as a term of the objective.
-
-    Parameters
-    ----------
-    weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
-    beta, student_temperature, teacher_temperature
-        As in :func:`js`.
-    """
-
-    needs = ("teacher_scores",)
-
-    def __init__(
-        self,
-        *,
-        weight: float = 1.0,
-        beta: float = 0.5,
-        student_temperature: float = 1.0,
-        teacher_temperature: float = 1.0,
-        schedules: Any = None,
-    ) -> None:
-        super().__init__(weight=weight, schedules=schedules)
-        self.beta = beta
-        self.student_temperature = student_temperature
-        self.teacher_temperature = teacher_temperature
-
-    def check(self) -> None:
-        """Raise ``ValueError`` for options out of range."""
-        share("beta", self.beta)
-        positive("student_temperature", self.student_temperature)
-        positive("teacher_temperature", self.teacher_temperature)
-
-    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the (B,) values of the queries."""
-        return js(
-            output.scores,
-            needed(batch, "teacher_scores"),
-            batch.labels,
-            batch.mask,
-            beta=self.beta,
-            student_temperature=self.student_temperature,
-            teacher_temperature=self.teacher_temperature,
-        )
+    log_p = log_softmax(teacher, mask, teacher_temperature)
+    log_m = torch.where(mask, torch.logaddexp(log_p + math.log(beta), log_q + math.log1p(-beta)), 0.0)
+    return beta * divergence(log_p, log_m) + (1 - beta) * divergence(log_q, log_m)

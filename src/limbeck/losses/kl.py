@@ -1,23 +1,23 @@
 """Kullback-Leibler divergence between teacher and student distributions over the candidates."""
 
-from typing import Any
-
 from torch import Tensor
 
-from limbeck.losses.base import Loss, needed, positive
-from limbeck.losses.weighted_kl import weighted_kl
+from limbeck.losses.lists import divergence, log_softmax
+from limbeck.losses.on_scores import Unread, on_scores
+from limbeck.losses.ranges import Positive
 from limbeck.registry import register
-from limbeck.types import Batch, StudentOutput
 
 
+@register("loss", "kl")
+@on_scores
 def kl(
     student: Tensor,
     teacher: Tensor,
-    labels: Tensor,
+    labels: Unread,
     mask: Tensor,
     *,
-    student_temperature: float = 1.0,
-    teacher_temperature: float = 1.0,
+    student_temperature: Positive = 1.0,
+    teacher_temperature: Positive = 1.0,
 ) -> Tensor:
     r"""KL divergence of the student from the teacher, per query.
 
@@ -29,7 +29,7 @@ def kl(
     student, teacher
         (B, L) raw scores; the teacher is detached.
     labels
-        (B, L); not used.
+        Not read; None will do.
     mask
         (B, L) bool, False for padding.
     student_temperature, teacher_temperature
@@ -43,7 +43,8 @@ def kl(
     Raises
     ------
     ValueError
-        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
+        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -63,54 +64,6 @@ def kl(
     >>> round(kl(zero, teacher, zero, mask).item(), 4)                      # 3/4 ln 3/2 + 1/4 ln 1/2
     0.1308
     """
-    return weighted_kl(
-        student,
-        teacher,
-        labels,
-        mask,
-        student_temperature=student_temperature,
-        teacher_temperature=teacher_temperature,
-    )
-
-
-@register("loss", "kl")
-class KL(Loss):
-    """:func:`kl` as a term of the objective.
-
-    Parameters
-    ----------
-    weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
-    student_temperature, teacher_temperature
-        As in :func:`kl`.
-    """
-
-    needs = ("teacher_scores",)
-
-    def __init__(
-        self,
-        *,
-        weight: float = 1.0,
-        student_temperature: float = 1.0,
-        teacher_temperature: float = 1.0,
-        schedules: Any = None,
-    ) -> None:
-        super().__init__(weight=weight, schedules=schedules)
-        self.student_temperature = student_temperature
-        self.teacher_temperature = teacher_temperature
-
-    def check(self) -> None:
-        """Raise ``ValueError`` for options out of range."""
-        positive("student_temperature", self.student_temperature)
-        positive("teacher_temperature", self.teacher_temperature)
-
-    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the (B,) values of the queries."""
-        return kl(
-            output.scores,
-            needed(batch, "teacher_scores"),
-            batch.labels,
-            batch.mask,
-            student_temperature=self.student_temperature,
-            teacher_temperature=self.teacher_temperature,
-        )
+    log_q = log_softmax(student, mask, student_temperature)
+    log_p = log_softmax(teacher, mask, teacher_temperature)
+    return divergence(log_p, log_q)

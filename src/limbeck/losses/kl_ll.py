@@ -1,26 +1,24 @@
 """KL plus the log-likelihood of the positives."""
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
-from limbeck.losses.base import Loss, log_softmax, needed, not_negative, positive, same_dtype, split
-from limbeck.losses.finite import sound
-from limbeck.losses.kl import kl
+from limbeck.losses.lists import divergence, log_softmax, split, total
+from limbeck.losses.on_scores import on_scores
+from limbeck.losses.ranges import NonNegative, Positive
 from limbeck.registry import register
-from limbeck.types import Batch, StudentOutput
 
 
+@register("loss", "kl_ll")
+@on_scores
 def kl_ll(
     student: Tensor,
     teacher: Tensor,
     labels: Tensor,
     mask: Tensor,
     *,
-    beta: float = 0.02,
-    student_temperature: float = 1.0,
-    teacher_temperature: float = 1.0,
+    beta: NonNegative = 0.02,
+    student_temperature: Positive = 1.0,
+    teacher_temperature: Positive = 1.0,
 ) -> Tensor:
     r"""KL divergence minus the log-likelihood of the positives, per query.
 
@@ -47,7 +45,8 @@ def kl_ll(
     Raises
     ------
     ValueError
-        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
+        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -67,62 +66,7 @@ def kl_ll(
     >>> round(kl_ll(zero, teacher, torch.tensor([[1, 0]]), mask, beta=1.0).item(), 4)   # KL - ln 1/2
     0.824
     """
-    student, teacher = same_dtype(student, teacher)
     log_q = log_softmax(student, mask, student_temperature)
-    likelihood = torch.where(split(labels, mask)[0], log_q, 0.0).sum(-1)
-    divergence = kl(
-        student,
-        teacher,
-        labels,
-        mask,
-        student_temperature=student_temperature,
-        teacher_temperature=teacher_temperature,
-    )
-    return sound(mask, labels=labels) * (divergence - beta * likelihood)
-
-
-@register("loss", "kl_ll")
-class KLLL(Loss):
-    """:func:`kl_ll` as a term of the objective.
-
-    Parameters
-    ----------
-    weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
-    beta, student_temperature, teacher_temperature
-        As in :func:`kl_ll`.
-    """
-
-    needs = ("teacher_scores",)
-
-    def __init__(
-        self,
-        *,
-        weight: float = 1.0,
-        beta: float = 0.02,
-        student_temperature: float = 1.0,
-        teacher_temperature: float = 1.0,
-        schedules: Any = None,
-    ) -> None:
-        super().__init__(weight=weight, schedules=schedules)
-        self.beta = beta
-        self.student_temperature = student_temperature
-        self.teacher_temperature = teacher_temperature
-
-    def check(self) -> None:
-        """Raise ``ValueError`` for options out of range."""
-        not_negative("beta", self.beta)
-        positive("student_temperature", self.student_temperature)
-        positive("teacher_temperature", self.teacher_temperature)
-
-    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the (B,) values of the queries."""
-        return kl_ll(
-            output.scores,
-            needed(batch, "teacher_scores"),
-            batch.labels,
-            batch.mask,
-            beta=self.beta,
-            student_temperature=self.student_temperature,
-            teacher_temperature=self.teacher_temperature,
-        )
+    log_p = log_softmax(teacher, mask, teacher_temperature)
+    is_positive, _ = split(labels, mask)
+    return divergence(log_p, log_q) - beta * total(log_q, is_positive)

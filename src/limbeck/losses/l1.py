@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
+from limbeck.losses.ranges import Finite, NonNegative, WholeNonNegative
 from limbeck.losses.regulariser import Regulariser, mean_activation
 from limbeck.registry import register
 
@@ -77,10 +78,10 @@ class L1(Regulariser):
     def __init__(
         self,
         *,
-        weight: float = 1.0,
-        query_weight: float = 1.0,
-        document_weight: float = 1.0,
-        warmup_steps: int = 0,
+        weight: Finite = 1.0,
+        query_weight: NonNegative = 1.0,
+        document_weight: NonNegative = 1.0,
+        warmup_steps: WholeNonNegative = 0,
         gather: bool = False,
         schedules: Any = None,
     ) -> None:

@@ -1,26 +1,27 @@
 """LambdaLoss: NDCG-Loss2++, a pairwise bound on nDCG."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from limbeck.losses.base import Loss, at_least_float32, masked, not_negative, positive
-from limbeck.losses.finite import sound
+from limbeck.losses.lists import masked
+from limbeck.losses.on_scores import Unread, on_scores
+from limbeck.losses.ranges import NonNegative, Positive
 from limbeck.losses.ranking import differences, ideal_dcg, logistic, over_ties, pairs_by
 from limbeck.registry import register
-from limbeck.types import Batch, StudentOutput
 
 
+@register("loss", "lambda_loss")
+@on_scores
 def lambda_loss(
     student: Tensor,
-    teacher: Tensor | None,
+    teacher: Unread,
     labels: Tensor,
     mask: Tensor,
     *,
-    mu: float = 10.0,
-    sigma: float = 1.0,
+    mu: NonNegative = 10.0,
+    sigma: Positive = 1.0,
 ) -> Tensor:
     r"""NDCG-Loss2++, per query.
 
@@ -36,7 +37,7 @@ def lambda_loss(
     student
         (B, L) raw scores.
     teacher
-        Not used; None will do.
+        Not read; None will do.
     labels
         (B, L) grades y; those below 0 count as 0.
     mask
@@ -54,7 +55,8 @@ def lambda_loss(
     Raises
     ------
     ValueError
-        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
+        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -73,8 +75,7 @@ def lambda_loss(
     >>> round(lambda_loss(student, None, torch.tensor([[1, 0]]), mask, mu=1.0).item(), 4)   # 2 (1 - 1/log₂ 3) · log₂ 2
     0.7381
     """
-    student = at_least_float32(student)
-    grades = masked(labels.to(student.dtype), mask, 1.0).clamp(min=0)
+    grades = masked(labels, mask).clamp(min=0)
     gains = torch.exp2(grades) - 1
     gains = gains / ideal_dcg(gains).clamp(min=torch.finfo(gains.dtype).tiny).unsqueeze(-1)
     place = torch.arange(1, student.shape[-1] + 1, device=student.device, dtype=student.dtype)
@@ -83,40 +84,5 @@ def lambda_loss(
     distance = (place.unsqueeze(-1) - place).abs().clamp(min=1)
     delta = 1 / torch.log2(1 + distance) - 1 / torch.log2(2 + distance)
     weight = over_ties(rho + mu * delta, student, mask) * (gains.unsqueeze(-1) - gains.unsqueeze(-2)).abs()
-    losses = weight * logistic(differences(sigma * student, mask)) / math.log(2)
-    values = torch.where(pairs_by(grades, mask), losses, 0.0).sum((-1, -2))
-    return sound(mask, student=student, labels=labels) * values
-
-
-@register("loss", "lambda_loss")
-class LambdaLoss(Loss):
-    """:func:`lambda_loss` as a term of the objective.
-
-    Parameters
-    ----------
-    weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
-    mu, sigma
-        As in :func:`lambda_loss`.
-    """
-
-    def __init__(
-        self,
-        *,
-        weight: float = 1.0,
-        mu: float = 10.0,
-        sigma: float = 1.0,
-        schedules: Any = None,
-    ) -> None:
-        super().__init__(weight=weight, schedules=schedules)
-        self.mu = mu
-        self.sigma = sigma
-
-    def check(self) -> None:
-        """Raise ``ValueError`` for options out of range."""
-        not_negative("mu", self.mu)
-        positive("sigma", self.sigma)
-
-    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the (B,) values of the queries."""
-        return lambda_loss(output.scores, None, batch.labels, batch.mask, mu=self.mu, sigma=self.sigma)
+    losses = weight * logistic(sigma * differences(student, mask)) / math.log(2)
+    return torch.where(pairs_by(grades, mask), losses, 0.0).sum((-1, -2))

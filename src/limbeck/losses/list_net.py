@@ -1,24 +1,26 @@
 """ListNet: cross-entropy between top-one distributions."""
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from torch import Tensor
 
-from limbeck.losses.base import Loss, at_least_float32, log_softmax, one_of, positive, teacher_distribution
-from limbeck.losses.finite import sound
+from limbeck.losses.lists import log_softmax
+from limbeck.losses.on_scores import Unless, on_scores
+from limbeck.losses.ranges import Positive
 from limbeck.registry import register
-from limbeck.types import Batch, StudentOutput
 
 
+@register("loss", "list_net")
+@on_scores
 def list_net(
     student: Tensor,
-    teacher: Tensor | None,
-    labels: Tensor,
+    teacher: Annotated[Tensor, Unless(target="labels")],
+    labels: Annotated[Tensor, Unless(target="teacher")],
     mask: Tensor,
     *,
     target: Literal["teacher", "labels"] = "teacher",
-    student_temperature: float = 1.0,
-    teacher_temperature: float = 1.0,
+    student_temperature: Positive = 1.0,
+    teacher_temperature: Positive = 1.0,
 ) -> Tensor:
     r"""Cross-entropy of the student's softmax under the target's, per query.
 
@@ -45,7 +47,8 @@ def list_net(
     Raises
     ------
     ValueError
-        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
+        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -65,55 +68,6 @@ def list_net(
     >>> round(list_net(zero, teacher, zero, mask).item(), 4)                # -ln 1/2 whatever p
     0.6931
     """
-    student = at_least_float32(student)
-    aim = labels if target == "labels" else teacher
-    assert aim is not None, "target 'teacher' reads the teacher's scores"
-    p, _ = teacher_distribution(aim.to(student.dtype), mask, teacher_temperature)
-    values = -(p * log_softmax(student, mask, student_temperature)).sum(-1)
-    return sound(mask, student=student, **{target: aim}) * values
-
-
-@register("loss", "list_net")
-class ListNet(Loss):
-    """:func:`list_net` as a term of the objective.
-
-    Parameters
-    ----------
-    weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
-    target, student_temperature, teacher_temperature
-        As in :func:`list_net`.
-    """
-
-    def __init__(
-        self,
-        *,
-        weight: float = 1.0,
-        target: Literal["teacher", "labels"] = "teacher",
-        student_temperature: float = 1.0,
-        teacher_temperature: float = 1.0,
-        schedules: Any = None,
-    ) -> None:
-        super().__init__(weight=weight, schedules=schedules)
-        self.target: Literal["teacher", "labels"] = target
-        self.student_temperature = student_temperature
-        self.teacher_temperature = teacher_temperature
-        self.needs = ("teacher_scores",) if target == "teacher" else ()
-
-    def check(self) -> None:
-        """Raise ``ValueError`` for options out of range."""
-        one_of("target", self.target, ("teacher", "labels"))
-        positive("student_temperature", self.student_temperature)
-        positive("teacher_temperature", self.teacher_temperature)
-
-    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the (B,) values of the queries."""
-        return list_net(
-            output.scores,
-            batch.teacher_scores,
-            batch.labels,
-            batch.mask,
-            target=self.target,
-            student_temperature=self.student_temperature,
-            teacher_temperature=self.teacher_temperature,
-        )
+    log_q = log_softmax(student, mask, student_temperature)
+    log_p = log_softmax(labels if target == "labels" else teacher, mask, teacher_temperature)
+    return -(log_p.exp() * log_q).sum(-1)

@@ -1,17 +1,15 @@
 """MSE: the student copies the teacher's scores."""
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
-from limbeck.losses.base import Loss, average, needed, same_dtype
-from limbeck.losses.finite import sound
+from limbeck.losses.lists import average, masked
+from limbeck.losses.on_scores import Unread, on_scores
 from limbeck.registry import register
-from limbeck.types import Batch, StudentOutput
 
 
-def mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+@register("loss", "mse")
+@on_scores(shift_invariant=False)
+def mse(student: Tensor, teacher: Tensor, labels: Unread, mask: Tensor) -> Tensor:
     r"""Mean squared difference of scores, per query.
 
     .. math:: \frac{1}{|D|} \sum_i (s_i - t_i)^2
@@ -21,7 +19,7 @@ def mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -> Tenso
     student, teacher
         (B, L) raw scores; the teacher is detached.
     labels
-        (B, L); not used.
+        Not read; None will do.
     mask
         (B, L) bool, False for padding.
 
@@ -33,7 +31,8 @@ def mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -> Tenso
     Raises
     ------
     ValueError
-        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
+        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -52,31 +51,4 @@ def mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -> Tenso
     >>> mse(student, torch.tensor([[5.0, 2.0]]), student, mask)                         # (3² + 1²) / 2
     tensor([5.])
     """
-    student, teacher = same_dtype(student, teacher)
-    values = average(torch.where(mask, student - teacher, 0.0).square(), mask)
-    return sound(mask, student=student, teacher=teacher) * values
-
-
-@register("loss", "mse")
-class MSE(Loss):
-    """:func:`mse` as a term of the objective.
-
-    Parameters
-    ----------
-    weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
-    """
-
-    needs = ("teacher_scores",)
-
-    def __init__(
-        self,
-        *,
-        weight: float = 1.0,
-        schedules: Any = None,
-    ) -> None:
-        super().__init__(weight=weight, schedules=schedules)
-
-    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the (B,) values of the queries."""
-        return mse(output.scores, needed(batch, "teacher_scores"), batch.labels, batch.mask)
+    return average(masked(student - teacher, mask).square(), mask)

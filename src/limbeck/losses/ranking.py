@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from limbeck.losses.base import masked
+from limbeck.losses.lists import masked
 
 
 def ranks_by(scores: Tensor, mask: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ def ranks_by(scores: Tensor, mask: Tensor) -> Tensor:
 
 def shared_ranks(scores: Tensor, mask: Tensor) -> Tensor:
     """Rank candidates by score without gradient; ties share their mean rank: (B, L) → (B, L) of the scores' type."""
-    scores = masked(scores.detach(), mask, 1.0, -torch.inf)
+    scores = masked(scores.detach(), mask, fill=-torch.inf)
     order = scores.sort(dim=-1).values.contiguous()
     # Sorted ascending, what is below a score ends where the score begins, what is above begins where it ends.
     below = torch.searchsorted(order, scores.contiguous())
@@ -34,8 +34,7 @@ def soft_ranks(scores: Tensor, mask: Tensor, temperature: float) -> Tensor:
     """
     scores = masked(scores, mask, temperature)
     wins = torch.sigmoid(scores.unsqueeze(-2) - scores.unsqueeze(-1))
-    # Against itself a score wins 1/2. A sum, as a product with the mask would be of 16 bits under autocast.
-    return 0.5 + torch.where(mask.unsqueeze(-2), wins, 0.0).sum(-1)
+    return 0.5 + torch.where(mask.unsqueeze(-2), wins, 0.0).sum(-1)  # against itself a score wins 1/2
 
 
 def pairs_by(key: Tensor, mask: Tensor) -> Tensor:
@@ -75,14 +74,13 @@ def over_ties(weight: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
     share = ((first <= place) & (place < first + size)).to(weight.dtype) / size.clamp(min=1)
     # No two candidates share a place: of the size² pairs of places of a tied pair, size(size - 1) remain.
     apart = torch.where(place.unsqueeze(-1) == place, 0.0, weight)
-    with torch.autocast(scores.device.type, enabled=False):
-        mean = share @ apart @ share.mT
+    mean = share @ apart @ share.mT
     return torch.where(tied, mean * size / (size - 1).clamp(min=1), mean)
 
 
 def differences(scores: Tensor, mask: Tensor) -> Tensor:
     """Return (B, L, L) s_i - s_j, in float32 or better; padding counts as 0, so that nothing there is infinite."""
-    scores = masked(scores, mask, 1.0)
+    scores = masked(scores, mask)
     return scores.unsqueeze(-1) - scores.unsqueeze(-2)
 
 

@@ -1,17 +1,17 @@
 """RankNet over the teacher's order."""
 
-from typing import Any
-
 from torch import Tensor
 
-from limbeck.losses.base import Loss, average, needed, positive, same_dtype
-from limbeck.losses.finite import sound
+from limbeck.losses.lists import average
+from limbeck.losses.on_scores import Order, Unread, on_scores
+from limbeck.losses.ranges import Positive
 from limbeck.losses.ranking import differences, logistic, pairs_by
 from limbeck.registry import register
-from limbeck.types import Batch, StudentOutput
 
 
-def ranknet(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor, *, sigma: float = 1.0) -> Tensor:
+@register("loss", "ranknet")
+@on_scores
+def ranknet(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, sigma: Positive = 1.0) -> Tensor:
     r"""Mean logistic loss over the pairs that the teacher orders, per query.
 
     .. math:: \frac{1}{|\{(i, j): t_i > t_j\}|} \sum_{t_i > t_j} \ln\bigl(1 + e^{-σ (s_i - s_j)}\bigr)
@@ -21,7 +21,7 @@ def ranknet(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor, *, s
     student, teacher
         (B, L) raw scores; the teacher is detached.
     labels
-        (B, L); not used.
+        Not read; None will do.
     mask
         (B, L) bool, False for padding.
     sigma
@@ -35,7 +35,8 @@ def ranknet(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor, *, s
     Raises
     ------
     ValueError
-        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
+        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -55,39 +56,4 @@ def ranknet(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor, *, s
     >>> round(ranknet(student, torch.tensor([[2.0, 1.0]]), student, mask).item(), 4)   # ln(1 + 1/3)
     0.2877
     """
-    student, teacher = same_dtype(student, teacher)
-    values = average(logistic(differences(sigma * student, mask)), pairs_by(teacher, mask), (-1, -2))
-    return sound(mask, student=student, teacher=teacher) * values
-
-
-@register("loss", "ranknet")
-class RankNet(Loss):
-    """:func:`ranknet` as a term of the objective.
-
-    Parameters
-    ----------
-    weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
-    sigma
-        As in :func:`ranknet`.
-    """
-
-    needs = ("teacher_order",)
-
-    def __init__(
-        self,
-        *,
-        weight: float = 1.0,
-        sigma: float = 1.0,
-        schedules: Any = None,
-    ) -> None:
-        super().__init__(weight=weight, schedules=schedules)
-        self.sigma = sigma
-
-    def check(self) -> None:
-        """Raise ``ValueError`` for options out of range."""
-        positive("sigma", self.sigma)
-
-    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the (B,) values of the queries."""
-        return ranknet(output.scores, needed(batch, "teacher_scores"), batch.labels, batch.mask, sigma=self.sigma)
+    return average(logistic(sigma * differences(student, mask)), pairs_by(teacher, mask), (-1, -2))

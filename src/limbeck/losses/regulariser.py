@@ -4,10 +4,11 @@ from typing import Any
 
 from torch import Tensor
 
-from limbeck.losses.base import Loss, at_least_float32, not_negative
+from limbeck.losses.base import Loss
 from limbeck.losses.distributed import processes, sum_over_processes
 from limbeck.losses.document_keys import copies, document_keys
 from limbeck.losses.finite import refuse
+from limbeck.losses.lists import at_least_float32
 from limbeck.types import Batch, StudentOutput
 
 
@@ -35,11 +36,6 @@ class Regulariser(Loss):
         self.warmup_steps = warmup_steps
         self.gather = gather
         self.ramp = 1.0
-
-    def check(self) -> None:
-        """Raise ``ValueError`` for options out of range."""
-        for name in ("query_weight", "document_weight", "warmup_steps"):
-            not_negative(name, getattr(self, name))
 
     def at(self, step: int) -> None:
         """Set what depends on the step."""

@@ -1,23 +1,23 @@
 """Reverse KL: the student's divergence from the teacher, mode-seeking."""
 
-from typing import Any
-
 from torch import Tensor
 
-from limbeck.losses.base import Loss, log_softmax, needed, positive, same_dtype, teacher_distribution
-from limbeck.losses.finite import sound
+from limbeck.losses.lists import divergence, log_softmax
+from limbeck.losses.on_scores import Unread, on_scores
+from limbeck.losses.ranges import Positive
 from limbeck.registry import register
-from limbeck.types import Batch, StudentOutput
 
 
+@register("loss", "reverse_kl")
+@on_scores
 def reverse_kl(
     student: Tensor,
     teacher: Tensor,
-    labels: Tensor,
+    labels: Unread,
     mask: Tensor,
     *,
-    student_temperature: float = 1.0,
-    teacher_temperature: float = 1.0,
+    student_temperature: Positive = 1.0,
+    teacher_temperature: Positive = 1.0,
 ) -> Tensor:
     r"""Reverse KL divergence, per query.
 
@@ -28,7 +28,7 @@ def reverse_kl(
     student, teacher
         (B, L) raw scores; the teacher is detached.
     labels
-        (B, L); not used.
+        Not read; None will do.
     mask
         (B, L) bool, False for padding.
     student_temperature, teacher_temperature
@@ -42,7 +42,8 @@ def reverse_kl(
     Raises
     ------
     ValueError
-        A number that is read is not finite; :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
+        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -62,51 +63,6 @@ def reverse_kl(
     >>> round(reverse_kl(zero, teacher, zero, mask).item(), 4)              # 1/2 ln 2/3 + 1/2 ln 2
     0.1438
     """
-    student, teacher = same_dtype(student, teacher)
     log_q = log_softmax(student, mask, student_temperature)
-    _, log_p = teacher_distribution(teacher, mask, teacher_temperature)
-    # Under padding both logarithms are 0, and so is the term.
-    return sound(mask, student=student, teacher=teacher) * (log_q.exp() * (log_q - log_p)).sum(-1)
-
-
-@register("loss", "reverse_kl")
-class ReverseKL(Loss):
-    """:func:`reverse_kl` as a term of the objective.
-
-    Parameters
-    ----------
-    weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
-    student_temperature, teacher_temperature
-        As in :func:`reverse_kl`.
-    """
-
-    needs = ("teacher_scores",)
-
-    def __init__(
-        self,
-        *,
-        weight: float = 1.0,
-        student_temperature: float = 1.0,
-        teacher_temperature: float = 1.0,
-        schedules: Any = None,
-    ) -> None:
-        super().__init__(weight=weight, schedules=schedules)
-        self.student_temperature = student_temperature
-        self.teacher_temperature = teacher_temperature
-
-    def check(self) -> None:
-        """Raise ``ValueError`` for options out of range."""
-        positive("student_temperature", self.student_temperature)
-        positive("teacher_temperature", self.teacher_temperature)
-
-    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the (B,) values of the queries."""
-        return reverse_kl(
-            output.scores,
-            needed(batch, "teacher_scores"),
-            batch.labels,
-            batch.mask,
-            student_temperature=self.student_temperature,
-            teacher_temperature=self.teacher_temperature,
-        )
+    log_p = log_softmax(teacher, mask, teacher_temperature)
+    return divergence(log_q, log_p)

@@ -18,12 +18,13 @@ step       ``values``, ``at``            ``values[i]``, i = how many of the step
 A schedule is a pure function of the step, so a resumed training continues exactly.
 """
 
-import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
+
+from limbeck.losses.ranges import plain
 
 _KEYS = {
     "constant": ("value",),
@@ -120,6 +121,11 @@ def _list(where: str, value: Any) -> list[Any]:
 class Schedulable(Protocol):
     """What :class:`Scheduled` sets options on."""
 
+    @property
+    def annotations(self) -> Mapping[str, Any]:
+        """Option → its annotation."""
+        ...
+
     def check(self) -> None:
         """Raise ``ValueError`` for options out of range."""
 
@@ -139,6 +145,11 @@ class Scheduled:
         self._schedules = {name: parse(name, node) for name, node in schedules.items()}
         self._whole: set[str] = set()
 
+    @property
+    def names(self) -> list[str]:
+        """The options that follow a schedule."""
+        return list(self._schedules)
+
     def bind(self, loss: Schedulable) -> None:
         """Check that the options exist and are numbers, and that every value they will take is in range.
 
@@ -147,19 +158,15 @@ class Scheduled:
         ValueError
             It begins with ``schedules.NAME``, and says at which step.
         """
-        options = {
-            parameter.name: parameter.annotation
-            for parameter in inspect.signature(type(loss)).parameters.values()
-            if parameter.kind is parameter.KEYWORD_ONLY
-        }
-        numeric = [name for name, kind in options.items() if kind in (int, float)]
+        kinds = {name: plain(annotation) for name, annotation in loss.annotations.items()}
+        numeric = [name for name, kind in kinds.items() if kind in (int, float)]
         for name in self._schedules:
-            if name not in options:
+            if name not in kinds:
                 raise ValueError(f"schedules.{name} is no option of this loss; numeric ones: {', '.join(numeric)}")
             if name not in numeric:
                 raise ValueError(f"schedules.{name} is not numeric; numeric options: {', '.join(numeric)}")
             assert hasattr(loss, name), f"{type(loss).__name__} must keep its option {name} under that name"
-        self._whole = {name for name in self._schedules if options[name] is int}
+        self._whole = {name for name in self._schedules if kinds[name] is int}
         # Every step, not only the ends: options may bound one another, and then the worst lies in between.
         for step in range(max((schedule.last for schedule in self._schedules.values()), default=-1) + 1):
             self._check(loss, step)

@@ -71,17 +71,17 @@ class Weighed:
 
 def setting(config: Mapping[str, Any]) -> Setting:
     """Return γ, α and the rest of a run's CKL term; γ = 5 and α = 1, CKL's defaults here, if it has none."""
-    from limbeck.losses.ckl import CKL
+    from limbeck.losses.ckl import ckl
+    from limbeck.losses.term import Term
 
     node = next((node for node in (config.get("loss") or {}).values() if node.get("_target_") == "loss/ckl"), None)
-    told = {key: value for key, value in (node or {}).items() if key in _READ}
-    made = CKL(**told)
+    options = Term(ckl, **{key: value for key, value in (node or {}).items() if key in _READ}).options
     return Setting(
-        made.gamma,
-        made.alpha,
-        made.rank_anchor,
-        made.rank_source == "student",
-        made.student_temperature,
+        options["gamma"],
+        options["alpha"],
+        options["rank_anchor"],
+        options["rank_source"] == "student",
+        options["student_temperature"],
         node is not None,
     )
 
@@ -130,27 +130,22 @@ def _weights(
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
-    from limbeck.losses.ckl import anchor_rank
+    from limbeck.losses.ckl import above_positive
+    from limbeck.losses.lists import log_softmax
     from limbeck.losses.ranking import shared_ranks
     from limbeck.losses.weighted_kl import complement_power, power
 
     def padded(column: int) -> torch.Tensor:
         return pad_sequence([torch.from_numpy(each[column].astype(np.float64)) for each in lists], batch_first=True)
 
-    scores, side, ranks = padded(0), padded(1), padded(2)
+    scores, is_positive, ranks = padded(0), padded(1) > 0, padded(2)
     valid = ranks > 0
-    scores = (scores / chosen.temperature).masked_fill(~valid, -torch.inf)
-    log_q = torch.log_softmax(scores, -1).masked_fill(~valid, 0.0)
-    q = log_q.exp()
+    q = log_softmax(scores, valid, chosen.temperature).exp()
     if chosen.by_student:
         ranks = shared_ranks(scores, valid)
-    reciprocal = ranks.clamp(min=1).reciprocal()
-    beta = chosen.alpha * (reciprocal - anchor_rank(reciprocal * side, side, chosen.anchor))
-    lb_q = log_q / np.log(2)
-    positive, _ = complement_power(chosen.gamma)(lb_q, q)
-    negative, _ = power(chosen.gamma - beta)(lb_q, q)
-    weights = torch.where(side > 0, positive, negative).exp2()
-    return weights.numpy(), q.numpy(), (side > 0).numpy(), valid.numpy()
+    beta = chosen.alpha * above_positive(ranks, is_positive, valid, chosen.anchor)
+    weights = torch.where(is_positive, complement_power(chosen.gamma)(q), power(chosen.gamma - beta)(q))
+    return weights.numpy(), q.numpy(), is_positive.numpy(), valid.numpy()
 
 
 def _bins(places: np.ndarray, weights: np.ndarray, q: np.ndarray) -> list[Bin]:

@@ -1,0 +1,332 @@
+# ruff: noqa: D401 - the docstring of a law says what holds
+"""Laws that every loss on scores obeys; ``python -m limbeck.losses.laws NAME`` tries them all on one loss.
+
+For a loss of a package of the user's own, put the package's name into ``LIMBECK_PACKAGES``::
+
+    LIMBECK_PACKAGES=mypackage python -m limbeck.losses.laws myloss
+
+Each law is tried with the default options and with each other word of a ``Literal`` option, most of them in float64 and
+in float32 under autocast. A law that a loss rightly breaks is declared where the loss is
+(:func:`~limbeck.losses.on_scores.on_scores`).
+"""
+
+import argparse
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Literal, get_args, get_origin
+
+import torch
+from torch import Tensor
+from torch.func import grad, vmap
+
+from limbeck.config import entries
+from limbeck.losses.on_scores import contract
+from limbeck.losses.worlds import Columns, of_type, tied_world, world
+
+SINGLE, DOUBLE = torch.float32, torch.float64
+_ORDER = torch.tensor([4, 0, 6, 2, 5, 1, 3])
+
+
+@dataclass(frozen=True)
+class Case:
+    """A loss on scores with some options."""
+
+    function: Callable[..., Tensor]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, data: Columns) -> Tensor:
+        """Return the (B,) values."""
+        return self.function(**{name: data.get(name) for name in contract(self.function).inputs}, **self.options)
+
+    def value_and_gradient(self, data: Columns) -> tuple[Tensor, Tensor]:
+        """Return the (B,) values and the (B, L) gradient of their sum."""
+        student = data["student"].clone().requires_grad_()
+        values = self({**data, "student": student})
+        return values.detach(), torch.autograd.grad(values.sum(), student)[0]
+
+    def reads(self) -> list[str]:
+        """Return the inputs that are read."""
+        what = contract(self.function)
+        return what.reads({**what.defaults, **self.options})
+
+    def columns(self, data: Columns) -> list[Tensor]:
+        """Return the inputs in their order."""
+        return [data[name] for name in contract(self.function).inputs]
+
+
+def cases(function: Callable[..., Tensor]) -> list[Case]:
+    """Return the loss with its default options, and with each other word of an option that is one of several."""
+    what = contract(function)
+    words = {name: get_args(kind) for name, kind in what.annotations.items() if get_origin(kind) is Literal}
+    others = [{name: word} for name, choices in words.items() for word in choices if word != what.defaults[name]]
+    return [Case(function, options) for options in ({}, *others)]
+
+
+def near(found: Any, expected: Any, *, rtol: float | None = None, atol: float | None = None) -> None:
+    """Raise ``AssertionError`` unless two tensors, or tuples of tensors, agree; exactly with ``rtol=0, atol=0``."""
+    torch.testing.assert_close(found, expected, rtol=rtol, atol=atol)
+
+
+def shape_and_type(case: Case, dtype: torch.dtype) -> None:
+    """One value a query, in float32 or better."""
+    data = world(dtype=dtype)
+    assert case(data).shape == (4,)
+    assert case(data).dtype == dtype
+    assert case(of_type(data, torch.bfloat16)).dtype == SINGLE
+
+
+def blind_to_padding(case: Case, dtype: torch.dtype) -> None:
+    """Whatever is under padding changes no bit, and gets no gradient."""
+    data = world(dtype=dtype)
+    padding, expected = ~data["mask"], case.value_and_gradient(data)
+    for garbage in (7.0, 1e30, -1e30, math.nan, math.inf, -math.inf):
+        changed = {key: value.clone() for key, value in data.items()}
+        for column in ("student", "teacher", "labels"):
+            changed[column][padding] = garbage
+        changed["ranks"][padding] = 0
+        near(case.value_and_gradient(changed), expected, rtol=0, atol=0)
+    assert (expected[1][padding] == 0).all()
+
+
+def padding_is_absence(case: Case, dtype: torch.dtype) -> None:
+    """A padded list is worth what it is worth without its padding."""
+    data = world(dtype=dtype)
+    values, gradient = case.value_and_gradient(data)
+    short = {key: value[:1, :5] for key, value in data.items()}
+    near(case.value_and_gradient(short), (values[:1], gradient[:1, :5]))
+
+
+def order_of_candidates(case: Case, dtype: torch.dtype) -> None:
+    """The order in which candidates are listed changes nothing, whatever ties."""
+    listed = contract(case.function).by_listing
+    one_positive = any(case.options.get(name) == value for name, value in listed.items())
+    for data in (world(dtype=dtype), *(tied_world(seed=seed, dtype=dtype) for seed in range(3))):
+        if one_positive:
+            data["labels"] = torch.where(torch.arange(7) == data["labels"].nan_to_num().argmax(-1, True), 2.0, 0.0)
+        values, gradient = case.value_and_gradient(data)
+        for order in (_ORDER, *(torch.randperm(7, generator=torch.Generator().manual_seed(n)) for n in range(4))):
+            moved = {key: value[:, order] for key, value in data.items()}
+            near(case.value_and_gradient(moved), (values, gradient[:, order]))
+
+
+def queries_apart(case: Case, dtype: torch.dtype) -> None:
+    """The value of a query depends on no other query."""
+    data, rows = world(dtype=dtype), torch.tensor([2, 0, 3, 1])
+    near(case({key: value[rows] for key, value in data.items()}), case(data)[rows])
+
+
+def shift(case: Case, dtype: torch.dtype) -> None:
+    """A number added to all of the student's scores changes nothing, unless the loss says that it does."""
+    data = world(dtype=dtype)
+    values, gradient = case.value_and_gradient(data)
+    shifted = case.value_and_gradient({**data, "student": data["student"] + 3.0})
+    if not contract(case.function).shift_invariant:
+        assert (shifted[0] - values).abs().max() > 0.1
+        return
+    near(shifted, (values, gradient), **({} if dtype == DOUBLE else {"rtol": 1e-4, "atol": 1e-5}))
+    near(gradient.sum(-1), torch.zeros_like(values), rtol=0, atol=1e-9 if dtype == DOUBLE else 1e-5)
+
+
+def finite_at_extremes(case: Case, dtype: torch.dtype) -> None:
+    """Scores of ±1000 give finite values and gradients, in bfloat16 too."""
+    data, signs = world(dtype=dtype), torch.tensor([[1, -1, 1, -1, 0.5, 1, -1]])
+    for size in (30.0, 1000.0):
+        for student, teacher in ((size, size), (size, -size), (-size, size), (0.0, size), (size, 0.0)):
+            extreme = {**data, "student": (signs * student).expand(4, 7), "teacher": (signs * teacher).expand(4, 7)}
+            for kind in (torch.bfloat16, SINGLE, dtype):
+                values, gradient = case.value_and_gradient(of_type(extreme, kind))
+                assert values.isfinite().all()
+                assert gradient.isfinite().all()
+
+
+def one_sided_and_tied(case: Case, dtype: torch.dtype) -> None:
+    """Lists of positives alone, of negatives alone and of ties give finite numbers; an empty list gives 0."""
+    data = world(dtype=dtype)
+    tied = {**data, "student": torch.ones_like(data["student"]), "teacher": torch.ones_like(data["teacher"])}
+    for columns in (data, tied):
+        for grade in (0.0, 1.0):
+            values, gradient = case.value_and_gradient({**columns, "labels": torch.full_like(data["labels"], grade)})
+            assert values.isfinite().all()
+            assert gradient.isfinite().all()
+    data["mask"][1] = False
+    values, gradient = case.value_and_gradient(data)
+    assert values[1] == 0
+    assert (gradient[1] == 0).all()
+
+
+def teacher_has_no_gradient(case: Case, dtype: torch.dtype) -> None:
+    """A teacher that trains gets no gradient, whether the student trains or not."""
+    data = world(dtype=dtype)
+    data["teacher"].requires_grad_()
+    assert not case(data).requires_grad
+    data["student"].requires_grad_()
+    case(data).sum().backward()
+    assert data["teacher"].grad is None
+
+
+def reads_what_it_says(case: Case, dtype: torch.dtype) -> None:
+    """What is read changes the value and must be given; what is not read may be anything, None too."""
+    data = world(dtype=dtype)
+    values = case(data)
+    changed = {
+        "teacher": data["teacher"].flip(0) * 2,
+        "labels": data["labels"].flip(-1),
+        "ranks": data["ranks"].flip(-1),
+    }
+    for name, other in changed.items():
+        if name in case.reads():
+            assert not torch.equal(case({**data, name: other}), values), f"{name} is read, but changes nothing"
+            refused(case, {**data, name: None}, f"{name} must be given")  # pyright: ignore[reportArgumentType]
+        elif name in contract(case.function).inputs:
+            near(case({**data, name: torch.full_like(other, -5)}), values, rtol=0, atol=0)
+            near(case({**data, name: None}), values, rtol=0, atol=0)  # pyright: ignore[reportArgumentType]
+    if "order" in contract(case.function).marks.get("teacher", ()):
+        near(case({**data, "teacher": (data["teacher"] / 4).exp()}), values, rtol=0, atol=0)
+
+
+def writes_to_nothing(case: Case, dtype: torch.dtype) -> None:
+    """No input is written to."""
+    data = world(dtype=dtype)
+    before = {key: value.clone() for key, value in data.items()}
+    case.value_and_gradient(data)
+    near(list(data.values()), list(before.values()), rtol=0, atol=0)
+
+
+def refuses(case: Case, dtype: torch.dtype) -> None:
+    """A mask that is not bool, another shape, and a number that is not finite are refused by name."""
+    data = world(dtype=dtype)
+    refused(case, {**data, "mask": data["mask"].float()}, "mask must be")
+    for name in case.reads():
+        if name != "mask":
+            refused(case, {**data, name: data[name][:, :-1]}, f"{name} must have the shape of the mask")
+            spoiled = data[name].double().clone()
+            spoiled[1, 2] = math.nan
+            refused(case, {**data, name: spoiled}, f"{name} must be finite numbers")
+
+
+def refused(case: Case, data: Columns, start: str) -> None:
+    """Raise ``AssertionError`` unless a call is refused with a message that begins with these words."""
+    try:
+        case(data)
+    except ValueError as error:
+        if str(error).startswith(start):
+            return
+        raise
+    raise AssertionError(f"not refused: {start} …")
+
+
+def autocast_changes_no_bit(case: Case) -> None:
+    """Under autocast a call of float32 or bfloat16 scores gives the same bits as without."""
+    for kind in (SINGLE, torch.bfloat16):
+        data = of_type(world(dtype=SINGLE), kind)
+        expected = case.value_and_gradient(data)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            near(case.value_and_gradient(data), expected, rtol=0, atol=0)
+
+
+def float32_is_near_float64(case: Case) -> None:
+    """In float32 values and gradients are those of float64, to 1e-5 and 1e-4."""
+    data = world()
+    single = {key: value.float() if value.is_floating_point() else value for key, value in data.items()}
+    data = {key: value.double() if value.is_floating_point() else value for key, value in single.items()}
+    values, gradient = case.value_and_gradient(single)
+    expected, expected_gradient = case.value_and_gradient(data)
+    near(values.double(), expected, rtol=1e-5, atol=1e-5)
+    near(gradient.double(), expected_gradient, rtol=1e-4, atol=1e-5)
+
+
+def derivatives(case: Case) -> None:
+    """First and second derivatives are those of the values, by finite differences."""
+    data = {key: value[[0, 3], :6] for key, value in world().items()}
+    student = data["student"].requires_grad_()
+    assert torch.autograd.gradcheck(lambda scores: case({**data, "student": scores}), (student,))
+    assert torch.autograd.gradgradcheck(lambda scores: case({**data, "student": scores}), (student,))
+
+
+def functional(case: Case) -> None:
+    """``torch.func``: vmap over queries and grad give the values and gradients of the batch."""
+    data = world()
+    values, gradient = case.value_and_gradient(data)
+
+    def of_list(*columns: Tensor) -> Tensor:
+        names = contract(case.function).inputs
+        return case(dict(zip(names, (column.unsqueeze(0) for column in columns), strict=True))).squeeze(0)
+
+    near(vmap(of_list)(*case.columns(data)), values)
+    near(vmap(grad(of_list))(*case.columns(data)), gradient)
+
+
+def compiles(case: Case) -> None:
+    """``torch.compile`` takes value and gradient as one graph."""
+    data = world()
+    names = contract(case.function).inputs
+    torch.compiler.reset()
+
+    def of_columns(*columns: Tensor) -> Tensor:
+        return case(dict(zip(names, columns, strict=True)))
+
+    compiled = torch.compile(of_columns, fullgraph=True, backend="aot_eager")
+    student = data["student"].clone().requires_grad_()
+    values = compiled(*case.columns({**data, "student": student}))
+    near((values.detach(), torch.autograd.grad(values.sum(), student)[0]), case.value_and_gradient(data))
+
+
+IN_TWO_PRECISIONS = (
+    shape_and_type,
+    blind_to_padding,
+    padding_is_absence,
+    order_of_candidates,
+    queries_apart,
+    shift,
+    finite_at_extremes,
+    one_sided_and_tied,
+    teacher_has_no_gradient,
+    reads_what_it_says,
+    writes_to_nothing,
+    refuses,
+)
+ONCE = (autocast_changes_no_bit, float32_is_near_float64, derivatives, functional, compiles)
+
+
+def broken(case: Case) -> list[str]:
+    """Return the laws that a loss breaks, each with what was seen."""
+    found = []
+    for law in IN_TWO_PRECISIONS:
+        for dtype in (DOUBLE, SINGLE):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == SINGLE):
+                found += _broken(law, case, dtype)
+    return [*found, *(line for law in ONCE for line in _broken(law, case))]
+
+
+def _broken(law: Callable[..., None], case: Case, *more: torch.dtype) -> list[str]:
+    try:
+        law(case, *more)
+    except Exception as error:
+        where = " ".join(map(str, (law.__name__, *(f"{name}={value}" for name, value in case.options.items()), *more)))
+        return [f"{where}: {law.__doc__}\n    {type(error).__name__}: {error}"]
+    return []
+
+
+def main() -> None:
+    """Try the laws on a loss, print those that it breaks, and end with an error if there are any."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("name", help="of the loss, as registered")
+    name = parser.parse_args().name
+    entry = entries().get(("loss", name))
+    if entry is None or entry.builder is None:
+        known = ", ".join(sorted(each.name for each in entries().values() if each.kind == "loss" and each.builder))
+        raise SystemExit(f"{name} is no loss on scores; known are {known}, and those of LIMBECK_PACKAGES")
+    module, _, attribute = entry.path.rpartition(".")
+    tried = cases(getattr(import_module(module), attribute))
+    lines = [line for case in tried for line in broken(case)]
+    print(*lines, sep="\n", end="\n" if lines else "")
+    count = len(tried) * (2 * len(IN_TWO_PRECISIONS) + len(ONCE))
+    print(f"{name}: {count} checks of {len(IN_TWO_PRECISIONS) + len(ONCE)} laws, {len(lines)} failed")
+    if lines:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""What all losses on scores share, so that the function of one holds its formula and nothing else.
+
+::
+
+    @register("loss", "mine")
+    @on_scores
+    def mine(student: Tensor, teacher: Tensor, labels: Unread, mask: Tensor, *, sharpness: Positive = 1.0) -> Tensor:
+        ...
+
+The signature says everything. The positional parameters are of ``student``, ``teacher``, ``labels``, ``mask`` and
+``ranks``, all (B, L), and their names say what the loss needs: a teacher's scores, the ranks of the candidates. Three
+annotations say more: ``Unread`` (the parameter is there so that all losses are called alike), ``Order`` (of the
+teacher's scores only the order is read) and ``Annotated[Tensor, Unless(option=value)]`` (not read if the option has
+that value). The keyword-only parameters are options; their annotations (:mod:`limbeck.losses.ranges`, ``Literal``) are
+checked at every call.
+
+What the body is given: ``student`` in float32 or better; ``teacher``, ``labels`` and ``ranks`` of the same type and
+without gradient; None for what it does not read. Autocast is off. Padding may hold anything, NaN too. It returns (B,)
+values; that of a query with a number that is not finite becomes NaN, or the number is refused by name
+(:mod:`limbeck.losses.finite`).
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial, wraps
+from types import MappingProxyType, UnionType
+from typing import Annotated, Any, ParamSpec, Union, get_args, get_origin, get_type_hints, overload
+
+import torch
+from torch import Tensor
+
+from limbeck.losses.finite import sound
+from limbeck.losses.lists import at_least_float32
+from limbeck.losses.ranges import OneOf, Range, rule
+
+P = ParamSpec("P")
+
+INPUTS = ("student", "teacher", "labels", "mask", "ranks")
+_FIELDS = {"teacher": "teacher_scores", "ranks": "ranks"}
+
+
+class Unless:
+    """Says of an input that it is not read if an option has a value; of several options, one will do."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def __repr__(self) -> str:
+        return "unless " + " or ".join(f"{name}={value}" for name, value in self.options.items())
+
+
+Unread = Annotated[Tensor | None, "unread"]
+"""An input that is never read; None will do."""
+
+Order = Annotated[Tensor, "order"]
+"""Teacher scores of which only the order is read."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What the signature of a loss says."""
+
+    name: str
+    inputs: tuple[str, ...]
+    """The positional parameters."""
+    marks: Mapping[str, tuple[Any, ...]]
+    """Input → what its annotation adds to the type."""
+    annotations: Mapping[str, Any]
+    """Option → its annotation."""
+    rules: Mapping[str, Range | OneOf]
+    """Option → what its annotation allows, if not everything."""
+    defaults: Mapping[str, Any]
+    """Option → its default."""
+    check: Callable[..., None]
+    checked: tuple[str, ...]
+    """The options that ``check`` looks at."""
+    shift_invariant: bool
+    by_listing: Mapping[str, Any]
+
+    def reads(self, options: Mapping[str, Any]) -> list[str]:
+        """Return the inputs that are read with these options; an option that is not given may have any value."""
+        return [name for name in self.inputs if not self._unread(name, options)]
+
+    def needs(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the optional fields of a batch that are read with these options."""
+        read = [name for name in self.reads(options) if name in _FIELDS]
+        return tuple("teacher_order" if "order" in self.marks[name] else _FIELDS[name] for name in read)
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Raise ``ValueError``, beginning with an option's name, if one is out of range or does not go with another."""
+        for name, allowed in self.rules.items():
+            allowed.check(name, options[name])
+        self.check(**{name: options[name] for name in self.checked})
+
+    def check_inputs(self, given: Mapping[str, Any], read: list[str]) -> None:
+        """Raise ``ValueError``, beginning with an input's name, if one is missing, no tensor, or of another shape."""
+        for name in read:
+            if given.get(name) is None:
+                unless = "".join(f" {mark}" for mark in self.marks[name] if isinstance(mark, Unless))
+                raise ValueError(f"{name} must be given: {self.name} reads {name}{unless}")
+            if not isinstance(given[name], Tensor):
+                raise ValueError(f"{name} must be a tensor, got {type(given[name]).__name__}")
+        mask = given["mask"]
+        if mask.dtype != torch.bool:
+            raise ValueError(f"mask must be of type bool, True for candidates and False for padding, got {mask.dtype}")
+        for name in read:
+            if given[name].shape != mask.shape or mask.dim() == 0:
+                shapes = tuple(mask.shape), tuple(given[name].shape)
+                raise ValueError(f"{name} must have the shape of the mask, {shapes[0]} for (B, L), got {shapes[1]}")
+
+    def _unread(self, name: str, options: Mapping[str, Any]) -> bool:
+        given = [mark.options for mark in self.marks[name] if isinstance(mark, Unless)]
+        return "unread" in self.marks[name] or any(
+            key in options and options[key] == value for each in given for key, value in each.items()
+        )
+
+
+def contract(function: Callable[..., Tensor]) -> Contract:
+    """Return what the signature of a loss on scores says.
+
+    Raises
+    ------
+    TypeError
+        The function is not decorated with :func:`on_scores`.
+    """
+    found = getattr(function, "contract", None)
+    if not isinstance(found, Contract):
+        raise TypeError(f"{function.__qualname__} must be decorated with limbeck.losses.on_scores.on_scores")
+    return found
+
+
+@overload
+def on_scores(function: Callable[P, Tensor]) -> Callable[P, Tensor]: ...
+
+
+@overload
+def on_scores(
+    function: None = None,
+    *,
+    check: Callable[..., None] = ...,
+    shift_invariant: bool = ...,
+    by_listing: Mapping[str, Any] = ...,
+) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]: ...
+
+
+def on_scores(
+    function: Callable[..., Tensor] | None = None,
+    *,
+    check: Callable[..., None] = lambda: None,
+    shift_invariant: bool = True,
+    by_listing: Mapping[str, Any] = MappingProxyType({}),
+) -> Any:
+    """Turn a function of (B, L) tensors into a loss: inputs and options are checked, and autocast is off.
+
+    Parameters
+    ----------
+    check
+        Called with the options that its parameters name; raises ``ValueError`` for values that do not go together.
+    shift_invariant
+        Whether a number added to all of the student's scores changes nothing: :mod:`limbeck.losses.laws` tests it.
+    by_listing
+        Values of options with which it matters which of several positives is listed first.
+
+    Raises
+    ------
+    ValueError
+        From a call: an input is missing or of another shape, the mask is not bool, an option is out of range, or a
+        number is not finite. The message begins with the name.
+    """
+    if function is None:
+        return partial(_wrapped, check=check, shift_invariant=shift_invariant, by_listing=by_listing)
+    return _wrapped(function, check, shift_invariant, by_listing)
+
+
+def _wrapped(
+    function: Callable[..., Tensor], check: Callable[..., None], shift_invariant: bool, by_listing: Mapping[str, Any]
+) -> Callable[..., Tensor]:
+    what = _contract(function, check, shift_invariant, by_listing)
+    required = [name for name, each in inspect.signature(function).parameters.items() if each.default is each.empty]
+
+    @wraps(function)
+    def loss(*tensors: Any, **named: Any) -> Tensor:
+        given = {**dict(zip(what.inputs, tensors, strict=False)), **named}
+        unknown = [name for name in named if name not in what.defaults and name not in what.inputs[len(tensors) :]]
+        if unknown or len(tensors) > len(what.inputs) or any(name not in given for name in required):
+            return function(*tensors, **named)  # which raises Python's error for wrong arguments
+        options = {name: given.get(name, default) for name, default in what.defaults.items()}
+        read = what.reads(options)
+        what.check_options(options)
+        what.check_inputs(given, read)
+        with torch.autocast(given["mask"].device.type, enabled=False):
+            inputs = _prepared(given, read)
+            values = function(**{name: inputs.get(name) for name in what.inputs}, **options)
+            if not isinstance(values, Tensor) or values.shape != inputs["mask"].shape[:-1]:
+                raise TypeError(f"{what.name} must return a tensor (B,), one number for each query, got {values}")
+            return sound(**inputs) * values
+
+    setattr(loss, "contract", what)  # noqa: B010 - functions have no such attribute, for a type checker
+    return loss
+
+
+def _prepared(given: Mapping[str, Tensor], read: list[str]) -> dict[str, Tensor]:
+    """Return the inputs that are read, all of the student's type but for the mask; the student alone has a gradient."""
+    student = at_least_float32(given["student"])
+    others = [name for name in read if name not in ("student", "mask")]
+    return {
+        "student": student,
+        "mask": given["mask"],
+        **{name: given[name].detach().to(student.dtype) for name in others},
+    }
+
+
+def _contract(
+    function: Callable[..., Tensor], check: Callable[..., None], shift_invariant: bool, by_listing: Mapping[str, Any]
+) -> Contract:
+    parameters = inspect.signature(function).parameters.values()
+    inputs = tuple(each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD)
+    options = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
+    if not {"student", "mask"} <= {*inputs} <= {*INPUTS} or len(inputs) + len(options) < len(parameters):
+        raise TypeError(
+            f"{function.__qualname__} is no loss on scores: its positional parameters must be of {', '.join(INPUTS)}, "
+            f"student and mask among them, and its options keyword-only; got {inspect.signature(function)}"
+        )
+    hints = get_type_hints(function, include_extras=True)
+    return Contract(
+        name=function.__name__,
+        inputs=inputs,
+        marks={name: getattr(_required(hints.get(name)), "__metadata__", ()) for name in inputs},
+        annotations={name: hints.get(name) for name in options},
+        rules={name: allowed for name in options if (allowed := rule(hints.get(name))) is not None},
+        defaults=options,
+        check=check,
+        checked=tuple(inspect.signature(check).parameters),
+        shift_invariant=shift_invariant,
+        by_listing=by_listing,
+    )
+
+
+def _required(annotation: Any) -> Any:
+    """Return ``X`` of ``X | None``, or the annotation itself."""
+    members = [each for each in get_args(annotation) if each is not type(None)]
+    return members[0] if isinstance(annotation, UnionType) or get_origin(annotation) is Union else annotation

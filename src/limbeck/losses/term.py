@@ -1,0 +1,108 @@
+"""A loss on scores as a term of the objective: the one class for all of them."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limbeck.losses.base import Loss
+from limbeck.losses.on_scores import Contract, contract
+from limbeck.types import Batch, StudentOutput
+
+
+class Term(Loss):
+    """A function of scores with its options, a weight and schedules.
+
+    Parameters
+    ----------
+    function
+        Decorated with :func:`~limbeck.losses.on_scores.on_scores`.
+    weight, schedules
+        As in :class:`~limbeck.losses.base.Loss`.
+    options
+        Keyword-only parameters of the function; they become attributes, so that schedules can set them.
+
+    Raises
+    ------
+    ValueError
+        An option is unknown or out of range, at any step of its schedule; or the function returns a number that is not
+        finite for a small batch.
+    TypeError
+        The function is not decorated, or does not return one number for each query.
+
+    Examples
+    --------
+    >>> from limbeck.losses import ckl
+    >>> Term(ckl, gamma=2.0).needs
+    ('teacher_scores', 'ranks')
+    >>> Term(ckl, rank_source="student").needs
+    ('teacher_scores',)
+    """
+
+    def __init__(
+        self, function: Callable[..., Tensor], *, weight: float = 1.0, schedules: Any = None, **options: Any
+    ) -> None:
+        super().__init__(weight=weight, schedules=schedules)
+        self.function = function
+        known = self.contract.defaults
+        for name in options.keys() - known:
+            raise ValueError(f"{name} is no option of {self.contract.name}; it has {', '.join(known) or 'none'}")
+        for name, default in known.items():
+            if name not in options and default is inspect.Parameter.empty:
+                raise ValueError(f"{name} must be given: {self.contract.name} has no default for it")
+            setattr(self, name, options.get(name, default))
+
+    @property
+    def contract(self) -> Contract:
+        """What the signature of the function says."""
+        return contract(self.function)
+
+    @property
+    def annotations(self) -> Mapping[str, Any]:
+        """Option → its annotation, which says its type and range."""
+        return {"weight": float, **self.contract.annotations, "schedules": Any}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Option of the function → its present value."""
+        return {name: getattr(self, name) for name in self.contract.defaults}
+
+    @property
+    def needs(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The optional fields that the function reads, at any step of the training."""
+        constant = {name: value for name, value in self.options.items() if name not in self._scheduled.names}
+        return self.contract.needs(constant)
+
+    def settle(self) -> None:
+        """Check the options at every step, and call the function once."""
+        super().settle()
+        self._try()
+
+    def check(self) -> None:
+        """Raise ``ValueError``, beginning with the option's name, for options out of range."""
+        self.contract.check_options(self.options)
+
+    def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
+        """Return the (B,) values of the queries."""
+        columns = {
+            "student": output.scores,
+            "teacher": batch.teacher_scores,
+            "labels": batch.labels,
+            "mask": batch.mask,
+            "ranks": batch.ranks,
+        }
+        return self.function(**{name: columns[name] for name in self.contract.inputs}, **self.options)
+
+    def _try(self) -> None:
+        """Call the function on two lists of two candidates."""
+        falling = torch.tensor([[2.0, 1.0], [0.5, 0.0]])
+        labels, mask = torch.tensor([[1.0, 0.0]]).expand(2, 2), torch.ones(2, 2, dtype=torch.bool)
+        columns = {"student": falling.flip(0), "teacher": falling, "labels": labels, "mask": mask, "ranks": 3 - falling}
+        found = self.function(**{name: columns[name] for name in self.contract.inputs}, **self.options)
+        if not found.isfinite().all():
+            raise ValueError(
+                f"{self.contract.name} must return finite numbers; for the scores {columns['student'].tolist()} of the "
+                f"student it returned {found.tolist()}"
+            )
