@@ -49,6 +49,20 @@ def test_parquet_with_lists(rows, tmp_path):
     assert rows("rank_distillm", path)[0] == [("7", "3", -1.0, 1), ("7", "1", -2.0, 2), ("8", "2", -1.0, 1)]
 
 
+def test_parquet_with_lists_of_queries(rows, tmp_path):
+    """With ranks a pair is a pair; without, where a query ends cannot be seen from the rows."""
+    lists = {"query_id": [["7", "7"], ["7", "8"]], "doc_id": [["3", "1"], ["2", "4"]]}
+    with pytest.raises(ConfigError, match=r"\.parquet: column query_id has lists; without ranks a row must be of one"):
+        rows("rank_distillm", written(tmp_path, lists))
+    path = written(tmp_path, lists | {"rank": [[1, 2], [3, 1]]})
+    assert rows("rank_distillm", path)[0] == [
+        ("7", "3", -1, 1),
+        ("7", "1", -2, 2),
+        ("7", "2", -3, 3),
+        ("8", "4", -1, 1),
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "teacher", "kind"),
     [

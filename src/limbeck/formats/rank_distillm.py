@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from limbeck.config import ConfigError
 from limbeck.formats import parquet
 from limbeck.formats.base import Format, Source, Thunk
 from limbeck.formats.faults import Faults
@@ -65,6 +66,11 @@ class RankDistiLLM(Format):
         """Cut between queries: one that may go on in the next rows waits for those."""
         held: parquet.Rows | None = None
         for rows in parquet.read(path, chosen):
+            if pa.types.is_nested(rows.columns["query"].type):
+                raise ConfigError(
+                    f"{path}: column {chosen['query']} has lists; without ranks a row must be of one query: unnest it, "
+                    "or add a column rank"
+                )
             joined = rows if held is None else _joined(held, rows)
             changes = _changes(joined.columns["query"])
             cut = int(changes[-1]) if len(changes) else 0
