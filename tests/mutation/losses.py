@@ -278,14 +278,13 @@ def main() -> None:
     tests = tuple(sorted({name for mutation in chosen for name in mutation.tests}))
     if not tests_pass(ROOT / "src", tests):
         raise SystemExit("the tests fail without any mutation: mend that first")
+    survivors = 0
     with ThreadPoolExecutor(asked.jobs) as pool:
-        results = list(zip(chosen, pool.map(killed, chosen), strict=True))
-    for mutation, dead in results:
-        print(
-            f"{'killed  ' if dead else 'SURVIVED'} {mutation.file}: {mutation.old.strip()!r} -> {mutation.new.strip()!r}"
-        )
-    survivors = sum(not dead for _, dead in results)
-    print(f"{len(results)} mutations, {len(results) - survivors} killed, {survivors} survived")
+        for mutation, dead in zip(chosen, pool.map(killed, chosen), strict=True):
+            bug = f"{mutation.file}: {mutation.old.strip()!r} -> {mutation.new.strip()!r}"
+            print(f"{'killed  ' if dead else 'SURVIVED'} {bug}", flush=True)
+            survivors += not dead
+    print(f"{len(chosen)} mutations, {len(chosen) - survivors} killed, {survivors} survived")
     if survivors:
         raise SystemExit(1)
 
