@@ -125,7 +125,7 @@ def _model(
         raise ConfigError(
             f"{key}backbone.{error}" if str(error).startswith(("model", "layers")) else str(error)
         ) from error
-    _check_lengths(made, key)
+    _check_lengths(made, tokenizer, key)
     return made, tokenizer
 
 
@@ -158,13 +158,13 @@ def save(student: Any, tokenizer: TextTokenizer, folder: Path, node: Node, run_i
     write_json(folder / MARK, {"student": node, "run_id": run_id})
 
 
-def _check_lengths(made: Any, key: str) -> None:
+def _check_lengths(made: Any, tokenizer: TextTokenizer, key: str) -> None:
     most = most_tokens(made.backbone)
     if most is None:
         return
     style = made.style
     wanted = (
-        style.query_length + style.document_length + 3
+        style.query_length + style.document_length + tokenizer.pair_overhead
         if style.paired
         else max(style.query_length, style.document_length)
     )
