@@ -14,6 +14,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from limbeck.backbones import backbone
 from limbeck.config import ConfigError
 from limbeck.experiment import assemble
+from limbeck.experiment.export import export
 from limbeck.export.modules import pipeline
 from limbeck.students.saved import Saved
 
@@ -371,6 +372,14 @@ def test_a_length_without_room_for_a_pair_is_refused(tokenizer, tmp_path):
     change(path / "sentence_bert_config.json", max_seq_length=8)
     with pytest.raises(ConfigError, match=r"at most 8 tokens \(max_seq_length\) leaves no room for two texts"):
         read(path)
+
+
+def test_a_folder_that_says_little_of_a_student_is_exported(folder):
+    path = folder()
+    nodes = Saved(folder=str(path)).nodes({})
+    assert "scale" not in nodes.student
+    export({"run": str(path), "out": str(path / "out"), "student": nodes.student, "backbone": nodes.backbone})
+    torch.testing.assert_close(scores_of(*read(path / "out")), scores_of(*read(path)))
 
 
 def test_what_was_taken_is_said(folder, caplog):
