@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from limbeck.backbones import families
 from limbeck.backbones.layout import TRANSFORMERS, Layout, Module, lower_cases
 from limbeck.backbones.sources import clear_errors, load_tokenizer, quiet, some, tokenizer_folder
 from limbeck.text.tokenizer import TextTokenizer
@@ -22,13 +23,7 @@ _NEUTRAL = {
     "id2label",
     "label2id",
     "problem_type",
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "dropout",
-    "attention_dropout",
-    "embedding_dropout",
-    "mlp_dropout",
-    "hidden_dropout",
+    *families.DROPOUTS,
 }
 """Keys of a transformer's ``config.json`` that change no score."""
 
