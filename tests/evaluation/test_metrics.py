@@ -91,7 +91,7 @@ def test_spellings_are_read_as_ranx_reads_them():
         ("gm_map", "which is not computed here; the nearest is map"),
         ("infAP", "which is not computed here; the nearest is map"),
         ("11pt_avg", "which is not computed here; the nearest is map"),
-        ("iprec_at_recall_0.10", "which is not computed here; the nearest is map"),
+        ("iprec_at_recall_0.10", r"which is not computed here; the nearest is map\Z"),
         ("ERR@20", "which is not computed here; the nearest is ndcg@20"),
         ("set_relative_P", "which is not computed here; the nearest is precision"),
         ("set_F.0.5", "which is not computed here; the nearest is f1"),

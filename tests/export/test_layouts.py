@@ -6,7 +6,7 @@ import string
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tests.export.conftest import DOCUMENTS, QUERIES, collator_of, scores_of
 from tokenizers import normalizers
 from transformers import BertConfig, BertForSequenceClassification
@@ -14,6 +14,8 @@ from transformers import BertConfig, BertForSequenceClassification
 from limbeck.backbones import backbone
 from limbeck.config import ConfigError
 from limbeck.experiment import assemble
+from limbeck.experiment.export import export
+from limbeck.export.modules import pipeline
 from limbeck.students.saved import Saved
 
 library = pytest.importorskip("sentence_transformers")
@@ -260,6 +262,124 @@ def test_three_labels_are_refused_by_name(tokenizer, tmp_path):
 def test_what_is_not_known_is_refused_by_file_and_name(given, message, folder):
     with pytest.raises(ConfigError, match=message):
         read(folder(**given))
+
+
+TRANSFORMER, NESTED = MODEL + "Transformer", "query_0_Transformer"
+
+
+@pytest.fixture
+def routes(make, tmp_path):
+    """Write a folder with a transformer for queries and one for documents; return it and that of the queries."""
+
+    def call(place="", file="router_config.json", kind="Router"):
+        student, collator = make("dense-separate")
+        queries = tmp_path / place / NESTED
+        for model, folder in (
+            (student.query_backbone, queries),
+            (student.backbone, tmp_path / place / "document_0_Transformer"),
+        ):
+            model.save_pretrained(folder)
+            collator.tokenizer.save(folder)
+            write(folder / "sentence_bert_config.json", {"max_seq_length": 20, "do_lower_case": False})
+        names = {"query": [NESTED], "document": ["document_0_Transformer"]}
+        types = {name: TRANSFORMER for each in names.values() for name in each}
+        write(tmp_path / place / file, {"types": types, "structure": names, "parameters": {"allow_empty_key": True}})
+        listed = [(place, MODEL + kind), ("1_Pooling", MODEL + "Pooling")]
+        write(tmp_path / "modules.json", [
+            {"idx": number, "name": str(number), "path": path, "type": each}
+            for number, (path, each) in enumerate(listed)
+        ])  # fmt: skip
+        write(tmp_path / "1_Pooling" / "config.json", {"word_embedding_dimension": WIDTH})
+        return tmp_path, queries
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"place": "0_Router"}, {"place": "0_Asym", "file": "config.json", "kind": "Asym"}], ids=str
+)
+def test_two_transformers_score_as_the_library_does(given, routes):
+    theirs, ours = both(routes(**given)[0])
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    assert theirs.std() > 1e-3
+
+
+def change(path, **keys):
+    path.write_text(json.dumps(json.loads(path.read_text()) | keys))
+
+
+@pytest.mark.parametrize(
+    ("file", "keys", "message"),
+    [
+        ("config.json", {"hidden_act": "relu"}, r"differ in hidden_act \(hidden_act is 'relu' and 'gelu'\)"),
+        ("config.json", {"layer_norm_eps": 0.5}, "differ in layer_norm_eps"),
+        ("config.json", {"num_hidden_layers": 1}, "differ in num_hidden_layers"),
+        ("sentence_bert_config.json", {"do_lower_case": True}, "the tokenizers in .* split texts in two ways"),
+        ("tokenizer_config.json", {"truncation_side": "left"}, "the tokenizers in .* split texts in two ways"),
+        ("tokenizer.json", {"normalizer": None}, "the tokenizers in .* split texts in two ways"),
+        ("tokenizer.json", {"post_processor": None}, "the tokenizers in .* split texts in two ways"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("role", ["query", "document"])
+def test_queries_that_are_read_in_another_way_than_documents_are_refused(role, file, keys, message, routes):
+    path, queries = routes()
+    change(queries.with_name(f"{role}_0_Transformer") / file, **keys)
+    with pytest.raises(ConfigError, match=message if role == "query" else message.split(" \\(")[0]):
+        read(path)
+
+
+def test_keys_that_change_no_score_may_differ_between_two_transformers(routes):
+    path, queries = routes()
+    change(queries / "config.json", hidden_dropout_prob=0.3, initializer_range=0.1, _name_or_path="elsewhere")
+    theirs, ours = both(path)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("weigh", "named"),
+    [({"cats": 0.0}, "cats"), ({"[UNK]": 1.0}, r"\[UNK\]"), ({"dog": 2.0, "cats": 0.5}, "dog, cats")],
+)
+def test_tokens_of_queries_that_do_not_weigh_one_are_refused(weigh, named, make, tmp_path):
+    student, collator = make("splade-tokens")
+    pipeline(student, collator).write(tmp_path)
+    path = tmp_path / "query_0_SparseStaticEmbedding" / "model.safetensors"
+    weights = load_file(path)
+    for word, value in weigh.items():
+        weights["weight"][collator.tokenizer.number(word)] = value
+    save_file(weights, path)
+    with pytest.raises(ConfigError, match=rf"weights of their own in .*SparseStaticEmbedding: {named}.*1 for a word"):
+        read(tmp_path)
+
+
+def test_tokens_of_queries_by_another_tokenizer_are_refused(make, tmp_path):
+    pipeline(*make("splade-tokens")).write(tmp_path)
+    change(tmp_path / "query_0_SparseStaticEmbedding" / "tokenizer.json", normalizer=None)
+    with pytest.raises(ConfigError, match=r"the tokenizers in .* split texts in two ways"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(("most", "lengths"), [(60, (28, 29)), (20, (8, 9)), (9, (3, 3))])
+def test_the_one_length_of_a_pair_is_shared(most, lengths, tokenizer, tmp_path):
+    path = classifier(tmp_path, tokenizer)
+    change(path / "sentence_bert_config.json", max_seq_length=most)
+    student, _ = read(path)
+    assert (student.style.query_length, student.style.document_length) == lengths
+
+
+def test_a_length_without_room_for_a_pair_is_refused(tokenizer, tmp_path):
+    path = classifier(tmp_path, tokenizer)
+    change(path / "sentence_bert_config.json", max_seq_length=8)
+    with pytest.raises(ConfigError, match=r"at most 8 tokens \(max_seq_length\) leaves no room for two texts"):
+        read(path)
+
+
+def test_a_folder_that_says_little_of_a_student_is_exported(folder):
+    path = folder()
+    nodes = Saved(folder=str(path)).nodes({})
+    assert "scale" not in nodes.student
+    export({"run": str(path), "out": str(path / "out"), "student": nodes.student, "backbone": nodes.backbone})
+    torch.testing.assert_close(scores_of(*read(path / "out")), scores_of(*read(path)))
 
 
 def test_what_was_taken_is_said(folder, caplog):

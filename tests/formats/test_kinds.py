@@ -158,6 +158,16 @@ def test_what_is_no_text_is_named(kind, tmp_path):
             assert said.value.__cause__ is None, name
 
 
+@pytest.mark.parametrize("inner", ["gzip", "bzip2", "xz", "zstandard", "lz4"])
+@pytest.mark.parametrize("outer", ["gzip", "zstandard"])
+def test_what_is_compressed_twice_is_named(inner, outer, tmp_path):
+    path = tmp_path / "scores.txt"
+    path.write_bytes(PACKERS[outer](PACKERS[inner](RUN)))
+    for name, read in READERS.items():
+        with pytest.raises(ConfigError, match=rf"this is compressed twice, by {inner} inside; decompress it once"):
+            pytest.fail(f"{name} read it: {read(path)}")
+
+
 IDS = ["PAR1", "PAR123", "ORC", "BZh1", "FEA1", "LZIP", "ARROW1", "Rar!x", "version", "\u00ff\u00fe", "\u4e2d\u6587"]
 
 

@@ -1,14 +1,19 @@
 """Weights that a checkpoint does not give: refused by name where nothing trains them, else they start anew."""
 
+import json
+import logging
+
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
-from tests.students.test_backbones import WORDS, write
+from tests.students.test_backbones import VOCABULARY, WORDS, write
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError, entries
 from limbeck.experiment import assemble
 from limbeck.students.folders import MARK
 from limbeck.students.saved import resolve
+from limbeck.text.collate import Collator, Example
 
 
 def node(kind, name, **options):
@@ -38,7 +43,7 @@ def build(tmp_path):
     def call(student, folder, *, anew=False, lora=None, **options):
         source = node("backbone", "pretrained", model=str(folder), lora=lora)
         lengths = {"query_length": 8, "document_length": 12}
-        made = node("student", student, **lengths, **options)
+        made = node("student", student, **{**lengths, **options})
         return assemble.ranker(made, source, Collection(), Artefacts(tmp_path / "cache"), anew=anew)
 
     return call
@@ -170,3 +175,87 @@ def test_one_that_agrees_is_taken_without_a_word(ours, caplog):
     (ours / MARK).unlink()
     resolve(config("dense", ours, trains=False, key=""))  # it says nothing of a student any more
     assert not caplog.messages
+
+
+@pytest.mark.parametrize(("family", "fits"), [("Bert", 40 - 3), ("Roberta", 40 - 2 - 4)])
+def test_a_pair_of_the_greatest_lengths_fits_the_positions(build, tmp_path, family, fits):
+    write(family, tmp_path / "it", "classifier", num_labels=1)
+    if family == "Roberta":  # as its own tokenizers: two separators between the texts
+        path = tmp_path / "it" / "tokenizer.json"
+        words = json.loads(path.read_text())
+        ends = {name: [token, VOCABULARY.index(token)] for name, token in (("cls", "[CLS]"), ("sep", "[SEP]"))}
+        words["post_processor"] = {"type": "RobertaProcessing", "trim_offsets": True, "add_prefix_space": False, **ends}
+        path.write_text(json.dumps(words))
+    given = {"pooling": "head", "query_length": 8}
+    with pytest.raises(ConfigError, match=r"student\.document_length: .* tokens do not fit the backbone"):
+        build("cross_encoder", tmp_path / "it", **given, document_length=fits - 8 + 1)
+    student, collator = build("cross_encoder", tmp_path / "it", **given, document_length=fits - 8)
+    long = lambda ids: ["ba " * 50] * len(ids)  # noqa: E731
+    collator = Collator(collator.tokenizer, student.style, long, long)
+    with torch.inference_mode():
+        assert student(collator([Example("1", ["2"])])).scores.isfinite().all()
+
+
+@pytest.fixture
+def sentence_transformers(tmp_path):
+    """Write the layout of a folder of sentence-transformers whose pooling is the first token."""
+
+    def call(folder, transformer=""):
+        write("Bert", folder / transformer)
+        names = [("Transformer", transformer), ("Pooling", "1_Pooling")]
+        listed = [{"path": path, "type": f"sentence_transformers.models.{name}"} for name, path in names]
+        (folder / "modules.json").write_text(json.dumps(listed))
+        (folder / "1_Pooling").mkdir()
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "cls"}))
+        (folder / "config_sentence_transformers.json").write_text(json.dumps({"similarity_fn_name": "dot"}))
+        options = {"max_seq_length": 20, "do_lower_case": True}
+        (folder / transformer / "sentence_bert_config.json").write_text(json.dumps(options))
+        return folder
+
+    return call
+
+
+@pytest.mark.parametrize("key", ["", "teacher.", "candidates."])
+def test_a_transformers_subfolder_is_a_part_of_the_students_folder(sentence_transformers, tmp_path, key):
+    folder = sentence_transformers(tmp_path / "it", "0_Transformer")
+    word = key.removesuffix(".") or "student"
+    named = rf"pooling is 'cls' there, 'mean' here\. {word}=saved {key}student\.folder={folder} takes"
+    with pytest.raises(ConfigError, match=named):
+        resolve(config("dense", folder / "0_Transformer", trains=False, key=key))
+    agreed = config("dense", folder / "0_Transformer", trains=False, key="")
+    agreed.student.pooling = "cls"
+    resolve(agreed)
+
+
+@pytest.fixture
+def hub(sentence_transformers, tmp_path, monkeypatch):
+    """Put a model of sentence-transformers into a cache of the hub, as small/model."""
+    place = tmp_path / "hub" / "models--small--model"
+    sentence_transformers(place / "snapshots" / ("a" * 40))
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("a" * 40)
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        monkeypatch.setattr(f"huggingface_hub.constants.{name}", str(tmp_path / "hub"), raising=False)
+
+
+def test_a_backbone_out_of_a_students_model_on_the_hub_is_refused_or_said(hub, build, caplog):
+    with pytest.raises(
+        ConfigError, match=r"out of the model on the hub: pooling is 'cls' there, 'mean' here.*hf download"
+    ):
+        build("dense", "small/model")
+    with pytest.raises(ConfigError, match="it holds a dense, not a cross_encoder"):
+        build("cross_encoder", "small/model", pooling="head")
+    caplog.set_level(logging.WARNING)
+    build("dense", "small/model", anew=True)
+    assert "pooling is 'cls' there, 'mean' here. hf download small/model --local-dir FOLDER" in caplog.text
+
+
+def test_what_a_model_on_the_hub_says_of_its_texts_is_honoured(hub, build):
+    _, collator = build("dense", "small/model", pooling="cls")
+    assert collator.tokenizer.plain(["BA ke"])[0].tolist() == collator.tokenizer.plain(["ba ke"])[0].tolist()
+
+
+def test_a_plain_checkpoint_on_the_hub_is_taken_without_a_word(hub, build, tmp_path, caplog):
+    (tmp_path / "hub" / "models--small--model" / "snapshots" / ("a" * 40) / "modules.json").unlink()
+    build("dense", "small/model")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from limbeck.backbones import families, labels, mlm, packing
+from limbeck.backbones import families, hub, labels, mlm, packing
 from limbeck.backbones.adapters import Lora, adapt, checkpoint_gradients, merged_weights, read_lora
 from limbeck.backbones.layout import lower_cases
 from limbeck.backbones.sources import clear_errors, load_tokenizer, locate, quiet, report, tokenizer_folder
@@ -203,7 +203,8 @@ class Pretrained:
     def tokenizer(self, texts: Callable[[], Iterable[str]], folder: Callable[..., Path]) -> TextTokenizer:
         """Load the checkpoint's tokenizer."""
         del texts, folder  # nothing is trained
-        lower_case = lower_cases(Path(self.path))
+        place = hub.described(self.path, self.revision) if hub.is_name(self.path) else None
+        lower_case = lower_cases(place or Path(self.path))
         return load_tokenizer(tokenizer_folder(self.path), self.revision, lower_case=lower_case)
 
     def model(self, tokenizer: TextTokenizer, task: Task) -> "PreTrainedModel":

@@ -9,7 +9,7 @@ from limbeck.config import ConfigError
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-_DROPOUTS = (
+DROPOUTS = (
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
     "dropout",
@@ -56,7 +56,7 @@ def cut_layers(config: "PreTrainedConfig", layers: int, path: str) -> None:
 
 def set_dropout(config: "PreTrainedConfig", dropout: float, path: str) -> None:
     """Set all that a family calls dropout; a ConfigError if it has none."""
-    found = [name for name in _DROPOUTS if hasattr(config, name)]
+    found = [name for name in DROPOUTS if hasattr(config, name)]
     if not found:
         raise ConfigError(f"dropout: {path!r} is of the type {config.model_type!r}, whose dropout has no known name")
     for name in found:

@@ -121,10 +121,12 @@ def _layout(folder: Path) -> Layout:
             documents.append(made)
             queries.append(made)
             continue
-        routes: Any = read_json(place / "router_config.json")
+        file = place / "router_config.json"
+        file = file if file.is_file() else place / "config.json"  # as Asym of before version 5 was saved
+        routes: Any = read_json(file)
         if set(routes["structure"]) != {"query", "document"}:
             raise ConfigError(f"{folder} cannot be read as a student: its routes are not query and document")
-        _check(folder, place / "router_config.json", routes.get("parameters") or {}, known.ROUTER)
+        _check(folder, file, routes.get("parameters") or {}, known.ROUTER)
         for role, modules in (("query", queries), ("document", documents)):
             modules += [module(str(routes["types"][n]), inside(place, n)) for n in routes["structure"][role]]
     told: Any = read_json(folder / "config_sentence_transformers.json")
@@ -161,7 +163,8 @@ def lower_cases(transformer: Path) -> bool:
 
 def around(transformer: Path) -> Layout | None:
     """Return the layout of the folder of sentence-transformers that a transformer's folder is, or lies in, if any."""
-    found = layout(transformer) or layout(transformer.parent)
+    places = (transformer, transformer.parent, transformer.parent.parent)  # in a Router's folder, or beside it
+    found = next(filter(None, map(layout, places)), None)
     return found if found is not None and found.transformer().resolve() == transformer.resolve() else None
 
 

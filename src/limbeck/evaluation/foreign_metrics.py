@@ -50,7 +50,8 @@ def translated(metric: str) -> str | None:
         return None
     name, cutoff = found["name"].lower(), found["cutoff"] or ""
     if name in _NEAREST:
-        raise ValueError(f"is not computed here; the nearest is {_cut(_NEAREST[name], cutoff)}")
+        depth = cutoff if cutoff.isdigit() else ""  # iprec_at_recall_0.10 has a level of recall there
+        raise ValueError(f"is not computed here; the nearest is {_cut(_NEAREST[name], depth)}")
     if name not in _NAMES:
         return None
     if "," in cutoff:

@@ -14,6 +14,7 @@ import torch
 
 from limbeck.artefacts import Artefacts, write_json
 from limbeck.backbones import backbone as backbones
+from limbeck.backbones import hub
 from limbeck.backbones.families import most_tokens
 from limbeck.config import ConfigError, build, fingerprint, part, part_name
 from limbeck.data.candidates import Candidates
@@ -24,6 +25,7 @@ from limbeck.experiment.teaching import Teaching
 from limbeck.launchers.devices import check_accelerator
 from limbeck.scores.writer import Provenance
 from limbeck.secrecy import masked
+from limbeck.students import bare
 from limbeck.students.anew import Anew, refuse_frozen, refuse_untrained
 from limbeck.students.folders import MARK
 from limbeck.students.tops import Lacking, load_top
@@ -93,6 +95,9 @@ def ranker(
     def folder(kind: str, inputs: Node, fill: Callable[[Path], object]) -> Path:
         return artefacts.folder(kind, {**inputs, "collection": collection.fingerprint}, fill)
 
+    model = backbone.get("model")
+    if isinstance(model, str) and hub.is_name(model):  # folders are compared when the configuration is composed
+        bare.check(part_name(student), student, model, backbone.get("revision"), key=key, trains=anew)
     made, tokenizer = _model(student, backbone, texts, folder, key, anew=anew)
     cache = TokenCache(artefacts, tokenizer, collection)
     return made, Collator(tokenizer, made.style, collection.query_texts, collection.document_texts, cache)
@@ -125,7 +130,7 @@ def _model(
         raise ConfigError(
             f"{key}backbone.{error}" if str(error).startswith(("model", "layers")) else str(error)
         ) from error
-    _check_lengths(made, key)
+    _check_lengths(made, tokenizer, key)
     return made, tokenizer
 
 
@@ -158,13 +163,13 @@ def save(student: Any, tokenizer: TextTokenizer, folder: Path, node: Node, run_i
     write_json(folder / MARK, {"student": node, "run_id": run_id})
 
 
-def _check_lengths(made: Any, key: str) -> None:
+def _check_lengths(made: Any, tokenizer: TextTokenizer, key: str) -> None:
     most = most_tokens(made.backbone)
     if most is None:
         return
     style = made.style
     wanted = (
-        style.query_length + style.document_length + 3
+        style.query_length + style.document_length + tokenizer.pair_overhead
         if style.paired
         else max(style.query_length, style.document_length)
     )

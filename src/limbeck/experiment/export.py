@@ -1,8 +1,11 @@
 """Export: a student as a folder that sentence-transformers and transformers load."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from limbeck.config import registered
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +30,7 @@ def export(config: dict[str, Any]) -> None:
     check_target(out)
     trained = origin(Path(config["run"]))
     student, tokenizer = assemble.saved(config["student"], config["backbone"])
-    node = dict(config["student"])
+    node = {**_defaults(config["student"]), **config["student"]}  # a saved student's node has what its folder says
     if "scale" in node:
         node["scale"] = student.scale  # where it is learned, what was learned
     made = pipeline(student.eval(), Collator(tokenizer, student.style, list, list))
@@ -39,3 +42,9 @@ def export(config: dict[str, Any]) -> None:
 
     write_folder(out, fill)
     log.info("%s: for %s of sentence-transformers; how to load it is told in README.md there", out, made.library)
+
+
+def _defaults(student: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of a student's options."""
+    entry = registered(str(student["_target_"]))
+    return {} if entry is None else {item.name: item.default for item in entry.parameters if item.default is not ...}

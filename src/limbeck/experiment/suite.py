@@ -33,9 +33,6 @@ Node = Mapping[str, Any]
 _SPLIT = "test"
 """What the evaluated queries of a set are called in a collection, whatever its qrels are called."""
 
-_PAIR = 3
-"""Special tokens of a pair."""
-
 
 @dataclass(frozen=True)
 class Model:
@@ -233,8 +230,9 @@ def _fitted(collator: Collator, ranker: Any, each: EvalSet) -> Collator:
     style, most = collator.style, most_tokens(ranker.backbone)
     if most is None:
         return collator
-    if style.paired and style.query_length + style.document_length + _PAIR > most:
-        left = most - style.query_length - _PAIR
+    overhead = collator.tokenizer.pair_overhead
+    if style.paired and style.query_length + style.document_length + overhead > most:
+        left = most - style.query_length - overhead
         log.info("documents are cut at %d tokens: the backbone reads %d, and queries may have %d", left, most,
                  style.query_length)  # fmt: skip
         return with_lengths(collator, None, left)

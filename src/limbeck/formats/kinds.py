@@ -92,6 +92,9 @@ def refuse_no_text(path: Path, start: bytes) -> None:
     """Raise ``ConfigError``, naming what a file is, unless it begins as text in UTF-8 may; otherwise as above."""
     check_text(path, start)
     refuse_archive(path, start)
+    twice = compression(start)  # what is compressed once is seen decompressed here
+    if twice is not None:
+        _refuse(path, f"compressed twice, by {twice} inside", "decompress it once")
     _refuse_marked(path, start, _BINARY)
     if _PICKLE.match(start):
         _refuse(path, "a pickle", "limbeck import format=sbert_ce_scores reads one of plain dictionaries")

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from limbeck.backbones import hub
+from limbeck.backbones.layout import layout
 from limbeck.backbones.sources import PACKAGE, locate
 from limbeck.config import ConfigError
 from limbeck.students.folders import Found, holds, instead, read
@@ -15,8 +17,10 @@ _FREE = {"query_length", "document_length", "scale", "learn_scale", "matryoshka"
 """Options in which a student may differ from its folder: lengths, and what sentence-transformers does not have."""
 
 
-def check(kind: str, student: Mapping[str, Any], model: str, *, key: str, trains: bool) -> None:
-    """Compare a student with the folder that its backbone is taken from, if that holds a student.
+def check(
+    kind: str, student: Mapping[str, Any], model: str, revision: str | None = None, *, key: str, trains: bool
+) -> None:
+    """Compare a student with the folder or hub model that its backbone is taken from, if that holds a student.
 
     Parameters
     ----------
@@ -24,6 +28,8 @@ def check(kind: str, student: Mapping[str, Any], model: str, *, key: str, trains
         Name and options of the student that is built.
     model
         ``backbone.model``: a hub name or a folder.
+    revision
+        ``backbone.revision``: commit or tag on the hub.
     key
         Prefix of the student's and the backbone's keys, as ``teacher.``.
     trains
@@ -34,17 +40,37 @@ def check(kind: str, student: Mapping[str, Any], model: str, *, key: str, trains
     ConfigError
         Nothing trains the student, and it is not the one in the folder.
     """
-    folder = Path(locate(model)) if model.startswith(PACKAGE) else Path(model)
-    if not holds(folder):
+    on_hub = hub.is_name(model)
+    folder = hub.described(model, revision) if on_hub else home(model)
+    if folder is None:
         return
     left = _left(kind, student, folder, key)
     if not left:
         return
-    what = f"{key}backbone.model={model} takes the transformer alone out of the folder: {left}"
-    message = f"{what}. {instead(key, model)} takes the whole of it"
+    if on_hub:
+        pinned = "" if revision is None else f" --revision {revision}"
+        what = f"out of the model on the hub: {left}"
+        remedy = f"hf download {model}{pinned} --local-dir FOLDER, then {instead(key, 'FOLDER')}, takes"
+    else:
+        whole = model if model.startswith(PACKAGE) else str(folder)
+        what, remedy = f"out of the folder: {left}", f"{instead(key, whole)} takes"
+    message = f"{key}backbone.model={model} takes the transformer alone {what}. {remedy} the whole of it"
     if not trains:
         raise ConfigError(message)
     log.warning("%s", message)
+
+
+def home(model: str) -> Path | None:
+    """Return the folder of the student that ``backbone.model`` is, or is a transformer of; None if there is none."""
+    folder = Path(locate(model)) if model.startswith(PACKAGE) else Path(model)
+    if holds(folder):
+        return folder
+    for place in (folder.parent, folder.parent.parent):  # of a Router in a subfolder
+        found = layout(place)
+        if found is not None:
+            parts = [module.folder.resolve() for module in (*found.documents, *found.queries)]
+            return place if folder.resolve() in parts else None
+    return None
 
 
 def _left(kind: str, student: Mapping[str, Any], folder: Path, key: str) -> str:

@@ -12,6 +12,7 @@ import torch
 from limbeck.backbones import known
 from limbeck.backbones.layout import TRANSFORMERS, Layout, Module, one, read_json
 from limbeck.backbones.sources import load_tokenizer, tokenizer_folder
+from limbeck.students import routes
 from limbeck.students.late import is_pylate, multi_vector
 from limbeck.students.understood import check
 
@@ -19,8 +20,8 @@ log = logging.getLogger(__name__)
 
 _ENDLESS = 2**20
 """A greater length stands for none."""
-_QUERY, _PAIR = 32, 32 + 3
-"""Of the one length of a pair, a query's share, and that with the special tokens."""
+_QUERY = 32
+"""A query's share of the one length of a pair, or half of it where that is less."""
 _POOLINGS = {"mean": "mean", "cls": "cls"}
 _ACTIVATIONS = {written: name for name, written in known.ACTIVATIONS.items()}
 _KINDS = {
@@ -44,6 +45,7 @@ def read(found: Layout) -> tuple[str, dict[str, Any]]:
     """
     kind = _kind(found)
     check(found, kind)
+    routes.check(found)
     made = {"dense": _dense, "splade": _splade, "colbert": _colbert, "cross_encoder": _cross_encoder}[kind](found)
     said = ", ".join(f"{name} {value!r}" for name, value in made.items() if value not in (None, ""))
     log.info("%s, read as the student %s: %s", found.folder, kind, said)
@@ -135,9 +137,6 @@ def _splade(found: Layout) -> dict[str, Any]:
     if not static:
         encoder = "separate" if _separate(found) else "shared"
         return {"query_encoder": encoder, **_style(found)}
-    weights = static[0].weights["weight"]
-    if not set(weights.unique().tolist()) <= {0.0, 1.0}:
-        raise found.refuse("the tokens of queries have weights of their own; only 1 is known")
     return {"query_encoder": "tokens", **_style(found)}
 
 
@@ -154,7 +153,10 @@ def _colbert(found: Layout) -> dict[str, Any]:
 
 
 def _cross_encoder(found: Layout) -> dict[str, Any]:
-    options: dict[str, Any] = {"pooling": "head", "activation": _of_scores(found), "segments": _segments(found)}
+    words = load_tokenizer(tokenizer_folder(str(found.transformer())))
+    # The library hands the tokenizer's segment numbers on where it lists them as an input.
+    segments = "token_type_ids" in words.tokenizer.model_input_names
+    options: dict[str, Any] = {"pooling": "head", "activation": _of_scores(found), "segments": segments}
     if any(module.type == "Pooling" for module in found.documents):
         layers = [module for module in found.documents if module.type == "Dense"]
         if len(layers) != 1 or len(layers[0].weights["linear.weight"]) != 1:
@@ -163,20 +165,18 @@ def _cross_encoder(found: Layout) -> dict[str, Any]:
             raise found.refuse(f"{layers[0].file}: activation_function must be Identity: activation_fn comes after it")
         options["pooling"] = _pooling(found, found.documents)
     most = length(found.documents, "document")
-    if most is not None and most > _PAIR:
-        options |= {"query_length": _QUERY, "document_length": most - _PAIR}
+    if most is not None:
+        room = most - words.pair_overhead
+        if room < 6:
+            raise found.refuse(f"a pair of at most {most} tokens (max_seq_length) leaves no room for two texts")
+        query = min(_QUERY, room // 2)
+        options |= {"query_length": query, "document_length": room - query}
     prompts = found.told.get("prompts") or {}
     if prompts.get(found.told.get("default_prompt_name")):
         raise found.refuse(
             f"{found.file}: default_prompt_name is {found.told['default_prompt_name']}; a cross-encoder has no prompts"
         )
     return options
-
-
-def _segments(found: Layout) -> bool:
-    """Return whether the library hands the tokenizer's segment numbers on: where it lists them as an input."""
-    path = tokenizer_folder(str(found.transformer()))
-    return "token_type_ids" in load_tokenizer(path).tokenizer.model_input_names
 
 
 def _of_scores(found: Layout) -> str:

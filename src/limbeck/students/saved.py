@@ -7,7 +7,7 @@ from typing import Any
 
 from limbeck.config import ConfigError, check_keys, entries
 from limbeck.registry import register
-from limbeck.students.folders import MARK, holds, read
+from limbeck.students.folders import MARK, MODULES, holds, read
 
 Node = Mapping[str, Any]
 
@@ -146,7 +146,9 @@ def _compare(student: Any, backbone: Any, key: str, *, trains: bool) -> None:
     kinds = {entry.target: name for (kind, name), entry in entries().items() if kind == "student"}
     if not isinstance(model, str) or model == "???" or student.get("_target_") not in kinds:
         return
-    if not (model.startswith("package:") or holds(Path(model))):  # what follows needs torch
+    folder = Path(model)
+    inside = folder.is_dir() and any((place / MODULES).is_file() for place in folder.resolve().parents[:2])
+    if not (model.startswith("package:") or holds(folder) or inside):  # what follows needs torch
         return
     from limbeck.students.bare import check
 

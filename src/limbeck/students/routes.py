@@ -1,0 +1,98 @@
+"""Folders with a sequence of modules for queries and one for documents: what a student shares is alike in both.
+
+A student has one tokenizer for all texts, and its two transformers have one configuration.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from limbeck.backbones import families
+from limbeck.backbones.layout import TRANSFORMERS, Layout, Module, lower_cases
+from limbeck.backbones.sources import clear_errors, load_tokenizer, quiet, some, tokenizer_folder
+from limbeck.text.tokenizer import TextTokenizer
+
+_NEUTRAL = {
+    "_name_or_path",
+    "architectures",
+    "transformers_version",
+    "dtype",
+    "initializer_range",
+    "use_cache",
+    "id2label",
+    "label2id",
+    "problem_type",
+    *families.DROPOUTS,
+}
+"""Keys of a transformer's ``config.json`` that change no score."""
+
+
+def check(found: Layout) -> None:
+    """Refuse a folder whose queries are read in another way than its documents, where a student shares that way.
+
+    Raises
+    ------
+    ConfigError
+        The tokenizers, the transformers' configurations or the weights of queries' tokens are not those of a student;
+        the message names the files.
+    """
+    query, document = found.queries[0], found.documents[0]
+    if query.folder == document.folder:
+        return
+    words = _tokenizer(query)
+    if _way(words, query) != _way(_tokenizer(document), query):
+        raise found.refuse(
+            f"the tokenizers in {query.folder} and {document.folder} split texts in two ways, or one of them "
+            "lower-cases them (do_lower_case); queries and documents must have one"
+        )
+    if query.type in TRANSFORMERS:
+        _check_shapes(found, query, document)
+    else:
+        _check_weights(found, query, words)
+
+
+def _tokenizer(module: Module) -> TextTokenizer:
+    return load_tokenizer(tokenizer_folder(str(module.folder)), lower_case=lower_cases(module.folder))
+
+
+def _way(words: TextTokenizer, query: Module) -> Any:
+    """Return all that the ids of a text depend on; special tokens count where queries have them."""
+    frame = words.framed([np.array([], dtype=words.dtype)])[0].tolist() if query.type in TRANSFORMERS else []
+    return words.fingerprint, frame
+
+
+def _check_shapes(found: Layout, query: Module, document: Module) -> None:
+    """Refuse two transformers of two configurations."""
+    ours, theirs = _config(document), _config(query)
+    differing = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
+    if differing:
+        name = differing[0]
+        raise found.refuse(
+            f"{query.folder / 'config.json'} and {document.folder / 'config.json'} differ in {some(differing)} "
+            f"({name} is {theirs.get(name)!r} and {ours.get(name)!r}); the transformers of queries and documents must "
+            "have one configuration"
+        )
+
+
+def _config(module: Module) -> dict[str, Any]:
+    from transformers import AutoConfig
+
+    with quiet(), clear_errors(str(module.folder)):
+        told = AutoConfig.from_pretrained(module.folder, trust_remote_code=False).to_dict()
+    return {name: value for name, value in told.items() if name not in _NEUTRAL}
+
+
+def _check_weights(found: Layout, query: Module, words: TextTokenizer) -> None:
+    """Refuse queries' tokens that do not weigh 1 each, special ones 0."""
+    with clear_errors(str(query.folder)):
+        weights = query.weights["weight"]
+    wanted = torch.ones_like(weights)
+    wanted[words.special] = 0
+    wrong = (weights != wanted).nonzero().flatten().tolist()
+    if wrong:
+        tokens = words.tokenizer.convert_ids_to_tokens(wrong)
+        raise found.refuse(
+            f"the tokens of queries have weights of their own in {query.folder}: {some(map(str, tokens))}; "
+            "known are 1 for a word and 0 for a special token"
+        )
