@@ -34,7 +34,10 @@ def check(kind: str, student: Mapping[str, Any], model: str, *, key: str, trains
     ConfigError
         Nothing trains the student, and it is not the one in the folder.
     """
-    folder = Path(locate(model)) if model.startswith(PACKAGE) else Path(model)
+    try:
+        folder = Path(locate(model)) if model.startswith(PACKAGE) else Path(model)
+    except ValueError as error:
+        raise ConfigError(f"{key}backbone.{error}") from None
     if not holds(folder):
         return
     left = _left(kind, student, folder, key)
