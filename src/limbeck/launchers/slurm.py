@@ -109,6 +109,7 @@ class Slurm:
     def run(self, work: Work, jobs: Sequence[Job], folder: Path) -> Iterator[tuple[int, Outcome]]:
         """Submit jobs as one array and wait for them."""
         import submitit
+        from submitit.core.utils import FailedJobError
 
         logs = folder / ".submitit"
         given = {"slurm_max_num_timeout": self.requeues} if self.cluster == "slurm" else {}
@@ -124,7 +125,7 @@ class Slurm:
         try:
             with named() if self.cluster == "local" else contextlib.nullcontext(), executor.batch():
                 submitted = [executor.submit(Task(work, job)) for job in jobs]
-        except submitit.core.utils.FailedJobError as error:
+        except FailedJobError as error:
             said = " ".join(str(error).split())
             raise ConfigError(
                 f"launcher: SLURM refuses the jobs: {said}; look at launcher.partition, account, minutes, gpus, cpus, "
