@@ -92,3 +92,18 @@ def test_the_checkout_is_home():
 def test_options_of_a_part_that_was_not_chosen_are_refused():
     with pytest.raises(ConfigError, match=r"loss\.ckl has options \(gamma\) but nothing that they belong to"):
         build({"gamma": 3}, key="loss.ckl")
+
+
+@pytest.mark.parametrize(("value", "got"), [(None, "null"), (5, "5"), ("abc", "'abc'"), ([1], r"\[1\]")])
+def test_a_value_where_a_part_belongs(value, got):
+    for read in (build, config.part):
+        with pytest.raises(
+            ConfigError, match=rf"^loss\.kl must be a part with its options, loss\.kl\.OPTION=…, got {got};"
+        ):
+            read(value, key="loss.kl")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_options_are_finite(value):
+    with pytest.raises(ConfigError, match=r"^teacher\.noise must be a finite number, got "):
+        build({"_target_": "teacher/synthetic", "noise": value}, key="teacher")

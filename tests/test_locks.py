@@ -257,3 +257,8 @@ def test_a_folder_gives_way_to_another_one(tmp_path):
         whole_folder(target, lambda folder, text=text: replace(folder, text), is_whole=lambda: False)
         assert (target / "file").read_text() == text
         assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_lock_file_that_cannot_be_made_is_no_lock_of_another_process():
+    with pytest.raises(FileNotFoundError, match="/proc/lock"):
+        locked(Path("/proc/lock"), "a thing").__enter__()

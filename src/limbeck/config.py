@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import field, make_dataclass
@@ -97,7 +98,15 @@ def registered(target: str) -> Entry | None:
 
 def part(node: Mapping[str, Any], *, key: str) -> Any:
     """Return the class or function a configuration node names, without building it."""
+    check_node(node, key)
     return _check_target(key, str(node["_target_"]))
+
+
+def check_node(node: Any, key: str) -> None:
+    """Raise ``ConfigError`` for a node that holds no part: ``loss.ckl=null`` and ``loss.ckl=5`` put a value there."""
+    if not isinstance(node, Mapping):
+        got = "null" if node is None else repr(node)
+        raise ConfigError(f"{key} must be a part with its options, {key}.OPTION=…, got {got}; leave {key}=… out")
 
 
 def part_name(node: Mapping[str, Any]) -> str:
@@ -155,6 +164,7 @@ def build(node: Mapping[str, Any], *runtime: Any, key: str) -> Any:
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
+    check_node(node, key)
     if "_target_" not in node:
         raise ConfigError(
             f"{key} has options ({', '.join(node)}) but nothing that they belong to: choose the part, or take {key} out"
@@ -195,12 +205,14 @@ def _object(path: str) -> Any:
 
 
 def check_keys(node: Mapping[str, Any], key: str) -> None:
-    """Raise ``ConfigError`` for an option that the part does not have: ``+key=…`` gets past the typed schema."""
+    """Raise ``ConfigError`` for an option that is not finite, or that the part lacks: ``+key=…`` gets past Hydra."""
     entry = registered(str(node.get("_target_")))
     if entry is None:
         return
     known = {item.name for item in entry.parameters} | set(entry.parts)
     for name in node:
+        if isinstance(value := node[name], float) and not math.isfinite(value):
+            raise ConfigError(f"{key}.{name} must be a finite number, got {value}")
         if not name.startswith("_") and name not in known:
             raise ConfigError(f"{key}.{name} is no key of the configuration\nknown there: {', '.join(sorted(known))}")
 

@@ -52,10 +52,13 @@ def locked(path: Path, what: str, *, wait: bool = True) -> Iterator[bool]:
         Another process holds the lock, and ``wait`` is False.
     ConfigError
         The file system has no locks.
+    OSError
+        The lock file cannot be made.
     """
     lock = FileLock(path)
     busy = not _acquired(lock, path, _BRIEF if wait else 0)
     if busy:
+        _open(path)
         if not wait:
             raise BusyError(f"another process is at work on {what} ({holder(path)}); wait for it or end it")
         log.info("waiting for %s (held by %s)", what, holder(path))
@@ -66,6 +69,19 @@ def locked(path: Path, what: str, *, wait: bool = True) -> Iterator[bool]:
     finally:
         _sign(path, "")
         lock.release()
+
+
+def _open(path: Path) -> None:
+    """Open a lock file that could not be acquired: a file that cannot be made is no lock of another process.
+
+    filelock takes "no such file" for a lock that was just deleted, and would try again for ever.
+
+    Raises
+    ------
+    OSError
+        It cannot be made.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
 
 
 def is_held(path: Path) -> bool:

@@ -3,6 +3,7 @@
 import pytest
 
 from limbeck.config import ConfigError
+from limbeck.experiment.messages import explain
 from limbeck.experiment.options import typed
 
 WRONG = {
@@ -65,9 +66,30 @@ def test_what_may_be_null_depends_on_the_verb():
         "train trainer.strategy=ddpp",
         "train optim.eps=-1",
         "train seed=-1",
+        "tune tune=null",
+        "train trainer.accelerator=cpu trainer.devices=10000",
+        "train trainer.accelerator=cpu eval.devices=10000",
     ],
 )
 def test_no_library_is_asked_first(limbeck, words):
     status, out, err = limbeck(*words.split(), small=False)
     assert status == 2, err
     assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize("key", ["out", "path", "run", "paths"])
+def test_only_shells_read_a_tilde(key):
+    node = {"paths": {"cache": "~/x"}} if key == "paths" else {key: "~/x"}
+    with pytest.raises(ConfigError, match=r"a path.* without ~, which only shells read|a path, a list of paths"):
+        typed(node)
+    assert typed({"out": "a~/b~"}) == {"out": "a~/b~"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 64 bytes")],
+    ids=["Python", "torch"],
+)
+def test_lack_of_memory_has_a_remedy(error):
+    assert str(explain(error)).startswith(f"out of memory: {error or 'MemoryError'}")
+    assert explain(RuntimeError("something else")) is None

@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from limbeck.config import ConfigError
+from limbeck.experiment.groups import without_null
 from limbeck.experiment.words import ambiguous, check, quoted, unreadable
 
 PATHS = (
@@ -28,7 +29,7 @@ def test_the_quoting_that_is_shown_works(path):
     found = read(word)
     assert found.key_or_group == "data.collection"
     assert found.value() == path
-    if "," not in path:
+    if "," not in path and path[0] != "~":  # the shell reads ~, no quoting does
         assert unreadable(f"data.collection={path}").endswith(suggested)
     else:
         assert suggested in ambiguous(f"data.collection={path}")
@@ -84,7 +85,45 @@ def test_options_of_hydra_that_are_wrong(words, message):
         ("data.käse=3", "'data.käse' is no key"),
         ("loss=[a", "brackets and quotes must be closed"),
         ("a={b: 1", "brackets and quotes must be closed"),
+        ("out=~/x", '~ is read by shells alone, and not behind every =; write out="$HOME/x"'),
     ],
 )
 def test_what_no_quoting_mends(word, message):
     assert message in unreadable(word)
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "left"),
+    [
+        ("search", ["index=i", "backend=null", "data=null"], ["index=i"]),
+        ("search", ["backend=faiss", "depth=3", "backend=null"], ["depth=3"]),
+        ("search", ["backend=null", "backend=faiss"], ["backend=faiss"]),
+        ("train", ["experiment=null", "debug=null", "sweeps=null", "-m"], ["-m"]),
+        ("train", ["teacher={noise:1}", "loss=[kl,ckl]", "~data", "seed=null"], None),
+        ("train", ["-m", "loss=kl,ckl", "student=glob(*)", "=3", "--cfg", "job", "backbone.lora=null"], None),
+    ],
+)
+def test_null_is_left_out_where_it_is_what_there_is_anyway(verb, words, left):
+    assert without_null(verb, words) == (words if left is None else left)
+
+
+@pytest.mark.parametrize(
+    ("verb", "word", "message"),
+    [
+        (
+            "train",
+            "teacher=null",
+            "teacher=null: teacher takes the name of a part; teacher=none goes without\nchoose from: ",
+        ),
+        ("train", "student=null", "student=null: student takes the name of a part\nchoose from: colbert, "),
+        ("train", "teacher=5", "teacher=5: teacher takes the name of a part\n"),
+        ("train", "teacher=true", "teacher=true: teacher takes the name of a part\n"),
+        ("train", "loss=[kl,null]", "loss=[kl,null]: loss takes the name of a part\n"),
+        ("train", "experiment=null,small_dense", "experiment takes the name of a part\n"),
+        ("index", "backend=null", "backend=null: backend takes the name of a part\nchoose from: exact, "),
+        ("train", "+eval/sets@eval.sets.x=null", "eval/sets takes the name of a part\nchoose from: "),
+    ],
+)
+def test_a_group_takes_names(verb, word, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        without_null(verb, [word])

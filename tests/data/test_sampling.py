@@ -118,6 +118,12 @@ def test_an_epoch_visits_each_query_once_and_a_resumed_order_goes_on():
     assert len(order) == 14
 
 
+@pytest.mark.parametrize(("name", "value"), [("workers", 257), ("workers", -1), ("batch_size", 2**20 + 1)])
+def test_more_than_a_machine_has(name, value):
+    with pytest.raises(ValueError, match=f"^{name} must be >= . and <= "):
+        ListSampler(**{name: value})
+
+
 @pytest.mark.parametrize("name", ["positives", "negatives", "batch_size", "negatives_depth"])
 def test_options_out_of_range(name):
     with pytest.raises(ValueError, match=f"^{name} must be >= 1"):

@@ -11,6 +11,7 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
+from limbeck.config import ConfigError
 from limbeck.launchers.joblib import Joblib
 from limbeck.launchers.serial import Serial
 from limbeck.launchers.slurm import Slurm, Task
@@ -117,3 +118,43 @@ def test_without_a_gpu_none_is_taken():
         [sys.executable, "-c", TAKE, "1"], input="", capture_output=True, text=True, env=environment, check=True
     )
     assert done.stdout.strip() == "None"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"more": [1]}, "^more must be null or options of submitit"),
+        ({"more": "abc"}, "^more must be null or options of submitit"),
+        ({"more": {"slurm_nope": 1}}, "^more is refused by submitit: Unknown argument 'nope' for executor 'slurm'"),
+        ({"more": {"nope": 1}}, "^more is refused by submitit: Parameter 'nope' need to be prefixed"),
+        ({"more": {"timeout_min": "1:00"}}, '^more is refused by submitit: Parameter "timeout_min" expected type'),
+        ({"more": {"name": "mine"}}, "^more cannot hold name"),
+        ({"gpus": -1}, "^gpus must be >= 0, got -1"),
+        ({"requeues": -1}, "^requeues must be >= 0, got -1"),
+    ],
+)
+def test_what_submitit_would_refuse_late(options, message):
+    with pytest.raises(ValueError, match=message):
+        Slurm(**options)
+
+
+def test_a_machine_without_slurm(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"launcher=slurm: Could not detect \"srun\".*choose launcher=joblib"):
+        next(Slurm().run(double, jobs(tmp_path, 1), tmp_path))
+
+
+def test_slurm_that_refuses_jobs(tmp_path, monkeypatch):
+    for name, text in {"srun": "exit 0", "sbatch": "echo invalid time limit >&2; exit 1"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(
+        ConfigError, match=r"SLURM refuses the jobs: .*invalid time limit.*; look at launcher\.partition"
+    ):
+        next(Slurm(more={"slurm_time": "soon"}).run(double, jobs(tmp_path, 1), tmp_path))
+
+
+def test_joblib_starts_no_more_processes_than_jobs(tmp_path):
+    found = dict(Joblib(workers=100_000).run(double, jobs(tmp_path, 2), tmp_path))
+    assert {position: outcome["value"] for position, outcome in found.items()} == {0: 0, 1: 2}

@@ -200,6 +200,16 @@ def test_a_backend_that_does_not_suit_is_refused_with_those_that_do():
         check_kind(Exact(), kind)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("neighbours", 1), ("neighbours", 1025), ("build_width", 2**31), ("width", 2**31), ("lists", 2**31), ("probe", 0)],
+)
+def test_what_faiss_cannot_hold(option, value):
+    """One neighbour would end the process with a signal, and larger numbers overflow in its bindings."""
+    with pytest.raises(ValueError, match=rf"^{option} must be >= . and <= \d+, got {value}"):
+        Faiss(**{option: value})
+
+
 @needs_faiss
 def test_an_index_is_built_once_and_only_what_it_depends_on_makes_another(worlds):
     made = worlds("dense")

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 from limbeck.backbones import mlm, packing
 from limbeck.backbones.backbone import Pretrained, Tiny, load_tokenizer, save
 from limbeck.backbones.families import most_tokens
+from limbeck.backbones.sources import locate
 from limbeck.backbones.sub_batches import inputs
 from limbeck.config import ConfigError, build
 from limbeck.students.colbert import ColBERT
@@ -289,12 +290,43 @@ def test_targets_of_adapters(bert):
         ({"alpha": -1}, r"backbone\.lora\.alpha must be > 0"),
         ({"dropout": 1.0}, r"backbone\.lora\.dropout must be in \[0, 1\)"),
         ({"targets": "query"}, r"backbone\.lora\.targets must be a list"),
+        ({"alpha": float("inf")}, r"backbone\.lora\.alpha must be > 0"),
+        ({"dropout": float("nan")}, r"backbone\.lora\.dropout must be in \[0, 1\)"),
         (3, r"backbone\.lora must be null or options like"),
     ],
 )
 def test_senseless_adapters(options, message):
     with pytest.raises(ConfigError, match=message):
         build({"_target_": "backbone/tiny", "lora": options}, key="backbone")
+
+
+def test_an_adapter_is_smaller_than_its_layer(bert):
+    width = load(bert).config.hidden_size
+    load(bert, lora={"rank": width})
+    with pytest.raises(
+        ConfigError, match=rf"^lora\.rank must be <= {width}, the smaller side of the matrix of .*query"
+    ):
+        load(bert, lora={"rank": width + 1, "targets": ["query"]})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("max_length", 0, "must be >= 1"),
+        ("max_length", -5, "must be >= 1"),
+        ("vocab_size", 10**10, "must be <= 1048576"),  # its trainer would abort the process
+        ("dropout", float("nan"), r"must be in \[0, 1\)"),
+    ],
+)
+def test_senseless_sizes(option, value, message):
+    with pytest.raises(ValueError, match=rf"^{option} {message}, got "):
+        Tiny(**{option: value})
+
+
+@pytest.mark.parametrize("name", ["package:nothing/x", "package:nothing.here/x", "package:/x"])
+def test_packages_that_are_not_installed(name):
+    with pytest.raises(ValueError, match=f"^model '{name}' needs the Python package .*, which is not installed"):
+        locate(name)
 
 
 def test_adapters_without_peft(monkeypatch):

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from limbeck.training import wandb_files
-from limbeck.training.wandb_run import Curves, identify, tags, without_secrets
+from limbeck.training.wandb_run import Curves, WandB, identify, tags, without_secrets
 
 
 class Recorded:
@@ -274,3 +274,23 @@ def test_files_of_wandb_are_read_as_far_as_they_go(tmp_path):
     file.write_bytes(b"something else")
     with pytest.raises(ValueError, match="no file of a W&B run"):
         wandb_files.last_step(file)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(({"project": f"a{letter}b"}, "project must have none of the characters") for letter in "/\\#?%:"),
+        ({"project": ""}, "project must have 1 to 128 characters"),
+        ({"project": "  "}, "project must have 1 to 128 characters"),
+        ({"project": "x" * 129}, "project must have 1 to 128 characters"),
+        ({"entity": "a/b c"}, "entity must be letters, digits, - and _"),
+        ({"entity": ""}, "entity must be letters, digits, - and _"),
+        ({"job_type": ""}, "job_type must have 1 to 64 characters"),
+        ({"tags": [""]}, "tags must have 1 to 64 characters each"),
+        ({"tags": ["fine", "x" * 65]}, "tags must have 1 to 64 characters each"),
+    ],
+)
+def test_names_that_wandb_would_refuse_once_the_run_has_begun(options, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        WandB(**options)
+    WandB(project="x" * 128, entity="my-team_1", tags=["x" * 64])

@@ -33,6 +33,10 @@ def test_choices_come_first_and_are_what_could_be_typed():
             {"a.b": {"kind": "uniform", "low": 0, "high": 1}},
             "tune.space.a.b.kind must be one of float, log, int, choice",
         ),
+        ({"a.b": {"kind": ["log"], "low": 1, "high": 2}}, "tune.space.a.b.kind must be one of float, log, int, choice"),
+        ({"a.b": {"kind": "int", "low": 1, "high": 10**30}}, "tune.space.a.b.high must be between -2"),
+        ({"a.b": {"kind": "float", "low": 0, "high": 10**400}}, "tune.space.a.b.high must be between -2"),
+        ({"a.b": {"kind": "float", "low": -1e308, "high": 1e308}}, "tune.space.a.b: high - low must be finite"),
         ({"a.b": {"kind": "float", "low": 1, "high": 1}}, "tune.space.a.b: low must be < high, got 1 and 1"),
         ({"a.b": {"kind": "log", "low": 0, "high": 1}}, "tune.space.a.b.low must be > 0 for kind log"),
         ({"a.b": {"kind": "int", "low": 0.5, "high": 1}}, "tune.space.a.b.low must be a whole number, got 0.5"),
@@ -80,3 +84,22 @@ def test_optuna_takes_the_points_of_a_grid():
 def test_a_grid_refuses_what_has_no_end():
     with pytest.raises(ConfigError, match=r"tune\.space\.optim\.lr: tune\.sampler=grid takes choices"):
         grid(parse(GOOD))
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"a": {"kind": "float", "low": 0, "high": 1, "step": 1e-20}}, "tune.space.a: tune.sampler=grid would have 1"),
+        (
+            {"a": {"kind": "int", "low": 0, "high": 10**9}},
+            "tune.space.a: tune.sampler=grid would have 1000000001 values",
+        ),
+        (
+            {name: {"kind": "int", "low": 1, "high": 999} for name in "ab"},
+            "tune.space has 998001 combinations; tune.sampler=grid takes at most 100000",
+        ),
+    ],
+)
+def test_a_grid_that_no_study_tries(space, message):
+    with pytest.raises(ConfigError, match=message):
+        grid(parse(space))

@@ -2,12 +2,15 @@
 
 import importlib.util
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+from limbeck.config import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -52,7 +55,7 @@ class Lora:
     def __post_init__(self) -> None:
         if not isinstance(self.rank, int) or self.rank < 1:
             raise ValueError(f"lora.rank must be a whole number >= 1, got {self.rank!r}")
-        if not isinstance(self.alpha, int | float) or not self.alpha > 0:
+        if not isinstance(self.alpha, int | float) or not 0 < self.alpha < math.inf:
             raise ValueError(f"lora.alpha must be > 0, got {self.alpha!r}")
         if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
             raise ValueError(f"lora.dropout must be in [0, 1), got {self.dropout!r}")
@@ -100,12 +103,13 @@ def adapt(model: "PreTrainedModel", lora: Lora, anew: Iterable[str]) -> None:
 
     Raises
     ------
-    ValueError
-        A target is no linear layer of the model.
+    ConfigError
+        A target is no linear layer of the model, or the rank is larger than a side of its matrix.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
     layers = _targets(model, lora.targets)
+    _check_rank(model, layers, lora.rank)
     fresh = set(anew)
     if hasattr(model, "num_labels") and "SequenceClassification" in type(model).__name__:
         prefix = f"{model.base_model_prefix}."
@@ -130,11 +134,11 @@ def checkpoint_gradients(model: "PreTrainedModel") -> None:
 
     Raises
     ------
-    ValueError
+    ConfigError
         The family does not support it.
     """
     if not model.supports_gradient_checkpointing:
-        raise ValueError(f"gradient_checkpointing: {type(model).__name__} does not support it; set it to false")
+        raise ConfigError(f"gradient_checkpointing: {type(model).__name__} does not support it; set it to false")
     if getattr(model.config, "use_cache", False):
         model.config.use_cache = False  # of decoders; transformers warns of it at every start
     model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -175,6 +179,16 @@ def _above(name: str) -> list[str]:
     return [".".join(parts[:i]) for i in range(1, len(parts))]
 
 
+def _check_rank(model: "PreTrainedModel", layers: Iterable[str], rank: int) -> None:
+    for name in layers:
+        most = min(model.get_submodule(name).weight.shape)  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+        if rank > most:
+            raise ConfigError(
+                f"lora.rank must be <= {most}, the smaller side of the matrix of {name}: there the adapter is as large "
+                f"as the layer; got {rank}"
+            )
+
+
 def _targets(model: "PreTrainedModel", ends: list[str] | None) -> list[str]:
     """Return the full names of the linear layers to adapt."""
     inside = {id(layer) for layer in model.base_model.modules()}
@@ -190,7 +204,7 @@ def _targets(model: "PreTrainedModel", ends: list[str] | None) -> list[str]:
         found = [name for name in linear if name == end or name.endswith(f".{end}")]
         if not found:
             known = sorted({name.rpartition(".")[2] for name in linear})
-            raise ValueError(
+            raise ConfigError(
                 f"lora.targets: no linear layer of the model ends in {end!r}; there are {', '.join(known)}"
             )
         chosen += found

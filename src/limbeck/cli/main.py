@@ -8,6 +8,7 @@ from typing import Any
 
 from limbeck import __version__
 from limbeck.cli.failing import fail
+from limbeck.experiment.groups import without_null
 from limbeck.experiment.messages import FailedError, explain, suggest
 from limbeck.experiment.words import check
 from limbeck.processes import end_with_parent
@@ -95,6 +96,7 @@ def _environment() -> None:
 def _compose_and_call(verb: str, overrides: list[str]) -> None:
     import hydra
     from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
 
     from limbeck.config import home, store_schemas
 
@@ -105,6 +107,7 @@ def _compose_and_call(verb: str, overrides: list[str]) -> None:
     if words is not None:
         overrides = words(overrides)  # a verb may take words that are no overrides
     check(overrides)
+    overrides = without_null(verb, overrides)
     arguments = sys.argv
 
     raised: list[Exception] = []
@@ -113,7 +116,7 @@ def _compose_and_call(verb: str, overrides: list[str]) -> None:
         # Lightning starts the other processes of a run from sys.argv, so it must be what the user typed.
         with _arguments(arguments):
             try:
-                module.run(config, list(HydraConfig.get().overrides.task))
+                module.run(config, OmegaConf.to_container(HydraConfig.get().overrides.task))  # ${…} as it was typed
             except Exception as error:
                 raised.append(error)  # Hydra would print a line of its own about it
 

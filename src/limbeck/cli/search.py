@@ -16,7 +16,7 @@ def run(config: Any, overrides: Sequence[str]) -> None:
     """Search, write the run, or a part of it, and evaluate it once it is whole."""
     del overrides
     console()
-    plain = as_plain(config, KEYS, required=("metrics",))
+    plain = as_plain(config, KEYS, required=("metrics",), absent=("data", "candidates", "backend"))
     from limbeck.experiment.search import search
 
     search(plain)

@@ -84,6 +84,8 @@ class Pooling:
             raise ValueError(f"random_documents must be >= 0, got {random_documents}")
         if relevant < 1:
             raise ValueError(f"relevant must be >= 1, got {relevant}")
+        if denoise is not None and not isinstance(denoise, TeacherMargin):
+            raise ValueError(f"denoise must be null or limits, as pool.denoise.absolute=…, got {denoise!r}")
         self.first_rank = first_rank
         self.last_rank = last_rank
         self.negatives = negatives

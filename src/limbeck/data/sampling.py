@@ -19,6 +19,9 @@ from limbeck.text.collate import Example
 Draw = tuple[int, int]
 """(epoch, query number)."""
 
+_MOST_WORKERS = 256
+"""More than any machine feeds: all are started at once, and each is a process with the memory of one."""
+
 
 @register("sampler", "lists")
 class ListSampler:
@@ -57,15 +60,16 @@ class ListSampler:
         refresh_ranks: int | None = None,
         workers: int = 0,
     ) -> None:
-        for name, value in (("positives", positives), ("negatives", negatives), ("batch_size", batch_size)):
+        for name, value in (("positives", positives), ("negatives", negatives)):
             if value < 1:
                 raise ValueError(f"{name} must be >= 1, got {value}")
         if negatives_depth is not None and negatives_depth < 1:
             raise ValueError(f"negatives_depth must be >= 1 or null, got {negatives_depth}")
         if refresh_ranks is not None and refresh_ranks < 1:
             raise ValueError(f"refresh_ranks must be >= 1 or null, got {refresh_ranks}")
-        if workers < 0:
-            raise ValueError(f"workers must be >= 0, got {workers}")
+        for name, value, least, most in (("batch_size", batch_size, 1, 2**20), ("workers", workers, 0, _MOST_WORKERS)):
+            if not least <= value <= most:
+                raise ValueError(f"{name} must be >= {least} and <= {most}, got {value}")
         self.positives = positives
         self.negatives = negatives
         self.negatives_depth = negatives_depth

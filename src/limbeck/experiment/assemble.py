@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import shlex
 import shutil
 import sys
@@ -38,14 +39,21 @@ log = logging.getLogger(__name__)
 Node = Mapping[str, Any]
 
 
-def device(accelerator: str, devices: int = 1) -> torch.device:
-    """Return where models run outside of training; ``accelerator`` as Lightning names it (auto, cpu, gpu).
+def device(accelerator: str, devices: int = 1, *, key: str = "devices") -> torch.device:
+    """Return where models run outside of training.
+
+    Parameters
+    ----------
+    accelerator
+        As Lightning names it (auto, cpu, gpu).
+    devices, key
+        Number of processes, and the option that gives it, for messages.
 
     Raises
     ------
     ConfigError
-        It is no accelerator, or as many GPUs are asked for as there are not: a process without one would fall back to
-        the processor.
+        It is no accelerator, or more GPUs are asked for than there are: a process without one would fall back to the
+        processor. Or more processes than this machine has processors.
     """
     try:
         check_accelerator(accelerator)
@@ -55,7 +63,10 @@ def device(accelerator: str, devices: int = 1) -> torch.device:
         raise ConfigError(f"accelerator is {accelerator}, but no GPU is visible here; choose auto or cpu")
     usable = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
     if usable and devices > torch.cuda.device_count():
-        raise ConfigError(f"devices must be <= {torch.cuda.device_count()}, the GPUs that are visible; got {devices}")
+        raise ConfigError(f"{key} must be <= {torch.cuda.device_count()}, the GPUs that are visible; got {devices}")
+    processors = max(2, os.cpu_count() or 1)
+    if not usable and devices > processors:
+        raise ConfigError(f"{key} must be <= {processors}, the processors of this machine; got {devices}")
     return torch.device("cuda" if usable else "cpu")
 
 
@@ -127,9 +138,8 @@ def _model(
         made = build(student, lambda task: source.model(tokenizer, task), key=f"{key}student")
         _check_anew(made, source, load_top(made, source), key, anew)
     except ConfigError as error:
-        raise ConfigError(
-            f"{key}backbone.{error}" if str(error).startswith(("model", "layers")) else str(error)
-        ) from error
+        own = str(error).startswith(("model", "layers", "lora.", "gradient_checkpointing"))
+        raise ConfigError(f"{key}backbone.{error}" if own else str(error)) from error
     _check_lengths(made, tokenizer, key)
     return made, tokenizer
 
@@ -174,9 +184,10 @@ def _check_lengths(made: Any, tokenizer: TextTokenizer, key: str) -> None:
         else max(style.query_length, style.document_length)
     )
     if wanted > most:
+        longest = "query_length" if style.query_length > style.document_length else "document_length"
         raise ConfigError(
-            f"{key}student.document_length: {wanted} tokens do not fit the backbone, which reads at most {most}; "
-            f"lower {key}student.document_length"
+            f"{key}student.{longest}: {wanted} tokens do not fit the backbone, which reads at most {most}; "
+            f"lower {key}student.{longest}"
         )
 
 

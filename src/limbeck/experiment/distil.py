@@ -73,7 +73,9 @@ class Experiment:
         )
         self.evaluation = evaluation(config["eval"])
         self.pooling.check(scored="teacher_scores" in _taught(config["teacher"]))
-        self.device = assemble.device(self.training.accelerator, self.evaluation.devices)
+        if self.training.accelerator == "cpu":
+            assemble.device("cpu", self.training.devices, key="trainer.devices")
+        self.device = assemble.device(self.training.accelerator, self.evaluation.devices, key="eval.devices")
         self.candidates = assemble.candidates(of_set(config["candidates"], self.evaluation.split), self.device)
         self.data = build({**config["data"], "world": None}, key="data")
         encodes = part(config["student"], key="student").fields

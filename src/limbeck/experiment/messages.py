@@ -29,6 +29,7 @@ def as_plain(
     trains: bool = False,
     optional: tuple[str, ...] = (),
     required: tuple[str, ...] = (),
+    absent: tuple[str, ...] = (),
 ) -> Any:
     """Return a composed configuration as plain containers, with students that lie in folders looked up there.
 
@@ -41,12 +42,14 @@ def as_plain(
         candidates or scores that are named is taken. None, of verbs that open no collection, leaves ``data`` as it is.
     optional, required
         As in :func:`limbeck.experiment.options.typed`.
+    absent
+        Keys that may be missing; the others must be there.
 
     Raises
     ------
     ConfigError
-        It has a key that the verb does not know: ``+key`` gets past Hydra. Or no known student lies in a folder, or
-        its collection is not known.
+        A key is missing: ``student=[]`` and ``~student`` take it out. It has a key that the verb does not know:
+        ``+key`` gets past Hydra. Or no known student lies in a folder, or its collection is not known.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import InterpolationResolutionError
@@ -54,6 +57,10 @@ def as_plain(
     from limbeck.experiment.own_data import named, settle
     from limbeck.students.saved import resolve
 
+    there = set(config.keys())  # "in" would look at what a key stands for
+    for key in keys:
+        if key not in there and key not in absent:
+            raise ConfigError(f"{key} is missing; leave out {key}=[] and ~{key}, which take it out, or choose: {key}=…")
     try:
         given = [] if overrides is None else named(config, overrides, trains=trains)
         resolve(config)
@@ -95,6 +102,8 @@ def explain(error: Exception) -> str | None:
 
     if isinstance(error, ConfigError):
         return str(error)
+    if isinstance(error, MemoryError | RuntimeError | OSError) and (lacking := _of_memory(error)):
+        return lacking
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return _of_system(error) if isinstance(error, OSError) else None  # some of Hydra's are OSErrors, too
     if isinstance(error, OverrideParseException):
@@ -107,6 +116,8 @@ def explain(error: Exception) -> str | None:
     unknown = re.search(r"Key '([^']*)' (?:is not in struct|not in '.*')", str(cause))
     if unknown:
         return _unknown_key(full_key or unknown.group(1), cause)
+    if full_key and "is not a ListConfig" in first:
+        return f"{full_key} must be a list, also of one: {full_key}=[…]"
     if isinstance(cause, OmegaConfBaseException) and full_key:
         return f"{full_key}: {first}"
     text = str(error).strip()
@@ -121,6 +132,12 @@ def explain(error: Exception) -> str | None:
         group, _, chosen = option.group(1).rpartition("/")
         known = option.group(3).split("Config search path")[0].split()
         return f"{group}={chosen} does not exist{suggest(chosen, known)}\nchoose from: {', '.join(known)}"
+    twice = re.search(r"([^@\s]*)@(\S+) appears more than once in the final defaults list", text)
+    if twice:
+        return f"{twice.group(2)} is chosen twice; name it once"
+    several = re.match(r"Multiple values for [^@\s]*@([^.\s]+)\. ", text)
+    if several:
+        return f"{several.group(1)} takes one name, not a list of several; for a run of each add -m, without brackets"
     override = re.search(r"Could not override '([^']*)'\.\s*No match in the defaults list", text)
     if override:
         return f"{override.group(1)} is neither a key nor a group of the configuration"
@@ -144,6 +161,15 @@ _SYSTEM = {
     errno.ENOSPC: "the disk is full; make room and give the same command again: what is done is not done anew",
     errno.EDQUOT: "the quota is used up; make room and give the same command again: what is done is not done anew",
 }
+
+
+def _of_memory(error: Exception) -> str | None:
+    from limbeck.training.resources import out_of_memory
+
+    if not out_of_memory(error):
+        return None
+    first = (str(error).strip() or type(error).__name__).split("\n")[0]
+    return f"out of memory: {first}\nLower sizes or lengths of the model, or how much is done at once"
 
 
 def _of_system(error: OSError) -> str | None:

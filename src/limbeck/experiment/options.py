@@ -1,6 +1,7 @@
 """The types of a verb's own options: those of parts are typed by their constructors, these by this table."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from limbeck.config import ConfigError
@@ -16,6 +17,8 @@ def _text(value: Any) -> str:
     """Return a word or a path; Hydra reads ``out=5`` as a number."""
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
         raise ValueError("a word or a path")
+    if str(value) == "~" or str(value).startswith("~/"):
+        raise ValueError(f"a path without ~, which only shells read, as {Path.home()}{str(value)[1:]}")
     return str(value)
 
 

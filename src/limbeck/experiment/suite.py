@@ -93,7 +93,7 @@ class Suite:
         self._teacher = teacher
         self._artefacts = artefacts
         self._accelerator = accelerator
-        self._device = assemble.device(accelerator, evaluation.devices)
+        self._device = assemble.device(accelerator, evaluation.devices, key="eval.devices")
         self._folder = folder
 
     def run(self, systems: Sequence[System]) -> dict[str, dict[str, Any]]:

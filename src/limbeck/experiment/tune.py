@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limbeck.config import ConfigError, build, identity, run_id
+from limbeck.config import ConfigError, build, check_node, identity, run_id
+from limbeck.experiment.groups import without_null
 from limbeck.experiment.messages import explain
 from limbeck.experiment.run_folder import RunFolder, below
 from limbeck.experiment.train import plan
@@ -44,6 +45,7 @@ def tune(config: Any, overrides: Sequence[str], loader: Any, config_dirs: Sequen
 
     from limbeck.tuning.space import grid, parse
 
+    check_node(config.tune, "tune")
     node: Any = OmegaConf.to_container(config.tune, resolve=True)
     settings: Settings = build(node, key="tune")
     space = parse(settings.space)
@@ -129,7 +131,8 @@ class _Trainer:
         from hydra.types import RunMode
         from omegaconf import open_dict
 
-        composed = self._loader.load_configuration("train", [*words, f"name={self.name}"], RunMode.RUN)
+        words = without_null("train", [*words, f"name={self.name}"])
+        composed = self._loader.load_configuration("train", words, RunMode.RUN)
         with open_dict(composed):
             del composed["hydra"]
         return composed

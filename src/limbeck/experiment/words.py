@@ -57,6 +57,8 @@ def unreadable(word: str) -> str:
         return f"{word!r} is no override; settings are written key=value"
     if _read(f"{key}=1") is None:
         return f"{word}: {key!r} is no key; a key has letters a to z, digits, dots, / and _"
+    if word[len(key) :].startswith("=~"):
+        return f'{word}: ~ is read by shells alone, and not behind every =; write {key}="$HOME{word[len(key) + 2 :]}"'
     better = quoted(word)
     if better is None:
         return (

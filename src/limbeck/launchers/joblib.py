@@ -53,7 +53,7 @@ class Joblib:
             calls = [delayed(_on_a_device)(work, position, job, self.per_device) for position, job in left.items()]
             try:
                 parallel = Parallel(
-                    n_jobs=self.at_once,
+                    n_jobs=min(self.at_once, max(2, len(left))),  # one would be made in this process
                     backend="loky",
                     return_as="generator_unordered",
                     initializer=end_with_parent,

@@ -3,10 +3,11 @@
 import contextlib
 import importlib.util
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from limbeck.config import ConfigError
 from limbeck.launchers.base import Job, Outcome, Work
 from limbeck.processes import end_with_parent, named
 from limbeck.registry import register
@@ -63,7 +64,7 @@ class Slurm:
     Raises
     ------
     ValueError
-        submitit is not installed, a number is below 1, or ``cluster`` is unknown.
+        submitit is not installed, a number is below 1, ``cluster`` is unknown, or submitit refuses an option.
     """
 
     quiet = False  # each job has files of its own
@@ -90,6 +91,11 @@ class Slurm:
                 raise ValueError(f"{name} must be >= 1, got {value}")
         if cluster not in ("slurm", "local"):
             raise ValueError(f"cluster must be slurm or local, got {cluster!r}")
+        for name, value in (("gpus", gpus), ("requeues", requeues)):
+            if value < 0:
+                raise ValueError(f"{name} must be >= 0, got {value}")
+        if not isinstance(more, Mapping | None):
+            raise ValueError(f"more must be null or options of submitit, as {{slurm_constraint: a100}}, got {more!r}")
         self.at_once = at_once
         self.cluster = cluster
         self.requeues = requeues
@@ -98,18 +104,33 @@ class Slurm:
             "nodes": 1, "slurm_array_parallelism": at_once, "slurm_partition": partition, "slurm_account": account,
             "slurm_setup": list(setup) or None, **(more or {}),
         }  # fmt: skip
+        _check_options(self.options)
 
     def run(self, work: Work, jobs: Sequence[Job], folder: Path) -> Iterator[tuple[int, Outcome]]:
         """Submit jobs as one array and wait for them."""
         import submitit
+        from submitit.core.utils import FailedJobError
 
         logs = folder / ".submitit"
         given = {"slurm_max_num_timeout": self.requeues} if self.cluster == "slurm" else {}
-        executor = submitit.AutoExecutor(logs, cluster=self.cluster, **given)
+        try:
+            executor = submitit.AutoExecutor(logs, cluster=self.cluster, **given)
+        except RuntimeError as error:  # there is no srun
+            raise ConfigError(
+                f"launcher=slurm: {error}; give the command where SLURM's commands are, or choose launcher=joblib or "
+                "launcher.cluster=local"
+            ) from None
         options = {name: value for name, value in self.options.items() if value is not None}
         executor.update_parameters(name=f"limbeck-{folder.name}", **options)
-        with named() if self.cluster == "local" else contextlib.nullcontext(), executor.batch():
-            submitted = [executor.submit(Task(work, job)) for job in jobs]
+        try:
+            with named() if self.cluster == "local" else contextlib.nullcontext(), executor.batch():
+                submitted = [executor.submit(Task(work, job)) for job in jobs]
+        except FailedJobError as error:
+            said = " ".join(str(error).split())
+            raise ConfigError(
+                f"launcher: SLURM refuses the jobs: {said}; look at launcher.partition, account, minutes, gpus, cpus, "
+                "memory and more"
+            ) from None
         left = dict(enumerate(submitted))
         while left:
             ended = [position for position, job in left.items() if job.done()]
@@ -117,6 +138,21 @@ class Slurm:
                 yield position, _outcome(left.pop(position))
             if not ended:
                 time.sleep(_POLL)
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` for options that submitit does not have, or of another type than it wants."""
+    import submitit
+
+    if "name" in options:
+        raise ValueError("more cannot hold name: jobs are named after the sweep; set name=…")
+    try:  # the executor of this machine checks those of SLURM, too, and needs no SLURM
+        submitit.AutoExecutor("unused", cluster="local").update_parameters(
+            **{name: value for name, value in options.items() if value is not None}
+        )
+    except (NameError, AssertionError, TypeError, ValueError) as error:
+        first = str(error).split("\n")[0]
+        raise ValueError(f"more is refused by submitit: {first}") from None
 
 
 def _outcome(job: Any) -> Outcome:

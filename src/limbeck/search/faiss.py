@@ -13,6 +13,11 @@ from limbeck.inference import BiEncoder
 from limbeck.registry import register
 from limbeck.search.store import Shard, Store
 
+_LARGEST = {
+    "lists": 2**31 - 1, "probe": 2**31 - 1, "neighbours": 1024, "build_width": 2**31 - 1, "width": 2**31 - 1,
+}  # fmt: skip
+"""What faiss can hold in its numbers; a node of a graph has memory for all its edges from the start."""
+
 _TRAINED_ON = 64
 """Vectors a list that the centroids are trained on."""
 
@@ -63,8 +68,10 @@ class Faiss:
             raise ValueError(f"type must be flat, ivf or hnsw, got {type!r}")
         sizes = {"lists": lists, "probe": probe, "neighbours": neighbours, "build_width": build_width, "width": width}
         for option, value in sizes.items():
-            if value is not None and value < 1:
-                raise ValueError(f"{option} must be >= 1, got {value}")
+            least = 2 if option == "neighbours" else 1  # with one, faiss ends the process while it builds the graph
+            most = _LARGEST[option]
+            if value is not None and not least <= value <= most:
+                raise ValueError(f"{option} must be >= {least} and <= {most}, got {value}")
         self.type = type
         self.lists = lists
         self.probe = probe

@@ -41,7 +41,10 @@ def check(
         Nothing trains the student, and it is not the one in the folder.
     """
     on_hub = hub.is_name(model)
-    folder = hub.described(model, revision) if on_hub else home(model)
+    try:
+        folder = hub.described(model, revision) if on_hub else home(model)
+    except ValueError as error:
+        raise ConfigError(f"{key}backbone.{error}") from None
     if folder is None:
         return
     left = _left(kind, student, folder, key)

@@ -49,7 +49,10 @@ class Saved:
         if folder.startswith("package:"):
             from limbeck.backbones.sources import locate  # needs torch, which a configuration is composed without
 
-            self.folder = Path(locate(folder))
+            try:
+                self.folder = Path(locate(folder))
+            except ValueError as error:
+                raise ConfigError(f"student.folder: {str(error).removeprefix('model ')}") from None
         self.options = dict(options or {})
 
     def nodes(self, backbone: Node, *, key: str = "") -> Nodes:
@@ -134,7 +137,10 @@ def _resolve(node: Any, key: str, *, trains: bool) -> None:
         return
     options: Any = OmegaConf.to_container(student, resolve=True, throw_on_missing=True)
     given = {name: value for name, value in options.items() if name != "_target_"}
-    saved = Saved(**{**given, "folder": str(given["folder"])})  # a folder may be called 5
+    try:
+        saved = Saved(**{**given, "folder": str(given["folder"])})  # a folder may be called 5
+    except ConfigError as error:
+        raise ConfigError(f"{key}{error}") from None
     nodes = saved.nodes(beside, key=key)
     with open_dict(node):
         node.student, node.backbone = OmegaConf.create(nodes.student), OmegaConf.create(nodes.backbone)

@@ -41,7 +41,7 @@ def told(folder: Path, sizes: Mapping[str, object]) -> Iterator[None]:
                 f"no space is left to write to {folder}: the training stops, and its last checkpoint is whole. Make "
                 "room there (or set paths.runs elsewhere) and give the same command again: it goes on"
             ) from error
-        if _memory(error):
+        if out_of_memory(error):
             first = (str(error).strip() or type(error).__name__).split("\n")[0]
             now = ", ".join(f"{key} (now {value})" for key, value in sizes.items())
             raise ConfigError(
@@ -71,7 +71,8 @@ def _full(error: BaseException) -> bool:
     return any(isinstance(each, OSError) and each.errno in _NO_SPACE for each in _chain(error))
 
 
-def _memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory is at its end."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:

@@ -26,6 +26,9 @@ _SHARDING = ("fsdp", "deepspeed", "model_parallel")
 
 _PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 
+_MOST_STEPS, _MOST_EPOCHS = 2**40, 1_000_000
+"""Beyond any training: numbers of batches must fit into 64 bits."""
+
 
 def _check_strategy(strategy: str) -> None:
     if strategy.startswith(_SHARDING):
@@ -124,10 +127,10 @@ class Training:
             if value < 1:
                 raise ValueError(f"{name} must be >= 1, got {value}")
         check_accelerator(accelerator)
-        if steps is not None and steps < 1:
-            raise ValueError(f"steps must be >= 1 or null, got {steps}")
-        if not (epochs > 0 and math.isfinite(epochs)):
-            raise ValueError(f"epochs must be > 0, got {epochs}")
+        if steps is not None and not 1 <= steps <= _MOST_STEPS:
+            raise ValueError(f"steps must be >= 1 and <= {_MOST_STEPS}, or null, got {steps}")
+        if not 0 < epochs <= _MOST_EPOCHS:
+            raise ValueError(f"epochs must be > 0 and <= {_MOST_EPOCHS}, got {epochs}")
         if chunk is not None and chunk < 1:
             raise ValueError(f"chunk must be >= 1 or null, got {chunk}")
         for name, value in {"clip": clip, "validate_every": validate_every}.items():

@@ -19,6 +19,11 @@ from limbeck.training.tracking import Figures, Row
 _TAG = 64
 """Characters that W&B allows a tag, and an id."""
 
+_PROJECT = 128
+"""Characters that W&B allows the name of a project, and"""
+_NOT_IN_PROJECTS = "/\\#?%:"
+"""those that it refuses there."""
+
 
 @register("logger", "wandb")
 class WandB:
@@ -40,7 +45,7 @@ class WandB:
     Raises
     ------
     ValueError
-        ``mode`` is unknown, or ``online`` without a key.
+        ``mode`` is unknown, or ``online`` without a key; or W&B takes no such name or tag.
     """
 
     def __init__(
@@ -57,6 +62,14 @@ class WandB:
             raise ValueError(f"mode must be offline, online or disabled, got {mode!r}")
         if mode == "online" and not (os.environ.get("WANDB_API_KEY") or (Path.home() / ".netrc").exists()):
             raise ValueError("mode is online, but there is no key: run `wandb login` or set WANDB_API_KEY")
+        _check_project(project)
+        if entity is not None and not re.fullmatch(r"[\w-]+", entity, re.ASCII):
+            raise ValueError(f"entity must be letters, digits, - and _, or null, got {entity!r}")
+        if not 0 < len(job_type) <= _TAG:
+            raise ValueError(f"job_type must have 1 to {_TAG} characters, got {job_type!r}")
+        for tag in tags or []:
+            if not 0 < len(tag) <= _TAG:
+                raise ValueError(f"tags must have 1 to {_TAG} characters each, got {tag!r}")
         self.project = project
         self.entity = entity
         self.mode = mode
@@ -167,6 +180,13 @@ class Curves(Logger):
 
     def log_hyperparams(self, *_: Any) -> None:
         """Nothing: the configuration is recorded when the run is opened."""
+
+
+def _check_project(project: str) -> None:
+    if set(project) & set(_NOT_IN_PROJECTS):
+        raise ValueError(f"project must have none of the characters {_NOT_IN_PROJECTS}, got {project!r}")
+    if not 0 < len(project.strip()) <= len(project) <= _PROJECT:
+        raise ValueError(f"project must have 1 to {_PROJECT} characters, got {project!r}")
 
 
 def identify(name: str, run_id: str) -> str:

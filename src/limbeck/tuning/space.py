@@ -29,6 +29,11 @@ _OPTIONAL = ("step",)
 _DIGITS = 6
 """Significant digits of a number that a run is made with: nobody types more."""
 
+_LARGEST = 2**53
+"""Samplers of Optuna draw whole numbers as floats."""
+_MOST_POINTS = 100_000
+"""Of a grid, which is put into the queue of the study point by point."""
+
 Value = float | int | str
 
 
@@ -70,7 +75,7 @@ class Parameter:
         Raises
         ------
         ConfigError
-            There are infinitely many.
+            There are infinitely many, or more than a study can try.
         """
         if self.kind == "choice":
             return list(self.values)
@@ -81,6 +86,11 @@ class Parameter:
             )
         step = self.step or 1
         count = math.floor((self.high - self.low) / step + 1e-9) + 1
+        if count > _MOST_POINTS:
+            raise ConfigError(
+                f"tune.space.{self.key}: tune.sampler=grid would have {count} values; give a larger step: there "
+                f"may be {_MOST_POINTS}"
+            )
         if self.kind == "int":
             return [int(self.low) + number * int(step) for number in range(count)]
         return [float(f"{self.low + number * step:.12g}") for number in range(count)]
@@ -114,7 +124,7 @@ def _parameter(key: str, node: Any) -> Parameter:
     if not isinstance(node, Mapping) or "kind" not in node:
         raise ConfigError(f"{where} must be a mapping with a kind, as {{kind: float, low: 0, high: 1}}, got {node!r}")
     kind = node["kind"]
-    if kind not in _OPTIONS:
+    if not isinstance(kind, str) or kind not in _OPTIONS:
         raise ConfigError(f"{where}.kind must be one of {', '.join(_OPTIONS)}, got {kind!r}")
     for name in node:
         if name != "kind" and name not in _OPTIONS[kind]:
@@ -128,6 +138,8 @@ def _parameter(key: str, node: Any) -> Parameter:
     low, high = numbers["low"], numbers["high"]
     if not low < high:
         raise ConfigError(f"{where}: low must be < high, got {low} and {high}")
+    if not math.isfinite(high - low):
+        raise ConfigError(f"{where}: high - low must be finite, got {low} and {high}")
     if kind == "log" and low <= 0:
         raise ConfigError(f"{where}.low must be > 0 for kind log, got {low}")
     step = None if node.get("step") is None else _number(f"{where}.step", node["step"], kind)
@@ -137,6 +149,8 @@ def _parameter(key: str, node: Any) -> Parameter:
 
 
 def _number(where: str, value: Any, kind: str) -> float:
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        raise ConfigError(f"{where} must be between -2^53 and 2^53, where numbers of samplers are exact, got {value}")
     types = (int,) if kind == "int" else (int, float)
     if isinstance(value, bool) or not isinstance(value, types) or not math.isfinite(value):
         raise ConfigError(f"{where} must be a {'whole ' if kind == 'int' else ''}number, got {value!r}")
@@ -166,8 +180,14 @@ def _text(value: Any) -> str:
 
 
 def grid(space: Sequence[Parameter]) -> list[dict[str, Value]]:
-    """Return every combination, the last parameter varying fastest."""
-    return [
-        dict(zip((each.key for each in space), values, strict=True))
-        for values in itertools.product(*(each.points() for each in space))
-    ]
+    """Return every combination, the last parameter varying fastest.
+
+    Raises
+    ------
+    ConfigError
+        There are more than a study can try, or a parameter has no finite grid.
+    """
+    points = [each.points() for each in space]
+    if (count := math.prod(map(len, points))) > _MOST_POINTS:
+        raise ConfigError(f"tune.space has {count} combinations; tune.sampler=grid takes at most {_MOST_POINTS}")
+    return [dict(zip((each.key for each in space), values, strict=True)) for values in itertools.product(*points)]
