@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 
 Node = Mapping[str, Any]
 
+_MOST_SHARING = 8
+"""Processes that may share a processor; each needs memory of its own, and hundreds at once bring a machine down."""
+
 
 def device(accelerator: str, devices: int = 1, *, key: str = "devices") -> torch.device:
     """Return where models run outside of training.
@@ -53,7 +56,7 @@ def device(accelerator: str, devices: int = 1, *, key: str = "devices") -> torch
     ------
     ConfigError
         It is no accelerator, or more GPUs are asked for than there are: a process without one would fall back to the
-        processor. Or more processes than this machine has processors.
+        processor. Or more processes than processors could share.
     """
     try:
         check_accelerator(accelerator)
@@ -64,9 +67,9 @@ def device(accelerator: str, devices: int = 1, *, key: str = "devices") -> torch
     usable = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
     if usable and devices > torch.cuda.device_count():
         raise ConfigError(f"{key} must be <= {torch.cuda.device_count()}, the GPUs that are visible; got {devices}")
-    processors = max(2, os.cpu_count() or 1)
-    if not usable and devices > processors:
-        raise ConfigError(f"{key} must be <= {processors}, the processors of this machine; got {devices}")
+    most = _MOST_SHARING * (os.cpu_count() or 1)
+    if not usable and devices > most:
+        raise ConfigError(f"{key} must be <= {most}, {_MOST_SHARING} for each processor of this machine; got {devices}")
     return torch.device("cuda" if usable else "cpu")
 
 
