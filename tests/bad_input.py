@@ -231,6 +231,8 @@ CASES: dict[str, list[Case]] = {
         Case("a path with ~", f"{TRAIN} name=new 'paths.runs=~/runs'", '~ is read by shells alone, and not behind every =; write paths.runs="\\$HOME/runs"'),
         Case("a package that is not installed", "index data=synthetic accelerator=cpu out=new backbone=pretrained backbone.model=package:nothing/model", "backbone.model 'package:nothing/model' needs the Python package nothing"),
         Case("a package of a teacher that is not installed", "score data=synthetic teacher=saved teacher.student.folder=package:nothing/model out=new", "teacher.student.folder: 'package:nothing/model' needs the Python package nothing"),
+        Case("an index of a student that nobody trained", f"index {COLLECTION} out=new", "backbone: all its weights start at random, and nothing trains them here: .*student=saved with its folder"),
+        Case("a teacher that nobody trained", f"score {COLLECTION} teacher=dense backbone@teacher.backbone=tiny out=new", "teacher.backbone: all its weights start at random, and nothing trains them here: .*teacher=saved with its folder"),
         Case("queries longer than the backbone reads", f"{TRAIN} name=new student.query_length=1000", "student.query_length: 1000 tokens do not fit the backbone, which reads at most 256"),
         Case("a run file in a place that takes none", "search index=index out=/proc/found.trec accelerator=cpu", "/proc/.found.trec.lock: it is not there, and cannot be made"),
         Case("nothing to score with", f"score {COLLECTION} teacher=none out=new", "teacher=none scores nothing; choose one"),

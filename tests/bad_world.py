@@ -9,7 +9,7 @@ Harm = Callable[[Path], object]
 
 
 COLLECTION = "data=collection data.collection=beir"
-TINY = "backbone.width=16 backbone.layers=1 backbone.heads=2"
+TINY = "backbone.width=16 backbone.layers=1 backbone.heads=2 backbone.untrained=true"
 MINE = f"mine {COLLECTION} candidates.depth=6"
 TRAIN = (
     f"train name=base {COLLECTION} {TINY} teacher=store teacher.path=store candidates.depth=6 loss=[kl] "

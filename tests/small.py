@@ -7,7 +7,7 @@ WORLD = [
     "data.world.dev=10",
     "data.world.test=20",
 ]
-STUDENT = ["backbone.width=16", "backbone.layers=1", "backbone.heads=2"]
+STUDENT = ["backbone.width=16", "backbone.layers=1", "backbone.heads=2", "backbone.untrained=true"]
 TRAINING = [
     "sampler.batch_size=4",
     "sampler.negatives=3",

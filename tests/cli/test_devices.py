@@ -5,7 +5,7 @@ import json
 import pytest
 
 from limbeck.evaluation import search as searching
-from limbeck.experiment import sharing
+from limbeck.experiment import engine, sharing
 
 # More documents, and more candidates, than one device is given at a time.
 WORLD = ["data.world.documents=5000", "data.world.test=40", "trainer.steps=2", "trainer.validate_every=0"]
@@ -45,13 +45,13 @@ def test_every_share_does_a_part_of_the_work(student, limbeck, tmp_path, monkeyp
     def in_turn(devices, words):
         for number in range(devices):
             _, folder, mine = words(number)
-            sharing.work(tmp_path / folder, int(mine))
+            engine.work(tmp_path / folder, int(mine))
             part = tmp_path / folder / f"{mine}.trec"
             if not part.exists():
                 done.append("scored")
                 continue
             done.append(part.stat().st_mtime_ns)
-            sharing.work(tmp_path / folder, int(mine))
+            engine.work(tmp_path / folder, int(mine))
             assert part.stat().st_mtime_ns == done[-1]
 
     monkeypatch.setattr(sharing, "each_device", in_turn)
@@ -71,7 +71,7 @@ def test_every_share_does_a_part_of_the_work(student, limbeck, tmp_path, monkeyp
 
 
 def test_a_process_that_fails_is_told(limbeck, monkeypatch):
-    monkeypatch.setattr(sharing, "save_model", lambda *_: None)
+    monkeypatch.setattr(engine, "save_model", lambda *_: None)
     status, _, err = limbeck("train", "eval.devices=2", "eval.start=false")
     assert status != 0
     assert "processes [0, 1] of 2 failed" in err

@@ -17,7 +17,10 @@ WORLD = [
     "data.world.dev=10",
     "data.world.test=20",
 ]
-TINY_MODEL = ["backbone@candidates.backbone=tiny", "candidates.backbone.width=16", "candidates.backbone.layers=1"]
+TINY_MODEL = [
+    "backbone@candidates.backbone=tiny", "candidates.backbone.width=16", "candidates.backbone.layers=1",
+    "candidates.backbone.untrained=true",
+]  # fmt: skip
 
 
 @pytest.fixture

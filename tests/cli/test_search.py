@@ -21,7 +21,7 @@ WORLD = [
     "data.world.dev=10",
     "data.world.test=20",
 ]
-TINY = ["backbone.width=16", "backbone.layers=1", "backbone.heads=2"]
+TINY = ["backbone.width=16", "backbone.layers=1", "backbone.heads=2", "backbone.untrained=true"]
 STUDENTS = {
     "dense": ["student=dense"],
     "sparse": ["student=splade"],

@@ -24,7 +24,7 @@ def test_runs_share_kept_tokens(limbeck, tmp_path):
     assert "texts/s" not in train("seed=2")
     assert "texts/s" not in train("seed=1", "student=cross_encoder")
     world = [f"data.world.{name}" for name in ("documents=200", "topics=6", "train=60", "dev=10", "test=20")]
-    tiny = ["backbone.width=16", "backbone.layers=1", "backbone.heads=2"]
+    tiny = ["backbone.width=16", "backbone.layers=1", "backbone.heads=2", "backbone.untrained=true"]
     status, _, err = limbeck("index", *world, *tiny, f"paths.cache={root}", "out=index", small=False)
     assert status == 0, err
     assert "encoded 200 of 200 documents" in err

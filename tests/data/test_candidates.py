@@ -23,7 +23,7 @@ from limbeck.experiment import assemble
 from limbeck.types import Ranking, order
 
 TINY = {
-    "_target_": "backbone/tiny", "vocab_size": 300, "width": 16, "layers": 1, "heads": 2
+    "_target_": "backbone/tiny", "vocab_size": 300, "width": 16, "layers": 1, "heads": 2, "untrained": True
 }  # fmt: skip
 STUDENT = {"_target_": "student/dense", "query_length": 8, "document_length": 12}
 DENSE = {"_target_": "candidates/dense", "student": STUDENT, "backbone": TINY}

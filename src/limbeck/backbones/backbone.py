@@ -71,6 +71,8 @@ class Tiny:
         As for a pretrained backbone; with random weights they are of use in tests only.
     learning_rate
         Peak learning rate that suits random weights; ``optim.lr`` follows it.
+    untrained
+        Let it search, score or teach although nothing trains it: to try a command out.
 
     Raises
     ------
@@ -90,8 +92,10 @@ class Tiny:
         lora: Any = None,
         gradient_checkpointing: bool = False,
         learning_rate: float = 1e-3,
+        untrained: bool = False,
     ) -> None:
         del learning_rate  # read by the configuration of the optimiser
+        self.untrained = untrained
         sizes = {"vocab_size": vocab_size, "width": width, "layers": layers, "heads": heads, "max_length": max_length}
         for name, value in sizes.items():
             if value < 1:

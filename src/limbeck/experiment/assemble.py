@@ -150,8 +150,12 @@ def _model(
 def _check_anew(made: Any, source: Any, top: Lacking, key: str, anew: bool) -> None:
     """Raise a ``ConfigError`` if weights start anew that nothing trains."""
     if not hasattr(source, "anew"):
-        if not anew:
-            log.warning("%sbackbone: its weights are random, and nothing trains them here", key)
+        if not (anew or source.untrained):
+            raise ConfigError(
+                f"{key}backbone: all its weights start at random, and nothing trains them here: the scores would mean "
+                f"nothing. Take a trained student ({key.rstrip('.') or 'student'}=saved with its folder) or checkpoint "
+                f"({key}backbone=pretrained); to try the command out, {key}backbone.untrained=true"
+            )
         return
     names = [*(f"backbone.{name}" for name in source.anew), *top.anew]
     if anew:
