@@ -109,12 +109,12 @@ def test_an_encoder_that_teaches_goes_through_all_stages(limbeck, tmp_path):
 def test_stages_that_are_there_are_not_computed_again(limbeck, tmp_path, monkeypatch):
     """A run that fails in its last stage goes on with that stage alone."""
     from limbeck.evaluation.fusion import ReciprocalRankFusion
-    from limbeck.experiment import sharing
+    from limbeck.experiment import engine
 
     calls = []
     for name in ("search", "rerank"):
-        real = getattr(sharing, name)
-        monkeypatch.setattr(sharing, name, lambda *a, _r=real, _n=name, **o: calls.append(_n) or _r(*a, **o))
+        real = getattr(engine, name)
+        monkeypatch.setattr(engine, name, lambda *a, _r=real, _n=name, **o: calls.append(_n) or _r(*a, **o))
 
     def broken(*_):
         raise OSError("the disk is full")

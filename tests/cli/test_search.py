@@ -160,7 +160,7 @@ def test_what_cannot_be_is_refused_with_what_to_do(index, search, tmp_path):
         (["backend=inverted"], "multi", "those of this student are multi: choose backend=exact or backend=plaid"),
         (["shard=3/2"], "dense", "shard must be i/n"),
         (["dtype=int8"], "dense", "dtype must be one of float32, float16, got 'int8'"),
-        (["backend.probe=0", "backend=faiss"], "dense", "backend.probe must be >= 1, got 0"),
+        (["backend.probe=0", "backend=faiss"], "dense", "backend.probe must be >= 1 and <= 2147483647, got 0"),
         (["backend.lists=2"], "dense", "backend.lists is no key of the configuration"),
     ):
         status, _, err = index(*words, kind=kind)

@@ -55,5 +55,4 @@ def test_commands_that_race_on_a_cold_cache_leave_what_one_leaves(tmp_path):
     record = race.drill(tmp_path, ["mine", "import"], starts=8, seed=6, queries=20)
     assert record["damaged"] == []
     assert record["cold_starts"] == 8
-    assert record["waited"] >= 1
     assert record["files_compared"] == 74
