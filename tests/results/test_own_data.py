@@ -44,7 +44,8 @@ def opened(compose):
     def call(command):
         verb, *words = command.replace("RUN", "runs/train/scifact").split()
         config = compose(verb, *words, *(["out=x"] if verb in ("index", "score") else []))
-        return as_plain(config, list(config), overrides=words, trains=verb in ("train", "inspect", "tune"))["data"]
+        trains = verb in ("train", "inspect", "tune")
+        return as_plain(config, list(config), overrides=words, trains=trains, optional=("depth",))["data"]
 
     return call
 
