@@ -67,6 +67,7 @@ def model(root: Path) -> Path:
     """Save a tiny masked language model, whose bias leaves a document some words; returns its folder."""
     import torch
 
+    from limbeck.artefacts import Artefacts
     from limbeck.backbones.backbone import Tiny, load_tokenizer, save
     from limbeck.data.folder import documents
     from limbeck.inference import encode
@@ -74,7 +75,7 @@ def model(root: Path) -> Path:
     from limbeck.text.collate import Collator
     from limbeck.text.tokenizer import train_wordpiece
 
-    found = documents(root / "data", root / "docs.pklz4").docs_iter()
+    found = documents(root / "data", Artefacts(root / "cache"), "0").docs_iter()
     texts = {document.doc_id: document.default_text() for document, _ in zip(found, range(1000), strict=False)}
     train_wordpiece(texts.values(), 2000, root / "tokenizer")
     tokenizer = load_tokenizer(str(root / "tokenizer"))

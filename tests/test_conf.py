@@ -9,9 +9,9 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+from limbeck.cli import report
 from limbeck.cli.main import VERBS
 from limbeck.config import home
-from limbeck.experiment import report
 
 CONF = home() / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))

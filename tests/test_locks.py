@@ -114,7 +114,7 @@ def test_a_killed_holder_is_no_holder_though_its_child_lives(tmp_path):
 def test_who_does_not_wait_is_refused_by_name(tmp_path):
     lock = tmp_path / "lock"
     with child(lambda: hold(lock)) as number:
-        until(lambda: is_held(lock) and "process" in holder(lock))
+        until(lambda: is_held(lock) and str(number) in holder(lock))
         message = rf"another process is at work on a thing \(process {number} on host {HERE}\); wait for it or end it"
         with pytest.raises(BusyError, match=message), locked(lock, "a thing", wait=False):
             pass

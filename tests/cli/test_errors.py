@@ -19,7 +19,7 @@ CASES = {
     "out of range": (["loss.ckl.gamma=1", "loss.ckl.alpha=2"], "loss.ckl.gamma must be > alpha"),
     "out of range, student": (["student.scale=0"], "student.scale must be > 0"),
     "not one of": (["student.pooling=max"], "student.pooling must be one of mean, cls, got 'max'"),
-    "no loss": (["loss=[]"], "loss is empty"),
+    "no loss": (["loss=[]"], "loss is missing; leave out loss=[]"),
     "loss without teacher": (
         ["teacher=none"],
         "loss.ckl needs teacher_scores, which this training does not have; choose",

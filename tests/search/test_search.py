@@ -255,7 +255,7 @@ def test_the_strongest_terms_are_kept():
     ("make", "message"),
     [
         (lambda: Faiss(type="pq"), "type must be flat, ivf or hnsw, got 'pq'"),
-        (lambda: Faiss(probe=0), "probe must be >= 1, got 0"),
+        (lambda: Faiss(probe=0), "probe must be >= 1 and <= 2147483647, got 0"),
         (lambda: Inverted(document_terms=0), "document_terms must be >= 1, got 0"),
         (lambda: Plaid(bits=3), "bits must be 1, 2, 4 or 8, got 3"),
         (lambda: Plaid(scored=0), "scored must be >= 1, got 0"),
