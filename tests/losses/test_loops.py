@@ -152,6 +152,12 @@ def test_ties_weigh_the_mean_over_their_orders():
         torch.testing.assert_close(found[row][mask][:, mask][apart], expected[apart], rtol=1e-12, atol=1e-12)
 
 
+def test_padding_is_ranked_last():
+    scores = torch.tensor([[1.0, torch.nan, 3.0, torch.inf, 2.0]])
+    mask = torch.tensor([[True, False, True, False, True]])
+    assert ranks_by(scores, mask).tolist() == [[3, 4, 1, 5, 2]]
+
+
 def test_ranks_keep_the_listed_order_in_long_ties():
     scores = torch.ones(1, 300)
     scores[0, 250] = 2.0
