@@ -32,6 +32,10 @@ class ConfigError(ValueError):
     """The configuration asks for something impossible; the message names the key and what to do."""
 
 
+class FailedError(Exception):
+    """The work was done as far as possible, and a part of it failed; the command ends with status 1."""
+
+
 def home() -> Path:
     """Return the folder that holds ``conf`` and ``sweeps``: the checkout, or the copy inside an installed package."""
     package = Path(__file__).parent

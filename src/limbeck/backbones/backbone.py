@@ -259,7 +259,7 @@ class Pretrained:
             config=config,
             dtype=torch.float32,
             trust_remote_code=False,
-            ignore_mismatched_sizes=True,  # told by `report`
+            ignore_mismatched_sizes=True,  # `report` names them
             output_loading_info=True,
         )
 

@@ -43,10 +43,10 @@ class Module:
     @property
     def config(self) -> dict[str, Any]:
         """What its own file says."""
-        told = read_json(self.file)
-        if not isinstance(told, dict):
+        options = read_json(self.file)
+        if not isinstance(options, dict):
             raise ConfigError(f"{self.file} is not what sentence-transformers writes: no mapping")
-        return told
+        return options
 
     @property
     def weights(self) -> dict[str, Tensor]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from limbeck import __version__
 from limbeck.cli.failing import fail
+from limbeck.config import FailedError
 from limbeck.experiment.groups import without_null
-from limbeck.experiment.messages import FailedError, explain, suggest
+from limbeck.experiment.messages import explain, suggest
 from limbeck.experiment.words import check
 from limbeck.processes import end_with_parent
 

@@ -11,10 +11,6 @@ from limbeck.experiment.options import typed
 from limbeck.experiment.words import ambiguous, unreadable
 
 
-class FailedError(Exception):
-    """The work was done as far as possible, and a part of it failed; the command ends with status 1."""
-
-
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return ``; did you mean …?`` or nothing."""
     close = difflib.get_close_matches(word, list(known), 3, 0.5)

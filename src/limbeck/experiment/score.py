@@ -24,9 +24,6 @@ def score(config: dict[str, Any]) -> None:
     config
         A composed configuration of ``conf/score.yaml`` as plain containers.
     """
-    for key in ("devices", "part_size"):
-        if not isinstance(config[key], int) or config[key] < 1:
-            raise ConfigError(f"{key} must be >= 1, got {config[key]}")
     if not config["splits"] or set(config["splits"]) - {"train", "dev", "test"}:
         raise ConfigError(f"splits must be some of train, dev and test, got {config['splits']}")
     if not config["teacher"]:

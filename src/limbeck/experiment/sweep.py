@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from limbeck.config import ConfigError
-from limbeck.experiment.messages import FailedError, explain
+from limbeck.config import ConfigError, FailedError
+from limbeck.experiment.messages import explain
 from limbeck.experiment.run_folder import RunFolder, console
 from limbeck.experiment.train import finished, plan, train
 from limbeck.locks import BusyError

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from limbeck.config import FailedError
 from limbeck.reporting.terminal import show_rows
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def show(study: "Study", metric: str, total: int) -> "FrozenTrial":
         log.info("failed (%d): %s", count, message.splitlines()[0] if message else "")
     best = _best(study)
     if best is None:
-        raise RuntimeError(f"no trial of {study.study_name} was completed ({told or 'none'})")
+        raise FailedError(f"no trial of {study.study_name} was completed ({told or 'none'})")
     completed = [trial for trial in trials if trial.state.name == "COMPLETE" and trial.value is not None]
     ranked = sorted(completed, key=lambda trial: trial.value or 0.0, reverse=study.direction.name == "MAXIMIZE")
     keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
