@@ -255,7 +255,7 @@ def test_mistakes_in_run_files_are_named(tmp_path, search, caplog):
 
     with pytest.raises(ConfigError, match=r"a\.trec:2: expected six columns"):
         source("q Q0 d1 1 2.0 x\nq Q0 d2 2\n").search(search)
-    with pytest.raises(ConfigError, match=r"a\.trec:2: document d1 stands twice"):
+    with pytest.raises(ConfigError, match=r"a\.trec:2: document d1 appears twice"):
         source("q Q0 d1 1 2.0 x\nq Q0 d1 2 1.0 x\n").search(search)
     with pytest.raises(ConfigError, match=r"a\.trec:1: expected six columns with a finite score"):
         source("q Q0 d1 1 nan x\n").search(search)

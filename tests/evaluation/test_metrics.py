@@ -35,7 +35,7 @@ def test_edges():
 def test_a_document_that_stands_twice_is_refused():
     """It would count twice; a file is refused with the line (test_runs.py)."""
     run = {"q": Ranking(["a", "b", "a"], np.array([3, 2, 1], np.float32))}
-    with pytest.raises(ValueError, match="document a stands twice for query q"):
+    with pytest.raises(ValueError, match="document a appears twice for query q"):
         evaluate({"q": {"b": 1}}, run, ["ndcg@10"])
 
 

@@ -516,5 +516,5 @@ def test_bad_collections_are_refused(tokens, tmp_path):
     for name in ("a b", "b\t", ""):
         with pytest.raises(ConfigError, match=f"the document id {name!r} is empty or has white".replace("\\", "\\\\")):
             encode_into(store, made, collator, [("a", "x"), (name, "y")])
-    with pytest.raises(ConfigError, match="the document id 'a' stands twice"):
+    with pytest.raises(ConfigError, match="the document id 'a' appears twice"):
         encode_into(store, made, collator, [("a", "x"), ("b", "y"), ("a", "z")])

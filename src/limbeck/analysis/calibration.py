@@ -19,7 +19,7 @@ QUANTITIES = (
 """What :func:`summarise` averages: fields of :class:`Calibration`."""
 
 ALL, RIGHT, WRONG = "all", "teacher right", "teacher wrong"
-"""Lists told apart: all, and those where the teacher's first document is, or is not, a positive."""
+"""Groups of lists: all, and those where the teacher's first document is, or is not, a positive."""
 
 
 @dataclass(frozen=True)

@@ -70,5 +70,5 @@ def by_teacher(
 
 
 def quality_metric(teacher: Mapping[str, Values]) -> str:
-    """Return the metric that a teacher's quality on a query is told by: its reciprocal rank, else the first one."""
+    """Return the metric that measures a teacher's quality on a query: its reciprocal rank, else the first one."""
     return next((metric for metric in teacher if metric.startswith("mrr")), next(iter(teacher)))

@@ -67,14 +67,14 @@ class Layout:
     folder: Path
     documents: Sequence[Module]
     queries: Sequence[Module]
-    told: Mapping[str, Any]
+    settings: Mapping[str, Any]
     """What ``config_sentence_transformers.json`` says."""
     packages: frozenset[str] = frozenset({"sentence_transformers"})
     """Packages of the modules' classes."""
 
     @property
     def file(self) -> Path:
-        """The file of ``told``."""
+        """The file of ``settings``."""
         return self.folder / "config_sentence_transformers.json"
 
     def transformer(self) -> Path:
@@ -129,8 +129,8 @@ def _layout(folder: Path) -> Layout:
         _check(folder, file, routes.get("parameters") or {}, known.ROUTER)
         for role, modules in (("query", queries), ("document", documents)):
             modules += [module(str(routes["types"][n]), inside(place, n)) for n in routes["structure"][role]]
-    told: Any = read_json(folder / "config_sentence_transformers.json")
-    return Layout(folder, documents, queries, dict(told.items()), frozenset(packages))
+    settings: Any = read_json(folder / "config_sentence_transformers.json")
+    return Layout(folder, documents, queries, dict(settings.items()), frozenset(packages))
 
 
 def _known(folder: Path, written: str) -> str:

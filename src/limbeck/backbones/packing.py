@@ -95,7 +95,7 @@ def enable(model: "PreTrainedModel") -> bool:
 
 @torch.no_grad()
 def _alike(base: Any) -> bool:
-    """Tell whether packed states are those of padded texts."""
+    """Return whether packed states are those of padded texts."""
     long = min(_TRIED, most_tokens(base) or _TRIED)
     lengths = [long, long // 2, long // 2]
     mask = torch.arange(long) < torch.tensor(lengths).unsqueeze(1)
@@ -140,7 +140,7 @@ def _padded(base: Any, tokens: Tokens) -> Tensor:
 
 
 def _packed(base: Any, tokens: Tokens) -> Tensor:
-    assert tokens.lengths is not None, "the collator tells lengths"
+    assert tokens.lengths is not None, "the collator gives lengths"
     device = tokens.input_ids.device
     rows, width = tokens.input_ids.shape
     lengths = np.asarray(tokens.lengths, dtype=np.int64)

@@ -73,5 +73,5 @@ def compiled(student: nn.Module, backend: str = "inductor") -> None:
 
 
 def is_compiled(model: nn.Module) -> bool:
-    """Tell whether :func:`compiled` was called for a transformer."""
+    """Return whether :func:`compiled` was called for a transformer."""
     return getattr(model, "base_model", model)._compiled_call_impl is not None

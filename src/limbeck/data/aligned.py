@@ -53,7 +53,7 @@ def with_scores(pool: Pool, scores: np.ndarray, missing: Literal["error", "drop"
         Scores in the order of the pool's pairs; NaN where there is none.
     missing
         ``drop`` takes pairs without a score out of the pool, and queries that lose their last positive; both are
-        counted and told.
+        counted and logged.
     whose
         Where the scores come from, for messages.
 
@@ -68,12 +68,14 @@ def with_scores(pool: Pool, scores: np.ndarray, missing: Literal["error", "drop"
         return replace(pool, scores=scores)
     lacking = np.add.reduceat(absent.astype(np.int64), pool.offsets[:-1])
     queries = np.flatnonzero(lacking)
-    told = f"{whose} lacks {int(absent.sum()):,} of {len(absent):,} pairs, of {len(queries):,} of {len(pool):,} queries"
+    lacking = (
+        f"{whose} lacks {int(absent.sum()):,} of {len(absent):,} pairs, of {len(queries):,} of {len(pool):,} queries"
+    )
     if missing == "error":
         first = int(np.flatnonzero(absent)[0])
         query = pool.query_ids[int(np.searchsorted(pool.offsets, first, side="right")) - 1]
         raise ConfigError(
-            f"{told}: query {query!r}, document {pool.document_ids[first].as_py()!r}, for one. Score them (limbeck "
+            f"{lacking}: query {query!r}, document {pool.document_ids[first].as_py()!r}, for one. Score them (limbeck "
             "score), take candidates that have scores, or leave such candidates out with teacher.missing=drop"
         )
     kept = ~absent
@@ -81,8 +83,8 @@ def with_scores(pool: Pool, scores: np.ndarray, missing: Literal["error", "drop"
     lost = np.flatnonzero(positives == 0)
     kept &= np.repeat(positives > 0, np.diff(pool.offsets))
     if len(lost) == len(pool):
-        raise ConfigError(f"{told}: no query keeps a positive with a score; is this the teacher of these queries?")
-    log.warning("%s; they are dropped", told)
+        raise ConfigError(f"{lacking}: no query keeps a positive with a score; is this the teacher of these queries?")
+    log.warning("%s; they are dropped", lacking)
     if len(lost):
         named = ", ".join(pool.query_ids[i] for i in lost[:_NAMED]) + (", …" if len(lost) > _NAMED else "")
         log.warning("%d queries lose their last positive with that and are left out: %s", len(lost), named)

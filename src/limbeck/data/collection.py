@@ -146,7 +146,7 @@ class Collection:
         Raises
         ------
         ConfigError
-            There are none, one is empty or stands twice, or the file of documents is damaged.
+            There are none, one is empty or appears twice, or the file of documents is damaged.
         """
         ids = [document.doc_id for document in self._documents.docs_iter()]
         if not ids:
@@ -155,7 +155,7 @@ class Collection:
         if len(np.unique(np.fromiter(map(hash, ids), np.int64, len(ids)))) < len(ids):
             twice = next((name for name, count in Counter(ids).items() if count > 1), None)
             if twice is not None:
-                raise ConfigError(f"{self._place}: document {twice!r} stands twice; ids must differ")
+                raise ConfigError(f"{self._place}: document {twice!r} appears twice; ids must differ")
         return ids
 
     @property

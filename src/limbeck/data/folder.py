@@ -39,8 +39,8 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             record = json.loads(line.decode("utf-8-sig"))  # of bytes, json takes halves of characters
         except ValueError as error:
-            told = re.sub(": line 1 column .*", "", str(error))  # of the JSON: the line is told before
-            raise ConfigError(f"{path}:{number}: not a JSON object in UTF-8 ({told})") from None
+            reason = re.sub(": line 1 column .*", "", str(error))  # of the JSON: the message names the line itself
+            raise ConfigError(f"{path}:{number}: not a JSON object in UTF-8 ({reason})") from None
         if not isinstance(record, dict) or any(not isinstance(record.get(name), str) for name in ("_id", "text")):
             raise ConfigError(f"{path}:{number}: needs the string fields _id, text")
         if not isinstance(record.get("title", ""), str | None):
@@ -102,7 +102,7 @@ class FolderQueries(JsonlQueries):
             query = record["_id"]
             if query in seen:
                 raise ConfigError(
-                    f"{self._path()}:{number}: query {query!r} stands twice, and in line {seen[query]} first; "
+                    f"{self._path()}:{number}: query {query!r} appears twice, and in line {seen[query]} first; "
                     "ids must differ"
                 )
             seen[query] = number
@@ -135,7 +135,7 @@ class FolderQrels(BaseQrels):
 
 
 def is_folder(path: Path) -> bool:
-    """Tell whether a path is a BEIR folder."""
+    """Return whether a path is a BEIR folder."""
     return (path / "corpus.jsonl").is_file()
 
 

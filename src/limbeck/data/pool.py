@@ -91,14 +91,14 @@ def read_pool(path: Path) -> Pool:
     changes = pc.call_function("not_equal", [queries[1:], queries[:-1]])
     starts = np.flatnonzero(changes.to_numpy(zero_copy_only=False)) + 1
     offsets = np.concatenate(([0], starts, [len(queries)]))
-    told = path.with_suffix(".json")
+    counts = path.with_suffix(".json")
     return Pool(
         query_ids=queries.take(pa.array(offsets[:-1])).to_pylist(),
         offsets=offsets,
         document_ids=cast(pa.StringArray, table["document_id"].chunk(0)),
         labels=table["label"].chunk(0).to_numpy(),
         ranks=table["rank"].chunk(0).to_numpy(),
-        counts=json.loads(told.read_text(encoding="utf-8")) if told.exists() else {},
+        counts=json.loads(counts.read_text(encoding="utf-8")) if counts.exists() else {},
     )
 
 

@@ -105,7 +105,7 @@ class Pooling:
             raise ConfigError("pool.denoise needs teacher scores; choose a teacher, or set its limits to null")
 
     def choose(self, qrels: Qrels, candidates: Run, document_ids: Sequence[str]) -> Pool:
-        """Choose the pools of all judged queries; what is left out is counted, and told where it matters.
+        """Choose the pools of all judged queries; what is left out is counted, and logged where it matters.
 
         Parameters
         ----------
@@ -158,15 +158,15 @@ class Pooling:
             raise ConfigError(
                 f"no training query has a positive document in the collection (a grade of at least {self.relevant})"
             )
-        told = {"queries": len(query_ids), "pairs": len(documents), **counts, "left_out": dict(left)}
-        _tell(told, len(qrels))
+        counted = {"queries": len(query_ids), "pairs": len(documents), **counts, "left_out": dict(left)}
+        _tell(counted, len(qrels))
         return Pool(
             query_ids=query_ids,
             offsets=np.concatenate(([0], np.cumsum(lengths))),
             document_ids=pa.array(documents, pa.string()),
             labels=np.array(labels, dtype=np.int16),
             ranks=np.array(ranks, dtype=np.int32),
-            counts=told,
+            counts=counted,
         )
 
     def _limited(self, documents: list[str], judged: dict[str, int], rank: dict[str, int], behind: int) -> list[str]:

@@ -105,7 +105,7 @@ def ir_datasets_home() -> Any:
     os.environ.setdefault("IR_DATASETS_HOME", str(Path.home() / ".ir_datasets"))
     import ir_datasets
 
-    ir_datasets.log.easy().logger().setLevel(logging.ERROR)  # what cannot be downloaded is told by us
+    ir_datasets.log.easy().logger().setLevel(logging.ERROR)  # we report what cannot be downloaded ourselves
     return ir_datasets
 
 

@@ -55,7 +55,7 @@ def evaluate(qrels: Qrels, run: Run, metrics: Sequence[str]) -> PerQuery:
     Raises
     ------
     ValueError
-        A metric is unknown, a score is NaN or infinite or a document stands twice (query and document are named), or
+        A metric is unknown, a score is NaN or infinite or a document appears twice (query and document are named), or
         no query has judgments.
     """
     check_metrics(metrics)
@@ -81,7 +81,7 @@ def _numbered(query: str, grades: Mapping[str, int], ranking: Ranking) -> _Numbe
         raise ValueError(f"the score of document {ids[wrong[0]]} for query {query} is {scores[wrong[0]]}")
     if len(set(ids)) < len(ids):
         twice = next(document for place, document in enumerate(ids) if document in ids[:place])
-        raise ValueError(f"document {twice} stands twice for query {query}")
+        raise ValueError(f"document {twice} appears twice for query {query}")
     ids = order(ids, scores).ids
     judged = sorted(((grade, document) for document, grade in grades.items() if grade >= 0), reverse=True)
     relevant = sum(grade > 0 for grade, _ in judged)

@@ -79,7 +79,7 @@ def read_run(path: Path, *, use: Use = "scores") -> Run:
     ------
     ValueError
         A line has fewer than six columns or no finite float32 for a score (or no whole number for a rank), or trec_eval
-        would read it wrongly, or a document stands twice: file and line are named. Or the file is damaged or no text.
+        would read it wrongly, or a document appears twice: file and line are named. Or the file is damaged or no text.
     """
     if path.is_file() and not path.stat().st_size:
         return {}
@@ -165,7 +165,7 @@ def _by_line(path: Path, use: Use) -> Run:
                 raise ValueError(f"{path}:{number}: {_problem(error, use)}; found {_quoted(line)}") from None
             documents = lists.setdefault(query, {})
             if document in documents:
-                raise ValueError(f"{path}:{number}: document {document} stands twice for query {query}")
+                raise ValueError(f"{path}:{number}: document {document} appears twice for query {query}")
             documents[document] = value
     return {
         query: order(list(documents), np.fromiter(documents.values(), np.float32, len(documents)))

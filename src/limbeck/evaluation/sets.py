@@ -27,7 +27,7 @@ class EvalSet:
     query_length, document_length
         Tokens that a student reads; null: the student's own.
     documents, queries
-        How many there are; a wrong version of a collection is told by it. null: not known.
+        How many there are; a wrong version of a collection shows by it. null: not known.
 
     Raises
     ------

@@ -228,7 +228,7 @@ class Experiment:
         )
         start = time.perf_counter()
         # Lightning may start the other processes of the training.
-        with named(), resources.told(self.folder.path, resources.sizes(self.config)):
+        with named(), resources.explained(self.folder.path, resources.sizes(self.config)):
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
             chosen, scored = self._choose(trainer, module, data, validation, last, best)
         trained = {

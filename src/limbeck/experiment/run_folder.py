@@ -79,7 +79,7 @@ class RunFolder:
         return _read(self.path / "trained.json")
 
     def busy(self) -> bool:
-        """Tell whether a process makes this run now."""
+        """Return whether a process makes this run now."""
         return is_held(self.path / _LOCK)
 
     def state(self) -> str:

@@ -138,12 +138,12 @@ def _training(origin: Origin) -> list[str]:
         ["device", environment.get("device")],
         ["versions", ", ".join(f"{name} {number}" for name, number in (environment.get("versions") or {}).items())],
     ]
-    told = "## Training\n\n" + _table(
+    section = "## Training\n\n" + _table(
         ["", ""], [[key, escape(str(value))] for key, value in rows if value not in (None, "")]
     )
     command = environment.get("command")
     # Four backticks end a block only where four begin a line, and a command is one line.
-    return [told, *([f"````sh\n{' '.join(shlex.join(map(str, command)).split())}\n````"] if command else [])]
+    return [section, *([f"````sh\n{' '.join(shlex.join(map(str, command)).split())}\n````"] if command else [])]
 
 
 def _part(node: Any) -> str:
@@ -153,8 +153,8 @@ def _part(node: Any) -> str:
     own = part_name(node)
     plain = {k: v for k, v in node.items() if not k.startswith("_") and isinstance(v, str | int | float)}
     inner = [_part(node[name]) for name in ("student", "backbone") if isinstance(node.get(name), Mapping)]
-    told = ", ".join([*(f"{key}={value}" for key, value in plain.items()), *inner])
-    return f"{own}({told})" if told else own
+    arguments = ", ".join([*(f"{key}={value}" for key, value in plain.items()), *inner])
+    return f"{own}({arguments})" if arguments else own
 
 
 def _changed(student: Mapping[str, Any], trained: Mapping[str, Any]) -> list[str]:

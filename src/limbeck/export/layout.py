@@ -61,14 +61,14 @@ class Module:
         write_json(folder / ("config.json" if self.model is None else _TRANSFORMER), self.config)
 
     def _amend(self, path: Path) -> None:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        told["model_max_length"] = self.length
+        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        settings["model_max_length"] = self.length
         if not self.segments:
-            told["model_input_names"] = ["input_ids", "attention_mask"]
+            settings["model_input_names"] = ["input_ids", "attention_mask"]
         elif getattr(getattr(self.model, "config", None), "type_vocab_size", 0) > 1:
             # Students always tell such models which of two texts a token is of; not every tokenizer does.
-            told["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
-        write_json(path, told)
+            settings["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
+        write_json(path, settings)
 
 
 _FILE = "model.safetensors"
@@ -118,16 +118,16 @@ class Pipeline:
                 for number, (path, kind) in enumerate(listed)
             ],
         )
-        told: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "model_type": self.library,
             "prompts": dict(self.prompts),
             "default_prompt_name": None,
         }
         if self.library == "CrossEncoder":
-            told["activation_fn"] = self.activation
+            settings["activation_fn"] = self.activation
         else:
-            told["similarity_fn_name"] = self.similarity
-        write_json(folder / "config_sentence_transformers.json", told)
+            settings["similarity_fn_name"] = self.similarity
+        write_json(folder / "config_sentence_transformers.json", settings)
 
 
 def _write_router(routes: Mapping[str, Sequence[Module]], folder: Path) -> None:

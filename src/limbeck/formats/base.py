@@ -52,7 +52,7 @@ class Format(ABC):
         self.store = store
 
     def source(self, paths: Sequence[Path]) -> Source:
-        """Return the teacher and the kind of the scores; None and ``unknown`` where that cannot be told."""
+        """Return the teacher and the kind of the scores; None and ``unknown`` where the file does not say."""
         places = [str(path.absolute()).lower() for path in paths]
         if all(any(name.lower() in place for name in self.published) for place in places):
             return Source(self.teacher, self.kind)
@@ -67,7 +67,7 @@ class Format(ABC):
         paths
             Files that exist, in order.
         faults
-            Is told of malformed lines; those it does not refuse are left out.
+            Records malformed lines; those it does not refuse are left out.
         """
 
     def finish(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def number(text: str) -> float:
 
 
 def finite(values: Iterable[float]) -> bool:
-    """Tell whether all numbers are finite and fit float32: one that does not spoils the sum."""
+    """Return whether all numbers are finite and fit float32: one that does not spoils the sum."""
     return -MOST < sum(values) < MOST
 
 

@@ -14,7 +14,7 @@ _QUOTED = 160
 
 
 class Faults:
-    """Malformed lines of one import. May be told of lines by several threads at once.
+    """Malformed lines of one import. Several threads may add lines at once.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ class Faults:
             Under ``error``: file, line, problem and what the line should look like.
         """
         if self._on_error == "error":
-            told = [f"{path}:{line}: {problem}"]
+            lines = [f"{path}:{line}: {problem}"]
             if text:
-                told.append(f"it reads: {_quoted(text)}")
+                lines.append(f"it reads: {_quoted(text)}")
             if expects:
-                told.append(f"it should be: {expects}")
-            raise ConfigError("\n".join([*told, "on_error=skip leaves such lines out and counts them"]))
+                lines.append(f"it should be: {expects}")
+            raise ConfigError("\n".join([*lines, "on_error=skip leaves such lines out and counts them"]))
         with self._lock:
             self.count += 1
             bisect.insort(self._first, (str(path), line, problem))

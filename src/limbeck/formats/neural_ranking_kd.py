@@ -77,7 +77,7 @@ def _numbers(data: bytes) -> list[Any] | None:
 
 
 def _leading_zero(data: bytes) -> bool:
-    """Tell whether a column after the first begins with a zero that more digits (or an x) follow."""
+    """Return whether a column after the first begins with a zero that more digits (or an x) follow."""
     every = np.frombuffer(data, np.uint8)
     for start in range(0, len(every), _STEP):  # in steps that fit the processor's cache
         part = every[start : start + _STEP + 2]

@@ -86,7 +86,7 @@ class Pairs(Format):
         Raises
         ------
         ConfigError
-            Which columns hold query, document and score cannot be told.
+            It is unclear which columns hold query, document and score.
         """
         for path in paths:
             if parquet.is_parquet(path):

@@ -38,7 +38,7 @@ class Rows(NamedTuple):
 
 
 def is_parquet(path: Path) -> bool:
-    """Tell whether a file is Parquet."""
+    """Return whether a file is Parquet."""
     return magic(path).startswith(PARQUET)
 
 
@@ -147,8 +147,8 @@ def _aligned(rows: Rows, path: Path, faults: Faults, expects: str) -> dict[str, 
     for other in others:
         equal &= lengths[first] == lengths[other]
     for position in np.flatnonzero(~equal).tolist():
-        told = " and ".join(f"{each[position]} in {role}" for role, each in lengths.items())
-        faults.add(path, rows.first + position, f"has lists of unequal length, {told}", expects=expects)
+        counts = " and ".join(f"{each[position]} in {role}" for role, each in lengths.items())
+        faults.add(path, rows.first + position, f"has lists of unequal length, {counts}", expects=expects)
     kept = pa.array(equal)
     result = {role: pc.list_flatten(each.filter(kept)) for role, each in nested.items()}
     repeated = pa.array(np.repeat(np.flatnonzero(equal), lengths[first][equal]))

@@ -29,7 +29,7 @@ _KINDS: dict[str, Kind] = {"rankzephyr": "rank", "rankgpt": "rank", "set-encoder
 
 @register("format", "rank_distillm")
 class RankDistiLLM(Format):
-    """Rankings by RankZephyr, RankGPT, Set-Encoder or monoELECTRA, told apart by the names of the files.
+    """Rankings by RankZephyr, RankGPT, Set-Encoder or monoELECTRA, distinguished by the names of the files.
 
     A Parquet file without ranks is in the order of its rows. Without scores, the score is the rank times -1.
     """

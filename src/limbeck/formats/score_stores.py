@@ -59,7 +59,7 @@ class ScoreStores(Format):
 
     def finish(self) -> dict[str, Any]:
         """Return who is in it, and the collection if it is the same for all."""
-        told: dict[str, Any] = {
+        meta: dict[str, Any] = {
             "members": [
                 {"teacher": each.meta["teacher"], "revision": each.meta["revision"], "checksum": each.checksum}
                 for each in self._members
@@ -68,6 +68,6 @@ class ScoreStores(Format):
             "standardised": self._standardise,
         }
         collections = {each.meta["collection"] for each in self._members}
-        told |= {"collection": collections.pop()} if len(collections) == 1 else {}
+        meta |= {"collection": collections.pop()} if len(collections) == 1 else {}
         data = self._members[0].meta.get("data")
-        return told | ({"data": data} if data and all(each.meta.get("data") == data for each in self._members) else {})
+        return meta | ({"data": data} if data and all(each.meta.get("data") == data for each in self._members) else {})

@@ -43,7 +43,7 @@ _TYPES = {
 class TrecRun(Format):
     """A TREC run of any system.
 
-    The teacher is the run's tag unless it is given. What the scores are cannot be told from a run.
+    The teacher is the run's tag unless it is given. A run does not say what its scores are.
     """
 
     expects = EXPECTS

@@ -13,7 +13,7 @@ HEAD = """\
 Written by `python -m limbeck.inspection.document > docs/checks.md` from the docstrings; do not edit.
 
 `limbeck train` makes them before the first step, `limbeck inspect` with the same overrides shows them with numbers and
-pictures. A warning is told; an error stops the training. Which checks apply depends on what the losses make of the
+pictures. A warning is logged; an error stops the training. Which checks apply depends on what the losses make of the
 scores: nothing, their order, a softmax over the list at `teacher_temperature`, or the raw numbers; each loss is asked.
 
 `checks.ignore=[NAME,…]` turns checks off, `checks.NAME.OPTION=VALUE` sets a threshold, and `checks.queries` (5000) is

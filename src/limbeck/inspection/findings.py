@@ -156,9 +156,9 @@ def report(findings: Sequence[Finding]) -> None:
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         names = ",".join(finding.name for finding in errors)
-        told = "\n".join(f"- {finding}" for finding in errors)
+        listed = "\n".join(f"- {finding}" for finding in errors)
         raise ConfigError(
-            f"the teacher scores would ruin this training:\n{told}\n"
+            f"the teacher scores would ruin this training:\n{listed}\n"
             f"if it is meant so, turn it off with checks.ignore=[{names}]; limbeck inspect with the same overrides "
             "shows more"
         )

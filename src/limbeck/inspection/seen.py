@@ -73,7 +73,7 @@ class Seen:
 
 
 def severity(of: Severity) -> Callable[[Function], Function]:
-    """Say how grave it is when a check catches something: a warning is told, an error stops the training."""
+    """Say how grave it is when a check catches something: a warning is logged, an error stops the training."""
 
     def mark(function: Function) -> Function:
         function.severity = of  # pyright: ignore[reportFunctionMemberAccess]

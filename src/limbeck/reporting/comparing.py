@@ -66,8 +66,8 @@ def report(
     rows = plain(compared)
     out.mkdir(parents=True, exist_ok=True)
     buckets = {name: _by_quality(name, group, baseline, out) for name, group in groups.items()}
-    told = {"baseline": baseline, "settings": vars(settings), "comparisons": rows, "by_teacher": buckets}
-    write_json(out / "comparison.json", told)
+    record = {"baseline": baseline, "settings": vars(settings), "comparisons": rows, "by_teacher": buckets}
+    write_json(out / "comparison.json", record)
     _draw(groups, baseline, out)
     if count:
         _moved(groups, baseline, count, artefacts, out)
@@ -84,18 +84,18 @@ def _show(rows: Sequence[Compared], group: Group, settings: Comparing) -> None:
         first = next(iter(of_metric.values()))
         for name in sorted(systems, key=lambda name: name != first.baseline):  # the baseline on top
             row = of_metric.get(name)
-            told: dict[str, Any] = {"metric": metric, "system": name, "seeds": str(len(systems[name]))}
+            line: dict[str, Any] = {"metric": metric, "system": name, "seeds": str(len(systems[name]))}
             own = first.statistics.baseline if row is None else row.statistics.system
             spread = first.statistics.baseline_std if row is None else row.statistics.system_std
-            told |= {"mean": own, "± seeds": spread}
+            line |= {"mean": own, "± seeds": spread}
             if row is not None:
                 each = row.statistics
-                told |= {
+                line |= {
                     "": settings.marks(row), "difference": each.difference, "from": each.low, "to": each.high,
                     "p (t)": each.t_p, "p (random.)": each.randomisation_p, "p (Holm)": row.p_holm,
                     "p (Bonf.)": row.p_bonferroni, "effect": each.effect_size,
                 }  # fmt: skip
-            table.append(told)
+            table.append(line)
     columns = list(dict.fromkeys(key for row in reversed(table) for key in row))
     full = [{key: row.get(key) for key in columns} for row in table]
     for row in full:
@@ -191,7 +191,7 @@ def _figure(out: Path, group: str, what: str) -> Path:
 
 
 def _moved(groups: Mapping[str, Group], baseline: str, count: int, artefacts: Artefacts, out: Path) -> None:
-    told: dict[str, dict[str, Any]] = {}
+    changed: dict[str, dict[str, Any]] = {}
     for name, group in groups.items():
         metric, values = next(iter(group.values.items()))
         if baseline not in values:
@@ -213,12 +213,12 @@ def _moved(groups: Mapping[str, Group], baseline: str, count: int, artefacts: Ar
                     return [known.get(document, "") for document in ids]
 
                 rows = with_texts(moves, collection.query_texts, texts, before, after, qrels)
-            told.setdefault(name, {})[system] = {"metric": metric, "queries": rows}
-    write_json(out / "moved.json", told)
+            changed.setdefault(name, {})[system] = {"metric": metric, "queries": rows}
+    write_json(out / "moved.json", changed)
 
 
 def _collection(place: Place, artefacts: Artefacts) -> Collection | None:
-    """Open the collection of a set, for texts; None if it cannot be had."""
+    """Open the collection of a set, for texts; None if it cannot be opened."""
     if place.data is None:
         return None
     try:

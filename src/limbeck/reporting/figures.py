@@ -1,6 +1,6 @@
 """Figures of the analyses, one PNG each.
 
-Every function draws, writes its file and returns the figure. Systems are told apart by colour and marker. An interval
+Every function draws, writes its file and returns the figure. Systems differ by colour and marker. An interval
 that is much wider than the others (a handful of queries) runs out of the picture and shows no cap there, so that the
 others stay legible.
 """

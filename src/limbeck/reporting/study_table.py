@@ -53,7 +53,7 @@ def show(study: "Study", metric: str, total: int) -> "FrozenTrial":
     """Show the best trials and what failed; return the best, or end the program if there is none."""
     trials = study.get_trials(deepcopy=False)
     counts = Counter(trial.state.name for trial in trials)
-    told = ", ".join(
+    ended = ", ".join(
         f"{counts[state]} {word}"
         for state, word in (("COMPLETE", "completed"), ("PRUNED", "ended early"), ("FAIL", "failed"))
         if counts[state]
@@ -62,7 +62,7 @@ def show(study: "Study", metric: str, total: int) -> "FrozenTrial":
         log.info("failed (%d): %s", count, message.splitlines()[0] if message else "")
     best = _best(study)
     if best is None:
-        raise FailedError(f"no trial of {study.study_name} was completed ({told or 'none'})")
+        raise FailedError(f"no trial of {study.study_name} was completed ({ended or 'none'})")
     completed = [trial for trial in trials if trial.state.name == "COMPLETE" and trial.value is not None]
     ranked = sorted(completed, key=lambda trial: trial.value or 0.0, reverse=study.direction.name == "MAXIMIZE")
     keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
@@ -71,14 +71,14 @@ def show(study: "Study", metric: str, total: int) -> "FrozenTrial":
         | {f"dev {metric}": trial.value}
         for trial in ranked[:_SHOWN]
     ]
-    title = f"{study.study_name}: the best of {sum(counts.values())} trials ({told}) of {total}"
+    title = f"{study.study_name}: the best of {sum(counts.values())} trials ({ended}) of {total}"
     show_rows(rows, ["trial", *keys, "run"], title, bold=study.direction.name == "MAXIMIZE")
     _show_importance(study, len(ranked))
     return best
 
 
 def _show_importance(study: "Study", completed: int) -> None:
-    """Show which parameters mattered, where it can be told: fANOVA needs scikit-learn."""
+    """Show which parameters mattered, where fANOVA is available: it needs scikit-learn."""
     import importlib.util
 
     if completed < _ENOUGH or importlib.util.find_spec("sklearn") is None:

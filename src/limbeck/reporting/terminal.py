@@ -22,7 +22,7 @@ def metrics_of(rows: Sequence[Row]) -> list[str]:
 
 
 def is_of(row: Row, key: str) -> bool:
-    """Tell whether a row is of a system (``student``), whatever the stage (``student.rerank``)."""
+    """Return whether a row is of a system (``student``), whatever the stage (``student.rerank``)."""
     return row["key"].split(".")[0] == key
 
 

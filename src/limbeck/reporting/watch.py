@@ -49,9 +49,9 @@ class Watch:
 
     def ended(self, run: Run) -> None:
         """Tell how a run has ended, and what the sweep is at."""
-        told = run.outcome.get("error")
-        if told is not None:
-            log.error("[%d] %s failed: %s", run.number + 1, run.name, told)
+        error = run.outcome.get("error")
+        if error is not None:
+            log.error("[%d] %s failed: %s", run.number + 1, run.name, error)
         elif "seconds" not in run.outcome:
             log.info("[%d] %s: %s is finished", run.number + 1, run.name, run.outcome["folder"])
             return

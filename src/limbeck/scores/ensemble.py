@@ -92,13 +92,13 @@ def _complete(stores: Sequence[ScoreStore]) -> None:
                 example = f"{store.path} has no score of query {query!r}, document {documents[lacking[0]]!r}"
     more = {number: len(store) - (len(first) - absent[number]) for number, store in enumerate(stores) if number}
     if example or any(more.values()):
-        told = [
+        counts = [
             f"{store.path} lacks {absent[number]:,} pairs of {first.path} and has {more[number]:,} others"
             for number, store in enumerate(stores)
             if number and (absent[number] or more[number])
         ]
         shown = f" (for example, {example})" if example else ""
         raise ConfigError(
-            f"the stores do not hold the same pairs: {'; '.join(told)}{shown}. "
+            f"the stores do not hold the same pairs: {'; '.join(counts)}{shown}. "
             "missing=drop keeps the pairs that all have"
         )

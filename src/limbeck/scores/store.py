@@ -267,7 +267,7 @@ class ScoreStore:
             raise ConfigError(f"{self.path}: the scores have changed since they were written: make the store anew")
 
     def _content(self) -> bool:
-        """Tell whether the rows are those that the checksum is of."""
+        """Return whether the rows are those that the checksum is of."""
         names = ["document", "score", *(["rank"] if self.meta["has_ranks"] else [])]
         sizes = (self._count.sum(), len(self._keys))
         if self._rows.schema.names != names or sizes != (len(self), self.meta["queries"]):

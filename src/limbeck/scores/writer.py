@@ -186,7 +186,7 @@ class StoreWriter:
         return ScoreStore.open(self.path)
 
     def _sound(self, checksum: str) -> bool:
-        """Tell whether the store that is there has these scores, undamaged."""
+        """Return whether the store that is there has these scores, undamaged."""
         try:
             store = ScoreStore.open(self.path)
             store.verify()

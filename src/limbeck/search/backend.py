@@ -76,7 +76,7 @@ def folder(backend: Backend, store: Store) -> Path:
 
 
 def built(backend: Backend, store: Store) -> bool:
-    """Tell whether a backend can search a store as it is."""
+    """Return whether a backend can search a store as it is."""
     return backend.structure() is None or (folder(backend, store) / "built.json").exists()
 
 

@@ -56,7 +56,7 @@ def encode_into(
     Raises
     ------
     ConfigError
-        The collection is empty, or an id stands twice in a shard, or has white space.
+        The collection is empty, or an id appears twice in a shard, or has white space.
     """
     total = done = 0
     seconds = 0.0
@@ -102,7 +102,7 @@ def _encode(
     if len(ids) < len(chunk):
         seen: set[str] = set()
         twice = next(name for name, _ in chunk if name in seen or seen.add(name))
-        raise ConfigError(f"data.collection: the document id {twice!r} stands twice; ids must differ")
+        raise ConfigError(f"data.collection: the document id {twice!r} appears twice; ids must differ")
     check_ids(ids, "data.collection: the document id")
     if not collator.prepare("document"):  # the texts are at hand: they need not be looked up
         collator = Collator(collator.tokenizer, collator.style, lambda _: [], lambda ids: [texts[name] for name in ids])

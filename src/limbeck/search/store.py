@@ -162,7 +162,7 @@ class Store:
         return -(-self.documents // self.shard_size)
 
     def has(self, number: int) -> bool:
-        """Tell whether a shard is there."""
+        """Return whether a shard is there."""
         return self._folder(number).exists()
 
     def write(self, number: int, ids: Sequence[str], encoded: Rows) -> None:
@@ -277,7 +277,7 @@ def _fill(folder: Path, ids: Sequence[str], encoded: Rows) -> None:
 
 
 def _fresh(path: Path) -> bool:
-    """Tell whether a folder holds nothing, or what a process that makes an index begins with."""
+    """Return whether a folder holds nothing, or what a process that makes an index begins with."""
     ours = all(item.name == _LOCK or item.name.startswith(f".{_FILE}.") for item in path.iterdir())
     return ours or (path / _FILE).exists()
 

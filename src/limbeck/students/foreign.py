@@ -54,7 +54,7 @@ def read(found: Layout) -> tuple[str, dict[str, Any]]:
 
 def _kind(found: Layout) -> str:
     """Return the student that a folder is of: as it says itself, or, as before version 5, as its modules say."""
-    model = found.told.get("model_type")
+    model = found.settings.get("model_type")
     if model is None:
         types = {module.type for module in found.documents}
         if is_pylate(found):
@@ -88,11 +88,11 @@ def _dense(found: Layout) -> dict[str, Any]:
     if len(layers) > 1 or any(not _cuts(layer) for layer in layers):
         raise found.refuse(f"{layers[-1].folder.name} is a second layer over the embedding; one is known")
     sizes = [len(layer.weights["linear.weight"]) for layer in layers]
-    cut = found.told.get("truncate_dim")
+    cut = found.settings.get("truncate_dim")
     width = [*sizes, made.get("projection"), read_json(found.transformer() / "config.json").get("hidden_size")]
     if cut is not None and cut < next((size for size in width if size is not None), _ENDLESS):
         normalised = any(module.type == "Normalize" for module in found.documents)
-        if normalised and found.told.get("similarity_fn_name") == "dot":
+        if normalised and found.settings.get("similarity_fn_name") == "dot":
             raise found.refuse(f"{found.file}: truncate_dim cuts vectors of length 1, whose dot product is no cosine")
         sizes.append(cut)
     made["dimension"] = sizes[-1] if sizes else None
@@ -101,11 +101,11 @@ def _dense(found: Layout) -> dict[str, Any]:
 
 def _similarity(found: Layout) -> str:
     """Return how embeddings are compared: a name that is not there, or is not known to the library, is cosine."""
-    told = found.told.get("similarity_fn_name")
-    if told in ("euclidean", "manhattan"):
-        raise found.refuse(f"{found.file}: similarity_fn_name is {told}; dot and cosine are known")
+    settings = found.settings.get("similarity_fn_name")
+    if settings in ("euclidean", "manhattan"):
+        raise found.refuse(f"{found.file}: similarity_fn_name is {settings}; dot and cosine are known")
     normalised = any(module.type == "Normalize" for module in found.documents)
-    return "dot" if told == "dot" and not normalised else "cosine"
+    return "dot" if settings == "dot" and not normalised else "cosine"
 
 
 def _cuts(module: Module) -> bool:
@@ -126,10 +126,10 @@ def _projection(found: Layout, module: Module) -> dict[str, Any]:
 
 
 def _activation(found: Layout, module: Module) -> str:
-    told = module.config.get("activation_function", "torch.nn.modules.activation.Tanh")  # the library's own
-    if told not in _ACTIVATIONS:
-        raise found.refuse(f"{module.file}: activation_function is {told}; {', '.join(_ACTIVATIONS)} are known")
-    return _ACTIVATIONS[told]
+    settings = module.config.get("activation_function", "torch.nn.modules.activation.Tanh")  # the library's own
+    if settings not in _ACTIVATIONS:
+        raise found.refuse(f"{module.file}: activation_function is {settings}; {', '.join(_ACTIVATIONS)} are known")
+    return _ACTIVATIONS[settings]
 
 
 def _splade(found: Layout) -> dict[str, Any]:
@@ -171,32 +171,33 @@ def _cross_encoder(found: Layout) -> dict[str, Any]:
             raise found.refuse(f"a pair of at most {most} tokens (max_seq_length) leaves no room for two texts")
         query = min(_QUERY, room // 2)
         options |= {"query_length": query, "document_length": room - query}
-    prompts = found.told.get("prompts") or {}
-    if prompts.get(found.told.get("default_prompt_name")):
+    prompts = found.settings.get("prompts") or {}
+    if prompts.get(found.settings.get("default_prompt_name")):
         raise found.refuse(
-            f"{found.file}: default_prompt_name is {found.told['default_prompt_name']}; a cross-encoder has no prompts"
+            f"{found.file}: default_prompt_name is {found.settings['default_prompt_name']}; "
+            "a cross-encoder has no prompts"
         )
     return options
 
 
 def _of_scores(found: Layout) -> str:
     """Return the activation of a cross-encoder's scores: the library takes a sigmoid where none is named."""
-    told = found.told.get("activation_fn")
-    if told is None:
+    settings = found.settings.get("activation_fn")
+    if settings is None:
         config = read_json(found.transformer() / "config.json")
         own = config.get("sentence_transformers") or {}
-        told = (
+        settings = (
             own.get("activation_fn") if "activation_fn" in own else config.get("sbert_ce_default_activation_function")
         )
-    activation = "sigmoid" if told is None else _ACTIVATIONS.get(told)
+    activation = "sigmoid" if settings is None else _ACTIVATIONS.get(settings)
     if activation not in ("identity", "sigmoid"):
-        raise found.refuse(f"its activation_fn is {told}; Identity and Sigmoid of torch are known")
+        raise found.refuse(f"its activation_fn is {settings}; Identity and Sigmoid of torch are known")
     return activation
 
 
 def _style(found: Layout) -> dict[str, Any]:
-    """Return prefixes and lengths; a length that is not told is left to the student."""
-    prompts = found.told.get("prompts") or {}
+    """Return prefixes and lengths; a length that is not given is left to the student."""
+    prompts = found.settings.get("prompts") or {}
     style: dict[str, Any] = {}
     for role, modules in (("query", found.queries), ("document", found.documents)):
         if prompts.get(role):
@@ -217,8 +218,8 @@ def _style(found: Layout) -> dict[str, Any]:
 def length(modules: Sequence[Module], role: str) -> int | None:
     """Return the longest text of a role in tokens, special ones included, or None where nothing bounds it."""
     first = modules[0]
-    told = first.config if first.type in TRANSFORMERS else {}
-    most = told.get(f"{role}_length") or told.get("max_seq_length")
+    settings = first.config if first.type in TRANSFORMERS else {}
+    most = settings.get(f"{role}_length") or settings.get("max_seq_length")
     if most is None:
         most = _most_of_tokenizer(first)
     if first.type not in TRANSFORMERS:
@@ -240,10 +241,10 @@ def _most_of_tokenizer(first: Module) -> int | None:
 
 def _pooling(found: Layout, modules: Sequence[Module]) -> str:
     module = one(modules, ("Pooling",))
-    told = module.config
-    if told.get("include_prompt") is False:
+    settings = module.config
+    if settings.get("include_prompt") is False:
         raise found.refuse(f"{module.file}: include_prompt is false: the pooling leaves out the prompt")
-    modes = told.get("pooling_mode") or [mode for key, mode in known.LEGACY_POOLING.items() if told.get(key)]
+    modes = settings.get("pooling_mode") or [mode for key, mode in known.LEGACY_POOLING.items() if settings.get(key)]
     modes = ["mean"] if not modes else [modes] if isinstance(modes, str) else list(modes)  # the library's own
     if len(modes) != 1 or modes[0] not in _POOLINGS:
         raise found.refuse(f"{module.file}: its pooling is {' and '.join(modes)}; mean and cls are known")

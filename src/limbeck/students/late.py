@@ -13,8 +13,8 @@ _LENGTH = 32
 
 def is_pylate(found: Layout) -> bool:
     """Return whether a folder is PyLate's: its class, its modules or its keys say so."""
-    keys = known.PYLATE.keys() & found.told.keys()
-    return found.told.get("model_type") == "ColBERT" or "pylate" in found.packages or bool(keys)
+    keys = known.PYLATE.keys() & found.settings.keys()
+    return found.settings.get("model_type") == "ColBERT" or "pylate" in found.packages or bool(keys)
 
 
 def multi_vector(found: Layout, lengths: Mapping[str, int | None]) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def multi_vector(found: Layout, lengths: Mapping[str, int | None]) -> dict[str, 
     ConfigError
         Something there is not known.
     """
-    pylate = is_pylate(found) and found.told.get("model_type") != "MultiVectorEncoder"
+    pylate = is_pylate(found) and found.settings.get("model_type") != "MultiVectorEncoder"
     own = {**_of_pylate(found), **one(found.documents, TRANSFORMERS).config}
     normalised = any(module.type == "Normalize" for module in found.documents)
     options = {"normalise": normalised or pylate, **_skipped(found, pylate), **_prefixes(found)}
@@ -45,29 +45,29 @@ def multi_vector(found: Layout, lengths: Mapping[str, int | None]) -> dict[str, 
 
 def _of_pylate(found: Layout) -> dict[str, Any]:
     """Return what PyLate keeps in the folder's own file as a Transformer of sentence-transformers keeps it."""
-    told = found.told
-    if not known.PYLATE.keys() & told.keys():
+    settings = found.settings
+    if not known.PYLATE.keys() & settings.keys():
         return {}
-    own = {key: told[key] for key in ("query_length", "document_length") if told.get(key) is not None}
-    if "query_expansion" in told:
-        return own | {"query_expansion": told["query_expansion"]}
-    if told.get("do_query_expansion") is False:
+    own = {key: settings[key] for key in ("query_length", "document_length") if settings.get(key) is not None}
+    if "query_expansion" in settings:
+        return own | {"query_expansion": settings["query_expansion"]}
+    if settings.get("do_query_expansion") is False:
         return own | {"query_expansion": None}
-    attend = told.get("attend_to_expansion_tokens", told.get("attend_to_mask_tokens"))
+    attend = settings.get("attend_to_expansion_tokens", settings.get("attend_to_mask_tokens"))
     tokens = own.pop("query_length", None) or _LENGTH
     return own | {"query_expansion": {"strategy": "fixed", "attend": bool(attend), "length": tokens}}
 
 
-def _expansion(found: Layout, told: Any) -> dict[str, Any]:
-    if told is None:
+def _expansion(found: Layout, settings: Any) -> dict[str, Any]:
+    if settings is None:
         return {"query_augment": False, "attend_augmented": False}
-    if told.get("strategy", "fixed") != "fixed":
-        raise found.refuse(f"queries are filled by the strategy {told['strategy']}; fixed is known")
+    if settings.get("strategy", "fixed") != "fixed":
+        raise found.refuse(f"queries are filled by the strategy {settings['strategy']}; fixed is known")
     mask = _text(read_json(found.transformer() / "tokenizer_config.json").get("mask_token"))
-    if told.get("token") not in (None, mask or "[MASK]"):
-        raise found.refuse(f"queries are filled with {told['token']}; the mask token is known")
-    attended = bool(told.get("attend"))
-    return {"query_augment": True, "attend_augmented": attended, "query_length": told["length"]}
+    if settings.get("token") not in (None, mask or "[MASK]"):
+        raise found.refuse(f"queries are filled with {settings['token']}; the mask token is known")
+    attended = bool(settings.get("attend"))
+    return {"query_augment": True, "attend_augmented": attended, "query_length": settings["length"]}
 
 
 def _skipped(found: Layout, pylate: bool) -> dict[str, Any]:
@@ -75,9 +75,9 @@ def _skipped(found: Layout, pylate: bool) -> dict[str, Any]:
     masks = [module.config for module in found.documents if module.type == "MultiVectorMask"]
     words = list(masks[0].get("skiplist_words") or []) if masks else []
     if pylate:
-        given = found.told.get("skiplist_words")
-        v3 = found.told.get("model_type") == "ColBERT"
-        usual = list(string.punctuation) if v3 or {"query_prefix", "document_prefix"} & found.told.keys() else []
+        given = found.settings.get("skiplist_words")
+        v3 = found.settings.get("model_type") == "ColBERT"
+        usual = list(string.punctuation) if v3 or {"query_prefix", "document_prefix"} & found.settings.keys() else []
         words += usual if given is None else list(given)
     vocabulary = _vocabulary(found) or {*string.punctuation, *words}  # of other files than tokenizer.json
     marks = set(string.punctuation) & vocabulary
@@ -87,11 +87,11 @@ def _skipped(found: Layout, pylate: bool) -> dict[str, Any]:
 
 def _prefixes(found: Layout) -> dict[str, Any]:
     """Return marker and prefix of each role: a marker is one token, whatever the tokenizer does with its text."""
-    told, prompts = found.told, found.told.get("prompts") or {}
+    settings, prompts = found.settings, found.settings.get("prompts") or {}
     special, vocabulary = _special(found), _vocabulary(found)
     options: dict[str, Any] = {}
     for role in ("query", "document"):
-        prompt, inserted = prompts.get(role) or "", told.get(f"{role}_prefix") or ""
+        prompt, inserted = prompts.get(role) or "", settings.get(f"{role}_prefix") or ""
         prompt = inserted + prompt.removeprefix(inserted)
         starts = [inserted, *inserted.split(None, 1)[:1]]
         marker = next((start for start in starts if start and start in vocabulary and inserted.startswith(start)), "")

@@ -79,8 +79,8 @@ def _config(module: Module) -> dict[str, Any]:
     from transformers import AutoConfig
 
     with quiet(), clear_errors(str(module.folder)):
-        told = AutoConfig.from_pretrained(module.folder, trust_remote_code=False).to_dict()
-    return {name: value for name, value in told.items() if name not in _NEUTRAL}
+        settings = AutoConfig.from_pretrained(module.folder, trust_remote_code=False).to_dict()
+    return {name: value for name, value in settings.items() if name not in _NEUTRAL}
 
 
 def _check_weights(found: Layout, query: Module, words: TextTokenizer) -> None:

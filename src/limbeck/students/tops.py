@@ -110,7 +110,7 @@ def _queries(student: nn.Module, found: Layout, anew: set[str]) -> dict[str, Ten
         separate[0].folder,
         config=queries.config,
         dtype=torch.float32,
-        ignore_mismatched_sizes=True,  # told by `report`
+        ignore_mismatched_sizes=True,  # reported by `report`
         output_loading_info=True,
     )
     fresh = report(loaded, info, str(separate[0].folder), queries.config.num_hidden_layers)

@@ -12,7 +12,7 @@ def check(found: Layout, kind: str) -> None:
     ConfigError
         Something is not known; the message names the file, the module or the key.
     """
-    fault = known.fault(found.file, found.told, known.FOLDERS[kind])
+    fault = known.fault(found.file, found.settings, known.FOLDERS[kind])
     order = known.ORDER[kind]
     for modules in (found.documents, found.queries):
         places = []
@@ -40,28 +40,30 @@ def check(found: Layout, kind: str) -> None:
 
 def _check_task(found: Layout, module: Module, kind: str) -> None:
     """Refuse a transformer that gives something else than a kind of student reads."""
-    told = module.config
+    settings = module.config
     pooled = any(each.type == "Pooling" for each in found.documents)
     wanted = {"splade": "fill-mask", "cross_encoder": "sequence-classification"}.get(kind, "feature-extraction")
     wanted = "feature-extraction" if pooled else wanted
-    task = told.get("transformer_task") or ("fill-mask" if module.type == "MLMTransformer" else "feature-extraction")
+    task = settings.get("transformer_task") or (
+        "fill-mask" if module.type == "MLMTransformer" else "feature-extraction"
+    )
     if task != wanted:
         raise found.refuse(f"{module.file}: transformer_task is {task}; {wanted} is known there")
     output, name = known.TASKS[wanted]
-    modes = told.get("modality_config")
+    modes = settings.get("modality_config")
     if modes is not None and modes != {"text": {"method": "forward", "method_output_name": output}}:
         raise found.refuse(f"{module.file}: modality_config is {modes}; texts by forward, {output}, are known")
-    if told.get("module_output_name") not in (None, name):
-        raise found.refuse(f"{module.file}: module_output_name is {told['module_output_name']}; {name} is known")
+    if settings.get("module_output_name") not in (None, name):
+        raise found.refuse(f"{module.file}: module_output_name is {settings['module_output_name']}; {name} is known")
 
 
 def _check_names(found: Layout, module: Module, kind: str) -> None:
     """Refuse a layer that reads or writes something else than a kind of student has there."""
-    told = module.config
+    settings = module.config
     source = "token_embeddings" if kind == "colbert" else "sentence_embedding"
     usual = source if module.type == "Dense" else "sentence_embedding"  # as the library has it for each
     target = "scores" if kind == "cross_encoder" else source
-    read_ = told.get("module_input_name") or usual
-    written = told.get("module_output_name") or read_
+    read_ = settings.get("module_input_name") or usual
+    written = settings.get("module_output_name") or read_
     if (read_, written) != (source, target):
         raise found.refuse(f"{module.file}: it reads {read_} and writes {written}; {source} and {target} are known")

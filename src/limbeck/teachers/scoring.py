@@ -162,14 +162,14 @@ def _score(writer: StoreWriter, teacher: Scoring, plan: Plan, numbers: range) ->
         return
     score = teacher.scorer(plan)
     total, done = sum(len(plan.part(number)) for number in left), 0
-    start = told = time.monotonic()
+    start = last = time.monotonic()
     for number in left:
         scores = score(number)
         writer.add(number, Block(*plan.ids(number), scores))
         done += len(scores)
         now = time.monotonic()
-        if now - told > _TELL_EVERY:
-            told, rate = now, done / (now - start)
+        if now - last > _TELL_EVERY:
+            last, rate = now, done / (now - start)
             log.info(
                 "scored %s of %s pairs, %.0f pairs/s, %.0f s left",
                 f"{done:,}",

@@ -36,12 +36,12 @@ def show(pieces: Iterable[Piece], total: int, what: str) -> Iterator[Piece]:
                 yield piece
                 bar.advance(task, len(piece))
         return
-    start = told = time.monotonic()
+    start = last = time.monotonic()
     done = 0
     for piece in pieces:
         yield piece
         done += len(piece)
         now = time.monotonic()
-        if now - told > _TELL_EVERY and done:
-            told, left = now, max(0, total - done) * (now - start) / done
+        if now - last > _TELL_EVERY and done:
+            last, left = now, max(0, total - done) * (now - start) / done
             log.info("%s: %d %%, %.0f/s, %.0f s left", what, 100 * done / total, done / (now - start), left)

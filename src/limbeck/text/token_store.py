@@ -9,7 +9,7 @@ A store is a folder::
     lengths.bin     uint16, in the order of the keys: how many tokens it has
 
 Opening maps the files; processes that open the same store share its pages. Texts whose keys are equal (an id that
-stands twice, or two of one hash) are left out of the index, so they count as not kept.
+appears twice, or two of one hash) are left out of the index, so they count as not kept.
 """
 
 import json

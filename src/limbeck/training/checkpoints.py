@@ -1,7 +1,7 @@
 """Checkpoints that are whole or absent, and hold nothing but tensors and plain containers.
 
 The format of torch is a ZIP file, which has a checksum of each member. torch writes these and never looks at them; here
-they are, so that a file that a disk or a copy has damaged is told, not trained on.
+they are, so that a file damaged by a disk or a copy is reported, not trained on.
 """
 
 import logging
@@ -64,7 +64,7 @@ def _unfinished(target: Path) -> Path:
 def to_resume(folder: Path) -> Path | None:
     """Return the latest checkpoint of a folder that is whole, None where there is none at all.
 
-    One that is damaged is told by name, and the state before it taken. What a kill left of a checkpoint is removed.
+    A damaged one is reported by name, and the state before it is taken. What a kill left of a checkpoint is removed.
 
     Raises
     ------
@@ -84,10 +84,10 @@ def to_resume(folder: Path) -> Path | None:
             return path
         damaged.append((path, fault))
     if damaged:
-        told = " and ".join(f"{path.name} ({fault})" for path, fault in damaged)
+        listed = " and ".join(f"{path.name} ({fault})" for path, fault in damaged)
         raise ConfigError(
-            f"checkpoint: nothing whole is left in {folder}: damaged are {told}. Remove the folder and run again: the "
-            "training begins anew"
+            f"checkpoint: nothing whole is left in {folder}: damaged are {listed}. Remove the folder and run again: "
+            "the training begins anew"
         )
     return None
 
@@ -107,7 +107,7 @@ def _first_line(error: Exception) -> str:
 
 
 def between(trainer: Trainer, batch_idx: int) -> bool:
-    """Tell whether a state saved at the end of a batch is one that a training can go on from exactly.
+    """Return whether a state saved at the end of a batch is one that a training can go on from exactly.
 
     Not amid the batches of an update, since gradients are in no checkpoint, and not before a validation that is due:
     Lightning leaves that out when it goes on, and what it would have found to be the best is lost.

@@ -45,7 +45,7 @@ class _Update:
 class Nonfinite(Callback):
     """Stops a training at a loss or gradient that is not finite, or leaves such updates out and counts them.
 
-    Whether an update is finite is found out and obeyed on the device: the optimiser is told by ``found_inf``, the
+    Whether an update is finite is decided and obeyed on the device: the optimiser reads it from ``found_inf``, the
     mechanism of scaled gradients, and leaves weights and state as they are. The numbers are read, at once, every
     ``every`` updates and before each checkpoint; so no step waits for the device, a checkpoint never holds what came
     of such an update, and a training stops at most ``every`` updates late. A step costs one more pass over the
@@ -109,14 +109,14 @@ class Nonfinite(Callback):
             return
         if torch.distributed.is_initialized():
             faults = _gathered(faults)
-        told = [f"step {step}: {fault}" for step, fault in sorted(faults.items())]
+        messages = [f"step {step}: {fault}" for step, fault in sorted(faults.items())]
         if self._policy == "stop":
             raise ConfigError(
-                f"trainer.nonfinite: {told[0]}. The checkpoints are from before it. Lower optim.lr, look at the data "
-                "of these queries, or leave such updates out and count them: trainer.nonfinite=skip"
+                f"trainer.nonfinite: {messages[0]}. The checkpoints are from before it. Lower optim.lr, look at the "
+                "data of these queries, or leave such updates out and count them: trainer.nonfinite=skip"
             )
         self.skipped += len(faults)
-        for each in told:
+        for each in messages:
             log.warning("%s; this update is left out", each)
 
 
@@ -137,8 +137,8 @@ def _faults(batches: Iterable[_Batch], updates: Iterable[_Update]) -> dict[int, 
     for update in updates:
         bad = [name for name, _ in _not_finite(update.names, update.norms)]
         if bad:
-            told = f"the gradient of {_listed(bad, 3)} is not finite, though every term is"
-            faults.setdefault(update.step, f"{told} (queries {_listed(asked.get(update.step, []))})")
+            fault = f"the gradient of {_listed(bad, 3)} is not finite, though every term is"
+            faults.setdefault(update.step, f"{fault} (queries {_listed(asked.get(update.step, []))})")
     return faults
 
 
@@ -173,7 +173,7 @@ def poisoned(loss: Tensor) -> Tensor:
 
 @torch.no_grad()
 def signs(output: StudentOutput, batch: Batch, student: nn.Module) -> dict[str, Tensor]:
-    """Measure by what a collapsed student is told; nothing here waits for the device.
+    """Measure the signs of a collapsed student; nothing here waits for the device.
 
     Returns
     -------

@@ -35,7 +35,7 @@ class Validation:
 
 
 def _whole(trainer: lightning.Trainer) -> bool:
-    """Tell whether each process holds all parameters, so that it can tell the norm of the gradient."""
+    """Return whether each process holds all parameters, so that it can tell the norm of the gradient."""
     return isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)
 
 

@@ -90,8 +90,8 @@ class Speed(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write a line to the log, and what to do where the loader was too slow."""
-        told = f"{self.queries_per_second * trainer.world_size:.1f} queries/s"
-        log.info("trained: %s, %.1f %% of the time waiting for data", told, 100 * self.waiting)
+        rate = f"{self.queries_per_second * trainer.world_size:.1f} queries/s"
+        log.info("trained: %s, %.1f %% of the time waiting for data", rate, 100 * self.waiting)
         if self.waiting > STARVED:
             log.info("the loader is slower than the student; more workers may help: raise sampler.workers")
 
@@ -109,8 +109,8 @@ class Speed(Callback):
             for name, value in trainer.callback_metrics.items()
             if not name.startswith("diagnostics/")  # those are for the metrics file
         }
-        told = "  ".join(f"{name} {value:.4g}" for name, value in sorted(values.items()))
-        log.info("step %d/%s  %s", trainer.global_step, trainer.max_steps, told)
+        listed = "  ".join(f"{name} {value:.4g}" for name, value in sorted(values.items()))
+        log.info("step %d/%s  %s", trainer.global_step, trainer.max_steps, listed)
 
 
 class Record(Callback):

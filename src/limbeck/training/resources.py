@@ -16,7 +16,7 @@ _NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory"
 
 
 @contextlib.contextmanager
-def told(folder: Path, sizes: Mapping[str, object]) -> Iterator[None]:
+def explained(folder: Path, sizes: Mapping[str, object]) -> Iterator[None]:
     """Turn errors of a full disk and of memory into messages.
 
     Parameters

@@ -16,7 +16,7 @@ from limbeck.training.checkpoints import between
 log = logging.getLogger(__name__)
 
 _CAUGHT = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
-"""Ctrl-C, what ends processes, and the two that SLURM is usually told to send before time is up."""
+"""Ctrl-C, what ends processes, and the two that SLURM is usually configured to send before time is up."""
 
 
 class Interrupted(SystemExit):
@@ -28,8 +28,8 @@ class SaveOnSignal(Callback):
 
     Where a validation is due at that update, it is made, and the next update is the last. A handler that somebody has
     installed before the training (submitit's, which queues a job again) is called once the state is saved; if it
-    returns, the training goes on. Processes of one training agree every ``every`` updates whether one of them was told
-    to end: a GPU is waited for then. A second Ctrl-C ends at once.
+    returns, the training goes on. Processes of one training agree every ``every`` updates whether one of them received
+    a signal to end: a GPU is waited for then. A second Ctrl-C ends at once.
 
     Parameters
     ----------
@@ -80,9 +80,9 @@ class SaveOnSignal(Callback):
 
     def _obey(self, trainer: Trainer) -> None:
         if trainer.world_size > 1:
-            told = torch.tensor(self._caught, device=trainer.strategy.root_device)
-            torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
-            self._caught = int(told)
+            caught = torch.tensor(self._caught, device=trainer.strategy.root_device)
+            torch.distributed.all_reduce(caught, torch.distributed.ReduceOp.MAX)
+            self._caught = int(caught)
         if not self._caught:
             return
         number = signal.Signals(self._caught)

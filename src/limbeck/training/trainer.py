@@ -54,7 +54,7 @@ def _fastest(accelerator: str) -> str:
 
 
 def _bf16_processor() -> bool:
-    """Tell whether the processor multiplies bfloat16 itself; without that it is several times slower than float32."""
+    """Return whether the processor multiplies bfloat16 itself; without that it is several times slower than float32."""
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 

@@ -43,8 +43,8 @@ def read(folder: Path) -> list[Validated]:
     found: dict[int, Validated] = {}
     for line in lines:
         try:
-            told = json.loads(line)
-            found[told["step"]] = Validated(int(told["step"]), int(told["of"]), float(told["value"]))
+            entry = json.loads(line)
+            found[entry["step"]] = Validated(int(entry["step"]), int(entry["of"]), float(entry["value"]))
         except (ValueError, TypeError, KeyError):
             continue  # cut short by a kill, or not written to its end yet
     return [found[step] for step in sorted(found)]

@@ -85,10 +85,10 @@ class Configurations:
             try:
                 self.composed(words)
             except Exception as error:
-                told = self._explain(error)
-                if told is None:
+                message = self._explain(error)
+                if message is None:
                     raise
-                self._refused[key] = told
+                self._refused[key] = message
         return self._refused[key]
 
     def drawn(self, draw: Callable[[Parameter], Value]) -> dict[str, Value]:

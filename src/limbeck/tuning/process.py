@@ -64,14 +64,14 @@ class Process:
     def message(self) -> str:
         """Return why it failed: what it explained, else its last words."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        told = [number for number, line in enumerate(lines) if line.startswith(_NAME)]
-        if told:
-            return "\n".join(lines[told[-1] :]).removeprefix(_NAME)
+        explained = [number for number, line in enumerate(lines) if line.startswith(_NAME)]
+        if explained:
+            return "\n".join(lines[explained[-1] :]).removeprefix(_NAME)
         return f"exit status {self._process.returncode}: {lines[-1] if lines else 'it said nothing'} (see {self._log})"
 
 
 def environment(workers: int) -> dict[str, str]:
-    """Return what a trial is told of the machine: with several at once, to take one GPU or a share of the threads.
+    """Return a trial's environment variables: with several at once, each takes one GPU or a share of the threads.
 
     Parameters
     ----------

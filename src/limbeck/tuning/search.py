@@ -72,7 +72,7 @@ class Search:
     total
         Number of trials in all.
     ended
-        Called with each trial that has ended, how many have, and the seconds that are left, if that can be told.
+        Called with each trial that has ended, how many have, and the seconds that are left, if known.
     """
 
     def __init__(
@@ -200,8 +200,8 @@ class Search:
             self._conclude(active)  # it was quicker
             return
         (active.folder / "error.txt").unlink(missing_ok=True)  # of having been ended
-        told = {"study": self._study.study_name, "trial": active.trial.number}
-        write_json(active.folder / PRUNED, {**told, "step": validated.step, "value": validated.value})
+        record = {"study": self._study.study_name, "trial": active.trial.number}
+        write_json(active.folder / PRUNED, {**record, "step": validated.step, "value": validated.value})
         self._tell(active.trial, active, state="PRUNED")
 
     def _conclude(self, active: _Active) -> None:
@@ -230,8 +230,8 @@ class Search:
     ) -> None:
         import optuna
 
-        told: Any = None if state is None else optuna.trial.TrialState[state]
-        frozen = self._study.tell(trial, value, state=told)
+        ended: Any = None if state is None else optuna.trial.TrialState[state]
+        frozen = self._study.tell(trial, value, state=ended)
         if active is not None:
             del self._active[active.slot]
             if active.process is not None:

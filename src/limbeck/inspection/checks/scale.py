@@ -121,12 +121,12 @@ def ranks_as_scores(seen: Seen, *, share: float = 0.9) -> Caught | None:
     """
     if not seen.values:
         return None
-    told = seen.meta.get("kind") == "rank"
+    recorded = seen.meta.get("kind") == "rank"
     top = seen.measures.top
     top = top[(np.diff(top, axis=1) < 0).all(axis=1)]
     rows, counts = np.unique(top, axis=0, return_counts=True)
     same = len(top) >= FEW and counts.max() >= share * len(top)
-    if not told and not same:
+    if not recorded and not same:
         return None
     figures = (
         f"{int(counts.max()):,} of {len(top):,} lists ({percent(counts.max() / len(top))}) have the same highest "
@@ -156,17 +156,17 @@ def near_one_hot(seen: Seen, *, largest: float = 0.99, share: float = 0.5) -> Ca
     share
         Share of lists that may be one-hot.
     """
-    told, flagged = [], []
+    parts, flagged = [], []
     for temperature, losses in seen.temperatures.items() if len(seen.softmax) else ():
         distribution = seen.softmax.at(temperature)
         one_hot = float((distribution.largest >= largest).mean())
         if one_hot > share:
             flagged += losses
-            told.append(
+            parts.append(
                 f"{_named(losses)} at teacher_temperature={temperature:g}: {percent(one_hot)} of lists give "
                 f"{largest:g} or more to one document, median entropy {distribution.median:.3f} of ln L"
             )
-    return Caught("; ".join(told), _temperature(seen, flagged)) if told else None
+    return Caught("; ".join(parts), _temperature(seen, flagged)) if parts else None
 
 
 @register("check", "near_flat")
@@ -174,7 +174,7 @@ def near_one_hot(seen: Seen, *, largest: float = 0.99, share: float = 0.5) -> Ca
 def near_flat(seen: Seen, *, entropy: float = 0.99, share: float = 0.5) -> Caught | None:
     """Catch a softmax that is nearly the same for all documents, at the temperature of a loss.
 
-    The student is told that everything is equally good. So it is with cosines, probabilities and min-max normalised
+    The student learns that everything is equally good. This happens with cosines, probabilities and min-max normalised
     scores at temperature 1.
 
     Remedy
@@ -188,18 +188,18 @@ def near_flat(seen: Seen, *, entropy: float = 0.99, share: float = 0.5) -> Caugh
     share
         Share of lists that may be flat.
     """
-    told, flagged = [], []
+    parts, flagged = [], []
     for temperature, losses in seen.temperatures.items() if len(seen.softmax) else ():
         distribution = seen.softmax.at(temperature)
         flat = float((distribution.entropy >= entropy).mean())
         if flat > share:
             flagged += losses
-            told.append(
+            parts.append(
                 f"{_named(losses)} at teacher_temperature={temperature:g}: {percent(flat)} of lists have an entropy of "
                 f"{entropy:g} ln L or more, median {distribution.median:.4f}; the scores of a list span "
                 f"{float(np.median(known(seen.measures.spread))):.3g}"
             )
-    return Caught("; ".join(told), _temperature(seen, flagged)) if told else None
+    return Caught("; ".join(parts), _temperature(seen, flagged)) if parts else None
 
 
 def _temperature(seen: Seen, losses: list[str]) -> str:

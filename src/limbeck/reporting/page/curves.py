@@ -35,7 +35,7 @@ def learning_curves(sweep: Sweep) -> Section:
         f"more than {BINS} points are averaged over {BINS} equal spans of steps. A click on a name hides its lines.</p>"
     )
     section = Section("curves", "Learning curves", intro)
-    told: list[str] = []
+    sentences: list[str] = []
     parts: dict[str, UIElement] = {}
     validated = False
     for group, configurations in sweep.own().items():
@@ -46,11 +46,13 @@ def learning_curves(sweep: Sweep) -> Section:
             short = labels(run for runs in configurations.values() for run in runs)
             parts[group] = _figures({short[name]: each for name, each in read.items()}, columns)
         else:
-            told.append(f"The runs on {escape(group)} have no metrics/version_N/metrics.csv with losses (logger=csv).")
+            sentences.append(
+                f"The runs on {escape(group)} have no metrics/version_N/metrics.csv with losses (logger=csv)."
+            )
     if parts and not validated:
-        told.append("No run has validated while it trained (trainer.validate_every=0, or no dev split).")
+        sentences.append("No run has validated while it trained (trainer.validate_every=0, or no dev split).")
     section.models = tabs(parts)
-    section.html = "".join(map(sentence, told))
+    section.html = "".join(map(sentence, sentences))
     return section
 
 

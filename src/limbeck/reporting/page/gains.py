@@ -41,7 +41,7 @@ def gains(sweep: Sweep, baseline: str | None) -> Section:
         "better than the baseline. Very wide intervals run out of the figure.</p>"
     )
     section = Section("gains", "Gain by the teacher’s quality", intro)
-    told: list[str] = []
+    sentences: list[str] = []
     parts: dict[str, UIElement] = {}
     if baseline is not None and not any(_fits(baseline, run) for run in sweep.runs):
         names = ", ".join(dict.fromkeys(run.name for run in sweep.runs))
@@ -50,9 +50,9 @@ def gains(sweep: Sweep, baseline: str | None) -> Section:
         try:
             parts[group] = _of_set(sweep, group, baseline)
         except _MissingError as missing:
-            told.append(f"{escape(group)}: {escape(str(missing))}.")
+            sentences.append(f"{escape(group)}: {escape(str(missing))}.")
     section.models = tabs(parts)
-    section.html = "".join(map(sentence, told))
+    section.html = "".join(map(sentence, sentences))
     return section
 
 
@@ -97,9 +97,9 @@ def _of_set(sweep: Sweep, group: str, baseline: str | None) -> UIElement:
     except (ConfigError, ValueError) as error:
         raise _MissingError(str(error)) from None
     short = labels(run for runs in configurations.values() for run in runs)
-    told = f"Baseline: {short[first]}, {len(configurations[first])} seeds. Metric: {metric}."
+    heading = f"Baseline: {short[first]}, {len(configurations[first])} seeds. Metric: {metric}."
     wrapped = {"\n".join(textwrap.wrap(short[name], 48)): each for name, each in buckets.items()}
-    return stack(Div(text=escape(told), styles={"font-weight": "600"}), _figures(wrapped, metric, quality))
+    return stack(Div(text=escape(heading), styles={"font-weight": "600"}), _figures(wrapped, metric, quality))
 
 
 def _figures(buckets: Mapping[str, Sequence[Bucket]], metric: str, quality: str) -> UIElement:

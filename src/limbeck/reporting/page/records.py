@@ -52,10 +52,10 @@ def environment(sweep: Sweep) -> Section:
         "Environment",
         "<p>From the <code>env.json</code> of the finished runs: commit, versions, machine.</p>",
     )
-    told = {run.id: _environment(run) for run in sweep.runs}
+    recorded = {run.id: _environment(run) for run in sweep.runs}
     values: dict[str, dict[str, list[str]]] = {}
-    for key in dict.fromkeys(key for each in told.values() for key in each):
-        for name, each in told.items():
+    for key in dict.fromkeys(key for each in recorded.values() for key in each):
+        for name, each in recorded.items():
             if key in each or not key.startswith(_DATA):  # runs on another collection have no such line
                 values.setdefault(key, {}).setdefault(each.get(key, NOTHING), []).append(name)
     varied = [key for key, found in values.items() if len(found) > 1]

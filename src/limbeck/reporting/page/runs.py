@@ -153,10 +153,10 @@ def _labels(runs: Sequence[Finished]) -> dict[Path, str]:
 
 def _incomplete(runs: Sequence[Finished]) -> list[Unfinished]:
     return [
-        Unfinished(run.path.name, run.env, f"lacks {group}", str(told["missing"]))
+        Unfinished(run.path.name, run.env, f"lacks {group}", str(entry["missing"]))
         for run in runs
-        for group, told in (run.result.get("sets") or {}).items()
-        if "missing" in told
+        for group, entry in (run.result.get("sets") or {}).items()
+        if "missing" in entry
     ]
 
 
@@ -189,14 +189,14 @@ def labels(runs: Iterable[Run]) -> dict[str, str]:
 
 
 def _short(values: dict[str, str]) -> dict[str, str]:
-    """Return values without the folders of paths, if they can still be told apart."""
+    """Return values without the folders of paths, if they still differ."""
     last = {name: value.rstrip("/").rpartition("/")[2] for name, value in values.items()}
     paths = all(value.startswith(("/", ".", "~")) for value in values.values())
     return last if paths and len(set(last.values())) == len(set(values.values())) else values
 
 
 def first_metric(configurations: Mapping[str, Sequence[Run]], group: str) -> str | None:
-    """Return the metric that a set is told by: the first one that all its runs have."""
+    """Return the metric that a set is compared by: the first one that all its runs have."""
     known = [run.values(group) for runs in configurations.values() for run in runs]
     return next((metric for metric in known[0] if all(metric in each for each in known)), None)
 

@@ -28,7 +28,7 @@ def against_teacher(sweep: Sweep) -> Section:
         "over a point shows the query's id; the title says on how many queries the student is above, below and equal."
     )
     section = Section("teacher", "Student against teacher, query by query", intro)
-    told: list[str] = []
+    sentences: list[str] = []
     pairs: dict[str, dict[str, Pair]] = {}
     metrics: dict[str, str] = {}
     for group in sweep.sets:
@@ -37,19 +37,19 @@ def against_teacher(sweep: Sweep) -> Section:
         short = labels(run for runs in configurations.values() for run in runs)
         for name, runs in configurations.items():
             if metric is None or any(run.places[group].teacher is None for run in runs):
-                told.append(f"{escape(group)}, {escape(short[name])}: there are no values of a teacher.")
+                sentences.append(f"{escape(group)}, {escape(short[name])}: there are no values of a teacher.")
                 continue
             try:
                 pairs.setdefault(group, {})[short[name]] = _pair(runs, group, metric)
                 metrics[group] = metric
             except (ValueError, OSError, KeyError) as error:
-                told.append(f"{escape(group)}, {escape(short[name])}: {escape(str(error))}.")
+                sentences.append(f"{escape(group)}, {escape(short[name])}: {escape(str(error))}.")
     most = _most([len(each[0]) for found in pairs.values() for each in found.values()])
     if any(len(each[0]) > most for found in pairs.values() for each in found.values()):
         section.intro += f" Of more than {most:,} queries, {most:,} drawn at random (the same for all) are shown."
     section.intro += "</p>"
     section.models = tabs({group: _figures(found, metrics[group], most) for group, found in pairs.items()})
-    section.html = "".join(map(sentence, told))
+    section.html = "".join(map(sentence, sentences))
     return section
 
 

@@ -21,7 +21,7 @@ _FLOOR = 1e-9
 """Where the axis of the negatives' weights ends."""
 
 Judgments = Callable[[Place], Qrels]
-"""Opens the judgments of a set; raises ``ConfigError`` if they cannot be had."""
+"""Opens the judgments of a set; raises ``ConfigError`` if they cannot be opened."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ def term_weights(sweep: Sweep, judgments: Judgments) -> Section:
         "there.</p>"
     )
     section = Section("weights", "Weights of the terms", intro)
-    told: list[str] = []
+    sentences: list[str] = []
     parts: dict[str, UIElement] = {}
     read = _Reader()
     for group, configurations in sweep.own().items():
@@ -63,12 +63,12 @@ def term_weights(sweep: Sweep, judgments: Judgments) -> Section:
             try:
                 found[name] = _weighed(runs[0], read, judgments)
             except _MissingError as missing:
-                told.append(f"{escape(group)}, {escape(short[name])}: {escape(str(missing))}.")
+                sentences.append(f"{escape(group)}, {escape(short[name])}: {escape(str(missing))}.")
         if found:
             parts[group] = _figures(found, short)
-            told.append(_facts(group, found, short))
+            sentences.append(_facts(group, found, short))
     section.models = tabs(parts)
-    section.html = "".join(map(sentence, told))
+    section.html = "".join(map(sentence, sentences))
     return section
 
 
@@ -88,7 +88,7 @@ def _weighed(run: Run, read: _Reader, judgments: Judgments) -> tuple[Setting, We
         qrels = judgments(place)
     except ConfigError as error:
         raise _MissingError(
-            f"the judgments cannot be had, so positives and negatives not told apart: {error}"
+            f"the judgments cannot be opened, so positives and negatives are not separated: {error}"
         ) from None
     chosen = setting(run.finished.config)
     relevant = (run.finished.config.get("pool") or {}).get("relevant", 1)
@@ -104,8 +104,8 @@ def _weighed(run: Run, read: _Reader, judgments: Judgments) -> tuple[Setting, We
 
 def _name(short: str, chosen: Setting) -> str:
     by = ", π by the student" if chosen.by_student else ""
-    told = f"γ={chosen.gamma:g}, α={chosen.alpha:g}{by}"
-    return f"{short} ({told})" if chosen.own else f"{short} (no CKL term; {told})"
+    parameters = f"γ={chosen.gamma:g}, α={chosen.alpha:g}{by}"
+    return f"{short} ({parameters})" if chosen.own else f"{short} (no CKL term; {parameters})"
 
 
 def _facts(group: str, found: Mapping[str, tuple[Setting, Weighed]], short: Mapping[str, str]) -> str:

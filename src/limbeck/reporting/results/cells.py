@@ -142,9 +142,9 @@ def make(name: str, spec: Spec, runs: Sequence[Finished], *, partial: bool = Fal
 def _columns(spec: Spec, runs: Sequence[Finished], partial: bool) -> list[Column]:
     known: dict[str, list[str]] = {}
     for run in runs:
-        for group, told in run.sets.items():
+        for group, evaluated in run.sets.items():
             metrics = known.setdefault(group, [])
-            row = told.rows.get(STUDENT, {})
+            row = evaluated.rows.get(STUDENT, {})
             metrics += [each for each, value in row.items() if _is_metric(each, value) and each not in metrics]
     asked = spec.columns if spec.columns is not None else dict.fromkeys(known)
     columns = []

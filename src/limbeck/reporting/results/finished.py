@@ -55,9 +55,9 @@ def check_whole(sets: Mapping[str, Mapping[str, Any]]) -> None:
         )
 
 
-def whole(told: Node | None) -> bool:
-    """Tell whether a run or an evaluation is finished, and no set of it is missing."""
-    return told is not None and not any("missing" in each for each in (told.get("sets") or {}).values())
+def whole(record: Node | None) -> bool:
+    """Return whether a run or an evaluation is finished, and no set of it is missing."""
+    return record is not None and not any("missing" in each for each in (record.get("sets") or {}).values())
 
 
 def members(given: Any, *, key: str) -> list[Member]:
@@ -100,12 +100,12 @@ def _evaluation_of(path: Path) -> tuple[Path, str | None] | None:
 
 
 def _of_evaluation(folder: Path, system: str | None, *, key: str) -> list[Member]:
-    told = result(folder)
-    systems = told["systems"]
+    record = result(folder)
+    systems = record["systems"]
     if system is not None and system not in systems:
         raise ConfigError(f"{key}: {folder} has no system {system!r}; it has {', '.join(systems)}")
     return [
-        Member(each["name"], each["seed"], _places(folder, name, told["sets"], each.get("file")))
+        Member(each["name"], each["seed"], _places(folder, name, record["sets"], each.get("file")))
         for name, each in systems.items()
         if system in (None, name)
     ]
@@ -113,13 +113,13 @@ def _of_evaluation(folder: Path, system: str | None, *, key: str) -> list[Member
 
 def _places(folder: Path, name: str, sets: Mapping[str, Node], file: str | None = None) -> dict[str, Place]:
     found = {}
-    for group, told in sets.items():
+    for group, entry in sets.items():
         path = folder / "per_query" / f"{group}.{name}.parquet"
-        if "missing" in told or not path.is_file():
+        if "missing" in entry or not path.is_file():
             continue
         teacher = folder / "per_query" / f"{group}.teacher.parquet"
         run = Path(file) if file else folder / "runs" / f"{group}.{name}.trec"
-        found[group] = Place(path, run, teacher if teacher.is_file() else None, told.get("data"), "test")
+        found[group] = Place(path, run, teacher if teacher.is_file() else None, entry.get("data"), "test")
     return found
 
 
@@ -128,8 +128,8 @@ def _of_run(named: Named) -> Member:
         raise ConfigError(
             f"{named.path} is a model, not a finished run: evaluate it first (limbeck evaluate run={named.path} eval=…)"
         )
-    told = result(named.path)
-    split = told["split"]
+    record = result(named.path)
+    split = record["split"]
     folder = named.path / "per_query"
     teacher = folder / f"{split}.teacher.parquet"
     own = Place(
@@ -139,20 +139,20 @@ def _of_run(named: Named) -> Member:
         config(named.path)["data"],
         split,
     )
-    others = _places(named.path, "student", told.get("sets") or {})
-    return Member(named.name, named.seed, {own_set(told): own, **others})
+    others = _places(named.path, "student", record.get("sets") or {})
+    return Member(named.name, named.seed, {own_set(record): own, **others})
 
 
-def own_set(told: Node) -> str:
+def own_set(record: Node) -> str:
     """Return what the collection that a run was trained on is called among its sets.
 
     Parameters
     ----------
-    told
+    record
         Content of the run's ``result.json``.
     """
-    collection = Path(told["collection"]).name
-    return collection if told["split"] == "test" else f"{collection} {told['split']}"
+    collection = Path(record["collection"]).name
+    return collection if record["split"] == "test" else f"{collection} {record['split']}"
 
 
 @dataclass(frozen=True)

@@ -120,10 +120,10 @@ def _cell(cell: Cell | None, table: Table, *, reference: bool = False) -> str:
     if cell is None:
         return "--" if reference else f"\\textit{{{MISSING}}}"
     each = figure(cell, table, reference=reference)
-    told = f"\\textbf{{{each.mean}}}" if each.best else each.mean
-    told += f"{{\\scriptsize$\\pm${each.std.removeprefix('0')}}}" if each.std else ""
-    told += f"\\textsuperscript{{{escape(each.mark)}}}" if each.mark else ""
-    return f"{told}\\textsubscript{{{each.seeds.split()[0]}}}" if each.seeds else told
+    written = f"\\textbf{{{each.mean}}}" if each.best else each.mean
+    written += f"{{\\scriptsize$\\pm${each.std.removeprefix('0')}}}" if each.std else ""
+    written += f"\\textsuperscript{{{escape(each.mark)}}}" if each.mark else ""
+    return f"{written}\\textsubscript{{{each.seeds.split()[0]}}}" if each.seeds else written
 
 
 def _references(table: Table) -> list[str]:
@@ -153,8 +153,10 @@ def _published(table: Table) -> list[str]:
 
 
 def _sources(table: Table) -> list[str]:
-    told = [f"\\textsuperscript{{{n}}}\\,{escape(each.source)}" for n, each in enumerate(table.spec.published, start=1)]
-    return [r"\par\smallskip", f"{{\\footnotesize {' '.join(told)}\\par}}"] if told else []
+    sources = [
+        f"\\textsuperscript{{{n}}}\\,{escape(each.source)}" for n, each in enumerate(table.spec.published, start=1)
+    ]
+    return [r"\par\smallskip", f"{{\\footnotesize {' '.join(sources)}\\par}}"] if sources else []
 
 
 def _comments(table: Table) -> list[str]:

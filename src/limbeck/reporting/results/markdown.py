@@ -35,10 +35,10 @@ def _cell(cell: Cell | None, table: Table, *, reference: bool = False) -> str:
     if cell is None:
         return NONE if reference else f"*{MISSING}*"
     each = figure(cell, table, reference=reference)
-    told = f"**{each.mean}**" if each.best else each.mean
-    told += f" ± {each.std}" if each.std else ""
-    told += each.mark
-    return f"{told} ({each.seeds})" if each.seeds else told
+    written = f"**{each.mean}**" if each.best else each.mean
+    written += f" ± {each.std}" if each.std else ""
+    written += each.mark
+    return f"{written} ({each.seeds})" if each.seeds else written
 
 
 def _published(table: Table, metrics: Sequence[str]) -> list[str]:

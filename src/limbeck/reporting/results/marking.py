@@ -77,13 +77,13 @@ def _values(run: Finished, column: Column) -> dict[str, float]:
 
 def _meaning(table: Table, settings: Comparing, family: int) -> str:
     spec = table.spec
-    told = ", ".join(
+    baseline = ", ".join(
         f"{spec.title(key)} {spec.labels.get(key, {}).get(value, value)}" for key, value in spec.baseline.items()
     )
     others = [spec.title(key) for key in spec.rows if key not in spec.baseline]
     same = f" of the same {', '.join(others)}" if others else ""
     test = "paired t-test" if settings.test == "t" else f"randomisation test, {settings.resamples:,} resamples"
     return (
-        f"▲, ▼: above, below {told}{same} ({test} over queries, values averaged over seeds; Holm-adjusted "
+        f"▲, ▼: above, below {baseline}{same} ({test} over queries, values averaged over seeds; Holm-adjusted "
         f"p < {settings.level:g}, family of {family} comparisons)."
     )

@@ -31,7 +31,7 @@ class Value:
         return f"{self.name} ({self.options})" if self.options else self.name
 
     def means(self, word: str) -> bool:
-        """Tell whether a word of a table's YAML means this value."""
+        """Return whether a word of a table's YAML means this value."""
         return word in (self.name, self.text)
 
     def label(self, labels: Mapping[str, str]) -> str:
@@ -67,7 +67,7 @@ def values(configs: Sequence[Mapping[str, Any]], key: str, shown: Sequence[str])
     key
         ``loss``, ``student``, ``teacher``, ``backbone``, or a dotted key.
     shown
-        All row keys of the table: what they show need not be told again.
+        All row keys of the table: what they show is not repeated.
 
     Raises
     ------
@@ -92,17 +92,17 @@ def named(parts: Sequence[tuple[str, Mapping[str, Any]]], shown: Sequence[str] =
     parts
         Name and configuration node of each; several may be the same.
     shown
-        Dotted options that need not be told.
+        Dotted options to leave out.
     """
     groups: dict[str, dict[str, Mapping[str, Any]]] = {}
     prints = [fingerprint(node) for _, node in parts]
     for (name, node), each in zip(parts, prints, strict=True):
         groups.setdefault(name, {})[each] = node
-    told = {name: _told_apart(nodes, shown) for name, nodes in groups.items()}
-    return [Value(name, told[name][each]) for (name, _), each in zip(parts, prints, strict=True)]
+    distinct = {name: _distinct(nodes, shown) for name, nodes in groups.items()}
+    return [Value(name, distinct[name][each]) for (name, _), each in zip(parts, prints, strict=True)]
 
 
-def _told_apart(nodes: Mapping[str, Mapping[str, Any]], shown: Sequence[str]) -> dict[str, str]:
+def _distinct(nodes: Mapping[str, Mapping[str, Any]], shown: Sequence[str]) -> dict[str, str]:
     """Return of each of several nodes, by fingerprint, what the others have not."""
     flat: dict[str, dict[str, Any]] = {}
     for each, node in nodes.items():
@@ -122,13 +122,13 @@ def _told_apart(nodes: Mapping[str, Mapping[str, Any]], shown: Sequence[str]) ->
 
 
 def _options(words: Mapping[str, str], options: Mapping[str, Any], *, brief: bool) -> str:
-    told = []
+    parts = []
     for key, word in words.items():
         value = options.get(key, _ABSENT)
         if value is _ABSENT or (brief and (value is None or value is False)):
             continue
-        told.append(word if brief and value is True else f"{word}={text(value)}")
-    return ", ".join(told)
+        parts.append(word if brief and value is True else f"{word}={text(value)}")
+    return ", ".join(parts)
 
 
 def _name(key: str, node: Mapping[str, Any]) -> str:

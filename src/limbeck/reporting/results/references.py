@@ -30,9 +30,9 @@ def add_references(table: Table, runs: Sequence[Finished]) -> None:
         groups: dict[tuple[str, str], list[_Found]] = {}
         for run in runs:
             by_label: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
-            for name, told in run.sets.items():
-                if key in told.rows:
-                    row = told.rows[key]
+            for name, evaluated in run.sets.items():
+                if key in evaluated.rows:
+                    row = evaluated.rows[key]
                     by_label.setdefault((_label(key, run, row), str(row["candidates"])), {})[name] = row
             for label, rows in by_label.items():
                 groups.setdefault(label, []).append(_Found(run, rows, _node(key, run)))

@@ -95,8 +95,8 @@ def baseline_of(spec: Spec, made: Sequence[Line]) -> dict[tuple[str, ...], list[
             line for line in members if all(line.values[n].means(spec.baseline[spec.rows[n]]) for n in chosen)
         ]  # fmt: skip
         if len(first) > 1:
-            told = ", ".join(" ".join(line.values[number].text for number in chosen) for line in first)
-            raise ConfigError(f"table.baseline: {_words(spec.baseline)} is several rows ({told}); name one")
+            matching = ", ".join(" ".join(line.values[number].text for number in chosen) for line in first)
+            raise ConfigError(f"table.baseline: {_words(spec.baseline)} is several rows ({matching}); name one")
         if first:
             found[name] = [*first, *(line for line in members if line is not first[0])]
     if not found:

@@ -1,4 +1,4 @@
-"""What a table's YAML asks for, checked. The keys are told in docs/tables.md."""
+"""What a table's YAML asks for, checked. docs/tables.md describes the keys."""
 
 import difflib
 from collections.abc import Mapping

@@ -40,12 +40,12 @@ class Finished:
 
     @cached_property
     def sets(self) -> dict[str, Evaluated]:
-        """Set → what was found there; sets that could not be had are left out."""
+        """Set → what was found there; sets that could not be opened are left out."""
         folder = self.path / "per_query"
-        told = self.result
-        rows = {row["key"]: row for row in told["rows"]}
-        found = {own_set(told): Evaluated(told.get("collection_fingerprint"), rows, folder / told["split"])}
-        for name, each in (told.get("sets") or {}).items():
+        record = self.result
+        rows = {row["key"]: row for row in record["rows"]}
+        found = {own_set(record): Evaluated(record.get("collection_fingerprint"), rows, folder / record["split"])}
+        for name, each in (record.get("sets") or {}).items():
             if "missing" not in each:
                 rows = {row["key"]: row for row in each["rows"]}
                 found[name] = Evaluated(each.get("fingerprint"), rows, folder / name)
@@ -92,7 +92,7 @@ def collect(names: Sequence[str], root: Path, *, key: str, partial: bool = False
     key
         Of the names, for messages.
     partial
-        Folders that are not there are told, not refused.
+        Folders that do not exist are listed, not refused.
 
     Raises
     ------
@@ -134,10 +134,10 @@ def _add(path: Path, swept: Swept, seen: set[tuple[str, int]], key: str) -> None
     if not (path / "result.json").is_file():
         (swept.failed if (path / "error.txt").is_file() else swept.unfinished).append(path)
         return
-    told = result(path)
-    if "systems" in told:
+    record = result(path)
+    if "systems" in record:
         raise ConfigError(f"{key}: {path} is an evaluation; tables are made of runs of limbeck train")
-    run = Finished(path, config(path), _env(path), told)
+    run = Finished(path, config(path), _env(path), record)
     try:
         mark = (run.what, run.seed)
         run.sets  # noqa: B018 - read here, so that what is wrong is named with its file
@@ -150,7 +150,7 @@ def _add(path: Path, swept: Swept, seen: set[tuple[str, int]], key: str) -> None
         return
     seen.add(mark)
     swept.runs.append(run)
-    for name, each in (told.get("sets") or {}).items():
+    for name, each in (record.get("sets") or {}).items():
         if "missing" in each and each["missing"] not in swept.missing.setdefault(name, []):
             swept.missing[name].append(each["missing"])
 
@@ -176,13 +176,13 @@ def _left(swept: Swept) -> dict[str, list[Path]]:
 
 def remarks(swept: Swept) -> list[str]:
     """Return sentences on what lies in the folders and is not in the table."""
-    told = [f"No folder yet: {', '.join(swept.absent)}."] if swept.absent else []
-    told += [f"Left out, {word}: {_paths(paths)}." for word, paths in _left(swept).items() if paths]
+    sentences = [f"No folder yet: {', '.join(swept.absent)}."] if swept.absent else []
+    sentences += [f"Left out, {word}: {_paths(paths)}." for word, paths in _left(swept).items() if paths]
     if swept.repeated:
-        told.append(f"{swept.repeated} runs stand in several folders; each is counted once.")
+        sentences.append(f"{swept.repeated} runs stand in several folders; each is counted once.")
     for name, reasons in swept.missing.items():
-        told.append(f"{name} could not be evaluated by some runs: {'; '.join(reasons)}.")
-    return told
+        sentences.append(f"{name} could not be evaluated by some runs: {'; '.join(reasons)}.")
+    return sentences
 
 
 def commits(runs: Iterable[Finished]) -> dict[str, list[Finished]]:
@@ -228,8 +228,8 @@ def _paths(paths: Sequence[Path], most: int = 8) -> str:
     by_sweep: dict[str, list[str]] = {}
     for path in paths:
         by_sweep.setdefault(path.parent.name, []).append(path.name)
-    told = [
+    groups = [
         f"{name}/{{{','.join(ids[:most])}{',…' if len(ids) > most else ''}}}" if len(ids) > 1 else f"{name}/{ids[0]}"
         for name, ids in by_sweep.items()
     ]
-    return f"{len(paths)} run{'s' if len(paths) > 1 else ''}: {' '.join(told)}"
+    return f"{len(paths)} run{'s' if len(paths) > 1 else ''}: {' '.join(groups)}"

@@ -132,9 +132,9 @@ def _names(paths: Sequence[Path]) -> list[str]:
         for number, each in enumerate(words):
             alike.setdefault(tuple(each), []).append(number)
         for group in alike.values():  # only names that stand for different things grow
-            told = {number: _word(key, settings[number]) for number in group}
-            if len({kinds[number] for number in group}) > 1 and len(set(told.values())) > 1:
-                for number, word in told.items():
+            adds = {number: _word(key, settings[number]) for number in group}
+            if len({kinds[number] for number in group}) > 1 and len(set(adds.values())) > 1:
+                for number, word in adds.items():
                     words[number].append(word)
     return [" ".join(filter(None, each)) or _alone(path) for each, path in zip(words, paths, strict=True)]
 

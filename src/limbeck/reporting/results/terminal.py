@@ -48,10 +48,10 @@ def _cell(cell: Cell | None, table: Table, *, reference: bool = False) -> str:
     if cell is None:
         return NONE if reference else f"[italic]{MISSING}[/italic]"
     each = figure(cell, table, reference=reference)
-    told = f"[bold]{each.mean}[/bold]" if each.best else each.mean
-    told += f" ± {each.std}" if each.std else ""
-    told += each.mark
-    return f"{told} ({each.seeds})" if each.seeds else told
+    written = f"[bold]{each.mean}[/bold]" if each.best else each.mean
+    written += f" ± {each.std}" if each.std else ""
+    written += each.mark
+    return f"{written} ({each.seeds})" if each.seeds else written
 
 
 def _show_commands(console: Console, label: str, commands: list[str], untold: int) -> None:

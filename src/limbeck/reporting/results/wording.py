@@ -33,7 +33,7 @@ class Figure:
 
 
 def figure(cell: Cell, table: Table, *, reference: bool = False) -> Figure:
-    """Return a cell in figures; of a reference the number of seeds is not told."""
+    """Return a cell in figures; a reference shows no number of seeds."""
     digits = table.spec.digits
     few = not reference and cell.seeds < table.seeds
     return Figure(
@@ -50,20 +50,20 @@ def sentences(table: Table) -> list[str]:
     cells = list(table.cells())
     few = [cell for cell in cells if cell is not None and cell.seeds < table.seeds]
     missing = cells.count(None)
-    told = [f"{table.spec.caption}."]
+    lines = [f"{table.spec.caption}."]
     if table.seeds > 1:
-        told.append(f"Mean ± standard deviation over {table.seeds} seeds.")
+        lines.append(f"Mean ± standard deviation over {table.seeds} seeds.")
     else:
-        told.append("One seed, so no standard deviation.")
+        lines.append("One seed, so no standard deviation.")
     if few:
-        told.append(f"{len(few)} of {len(cells)} cells have fewer seeds (n).")
+        lines.append(f"{len(few)} of {len(cells)} cells have fewer seeds (n).")
     if missing:
-        told.append(f"{missing} of {len(cells)} cells have no finished run (missing).")
-    told.append("Bold: the highest mean of our students in a column.")
-    told += table.remarks
+        lines.append(f"{missing} of {len(cells)} cells have no finished run (missing).")
+    lines.append("Bold: the highest mean of our students in a column.")
+    lines += table.remarks
     if table.spec.published:
-        told.append(f"Below the last rule: {NOT_OURS[0].lower()}{NOT_OURS[1:]}.")
-    return told
+        lines.append(f"Below the last rule: {NOT_OURS[0].lower()}{NOT_OURS[1:]}.")
+    return lines
 
 
 def heads(table: Table) -> list[str]:
