@@ -1,4 +1,4 @@
-"""Work that overlaps: the next piece is made while one is used."""
+"""Work that overlaps: the next piece is prepared while one is used."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor

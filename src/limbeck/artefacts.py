@@ -1,4 +1,4 @@
-"""Files made once and reused while their inputs are the same.
+"""Files built once and reused while their inputs are the same.
 
 An artefact is a folder ``CACHE/KIND/FINGERPRINT`` with ``meta.json``: all inputs, and the sizes of its files. It
 appears by one rename when it is whole, so a killed process leaves nothing that counts; a lock lets processes that need

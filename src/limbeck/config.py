@@ -25,7 +25,7 @@ _FAMILIES = ("torch.nn.", "torch.optim.", "lightning.pytorch.callbacks.", "light
 """What may be built that is not ours. Elsewhere in torch are classes that start processes or load pickles."""
 
 _IDENTITY_FREE = ("name", "paths", "logger", "launcher", "force", "dry_run", "checks", "hydra")
-"""Root keys that say where and how a run is kept, not what it computes."""
+"""Root keys that say where and how a run is stored, not what it computes."""
 
 
 class ConfigError(ValueError):

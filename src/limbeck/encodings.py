@@ -33,7 +33,7 @@ class Rows:
         raise NotImplementedError
 
     def arrays(self) -> dict[str, Tensor]:
-        """Return what they are made of, by name; :func:`rows` is the inverse."""
+        """Return their arrays, by name; :func:`rows` is the inverse."""
         raise NotImplementedError
 
     @property
@@ -209,7 +209,7 @@ def rows(kind: Kind, arrays: Mapping[str, Tensor], width: int | None = None) -> 
 
 
 def compact(encoded: Encoding, kind: Kind) -> Rows:
-    """Drop what is padding or zero from what a ranker made of N texts."""
+    """Drop what is padding or zero from a ranker's encodings of N texts."""
     if isinstance(encoded, Vectors):
         counts = encoded.mask.sum(1)
         return MultiRows(_offsets(counts), encoded.values[encoded.mask])

@@ -53,7 +53,7 @@ def locked(path: Path, what: str, *, wait: bool = True) -> Iterator[bool]:
     ConfigError
         The file system has no locks.
     OSError
-        The lock file cannot be made.
+        The lock file cannot be created.
     """
     lock = FileLock(path)
     busy = not _acquired(lock, path, _BRIEF if wait else 0)
@@ -72,7 +72,7 @@ def locked(path: Path, what: str, *, wait: bool = True) -> Iterator[bool]:
 
 
 def _open(path: Path) -> None:
-    """Open a lock file that could not be acquired: a file that cannot be made is no lock of another process.
+    """Open a lock file that could not be acquired: a file that cannot be created is no lock of another process.
 
     filelock takes "no such file" for a lock that was just deleted, and would try again for ever.
 

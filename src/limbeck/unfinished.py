@@ -38,7 +38,7 @@ def beside(target: Path) -> Path:
 
 @contextlib.contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
-    """Yield a path to write to, which then replaces ``target``; its folder is made. An error leaves nothing."""
+    """Yield a path to write to, which then replaces ``target``; its folder is created. An error leaves nothing."""
     target.parent.mkdir(parents=True, exist_ok=True)
     path = beside(target)
     try:
@@ -52,7 +52,7 @@ def whole_file(target: Path) -> Iterator[Path]:
 def whole_folder(target: Path, fill: Callable[[Path], object], *, is_whole: Callable[[], bool]) -> None:
     """Fill a folder that then gets the name of ``target``; an error leaves nothing.
 
-    If another process has made the target meanwhile, that one stays.
+    If another process has written the target meanwhile, that one stays.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def whole_folder(target: Path, fill: Callable[[Path], object], *, is_whole: Call
     fill
         Is given an empty folder beside it.
     is_whole
-        Returns whether the target is there, made by another process.
+        Returns whether the target is there, written by another process.
     """
     path = beside(target)
     path.mkdir()

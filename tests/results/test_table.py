@@ -278,7 +278,7 @@ def test_a_run_in_two_folders_counts_once(runs, table):
     runs.add("again", seed=1, collection="/elsewhere/alpha")  # the same content
     made = table(runs=["sweep", "again"])
     assert made.rows[0].cells[0].seeds == 1
-    assert "1 runs stand in several folders; each is counted once." in made.notes
+    assert "1 runs are in several folders; each is counted once." in made.notes
 
 
 def test_unfinished_and_failed_runs_are_told(runs, table):
@@ -345,7 +345,7 @@ def test_runs_that_do_not_tell_their_overrides(runs, table):
     (path / "env.json").write_text(json.dumps(env))
     made = table()
     assert (made.rows[0].commands, made.rows[0].untold) == ([], 1)
-    assert "1 of these runs do not tell what they were made from" in markdown(made)
+    assert "1 of these runs do not record their command" in markdown(made)
 
 
 # -- bad input -----------------------------------------------------------------------------------------------------

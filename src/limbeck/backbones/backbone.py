@@ -206,9 +206,9 @@ class Pretrained:
         self.lora = read_lora(lora)
         self.gradient_checkpointing = gradient_checkpointing
         self.anew: list[str] = []
-        """Parameters of the model made last that the checkpoint does not give."""
+        """Parameters of the model built last that the checkpoint does not give."""
         self.labels: list[str] = []
-        """Of the checkpoint's classifier, where the model made last has another number of them."""
+        """Of the checkpoint's classifier, where the model built last has another number of them."""
 
     def tokenizer(self, texts: Callable[[], Iterable[str]], folder: Callable[..., Path]) -> TextTokenizer:
         """Load the checkpoint's tokenizer."""
@@ -231,7 +231,7 @@ class Pretrained:
             names = list((config.id2label or {}).values())
             made, info = self._loaded(task, config)
             self.labels = labels.of_checkpoint(made, info, names)
-            if task == "difference" and len(self.labels) == 1:  # made one label before it was saved
+            if task == "difference" and len(self.labels) == 1:  # reduced to one label before it was saved
                 task = "classifier"
                 made, info = self._loaded(task, config)
                 self.labels = labels.of_checkpoint(made, info, names)

@@ -55,7 +55,7 @@ FOLDERS: Mapping[str, Mapping[str, Rule]] = {
     "splade": {**_ANY, "similarity_fn_name": Only((None, "dot")), "max_active_dims": Only((None,))},
     "colbert": {
         **_ANY, **PYLATE,
-        # The library passes over the names of other models, as of a dense one that this was made of.
+        # The library passes over the names of other models, as of a dense one that this was derived from.
         "similarity_fn_name": Only((None, "maxsim", "MaxSim", "cosine", "dot", "euclidean", "manhattan")),
     },
     "cross_encoder": {**_ANY, "activation_fn": TAKEN, "keep_in_fp32_modules": NEUTRAL},

@@ -116,10 +116,10 @@ def _layout(folder: Path) -> Layout:
     for item in listed:
         place = inside(folder, item.get("path", ""))
         _check(folder, folder / MODULES, item, known.LISTED)
-        made = module(str(item["type"]), place)
-        if made.type not in ("Router", "Asym"):
-            documents.append(made)
-            queries.append(made)
+        built = module(str(item["type"]), place)
+        if built.type not in ("Router", "Asym"):
+            documents.append(built)
+            queries.append(built)
             continue
         file = place / "router_config.json"
         file = file if file.is_file() else place / "config.json"  # as Asym of before version 5 was saved

@@ -80,14 +80,16 @@ def load_tokenizer(path: str, revision: str | None = None, *, lower_case: bool =
     from transformers import AutoTokenizer
 
     with quiet(), clear_errors(path):
-        made = AutoTokenizer.from_pretrained(path, revision=revision, use_fast=True, trust_remote_code=False)
-        if not made.is_fast:
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, use_fast=True, trust_remote_code=False)
+        if not tokenizer.is_fast:
             raise ValueError("its tokenizer has no fast version, tokenizer.json")
-        if len(made) <= len(made.all_special_tokens):  # what transformers makes of a folder without a tokenizer
+        if len(tokenizer) <= len(
+            tokenizer.all_special_tokens
+        ):  # what transformers makes of a folder without a tokenizer
             raise ValueError("it has no tokenizer, or one without words")
         if lower_case:
-            _lower(made.backend_tokenizer)
-        return TextTokenizer(made)
+            _lower(tokenizer.backend_tokenizer)
+        return TextTokenizer(tokenizer)
 
 
 def _lower(tokenizer: Any) -> None:

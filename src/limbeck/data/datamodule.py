@@ -180,8 +180,8 @@ class TrainingData(lightning.LightningDataModule):
 def _start_worker(worker: int) -> None:
     """Tokenise in one thread: the pool of threads that the parent may have used does not survive a fork.
 
-    The collector leaves alone what the parent has made: looking at it writes to it, and would copy its pages. PyTorch
-    looks for the parent every five seconds, and not at all while a worker waits for room in its pipe.
+    The collector leaves alone what the parent has allocated: looking at it writes to it, and would copy its pages.
+    PyTorch looks for the parent every five seconds, and not at all while a worker waits for room in its pipe.
     """
     del worker
     parent = multiprocessing.parent_process()

@@ -68,7 +68,7 @@ class FolderDocs(JsonlDocs):
     path
         The file.
     artefacts, checksum
-        Where the by-id store is kept, and the checksum of the file.
+        Where the by-id store is cached, and the checksum of the file.
     """
 
     def __init__(self, path: Path, artefacts: Artefacts, checksum: str) -> None:

@@ -1,7 +1,7 @@
 """Training pools: for each training query the documents that lists are drawn from, with label, rank and teacher score.
 
 ``pool.arrow`` has the columns query_id, document_id, label, rank; teacher scores come in its row order
-(:mod:`limbeck.data.aligned`). ``pool.json`` beside the pool tells what was left out of it. How a
+(:mod:`limbeck.data.aligned`). ``pool.json`` beside the pool counts what was left out. How a
 pool is chosen: :mod:`limbeck.data.pooling`.
 """
 

@@ -42,7 +42,7 @@ class ListSampler:
         2,000, in a variant); null keeps the ranks of the first stage.
     workers
         Processes that assemble batches; 0 assembles in the training process, which costs little where tokens are
-        kept: raise it if the training tells that it waits for data. The batches are the same.
+        kept: raise it if the log says that the training waits for data. The batches are the same.
 
     Raises
     ------

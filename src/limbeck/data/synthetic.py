@@ -192,7 +192,7 @@ class World:
         astray = rng.random(slots.shape) < self.stray
         astray[:, : self.central] = False
         # A shift by 1 to T - 1 topics is uniform over the other topics. Two stray concepts of one document may share
-        # a topic but not a concept: `within` tells them apart.
+        # a topic but not a concept: `within` separates them.
         shift = rng.integers(1, self.topics, size=slots.shape) * self.concepts
         slots = np.where(astray, (slots + shift) % (self.topics * self.concepts), slots)
         weights = np.full(slots.shape, MENTIONED, dtype=np.float32)

@@ -21,7 +21,7 @@ Use = Literal["scores", "ranks"]
 """What gives the order of a run."""
 
 BLOCK = 2 << 20
-"""Bytes parsed at once: few, as what is made of them goes into Python's objects while the processor still has it."""
+"""Bytes parsed at once: few, as Python objects are created from them while the processor still has it."""
 
 _COLUMNS = ["query", "q0", "document", "rank", "score", "tag"]
 _TYPES = {"query": pa.string(), "document": pa.string(), "rank": pa.string(), "score": pa.float64()}

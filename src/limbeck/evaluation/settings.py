@@ -12,7 +12,7 @@ from limbeck.registry import register
 _SPLITS = ("train", "dev", "test")
 
 STAGES = ("search", "rerank", "fuse")
-"""What a pipeline is made of."""
+"""The stages of a pipeline."""
 
 
 @register("eval", "evaluation", parts=("fusion", "sets"))

@@ -184,7 +184,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Parameters
     ----------
     p_values
-        NaN marks a test that could not be made: it stays NaN and does not count in m, as in R's ``p.adjust``.
+        NaN marks a test that could not be computed: it stays NaN and does not count in m, as in R's ``p.adjust``.
 
     Raises
     ------
@@ -200,8 +200,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     >>> holm([0.01, 0.03, 0.02])
     [0.03, 0.04, 0.04]
     """
-    values, made = _checked(p_values)
-    order = np.flatnonzero(made)[np.argsort(values[made])]
+    values, tested = _checked(p_values)
+    order = np.flatnonzero(tested)[np.argsort(values[tested])]
     values[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)), 1.0)
     return values.tolist()
 
@@ -214,8 +214,8 @@ def bonferroni(p_values: Sequence[float]) -> list[float]:
     >>> bonferroni([0.01, 0.5])
     [0.02, 1.0]
     """
-    values, made = _checked(p_values)
-    return np.minimum(values * made.sum(), 1.0).tolist()
+    values, tested = _checked(p_values)
+    return np.minimum(values * tested.sum(), 1.0).tolist()
 
 
 def _std(values: Sequence[Values]) -> float | None:
@@ -231,7 +231,7 @@ def _t_test(differences: np.ndarray) -> tuple[float, float]:
     mean, std = float(differences.mean()), float(differences.std(ddof=1))
     if std <= ROUNDING * abs(mean):
         return 0.0, math.copysign(math.inf, mean)
-    found: Any = stats.ttest_1samp(differences, 0.0)  # as ttest_rel, of differences without what rounding made of them
+    found: Any = stats.ttest_1samp(differences, 0.0)  # as ttest_rel, of differences without rounding errors
     return float(found.pvalue), mean / std
 
 
@@ -268,8 +268,8 @@ def _signs(count: int, resamples: int, generator: np.random.Generator) -> Iterat
 def _checked(p_values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """Return a copy, and which are numbers."""
     values = np.array(p_values, dtype=np.float64)
-    made = ~np.isnan(values)
+    tested = ~np.isnan(values)
     wrong = values[(values < 0) | (values > 1)]
     if wrong.size:
         raise ValueError(f"a p-value lies between 0 and 1, got {wrong[0]}")
-    return values, made
+    return values, tested

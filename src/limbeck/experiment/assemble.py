@@ -90,7 +90,7 @@ def ranker(
     student, backbone
         Configuration nodes.
     collection, artefacts
-        What a tokenizer is trained on, if one is, and where it is kept.
+        What a tokenizer is trained on, if one is, and where it is cached.
     key
         Prefix of both keys in messages: ``teacher.`` for a teacher's own.
     anew

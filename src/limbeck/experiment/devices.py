@@ -21,12 +21,12 @@ def each_device(devices: int, words: Callable[[int], Sequence[str]], share: str 
     words
         Number of the process, from 0 → what follows ``python -m``.
     share
-        Environment variable that tells a process its number and their count as ``i/n``; None for none.
+        Environment variable that gives a process its number and their count as ``i/n``; None for none.
 
     Raises
     ------
     ConfigError
-        A process failed; what it said stands on standard error.
+        A process failed; its messages are on standard error.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else [str(number) for number in range(devices)]

@@ -57,7 +57,7 @@ class Experiment:
     config
         Plain containers.
     folder, run_id
-        Where the run is kept, and its name.
+        The folder of the run, and its name.
     """
 
     def __init__(self, config: dict[str, Any], folder: RunFolder, run_id: str) -> None:

@@ -116,7 +116,7 @@ class Evaluating:
         return told
 
     def _folder(self, named: Named, target: Path) -> Path:
-        """Return the folder of a model; a checkpoint is made one first."""
+        """Return the folder of a model; a checkpoint is saved as one first."""
         if not named.path.is_file():
             return named.path
         told = config(named.path.parents[1])
@@ -228,7 +228,7 @@ def _own_sets(models: list[Named], artefacts: Artefacts) -> dict[str, Any]:
             )
         place = data["collection"]
         name = Path(place).name
-        if place == SYNTHETIC:  # which is a folder once it is made
+        if place == SYNTHETIC:  # which is a folder once it is written
             opened = build({**data, "world": None}, key="data").open(artefacts, data["world"])
             place = str(opened.folder)
         own = {"collection": place, "split": data["test"] or "", "drop_self": data.get("drop_self", False)}

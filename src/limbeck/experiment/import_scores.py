@@ -129,7 +129,7 @@ def _collection(value: Any) -> str | None:
     if not (folder / "corpus.jsonl").is_file():
         raise ConfigError(
             f"collection: {value} is neither a BEIR folder nor a fingerprint, 16 hexadecimal digits as a store's or "
-            "pool's meta.json tells it"
+            "pool's meta.json records it"
         )
     return _fingerprint(folder)
 

@@ -147,7 +147,7 @@ def _full_key(error: Exception) -> str:
 
 
 _SYSTEM = {
-    errno.ENOENT: "it is not there, and cannot be made",
+    errno.ENOENT: "it does not exist, and cannot be created",
     errno.EEXIST: "there is a file where a folder should be; give another path",
     errno.ENOTDIR: "a part of this path is a file, where a folder should be; give another path",
     errno.EISDIR: "this is a folder, where a file should be; give another path",

@@ -1,6 +1,6 @@
 """Which collection a command works on where it names none: that of the run, the candidates or the scores it is given.
 
-A run, a folder of candidates and a score store record the ``data`` node they were made with. A command that is given
+A run, a folder of candidates and a score store record the ``data`` node of their configuration. A command that is given
 one of them, and no ``data=…``, takes that collection. Given a model or a file of unknown origin, it refuses: the
 synthetic world, the default, has nothing to do with it.
 """
@@ -167,7 +167,7 @@ def _backbone(key: str, model: Any, trained: bool) -> Iterator[Given]:
 
 
 def data_of(path: Path) -> dict[str, Any] | None:
-    """Return the ``data`` node that a run, a folder of candidates or a score store was made with.
+    """Return the ``data`` node that a run, a folder of candidates or a score store records.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def data_of(path: Path) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        None where nothing tells.
+        None where nothing records it.
     """
     for folder in (path, *path.absolute().parents[:2]):
         if (folder / "config.yaml").is_file():

@@ -85,7 +85,7 @@ class RunFolder:
     def state(self) -> str:
         """Say in words what is there of the run."""
         if self.busy():
-            return "being made by a process"
+            return "being run by a process"
         if (self.path / "result.json").exists():
             return "finished"
         if (self.path / PRUNED).exists():
@@ -98,7 +98,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def opened(self, config: Mapping[str, Any], overrides: Sequence[str], *, wait: bool = True) -> Iterator[None]:
-        """Hold the folder while the run is made: records what it is, logs into it, keeps the error if there is one.
+        """Hold the folder while the run is going on: records what it is, logs into it, keeps the error if there is one.
 
         Parameters
         ----------

@@ -111,7 +111,7 @@ class _Searching:
         model, collator = assemble.ranker(self._made["student"], self._made["backbone"], indexed, self._artefacts)
         if assemble.checksum(model) != self._store.identity["weights"]:
             raise ConfigError(
-                f"index: the model that {self._store.path} was made with has changed since; make the index anew"
+                f"index: the model that {self._store.path} was built with has changed since; build the index anew"
             )
         style, look_up = collator.style, self._collection
         return model, type(collator)(collator.tokenizer, style, look_up.query_texts, look_up.document_texts)

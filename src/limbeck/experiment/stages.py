@@ -1,4 +1,4 @@
-"""What does not depend on the student, made once for all runs: candidates and training pool."""
+"""What does not depend on the student, computed once for all runs: candidates and training pool."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ class Stages:
     Parameters
     ----------
     collection, artefacts
-        What they are made of and where they are kept.
+        Their inputs and where they are cached.
     candidates
         First stage.
     pooling

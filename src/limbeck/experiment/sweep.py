@@ -1,4 +1,4 @@
-"""A sweep: its jobs composed, what is finished skipped, the rest made by a launcher and watched; the end is a table.
+"""A sweep: its jobs composed, what is finished skipped, the rest run by a launcher and watched; the end is a table.
 
 Any number of commands may work on one sweep, on any machines that share its folder: a run that another one makes is
 left to that one, and waited for at the end.
@@ -49,7 +49,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What tells it from the others."""
+        """What distinguishes it from the others."""
         return " ".join(self.job["swept"])
 
 
@@ -142,9 +142,9 @@ def _pass(launcher: Any, runs: Sequence[Run], folder: Path) -> Iterator[tuple[Ru
 
 
 def _free(runs: Sequence[Run]) -> list[Run]:
-    """Wait until one of the runs is no longer made by another process, and return those."""
+    """Wait until another process has let go of one of the runs, and return those."""
     if runs:
-        log.info("%d runs are being made by other processes; waiting for them", len(runs))
+        log.info("%d runs are being run by other processes; waiting for them", len(runs))
     while runs:
         free = [run for run in runs if run.folder is not None and not run.folder.busy()]
         if free:

@@ -158,7 +158,7 @@ class Teaching:
         return run
 
     def search(self, evaluation: Evaluation, queries: Sequence[str], find: Callable[[Sequence[str]], Run]) -> Run:
-        """Rank the whole collection for queries; the ranking is kept for other runs.
+        """Rank the whole collection for queries; the ranking is cached for other runs.
 
         Parameters
         ----------

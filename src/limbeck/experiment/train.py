@@ -1,4 +1,4 @@
-"""One run of a training. Those of a sweep are made by :mod:`limbeck.experiment.sweep`."""
+"""One run of a training. Sweeps run theirs by :mod:`limbeck.experiment.sweep`."""
 
 import logging
 import time
@@ -35,7 +35,7 @@ def plan(config: Any, overrides: Sequence[str]) -> tuple[dict[str, Any], RunFold
 
 
 def finished(config: dict[str, Any], folder: RunFolder) -> dict[str, Any] | None:
-    """Return what the run has found if it is finished, no set is missing, and it is not to be made anew."""
+    """Return what the run has found if it is finished, no set is missing, and `force` does not ask for it anew."""
     from limbeck.reporting.results.finished import whole
 
     result = None if config["force"] else folder.result()
@@ -61,7 +61,7 @@ def train(
     BusyError
         Another process makes it, and ``wait`` is False.
     ConfigError
-        It cannot be made as it is configured.
+        It cannot run as it is configured.
     """
     result = finished(config, folder)
     if result is not None:

@@ -33,7 +33,7 @@ _TAGS = {
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run folder tells of the training; all empty where there is no run."""
+    """What a run folder records of the training; all empty where there is no run."""
 
     config: Mapping[str, Any] = field(default_factory=dict)
     result: Mapping[str, Any] = field(default_factory=dict)

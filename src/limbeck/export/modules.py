@@ -73,7 +73,7 @@ def _dense(student: Dense, collator: Collator) -> Pipeline:
         modules.append(_linear(layer.weight, layer.bias, "sentence_embedding", activation=student.activation))
         width = layer.out_features
     if student.dimension not in (None, width):
-        # Keeps the first components: cut before the length is made 1, which sentence-transformers' own cut is not.
+        # Keeps the first components: cut before normalising, which sentence-transformers' own cut is not.
         modules.append(_linear(torch.eye(width)[: student.dimension], None, "sentence_embedding"))
     if student.normalise:
         modules.append(Module("Normalize", {"module_input_name": "sentence_embedding"}))
@@ -179,6 +179,6 @@ def _with_markers(tokenizer: TextTokenizer, markers: Sequence[str]) -> TextToken
     """Return a copy that reads markers in a text as the single tokens they are."""
     if not markers:
         return tokenizer
-    made = copy.deepcopy(tokenizer.tokenizer)
-    made.add_special_tokens({"additional_special_tokens": list(markers)})
-    return TextTokenizer(made)
+    copied = copy.deepcopy(tokenizer.tokenizer)
+    copied.add_special_tokens({"additional_special_tokens": list(markers)})
+    return TextTokenizer(copied)

@@ -41,7 +41,7 @@ class Faults:
         Parameters
         ----------
         path, line
-            Where it stands; lines count from 1.
+            Its line; lines count from 1.
         problem
             What is wrong with it.
         text, expects

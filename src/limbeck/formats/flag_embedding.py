@@ -22,7 +22,7 @@ from limbeck.unfinished import beside, set_aside
 
 @register("format", "flag_embedding")
 class FlagEmbedding(JsonLines):
-    """Lists with texts. Ids are made from the texts, and a BEIR folder is written that the ids belong to.
+    """Lists with texts. Ids are computed from the texts, and a BEIR folder is written that the ids belong to.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class _Folder:
 
 
 def check_free(folder: Path, *, force: bool) -> None:
-    """Raise ``ConfigError`` if something stands where a BEIR folder is to be written that must not be replaced."""
+    """Raise ``ConfigError`` if a BEIR folder would replace something else."""
     if not folder.exists():
         return
     ours = folder.is_dir() and {each.name for each in folder.iterdir()} <= {"corpus.jsonl", "queries.jsonl", "qrels"}

@@ -96,12 +96,12 @@ def write_qrels(path: Path, judgments: Sequence[tuple[str, str]]) -> None:
 
 
 def listed(value: Mapping[str, Any], name: str) -> list[Any]:
-    """Return a list that stands under a key.
+    """Return the list under a key.
 
     Raises
     ------
     ValueError
-        Something else stands there, or nothing.
+        Something else is there, or nothing.
     """
     if not isinstance(value, dict):
         raise ValueError("is no JSON object")

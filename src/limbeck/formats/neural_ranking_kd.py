@@ -127,7 +127,7 @@ def _row(text: str) -> tuple[float, float, str, str, str]:
         if not value or "\r" in value:
             raise ValueError(f"{value!r} is no id ({name})")
         if pc.match_substring_regex(pa.scalar(value), _FRACTION).as_py():
-            raise ValueError(f"{value!r} stands where {name} belongs, and looks like a score")
+            raise ValueError(f"{value!r} is where {name} belongs, and looks like a score")
     positive, negative = map(number, columns[:2])
     if abs(positive) > MOST or abs(negative) > MOST:
         raise ValueError("has a score that is too large")

@@ -84,7 +84,7 @@ def _command(path: Path, what: str, code: str, target: str = " > scores.tsv") ->
     modules = [name for name in ("gzip", "bz2", "lzma", "pyarrow") if f"{name}." in code]
     script = f"import {', '.join([*modules, 'pickle'])}; {code}"
     return (
-        f"It seems to hold {what}. If you trust who made {path.name}, write it as text, and import that:\n"
+        f"It seems to hold {what}. If you trust the author of {path.name}, write it as text, and import that:\n"
         f"  python -c {shlex.quote(script)}{target}\n"
         "  limbeck import format=pairs path=scores.tsv teacher.name=… kind=… out=…"
     )

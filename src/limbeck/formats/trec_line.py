@@ -73,7 +73,7 @@ def fields(line: bytes) -> Fields:
 
 
 def _moved(columns: list[bytes]) -> bool:
-    """Return whether a rank stands where the score belongs, and a score where the tag does."""
+    """Return whether a rank is where the score belongs, and a score where the tag does."""
     return _WHOLE.fullmatch(columns[4]) is not None and _is_number(columns[5])
 
 

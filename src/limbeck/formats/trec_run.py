@@ -161,7 +161,7 @@ def write_trec(store: ScoreStore, path: Path) -> None:
     """Write a store as a TREC run; the file is whole or not there.
 
     Queries come in the order in which the store got them, their documents by rank; without ranks by score. Scores are
-    written with all their digits. The tag is that of the run the store was made of, else the teacher's name.
+    written with all their digits. The tag is that of the run the store was imported from, else the teacher's name.
     """
     tag = "_".join(str(store.meta.get("tag") or store.meta["teacher"]).split())
     with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:

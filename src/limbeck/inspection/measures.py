@@ -66,7 +66,7 @@ class Measures:
     spearman: np.ndarray
     """Spearman's correlation of the teacher's order with the first stage's; equals share the mean of their ranks."""
     same_order: np.ndarray
-    """1 where no document stands above another that the first stage put before it; lists of three or more."""
+    """1 where no document is above another that the first stage put before it; lists of three or more."""
     overlap: np.ndarray
     """(Q, K) share of the top k by both, for each k of ``CUTOFFS``; NaN for lists of k documents or fewer."""
     top: np.ndarray

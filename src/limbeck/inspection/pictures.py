@@ -30,18 +30,18 @@ def draw(folder: Path, pool: Pool, measures: Measures, figures: Mapping[str, Any
     pool, measures, figures
         The scores, what was measured, and its summary.
     """
-    made = {}
+    written = {}
     for name, title, figure in (
         ("spread", "Spread of the teacher's scores in a list", _spread(measures)),
         ("entropy", "Entropy of the teacher's softmax over a list", _entropy(figures["entropy"])),
-        ("positives", "Where the best positive stands", _positives(measures)),
+        ("positives", "Rank of the best positive", _positives(measures)),
         ("overlap", "What teacher and first stage share", _overlap(figures["agreement"]["overlap"])),
         ("missing", "Documents without a score", _missing(pool)),
     ):
         if figure is not None:
-            made[title] = folder / f"{name}.png"
-            save(figure, made[title], title)
-    return made
+            written[title] = folder / f"{name}.png"
+            save(figure, written[title], title)
+    return written
 
 
 def _spread(measures: Measures) -> Figure | None:

@@ -1,1 +1,1 @@
-"""Where the jobs of a sweep are made: one after another, in processes of this machine, by SLURM."""
+"""Where the jobs of a sweep run: one after another, in processes of this machine, by SLURM."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 Job = Mapping[str, Any]
 """One job of a sweep, as plain containers: it can be given to any process."""
 Outcome = Mapping[str, Any]
-"""What became of a job; ``error`` tells why it failed."""
+"""The outcome of a job; ``error`` says why it failed."""
 Work = Callable[[Job], Outcome]
 """Makes a job; a function of a module, so that other processes can import it. It raises nothing."""
 
@@ -19,7 +19,7 @@ class Launcher(Protocol):
     """Whether jobs share a terminal with others, and so should not tell there what they do."""
 
     def run(self, work: Work, jobs: Sequence[Job], folder: Path) -> Iterator[tuple[int, Outcome]]:
-        """Make jobs, and yield the position of each with what became of it, as they end.
+        """Run jobs, and yield the position and outcome of each, as they end.
 
         Parameters
         ----------

@@ -53,14 +53,14 @@ class Joblib:
             calls = [delayed(_on_a_device)(work, position, job, self.per_device) for position, job in left.items()]
             try:
                 parallel = Parallel(
-                    n_jobs=min(self.at_once, max(2, len(left))),  # one would be made in this process
+                    n_jobs=min(self.at_once, max(2, len(left))),  # one alone would run in this process
                     backend="loky",
                     return_as="generator_unordered",
                     initializer=end_with_parent,
                     initargs=(os.getpid(),),
                 )
-                made: Any = parallel(calls)
-                for position, outcome in made:
+                outcomes: Any = parallel(calls)
+                for position, outcome in outcomes:
                     del left[position]
                     yield position, outcome
             except TerminatedWorkerError as error:

@@ -17,7 +17,7 @@ def document_keys(batch: Batch, rows: int, *, gather: bool) -> Tensor:
     Parameters
     ----------
     batch
-        Its ``document_keys`` are taken if it has them, else they are made from its ``document_ids``. With neither,
+        Its ``document_keys`` are taken if it has them, else they are computed from its ``document_ids``. With neither,
         every row is a document of its own.
     rows
         N.

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 FLOOR = -1e30
-"""Stands for -inf under padding: as low in every softmax, but without inf - inf."""
+"""In place of -inf under padding: as low in every softmax, but without inf - inf."""
 
 
 def at_least_float32(scores: Tensor) -> Tensor:

@@ -71,7 +71,10 @@ def mean_activation(embeddings: Tensor, gather: bool, weights: Tensor | None) ->
         total, count = activation.sum(0), activation.new_full((), len(activation))
     else:
         weights = weights.to(activation.dtype)
-        total, count = (weights.unsqueeze(-1) * activation).sum(0), weights.sum()  # a product would be made in 16 bits
+        total, count = (
+            (weights.unsqueeze(-1) * activation).sum(0),
+            weights.sum(),
+        )  # a product would be computed in 16 bits
     if gather:
         total, count = sum_over_processes(total), sum_over_processes(count)
     return total / count

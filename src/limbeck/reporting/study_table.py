@@ -19,7 +19,7 @@ _ENOUGH = 10
 
 
 class Told:
-    """Tells of each trial that has ended, in a line.
+    """Logs each trial that has ended, in a line.
 
     Parameters
     ----------

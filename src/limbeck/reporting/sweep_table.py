@@ -54,7 +54,7 @@ def _shared(done: Sequence[Outcome], varied: Sequence[str]) -> list[dict[str, An
 def _groups(
     settings: Sequence[Mapping[str, str]], done: Sequence[Outcome], keys: Sequence[str]
 ) -> dict[str, list[Outcome]]:
-    """Return the runs that differ by seed alone, by what tells the groups apart."""
+    """Return the runs that differ by seed alone, by what distinguishes the groups."""
     groups: dict[str, list[Outcome]] = {}
     for setting, outcome in zip(settings, done, strict=True):
         groups.setdefault(" ".join(f"{key}={setting.get(key, '')}" for key in keys), []).append(outcome)

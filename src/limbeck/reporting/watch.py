@@ -19,7 +19,7 @@ Run = Any
 
 
 class Watch:
-    """Tells what a sweep is at, while it is made; a context.
+    """Logs the progress of a sweep; a context.
 
     Parameters
     ----------
@@ -67,9 +67,9 @@ class Watch:
         left = len(self._runs) - len(ended)
         parts = [f"{len(ended) - failed} of {len(self._runs)} runs done"]
         parts += [f"{running} running"] * bool(running) + [f"{failed} failed"] * bool(failed)
-        made = len(ended) - self._before
-        if left and made:
-            parts.append(f"about {_duration((time.monotonic() - self._start) / made * left)} left")
+        finished = len(ended) - self._before
+        if left and finished:
+            parts.append(f"about {_duration((time.monotonic() - self._start) / finished * left)} left")
         return ", ".join(parts) + self._best(ended)
 
     def _best(self, ended: Sequence[Run]) -> str:

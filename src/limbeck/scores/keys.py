@@ -15,7 +15,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 pc: Any = pyarrow.compute
-"""Arrow's functions. They are made at run time, so type checkers do not know them."""
+"""Arrow's functions. They are created at run time, so type checkers do not know them."""
 
 Keys = NDArray[np.uint64]
 Ids = NDArray[np.int64] | pa.StringArray | Sequence[str]

@@ -255,7 +255,7 @@ class ScoreStore:
         Raises
         ------
         ConfigError
-            A bit has changed since the store was made.
+            A bit has changed since the store was written.
         """
         try:
             # Of what is mapped: when the store grows, its new data lies in another folder, and this one is removed.

@@ -47,7 +47,7 @@ class Provenance:
     collection: str | None = None
     """Fingerprint of the collection whose texts were scored."""
     command: str | None = None
-    """Command that made the store."""
+    """Command that wrote the store."""
 
 
 def write_store(
@@ -76,7 +76,7 @@ def write_store(
     threads
         Threads that parse and sort.
     notes
-        Called at the end; what it returns stands in ``meta.json``.
+        Called at the end; what it returns is written to ``meta.json``.
     check
         Called first, when no other process writes into the store any more: raises an error if it must not be replaced.
 
@@ -103,7 +103,7 @@ def _numbered(add: Callable[[int, Block], None], number: int, block: Callable[[]
 class StoreWriter:
     """A store in the making; a context manager that holds the store's lock.
 
-    :meth:`add` writes numbered parts, in any order and from any process; :attr:`done` tells which are there, so a
+    :meth:`add` writes numbered parts, in any order and from any process; :attr:`done` lists them, so a
     killed writer goes on with those that are not. :meth:`seal` makes the store of them, and of the store that was
     there before if asked to.
 

@@ -47,7 +47,7 @@ class Backend(Protocol):
         queries
             B encoded queries, on the device to search on.
         store, folder
-            The encoded documents, and what ``build`` made of them.
+            The encoded documents, and what ``build`` returned.
         best
             Takes numbers of queries, rows of documents and scores.
         shards
@@ -71,8 +71,8 @@ def check_kind(backend: Backend, kind: Kind, key: str = "backend") -> None:
 
 def folder(backend: Backend, store: Store) -> Path:
     """Return where a backend keeps what it builds of a store."""
-    made = backend.structure()
-    return store.path / backend.name if made is None else store.path / f"{backend.name}-{fingerprint(made)}"
+    structure = backend.structure()
+    return store.path / backend.name if structure is None else store.path / f"{backend.name}-{fingerprint(structure)}"
 
 
 def built(backend: Backend, store: Store) -> bool:

@@ -96,8 +96,8 @@ def _matrix(encoded: Rows) -> Any:
     from scipy import sparse
 
     arrays = {name: value.cpu().numpy() for name, value in encoded.arrays().items()}
-    made = (arrays["values"].astype(np.float32), arrays["columns"], arrays["offsets"])
-    return sparse.csr_matrix(made, shape=(len(encoded), encoded.width))
+    parts = (arrays["values"].astype(np.float32), arrays["columns"], arrays["offsets"])
+    return sparse.csr_matrix(parts, shape=(len(encoded), encoded.width))
 
 
 def strongest(matrix: Any, terms: int | None) -> Any:

@@ -1,6 +1,6 @@
 """Encodings of a whole collection on disk, in shards that are mapped into memory one at a time.
 
-A folder holds ``index.json``, which tells what was encoded and how, and one folder a shard with ``.npy`` files. A
+A folder holds ``index.json``, which records what was encoded and how, and one folder a shard with ``.npy`` files. A
 shard appears by one rename when it is whole: encoding may be killed and taken up again, and shared among processes.
 """
 
@@ -95,7 +95,7 @@ class Store:
 
     @classmethod
     def open(cls, path: Path, identity: Mapping[str, Any], made_from: Mapping[str, Any]) -> "Store":
-        """Open a folder to encode into it; it is made if it is not there.
+        """Open a folder to encode into it; it is created if it does not exist.
 
         Parameters
         ----------

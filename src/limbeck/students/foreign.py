@@ -46,10 +46,10 @@ def read(found: Layout) -> tuple[str, dict[str, Any]]:
     kind = _kind(found)
     check(found, kind)
     routes.check(found)
-    made = {"dense": _dense, "splade": _splade, "colbert": _colbert, "cross_encoder": _cross_encoder}[kind](found)
-    said = ", ".join(f"{name} {value!r}" for name, value in made.items() if value not in (None, ""))
+    options = {"dense": _dense, "splade": _splade, "colbert": _colbert, "cross_encoder": _cross_encoder}[kind](found)
+    said = ", ".join(f"{name} {value!r}" for name, value in options.items() if value not in (None, ""))
     log.info("%s, read as the student %s: %s", found.folder, kind, said)
-    return kind, made
+    return kind, options
 
 
 def _kind(found: Layout) -> str:
@@ -81,22 +81,22 @@ def _dense(found: Layout) -> dict[str, Any]:
     pooling = _pooling(found, found.documents)
     if _pooling(found, found.queries) != pooling:
         raise found.refuse("queries and documents are pooled in two ways")
-    made: dict[str, Any] = {"pooling": pooling, "similarity": _similarity(found), "dimension": None}
+    options: dict[str, Any] = {"pooling": pooling, "similarity": _similarity(found), "dimension": None}
     layers = [module for module in found.documents if module.type == "Dense"]
     if layers and not _cuts(layers[0]):
-        made |= _projection(found, layers.pop(0))
+        options |= _projection(found, layers.pop(0))
     if len(layers) > 1 or any(not _cuts(layer) for layer in layers):
         raise found.refuse(f"{layers[-1].folder.name} is a second layer over the embedding; one is known")
     sizes = [len(layer.weights["linear.weight"]) for layer in layers]
     cut = found.settings.get("truncate_dim")
-    width = [*sizes, made.get("projection"), read_json(found.transformer() / "config.json").get("hidden_size")]
+    width = [*sizes, options.get("projection"), read_json(found.transformer() / "config.json").get("hidden_size")]
     if cut is not None and cut < next((size for size in width if size is not None), _ENDLESS):
         normalised = any(module.type == "Normalize" for module in found.documents)
         if normalised and found.settings.get("similarity_fn_name") == "dot":
             raise found.refuse(f"{found.file}: truncate_dim cuts vectors of length 1, whose dot product is no cosine")
         sizes.append(cut)
-    made["dimension"] = sizes[-1] if sizes else None
-    return made | ({"towers": "separate"} if separate else {}) | _style(found)
+    options["dimension"] = sizes[-1] if sizes else None
+    return options | ({"towers": "separate"} if separate else {}) | _style(found)
 
 
 def _similarity(found: Layout) -> str:

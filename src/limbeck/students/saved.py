@@ -25,7 +25,7 @@ class Saved:
     """A student as it lies in a folder: kind, options and weights come from there.
 
     The folder is a run's (``runs/NAME/RUN_ID``), a run's ``model``, one that limbeck exported, or one of
-    sentence-transformers: a SentenceTransformer, SparseEncoder, MultiVectorEncoder or CrossEncoder. It stands in a
+    sentence-transformers: a SentenceTransformer, SparseEncoder, MultiVectorEncoder or CrossEncoder. It is in a
     configuration in place of the student and its backbone, and is replaced by both before anything is built.
 
     Parameters
@@ -75,8 +75,8 @@ class Saved:
 
     def _backbone(self, node: Node, transformer: Path, key: str) -> dict[str, Any]:
         pretrained = entries()["backbone", "pretrained"]
-        made: dict[str, Any] = {"_target_": pretrained.target}
-        made |= {item.name: item.default for item in pretrained.parameters if item.default is not ...}
+        options: dict[str, Any] = {"_target_": pretrained.target}
+        options |= {item.name: item.default for item in pretrained.parameters if item.default is not ...}
         if node.get("_target_") == pretrained.target:
             model = node.get("model")
             if model not in (None, "???", self.given):
@@ -84,8 +84,8 @@ class Saved:
                     f"{key}backbone.model={model} and {key}student.folder={self.given} both say where the weights "
                     f"lie; choose {key}backbone=saved"
                 )
-            made |= node
-        return made | {"model": str(transformer)}
+            options |= node
+        return options | {"model": str(transformer)}
 
 
 def _known(kind: str, name: str, key: str) -> None:
@@ -98,11 +98,11 @@ def _known(kind: str, name: str, key: str) -> None:
 
 def _cut(student: Node, options: Node) -> dict[str, Any]:
     """Return a student's options with those that differ; sizes that a cut vector no longer has are left out."""
-    made = {**student, **options}
+    options = {**student, **options}
     size = options.get("dimension")
     if isinstance(size, int) and "matryoshka" in student and "matryoshka" not in options:
-        made["matryoshka"] = [each for each in student["matryoshka"] if each < size]
-    return made
+        options["matryoshka"] = [each for each in student["matryoshka"] if each < size]
+    return options
 
 
 def resolve(config: Any) -> None:

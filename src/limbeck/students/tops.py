@@ -42,7 +42,7 @@ def load_top(student: nn.Module, source: Backbone) -> Lacking:
         Something does not fit the student, or cannot be read.
     """
     where = getattr(source, "path", None)
-    if where is None:  # a backbone that is made anew
+    if where is None:  # a backbone that is built anew
         return Lacking()
     anew: set[str] = set()
     given = _ours(student, where)

@@ -23,8 +23,8 @@ def max_logits(
 ) -> Tensor:
     r"""Return :math:`m_{nv} = b_v + \max_{t} \langle h_{nt}, w_v \rangle` over the real tokens t of text n.
 
-    T · V logits a text are made in chunks and only the greatest is kept, with the token it is of. So is the gradient:
-    it goes to that one token, and costs as much as there are gradients that are not zero. Under autocast the products
+    T · V logits a text are computed in chunks; only the greatest is kept, with its token. So is the gradient: it goes
+    to that one token, and costs as much as there are gradients that are not zero. Under autocast the products
     are of its type, as in ``nn.Linear``; the result is float32 or better.
 
     Parameters
@@ -35,7 +35,7 @@ def max_logits(
         (V, H) and (V) of the decoder.
     lengths
         Real tokens of each text, if they are known and stand first: texts of like length are then taken together, and
-        no logits are made for padding.
+        no logits are computed for padding.
     chunk
         Logits held at once.
 

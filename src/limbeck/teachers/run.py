@@ -19,7 +19,7 @@ class RunTeacher(StoreTeacher):
     Parameters
     ----------
     artefacts
-        Where the run is kept as a score store.
+        Where the run is cached as a score store.
     path
         A file, or several with different queries: one for the training queries, one for those that are tested.
     use

@@ -95,13 +95,13 @@ def score_into(
     Parameters
     ----------
     path
-        Folder of the store, made if there is none.
+        Folder of the store, created if there is none.
     teacher
         Who scores.
     lists
         Query id → document ids.
     provenance
-        Stands in the store. A store that is there must have the same teacher, revision, lengths and collection.
+        Recorded in the store. An existing store must have the same teacher, revision, lengths and collection.
     share
         (i, n): score only parts i, i + n, …, and leave it to the process that waits for all n to finish the store.
     helpers
@@ -109,7 +109,7 @@ def score_into(
     size
         Distinct documents (of encoders) or pairs (of others) of a part: what a kill may cost.
     data
-        Configuration node that opens the collection; stands in the store, so that a command given the store alone
+        Configuration node that opens the collection; recorded in the store, so that a command given the store alone
         finds the collection.
 
     Returns

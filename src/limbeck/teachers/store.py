@@ -47,7 +47,7 @@ class StoreTeacher:
 
     @property
     def name(self) -> str:
-        """Name of the teacher who made the scores."""
+        """Name of the teacher of the scores."""
         return str(self.store.meta["teacher"])
 
     def identity(self) -> dict[str, Any]:

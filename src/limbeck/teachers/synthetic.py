@@ -5,7 +5,7 @@ The score of document d for query q is
     t(q, d) = a · [(1 - w) · r(q, d) + w · r(q', d)] + σ · z(q, d)
 
 where r is the overlap of latent concepts that also decides the grades, a the scale, σ the noise, and z a standard
-normal that depends on the seed, the query and the document alone: a pair has the same score in whatever list it stands.
+normal that depends on the seed, the query and the document alone: a pair has the same score in whatever list it is.
 
 The teacher can fail in two ways. *Noise* is without system and averages out over queries. On a share of the queries
 the teacher is *wrong*: it reads q', which takes one concept of q for another of the same topic, always the same one

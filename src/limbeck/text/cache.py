@@ -61,7 +61,7 @@ class TokenCache:
         self._told: set[str] = set()
 
     def open(self, role: Role, prefix: str, reads: int | None) -> TokenStore | None:
-        """Return the kept tokens, made first if it is worth it; None if texts are to be tokenised as they come.
+        """Return the cached tokens, tokenised first if it is worth it; None if texts are to be tokenised as they come.
 
         Parameters
         ----------
@@ -73,7 +73,7 @@ class TokenCache:
         Raises
         ------
         ConfigError
-            The disk is full, or what is kept is damaged.
+            The disk is full, or the cache is damaged.
         """
         inputs = {
             "version": VERSION,

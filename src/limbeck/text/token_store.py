@@ -125,7 +125,7 @@ def _mapped(path: Path, kind: np.dtype[Any], count: int) -> NDArray[Any]:
 
 
 def _damaged(path: Path, what: str) -> ConfigError:
-    return ConfigError(f"{path}: {what}; delete the folder {path.parent} and run again: it is made anew")
+    return ConfigError(f"{path}: {what}; delete the folder {path.parent} and run again: it is built anew")
 
 
 def write(

@@ -90,7 +90,7 @@ class TextTokenizer:
 
     @property
     def cuts_left(self) -> bool:
-        """Whether it cuts what stands first in a long text, not what stands last."""
+        """Whether it cuts the start of a long text, not its end."""
         return self.tokenizer.truncation_side == "left"
 
     @cached_property

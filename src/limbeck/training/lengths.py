@@ -19,7 +19,7 @@ def too_long(
 ) -> list[str]:
     """Say of each option whose steps a training does not reach what that means, and what to do.
 
-    None of them is refused: trials of a few steps are made with the options of the whole training.
+    None of them is refused: trials of a few steps run with the options of the whole training.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ class AdamW:
         steps
             Updates of the whole training.
         fused
-            Update all parameters in one pass over memory, which is what an update costs. It cannot be had with the
+            Update all parameters in one pass over memory, which is what an update costs. It excludes the
             scaled gradients of ``16-mixed``.
         """
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]

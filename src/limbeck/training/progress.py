@@ -142,7 +142,7 @@ class Bar(RichProgressBar):
         super().__init__(refresh_rate=5, leave=False)
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Return what stands behind the bar."""
+        """Return the text behind the bar."""
         metrics: dict[str, Any] = dict(super().get_metrics(trainer, pl_module))
         metrics.pop("v_num", None)
         return metrics

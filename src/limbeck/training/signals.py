@@ -26,7 +26,7 @@ class Interrupted(SystemExit):
 class SaveOnSignal(Callback):
     """Saves ``last.ckpt`` at the end of the update in which a signal comes, and ends the training.
 
-    Where a validation is due at that update, it is made, and the next update is the last. A handler that somebody has
+    Where a validation is due at that update, it runs, and the next update is the last. A handler that somebody has
     installed before the training (submitit's, which queues a job again) is called once the state is saved; if it
     returns, the training goes on. Processes of one training agree every ``every`` updates whether one of them received
     a signal to end: a GPU is waited for then. A second Ctrl-C ends at once.

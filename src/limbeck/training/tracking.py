@@ -35,7 +35,7 @@ class CSV:
         return [CSVLogger(folder, name="metrics")]
 
     def finish(self, rows: Sequence[Row], figures: Figures, *, failed: bool) -> None:
-        """Nothing to close: the final table stands in result.json."""
+        """Nothing to close: the final table is in result.json."""
 
 
 @register("logger", "none")

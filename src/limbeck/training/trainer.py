@@ -71,7 +71,7 @@ class Training:
     precision
         ``32-true``, ``bf16-mixed``, ``16-mixed``, ``64-true``, or ``auto``: ``bf16-mixed`` where the device is faster
         with it (GPUs from Ampere on, processors with AVX512-BF16 or AMX), else ``32-true``; what was chosen is logged
-        and stands in the run's result. Losses are computed in float32 or better anyway.
+        and is recorded in the run's result. Losses are computed in float32 or better anyway.
     steps
         Updates; null takes ``epochs``.
     epochs

@@ -9,7 +9,7 @@ import yaml
 from limbeck.config import ConfigError
 
 _LEFT_OUT = ("name", "paths", "logger", "force", "hydra", "launcher", "dry_run")
-"""Where and how a run is kept is the matter of whoever makes it."""
+"""Where and how a run is stored is not part of the best configuration."""
 
 Node = Mapping[str, Any]
 

@@ -60,9 +60,9 @@ class Search:
     Parameters
     ----------
     settings
-        How the study is made.
+        The settings of the study.
     study
-        As it stands in its database.
+        As its database records it.
     configurations
         From parameters to runs.
     runs
@@ -189,7 +189,7 @@ class Search:
 
     def _intermediate(self, active: _Active) -> dict[int, float]:
         if active.reported:
-            return {}  # only a trial that another process began has reports that we have not made
+            return {}  # only a trial that another process began has reports that we have not written
         trials = self._study.get_trials(deepcopy=False)
         return trials[active.trial.number].intermediate_values
 

@@ -1,4 +1,4 @@
-"""How a study is made."""
+"""The settings of a study."""
 
 from typing import Any
 

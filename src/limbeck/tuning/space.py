@@ -27,7 +27,7 @@ _OPTIONS = {
 }
 _OPTIONAL = ("step",)
 _DIGITS = 6
-"""Significant digits of a number that a run is made with: nobody types more."""
+"""Significant digits of a number in a run's configuration: nobody types more."""
 
 _LARGEST = 2**53
 """Samplers of Optuna draw whole numbers as floats."""

@@ -36,7 +36,7 @@ def open_study(
     Parameters
     ----------
     settings, name, folder
-        How it is made, what it is called and where it lies.
+        Its settings, its name and its folder.
     base
         Configuration that all trials share, as plain containers.
     space, metric
@@ -93,7 +93,7 @@ def sampler(settings: Settings, number: int) -> "BaseSampler":
     Parameters
     ----------
     settings
-        How the study is made.
+        The settings of the study.
     number
         Of the trial.
     """

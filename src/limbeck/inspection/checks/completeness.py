@@ -90,7 +90,7 @@ def constant_scores(seen: Seen, *, share: float = 0.1) -> Caught | None:
         f"in {int(constant.sum()):,} of {int(several.sum()):,} lists ({percent(constant.sum() / several.sum())}) all "
         f"scores are the same; in that of query {seen.pool.query_ids[seen.measures.queries[first]]!r} all "
         f"{seen.measures.scored[first]} are {seen.measures.minimum[first]:.6g}",
-        "look at how these scores were made (a default where scoring failed? empty texts? rounding?) and score anew",
+        "look at the scoring (a default where it failed? empty texts? rounding?) and score anew",
     )
 
 

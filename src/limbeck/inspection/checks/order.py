@@ -29,7 +29,7 @@ def ranks_of_first_stage(seen: Seen, *, share: float = 0.9) -> Caught | None:
     return Caught(
         f"in {int(same.sum()):,} of {len(same):,} lists ({percent(same.mean())}) the teacher has the order of the "
         "first stage",
-        "give the teacher's own scores: these are the first stage's, or made from its ranks",
+        "give the teacher's own scores: these are the first stage's, or computed from its ranks",
     )
 
 
@@ -111,7 +111,7 @@ def positives_rarely_first(seen: Seen, *, share: float = 0.1, ratio: float = 0.5
     beside = f", the first stage in {percent(theirs)}" if both.any() else ""
     return Caught(
         f"the teacher has a positive first in {percent(first)} of {len(ranks):,} lists{beside}, a random order in "
-        f"{percent(chance)}; the best positive stands at {np.median(ranks):g} in the median",
+        f"{percent(chance)}; the best positive is at rank {np.median(ranks):g} in the median",
         "look whether higher scores mean better (distances must be negated), whether the ids are those of this "
         "collection, and at the queries that limbeck inspect lists",
     )

@@ -49,7 +49,7 @@ def raw_scale(seen: Seen, *, smallest: float = 0.5, largest: float = 1000.0) -> 
 
     Remedy
     ------
-    Scale the scores where they are made, or take a softmax with a teacher_temperature that suits.
+    Scale the scores where they are computed, or take a softmax with a teacher_temperature that suits.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def min_max_trace(seen: Seen, *, share: float = 0.9) -> Caught | None:
 @register("check", "ranks_as_scores")
 @severity("error")
 def ranks_as_scores(seen: Seen, *, share: float = 0.9) -> Caught | None:
-    """Catch scores made from ranks (100, 99, 98, … or 1/rank): nearly all lists have the same five highest.
+    """Catch scores computed from ranks (100, 99, 98, … or 1/rank): nearly all lists have the same five highest.
 
     The distances between such scores say nothing of relevance, but a softmax or a margin copies them.
 

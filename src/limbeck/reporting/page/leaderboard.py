@@ -24,7 +24,7 @@ def leaderboard(sweep: Sweep) -> Section:
     intro = (
         "<p>Of each set, the first table has one row a configuration, with the mean over its seeds and the standard "
         "deviation (±, with n − 1; – for one seed), and the first stage and the teacher beside them; the second has "
-        "one row a run. What the runs were made to differ in has a column. A click on the head of "
+        "one row a run. What differs among the runs has a column. A click on the head of "
         "a column sorts by it; a second click turns the order round.</p>"
     )
     section = Section("leaderboard", "Leaderboard", intro)

@@ -56,12 +56,12 @@ def panel(title: str, x: str, y: str, *, width: int = WIDTH // 2 - 10, height: i
 
 
 def legend(drawn: Mapping[str, Sequence[Any]]) -> Any:
-    """Return a figure that is nothing but a legend; a click on a name hides what it stands for in all figures.
+    """Return a figure that is nothing but a legend; a click on a name hides its lines in all figures.
 
     Parameters
     ----------
     drawn
-        Name → its renderers, in whatever figures; the first tells colour and dash.
+        Name → its renderers, in whatever figures; the first gives colour and dash.
     """
     longest = max(map(len, drawn))
     columns = max(1, min(len(drawn), int(WIDTH / (longest * _LETTER + 50))))
@@ -77,9 +77,9 @@ def legend(drawn: Mapping[str, Sequence[Any]]) -> Any:
         else:
             sample = plot.scatter([0], [0], color=glyph.fill_color, size=8)
         items.append(LegendItem(label=value(name), renderers=[sample, *renderers]))
-    made = Legend(items=items, ncols=columns, click_policy="hide", location="top_left", border_line_color=None)
-    made.update(padding=0, margin=2, spacing=8, label_text_font_size="12px", glyph_height=14, background_fill_alpha=0)
-    plot.add_layout(made)
+    legend = Legend(items=items, ncols=columns, click_policy="hide", location="top_left", border_line_color=None)
+    legend.update(padding=0, margin=2, spacing=8, label_text_font_size="12px", glyph_height=14, background_fill_alpha=0)
+    plot.add_layout(legend)
     plot.x_range.update(start=1, end=2)  # the samples are drawn beside it
     return plot
 

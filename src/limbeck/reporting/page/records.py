@@ -1,4 +1,4 @@
-"""What runs were made with: settings that differ, environments, commands; and the runs that did not end."""
+"""The records of runs: settings that differ, environments, commands; and the runs that did not end."""
 
 import shlex
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ def differences(sweep: Sweep) -> Section:
 
 
 def environment(sweep: Sweep) -> Section:
-    """Return what the runs were made with, and a warning where that differs."""
+    """Return the environments of the runs, and a warning where they differ."""
     section = Section(
         "environment",
         "Environment",
@@ -62,7 +62,7 @@ def environment(sweep: Sweep) -> Section:
     if varied:
         what = "times cannot be compared" if set(varied) <= set(_SPEED) else "their results may differ for that alone"
         section.html = (
-            f'<div class="warning"><strong>The runs were not all made alike</strong>: {escape(", ".join(varied))} '
+            f'<div class="warning"><strong>The runs do not share one environment</strong>: {escape(", ".join(varied))} '
             f"differ, so {what}.</div>"
         )
     rows = ""

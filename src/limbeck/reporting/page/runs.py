@@ -1,4 +1,4 @@
-"""The runs that a page is about: what each was made of, what it found, and which did not end."""
+"""The runs that a page is about: the configuration and results of each, and which did not end."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -143,7 +143,7 @@ def _named(finished: Sequence[Finished]) -> list[Run]:
 
 
 def _labels(runs: Sequence[Finished]) -> dict[Path, str]:
-    """Return the names of configurations; of one alone, which nothing tells apart, its loss."""
+    """Return the names of configurations; of one alone its loss."""
     if len({each.what for each in runs}) == 1:
         return {each.path: "+".join(each.config.get("loss") or {}) or "student" for each in runs}
     given = [str(each.path) for each in runs]

@@ -43,7 +43,7 @@ def term_weights(sweep: Sweep, judgments: Judgments) -> Section:
         "<p>After Figure 1 of the paper on CKL. Drawn is the mean weight of a term of the sum over documents, by the "
         "rank that the trained student gives the document: (1−q)<sup>γ</sup> of positives, left, and "
         "q<sup>γ−β</sup> of negatives, right, with β = α(1/π(d) − 1/π(d<sup>+</sup>)). Plain KL has the weight 1 "
-        "everywhere (dashed grey). A list is what stands both in the student’s and in the teacher’s run file of a test "
+        "everywhere (dashed grey). A list holds what is both in the student’s and in the teacher’s run file of a test "
         "query, so it is longer than the lists of training; q is the student’s softmax over it, π the rank in the "
         "first stage’s run file, and the place behind all for what is not in it. "
         f"Of each configuration the first seed is drawn, of at most {QUERIES:,} queries. The weights are those of the "

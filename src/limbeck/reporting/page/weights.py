@@ -89,7 +89,7 @@ def setting(config: Mapping[str, Any]) -> Setting:
 def weigh(student: Run, teacher: Run, first_stage: Run, qrels: Qrels, relevant: int, chosen: Setting) -> Weighed:
     """Return the weights of the terms of all lists, by the student's rank.
 
-    A list is what stands both in the student's and in the teacher's ranking of a query. Lists without a positive, or
+    A list holds what is both in the student's and in the teacher's ranking of a query. Lists without a positive, or
     without a negative, are left out. A document that the first stage lacks is ranked behind all that it has.
 
     Parameters

@@ -1,4 +1,4 @@
-"""A table as plain data: what stands in its rows and columns, and what must be said beside them."""
+"""A table as plain data: its rows, columns and cells, and the notes beside them."""
 
 import math
 import statistics

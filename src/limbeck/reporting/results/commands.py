@@ -67,7 +67,7 @@ def commands(runs: Sequence[Finished]) -> list[str]:
 
 
 def untold(runs: Sequence[Finished]) -> int:
-    """Return how many runs do not tell what they were made from."""
+    """Return how many runs do not record their command."""
     return sum("overrides" not in run.env for run in runs)
 
 
@@ -99,6 +99,6 @@ def _command(box: _Box) -> str:
         values = sorted(box[key], key=lambda value: (0, int(value)) if value.isdigit() else (1, 0))
         words.append(f"{key}={','.join(values)}" if values else key)
     several = any(len(values) > 1 for values in box.values())
-    # A file of sweeps/ says by itself that several runs are made.
+    # A file of sweeps/ starts several runs by itself.
     flag = ["-m"] if several and "sweeps" not in box else []
     return shlex.join(["limbeck", "train", *flag, *words])

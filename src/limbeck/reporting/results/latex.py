@@ -56,7 +56,7 @@ def _sign(letter: str) -> str:
 
 
 def latex(table: Table) -> str:
-    """Return a ``table`` environment; what it was made from and the commands of its rows are comments below it."""
+    """Return a ``table`` environment; the runs it comes from and the commands of its rows are comments below it."""
     words, numbers = len(table.spec.rows), len(table.columns)
     packages = ", ".join(f"\\usepackage{{{each}}}" for each in PACKAGES)
     # What is wider than a column of a two-column page goes over both.

@@ -8,7 +8,7 @@ from limbeck.reporting.results.wording import MISSING, NONE, NOT_OURS, UNTOLD, c
 
 
 def markdown(table: Table) -> str:
-    """Return a table, its caption, what it was made from, and the commands of its rows."""
+    """Return a table, its caption, the runs it comes from, and the commands of its rows."""
     keys = heads(table)
     top = [*map(escape, keys), *(escape(column_head(table, column)) for column in table.columns)]
     lines = [f"# {escape(table.spec.caption)}", "", *_start(top, len(keys))]

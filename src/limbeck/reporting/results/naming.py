@@ -12,7 +12,7 @@ PARTS = ("loss", "student", "teacher", "backbone")
 """Row keys that stand for a whole part, which is shown by its name."""
 
 NOTHING = "–"
-"""What stands for a key that a run does not have."""
+"""Shown for a key that a run does not have."""
 
 _ABSENT = object()
 
@@ -23,11 +23,11 @@ class Value:
 
     name: str
     options: str = ""
-    """What tells it from others of the same name."""
+    """What distinguishes it from others of the same name."""
 
     @property
     def text(self) -> str:
-        """The whole, which tells it from all others."""
+        """The whole, which distinguishes it from all others."""
         return f"{self.name} ({self.options})" if self.options else self.name
 
     def means(self, word: str) -> bool:

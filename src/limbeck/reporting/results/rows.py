@@ -35,10 +35,10 @@ def lines(spec: Spec, runs: Sequence[Finished]) -> list[Line]:
     for wanted in _wanted(spec, list(groups)):
         if not any(_matches(found, wanted) for found in groups):
             groups[tuple(map(Value, wanted))] = []
-    made = [Line(found, tuple(members)) for found, members in groups.items()]
-    places = [_Places(spec, number, [line.values[number] for line in made]) for number in range(len(spec.rows))]
+    lines = [Line(found, tuple(members)) for found, members in groups.items()]
+    places = [_Places(spec, number, [line.values[number] for line in lines]) for number in range(len(spec.rows))]
     return sorted(
-        made, key=lambda line: tuple(place.of(value) for place, value in zip(places, line.values, strict=True))
+        lines, key=lambda line: tuple(place.of(value) for place, value in zip(places, line.values, strict=True))
     )
 
 
@@ -74,7 +74,7 @@ class _Places:
             return 2, 0.0, place
 
 
-def baseline_of(spec: Spec, made: Sequence[Line]) -> dict[tuple[str, ...], list[Line]]:
+def baseline_of(spec: Spec, lines: Sequence[Line]) -> dict[tuple[str, ...], list[Line]]:
     """Return the rows that are compared, by what they have for the keys that the baseline does not name.
 
     The baseline comes first in each group. Groups without one are left out.
@@ -87,7 +87,7 @@ def baseline_of(spec: Spec, made: Sequence[Line]) -> dict[tuple[str, ...], list[
     chosen = [number for number, key in enumerate(spec.rows) if key in spec.baseline]
     rest = [number for number, key in enumerate(spec.rows) if key not in spec.baseline]
     groups: dict[tuple[str, ...], list[Line]] = {}
-    for line in made:
+    for line in lines:
         groups.setdefault(tuple(line.values[number].text for number in rest), []).append(line)
     found: dict[tuple[str, ...], list[Line]] = {}
     for name, members in groups.items():
@@ -100,7 +100,7 @@ def baseline_of(spec: Spec, made: Sequence[Line]) -> dict[tuple[str, ...], list[
         if first:
             found[name] = [*first, *(line for line in members if line is not first[0])]
     if not found:
-        known = dict.fromkeys(" ".join(line.values[number].text for number in chosen) for line in made)
+        known = dict.fromkeys(" ".join(line.values[number].text for number in chosen) for line in lines)
         raise ConfigError(f"table.baseline: no row has {_words(spec.baseline)}; there are {', '.join(known)}")
     return found
 

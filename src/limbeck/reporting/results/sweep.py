@@ -54,9 +54,9 @@ class Finished:
     @cached_property
     def computed(self) -> dict[str, Any]:
         """What the run computes, without the seed; the collection by its content, wherever it lies."""
-        made = {key: value for key, value in identity(self.config).items() if key != "seed"}
+        own = {key: value for key, value in identity(self.config).items() if key != "seed"}
         content = self.result.get("collection_fingerprint")
-        return {**made, "data": {**made["data"], "collection": content}} if content else made
+        return {**own, "data": {**own["data"], "collection": content}} if content else own
 
     @cached_property
     def what(self) -> str:
@@ -179,14 +179,14 @@ def remarks(swept: Swept) -> list[str]:
     sentences = [f"No folder yet: {', '.join(swept.absent)}."] if swept.absent else []
     sentences += [f"Left out, {word}: {_paths(paths)}." for word, paths in _left(swept).items() if paths]
     if swept.repeated:
-        sentences.append(f"{swept.repeated} runs stand in several folders; each is counted once.")
+        sentences.append(f"{swept.repeated} runs are in several folders; each is counted once.")
     for name, reasons in swept.missing.items():
         sentences.append(f"{name} could not be evaluated by some runs: {'; '.join(reasons)}.")
     return sentences
 
 
 def commits(runs: Iterable[Finished]) -> dict[str, list[Finished]]:
-    """Return the runs by the state of the code that made them, in words."""
+    """Return the runs by the state of the code that ran them, in words."""
     found: dict[str, list[Finished]] = {}
     for run in runs:
         commit = run.env.get("commit")

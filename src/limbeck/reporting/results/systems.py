@@ -12,7 +12,7 @@ from limbeck.config import ConfigError, fingerprint, identity, part_name
 
 Node = Mapping[str, Any]
 
-# What tells two runs apart in words comes in this order; what follows from them is not said.
+# What distinguishes two runs comes in this order; what follows from them is not said.
 _FIRST = ("student._target_", "loss", "teacher", "backbone", "data")
 _LAST = ("eval", "trainer.accelerator", "trainer.devices")
 
@@ -83,7 +83,7 @@ def _folders(path: Path, key: str) -> list[Path]:
 
 
 def _made(path: Path) -> tuple[int, str]:
-    """Order runs as they were made: the hashes that name them say nothing."""
+    """Order runs by their start: the hashes that name them say nothing."""
     return path.stat().st_mtime_ns, str(path)
 
 
@@ -108,10 +108,10 @@ def result(path: Path) -> dict[str, Any]:
     try:
         return json.loads((path / "result.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path} is not finished; give the command that made it again") from None
+        raise ConfigError(f"{path} is not finished; run its command again") from None
     except ValueError as error:
         raise ConfigError(
-            f"{path / 'result.json'} cannot be read: {error}; delete it and give the command that made it again"
+            f"{path / 'result.json'} cannot be read: {error}; delete it and run its command again"
         ) from None
 
 
@@ -120,7 +120,7 @@ def _seed(path: Path) -> int | None:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Name folders by what tells them apart: student and loss where that will do, else more of the configuration."""
+    """Name folders by what distinguishes them: student and loss where that will do, else more of the configuration."""
     settings = [_settings(path) for path in paths]
     kinds = [fingerprint(each) for each in settings]
     keys = list(dict.fromkeys(key for each in settings for key in each))
@@ -140,7 +140,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _place(key: str) -> int:
-    """Return where a key stands among those that name a run."""
+    """Return the position of a key among those that name a run."""
     if key.startswith(_LAST):
         return len(_FIRST) + 1
     return next((number for number, first in enumerate(_FIRST) if key.startswith(first)), len(_FIRST))

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from limbeck.reporting.results.cells import Cell, Column, Table
 
 MISSING = "missing"
-"""Stands where no finished run has a value."""
+"""Shown where no finished run has a value."""
 
 NONE = "–"
-"""Stands where a system that is not ours has no value, or was not evaluated."""
+"""Shown where a system that is not ours has no value, or was not evaluated."""
 
 NOT_OURS = "Published by others, not our results"
 
 UNTOLD = (
-    "{count} of these runs do not tell what they were made from (their env.json has no overrides): "
+    "{count} of these runs do not record their command (their env.json has no overrides): "
     "run them again with this version to have their command here"
 )
 
