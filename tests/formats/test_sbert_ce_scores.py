@@ -134,7 +134,7 @@ def test_the_remedy_fits_the_pickle_and_works(case, rows, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     path = Path("my scores.pkl")
     path.write_bytes(pickle.dumps(value))
-    with pytest.raises(ConfigError, match=f"refused: .*It seems to hold {what}.* If you trust who made") as told:
+    with pytest.raises(ConfigError, match=f"refused: .*It seems to hold {what}.* If you trust the author of") as told:
         rows("sbert_ce_scores", path)
     command = str(told.value).splitlines()[1].strip()
     assert command.startswith("python -c ")

@@ -1,8 +1,9 @@
 """A transformer reads the texts of a batch without padding: all their tokens in one row, attention text by text.
 
-Everything but attention works on tokens alone, so padding is nothing but lost time there. Attention is computed
-for groups of texts of like length; on GPUs in 16 bits, by one kernel for all of them. Backbones that cannot be read so are given
-sub-batches of like length. Either way the states of a text are the same, and so is the gradient of the batch.
+Everything but attention works on tokens alone, so padding is nothing but lost time there. Attention is computed for
+groups of texts of like length; on GPUs in 16 bits, by one kernel for all of them. Backbones that cannot be read so
+are given sub-batches of like length. Either way the states of a text are the same, and so is the gradient of the
+batch.
 """
 
 import logging
