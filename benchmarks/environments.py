@@ -23,8 +23,8 @@ def python(peer: str, cache: Path) -> Path | None:
     for command in ([sys.executable, "-m", "venv", str(folder)], pip):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            told = (done.stderr.strip() or "pip failed").splitlines()[-1]
-            print(f"left out: {PEERS[peer]} ({told})", file=sys.stderr, flush=True)
+            reason = (done.stderr.strip() or "pip failed").splitlines()[-1]
+            print(f"left out: {PEERS[peer]} ({reason})", file=sys.stderr, flush=True)
             return None
     mark.write_text(digest, encoding="utf-8")
     return interpreter

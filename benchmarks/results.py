@@ -87,10 +87,10 @@ def section(name: str) -> tuple[str, bool]:
     minutes = (time.perf_counter() - start) / 60
     peers = "".join(f"; {environments.PEERS[peer]}: {environments.versions(peer)}" for peer in _peers(name))
     command = " ".join(["python", script, *words])
-    told = f"`{command}`, {minutes:.1f} minutes, {when:%Y-%m-%d}. {machine()}; {versions()}{peers}."
+    source = f"`{command}`, {minutes:.1f} minutes, {when:%Y-%m-%d}. {machine()}; {versions()}{peers}."
     good = done.returncode == 0
     body = done.stdout.strip() if good else f"It failed with exit status {done.returncode}."
-    return f"## {title}\n<!-- {name} -->\n\n{body}\n\n{told}\n", good
+    return f"## {title}\n<!-- {name} -->\n\n{body}\n\n{source}\n", good
 
 
 def _peers(name: str) -> list[str]:

@@ -26,17 +26,17 @@ DISTURBED = 0.05
 """Share of the time of its cores that others may have had while a process was timed."""
 OURS = "ours"
 ROOT = Path(__file__).parents[1]
-Told = dict[str, Any]
+Values = dict[str, Any]
 
 
 @dataclass
 class Measured:
-    """What the programs have told of one job, round by round."""
+    """The measurements of one job by each program, round by round."""
 
     job: dict[str, Any]
-    rounds: list[dict[str, Told]]
+    rounds: list[dict[str, Values]]
     void: int = 0
-    """Measurements that were made again."""
+    """Measurements that were repeated."""
     kept: int = 0
     """Those that were disturbed each time, and kept."""
     failed: list[str] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Measured:
         return [name for name in self.rounds[0] if name not in self.failed]
 
     def median(self, program: str, what: str) -> float | None:
-        """Return the median over rounds of what a program has told; None if it told nothing."""
+        """Return the median over rounds of a program's values; None if it reported none."""
         values = [each[program][what] for each in self.rounds if program in each]
         return statistics.median(values) if values and None not in values else None
 
@@ -68,34 +68,34 @@ def measure(job: Mapping[str, Any], commands: Mapping[str, Sequence[str]], asked
     commands
         Program → its command, to which the job is added.
     asked
-        ``rounds``, how often, and ``tries``, how often a disturbed measurement is made in all.
+        ``rounds``, how often, and ``tries``, how often a disturbed measurement is repeated in all.
     """
     found = Measured(dict(job), [])
     for _ in range(asked.rounds):
-        told: dict[str, Told] = {}
+        round_: dict[str, Values] = {}
         for name, command in commands.items():
             if name not in found.failed:
                 one = _quiet(found, name, command, asked.tries)
                 if one is not None:
-                    told[name] = one
-        found.rounds.append(told)
+                    round_[name] = one
+        found.rounds.append(round_)
     return found
 
 
-def _quiet(found: Measured, name: str, command: Sequence[str], tries: int) -> Told | None:
-    """Return what a program tells of an undisturbed measurement, or of the last of some that were not."""
-    told: Told | None = None
+def _quiet(found: Measured, name: str, command: Sequence[str], tries: int) -> Values | None:
+    """Return a program's values from an undisturbed measurement, or from the last of several disturbed ones."""
+    values: Values | None = None
     for attempt in range(tries):
-        told = _process(found, name, command)
-        if told is None or told["others"] is None or told["others"] <= DISTURBED:
-            return told
+        values = _process(found, name, command)
+        if values is None or values["others"] is None or values["others"] <= DISTURBED:
+            return values
         if attempt + 1 < tries:
             found.void += 1
     found.kept += 1
-    return told
+    return values
 
 
-def _process(found: Measured, name: str, command: Sequence[str]) -> Told | None:
+def _process(found: Measured, name: str, command: Sequence[str]) -> Values | None:
     job = found.job
     threads = {key: str(job["threads"]) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")}
     environment = {**os.environ, **naming_this(), **threads, "HF_HUB_OFFLINE": "1", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
@@ -104,10 +104,10 @@ def _process(found: Measured, name: str, command: Sequence[str]) -> Told | None:
     done = subprocess.run(whole, capture_output=True, text=True, check=False, env=environment)
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"rate"')]
     if done.returncode == 0 and lines:
-        told = json.loads(lines[-1])
-        others = "" if told["others"] is None else f", others {told['others']:.1%}"
-        print(f"{_named(job)}, {name}: {told['rate']:.2f}/s{others}", file=sys.stderr, flush=True)
-        return told
+        values = json.loads(lines[-1])
+        others = "" if values["others"] is None else f", others {values['others']:.1%}"
+        print(f"{_named(job)}, {name}: {values['rate']:.2f}/s{others}", file=sys.stderr, flush=True)
+        return values
     if name == OURS:
         raise SystemExit(f"{_named(job)}: {done.stderr}")
     print(f"{_named(job)}: {name} failed and is left out\n{done.stderr[-2000:]}", file=sys.stderr, flush=True)
@@ -218,17 +218,17 @@ def _number(value: float | None, form: str) -> str:
 
 def _voided(measured: Sequence[Measured]) -> str:
     void, kept = sum(each.void for each in measured), sum(each.kept for each in measured)
-    told = f"Medians of {len(measured[0].rounds)} rounds, {measured[0].job['threads']} threads. "
+    sentence = f"Medians of {len(measured[0].rounds)} rounds, {measured[0].job['threads']} threads. "
     if measured[0].rounds[0][OURS]["others"] is None:
-        return told + "Whether others used the cores is not known on this system."
+        return sentence + "Whether others used the cores is not known on this system."
     if not void + kept:
-        return told + f"No measurement was disturbed (others had at most {DISTURBED:.0%} of the cores)."
-    told += f"{void} measurements were disturbed (others had more than {DISTURBED:.0%} of the cores) and made again"
-    return told + (f"; {kept} stayed disturbed and are in the table: it does not count." if kept else ".")
+        return sentence + f"No measurement was disturbed (others had at most {DISTURBED:.0%} of the cores)."
+    sentence += f"{void} measurements were disturbed (others had more than {DISTURBED:.0%} of the cores) and repeated"
+    return sentence + (f"; {kept} stayed disturbed and are in the table: it does not count." if kept else ".")
 
 
 def same(measured: Sequence[Measured], tolerance: float) -> None:
-    """Fail unless all programs have told the same numbers of a job: that they have done the same work."""
+    """Fail unless all programs report the same counts of a job: that they did the same work."""
     import numpy as np
 
     for each in measured:

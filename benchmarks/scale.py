@@ -171,13 +171,13 @@ def corpora(root: Path, sizes: Sequence[int]) -> list[Row]:
         kept = [f"paths.cache={folder / 'cache'}", "accelerator=cpu"]
         model = ["student=dense", "backbone=pretrained", f"backbone.model={made}"]
         index = ["index", *data, *model, *kept, "backend=exact", "shard_size=4096", f"out={folder / 'index'}"]
-        told, encoding = search.limbeck(*index)
+        printed, encoding = search.limbeck(*index)
         run = ["search", f"index={folder / 'index'}", f"out={folder / 'run.trec'}", "depth=100", *kept]
         told_of_search, searching = search.limbeck(*run)
         rows.append(
             {
                 "documents": documents,
-                "encoding, documents/s": search.number(r"([\d.]+) documents/s", told),
+                "encoding, documents/s": search.number(r"([\d.]+) documents/s", printed),
                 "encoding, peak MB": encoding,
                 "search, ms a query": search.number(r"a query alone: ([\d.]+) ms", told_of_search),
                 "search, peak MB": searching,

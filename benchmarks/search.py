@@ -93,7 +93,7 @@ def model(root: Path) -> Path:
 
 
 def limbeck(*words: str) -> tuple[str, float]:
-    """Run the command; returns what it told and its peak memory in MB."""
+    """Run the command; returns its log and its peak memory in MB."""
     process = subprocess.Popen(
         [sys.executable, "-m", "limbeck", *words],
         stderr=subprocess.PIPE,
@@ -102,17 +102,17 @@ def limbeck(*words: str) -> tuple[str, float]:
         env=os.environ | naming_this(),
     )
     assert process.stderr is not None
-    told = process.stderr.read()
+    printed = process.stderr.read()
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(told)
-    return told, used.ru_maxrss / 1000
+        raise SystemExit(printed)
+    return printed, used.ru_maxrss / 1000
 
 
-def number(pattern: str, told: str) -> float:
-    found = re.search(pattern, told)
-    assert found is not None, told
+def number(pattern: str, printed: str) -> float:
+    found = re.search(pattern, printed)
+    assert found is not None, printed
     return float(found[1].replace(",", ""))
 
 
@@ -139,11 +139,11 @@ def measure(root: Path, documents: int, shard: int, absent: set[str], *, all_bac
                 f"shard_size={shard}",
                 f"out={out}",
             ]
-            told, peak = limbeck(*command, "accelerator=cpu")
-            rate = re.search(r"([\d.]+) documents/s", told)
+            printed, peak = limbeck(*command, "accelerator=cpu")
+            rate = re.search(r"([\d.]+) documents/s", printed)
             row: dict[str, object] = {"kind": kind, "backend": name, "documents": documents, "index, MB": peak}
             row["documents/s"] = float(rate[1]) if rate else None
-            row["build, s"] = number(r"index ready, ([\d.]+) s", told)
+            row["build, s"] = number(r"index ready, ([\d.]+) s", printed)
             run = [
                 "search",
                 f"index={out}",
@@ -152,9 +152,9 @@ def measure(root: Path, documents: int, shard: int, absent: set[str], *, all_bac
                 "depth=100",
                 "metrics=[recall@100]",
             ]
-            told, row["search, MB"] = limbeck(*run, f"paths.cache={root / 'cache'}", "accelerator=cpu")
-            row["queries/s"] = QUERIES / max(number(r"searched by \w+ in ([\d.]+) s", told), 0.005)
-            row["alone, ms"] = number(r"a query alone: ([\d.]+) ms", told)
+            printed, row["search, MB"] = limbeck(*run, f"paths.cache={root / 'cache'}", "accelerator=cpu")
+            row["queries/s"] = QUERIES / max(number(r"searched by \w+ in ([\d.]+) s", printed), 0.005)
+            row["alone, ms"] = number(r"a query alone: ([\d.]+) ms", printed)
             rows.append(row)
             print(", ".join(f"{key} {value}" for key, value in row.items()), file=sys.stderr)
     return rows

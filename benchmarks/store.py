@@ -104,7 +104,7 @@ def memory(path: Path, workers: int) -> float:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     started = [subprocess.Popen(command, **pipes, env=os.environ | naming_this()) for _ in range(workers)]
 
-    def told() -> list[str]:
+    def answers() -> list[str]:
         lines = []
         for process in started:
             assert process.stdout is not None
@@ -115,8 +115,8 @@ def memory(path: Path, workers: int) -> float:
             process.stdin.flush()
         return lines
 
-    told()
-    total = sum(map(float, told()))
+    answers()
+    total = sum(map(float, answers()))
     for process in started:
         process.wait()
     return total

@@ -52,8 +52,8 @@ def main() -> None:
         again, _ = sweep(folder, "1")  # nothing to make
         first, _ = sweep(folder, "101")  # imports, and one job
         numbers = ",".join(str(number) for number in range(1, JOBS + 2))
-        whole, told = sweep(folder, numbers)
-        made = [Path(line.rsplit(": ", 1)[0]) for line in re.findall(r"^runs/.*: \d+ s$", told, re.MULTILINE)]
+        whole, printed = sweep(folder, numbers)
+        made = [Path(line.rsplit(": ", 1)[0]) for line in re.findall(r"^runs/.*: \d+ s$", printed, re.MULTILINE)]
         training = [json.loads((folder / path / "trained.json").read_text())["seconds"] for path in made]
         # The first of these jobs imports everything, as the single one did: it is left out on both sides.
         overhead = (whole - first - sum(training[1:])) / (len(made) - 1)

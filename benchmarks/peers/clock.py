@@ -76,7 +76,7 @@ class Clock:
         if self._begin[2] is not None and self._end[2] is not None:
             cores = len(os.sched_getaffinity(0))
             others = max(0.0, self._end[2] - self._begin[2] - own) / (wall * cores)
-        told = {
+        measured = {
             "rate": items / wall,
             "seconds": wall,
             "cores": own / wall,
@@ -85,7 +85,7 @@ class Clock:
             "others": others,
             **more,
         }
-        print(json.dumps(told), flush=True)
+        print(json.dumps(measured), flush=True)
 
 
 def _peak() -> float:
