@@ -1,7 +1,7 @@
 """Rankings and judgments: what evaluation is about. Nothing heavy is imported here."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,10 @@ Run = dict[str, Ranking]
 
 Qrels = dict[str, dict[str, int]]
 """Query id → document id → relevance grade."""
+
+Row = Mapping[str, Any]
+"""The result of one system: ``key``, ``system``, ``candidates``, ``queries`` (judged), ``ranked`` (with a result)
+and the mean of each metric."""
 
 
 def order(ids: Sequence[str], scores: np.ndarray, depth: int | None = None) -> Ranking:

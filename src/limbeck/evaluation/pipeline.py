@@ -5,19 +5,16 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from limbeck.evaluation.metrics import evaluate, means
 from limbeck.evaluation.per_query import write_per_query
 from limbeck.evaluation.runs import cut, read_run, write_run
 from limbeck.evaluation.search import check_finite
 from limbeck.evaluation.settings import Evaluation
+from limbeck.rankings import Row
 from limbeck.types import Qrels, Run
 
 log = logging.getLogger(__name__)
-
-Row = dict[str, Any]
-"""``key``, ``system``, ``candidates``, ``queries`` (judged), ``ranked`` (with a result) and the mean of each metric."""
 
 
 class Pipeline:

@@ -12,15 +12,15 @@ from limbeck.config import ConfigError, check_keys, entries, part
 from limbeck.data.pool import Pool
 from limbeck.inspection.losses import LossView
 from limbeck.inspection.measures import Measures, choose, measure
-from limbeck.inspection.seen import Caught, Seen, Severity
+from limbeck.inspection.seen import Finding, Seen, Severity
 from limbeck.types import Run
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What one check has caught."""
+class CheckResult:
+    """The finding of one check, with its name and severity."""
 
     name: str
     severity: Severity
@@ -32,7 +32,7 @@ class Finding:
         return f"{self.name}: {self.message}\n  remedy: {self.remedy}"
 
 
-def checks() -> dict[str, Callable[..., Caught | None]]:
+def checks() -> dict[str, Callable[..., Finding | None]]:
     """Return every check by name, those of the user's packages too."""
     found = {name: entry.target for (kind, name), entry in entries().items() if kind == "check"}
     return {name: part({"_target_": target}, key=f"checks.{name}") for name, target in found.items()}
@@ -64,7 +64,7 @@ def settings(node: Mapping[str, Any]) -> dict[str, Any]:
     return {"ignore": ignore, "queries": queries, "thresholds": thresholds}
 
 
-def _named(ignore: Sequence[str], thresholds: Mapping[str, Any]) -> dict[str, Callable[..., Caught | None]]:
+def _named(ignore: Sequence[str], thresholds: Mapping[str, Any]) -> dict[str, Callable[..., Finding | None]]:
     """Return the checks; refuse names that are none."""
     functions = checks()
     for key, names in (("checks.ignore", ignore), ("checks", thresholds)):
@@ -87,7 +87,7 @@ def check(
     queries: int | None = 5000,
     thresholds: Mapping[str, Mapping[str, Any]] | None = None,
     measures: Measures | None = None,
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Run the checks; errors first.
 
     Parameters
@@ -133,7 +133,7 @@ def check(
     for name, function in functions.items():
         caught = None if name in ignore else function(seen, **thresholds.get(name, {}))
         if caught is not None:
-            found.append(Finding(name, severity_of(function), caught.message, caught.remedy))
+            found.append(CheckResult(name, severity_of(function), caught.message, caught.remedy))
     return sorted(found, key=lambda finding: finding.severity)  # stable; "error" comes before "warning"
 
 
@@ -142,7 +142,7 @@ def severity_of(function: Callable[..., Any]) -> Severity:
     return function.severity  # pyright: ignore[reportFunctionMemberAccess]
 
 
-def report(findings: Sequence[Finding]) -> None:
+def report(findings: Sequence[CheckResult]) -> None:
     """Tell of the warnings, and stop if there is an error.
 
     Raises

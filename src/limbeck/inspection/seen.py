@@ -1,6 +1,6 @@
 """What a check is given, and what it gives back.
 
-A check is a function ``name(seen, *, option=default, …) -> Caught | None``, registered as ``@register("check", NAME)``
+A check is a function ``name(seen, *, option=default, …) -> Finding | None``, registered as ``@register("check", NAME)``
 with a severity. Its docstring says in the first paragraph what it catches, in the second why that ruins a run, and
 under ``Remedy`` what to do; docs/checks.md is written from it.
 """
@@ -24,7 +24,7 @@ FEW = 5
 """In fewer lists than these, nothing can be said of "nearly every list"."""
 
 
-class Caught(NamedTuple):
+class Finding(NamedTuple):
     """What a check has found: the figures, and what to do about them."""
 
     message: str

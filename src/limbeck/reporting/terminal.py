@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-Row = Mapping[str, Any]
+from limbeck.rankings import Row
+
 _WIDTH = 160
 """Characters a line in a log or file; a terminal knows its own width."""
 

@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -14,8 +14,24 @@ from limbeck.reporting.terminal import metrics_of
 
 log = logging.getLogger(__name__)
 
-Run = Any
-"""``sweep.Run``."""
+
+class Job(Protocol):
+    """A job of a sweep."""
+
+    folder: Any
+    """Its run folder; None where the configuration is impossible."""
+    outcome: dict[str, Any]
+    """Empty until it has ended."""
+
+    @property
+    def number(self) -> int:
+        """Position in the sweep."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What distinguishes it from the others."""
+        ...
 
 
 class Watch:
@@ -27,7 +43,7 @@ class Watch:
         All of the sweep; their ``outcome`` fills up.
     """
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, runs: Sequence[Job]) -> None:
         self._runs = runs
         self._start = time.monotonic()
         self._before = sum(bool(run.outcome) for run in runs)
@@ -47,7 +63,7 @@ class Watch:
         if self._live is not None:
             self._live.stop()
 
-    def ended(self, run: Run) -> None:
+    def ended(self, run: Job) -> None:
         """Tell how a run has ended, and what the sweep is at."""
         error = run.outcome.get("error")
         if error is not None:
@@ -72,7 +88,7 @@ class Watch:
             parts.append(f"about {_duration((time.monotonic() - self._start) / finished * left)} left")
         return ", ".join(parts) + self._best(ended)
 
-    def _best(self, ended: Sequence[Run]) -> str:
+    def _best(self, ended: Sequence[Job]) -> str:
         rows = [(run.outcome["result"]["rows"][-1], run.name) for run in ended if "result" in run.outcome]
         if not rows:
             return ""

@@ -12,7 +12,7 @@ from limbeck.scores.keys import signed_keys
 from limbeck.text.cache import TokenCache
 from limbeck.text.columns import Column, fill, fill_all, relevant_keys
 from limbeck.text.token_store import MOST, TokenStore
-from limbeck.text.tokenizer import Role, Row, TextTokenizer
+from limbeck.text.tokenizer import Role, TextTokenizer, TokenIds
 from limbeck.types import Batch, Tokens
 
 Texts = Callable[[Sequence[str]], list[str]]
@@ -184,11 +184,11 @@ class Collator:
                 self._kept[role] = opened
         return role in self._kept
 
-    def query_rows(self, ids: Sequence[str]) -> list[Row]:
+    def query_rows(self, ids: Sequence[str]) -> list[TokenIds]:
         """Return token rows of queries: framed if the ranker encodes them alone, plain if it reads pairs."""
         return self._rows(ids, "query")
 
-    def document_rows(self, ids: Sequence[str]) -> list[Row]:
+    def document_rows(self, ids: Sequence[str]) -> list[TokenIds]:
         """Return token rows of documents, as :meth:`query_rows`."""
         return self._rows(ids, "document")
 
@@ -198,7 +198,7 @@ class Collator:
     def _prefix(self, role: Role) -> str:
         return self.style.query_prefix if role == "query" else self.style.document_prefix
 
-    def _rows(self, ids: Sequence[str], role: Role) -> list[Row]:
+    def _rows(self, ids: Sequence[str], role: Role) -> list[TokenIds]:
         if self.style.paired:
             return self._plain(ids, role, self._length(role))
         token = self.markers[role]
@@ -206,7 +206,7 @@ class Collator:
         rows = self._plain(ids, role, self._length(role) - self.tokenizer.single_overhead - len(marker))
         return self.tokenizer.framed(rows, marker)
 
-    def _plain(self, ids: Sequence[str], role: Role, length: int) -> list[Row]:
+    def _plain(self, ids: Sequence[str], role: Role, length: int) -> list[TokenIds]:
         if role not in self._kept:
             return self._tokenised(ids, role, length)
         kept = self._kept[role].rows(ids, length)
@@ -214,11 +214,11 @@ class Collator:
         others = iter(self._tokenised(lacking, role, length) if lacking else [])
         return [next(others) if row is None else row for row in kept]
 
-    def _tokenised(self, ids: Sequence[str], role: Role, length: int) -> list[Row]:
+    def _tokenised(self, ids: Sequence[str], role: Role, length: int) -> list[TokenIds]:
         prefix = self._prefix(role)
         return self.tokenizer.plain([prefix + text for text in self._texts[role](ids)], length)
 
-    def pad(self, rows: Sequence[Row], role: Role) -> Tokens:
+    def pad(self, rows: Sequence[TokenIds], role: Role) -> Tokens:
         """Pad framed rows of separately encoded texts, augment queries, and choose which tokens get a vector."""
         if role == "query" and self.style.query_augment:
             return self._augmented(rows)
@@ -228,7 +228,7 @@ class Collator:
             tokens.kept = tokens.attention_mask.bool() & ~torch.isin(tokens.input_ids, skipped)
         return tokens
 
-    def _augmented(self, rows: Sequence[Row]) -> Tokens:
+    def _augmented(self, rows: Sequence[TokenIds]) -> Tokens:
         mask_id = int(self.tokenizer.tokenizer.mask_token_id)  # pyright: ignore[reportArgumentType]
         tokens = self.tokenizer.pad(rows, width=self.style.query_length, fill=mask_id)
         tokens.kept = torch.ones_like(tokens.input_ids, dtype=torch.bool)
@@ -239,7 +239,7 @@ class Collator:
             tokens.lengths = None
         return tokens
 
-    def pad_pairs(self, pairs: Sequence[tuple[Row, Row]]) -> Tokens:
+    def pad_pairs(self, pairs: Sequence[tuple[TokenIds, TokenIds]]) -> Tokens:
         """Frame and pad pairs of plain rows. The query is never cut by a long document: each has its own limit."""
         queries, documents = zip(*pairs, strict=True)
         return self.tokenizer.pad_pairs(queries, documents)

@@ -28,7 +28,7 @@ from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
 from limbeck.scores.keys import Keys, key_list
 from limbeck.text.progress import show
-from limbeck.text.tokenizer import Row, TextTokenizer
+from limbeck.text.tokenizer import TextTokenizer, TokenIds
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class TokenStore:
     def __reduce__(self) -> tuple[Any, ...]:
         return _opened, (self.path, self._left)
 
-    def rows(self, ids: Sequence[str], length: int) -> list[Row | None]:
+    def rows(self, ids: Sequence[str], length: int) -> list[TokenIds | None]:
         """Return the token ids of texts, cut to ``length``; None for texts that are not kept.
 
         Raises
@@ -106,7 +106,7 @@ class TokenStore:
             starts = starts + (whole - cut)
         known = self._keys[places] == wanted
         ends = (starts + cut).tolist()
-        rows: list[Row | None] = [self._ids[start:end] for start, end in zip(starts.tolist(), ends, strict=True)]
+        rows: list[TokenIds | None] = [self._ids[start:end] for start, end in zip(starts.tolist(), ends, strict=True)]
         return rows if known.all() else [row if here else None for row, here in zip(rows, known.tolist(), strict=True)]
 
 
@@ -204,10 +204,10 @@ def _blocks(texts: Iterable[Text]) -> Iterator[list[Text]]:
 
 def _tokenised(
     blocks: Iterable[list[Text]], tokenizer: TextTokenizer, prefix: str
-) -> Iterator[tuple[list[str], list[Row]]]:
+) -> Iterator[tuple[list[str], list[TokenIds]]]:
     """Yield ids and rows of blocks; while one is tokenised (by all cores), the next is read and the last written."""
 
-    def work(block: list[Text]) -> tuple[list[str], list[Row]]:
+    def work(block: list[Text]) -> tuple[list[str], list[TokenIds]]:
         return [name for name, _ in block], tokenizer.plain([prefix + text for _, text in block], MOST)
 
     yield from ahead(work(block) for block in ahead(blocks))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Role = Literal["query", "document"]
 
-Row = NDArray[np.integer[Any]]
+TokenIds = NDArray[np.integer[Any]]
 """Token ids of one text; it may lie in a mapped file, so nobody writes into it."""
 
 
@@ -68,7 +68,7 @@ class TextTokenizer:
             start = found + len(plain)
         return [*frame, (ids[start:], types[-1])]
 
-    def plain(self, texts: Sequence[str], length: int | None = None) -> list[Row]:
+    def plain(self, texts: Sequence[str], length: int | None = None) -> list[TokenIds]:
         """Tokenise without special tokens, cut to ``length`` tokens."""
         if not texts:
             return []
@@ -113,7 +113,7 @@ class TextTokenizer:
         """Number of special tokens around and between two texts."""
         return sum(len(ids) for ids, _ in self._pair)
 
-    def framed(self, rows: Sequence[Row], marker: Sequence[int] = ()) -> list[Row]:
+    def framed(self, rows: Sequence[TokenIds], marker: Sequence[int] = ()) -> list[TokenIds]:
         """Frame texts one by one; ``marker`` goes in before the first token of each."""
         (before, _), (after, _) = self._single
         head, tail = self._row([*before, *marker]), self._row(after)
@@ -123,7 +123,7 @@ class TextTokenizer:
         ends = np.cumsum(_lengths(rows) + (len(head) + len(tail))).tolist()
         return [joined[start:end] for start, end in pairwise([0, *ends])]
 
-    def _row(self, ids: Sequence[int]) -> Row:
+    def _row(self, ids: Sequence[int]) -> TokenIds:
         return np.array(ids, dtype=self.dtype)
 
     def number(self, token: str) -> int | None:
@@ -141,7 +141,7 @@ class TextTokenizer:
         """The ids of the special tokens."""
         return torch.tensor(self.tokenizer.all_special_ids, dtype=torch.long)
 
-    def pad(self, rows: Sequence[Row], *, width: int | None = None, fill: int | None = None) -> Tokens:
+    def pad(self, rows: Sequence[TokenIds], *, width: int | None = None, fill: int | None = None) -> Tokens:
         """Pad framed rows on the right.
 
         Parameters
@@ -156,7 +156,7 @@ class TextTokenizer:
         lengths = _lengths(rows)
         return self._padded(rows, lengths, width or int(lengths.max()), self.pad_id if fill is None else fill)
 
-    def pad_pairs(self, firsts: Sequence[Row], seconds: Sequence[Row]) -> Tokens:
+    def pad_pairs(self, firsts: Sequence[TokenIds], seconds: Sequence[TokenIds]) -> Tokens:
         """Frame N pairs of plain rows and pad them on the right to the longest of them."""
         (before, type_a), (between, type_b), (after, _) = self._pair
         head, middle, tail = self._row(before), self._row(between), self._row(after)
@@ -174,7 +174,7 @@ class TextTokenizer:
         return tokens
 
     @staticmethod
-    def _padded(pieces: Sequence[Row], lengths: NDArray[np.int64], width: int, fill: int) -> Tokens:
+    def _padded(pieces: Sequence[TokenIds], lengths: NDArray[np.int64], width: int, fill: int) -> Tokens:
         """Fill (N, T) tensors with rows that lie in pieces one after another."""
         real = np.arange(width) < lengths[:, None]
         ids = np.full(real.shape, fill, dtype=np.int64)
@@ -183,7 +183,7 @@ class TextTokenizer:
         return Tokens(torch.from_numpy(ids), mask, lengths=lengths.tolist())
 
 
-def _lengths(rows: Sequence[Row]) -> NDArray[np.int64]:
+def _lengths(rows: Sequence[TokenIds]) -> NDArray[np.int64]:
     return np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
 
 

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from lightning.pytorch.loggers import CSVLogger, Logger
 
+from limbeck.rankings import Row
 from limbeck.registry import register
 
-Row = Mapping[str, Any]
 Figures = Callable[[], Sequence[Path]]
 """Draws what there is to draw of a finished run; called by a tracker that shows it."""
 

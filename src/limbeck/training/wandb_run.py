@@ -11,10 +11,11 @@ from lightning.pytorch.loggers import Logger
 
 from limbeck.config import fingerprint, part_name
 from limbeck.evaluation.per_query import side_by_side
+from limbeck.rankings import Row
 from limbeck.registry import register
 from limbeck.secrecy import without_secrets
 from limbeck.training import wandb_files
-from limbeck.training.tracking import Figures, Row
+from limbeck.training.tracking import Figures
 
 _TAG = 64
 """Characters that W&B allows a tag, and an id."""

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from limbeck.inspection.seen import Caught, Seen, percent, severity
+from limbeck.inspection.seen import Finding, Seen, percent, severity
 from limbeck.registry import register
 
 
 @register("check", "missing_scores")
 @severity("warning")
-def missing_scores(seen: Seen, *, share: float = 0.0) -> Caught | None:
+def missing_scores(seen: Seen, *, share: float = 0.0) -> Finding | None:
     """Catch documents of the training lists without a teacher score.
 
     They fall out of the lists. What is missing is seldom missing at random: a teacher that scored only what its own
@@ -34,7 +34,7 @@ def missing_scores(seen: Seen, *, share: float = 0.0) -> Caught | None:
     query, document = _pair(seen, row)
     whole = int((per_query == np.diff(pool.offsets)).sum())
     positives = int((missing & (pool.labels > 0)).sum())
-    return Caught(
+    return Finding(
         f"{count:,} of {len(missing):,} pairs ({percent(count / len(missing))}) have no teacher score, "
         f"{positives:,} of them positives; {int((per_query > 0).sum()):,} of {len(pool):,} queries lack some, "
         f"{whole:,} lack all. The first is query {query!r}, document {document!r}",
@@ -44,7 +44,7 @@ def missing_scores(seen: Seen, *, share: float = 0.0) -> Caught | None:
 
 @register("check", "not_finite")
 @severity("error")
-def not_finite(seen: Seen) -> Caught | None:
+def not_finite(seen: Seen) -> Finding | None:
     """Catch infinite scores.
 
     One infinite score makes the loss of its batch NaN, and from then on every weight of the student.
@@ -58,7 +58,7 @@ def not_finite(seen: Seen) -> Caught | None:
     if not len(wrong):
         return None
     query, document = _pair(seen, int(wrong[0]))
-    return Caught(
+    return Finding(
         f"{len(wrong):,} scores are infinite; the first is {seen.pool.scores[wrong[0]]} for query {query!r}, "
         f"document {document!r}",
         "score these pairs anew in float32 or bfloat16, or clip probabilities before the logit is taken",
@@ -67,7 +67,7 @@ def not_finite(seen: Seen) -> Caught | None:
 
 @register("check", "constant_scores")
 @severity("error")
-def constant_scores(seen: Seen, *, share: float = 0.1) -> Caught | None:
+def constant_scores(seen: Seen, *, share: float = 0.1) -> Finding | None:
     """Catch lists in which every document has the same score.
 
     Such a list teaches that all candidates are equally good: a softmax over it is flat, all its margins are 0.
@@ -86,7 +86,7 @@ def constant_scores(seen: Seen, *, share: float = 0.1) -> Caught | None:
     if not several.any() or constant.sum() <= share * several.sum():
         return None
     first = int(constant.argmax())
-    return Caught(
+    return Finding(
         f"in {int(constant.sum()):,} of {int(several.sum()):,} lists ({percent(constant.sum() / several.sum())}) all "
         f"scores are the same; in that of query {seen.pool.query_ids[seen.measures.queries[first]]!r} all "
         f"{seen.measures.scored[first]} are {seen.measures.minimum[first]:.6g}",
@@ -96,7 +96,7 @@ def constant_scores(seen: Seen, *, share: float = 0.1) -> Caught | None:
 
 @register("check", "fingerprint_differs")
 @severity("error")
-def fingerprint_differs(seen: Seen) -> Caught | None:
+def fingerprint_differs(seen: Seen) -> Finding | None:
     """Catch scores of another collection than the one trained on.
 
     Equal ids need not mean equal texts: another edition, titles or none, other preprocessing. The scores then judge
@@ -109,7 +109,7 @@ def fingerprint_differs(seen: Seen) -> Caught | None:
     theirs, ours = seen.meta.get("collection"), seen.collection_fingerprint
     if theirs is None or ours is None or theirs == ours:
         return None
-    return Caught(
+    return Finding(
         f"the scores are of the collection with fingerprint {theirs}, the data has {ours}",
         "set data.* to the collection that was scored, or score this one (limbeck score)",
     )

@@ -3,13 +3,13 @@
 import numpy as np
 
 from limbeck.inspection.measures import gather
-from limbeck.inspection.seen import Caught, Seen, known, percent, severity
+from limbeck.inspection.seen import Finding, Seen, known, percent, severity
 from limbeck.registry import register
 
 
 @register("check", "ranks_of_first_stage")
 @severity("error")
-def ranks_of_first_stage(seen: Seen, *, share: float = 0.9) -> Caught | None:
+def ranks_of_first_stage(seen: Seen, *, share: float = 0.9) -> Finding | None:
     """Catch a teacher whose order is the first stage's.
 
     The student is then distilled from the first stage. Mostly the wrong column or file was taken for the teacher's.
@@ -26,7 +26,7 @@ def ranks_of_first_stage(seen: Seen, *, share: float = 0.9) -> Caught | None:
     same = known(seen.measures.same_order)
     if not len(same) or same.mean() < share:
         return None
-    return Caught(
+    return Finding(
         f"in {int(same.sum()):,} of {len(same):,} lists ({percent(same.mean())}) the teacher has the order of the "
         "first stage",
         "give the teacher's own scores: these are the first stage's, or computed from its ranks",
@@ -35,7 +35,7 @@ def ranks_of_first_stage(seen: Seen, *, share: float = 0.9) -> Caught | None:
 
 @register("check", "permuted_scores")
 @severity("error")
-def permuted_scores(seen: Seen, *, share: float = 0.5) -> Caught | None:
+def permuted_scores(seen: Seen, *, share: float = 0.5) -> Finding | None:
     """Catch the first stage's scores, handed out anew: its best score to the teacher's first document, and so on.
 
     Re-rankers that return an order (RankVicuna, RankGPT) write run files like this. The order is theirs, the numbers
@@ -67,7 +67,7 @@ def permuted_scores(seen: Seen, *, share: float = 0.5) -> Caught | None:
     # Scores of few values (grades) coincide by chance; where nearly all are the document's own, nothing was permuted.
     if taken < share or own > 0.9 * taken or distinct < 0.5:
         return None
-    return Caught(
+    return Finding(
         f"{percent(taken)} of the teacher's scores are scores of the first stage for the same query, but only "
         f"{percent(own)} stand at the document that has them there: the column is the first stage's, handed out in "
         "another order",
@@ -78,7 +78,7 @@ def permuted_scores(seen: Seen, *, share: float = 0.5) -> Caught | None:
 
 @register("check", "positives_rarely_first")
 @severity("warning")
-def positives_rarely_first(seen: Seen, *, share: float = 0.1, ratio: float = 0.5) -> Caught | None:
+def positives_rarely_first(seen: Seen, *, share: float = 0.1, ratio: float = 0.5) -> Finding | None:
     """Catch a teacher that seldom puts a positive first, or less often than chance, or much less than the first stage.
 
     So it is with distances taken for similarities, with ids that do not match, and with a teacher that does not suit
@@ -109,7 +109,7 @@ def positives_rarely_first(seen: Seen, *, share: float = 0.1, ratio: float = 0.5
     if first >= max(share, by_chance) and ours >= ratio * theirs:
         return None
     beside = f", the first stage in {percent(theirs)}" if both.any() else ""
-    return Caught(
+    return Finding(
         f"the teacher has a positive first in {percent(first)} of {len(ranks):,} lists{beside}, a random order in "
         f"{percent(chance)}; the best positive is at rank {np.median(ranks):g} in the median",
         "look whether higher scores mean better (distances must be negated), whether the ids are those of this "

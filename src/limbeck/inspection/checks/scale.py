@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from limbeck.inspection.seen import FEW, Caught, Seen, known, percent, severity
+from limbeck.inspection.seen import FEW, Finding, Seen, known, percent, severity
 from limbeck.registry import register
 
 _ORDER = "a loss that reads the order alone (loss=ranknet, loss=rank_mse, loss=adr_mse, loss=cl_drd)"
@@ -10,7 +10,7 @@ _ORDER = "a loss that reads the order alone (loss=ranknet, loss=rank_mse, loss=a
 
 @register("check", "probability_scale")
 @severity("error")
-def probability_scale(seen: Seen) -> Caught | None:
+def probability_scale(seen: Seen) -> Finding | None:
     """Catch probabilities that a loss reads as raw numbers.
 
     A sigmoid squeezes all that is surely relevant to 1 and all that surely is not to 0: margins vanish where the
@@ -31,7 +31,7 @@ def probability_scale(seen: Seen) -> Caught | None:
     if kind != "probability" and not (within and kind != "similarity"):
         return None
     said = "are recorded as probabilities" if kind == "probability" else "look like probabilities"
-    return Caught(
+    return Finding(
         f"the scores {said}: {'all' if within else 'they'} lie in [{lowest:.4g}, {highest:.4g}], median "
         f"{np.median(finite):.4g}, and {_named(raw)} reads raw numbers",
         f"score or import logits, ln p/(1-p), instead; or choose {_ORDER}; or, if they are cosines, say so with "
@@ -41,7 +41,7 @@ def probability_scale(seen: Seen) -> Caught | None:
 
 @register("check", "raw_scale")
 @severity("warning")
-def raw_scale(seen: Seen, *, smallest: float = 0.5, largest: float = 1000.0) -> Caught | None:
+def raw_scale(seen: Seen, *, smallest: float = 0.5, largest: float = 1000.0) -> Finding | None:
     """Catch raw numbers of a scale that no student has: margins of hundredths, or of thousands.
 
     Squared differences of hundredths give no gradient beside any other term; those of thousands give nothing but
@@ -60,7 +60,7 @@ def raw_scale(seen: Seen, *, smallest: float = 0.5, largest: float = 1000.0) -> 
     spread = spread[spread > 0]
     if not seen.raw or not len(spread) or smallest <= np.median(spread) <= largest:
         return None
-    return Caught(
+    return Finding(
         f"the scores of a list span {float(np.median(spread)):.3g} in the median, and {_named(seen.raw)} reads raw "
         "numbers",
         f"scale the teacher (teacher.student.scale, for a model), or choose loss=kl with "
@@ -70,7 +70,7 @@ def raw_scale(seen: Seen, *, smallest: float = 0.5, largest: float = 1000.0) -> 
 
 @register("check", "min_max_trace")
 @severity("error")
-def min_max_trace(seen: Seen, *, share: float = 0.9) -> Caught | None:
+def min_max_trace(seen: Seen, *, share: float = 0.9) -> Finding | None:
     """Catch lists that were normalised each for itself: nearly all have the same minimum and maximum.
 
     The scale of a query is lost: where the teacher found nothing, its least bad document looks as good as a perfect
@@ -96,7 +96,7 @@ def min_max_trace(seen: Seen, *, share: float = 0.9) -> Caught | None:
     if counts[most] < share * kept.sum():
         return None
     low, high = pairs[most]
-    return Caught(
+    return Finding(
         f"{int(counts[most]):,} of {int(kept.sum()):,} lists ({percent(counts[most] / kept.sum())}) have the minimum "
         f"{low:.6g} and the maximum {high:.6g}: each was normalised for itself",
         f"use the teacher's raw scores, with teacher_temperature for their scale; or choose {_ORDER}",
@@ -105,7 +105,7 @@ def min_max_trace(seen: Seen, *, share: float = 0.9) -> Caught | None:
 
 @register("check", "ranks_as_scores")
 @severity("error")
-def ranks_as_scores(seen: Seen, *, share: float = 0.9) -> Caught | None:
+def ranks_as_scores(seen: Seen, *, share: float = 0.9) -> Finding | None:
     """Catch scores computed from ranks (100, 99, 98, … or 1/rank): nearly all lists have the same five highest.
 
     The distances between such scores say nothing of relevance, but a softmax or a margin copies them.
@@ -134,12 +134,12 @@ def ranks_as_scores(seen: Seen, *, share: float = 0.9) -> Caught | None:
         if same
         else "they are recorded as ranks"
     )
-    return Caught(f"the scores are ranks: {figures}; {_named(seen.values)} reads them as numbers", f"choose {_ORDER}")
+    return Finding(f"the scores are ranks: {figures}; {_named(seen.values)} reads them as numbers", f"choose {_ORDER}")
 
 
 @register("check", "near_one_hot")
 @severity("warning")
-def near_one_hot(seen: Seen, *, largest: float = 0.99, share: float = 0.5) -> Caught | None:
+def near_one_hot(seen: Seen, *, largest: float = 0.99, share: float = 0.5) -> Finding | None:
     """Catch a softmax that gives nearly everything to one document, at the temperature of a loss.
 
     The student learns which document is best and nothing of the others: distillation becomes a label, and a wrong one
@@ -166,12 +166,12 @@ def near_one_hot(seen: Seen, *, largest: float = 0.99, share: float = 0.5) -> Ca
                 f"{_named(losses)} at teacher_temperature={temperature:g}: {percent(one_hot)} of lists give "
                 f"{largest:g} or more to one document, median entropy {distribution.median:.3f} of ln L"
             )
-    return Caught("; ".join(parts), _temperature(seen, flagged)) if parts else None
+    return Finding("; ".join(parts), _temperature(seen, flagged)) if parts else None
 
 
 @register("check", "near_flat")
 @severity("warning")
-def near_flat(seen: Seen, *, entropy: float = 0.99, share: float = 0.5) -> Caught | None:
+def near_flat(seen: Seen, *, entropy: float = 0.99, share: float = 0.5) -> Finding | None:
     """Catch a softmax that is nearly the same for all documents, at the temperature of a loss.
 
     The student learns that everything is equally good. This happens with cosines, probabilities and min-max normalised
@@ -199,7 +199,7 @@ def near_flat(seen: Seen, *, entropy: float = 0.99, share: float = 0.5) -> Caugh
                 f"{entropy:g} ln L or more, median {distribution.median:.4f}; the scores of a list span "
                 f"{float(np.median(known(seen.measures.spread))):.3g}"
             )
-    return Caught("; ".join(parts), _temperature(seen, flagged)) if parts else None
+    return Finding("; ".join(parts), _temperature(seen, flagged)) if parts else None
 
 
 def _temperature(seen: Seen, losses: list[str]) -> str:

@@ -12,7 +12,7 @@ from limbeck.analysis.quality import EDGES, Bucket, by_teacher, quality_metric
 from limbeck.config import ConfigError
 from limbeck.reporting.drawing import PALETTE, limits
 from limbeck.reporting.page.pieces import GREY, WIDTH, Section, grid, panel, sentence, stack, tabs
-from limbeck.reporting.page.runs import Run, Sweep, first_metric, labels
+from limbeck.reporting.page.runs import Sweep, TrainingRun, first_metric, labels
 from limbeck.reporting.results.finished import Member, gathered
 
 _LETTER = 6.2
@@ -60,7 +60,7 @@ class _MissingError(Exception):
     """Why a set has no figure."""
 
 
-def _fits(baseline: str, run: Run) -> bool:
+def _fits(baseline: str, run: TrainingRun) -> bool:
     return baseline in (run.name, run.label, run.id) or set(baseline.split()) <= set(run.overrides)
 
 

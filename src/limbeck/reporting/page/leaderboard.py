@@ -8,10 +8,10 @@ from typing import Any
 from bokeh.models import ColumnDataSource, DataTable, Div, NumberFormatter, StringFormatter, TableColumn, UIElement
 
 from limbeck.reporting.page.pieces import WIDTH, Section, stack, tabs
-from limbeck.reporting.page.runs import Run, Sweep, first_metric, labels, references
+from limbeck.reporting.page.runs import Sweep, TrainingRun, first_metric, labels, references
 from limbeck.reporting.terminal import metrics_of
 
-Row = dict[str, Any]
+Cells = dict[str, Any]
 
 _ROW = 26
 _MOST = 18
@@ -40,7 +40,7 @@ def leaderboard(sweep: Sweep) -> Section:
     return section
 
 
-def _settings(runs: Sequence[Run], varied: Mapping[str, Mapping[str, str]]) -> dict[str, Row]:
+def _settings(runs: Sequence[TrainingRun], varied: Mapping[str, Mapping[str, str]]) -> dict[str, Cells]:
     """Return run id → its configuration, and the overrides that vary among these runs."""
     here = {key: values for key, values in varied.items() if len({values[run.id] for run in runs}) > 1}
     short = labels(runs)
@@ -52,9 +52,9 @@ def _of_set(sweep: Sweep, group: str, varied: Mapping[str, Mapping[str, str]]) -
     runs = [run for each in configurations.values() for run in each]
     settings = _settings(runs, varied)
     metrics = list(dict.fromkeys(metric for run in runs for metric in run.values(group)))
-    means: list[Row] = []
+    means: list[Cells] = []
     for each in configurations.values():
-        row: Row = {"system": "student", **settings[each[0].id], "seeds": len(each)}
+        row: Cells = {"system": "student", **settings[each[0].id], "seeds": len(each)}
         means.append(row | _over_seeds([run.values(group) for run in each], metrics))
     for other in references(runs, group):
         values = {metric: float(other[metric]) for metric in metrics_of([other]) if metric in metrics}
@@ -79,9 +79,9 @@ def _overview(sweep: Sweep, varied: Mapping[str, Mapping[str, str]]) -> UIElemen
     if not any(len(runs[0].places) > 1 for runs in kinds.values()):
         return None
     settings = _settings(sweep.runs, varied)
-    rows: list[Row] = []
+    rows: list[Cells] = []
     for runs in kinds.values():
-        row: Row = {**settings[runs[0].id], "seeds": len(runs)}
+        row: Cells = {**settings[runs[0].id], "seeds": len(runs)}
         for group in sweep.sets:
             metric = first_metric(sweep.on(group), group)
             values = [run.values(group)[metric] for run in runs if metric and group in run.places]
@@ -92,8 +92,8 @@ def _overview(sweep: Sweep, varied: Mapping[str, Mapping[str, str]]) -> UIElemen
     return stack(_heading("Configurations: mean over seeds"), table(rows, by=by, name="all sets"))
 
 
-def _over_seeds(values: Sequence[Mapping[str, float]], metrics: Sequence[str]) -> Row:
-    row: Row = {}
+def _over_seeds(values: Sequence[Mapping[str, float]], metrics: Sequence[str]) -> Cells:
+    row: Cells = {}
     for metric in metrics:
         known = [each[metric] for each in values if metric in each]
         if known:
@@ -102,7 +102,7 @@ def _over_seeds(values: Sequence[Mapping[str, float]], metrics: Sequence[str]) -
     return row
 
 
-def _training(run: Run) -> Row:
+def _training(run: TrainingRun) -> Cells:
     training = run.finished.result.get("training") or {}
     return {key: training.get(key) for key in ("steps", "seconds") if training.get(key) is not None}
 
@@ -111,7 +111,7 @@ def _heading(text: str) -> Div:
     return Div(text=escape(text), styles={"font-weight": "600", "margin-top": "8px"})
 
 
-def table(rows: Sequence[Row], *, by: str, name: str) -> DataTable:
+def table(rows: Sequence[Cells], *, by: str, name: str) -> DataTable:
     """Return a table that a click on a head sorts.
 
     Parameters

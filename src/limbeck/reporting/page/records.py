@@ -7,7 +7,7 @@ from typing import Any
 
 from limbeck.config import identity
 from limbeck.reporting.page.pieces import Section, sentence
-from limbeck.reporting.page.runs import Run, Sweep
+from limbeck.reporting.page.runs import Sweep, TrainingRun
 from limbeck.reporting.results.commands import command
 from limbeck.reporting.results.naming import NOTHING, text
 from limbeck.reporting.results.systems import flatten
@@ -26,7 +26,7 @@ def differences(sweep: Sweep) -> Section:
         "<p>Every key that is not the same in all configurations, from the <code>config.yaml</code> of the runs "
         f"(the seed, paths and loggers left out). {NOTHING}: the key is not there.</p>",
     )
-    kinds: dict[str, Run] = {}
+    kinds: dict[str, TrainingRun] = {}
     for run in sweep.runs:
         kinds.setdefault(run.name, run)
     flat = {name: _flat(run.finished.config) for name, run in kinds.items()}
@@ -120,7 +120,7 @@ def unfinished(sweep: Sweep) -> Section:
     return section
 
 
-def _environment(run: Run) -> dict[str, str]:
+def _environment(run: TrainingRun) -> dict[str, str]:
     env = run.finished.env
     flat = {key: env.get(key) for key in ("commit", "uncommitted_changes", "python", *_SPEED) if key in env}
     flat |= env.get("versions") or {}

@@ -18,7 +18,7 @@ _FREE = ("seed", "name", "force", "sweeps", "launcher", "paths.", "logger", "hyd
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """A finished run, with what it is called."""
 
     finished: Finished
@@ -76,7 +76,7 @@ class Sweep:
     """All runs of a folder, of which at least one is finished."""
 
     name: str
-    runs: Sequence[Run]
+    runs: Sequence[TrainingRun]
     """Finished ones, those of a collection and the seeds of a configuration together, otherwise as they were begun."""
     unfinished: Sequence[Unfinished]
 
@@ -86,11 +86,11 @@ class Sweep:
         own = [run.own for run in self.runs]
         return list(dict.fromkeys([*own, *(group for run in self.runs for group in run.places)]))
 
-    def on(self, group: str) -> dict[str, list[Run]]:
+    def on(self, group: str) -> dict[str, list[TrainingRun]]:
         """Return the runs on a set by configuration."""
         return _by_name(run for run in self.runs if group in run.places)
 
-    def own(self) -> dict[str, dict[str, list[Run]]]:
+    def own(self) -> dict[str, dict[str, list[TrainingRun]]]:
         """Return the runs by their own collection, and by configuration."""
         collections = dict.fromkeys(run.own for run in self.runs)
         return {group: _by_name(run for run in self.runs if run.own == group) for group in collections}
@@ -123,7 +123,7 @@ def read(folder: Path) -> Sweep:
     return Sweep(folder.name, _named(swept.runs), [*_incomplete(swept.runs), *left])
 
 
-def _named(finished: Sequence[Finished]) -> list[Run]:
+def _named(finished: Sequence[Finished]) -> list[TrainingRun]:
     """Return runs with what they are called, seeds of a configuration together."""
     given = [str(each.path) for each in finished]
     paths = [named.path for named in find(given, key="name")]
@@ -131,14 +131,14 @@ def _named(finished: Sequence[Finished]) -> list[Run]:
     by_collection: dict[str, list[Finished]] = {}
     for each in finished:
         by_collection.setdefault(own_set(each.result), []).append(each)
-    runs: list[Run] = []
+    runs: list[TrainingRun] = []
     for collection, own in by_collection.items():
         labels = _labels(own)
         order = list(dict.fromkeys(labels.values()))
         for each in sorted(own, key=lambda each: (order.index(labels[each.path]), each.seed)):
             label = labels[each.path]
             name = f"{collection}: {label}" if len(by_collection) > 1 else label
-            runs.append(Run(each, label, name, places[each.path]))
+            runs.append(TrainingRun(each, label, name, places[each.path]))
     return runs
 
 
@@ -174,14 +174,14 @@ def _unfinished(path: Path) -> Unfinished:
     return Unfinished(path.name, env, "unfinished", "no result and no error: it is at work, or it was killed")
 
 
-def _by_name(runs: Iterable[Run]) -> dict[str, list[Run]]:
-    found: dict[str, list[Run]] = {}
+def _by_name(runs: Iterable[TrainingRun]) -> dict[str, list[TrainingRun]]:
+    found: dict[str, list[TrainingRun]] = {}
     for run in runs:
         found.setdefault(run.name, []).append(run)
     return found
 
 
-def labels(runs: Iterable[Run]) -> dict[str, str]:
+def labels(runs: Iterable[TrainingRun]) -> dict[str, str]:
     """Return the configurations' names with what to call them beside one another: without a collection they share."""
     known = list(runs)
     alike = len({run.own for run in known}) == 1
@@ -195,13 +195,13 @@ def _short(values: dict[str, str]) -> dict[str, str]:
     return last if paths and len(set(last.values())) == len(set(values.values())) else values
 
 
-def first_metric(configurations: Mapping[str, Sequence[Run]], group: str) -> str | None:
+def first_metric(configurations: Mapping[str, Sequence[TrainingRun]], group: str) -> str | None:
     """Return the metric that a set is compared by: the first one that all its runs have."""
     known = [run.values(group) for runs in configurations.values() for run in runs]
     return next((metric for metric in known[0] if all(metric in each for each in known)), None)
 
 
-def references(runs: Sequence[Run], group: str) -> list[Mapping[str, Any]]:
+def references(runs: Sequence[TrainingRun], group: str) -> list[Mapping[str, Any]]:
     """Return the rows of the other systems on a set (first stage, teacher), each once."""
     found: list[Mapping[str, Any]] = []
     for row in (row for run in runs for row in run.finished.sets[group].rows.values()):

@@ -11,7 +11,7 @@ from limbeck.evaluation.per_query import read_per_query
 from limbeck.evaluation.values import Values, aligned
 from limbeck.reporting.drawing import PALETTE
 from limbeck.reporting.page.pieces import GREY, WIDTH, Section, grid, panel, sentence, tabs
-from limbeck.reporting.page.runs import Run, Sweep, first_metric, labels
+from limbeck.reporting.page.runs import Sweep, TrainingRun, first_metric, labels
 
 Pair = tuple[list[str], np.ndarray, np.ndarray]
 """Queries, the teacher's values, the student's."""
@@ -53,7 +53,7 @@ def against_teacher(sweep: Sweep) -> Section:
     return section
 
 
-def _pair(runs: Sequence[Run], group: str, metric: str) -> Pair:
+def _pair(runs: Sequence[TrainingRun], group: str, metric: str) -> Pair:
     """Return queries, the teacher's values and the student's; runs of several seeds may have several teachers."""
     teachers: list[Values] = []
     students: list[Values] = []

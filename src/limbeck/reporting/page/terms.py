@@ -13,7 +13,7 @@ from limbeck.config import ConfigError
 from limbeck.evaluation.runs import read_run
 from limbeck.rankings import Qrels
 from limbeck.reporting.page.pieces import GREY, Section, grid, legend, look, panel, sentence, stack, tabs
-from limbeck.reporting.page.runs import Run, Sweep, labels
+from limbeck.reporting.page.runs import Sweep, TrainingRun, labels
 from limbeck.reporting.page.weights import QUERIES, Bin, Setting, Weighed, setting, weigh
 from limbeck.reporting.results.finished import Place
 
@@ -76,7 +76,7 @@ class _MissingError(Exception):
     """Why a run is not drawn."""
 
 
-def _weighed(run: Run, read: _Reader, judgments: Judgments) -> tuple[Setting, Weighed]:
+def _weighed(run: TrainingRun, read: _Reader, judgments: Judgments) -> tuple[Setting, Weighed]:
     place = run.places[run.own]
     student, teacher, first_stage = (
         place.run.with_name(f"{place.split}.{key}.trec") for key in ("student", "teacher", "first_stage")

@@ -51,7 +51,7 @@ class Cell:
 
 
 @dataclass
-class Row:
+class TableRow:
     """The students of the runs that agree in the row keys."""
 
     line: Line
@@ -86,7 +86,7 @@ class Table:
     name: str
     spec: Spec
     columns: list[Column]
-    rows: list[Row]
+    rows: list[TableRow]
     references: list[Reference]
     seeds: int
     """That a cell should have."""
@@ -131,7 +131,7 @@ def make(name: str, spec: Spec, runs: Sequence[Finished], *, partial: bool = Fal
     for line in lines(spec, runs):
         labels = tuple(value.label(spec.labels.get(key, {})) for key, value in zip(spec.rows, line.values, strict=True))
         by_set = {group: _of_set(group, line.runs, labels) for group in dict.fromkeys(each.set for each in columns)}
-        rows.append(Row(line, labels, [_cell(by_set[each.set], each) for each in columns]))
+        rows.append(TableRow(line, labels, [_cell(by_set[each.set], each) for each in columns]))
     table = Table(name, spec, columns, rows, [], 0)
     table.seeds = spec.seeds or max((cell.seeds for cell in table.cells() if cell is not None), default=1)
     for number in range(len(columns)):

@@ -4,7 +4,7 @@ from limbeck.config import ConfigError
 from limbeck.evaluation.comparison import Comparing, compare
 from limbeck.evaluation.per_query import read_per_query
 from limbeck.evaluation.values import Values
-from limbeck.reporting.results.cells import STUDENT, Cell, Column, Row, Table
+from limbeck.reporting.results.cells import STUDENT, Cell, Column, Table, TableRow
 from limbeck.reporting.results.rows import baseline_of
 from limbeck.reporting.results.sweep import Finished
 
@@ -58,7 +58,7 @@ def mark(table: Table, settings: Comparing) -> None:
     table.remarks.append(_meaning(table, settings, compared[0].family if compared else 0))
 
 
-def _runs(row: Row, column: Column) -> list[Finished]:
+def _runs(row: TableRow, column: Column) -> list[Finished]:
     found = {run.seed: run for run in row.line.runs if column.set in run.sets}
     return [found[seed] for seed in sorted(found)]
 
