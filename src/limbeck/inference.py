@@ -12,7 +12,7 @@ from limbeck.encodings import Kind, Rows, compact, join, reorder
 from limbeck.plan import BLOCK, Plan
 from limbeck.text.collate import Collator, TextFormat
 from limbeck.text.progress import show
-from limbeck.text.tokenizer import Role, Row
+from limbeck.text.tokenizer import Role, TokenIds
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens
 
 _COLUMNS = 256
@@ -264,7 +264,7 @@ def score_lists(
     return plan.split(values) if lists else {}
 
 
-def _pair_rows(collator: Collator, pairs: Sequence[tuple[str, str]]) -> list[tuple[Row, Row]]:
+def _pair_rows(collator: Collator, pairs: Sequence[tuple[str, str]]) -> list[tuple[TokenIds, TokenIds]]:
     query_ids = list(dict.fromkeys(query for query, _ in pairs))
     document_ids = list(dict.fromkeys(document for _, document in pairs))
     queries = dict(zip(query_ids, collator.query_rows(query_ids), strict=True))
