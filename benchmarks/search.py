@@ -168,10 +168,10 @@ def beside_flat(documents: int, queries: int = 1000, rounds: int = 5) -> float:
 
     from limbeck.encodings import rows
     from limbeck.evaluation.best import Best
-    from limbeck.scoring import dot
+    from limbeck.similarity import dot
     from limbeck.search.exact import Exact
     from limbeck.search.faiss import Faiss
-    from limbeck.search.store import Store
+    from limbeck.search.shards import Store
 
     def vectors(count: int) -> torch.Tensor:
         return torch.nn.functional.normalize(torch.randn(count, 384), dim=-1)

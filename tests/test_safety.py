@@ -15,7 +15,7 @@ from limbeck.experiment.table import tabulate
 from limbeck.export.card import Origin, card
 from limbeck.reporting.results import latex, markdown, terminal
 from limbeck.scores.store import ScoreStore
-from limbeck.search.store import Store
+from limbeck.search.shards import Store
 from limbeck.secrecy import masked, without_secrets
 from limbeck.students.saved import Saved
 from limbeck.training.checkpoints import read

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from limbeck.evaluation import search as searching
+from limbeck.evaluation import ranking as searching
 from limbeck.experiment import engine, sharing
 
 # More documents, and more candidates, than one device is given at a time.

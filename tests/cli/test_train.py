@@ -140,7 +140,7 @@ def test_losses_without_a_teacher(limbeck, tmp_path):
 
 
 def test_a_failure_is_kept_and_mended_by_the_same_command(limbeck, tmp_path, monkeypatch):
-    import limbeck.evaluation.search as module
+    import limbeck.evaluation.ranking as module
 
     def broken(*_, **__):
         raise RuntimeError("the disk is full")

@@ -12,8 +12,8 @@ from limbeck.inspection.losses import LossView
 from limbeck.inspection.measures import measure
 from limbeck.inspection.page import page
 from limbeck.inspection.pictures import draw
+from limbeck.inspection.printing import rows, show
 from limbeck.inspection.summary import hardest, summarise
-from limbeck.inspection.terminal import rows, show
 
 KL = LossView("kl", uses_scores=True, teacher_temperature=1.0)
 EVIL = ['<script>alert("1")</script>', "[bold]q[/bold]"]

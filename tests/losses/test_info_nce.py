@@ -10,7 +10,7 @@ from limbeck.losses.document_keys import document_keys
 from limbeck.losses.in_batch import other_documents
 from limbeck.losses.info_nce import InfoNCE, info_nce
 from limbeck.scores.keys import NO_KEY, signed_keys
-from limbeck.scoring import dot, maxsim
+from limbeck.similarity import dot, maxsim
 from limbeck.types import Batch, StudentOutput, Tokens, Vectors
 
 INDEX = torch.tensor([[0, 1, 2], [3, 1, 0], [4, 5, 0]])

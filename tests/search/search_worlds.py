@@ -13,7 +13,7 @@ from limbeck.encodings import Rows
 from limbeck.inference import BiEncoder, encode, products
 from limbeck.search.encoding import encode_into
 from limbeck.search.plaid import Plaid
-from limbeck.search.store import Store
+from limbeck.search.shards import Store
 from limbeck.students.colbert import ColBERT
 from limbeck.students.dense import Dense
 from limbeck.students.splade import Splade

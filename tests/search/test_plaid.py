@@ -20,8 +20,8 @@ from limbeck.inference import encode, products
 from limbeck.search.backend import build, folder
 from limbeck.search.exact import Exact
 from limbeck.search.plaid import Plaid
-from limbeck.search.run import search
-from limbeck.search.store import Store
+from limbeck.search.ranking import search
+from limbeck.search.shards import Store
 from limbeck.text.collate import Collator
 
 pytestmark = needs_plaid

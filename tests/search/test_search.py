@@ -14,7 +14,7 @@ from search_worlds import DOCUMENTS, QUERIES, expected, identity, needs_plaid, s
 from limbeck.config import ConfigError
 from limbeck.encodings import MultiRows, join
 from limbeck.evaluation.best import Best, top
-from limbeck.evaluation.search import merge
+from limbeck.evaluation.ranking import merge
 from limbeck.inference import encode
 from limbeck.search.backend import build, built, check_kind
 from limbeck.search.encoding import encode_into
@@ -22,9 +22,9 @@ from limbeck.search.exact import Exact
 from limbeck.search.faiss import Faiss
 from limbeck.search.inverted import Inverted, strongest
 from limbeck.search.plaid import Plaid
-from limbeck.search.run import rerank, search
+from limbeck.search.ranking import rerank, search
+from limbeck.search.shards import Store
 from limbeck.search.shares import share
-from limbeck.search.store import Store
 from limbeck.types import Ranking, order
 
 needs_faiss = pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="faiss is not installed")

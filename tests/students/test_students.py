@@ -6,7 +6,7 @@ import torch
 
 from limbeck.backbones.backbone import Pretrained, Tiny, load_tokenizer
 from limbeck.config import ConfigError, build
-from limbeck.evaluation.search import rerank, search
+from limbeck.evaluation.ranking import rerank, search
 from limbeck.inference import score_lists
 from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder

@@ -22,7 +22,7 @@ from limbeck.config import ConfigError
 from limbeck.data.collection import Data
 from limbeck.inference import encode, score_lists
 from limbeck.search.encoding import encode_into
-from limbeck.search.store import Store
+from limbeck.search.shards import Store
 from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense

@@ -12,7 +12,7 @@ from limbeck.artefacts import Artefacts, write_json
 from limbeck.data.candidates import Search, best, check_depth
 from limbeck.data.collection import Collection
 from limbeck.encodings import Rows, rows
-from limbeck.evaluation.search import nearest
+from limbeck.evaluation.ranking import nearest
 from limbeck.inference import blocks, encode
 from limbeck.registry import register
 from limbeck.text.collate import Collator

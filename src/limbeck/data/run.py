@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from limbeck.config import ConfigError
 from limbeck.data.candidates import Search, check_depth
+from limbeck.evaluation.ranking import without
 from limbeck.evaluation.runs import read_run
-from limbeck.evaluation.search import without
 from limbeck.registry import register
 from limbeck.types import Ranking, Run
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from limbeck.evaluation.metrics import evaluate, means
 from limbeck.evaluation.per_query import write_per_query
+from limbeck.evaluation.ranking import check_finite
 from limbeck.evaluation.runs import cut, read_run, write_run
-from limbeck.evaluation.search import check_finite
 from limbeck.evaluation.settings import Evaluation
 from limbeck.rankings import Row
 from limbeck.types import Qrels, Run

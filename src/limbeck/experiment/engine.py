@@ -12,8 +12,8 @@ from safetensors.torch import load_model, save_model
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import fingerprint
+from limbeck.evaluation.ranking import Share, check_finite, merge, rerank, search, without_own
 from limbeck.evaluation.runs import read_run, write_run
-from limbeck.evaluation.search import Share, check_finite, merge, rerank, search, without_own
 from limbeck.evaluation.settings import Evaluation
 from limbeck.experiment import assemble
 from limbeck.experiment.assemble import checksum

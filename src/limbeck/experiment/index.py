@@ -41,7 +41,7 @@ def _index(config: dict[str, Any], backend: Any, share: tuple[int, int]) -> None
     from limbeck.experiment.own_data import lasting
     from limbeck.search.backend import build as build_index
     from limbeck.search.encoding import encode_into
-    from limbeck.search.store import Store
+    from limbeck.search.shards import Store
 
     artefacts = Artefacts(Path(config["paths"]["cache"]))
     collection = opened(config["data"], artefacts)

@@ -21,8 +21,8 @@ from limbeck.inspection.losses import views
 from limbeck.inspection.measures import measure
 from limbeck.inspection.page import page
 from limbeck.inspection.pictures import draw
+from limbeck.inspection.printing import rows, show
 from limbeck.inspection.summary import hardest, summarise
-from limbeck.inspection.terminal import rows, show
 from limbeck.inspection.trec import bare_pool
 from limbeck.types import Qrels, Run
 from limbeck.unfinished import write_text

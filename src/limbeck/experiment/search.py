@@ -25,8 +25,8 @@ def search(plain: dict[str, Any]) -> None:
         A composed configuration of ``conf/search.yaml`` as plain containers.
     """
     from limbeck.evaluation.metrics import check_metrics
+    from limbeck.search.shards import Store
     from limbeck.search.shares import share
-    from limbeck.search.store import Store
 
     for key, least in (("depth", 1), ("timed", 0)):
         if plain[key] < least:
@@ -161,9 +161,9 @@ class _Searching:
             )
 
     def _merge(self, parts: Path, count: int, out: Path) -> None:
+        from limbeck.evaluation.ranking import merge
         from limbeck.evaluation.runs import read_run
-        from limbeck.evaluation.search import merge
-        from limbeck.search.run import check_found
+        from limbeck.search.ranking import check_found
 
         with _lock(parts):
             paths = [parts / f"{number}-of-{count}.trec" for number in range(1, count + 1)]
@@ -193,7 +193,7 @@ class _Searching:
     def _ranked(self, shards: range | None) -> Any:
         """Rank, and tell how long it took."""
         from limbeck.inference import encode
-        from limbeck.search.run import rerank, search
+        from limbeck.search.ranking import rerank, search
 
         ranker, store, ids = self._ranker, self._store, self._query_ids
         first = None if self._first is None else self._candidates()

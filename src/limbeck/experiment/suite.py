@@ -14,8 +14,8 @@ from limbeck.data.candidates import Search
 from limbeck.data.candidates import find as find_candidates
 from limbeck.data.collection import Collection
 from limbeck.evaluation.pipeline import Pipeline, Row
+from limbeck.evaluation.ranking import without_own
 from limbeck.evaluation.runs import read_run
-from limbeck.evaluation.search import without_own
 from limbeck.evaluation.sets import EvalSet
 from limbeck.evaluation.settings import Evaluation
 from limbeck.experiment import assemble

@@ -14,8 +14,8 @@ from limbeck.config import fingerprint
 from limbeck.data.aligned import pairs_of, read_aligned, with_scores, write_aligned
 from limbeck.data.collection import Collection
 from limbeck.data.pool import Pool
+from limbeck.evaluation.ranking import check_finite, ranked
 from limbeck.evaluation.runs import read_run, write_run
-from limbeck.evaluation.search import check_finite, ranked
 from limbeck.evaluation.settings import Evaluation
 from limbeck.scores.store import ScoreStore
 from limbeck.scores.writer import Provenance

@@ -61,9 +61,9 @@ def tune(config: Any, overrides: Sequence[str], loader: Any, config_dirs: Sequen
 
 def _search(settings: "Settings", trainer: "_Trainer", configurations: "Configurations", folder: Path) -> None:
     from limbeck.reporting.study_table import Told, show
-    from limbeck.tuning.search import Runs, Search, grid_points
     from limbeck.tuning.space import grid
     from limbeck.tuning.study import enqueue, open_study
+    from limbeck.tuning.trials import Runs, Search, grid_points
 
     base = configurations.planned_base.config
     study = open_study(settings, trainer.name, folder, base, configurations.space, trainer.metric)

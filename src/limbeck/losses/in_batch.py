@@ -6,7 +6,7 @@ from torch import Tensor
 from limbeck.losses.distributed import encodings_of_all, rows_of_all
 from limbeck.losses.document_keys import document_keys, keys_of_all
 from limbeck.scores.keys import NO_KEY, signed_keys
-from limbeck.scoring import dot
+from limbeck.similarity import dot
 from limbeck.types import Batch, Encoding, StudentOutput
 
 

@@ -10,7 +10,7 @@ from limbeck.encodings import Kind, Rows
 from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder
 from limbeck.locks import locked
-from limbeck.search.store import Store
+from limbeck.search.shards import Store
 from limbeck.unfinished import whole_folder
 
 

@@ -10,7 +10,7 @@ from limbeck.ahead import ahead
 from limbeck.config import ConfigError
 from limbeck.encodings import Rows, join
 from limbeck.inference import BiEncoder, blocks, encode
-from limbeck.search.store import Store
+from limbeck.search.shards import Store
 from limbeck.text.collate import Collator
 
 

@@ -10,7 +10,7 @@ from limbeck.encodings import Kind, Rows
 from limbeck.evaluation.best import Best, top
 from limbeck.inference import BiEncoder, products
 from limbeck.registry import register
-from limbeck.search.store import Store
+from limbeck.search.shards import Store
 
 _QUERIES = 4096
 """Queries compared with a shard at once."""

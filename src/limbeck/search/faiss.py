@@ -11,7 +11,7 @@ from limbeck.encodings import Kind, Rows
 from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder
 from limbeck.registry import register
-from limbeck.search.store import Shard, Store
+from limbeck.search.shards import Shard, Store
 
 _LARGEST = {
     "lists": 2**31 - 1, "probe": 2**31 - 1, "neighbours": 1024, "build_width": 2**31 - 1, "width": 2**31 - 1,

@@ -10,7 +10,7 @@ from limbeck.encodings import Kind, Rows
 from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder
 from limbeck.registry import register
-from limbeck.search.store import Store, load, readable, save
+from limbeck.search.shards import Store, load, readable, save
 
 _QUERIES = 256
 """Queries multiplied at once: bounds the table of scores."""

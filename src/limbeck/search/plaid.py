@@ -16,7 +16,7 @@ from limbeck.encodings import Kind, Rows
 from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder
 from limbeck.registry import register
-from limbeck.search.store import Shard, Store, load, readable
+from limbeck.search.shards import Shard, Store, load, readable
 
 _NEAR_ONE = 0.01
 """What the length of a vector may differ from 1: more than rounding to float16 does."""

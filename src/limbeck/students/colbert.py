@@ -8,7 +8,7 @@ from limbeck.backbones.chunks import in_chunks
 from limbeck.backbones.packing import states
 from limbeck.encodings import Kind
 from limbeck.registry import register
-from limbeck.scoring import maxsim, pick
+from limbeck.similarity import maxsim, pick
 from limbeck.text.collate import Role, TextFormat
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens, Vectors
 

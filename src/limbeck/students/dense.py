@@ -12,7 +12,7 @@ from limbeck.backbones.chunks import in_chunks
 from limbeck.backbones.packing import states
 from limbeck.encodings import Kind
 from limbeck.registry import register
-from limbeck.scoring import dot, pick
+from limbeck.similarity import dot, pick
 from limbeck.students.towers import second_tower, tower
 from limbeck.text.collate import Role, TextFormat
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens

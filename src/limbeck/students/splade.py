@@ -11,7 +11,7 @@ from limbeck.backbones.mlm import mlm_parts
 from limbeck.backbones.packing import states
 from limbeck.encodings import Kind
 from limbeck.registry import register
-from limbeck.scoring import dot, pick
+from limbeck.similarity import dot, pick
 from limbeck.students.towers import second_tower, tower
 from limbeck.students.vocabulary import max_logits
 from limbeck.text.collate import Role, TextFormat

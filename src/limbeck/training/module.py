@@ -10,7 +10,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 
 from limbeck.evaluation.metrics import evaluate, means
-from limbeck.evaluation.search import rerank
+from limbeck.evaluation.ranking import rerank
 from limbeck.losses.diagnostics import averaged, sums
 from limbeck.losses.distributed import totals_over_processes
 from limbeck.text.collate import Collator

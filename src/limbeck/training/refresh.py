@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback
 
 from limbeck.config import ConfigError
 from limbeck.data.datamodule import TrainingData
-from limbeck.evaluation.search import check_finite, ranked
+from limbeck.evaluation.ranking import check_finite, ranked
 from limbeck.inference import score_lists
 from limbeck.types import Batch
 

@@ -10,7 +10,7 @@ from limbeck.encodings import Rows, not_finite, reorder
 from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder, products
 from limbeck.search.backend import Backend, built, folder
-from limbeck.search.store import Store
+from limbeck.search.shards import Store
 from limbeck.types import Run, order
 
 _COLUMNS = 256

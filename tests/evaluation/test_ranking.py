@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from limbeck.encodings import rows
-from limbeck.evaluation.search import check_finite, merge, nearest, without_own
+from limbeck.evaluation.ranking import check_finite, merge, nearest, without_own
 from limbeck.types import Ranking, order
 
 RANKER = SimpleNamespace(similarity=lambda queries, documents: queries @ documents.T, kind="dense")

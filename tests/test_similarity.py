@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from limbeck.scoring import maxsim
+from limbeck.similarity import maxsim
 from limbeck.types import Vectors
 
 

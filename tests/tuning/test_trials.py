@@ -11,10 +11,10 @@ import pytest
 from limbeck.config import ConfigError, fingerprint
 from limbeck.tuning.configurations import Configurations, Planned
 from limbeck.tuning.process import TAKE_DEVICE, Process, environment
-from limbeck.tuning.search import Runs, Search, grid_points
 from limbeck.tuning.settings import Settings
 from limbeck.tuning.space import grid, parse
 from limbeck.tuning.study import enqueue, open_study
+from limbeck.tuning.trials import Runs, Search, grid_points
 
 TRAINING = """
 import json, pathlib, sys, time
