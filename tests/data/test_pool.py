@@ -235,3 +235,22 @@ def test_a_pool_without_positives_is_refused():
 def test_options_out_of_range(options, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         Pooling(**options)
+
+
+def test_columns_in_several_pieces_are_read_whole(tmp_path):
+    """Arrow ends a column of plain strings at 2³¹ characters; what follows is another piece of it."""
+    whole = pool(tmp_path)
+    assert pa.types.is_large_string(whole.document_ids.type)
+    with pa.memory_map(str(tmp_path / "pool.arrow")) as source:
+        table = pa.ipc.open_file(source).read_all()
+    for ids in (pa.string(), pa.large_string()):
+        schema = pa.schema([each.with_type(ids) if each.name.endswith("_id") else each for each in table.schema])
+        path = tmp_path / f"{ids}.arrow"
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            writer.write_table(table.cast(schema), max_chunksize=1)
+        found = read_pool(path)
+        assert found.query_ids == whole.query_ids
+        assert found.offsets.tolist() == whole.offsets.tolist()
+        assert found.lists() == whole.lists()
+        assert found.labels.tolist() == whole.labels.tolist()
+        assert found.ranks.tolist() == whole.ranks.tolist()

@@ -267,6 +267,17 @@ def test_canonical_numbers_are_their_own_keys_and_nothing_else_is():
             keys(np.array([number]))
 
 
+@pytest.mark.parametrize("kind", [list, pa.string(), pa.large_string()])
+def test_ids_in_whatever_column_have_the_same_keys(kind):
+    ids = ["7", "d7", "d8", "d7"]
+    values, table = keys(ids if kind is list else pa.array(ids, kind))
+    assert values.tolist() == key_list(ids).tolist()
+    assert table is not None
+    assert sorted(table["id"].to_pylist()) == ["d7", "d8"]
+    if kind is list:
+        assert pa.types.is_large_string(table["id"].type)  # holds more than 2³¹ characters in one piece
+
+
 def test_two_ids_of_one_hash_are_found(tmp_path, monkeypatch):
     class Same:
         def __init__(self, *_, **__):

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from limbeck.artefacts import write_json
+from limbeck.scores.keys import ID
 from limbeck.unfinished import whole_file
 
 
@@ -28,7 +29,7 @@ class Pool:
 
     query_ids: list[str]
     offsets: np.ndarray
-    document_ids: pa.StringArray
+    document_ids: pa.Array
     labels: np.ndarray
     ranks: np.ndarray
     scores: np.ndarray | None = None
@@ -72,7 +73,7 @@ def write_pool(path: Path, pool: Pool) -> None:
     """Write ``pool.arrow`` (without the scores), and the counts as ``.json`` beside it; each is whole or not there."""
     repeats = np.repeat(np.arange(len(pool)), np.diff(pool.offsets))
     columns = {
-        "query_id": pa.array(pool.query_ids, pa.string()).take(pa.array(repeats)),
+        "query_id": pa.array(pool.query_ids, ID).take(pa.array(repeats)),
         "document_id": pool.document_ids,
         "label": pa.array(pool.labels, pa.int16()),
         "rank": pa.array(pool.ranks, pa.int32()),
@@ -87,7 +88,7 @@ def read_pool(path: Path) -> Pool:
     The columns stay in the file: processes that read the same pool share its pages.
     """
     table = _read(path)
-    queries = table["query_id"].chunk(0)
+    queries, documents, labels, ranks = map(_whole, table.columns)
     changes = pc.call_function("not_equal", [queries[1:], queries[:-1]])
     starts = np.flatnonzero(changes.to_numpy(zero_copy_only=False)) + 1
     offsets = np.concatenate(([0], starts, [len(queries)]))
@@ -95,9 +96,9 @@ def read_pool(path: Path) -> Pool:
     return Pool(
         query_ids=queries.take(pa.array(offsets[:-1])).to_pylist(),
         offsets=offsets,
-        document_ids=cast(pa.StringArray, table["document_id"].chunk(0)),
-        labels=table["label"].chunk(0).to_numpy(),
-        ranks=table["rank"].chunk(0).to_numpy(),
+        document_ids=documents,
+        labels=labels.to_numpy(),
+        ranks=ranks.to_numpy(),
         counts=json.loads(counts.read_text(encoding="utf-8")) if counts.exists() else {},
     )
 
@@ -110,6 +111,14 @@ def _write(path: Path, table: pa.Table) -> None:
         pa.ipc.new_file(sink, table.schema) as writer,
     ):
         writer.write_table(table.combine_chunks())
+
+
+def _whole(column: pa.ChunkedArray) -> Any:
+    """Return a column in one piece: as it lies in the file, copied only where it was written in several."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    chunks = column.cast(ID).chunks if pa.types.is_string(column.type) else column.chunks
+    return pa.concat_arrays(chunks) if chunks else pa.array([], column.type)
 
 
 def _read(path: Path) -> pa.Table:

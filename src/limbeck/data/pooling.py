@@ -13,6 +13,7 @@ from limbeck.config import ConfigError
 from limbeck.data.denoise import TeacherMargin
 from limbeck.data.pool import Pool
 from limbeck.registry import register
+from limbeck.scores.keys import ID
 from limbeck.types import Qrels, Run
 
 log = logging.getLogger(__name__)
@@ -163,7 +164,7 @@ class Pooling:
         return Pool(
             query_ids=query_ids,
             offsets=np.concatenate(([0], np.cumsum(lengths))),
-            document_ids=pa.array(documents, pa.string()),
+            document_ids=pa.array(documents, ID),
             labels=np.array(labels, dtype=np.int16),
             ranks=np.array(ranks, dtype=np.int32),
             counts=counted,

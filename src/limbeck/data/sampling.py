@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, Sampler
 from limbeck.data.judged import Judged
 from limbeck.data.pool import Pool
 from limbeck.registry import register
+from limbeck.scores.keys import ID
 from limbeck.text.collate import Example
 
 Draw = tuple[int, int]
@@ -116,7 +117,7 @@ class Lists(Dataset[Example]):
 
     def __init__(self, pool: Pool, sampler: ListSampler, seed: int, judged: Judged | None = None) -> None:
         self._pool = pool
-        self._query_ids = pa.array(pool.query_ids, pa.string())
+        self._query_ids = pa.array(pool.query_ids, ID)
         self._sampler = sampler
         self._seed = seed
         self._judged = judged

@@ -17,6 +17,7 @@ from limbeck.data.pool import Pool
 from limbeck.evaluation.ranking import check_finite, ranked
 from limbeck.evaluation.runs import read_run, write_run
 from limbeck.evaluation.settings import Evaluation
+from limbeck.scores.keys import ID
 from limbeck.scores.store import ScoreStore
 from limbeck.scores.writer import Provenance
 from limbeck.teachers.scoring import open_matching, score_into, without
@@ -138,7 +139,7 @@ class Teaching:
         """
         lists = {query: ranking.ids for query, ranking in candidates.items() if ranking.ids}
         if self.scores_on_demand:
-            flat = pa.array([document for documents in lists.values() for document in documents], pa.string())
+            flat = pa.array([document for documents in lists.values() for document in documents], ID)
             offsets = np.cumsum([0, *map(len, lists.values())])
             scores = _looked_up(self.score(lists, spread=self._spread), list(lists), offsets, flat)
             found = dict(zip(lists, np.split(scores, offsets[1:-1]), strict=True))
@@ -185,7 +186,7 @@ class Teaching:
 
 
 def _looked_up(
-    stores: Sequence[ScoreStore], queries: Sequence[str], offsets: np.ndarray, documents: pa.StringArray
+    stores: Sequence[ScoreStore], queries: Sequence[str], offsets: np.ndarray, documents: pa.Array
 ) -> np.ndarray:
     """Return the scores of lists out of several stores; NaN where none has the pair."""
     found = np.full(len(documents), np.nan, dtype=np.float32)

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from limbeck.config import ConfigError
 from limbeck.data.pool import Pool
+from limbeck.scores.keys import ID
 from limbeck.types import Qrels, Run
 
 
@@ -66,7 +67,7 @@ def bare_pool(run: Run, qrels: Qrels, first_stage: Run | None) -> Bare:
     pool = Pool(
         query_ids=kept,
         offsets=np.concatenate(([0], np.cumsum(queries))),
-        document_ids=pa.array(documents, pa.string()),
+        document_ids=pa.array(documents, ID),
         labels=np.asarray(labels, dtype=np.int16),
         ranks=np.asarray(ranks if first_stage is not None else [0] * len(ranks), dtype=np.int32),
         scores=np.asarray(scores, dtype=np.float32),

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from limbeck.config import ConfigError
+from limbeck.scores.keys import ID
 from limbeck.scores.parts import Block
 from limbeck.scores.store import ScoreStore
 
@@ -65,7 +66,7 @@ def ensemble(
         def work(
             queries: list[str] = queries, offsets: np.ndarray = offsets, documents: list[str] = documents, own=own
         ) -> Block:
-            column = pa.array(documents, pa.string())
+            column = pa.array(documents, ID)
             total = factors[0] * own.astype(np.float64) - shift
             for store, factor in zip(stores[1:], factors[1:], strict=True):
                 total += factor * store.lookup_many(queries, offsets, column).astype(np.float64)
@@ -85,7 +86,7 @@ def _complete(stores: Sequence[ScoreStore]) -> None:
     example = None
     for queries, offsets, documents, _ in first.batches():
         for number, store in enumerate(stores[1:], 1):
-            lacking = np.flatnonzero(np.isnan(store.lookup_many(queries, offsets, pa.array(documents, pa.string()))))
+            lacking = np.flatnonzero(np.isnan(store.lookup_many(queries, offsets, pa.array(documents, ID))))
             absent[number] += len(lacking)
             if len(lacking) and example is None:
                 query = queries[int(np.searchsorted(offsets, lacking[0], side="right")) - 1]

@@ -18,7 +18,11 @@ pc: Any = pyarrow.compute
 """Arrow's functions. They are created at run time, so type checkers do not know them."""
 
 Keys = NDArray[np.uint64]
-Ids = NDArray[np.int64] | pa.StringArray | Sequence[str]
+Ids = NDArray[np.int64] | pa.Array | Sequence[str]
+
+ID = pa.large_string()
+"""Arrow's type of ids: a column of its plain strings ends at 2³¹ characters, and :func:`pyarrow.array` then returns
+several pieces. That is 71 million ids of 30 characters."""
 
 LARGEST = 10**18
 """From here on a number is an id like any other text."""
@@ -64,7 +68,7 @@ def keys(identifiers: Ids) -> tuple[Keys, pa.Table | None]:
                 f"ids given as numbers must have no sign and at most {_DIGITS} digits; give strings instead"
             )
         return identifiers.astype(np.int64, copy=False).view(np.uint64), None
-    array: Any = identifiers if isinstance(identifiers, pa.Array) else pa.array(identifiers, type=pa.string())
+    array: Any = identifiers if isinstance(identifiers, pa.Array) else pa.array(identifiers, type=ID)
     encoded = array.dictionary_encode()
     distinct, places = encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
     canonical = pc.match_substring_regex(distinct, pattern=_CANONICAL).to_numpy(zero_copy_only=False).astype(bool)
@@ -78,7 +82,7 @@ def keys(identifiers: Ids) -> tuple[Keys, pa.Table | None]:
     return values[places], pa.table({"key": values[~canonical], "id": others})
 
 
-def texts(found: Keys, table_keys: Keys, table_ids: pa.StringArray) -> list[str]:
+def texts(found: Keys, table_keys: Keys, table_ids: pa.Array) -> list[str]:
     """Turn keys back into ids."""
     hashed = (found & np.uint64(_HASHED)) != 0
     result = [str(number) for number in found.tolist()]

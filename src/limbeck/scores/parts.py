@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from limbeck.config import ConfigError
-from limbeck.scores.keys import Ids, Keys, keys, texts
+from limbeck.scores.keys import ID, Ids, Keys, keys, texts
 from limbeck.scores.store import Scores, ScoreStore
 from limbeck.unfinished import whole_file
 
@@ -215,11 +215,11 @@ def merge(
 
 def id_table(tables: Sequence[Any], where: Path) -> pa.RecordBatch:
     """Join tables (key, id): sorted by key, each key once."""
-    schema = pa.schema([("key", pa.uint64()), ("id", pa.string())])
-    parts = [pa.table({"key": table["key"], "id": table["id"]}, schema=schema) for table in tables]
+    schema = pa.schema([("key", pa.uint64()), ("id", ID)])
+    parts = [pa.table({"key": table["key"], "id": table["id"].cast(ID)}, schema=schema) for table in tables]
     joined = pa.concat_tables(parts).combine_chunks() if parts else schema.empty_table()
     if not len(joined):
-        return pa.RecordBatch.from_arrays([pa.array([], pa.uint64()), pa.array([], pa.string())], schema=schema)
+        return pa.RecordBatch.from_arrays([pa.array([], pa.uint64()), pa.array([], ID)], schema=schema)
     values = joined["key"].to_numpy()
     order = np.argsort(values, kind="stable")
     values = values[order]

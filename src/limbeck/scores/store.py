@@ -145,7 +145,7 @@ class ScoreStore:
         return self._find(self._place(key(query_id)), key_list(document_ids))
 
     def lookup_many(
-        self, query_ids: Sequence[str], offsets: NDArray[np.int64], document_ids: pa.StringArray
+        self, query_ids: Sequence[str], offsets: NDArray[np.int64], document_ids: pa.Array
     ) -> NDArray[np.float32]:
         """Return the scores of many lists as one float32 column: list i is ``document_ids[offsets[i]:offsets[i+1]]``.
 
@@ -245,7 +245,7 @@ class ScoreStore:
         return texts(found, *self._table)
 
     @cached_property
-    def _table(self) -> tuple[Keys, pa.StringArray]:
+    def _table(self) -> tuple[Keys, pa.Array]:
         table = self._ids.get_batch(0)
         return table["key"].to_numpy(), table["id"]
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
 from limbeck.plan import BLOCK, Plan
+from limbeck.scores.keys import ID
 from limbeck.scores.parts import Block
 from limbeck.scores.store import META, ScoreStore
 from limbeck.scores.writer import Provenance, StoreWriter
@@ -65,7 +66,7 @@ def without(lists: Lists, store: ScoreStore | None) -> dict[str, list[str]]:
     """Return the lists without the pairs that a store has; lists that it has whole are left out."""
     if store is None:
         return {query: list(documents) for query, documents in lists.items() if len(documents)}
-    flat = pa.array([document for documents in lists.values() for document in documents], pa.string())
+    flat = pa.array([document for documents in lists.values() for document in documents], ID)
     offsets = np.cumsum([0, *map(len, lists.values())])
     absent = np.isnan(store.lookup_many(list(lists), offsets, flat))
     left = {}
