@@ -1,0 +1,1 @@
+"""Limbeck's losses in other libraries' trainers."""
