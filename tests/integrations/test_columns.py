@@ -6,6 +6,8 @@ from math import nan
 
 import pytest
 import torch
+from datasets import Dataset
+from sentence_transformers.util import resolve_ids
 
 from limbeck.integrations.sentence_transformers import ListColumns, columns
 from limbeck.integrations.sentence_transformers.targets import read
@@ -51,6 +53,19 @@ def test_what_is_packed_is_read_again():
     filled_up = read(torch.tensor(ListColumns()(LISTED)["label"]), "scores")
     assert torch.equal(filled_up.mask, told.mask)
     assert {*filled_up.numbers} == {"scores"}
+
+
+def test_datasets_read_or_mapped():
+    """As a batch is read or once; and after the texts were looked up by the library."""
+    texts = Dataset.from_dict({"id": ["1", "2", "3"], "text": ["a", "b", "c"]})
+    asked = Dataset.from_dict({"query_id": ["1"], "document_ids": [["3", "2"]], "scores": [[2, 1]], "ranks": [[1, 2]]})
+    resolve = resolve_ids({"query_id": texts, "document_ids": texts}, ["scores", "ranks"], output_format="lists")
+    data = asked.map(resolve, batched=True, remove_columns=["query_id", "document_ids"])
+    mapped = data.map(ListColumns(), batched=True, remove_columns=data.column_names)
+    data.set_transform(ListColumns())
+    expected = {"query": "a", "document_1": "c", "document_2": "b", "label": [[2.0, 1.0], [nan, nan], [1.0, 2.0]]}
+    assert same(data[0], expected)
+    assert same(mapped[0], expected)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 import torch
 from sentence_transformers import CrossEncoder
 from sentence_transformers.base.modules import Dense
+from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 from sentence_transformers.sparse_encoder.losses import SpladeLoss
 from tests.integrations.conftest import lists
 from torch import nn
@@ -141,6 +142,16 @@ def test_splade_loss_adds_its_regulariser(model):
     loss = DistillationLoss(sparse, "ckl", scale=0.1)
     found = SpladeLoss(sparse, loss, document_regularizer_weight=0.1, query_regularizer_weight=0.1)(inputs, label)
     torch.testing.assert_close(found["base_loss"], loss(inputs, label))
+
+
+def test_matryoshka_loss_cuts_the_embeddings(model):
+    _, _, dense = model("dense")
+    inputs, label = columns(dense)
+    loss = DistillationLoss(dense, "kl")
+    embeddings = [dense(dict(each))["sentence_embedding"] for each in inputs]
+    cut = [[nn.functional.normalize(each[:, :size], dim=-1) for each in embeddings] for size in (16, 8)]
+    apart = sum(loss.compute_loss_from_embeddings(each, label) for each in cut)
+    torch.testing.assert_close(MatryoshkaLoss(dense, loss, [16, 8])(inputs, label), apart)
 
 
 @pytest.mark.parametrize("name", ["dense", "colbert"])
