@@ -20,8 +20,9 @@ def composed(verb: str, *overrides: str) -> dict[str, Any]:
     """Return the configuration of a verb as plain containers, composed as the command does."""
     import hydra
 
-    from limbeck.config import home, store_schemas
+    from limbeck.config import home
     from limbeck.experiment.train import plan
+    from limbeck.schemas import store_schemas
 
     os.environ["LIMBECK_HOME"] = str(home())
     os.environ.setdefault("NUMBA_DISABLE_JIT", "1")

@@ -143,7 +143,8 @@ def compose():
     """Compose the configuration of a verb as the command does, in a third of its time."""
     import hydra
 
-    from limbeck.config import home, store_schemas
+    from limbeck.config import home
+    from limbeck.schemas import store_schemas
 
     def call(verb, *overrides):
         with hydra.initialize_config_dir(version_base="1.3", config_dir=str(home() / "conf")):

@@ -12,20 +12,23 @@ from omegaconf import OmegaConf
 from limbeck.cli import report
 from limbeck.cli.main import VERBS
 from limbeck.config import home
+from limbeck.experiment.groups import options
+from limbeck.schemas import generated
 
 CONF = home() / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 SWEEPS = sorted(path.stem for path in (home() / "sweeps").glob("*.yaml"))
 ROOTS = sorted(path.stem for path in CONF.glob("*.yaml"))
+# Experiments are composed and run by test_experiments.py, sets below; conf/local is the user's own.
+FOLDERS = {str(path.parent.relative_to(CONF)) for path in CONF.rglob("*/*.yaml")} | {group for group, _ in generated()}
 OPTIONS = sorted(
-    f"{path.parent.relative_to(CONF)}={path.stem}"
-    for path in CONF.rglob("*.yaml")
-    # Experiments are composed and run by test_experiments.py; conf/local is the user's own.
-    if path.parent.relative_to(CONF).parts[:1] not in ((), ("experiment",), ("local",))
-    if path.parent.relative_to(CONF).parts[:2] != ("eval", "sets")
+    f"{group}={name}"
+    for group in FOLDERS
+    if group not in ("experiment", "local") and not group.startswith("eval/sets")
+    for name in options(group)
 )
 SETS = sorted(str(path.relative_to(CONF / "eval/sets").with_suffix("")) for path in CONF.glob("eval/sets/**/*.yaml"))
-VERB = {"format": "import", "backend": "index", "comparison": "evaluate", "table": "table", "tuning": "tune"}
+VERB = {"format": "import", "backend": "index", "table": "table", "tuning": "tune"}
 """Of options that limbeck train has not."""
 NEEDS = {  # what an option leaves to the user
     "eval=folder": ["eval.sets.folder.collection=somewhere"],

@@ -1,4 +1,4 @@
-"""Configuration: where it lies, its typed schemas, the one door to instantiation, and run ids.
+"""Configuration: where it lies, the one door to instantiation, and run ids.
 
 Nothing heavy is imported here: a mistyped override is found before torch is.
 """
@@ -11,7 +11,6 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import field, make_dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -60,27 +59,6 @@ def entries() -> dict[tuple[str, str], Entry]:
                 raise ConfigError(f"{entry.path}: {key[0]} {key[1]!r} is already registered by {found[key].path}")
             found[key] = entry
     return found
-
-
-def store_schemas() -> None:
-    """Give Hydra a typed node ``schema/KIND: NAME`` for each registered part, and ``loss: NAME`` where no YAML is."""
-    from hydra.core.config_store import ConfigStore
-    from omegaconf import MISSING
-
-    store = ConfigStore.instance()
-    for entry in entries().values():
-        columns: list[tuple[str, Any, Any]] = [("_target_", str, field(default=entry.target))]
-        for item in entry.parameters:
-            default = MISSING if item.default is ... else item.default
-            if isinstance(default, list | dict):
-                columns.append((item.name, item.type, field(default_factory=default.copy)))
-            else:
-                columns.append((item.name, item.type, field(default=default)))
-        columns += [(part, Any, field(default=None)) for part in entry.parts]
-        store.store(group=f"schema/{entry.kind}", name=entry.name, node=make_dataclass(entry.name, columns))
-        if entry.kind == "loss" and not (home() / "conf" / "loss" / f"{entry.name}.yaml").is_file():
-            defaults = [{f"/schema/loss@{entry.name}": entry.name}, "_self_"]
-            store.store(group="loss", name=entry.name, node={"defaults": defaults})
 
 
 def _targets(node: Any, key: str) -> Iterator[tuple[str, str]]:

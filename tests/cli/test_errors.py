@@ -66,6 +66,9 @@ def test_verbs_and_help(limbeck):
     status, out, _ = limbeck("--help", small=False)
     assert status == 0
     assert "limbeck train" in out
+    status, out, _ = limbeck("index", "--help", small=False)
+    assert status == 0
+    assert "\n  backend=exact\n    exact, faiss, inverted, plaid\n" in out
     status, _, err = limbeck("trane", small=False)
     assert (status, "'trane' is no verb; did you mean train" in err) == (2, True)
     status, out, _ = limbeck("--version", small=False)

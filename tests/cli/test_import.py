@@ -304,8 +304,3 @@ def test_every_format_composes_and_is_documented(name, limbeck):
     assert status == 0, err
     assert yaml.safe_load(out)["format"]["_target_"] == entries()["format", name].target
     assert f"`{name}`" in (home() / "docs" / "import.md").read_text()
-
-
-def test_there_is_an_option_for_every_format():
-    assert [path.stem for path in sorted((home() / "conf" / "format").glob("*.yaml"))] == FORMATS
-    assert len(FORMATS) == 10

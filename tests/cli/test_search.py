@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from limbeck.config import home
+from limbeck.config import entries
 from limbeck.evaluation.runs import read_run
 
 WORLD = [
@@ -51,12 +51,12 @@ def files(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.npy")}
 
 
-@pytest.mark.parametrize("path", sorted((home() / "conf" / "backend").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_backend_composes(path, limbeck):
+@pytest.mark.parametrize("name", sorted(name for kind, name in entries() if kind == "backend"))
+def test_every_backend_composes(name, limbeck):
     for words in (["index", "out=x"], ["search", "index=x", "out=y"]):
-        status, out, err = limbeck(*words, f"backend={path.stem}", "--cfg", "job", small=False)
+        status, out, err = limbeck(*words, f"backend={name}", "--cfg", "job", small=False)
         assert status == 0, err
-        assert f"_target_: backend/{path.stem}\n" in out
+        assert f"_target_: backend/{name}\n" in out
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def test_every_preset_is_a_space_and_says_what_it_asks(name):
     from hydra import compose, initialize_config_dir
 
     from limbeck.cli.main import _environment
-    from limbeck.config import store_schemas
+    from limbeck.schemas import store_schemas
     from limbeck.tuning.configurations import Configurations, Planned
     from limbeck.tuning.space import parse
 

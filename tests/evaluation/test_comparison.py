@@ -12,9 +12,10 @@ from omegaconf import OmegaConf
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from limbeck.config import ConfigError, build, home, store_schemas
+from limbeck.config import ConfigError, build, home
 from limbeck.evaluation.comparison import Comparing, compare, marks, plain
 from limbeck.evaluation.significance import holm, paired
+from limbeck.schemas import store_schemas
 
 
 def values(array):
@@ -164,8 +165,8 @@ def composed(*overrides):
     store_schemas()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(home() / "conf"), version_base="1.3"):
-        config = compose_config("comparison/default", overrides=list(overrides))
-    return OmegaConf.to_container(config, resolve=True)["comparison"]
+        config = compose_config("evaluate", overrides=list(overrides))
+    return OmegaConf.to_container(config.comparison, resolve=True)
 
 
 def test_the_configuration_composes_and_builds():

@@ -12,7 +12,8 @@ from loss_worlds import LOSSES, NAMES, TERMS, function, made, options_of
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from limbeck.config import ConfigError, build, home, store_schemas
+from limbeck.config import ConfigError, build, home
+from limbeck.schemas import store_schemas
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -115,7 +116,7 @@ def test_out_of_range_names_the_key():
 def test_composing_imports_no_torch():
     code = (
         "import os, sys; from hydra import compose, initialize_config_dir\n"
-        "from limbeck.config import home, store_schemas\n"
+        "from limbeck.config import home; from limbeck.schemas import store_schemas\n"
         "os.environ['LIMBECK_HOME'] = str(home()); store_schemas()\n"
         "with initialize_config_dir(config_dir=str(home() / 'conf'), version_base='1.3'):\n"
         "    compose('train', ['loss=[ckl,info_nce,flops,cl_drd]'])\n"

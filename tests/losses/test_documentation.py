@@ -48,13 +48,6 @@ def test_doctests(name):
     assert found.attempted > 0 or name not in NAMES
 
 
-def test_every_loss_has_its_yaml():
-    files = {path.stem: path.read_text() for path in (home() / "conf" / "loss").glob("*.yaml")}
-    made_of_others = {name for name, text in files.items() if "/schema/" not in text}
-    assert set(files) - made_of_others == set(NAMES)
-    assert made_of_others == {"kl_in_batch"}
-
-
 def test_markdown():
     text = "A :func:`kl` of :math:`q`, ``x``.\n\n.. math:: a \\\\\n          b\n\nEnd.\n\n.. math:: c"
     fences = "```math\na \\\\\nb\n```", "```math\nc\n```"

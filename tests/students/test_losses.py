@@ -10,10 +10,11 @@ import torch
 from omegaconf import OmegaConf
 
 from limbeck.artefacts import Artefacts
-from limbeck.config import build, entries, home, store_schemas
+from limbeck.config import build, entries, home
 from limbeck.data.datamodule import TrainingData
 from limbeck.experiment import assemble
 from limbeck.experiment.stages import Stages
+from limbeck.schemas import store_schemas
 from limbeck.students.splade import Splade
 from limbeck.training.module import Distillation, active_terms
 from limbeck.training.objective import Objective

@@ -9,9 +9,9 @@ from typing import Any
 from limbeck import __version__
 from limbeck.cli.failing import fail
 from limbeck.config import FailedError
-from limbeck.experiment.groups import without_null
+from limbeck.experiment.groups import listing, without_null
 from limbeck.experiment.messages import explain, suggest
-from limbeck.experiment.words import check
+from limbeck.experiment.words import check, folders
 from limbeck.processes import end_with_parent
 
 VERBS = {
@@ -61,7 +61,8 @@ def main() -> None:
     if verb not in VERBS:
         fail(f"{verb!r} is no verb{suggest(verb, VERBS)}; the verbs are: {', '.join(VERBS)}")
     if rest in (["-h"], ["--help"]):
-        print(f"limbeck {verb}: {VERBS[verb]}\n\nlimbeck {verb} --cfg job  shows every key with its value.")
+        print(f"limbeck {verb}: {VERBS[verb]}\n\n{listing(verb)}\n")
+        print(f"limbeck {verb} --cfg job  shows every key with its value.")
         return
     debug = "--debug" in rest
     try:
@@ -99,15 +100,16 @@ def _compose_and_call(verb: str, overrides: list[str]) -> None:
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from limbeck.config import home, store_schemas
+    from limbeck.config import home
+    from limbeck.schemas import store_schemas
 
     _environment()
-    store_schemas()
     module = importlib.import_module(f"limbeck.cli.{_MODULES.get(verb, verb)}")
     words: Callable[[list[str]], list[str]] | None = getattr(module, "words", None)
     if words is not None:
         overrides = words(overrides)  # a verb may take words that are no overrides
     check(overrides)
+    store_schemas(folders(overrides))
     overrides = without_null(verb, overrides)
     arguments = sys.argv
 

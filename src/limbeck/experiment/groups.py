@@ -1,10 +1,11 @@
 """Groups of the configuration on the command line: ``teacher=store``. They take names; Hydra refuses the rest late."""
 
+import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from limbeck.config import ConfigError, home
+from limbeck.schemas import generated
 
 
 def without_null(verb: str, words: Sequence[str]) -> list[str]:
@@ -25,6 +26,7 @@ def without_null(verb: str, words: Sequence[str]) -> list[str]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    null = {group for group, name in defaults(verb).items() if name is None}
     kept: list[str] = []
     groups: list[str] = []
     for word in words:
@@ -32,37 +34,65 @@ def without_null(verb: str, words: Sequence[str]) -> list[str]:
             override = OverridesParser.create().parse_override(word)
         except HydraException:
             override = None  # an option of Hydra, or unreadable: Hydra says so
-        folder = None if override is None or override.is_delete() else _folder(override.key_or_group)
-        if override is None or folder is None:
+        if override is None or override.is_delete() or not (names := options(override.key_or_group)):
             kept.append(word)
             groups.append("")
             continue
         group = override.key_or_group
-        if override.value() is None and group in _null_by_default(verb):
+        if override.value() is None and group in null:
             left = [place for place, each in enumerate(groups) if each != group]
             kept, groups = [kept[place] for place in left], [groups[place] for place in left]
             continue
-        _check(word, group, override, folder)
+        _check(word, group, override, names)
         kept.append(word)
         groups.append(group)
     return kept
 
 
-def _folder(group: str) -> Path | None:
-    """Return the folder that holds the parts of a group; None for what is no group of ours."""
+def options(group: str) -> list[str]:
+    """Return the names that a group takes, of the YAMLs of limbeck and the registered parts; none for no group.
+
+    Parameters
+    ----------
+    group
+        As in ``GROUP=NAME``: ``loss``, ``eval/fusion``.
+    """
     folder = home() / group if group == "sweeps" else home() / "conf" / group
-    return folder if group and any(folder.glob("*.yaml")) else None
+    files = {path.stem for path in folder.glob("*.yaml")} if group else set()
+    return sorted(files | {name for each, name in generated() if each == group})
 
 
-def _null_by_default(verb: str) -> set[str]:
+def defaults(verb: str) -> dict[str, Any]:
+    """Return the groups that a verb takes, each with what it is unless it is chosen.
+
+    Parameters
+    ----------
+    verb
+        Name of the verb, and of its configuration.
+    """
     import yaml
 
     path = home() / "conf" / f"{verb}.yaml"
-    defaults = yaml.safe_load(path.read_text(encoding="utf-8")).get("defaults", [])
-    return {name for each in defaults if isinstance(each, dict) for name, value in each.items() if value is None}
+    found: dict[str, Any] = {}
+    for each in yaml.safe_load(path.read_text(encoding="utf-8"))["defaults"]:
+        if isinstance(each, dict):
+            found |= {group: name for group, name in each.items() if options(group)}
+        elif each != "_self_":
+            found |= defaults(each)
+    return found
 
 
-def _check(word: str, group: str, override: Any, folder: Path) -> None:
+def listing(verb: str) -> str:
+    """Return the groups that a verb takes, one a line, with what each is unless it is chosen, and its names."""
+    lines = ["Groups, as they are unless chosen, and what there is to choose from:"]
+    for group, name in defaults(verb).items():
+        given = f"[{','.join(name)}]" if isinstance(name, list) else "null" if name is None else name
+        lines.append(f"  {group}={given}")
+        lines += textwrap.wrap(", ".join(options(group)), 116, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)
+
+
+def _check(word: str, group: str, override: Any, names: list[str]) -> None:
     values = override.value()
     if override.is_sweep_override():
         values = getattr(values, "list", [])
@@ -72,6 +102,5 @@ def _check(word: str, group: str, override: Any, folder: Path) -> None:
         values = [values]
     for value in values:
         if value is None or isinstance(value, bool | int | float):
-            names = sorted(path.stem for path in folder.glob("*.yaml"))
             none = f"; {group}=none goes without" if "none" in names and value is None else ""
             raise ConfigError(f"{word}: {group} takes the name of a part{none}\nchoose from: {', '.join(names)}")

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from limbeck.config import ConfigError
@@ -32,6 +33,24 @@ def check(words: Sequence[str]) -> None:
             raise ConfigError(f"{word} is no option; settings are written key=value: {_without_dashes(word, words)}")
         if word.startswith("="):
             raise ConfigError(f"{word} has no key; settings are written key=value")
+
+
+def folders(words: Sequence[str]) -> list[Path]:
+    """Return the folders of YAMLs that ``--config-dir`` and ``hydra.searchpath=[file://…]`` add.
+
+    Parameters
+    ----------
+    words
+        What follows the verb.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    given, _ = get_args_parser().parse_known_args(list(words))
+    found = [] if given.config_dir is None else [given.config_dir]
+    for override in map(_read, given.overrides):
+        if override is not None and override.key_or_group == "hydra.searchpath" and isinstance(override.value(), list):
+            found += [str(each).removeprefix("file://") for each in override.value()]
+    return [Path(each) for each in found]
 
 
 def _without_dashes(word: str, words: Sequence[str]) -> str:

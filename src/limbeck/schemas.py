@@ -1,0 +1,74 @@
+"""What Hydra composes from beside YAMLs: a typed schema of each registered part, and an option that chooses it by name.
+
+Nothing heavy is imported here: signatures are read from the sources.
+"""
+
+import operator
+from collections.abc import Iterable
+from dataclasses import field, make_dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from limbeck.config import entries, home
+from limbeck.registry import Entry
+
+_GROUPS = {
+    kind: kind
+    for kind in (
+        "backbone", "backend", "candidates", "data", "format", "launcher", "logger", "loss", "optim", "sampler",
+        "student", "teacher",
+    )
+} | {"fusion": "eval/fusion"}  # fmt: skip
+"""Kinds of parts that are chosen by name, and the group of each on the command line: ``loss=ckl``."""
+
+
+def generated() -> dict[tuple[str, str], dict[str, str]]:
+    """Return the options that need no YAML: (group, name) and what stands in its defaults list.
+
+    They are the registered parts with the defaults of their signatures. A part that has further nodes (a teacher's own
+    student) needs a YAML, which says what these are.
+    """
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for entry in entries().values():
+        if entry.kind in _GROUPS and not entry.parts:
+            place = entry.name if entry.kind == "loss" else "_here_"  # of losses there may be several
+            found[_GROUPS[entry.kind], entry.name] = {f"/schema/{entry.kind}@{place}": entry.name}
+        if entry.kind == "candidates" and "parts" not in entry.parts:  # a fusion is no part of a fusion
+            found["candidates/parts", entry.name] = {f"/candidates@{entry.name}": entry.name}
+    return found
+
+
+def store_schemas(folders: Iterable[Path] = ()) -> None:
+    """Give Hydra a typed node ``schema/KIND: NAME`` for each registered part, and ``GROUP: NAME`` where no YAML is.
+
+    Parameters
+    ----------
+    folders
+        Folders of the user's YAMLs, which go before what is generated.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for entry in entries().values():
+        store.store(group=f"schema/{entry.kind}", name=entry.name, node=_schema(entry))
+    files = (home() / "conf", *folders)
+    for (group, name), default in generated().items():
+        store.store(group=group, name=name, node={"defaults": [default, "_self_"]})
+        if any((folder / group / f"{name}.yaml").is_file() for folder in files):
+            # Hydra refuses an option that is in a file and here; the store outlives a call, so it may be from before.
+            reduce(operator.getitem, group.split("/"), store.repo).pop(f"{name}.yaml")
+
+
+def _schema(entry: Entry) -> type:
+    from omegaconf import MISSING
+
+    columns: list[tuple[str, Any, Any]] = [("_target_", str, field(default=entry.target))]
+    for item in entry.parameters:
+        default = MISSING if item.default is ... else item.default
+        if isinstance(default, list | dict):
+            columns.append((item.name, item.type, field(default_factory=default.copy)))
+        else:
+            columns.append((item.name, item.type, field(default=default)))
+    columns += [(part, Any, field(default=None)) for part in entry.parts]
+    return make_dataclass(entry.name, columns)

@@ -1,0 +1,78 @@
+"""Registered parts are options of the command line without a YAML, and a YAML of the same name goes first."""
+
+import pytest
+import yaml
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from limbeck.config import build, entries, home
+from limbeck.experiment.groups import defaults, listing, options
+from limbeck.schemas import generated, store_schemas
+
+PARTS = """
+from limbeck.registry import register
+
+
+@register("loss", "mine")
+class Mine:
+    def __init__(self, *, k: int = 5):
+        self.k = k
+
+
+@register("logger", "mine")
+class Notes:
+    def __init__(self, *, k: int = 6):
+        self.k = k
+"""
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package with a loss and a logger, which ``LIMBECK_PACKAGES`` names."""
+    (tmp_path / "ownparts").mkdir()
+    (tmp_path / "ownparts" / "__init__.py").write_text(PARTS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("LIMBECK_PACKAGES", "ownparts")
+    entries.cache_clear()
+    yield
+    monkeypatch.undo()
+    entries.cache_clear()
+    for group in ("loss", "logger"):
+        ConfigStore.instance().repo[group].pop("mine.yaml", None)
+
+
+def test_parts_of_a_package_are_chosen_without_any_yaml(package, compose):
+    store_schemas()
+    config = OmegaConf.to_container(compose("train", "loss=[kl,mine]", "logger=mine", "loss.mine.k=7"))
+    assert [build(config["loss"]["mine"], key="loss.mine").k, build(config["logger"], key="logger").k] == [7, 6]
+    assert "mine" in options("loss")
+
+
+def test_a_yaml_of_the_user_goes_before_the_part_of_its_name(package, tmp_path, limbeck):
+    (tmp_path / "my" / "loss").mkdir(parents=True)
+    (tmp_path / "my" / "loss" / "mine.yaml").write_text(
+        "defaults:\n  - /schema/loss@mine: mine\n  - _self_\nmine: {k: 8}\n"
+    )
+    for place in (f"--config-dir={tmp_path / 'my'}", f"hydra.searchpath=[file://{tmp_path / 'my'}]"):
+        status, out, err = limbeck("train", "--cfg", "job", place, "loss=mine", small=False)
+        assert status == 0, err
+        assert yaml.safe_load(out)["loss"] == {"mine": {"_target_": "loss/mine", "k": 8}}
+    status, out, err = limbeck(
+        "train", "--cfg", "job", "loss=mine", small=False
+    )
+    assert status == 0, err
+    assert yaml.safe_load(out)["loss"]["mine"]["k"] == 5
+
+
+def test_every_part_can_be_chosen():
+    texts = [path.read_text() for path in (home() / "conf").rglob("*.yaml")]
+    chosen = {f"{default}: {name}" for each in generated().values() for default, name in each.items()}
+    for kind, name in entries():
+        wanted = f"/schema/{kind}@_here_: {name}", f"/schema/{kind}@{kind}: {name}", f"/schema/{kind}@{name}: {name}"
+        assert any(word in chosen or any(word in text for text in texts) for word in wanted), (kind, name)
+
+
+def test_what_a_verb_takes_is_listed():
+    assert defaults("search") == {"data": None, "candidates": None, "backend": None, "paths": "default"}
+    lines = listing("search").splitlines()
+    assert lines[lines.index("  backend=null") + 1] == "    exact, faiss, inverted, plaid"
