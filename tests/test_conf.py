@@ -18,7 +18,7 @@ from limbeck.schemas import generated
 CONF = home() / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 SWEEPS = sorted(path.stem for path in (home() / "sweeps").glob("*.yaml"))
-ROOTS = sorted(path.stem for path in CONF.glob("*.yaml"))
+ROOTS = sorted({path.stem for path in CONF.glob("*.yaml")} - {"training"})  # a part of those of three verbs
 # Experiments are composed and run by test_experiments.py, sets below; conf/local is the user's own.
 FOLDERS = {str(path.parent.relative_to(CONF)) for path in CONF.rglob("*/*.yaml")} | {group for group, _ in generated()}
 OPTIONS = sorted(

@@ -57,9 +57,7 @@ def test_a_yaml_of_the_user_goes_before_the_part_of_its_name(package, tmp_path, 
         status, out, err = limbeck("train", "--cfg", "job", place, "loss=mine", small=False)
         assert status == 0, err
         assert yaml.safe_load(out)["loss"] == {"mine": {"_target_": "loss/mine", "k": 8}}
-    status, out, err = limbeck(
-        "train", "--cfg", "job", "loss=mine", small=False
-    )
+    status, out, err = limbeck("train", "--cfg", "job", "loss=mine", small=False)
     assert status == 0, err
     assert yaml.safe_load(out)["loss"]["mine"]["k"] == 5
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import optuna
 import pytest
-import yaml
 
 from forked import STALE, below, gone
 from limbeck.config import home, run_id
@@ -180,13 +179,3 @@ def test_every_preset_is_a_space_and_says_what_it_asks(name):
             return compose("train", list(words))
 
         Configurations([], space, typed, lambda config, words: Planned({}, Path(run_id({}))), str)
-
-
-def test_what_train_is_told_tune_is_told():
-    def defaults(name):
-        listed = yaml.safe_load((home() / "conf" / f"{name}.yaml").read_text())["defaults"]
-        return [each for each in listed if each != "_self_"]
-
-    own = [each for each in defaults("tune") if set(each) - {"/schema/tune@tune", "tuning"}]
-    shared = [each for each in defaults("train") if set(each) - {"launcher", "sweeps", "override hydra/launcher"}]
-    assert own == shared

@@ -38,13 +38,3 @@ def test_the_configuration_has_every_check():
     assert {f"/schema/check@{name}": name for name in NAMES}.items() <= {
         key: value for item in node["defaults"] if isinstance(item, dict) for key, value in item.items()
     }.items()
-
-
-def test_inspect_composes_the_groups_of_train():
-    others = ({"checks": "default"}, {"launcher": "serial"}, {"override hydra/launcher": "limbeck"})
-
-    def groups(verb):
-        node = yaml.safe_load((home() / "conf" / f"{verb}.yaml").read_text())
-        return [item for item in node["defaults"] if item not in others]
-
-    assert groups("inspect") == groups("train")
