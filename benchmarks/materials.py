@@ -99,14 +99,13 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def _collection(setting: str, data: Path, artefacts: Any) -> tuple[Any, int]:
-    from limbeck.data.collection import Data
+    from limbeck.data.collection import Data, described
 
     if setting == "synthetic":
         from ours import composed
 
         plain = composed("train", "data=synthetic", "data.world.documents=1000", "data.world.train=150")
-        given = {name: value for name, value in plain["data"].items() if name not in ("_target_", "world")}
-        return Data(**given).open(artefacts, plain["data"]["world"]), 1
+        return described(plain["data"]).open(artefacts), 1
     folder, splits, grade = SOURCES[setting]
     return Data(collection=str(data / folder), **splits).open(artefacts), grade
 

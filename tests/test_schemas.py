@@ -13,13 +13,13 @@ PARTS = """
 from limbeck.registry import register
 
 
-@register("loss", "mine")
+@register("loss", "unlisted")
 class Mine:
     def __init__(self, *, k: int = 5):
         self.k = k
 
 
-@register("logger", "mine")
+@register("logger", "unlisted")
 class Notes:
     def __init__(self, *, k: int = 6):
         self.k = k
@@ -38,28 +38,28 @@ def package(tmp_path, monkeypatch):
     monkeypatch.undo()
     entries.cache_clear()
     for group in ("loss", "logger"):
-        ConfigStore.instance().repo[group].pop("mine.yaml", None)
+        ConfigStore.instance().repo[group].pop("unlisted.yaml", None)
 
 
 def test_parts_of_a_package_are_chosen_without_any_yaml(package, compose):
     store_schemas()
-    config = OmegaConf.to_container(compose("train", "loss=[kl,mine]", "logger=mine", "loss.mine.k=7"))
-    assert [build(config["loss"]["mine"], key="loss.mine").k, build(config["logger"], key="logger").k] == [7, 6]
-    assert "mine" in options("loss")
+    config = OmegaConf.to_container(compose("train", "loss=[kl,unlisted]", "logger=unlisted", "loss.unlisted.k=7"))
+    assert [build(config["loss"]["unlisted"], key="loss.unlisted").k, build(config["logger"], key="logger").k] == [7, 6]
+    assert "unlisted" in options("loss")
 
 
 def test_a_yaml_of_the_user_goes_before_the_part_of_its_name(package, tmp_path, limbeck):
     (tmp_path / "my" / "loss").mkdir(parents=True)
-    (tmp_path / "my" / "loss" / "mine.yaml").write_text(
-        "defaults:\n  - /schema/loss@mine: mine\n  - _self_\nmine: {k: 8}\n"
+    (tmp_path / "my" / "loss" / "unlisted.yaml").write_text(
+        "defaults:\n  - /schema/loss@unlisted: unlisted\n  - _self_\nunlisted: {k: 8}\n"
     )
     for place in (f"--config-dir={tmp_path / 'my'}", f"hydra.searchpath=[file://{tmp_path / 'my'}]"):
-        status, out, err = limbeck("train", "--cfg", "job", place, "loss=mine", small=False)
+        status, out, err = limbeck("train", "--cfg", "job", place, "loss=unlisted", small=False)
         assert status == 0, err
-        assert yaml.safe_load(out)["loss"] == {"mine": {"_target_": "loss/mine", "k": 8}}
-    status, out, err = limbeck("train", "--cfg", "job", "loss=mine", small=False)
+        assert yaml.safe_load(out)["loss"] == {"unlisted": {"_target_": "loss/unlisted", "k": 8}}
+    status, out, err = limbeck("train", "--cfg", "job", "loss=unlisted", small=False)
     assert status == 0, err
-    assert yaml.safe_load(out)["loss"]["mine"]["k"] == 5
+    assert yaml.safe_load(out)["loss"]["unlisted"]["k"] == 5
 
 
 def test_every_part_can_be_chosen():

@@ -134,7 +134,8 @@ def build(node: Mapping[str, Any], *runtime: Any, key: str) -> Any:
     node
         Plain mapping with ``_target_`` and options.
     runtime
-        What the program supplies: the parameters before the ``*`` of the constructor.
+        What the program supplies: the parameters before the ``*`` of the constructor. Nodes that a part is registered
+        with (``parts``) are among them, so those in ``node`` are left out.
     key
         The node's key in the configuration, for messages.
 
@@ -154,8 +155,10 @@ def build(node: Mapping[str, Any], *runtime: Any, key: str) -> Any:
     for where, target in _targets(node, key):
         _check_target(where, target)
     check_keys(node, key)
+    entry = registered(str(node["_target_"]))
+    own = {name: value for name, value in node.items() if entry is None or name not in entry.parts}
     try:
-        return instantiate(_with_parts(node), *runtime, _convert_="all")
+        return instantiate(_with_parts(own), *runtime, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ConfigError):

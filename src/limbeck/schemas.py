@@ -16,7 +16,7 @@ from limbeck.registry import Entry
 _GROUPS = {
     kind: kind
     for kind in (
-        "backbone", "backend", "candidates", "data", "format", "launcher", "logger", "loss", "optim", "sampler",
+        "backbone", "backend", "candidates", "format", "launcher", "logger", "loss", "optim", "sampler",
         "student", "teacher",
     )
 } | {"fusion": "eval/fusion"}  # fmt: skip

@@ -83,14 +83,13 @@ def world(finished):
     import yaml
 
     from limbeck.artefacts import Artefacts
-    from limbeck.config import build
+    from limbeck.data.collection import described
 
     config = yaml.safe_load(next(finished.glob("*/config.yaml")).read_text())
-    node = {**config["data"], "world": None}
     cache = config["paths"]["cache"]
     from pathlib import Path
 
-    return build(node, key="data").open(Artefacts(Path(cache)), config["data"]["world"]).folder
+    return described(config["data"]).open(Artefacts(Path(cache))).folder
 
 
 def test_a_run_file_with_judgments(finished, evaluate, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
-from limbeck.data.collection import Data
+from limbeck.data.collection import Data, described
 
 
 def test_a_folder_is_read_through_ir_datasets(folder, artefacts):
@@ -121,3 +121,10 @@ def test_a_folder_data_set_pickles_before_it_is_opened(folder, tmp_path):
 
     again = pickle.loads(pickle.dumps(beir.documents(folder, Artefacts(tmp_path), "checksum")))
     assert [document.doc_id for document in again.docs_iter()] == ["d1", "d2", "d 3"]
+
+
+def test_the_world_of_a_node_is_given_as_it_is_and_built_when_it_is_opened(artefacts):
+    node = {"_target_": "data/collection", "collection": "synthetic", "world": {"_target_": "world/synthetic"}}
+    assert described(node).world == node["world"]
+    with pytest.raises(ConfigError, match=r"^data\.world"):
+        described({**node, "world": {}}).open(artefacts)

@@ -1,6 +1,5 @@
 """Collections: documents, queries and judgments from ir_datasets, a BEIR folder, or the synthetic world."""
 
-import hashlib
 import logging
 import re
 from collections import Counter
@@ -13,7 +12,7 @@ import numpy as np
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError, build, fingerprint
-from limbeck.data.splits import Split, from_ir_datasets, ir_datasets_home, read_split
+from limbeck.data.splits import Split, from_ir_datasets, held_out, ir_datasets_home, read_split
 from limbeck.evaluation.runs import check_queries
 from limbeck.registry import register
 from limbeck.text.tokenizer import Role
@@ -182,12 +181,19 @@ class Collection:
         return self._documents.docs_store(options=DocstoreOptions(file_access=FileAccess.MMAP))
 
 
-@register("data", "collection")
+def described(node: Mapping[str, Any], *, key: str = "data") -> "Data":
+    """Build what a ``data`` node describes, its world included; ``key`` is its place in the configuration."""
+    return build(node, node.get("world"), key=key)
+
+
+@register("data", "collection", parts=("world",))
 class Data:
     """Which collection, and which of its splits.
 
     Parameters
     ----------
+    world
+        Configuration node of the synthetic world; it is generated when the collection is opened.
     collection
         An ir_datasets id (``beir/nfcorpus``), a BEIR folder, or ``synthetic``.
     train, dev, test
@@ -196,8 +202,6 @@ class Data:
         Where ``dev`` is null, hold out this many training queries, drawn by a hash of their ids.
     drop_self
         Queries are documents of the collection (ArguAna, Quora): drop each from its own ranking, whoever ranks.
-    world
-        Parameters of the synthetic world.
 
     Raises
     ------
@@ -207,6 +211,7 @@ class Data:
 
     def __init__(
         self,
+        world: Mapping[str, Any] | None = None,
         *,
         collection: str,
         train: str | None = "train",
@@ -214,7 +219,6 @@ class Data:
         test: str | None = "test",
         dev_queries: int = 0,
         drop_self: bool = False,
-        world: Any = None,
     ) -> None:
         if not collection:
             raise ValueError("collection must be an ir_datasets id, a BEIR folder or synthetic")
@@ -226,15 +230,13 @@ class Data:
         self.drop_self = drop_self
         self.world = world
 
-    def open(self, artefacts: Artefacts, world: Mapping[str, Any] | None = None) -> Collection:
+    def open(self, artefacts: Artefacts) -> Collection:
         """Open the collection.
 
         Parameters
         ----------
         artefacts
             Where document stores and the synthetic world are kept.
-        world
-            Configuration node of the synthetic world.
 
         Raises
         ------
@@ -242,7 +244,7 @@ class Data:
             It is neither a folder nor an id, cannot be downloaded, or lacks a split.
         """
         if self.collection == SYNTHETIC:
-            assert world is not None
+            world = self.world or {}
             path = artefacts.folder(
                 "synthetic", world, lambda target: build(world, key="data.world").generate(target), label="world"
             )
@@ -278,21 +280,9 @@ class Data:
     def _collection(
         self, path: Path | None, content: str, corpus: str, documents: Any, splits: dict[str, Split]
     ) -> Collection:
-        splits = self._with_dev(splits)
+        if "dev" not in splits and self.dev_queries and "train" in splits:
+            splits = {
+                **held_out(splits["train"], self.dev_queries),
+                **{k: v for k, v in splits.items() if k != "train"},
+            }
         return Collection(self.collection, path, content, documents, splits, corpus=corpus, drop_self=self.drop_self)
-
-    def _with_dev(self, splits: dict[str, Split]) -> dict[str, Split]:
-        """Hold training queries out as a dev split if asked to."""
-        if "dev" in splits or not self.dev_queries or "train" not in splits:
-            return splits
-        train = splits["train"]
-        if self.dev_queries >= len(train.queries):
-            raise ConfigError(f"data.dev_queries must be < {len(train.queries)}, the training queries there are")
-        by_hash = sorted(train.queries, key=lambda query: hashlib.sha256(query.encode()).digest())
-        held = set(by_hash[: self.dev_queries])
-
-        def part(inside: bool) -> Split:
-            chosen = [query for query in train.queries if (query in held) == inside]
-            return Split({q: train.queries[q] for q in chosen}, {q: train.qrels[q] for q in chosen})
-
-        return {"train": part(False), "dev": part(True)} | {k: v for k, v in splits.items() if k != "train"}

@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import errno
+import hashlib
 import logging
 import os
 import re
@@ -122,3 +123,23 @@ def read_split(dataset: Any, name: str) -> Split:
     if lacking:
         log.warning("%s: %d judged queries have no text and are left out", name, lacking)
     return Split(queries, {query: qrels[query] for query in queries})
+
+
+def held_out(train: Split, count: int) -> dict[str, Split]:
+    """Return the training split without some queries, and these as a dev split, drawn by a hash of their ids.
+
+    Raises
+    ------
+    ConfigError
+        There are no more queries than that.
+    """
+    if count >= len(train.queries):
+        raise ConfigError(f"data.dev_queries must be < {len(train.queries)}, the training queries there are")
+    by_hash = sorted(train.queries, key=lambda query: hashlib.sha256(query.encode()).digest())
+    held = set(by_hash[:count])
+
+    def part(inside: bool) -> Split:
+        chosen = [query for query in train.queries if (query in held) == inside]
+        return Split({q: train.queries[q] for q in chosen}, {q: train.qrels[q] for q in chosen})
+
+    return {"train": part(False), "dev": part(True)}

@@ -19,7 +19,7 @@ from limbeck.backbones import hub
 from limbeck.backbones.families import most_tokens
 from limbeck.config import ConfigError, build, fingerprint, part, part_name
 from limbeck.data.candidates import Candidates
-from limbeck.data.collection import Collection
+from limbeck.data.collection import Collection, described
 from limbeck.data.dense import Encoder
 from limbeck.experiment.sharing import Sharing
 from limbeck.experiment.teaching import Teaching
@@ -75,7 +75,7 @@ def device(accelerator: str, devices: int = 1, *, key: str = "devices") -> torch
 
 def collection(node: Node, artefacts: Artefacts) -> Collection:
     """Open a collection and say what is in it."""
-    found = build({**node, "world": None}, key="data").open(artefacts, node.get("world"))
+    found = described(node).open(artefacts)
     log.info("%s", repr(found))  # a fault that counting finds would be swallowed inside of log
     return found
 

@@ -14,7 +14,7 @@ import lightning
 from limbeck.artefacts import Artefacts, write_json
 from limbeck.backbones.sub_batches import compiled
 from limbeck.config import ConfigError, build, part
-from limbeck.data.collection import Collection
+from limbeck.data.collection import Collection, described
 from limbeck.data.datamodule import TrainingData
 from limbeck.data.pool import Pool
 from limbeck.evaluation.pipeline import Pipeline, Row
@@ -77,7 +77,7 @@ class Experiment:
             assemble.device("cpu", self.training.devices, key="trainer.devices")
         self.device = assemble.device(self.training.accelerator, self.evaluation.devices, key="eval.devices")
         self.candidates = assemble.candidates(of_set(config["candidates"], self.evaluation.split), self.device)
-        self.data = build({**config["data"], "world": None}, key="data")
+        self.data = described(config["data"])
         encodes = part(config["student"], key="student").fields
         self.objective.check({"labels", "ranks"} | _taught(config["teacher"]) | encodes)
         if self.training.chunk is not None:
@@ -107,7 +107,7 @@ class Experiment:
         quiet()
         self.training.determine()
         lightning.seed_everything(self.seed, workers=True, verbose=False)
-        collection = self.data.open(self.artefacts, self.config["data"].get("world"))
+        collection = self.data.open(self.artefacts)
         log.info("%s", repr(collection))
         self.tested = collection.split(self.evaluation.split)
         device = self.device

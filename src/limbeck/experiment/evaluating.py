@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.artefacts import Artefacts, write_json
-from limbeck.config import ConfigError, build, fingerprint
-from limbeck.data.collection import SYNTHETIC
+from limbeck.config import ConfigError, fingerprint
+from limbeck.data.collection import SYNTHETIC, described
 from limbeck.evaluation.pipeline import Pipeline
 from limbeck.evaluation.settings import evaluation
 from limbeck.experiment import assemble
@@ -229,7 +229,7 @@ def _own_sets(models: list[Named], artefacts: Artefacts) -> dict[str, Any]:
         place = data["collection"]
         name = Path(place).name
         if place == SYNTHETIC:  # which is a folder once it is written
-            opened = build({**data, "world": None}, key="data").open(artefacts, data["world"])
+            opened = described(data).open(artefacts)
             place = str(opened.folder)
         own = {"collection": place, "split": data["test"] or "", "drop_self": data.get("drop_self", False)}
         if sets.setdefault(name, {"_target_": _SET, **own}) != {"_target_": _SET, **own}:

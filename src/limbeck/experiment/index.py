@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.config import ConfigError, build, part
+from limbeck.data.collection import described
 from limbeck.locks import locked
 
 log = logging.getLogger(__name__)
@@ -89,4 +90,4 @@ def _size(folder: Path) -> int:
 
 def opened(node: Mapping[str, Any], artefacts: Any) -> Any:
     """Open a collection without reading the ids of its documents into memory."""
-    return build({**node, "world": None}, key="data").open(artefacts, node.get("world"))
+    return described(node).open(artefacts)

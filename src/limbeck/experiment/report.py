@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from limbeck.config import ConfigError, build
+from limbeck.config import ConfigError
+from limbeck.data.collection import described
 from limbeck.experiment.run_folder import below
 from limbeck.unfinished import write_text
 
@@ -60,5 +61,5 @@ def _report(folder: Path, out: Path, plain: Mapping[str, Any]) -> None:
 def _judgments(place: Any, artefacts: Any) -> Any:
     if place.data is None:
         raise ConfigError("the collection is not known")
-    opened = build({**place.data, "world": None}, key="data").open(artefacts, place.data.get("world"))
+    opened = described(place.data).open(artefacts)
     return opened.split(place.split).qrels

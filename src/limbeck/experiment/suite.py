@@ -12,7 +12,7 @@ from limbeck.backbones.families import most_tokens
 from limbeck.config import ConfigError, build
 from limbeck.data.candidates import Search
 from limbeck.data.candidates import find as find_candidates
-from limbeck.data.collection import Collection
+from limbeck.data.collection import Collection, described
 from limbeck.evaluation.pipeline import Pipeline, Row
 from limbeck.evaluation.ranking import without_own
 from limbeck.evaluation.runs import read_run
@@ -126,7 +126,7 @@ class Suite:
             log.info("%-24s %s%s", name, where, f" ({', '.join(counts)})" if counts else "")
 
     def _one(self, name: str, each: EvalSet, systems: Sequence[System]) -> dict[str, Any]:
-        collection = build({**each.data(), "world": None}, key=f"eval.sets.{name}").open(self._artefacts)
+        collection = described(each.data(), key=f"eval.sets.{name}").open(self._artefacts)
         log.info("%s", repr(collection))
         queries = collection.split(_SPLIT).queries
         for sentence in each.counted(len(collection.document_ids), len(queries)):

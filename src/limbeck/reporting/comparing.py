@@ -9,8 +9,8 @@ from typing import Any
 from limbeck.analysis.moved import moved, with_texts
 from limbeck.analysis.quality import Bucket, by_teacher, quality_metric
 from limbeck.artefacts import Artefacts, write_json
-from limbeck.config import ConfigError, build
-from limbeck.data.collection import Collection
+from limbeck.config import ConfigError
+from limbeck.data.collection import Collection, described
 from limbeck.evaluation.comparison import Compared, Comparing, plain
 from limbeck.evaluation.runs import read_run
 from limbeck.evaluation.values import Values
@@ -222,7 +222,7 @@ def _collection(place: Place, artefacts: Artefacts) -> Collection | None:
     if place.data is None:
         return None
     try:
-        return build({**place.data, "world": None}, key="data").open(artefacts, place.data.get("world"))
+        return described(place.data).open(artefacts)
     except ConfigError as error:
         log.warning("texts of the queries that moved are left out: %s", error)
         return None
