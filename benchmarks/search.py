@@ -68,7 +68,9 @@ def model(root: Path) -> Path:
     import torch
 
     from limbeck.artefacts import Artefacts
-    from limbeck.backbones.backbone import Tiny, load_tokenizer, save
+    from limbeck.backbones.backbone import save
+    from limbeck.backbones.sources import load_tokenizer
+    from limbeck.backbones.tiny import Tiny
     from limbeck.data.folder import documents
     from limbeck.inference import encode
     from limbeck.students.splade import Splade

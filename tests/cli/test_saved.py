@@ -71,10 +71,10 @@ def test_adapters_and_gradient_checkpointing_serve_every_student(limbeck, traine
     assert {name: start[name] for name in start if "@" in name} == {name: ended[name] for name in ended if "@" in name}
 
 
-def test_what_follows_the_backbone_follows_the_one_found(limbeck, trained, tmp_path):
+def test_the_learning_rate_suits_the_backbone_that_is_found(limbeck, trained, tmp_path):
     assert again(limbeck, trained(), "trainer.steps=1")[0] == 0
-    config = yaml.safe_load((second(tmp_path) / "config.yaml").read_text())
-    assert config["optim"]["lr"] == config["backbone"]["learning_rate"] == 2e-5
+    result = json.loads((second(tmp_path) / "result.json").read_text())
+    assert result["training"]["learning_rate"] == 2e-5
 
 
 def test_options_of_the_student_and_of_its_backbone_can_be_set(limbeck, trained, small, cache, tmp_path):

@@ -5,7 +5,7 @@ import torch
 from tests.export.conftest import KINDS
 from tests.students.test_backbones import write
 
-from limbeck.backbones.backbone import Pretrained
+from limbeck.backbones.pretrained import Pretrained
 from limbeck.export.modules import pipeline
 from limbeck.inference import score_lists
 from limbeck.text.collate import Collator, Example

@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.export.conftest import LENGTHS, STUDENTS, collator_of, scores_of
 
-from limbeck.backbones.backbone import Pretrained
 from limbeck.backbones.layout import layout
+from limbeck.backbones.pretrained import Pretrained
 from limbeck.config import ConfigError
 from limbeck.experiment import assemble
 from limbeck.export.modules import pipeline

@@ -8,7 +8,7 @@ import torch
 
 from limbeck.config import entries
 from limbeck.losses.base import Loss
-from limbeck.losses.laws import Case
+from limbeck.losses.cases import Case
 from limbeck.losses.term import Term
 from limbeck.losses.worlds import tied_world, world
 from limbeck.types import Batch, StudentOutput, Tokens

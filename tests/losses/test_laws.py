@@ -7,7 +7,7 @@ import torch
 from loss_worlds import NAMES, TERMS, every_case, function, value_and_gradient
 
 from limbeck.losses import laws
-from limbeck.losses.laws import Case
+from limbeck.losses.cases import Case
 from limbeck.losses.on_scores import contract
 
 PERFECT = {

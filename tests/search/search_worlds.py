@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from limbeck.backbones.backbone import Tiny, load_tokenizer
+from limbeck.backbones.sources import load_tokenizer
+from limbeck.backbones.tiny import Tiny
 from limbeck.config import ConfigError
 from limbeck.encodings import Rows
 from limbeck.inference import BiEncoder, encode, products

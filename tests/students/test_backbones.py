@@ -13,10 +13,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch.utils._pytree import tree_leaves
 
 from limbeck.backbones import mlm, packing
-from limbeck.backbones.backbone import Pretrained, Tiny, load_tokenizer, save
+from limbeck.backbones.backbone import save
 from limbeck.backbones.families import most_tokens
-from limbeck.backbones.sources import locate
+from limbeck.backbones.pretrained import Pretrained
+from limbeck.backbones.sources import load_tokenizer, locate
 from limbeck.backbones.sub_batches import inputs
+from limbeck.backbones.tiny import Tiny
 from limbeck.config import ConfigError, build
 from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from limbeck.backbones.backbone import Pretrained, Tiny, load_tokenizer
+from limbeck.backbones.pretrained import Pretrained
+from limbeck.backbones.sources import load_tokenizer
+from limbeck.backbones.tiny import Tiny
 from limbeck.config import ConfigError, build
 from limbeck.evaluation.ranking import rerank, search
 from limbeck.inference import score_lists

@@ -17,7 +17,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast
 
-from limbeck.backbones.backbone import Tiny, load_tokenizer
+from limbeck.backbones.sources import load_tokenizer
+from limbeck.backbones.tiny import Tiny
 from limbeck.config import ConfigError
 from limbeck.data.collection import Data
 from limbeck.inference import encode, score_lists

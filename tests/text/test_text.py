@@ -3,7 +3,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from limbeck.backbones.backbone import load_tokenizer
+from limbeck.backbones.sources import load_tokenizer
 from limbeck.config import ConfigError
 from limbeck.text.collate import Collator, Example, TextFormat
 from limbeck.text.tokenizer import train_wordpiece

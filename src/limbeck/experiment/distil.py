@@ -68,9 +68,10 @@ class Experiment:
         self.main = main_process(config)
         terms = {name: build(node, key=f"loss.{name}") for name, node in (config.get("loss") or {}).items()}
         self.objective = Objective(terms, order_only=_taught(config["teacher"]) == {"teacher_order"})
-        self.sampler, self.optim, self.training, self.pooling, self.tracker = (
-            build(config[key], key=key) for key in ("sampler", "optim", "trainer", "pool", "logger")
+        self.sampler, self.training, self.pooling, self.tracker = (
+            build(config[key], key=key) for key in ("sampler", "trainer", "pool", "logger")
         )
+        self.optim = build(config["optim"], part(config["backbone"], key="backbone").learning_rate, key="optim")
         self.evaluation = evaluation(config["eval"])
         self.pooling.check(scored="teacher_scores" in _taught(config["teacher"]))
         if self.training.accelerator == "cpu":
@@ -235,6 +236,7 @@ class Experiment:
             "steps": steps,
             "precision": self.training.precision,
             "seconds": round(time.perf_counter() - start, 1),
+            "learning_rate": self.optim.lr,
             "queries_per_second": round(speed.queries_per_second * trainer.world_size, 2),
             "waiting": round(speed.waiting, 4),
             "checkpoint": chosen.name,

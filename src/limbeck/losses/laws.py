@@ -13,55 +13,20 @@ in float32 under autocast. A law that a loss rightly breaks is declared where th
 import argparse
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
 from limbeck.config import entries
+from limbeck.losses.cases import Case, cases
 from limbeck.losses.on_scores import contract
 from limbeck.losses.worlds import Columns, of_type, tied_world, world
 
 SINGLE, DOUBLE = torch.float32, torch.float64
 _ORDER = torch.tensor([4, 0, 6, 2, 5, 1, 3])
-
-
-@dataclass(frozen=True)
-class Case:
-    """A loss on scores with some options."""
-
-    function: Callable[..., Tensor]
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def __call__(self, data: Columns) -> Tensor:
-        """Return the (B,) values."""
-        return self.function(**{name: data.get(name) for name in contract(self.function).inputs}, **self.options)
-
-    def value_and_gradient(self, data: Columns) -> tuple[Tensor, Tensor]:
-        """Return the (B,) values and the (B, L) gradient of their sum."""
-        student = data["student"].clone().requires_grad_()
-        values = self({**data, "student": student})
-        return values.detach(), torch.autograd.grad(values.sum(), student)[0]
-
-    def reads(self) -> list[str]:
-        """Return the inputs that are read."""
-        what = contract(self.function)
-        return what.reads({**what.defaults, **self.options})
-
-    def columns(self, data: Columns) -> list[Tensor]:
-        """Return the inputs in their order."""
-        return [data[name] for name in contract(self.function).inputs]
-
-
-def cases(function: Callable[..., Tensor]) -> list[Case]:
-    """Return the loss with its default options, and with each other word of an option that is one of several."""
-    what = contract(function)
-    words = {name: get_args(kind) for name, kind in what.annotations.items() if get_origin(kind) is Literal}
-    others = [{name: word} for name, choices in words.items() for word in choices if word != what.defaults[name]]
-    return [Case(function, options) for options in ({}, *others)]
 
 
 def near(found: Any, expected: Any, *, rtol: float | None = None, atol: float | None = None) -> None:

@@ -108,7 +108,7 @@ def _cut(student: Node, options: Node) -> dict[str, Any]:
 def resolve(config: Any) -> None:
     """Replace every saved student of a composed configuration, and the backbone beside it, in place.
 
-    Done before interpolations are read, so that what follows the backbone (``optim.lr``) follows the one found. Another
+    Done before interpolations are read, so that what refers to the backbone refers to the one found. Another
     student whose backbone comes out of a folder that holds one is compared with it, by
     :func:`~limbeck.students.bare.check`.
 

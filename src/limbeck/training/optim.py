@@ -18,8 +18,10 @@ class AdamW:
 
     Parameters
     ----------
+    suited
+        Peak learning rate that suits the backbone, taken where ``lr`` is null.
     lr
-        Peak learning rate.
+        Peak learning rate; null takes what suits the backbone: 1e-3 for random weights, 2e-5 for pretrained ones.
     weight_decay
         Of matrices and embeddings.
     warmup
@@ -41,8 +43,9 @@ class AdamW:
 
     def __init__(
         self,
+        suited: float = 2e-5,
         *,
-        lr: float = 2e-5,
+        lr: float | None = None,
         weight_decay: float = 0.01,
         warmup: float = 0.1,
         schedule: str = "linear",
@@ -50,7 +53,8 @@ class AdamW:
         beta2: float = 0.999,
         eps: float = 1e-8,
     ) -> None:
-        for name, value in (("lr", lr), ("eps", eps)):
+        self.lr = suited if lr is None else lr
+        for name, value in (("lr", self.lr), ("eps", eps)):
             if not 0 < value < math.inf:
                 raise ValueError(f"{name} must be > 0, got {value}")
         for name, value in (("weight_decay", weight_decay), ("warmup", warmup)):
@@ -63,7 +67,6 @@ class AdamW:
         for name, beta in (("beta1", beta1), ("beta2", beta2)):
             if not 0 <= beta < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {beta}")
-        self.lr = lr
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.schedule = schedule

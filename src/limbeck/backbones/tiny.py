@@ -1,0 +1,112 @@
+"""A small transformer with random weights."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limbeck.backbones import mlm
+from limbeck.backbones.adapters import read_lora
+from limbeck.backbones.backbone import Task, prepared
+from limbeck.backbones.sources import load_tokenizer
+from limbeck.registry import register
+from limbeck.text.tokenizer import TextTokenizer, train_wordpiece
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_LARGEST_VOCABULARY = 2**20
+"""Of a trained tokenizer: its trainer asks for the memory of all of them at once, and aborts the process without it."""
+
+
+@register("backbone", "tiny")
+class Tiny:
+    """A small BERT with random weights, and a WordPiece tokenizer trained on the collection.
+
+    Parameters
+    ----------
+    vocab_size
+        Largest size of the trained vocabulary, to which all characters of the texts belong in any case; at most 2^20.
+    width, layers, heads
+        Shape of the transformer; the feed-forward layer is four times the width.
+    max_length
+        Longest sequence in tokens.
+    dropout
+        Of the hidden states and the attention, in [0, 1).
+    lora, gradient_checkpointing
+        As for a pretrained backbone; with random weights they are of use in tests only.
+    untrained
+        Let it search, score or teach although nothing trains it: to try a command out.
+
+    Raises
+    ------
+    ValueError
+        The width is no multiple of the number of heads, or a value is out of range.
+    """
+
+    learning_rate = 1e-3
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int = 8000,
+        width: int = 128,
+        layers: int = 2,
+        heads: int = 2,
+        max_length: int = 256,
+        dropout: float = 0.1,
+        lora: Any = None,
+        gradient_checkpointing: bool = False,
+        untrained: bool = False,
+    ) -> None:
+        self.untrained = untrained
+        sizes = {"vocab_size": vocab_size, "width": width, "layers": layers, "heads": heads, "max_length": max_length}
+        for name, value in sizes.items():
+            if value < 1:
+                raise ValueError(f"{name} must be >= 1, got {value}")
+        if vocab_size > _LARGEST_VOCABULARY:
+            raise ValueError(f"vocab_size must be <= {_LARGEST_VOCABULARY}, got {vocab_size}")
+        if width % heads:
+            raise ValueError(f"width must be a multiple of heads, got {width} and {heads}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+        self.vocab_size = vocab_size
+        self.width = width
+        self.layers = layers
+        self.heads = heads
+        self.max_length = max_length
+        self.dropout = dropout
+        self.lora = read_lora(lora)
+        self.gradient_checkpointing = gradient_checkpointing
+
+    def tokenizer(self, texts: Callable[[], Iterable[str]], folder: Callable[..., Path]) -> TextTokenizer:
+        """Train the tokenizer on the texts, or load the one trained before."""
+        path = folder(
+            "tokenizer",
+            {"kind": "wordpiece", "vocab_size": self.vocab_size},
+            lambda target: train_wordpiece(texts(), self.vocab_size, target),
+        )
+        return load_tokenizer(str(path))
+
+    def model(self, tokenizer: TextTokenizer, task: Task) -> "PreTrainedModel":
+        """Return a BERT with random weights."""
+        from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
+
+        labels: dict[str, Any] = {"num_labels": 1}
+        config = BertConfig(
+            vocab_size=len(tokenizer.tokenizer),
+            hidden_size=self.width,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            intermediate_size=4 * self.width,
+            max_position_embeddings=self.max_length,
+            hidden_dropout_prob=self.dropout,
+            attention_probs_dropout_prob=self.dropout,
+            pad_token_id=tokenizer.pad_id,
+            **labels,
+        )
+        if task == "mlm":
+            made = BertForMaskedLM(config)
+            mlm.start_near_identity(made)
+        else:
+            made = BertModel(config, False) if task == "encoder" else BertForSequenceClassification(config)
+        return prepared(made, self.lora, self.gradient_checkpointing, ())
