@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint, get_device_states
 from transformers import BertConfig, BertForMaskedLM, BertModel
 
 from limbeck.backbones import packing
-from limbeck.backbones.chunks import in_chunks
+from limbeck.backbones.chunks import chunks_of, in_chunks
 from limbeck.losses.flops import FLOPS
 from limbeck.losses.info_nce import InfoNCE
 from limbeck.students.colbert import ColBERT
@@ -59,7 +59,6 @@ def objective(output, data, kind):
 def trained(kind, chunk, dropout=0.0):
     """Return value, gradients by name, and the bytes that are kept from the forward pass to the backward pass."""
     student = KINDS[kind](load(dropout)).train()
-    student.chunk = chunk
     kept = {}
 
     def keep(value):
@@ -68,7 +67,7 @@ def trained(kind, chunk, dropout=0.0):
 
     data = batch()
     torch.manual_seed(5)
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value), chunks_of(chunk):
         value = objective(student(data), data, kind)
     held = sum(kept.values())
     value.backward()
@@ -140,8 +139,9 @@ def test_a_chunk_saves_the_generator_of_its_device(monkeypatch, kind):
 
     monkeypatch.setattr("limbeck.backbones.chunks.checkpoint", noted)
     student = KINDS[kind](load(0.3)).train()
-    student.chunk = 3
-    objective(student(batch()), batch(), kind).backward()
+    with chunks_of(3):
+        value = objective(student(batch()), batch(), kind)
+    value.backward()
     assert len(given) == 3 + 11
     for arguments in given:
         assert generators_saved(monkeypatch, arguments) == {1}
@@ -158,7 +158,8 @@ def test_optional_tensors_and_lengths_reach_the_encoder():
         seen.append((some, role))
         return some.input_ids.float() + torch.zeros(1, requires_grad=True)
 
-    in_chunks(encode, texts, "document", 3)
+    with chunks_of(3):
+        in_chunks(encode, texts, "document")
     assert [len(some) for some, _ in seen] == [3, 3, 1]
     assert {role for _, role in seen} == {"document"}
     assert [length for some, _ in seen for length in some.lengths] == texts.lengths
@@ -171,8 +172,7 @@ def test_recomputation_runs_under_the_same_autocast(monkeypatch):
 
     def gradients():
         student = Dense(load(0.0)).train()
-        student.chunk = 3
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with chunks_of(3), torch.autocast("cpu", dtype=torch.bfloat16):
             value = objective(student(batch()), batch(), "dense")
         value.backward()  # outside of autocast, as Lightning calls it
         return torch.cat([p.grad.flatten() for p in student.parameters() if p.grad is not None])
@@ -187,13 +187,28 @@ def test_recomputation_runs_under_the_same_autocast(monkeypatch):
 def test_dropout_on_a_gpu_is_the_same_in_both_passes(monkeypatch, kind):
     def gradients():
         student = KINDS[kind](load(0.3)).train().cuda()
-        student.chunk = 3
         data = batch().to("cuda")
         torch.manual_seed(5)
-        objective(student(data), data, kind).backward()
+        with chunks_of(3):
+            value = objective(student(data), data, kind)
+        value.backward()
         return {name: p.grad.cpu() for name, p in student.named_parameters() if p.grad is not None}
 
     found = gradients()
     monkeypatch.setattr("limbeck.backbones.chunks.checkpoint", lambda function, *given, **_: function(*given))
     for name, wanted in gradients().items():
         torch.testing.assert_close(found[name], wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_a_training_encodes_so_many_texts_at_once(limbeck, monkeypatch):
+    sizes = []
+
+    def noted(function, *arguments, **options):
+        sizes.append(len(arguments[0]))
+        return checkpoint(function, *arguments, **options)
+
+    monkeypatch.setattr("limbeck.backbones.chunks.checkpoint", noted)
+    words = ["loss=kl_in_batch", "trainer.chunk=2", "trainer.steps=1", "trainer.validate_every=0"]
+    status, _, err = limbeck("train", *words, "eval.start=false", "eval.teacher=false")
+    assert status == 0, err
+    assert max(sizes) == 2

@@ -1,6 +1,8 @@
 """Gradient caching: a batch larger than what memory holds, encoded chunk by chunk, twice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import cast
 
 import torch
@@ -10,9 +12,21 @@ from torch.utils.checkpoint import checkpoint
 from limbeck.text.collate import Role
 from limbeck.types import Encoding, Tokens, Vectors
 
+_size: ContextVar[int | None] = ContextVar("texts of a chunk", default=None)
 
-def in_chunks(encode: Callable[[Tokens, Role], Encoding], tokens: Tokens, role: Role, size: int | None) -> Encoding:
-    """Encode the texts of a batch so that the states of one chunk are in memory at a time.
+
+@contextmanager
+def chunks_of(size: int | None) -> Iterator[None]:
+    """Let students encode so many texts of a batch at once (:func:`in_chunks`); None: all of them."""
+    token = _size.set(size)
+    try:
+        yield
+    finally:
+        _size.reset(token)
+
+
+def in_chunks(encode: Callable[[Tokens, Role], Encoding], tokens: Tokens, role: Role) -> Encoding:
+    """Encode the texts of a batch so that, within :func:`chunks_of`, the states of one chunk are in memory at a time.
 
     Only what the loss reads is kept of a chunk. In the backward pass each chunk is encoded again, with the same
     dropout, and its gradient is added to that of the parameters: the gradient is that of the whole batch.
@@ -23,13 +37,12 @@ def in_chunks(encode: Callable[[Tokens, Role], Encoding], tokens: Tokens, role: 
         Encodes some of the texts.
     tokens, role
         The texts.
-    size
-        Texts of a chunk; None encodes all at once, and once.
 
     References
     ----------
     Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup, RepL4NLP 2021 (GradCache).
     """
+    size = _size.get()
     if size is None or len(tokens) <= size or not torch.is_grad_enabled():
         return encode(tokens, role)
     width = tokens.input_ids.shape[1]

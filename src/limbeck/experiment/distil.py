@@ -115,7 +115,6 @@ class Experiment:
         self.student, self.collator = assemble.ranker(
             self.config["student"], self.config["backbone"], collection, self.artefacts, anew=True
         )
-        self.student.chunk = self.training.chunk
         if self.training.compile:
             compiled(self.student)
         stages = Stages(collection, self.artefacts, self.candidates, self.pooling)
@@ -198,7 +197,9 @@ class Experiment:
         self.collator.prepare("document", lists * (self.sampler.positives + self.sampler.negatives))
         judged = stages.judged(pool) if self.objective.over_batches else None
         data = TrainingData(pool, self.sampler, self.collator, self.seed, batches, dev, judged)
-        module = Distillation(self.student, self.objective, self.optim, steps, self.seed, validation)
+        module = Distillation(
+            self.student, self.objective, self.optim, steps, self.seed, validation, chunk=self.training.chunk
+        )
         speed = Speed(self.sampler.batch_size, data)
         keep = callbacks(self.folder.checkpoints, self.training.checkpoint_every, monitor)
         extra: list[Any] = [RankRefresh(self.sampler.refresh_ranks, data)] if self.sampler.refresh_ranks else []

@@ -49,8 +49,6 @@ class ColBERT(nn.Module):
     separable = True
     kind: Kind = "multi"
     fields: frozenset[str] = frozenset({"embeddings"})
-    chunk: int | None = None
-    """Texts encoded at once while it trains; see :func:`~limbeck.backbones.chunks.in_chunks`."""
 
     def __init__(
         self,
@@ -111,8 +109,8 @@ class ColBERT(nn.Module):
     def forward(self, batch: Batch) -> StudentOutput:
         """Score the candidates of a batch."""
         assert batch.queries is not None, "ColBERT needs separately tokenised queries"
-        queries = in_chunks(self.encode, batch.queries, "query", self.chunk)
-        documents = in_chunks(self.encode, batch.documents, "document", self.chunk)
+        queries = in_chunks(self.encode, batch.queries, "query")
+        documents = in_chunks(self.encode, batch.documents, "document")
         return StudentOutput(
             pick(self.similarity(queries, documents), batch.index), queries, documents, self.similarity
         )

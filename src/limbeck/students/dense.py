@@ -70,8 +70,6 @@ class Dense(nn.Module):
     separable = True
     kind: Kind = "dense"
     fields: frozenset[str] = frozenset({"embeddings"})
-    chunk: int | None = None
-    """Texts encoded at once while it trains; see :func:`~limbeck.backbones.chunks.in_chunks`."""
 
     def __init__(
         self,
@@ -146,8 +144,8 @@ class Dense(nn.Module):
     def forward(self, batch: Batch) -> StudentOutput:
         """Score the candidates of a batch."""
         assert batch.queries is not None, "a dense student needs separately tokenised queries"
-        queries = in_chunks(self._pooled, batch.queries, "query", self.chunk)
-        documents = in_chunks(self._pooled, batch.documents, "document", self.chunk)
+        queries = in_chunks(self._pooled, batch.queries, "query")
+        documents = in_chunks(self._pooled, batch.documents, "document")
         assert isinstance(queries, Tensor), "one vector a text"
         assert isinstance(documents, Tensor), "one vector a text"
         whole = self._output(queries, documents, batch, self.dimension)

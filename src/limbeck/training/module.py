@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 
+from limbeck.backbones.chunks import chunks_of
 from limbeck.evaluation.metrics import evaluate, means
 from limbeck.evaluation.ranking import rerank
 from limbeck.losses.diagnostics import averaged, sums
@@ -70,6 +71,8 @@ class Distillation(lightning.LightningModule):
         Seed of the dropout.
     validation
         What to measure on the dev split; None measures nothing.
+    chunk
+        Texts that the student encodes at once; None encodes all of a batch.
     """
 
     def __init__(
@@ -80,6 +83,8 @@ class Distillation(lightning.LightningModule):
         steps: int,
         seed: int,
         validation: Validation | None = None,
+        *,
+        chunk: int | None = None,
     ) -> None:
         super().__init__()
         self.student = student
@@ -88,6 +93,7 @@ class Distillation(lightning.LightningModule):
         self._steps = steps
         self._seed = seed
         self._validation = validation
+        self._chunk = chunk
         self._dev_run: Run = {}
         self._measured: dict[str, Tensor] = {}
         self.train()  # dropout on: a checkpoint comes without, and Lightning leaves it as it finds it
@@ -117,7 +123,8 @@ class Distillation(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Return the loss of a batch, and for the guards the value of each term and signs of a collapse; log them."""
         self.objective.at(self.global_step)
-        output = self.student(batch)
+        with chunks_of(self._chunk):
+            output = self.student(batch)
         seen: dict[str, Tensor] = {}
         watched = (self.global_step + 1) % self.trainer.log_every_n_steps == 0  # pyright: ignore[reportAttributeAccessIssue]
         if watched:
