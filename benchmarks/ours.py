@@ -73,12 +73,12 @@ class Ranked(NamedTuple):
 def ranker(asked: Job) -> Ranked:
     """Build the student of a job as the command does."""
     from limbeck.artefacts import Artefacts
-    from limbeck.config import build
+    from limbeck.data.collection import described
     from limbeck.experiment import assemble
 
     config = configuration(asked)
     artefacts = Artefacts(Path(config["paths"]["cache"]))
-    collection = build({**config["data"], "world": None}, key="data").open(artefacts, None)
+    collection = described(config["data"]).open(artefacts)
     return Ranked(config, collection, *assemble.ranker(config["student"], config["backbone"], collection, artefacts))
 
 

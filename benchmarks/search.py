@@ -170,10 +170,10 @@ def beside_flat(documents: int, queries: int = 1000, rounds: int = 5) -> float:
 
     from limbeck.encodings import rows
     from limbeck.evaluation.best import Best
-    from limbeck.similarity import dot
     from limbeck.search.exact import Exact
     from limbeck.search.faiss import Faiss
     from limbeck.search.shards import Store
+    from limbeck.similarity import dot
 
     def vectors(count: int) -> torch.Tensor:
         return torch.nn.functional.normalize(torch.randn(count, 384), dim=-1)
