@@ -1,14 +1,20 @@
 """BM25 first stage."""
 
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from limbeck.config import ConfigError
+from limbeck.data import bm25_index
 from limbeck.data.analysers import ANALYSERS, STOPWORDS, characters, words
 from limbeck.data.candidates import Search, best, check_depth
 from limbeck.data.collection import Collection
 from limbeck.registry import register
+from limbeck.text.progress import show
 from limbeck.types import Run
+
+_BLOCK = 10_000
+"""Documents that are analysed at once."""
 
 
 @register("candidates", "bm25")
@@ -88,6 +94,7 @@ class BM25:
             No document has a word.
         """
         import bm25s
+        import torch
 
         collection = search.collection
         path = search.artefacts.folder(
@@ -97,24 +104,23 @@ class BM25:
             label=f"BM25 index of {collection.name}",
         )
         index = bm25s.BM25.load(path / "index", mmap=True)
-        tokens = self._tokens(list(search.queries.values()))
-        # Twice the depth: ties at the border are cut by document id, and documents of score 0 are dropped.
-        depth = min(2 * self.depth + 50, len(collection.document_ids))
-        positions, scores = index.retrieve(tokens, k=depth, show_progress=False)
+        terms = self._tokens(list(search.queries.values()))
+        depth = self.depth + collection.drop_self
+        blocks = bm25_index.search(index, terms, depth, threads=torch.get_num_threads())
+        found = (each for block in show(blocks, len(terms), f"{self.label}: queries") for each in block)
         ids = collection.document_ids
         return {
-            query: best(query, [ids[i] for i in row], values, self.depth, drop_self=collection.drop_self)
-            for query, row, values in zip(search.queries, positions.tolist(), scores, strict=True)
+            query: best(query, [ids[i] for i in rows.tolist()], scores, self.depth, drop_self=collection.drop_self)
+            for query, (rows, scores) in zip(search.queries, found, strict=True)
         }
 
     def _index(self, collection: Collection, target: Path) -> None:
-        import bm25s
-
-        tokens = self._tokens([text for _, text in collection.iterate()])
-        if not any(tokens):
+        texts = (text for _, text in collection.iterate())
+        blocks = iter(lambda: list(islice(texts, _BLOCK)), [])
+        documents = show(map(self._tokens, blocks), len(collection.document_ids), f"BM25 index of {collection.name}")
+        index = bm25_index.build(documents, k1=self.k1, b=self.b)
+        if not index.vocab_dict:
             raise ConfigError(f"no document of {collection.name} has a word to BM25: {self.advice}")
-        index = bm25s.BM25(k1=self.k1, b=self.b, method="lucene")
-        index.index(tokens, show_progress=False)
         index.save(target / "index")
 
     def _tokens(self, texts: list[str]) -> list[list[str]]:

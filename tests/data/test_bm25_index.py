@@ -1,0 +1,77 @@
+"""The index of BM25 is that of bm25s, and so are its rankings, however it is built and searched."""
+
+import bm25s
+import numpy as np
+import pytest
+
+from limbeck.data import bm25_index
+
+
+def terms(rng, count, longest, words=60):
+    """Texts of frequent and rare words; some are empty."""
+    lengths = rng.integers(0, longest, count)
+    return [[f"w{n}" for n in (words * rng.random(length) ** 3).astype(int)] for length in lengths]
+
+
+@pytest.fixture(scope="module")
+def world():
+    rng = np.random.default_rng(3)
+    return terms(rng, 500, 30), [*terms(rng, 40, 6), ["unknown"], [], ["w1", "w1", "unknown", "w5"]]
+
+
+def theirs(documents, k1, b):
+    index = bm25s.BM25(k1=k1, b=b, method="lucene")
+    index.index(documents, show_progress=False)
+    return index
+
+
+@pytest.mark.parametrize("size", [1, 7, 500])
+@pytest.mark.parametrize(("k1", "b"), [(0.9, 0.4), (1.2, 1.0), (0.0, 0.0)])
+def test_weights_are_those_of_bm25s_to_the_bit(world, size, k1, b):
+    documents, queries = world
+    expected = theirs(documents, k1, b)
+    blocks = (documents[start : start + size] for start in range(0, len(documents), size))
+    found = bm25_index.build(blocks, k1=k1, b=b)
+    assert found.vocab_dict.keys() == expected.vocab_dict.keys() - {""}
+    for query in queries:
+        if query:
+            np.testing.assert_array_equal(found.get_scores(query), expected.get_scores(query))
+
+
+def rankings(index, queries, depth, **options):
+    """Documents by score, then position, of each query."""
+    found = [each for block in bm25_index.search(index, queries, depth, **options) for each in block]
+    return [sorted(zip(values.tolist(), rows.tolist(), strict=True), reverse=True) for rows, values in found]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("depth", [1, 10, 1000])
+def test_the_best_are_found_with_all_that_tie_for_the_last_place(world, monkeypatch, compiled, depth):
+    documents, queries = world
+    index = bm25_index.build([documents], k1=0.0, b=0.0)  # counts nothing but which terms are there: many ties
+    monkeypatch.setattr(bm25_index, "_COMPILED_FROM", 0 if compiled else 10**9)
+    monkeypatch.setattr(bm25_index, "_QUERIES", 5)
+    expected = theirs(documents, 0.0, 0.0)
+    tied = False
+    for query, ranking in zip(queries, rankings(index, queries, depth, threads=2), strict=True):
+        scores = expected.get_scores(query) if query else np.zeros(len(documents), np.float32)
+        every = sorted(((float(score), row) for row, score in enumerate(scores) if score), reverse=True)
+        last = every[depth - 1][0] if depth < len(every) else 0
+        wanted = [each for each in every if each[0] >= last]
+        assert ranking == wanted
+        tied |= len(wanted) > depth
+    assert tied == (depth < 1000)
+
+
+def test_the_loop_is_compiled_where_numba_is_switched_off():
+    import numba
+
+    before = numba.config.DISABLE_JIT
+    numba.config.DISABLE_JIT = 1
+    try:
+        bm25_index._compiled.cache_clear()
+        assert type(bm25_index._compiled()) is not type(bm25_index._sparse)
+        assert numba.config.DISABLE_JIT == 1
+    finally:
+        numba.config.DISABLE_JIT = before
+        bm25_index._compiled.cache_clear()
