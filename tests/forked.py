@@ -61,11 +61,11 @@ def forked():
     )
 
 
-def start(words, folder: Path, *, kill=(), env=(), first=None) -> int:
+def start(words, folder: Path, *, kill=(), env=(), first=None, main=None) -> int:
     """Start ``limbeck`` in a process of its own that writes to ``output`` in a folder; returns its number.
 
     ``kill`` holds (place, batch, signal): what it gets when it comes to the place for the first time from that batch
-    on. ``first`` is called in the process before the command.
+    on. ``first`` is called in the process before the command; ``main`` is another program than ``limbeck``.
     """
     child = os.fork()
     if not child:
@@ -77,12 +77,15 @@ def start(words, folder: Path, *, kill=(), env=(), first=None) -> int:
             if first:
                 first()
 
-        become(words, folder, folder / "output", before)
+        become(words, folder, folder / "output", before, main)
     return child
 
 
-def become(words, folder: Path, log: Path, before=lambda: None) -> NoReturn:
-    """Be ``limbeck`` in a folder, leading a process group and writing to the end of a log; for a forked process."""
+def become(words, folder: Path, log: Path, before=lambda: None, main=None) -> NoReturn:
+    """Be ``limbeck``, or another program, in a folder, leading a process group and writing to the end of a log.
+
+    For a forked process.
+    """
     status = 1
     try:
         os.setsid()
@@ -97,12 +100,14 @@ def become(words, folder: Path, log: Path, before=lambda: None) -> NoReturn:
                 signal.signal(each, signal.SIG_DFL)
         sys.argv = ["limbeck", *words]
         before()
-        from limbeck.cli.main import main
+        from limbeck.cli.main import main as limbeck
 
-        main()
+        (main or limbeck)()
         status = 0
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     finally:
