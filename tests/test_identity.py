@@ -55,11 +55,10 @@ def test_a_class_that_moves_keeps_runs_scores_artefacts_and_saved_students(forke
     def known():
         sys.path.insert(0, str(tmp_path))
         config.entries.cache_clear()
-        config.store_schemas.cache_clear()
 
     def limbeck(*words):
         whole = [*words, "paths.cache=cache", "--config-dir", "own"]
-        status, out = forked.run(whole, tmp_path, env={"LIMBECK_PACKAGES": "myparts"}, first=known)
+        status, out = forked.run(whole, tmp_path, env={"LIMBECK_PACKAGES": "movingparts"}, first=known)
         assert status == 0, out
         return out
 
@@ -76,14 +75,14 @@ def test_a_class_that_moves_keeps_runs_scores_artefacts_and_saved_students(forke
         path = tmp_path / "own" / kind / f"{name}.yaml"
         path.parent.mkdir(parents=True)
         path.write_text(f"defaults:\n  - /schema/{kind}@_here_: {name}\n  - _self_\n")
-    parts(tmp_path / "myparts")
+    parts(tmp_path / "movingparts")
     limbeck("train", *SMALL, *WORDS)
     before = made()
     (run,) = (tmp_path / "runs" / "train").iterdir()
 
     for name in ("student", "teacher"):
-        (tmp_path / "myparts" / f"{name}.py").unlink()
-    parts(tmp_path / "myparts" / "elsewhere")
+        (tmp_path / "movingparts" / f"{name}.py").unlink()
+    parts(tmp_path / "movingparts" / "elsewhere")
     assert "finished" in limbeck("train", *SMALL, *WORDS)
     assert made() == before, "another run id"
     limbeck("train", *SMALL, *WORDS, "force=true")

@@ -29,7 +29,7 @@ def run(forked, tmp_path):
     """Run a program in a copy of this process that has a package with one loss; returns its status and output."""
 
     def call(name, text, *words, main=None):
-        package = tmp_path / "mylosses"
+        package = tmp_path / "theirlosses"
         package.mkdir(exist_ok=True)
         (package / "__init__.py").write_text("", encoding="utf-8")
         (package / f"{name}.py").write_text(text, encoding="utf-8")
@@ -37,9 +37,8 @@ def run(forked, tmp_path):
         def known():
             sys.path.insert(0, str(tmp_path))
             config.entries.cache_clear()
-            config.store_schemas.cache_clear()
 
-        return forked.run(words, tmp_path, env={"LIMBECK_PACKAGES": "mylosses"}, first=known, main=main)
+        return forked.run(words, tmp_path, env={"LIMBECK_PACKAGES": "theirlosses"}, first=known, main=main)
 
     return call
 
