@@ -245,7 +245,7 @@ CASES: dict[str, list[Case]] = {
         Case("a run's own collection, scored", "score teacher=saved teacher.student.folder=RUN accelerator=cpu candidates.depth=6 out=new", "data: beir, the collection of teacher.student.folder=RUN".replace("RUN", ".*"), None, 0),
         Case("a run file of a run, mined", "mine candidates=run candidates.file=RUN/runs/test.student.trec splits=[test]", "data: beir, the collection of candidates.file=", None, 0),
         Case("an empty document", f"{INDEX}2", "encoded 13 of 13 documents", document("dx", ""), 0),
-        Case("a document of 2 MB", f"{INDEX}2", "encoded 13 of 13 documents", document("dx", "cats " * 400_000), 0),
+        Case("a document of 400 kB", f"{INDEX}2", "encoded 13 of 13 documents", document("dx", "cats " * 80_000), 0),
         Case("an empty query", MINE, "1 training queries have no candidates", asked("", "who cats", "who fish", "who birds"), 0),
         Case("queries that find nothing", MINE, "4 training queries have no candidates", asked("?", "!", "...", "-"), 0),
         Case("a query without a positive", MINE, "training pool", judge("q0\td00\t0", "q1\td10\t1"), 0),

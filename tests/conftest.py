@@ -18,11 +18,13 @@ import pytest
 from filelock import FileLock
 
 sys.path.insert(0, str(Path(__file__).parent))
+from composing import compose_once
 from forked import forked  # noqa: F401 - a fixture
 from limbeck.artefacts import Artefacts
 from limbeck.cli.main import main
 from small import SMALL
 
+compose_once()
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("LIMBECK_SHARED", ROOT.parent / "shared"))
 
@@ -146,9 +148,9 @@ def compose():
     from limbeck.config import home
     from limbeck.schemas import store_schemas
 
-    def call(verb, *overrides):
+    def call(verb, *overrides, own=False):
         with hydra.initialize_config_dir(version_base="1.3", config_dir=str(home() / "conf")):
-            return hydra.compose(verb, list(overrides))
+            return hydra.compose(verb, list(overrides), return_hydra_config=own)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIMBECK_HOME", str(home()))

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import os
 import random
+import runpy
 import signal
 import socket
 import sys
@@ -57,15 +58,23 @@ def forked():
     Run it once here before: each would have to import all that it needs.
     """
     return SimpleNamespace(
-        start=start, status=status, run=run, both=both, kills=kills, below=below, gone=gone, wait_for=wait_for
+        start=start,
+        status=status,
+        run=run,
+        both=both,
+        kills=kills,
+        below=below,
+        gone=gone,
+        wait_for=wait_for,
+        Popen=Popen,
     )
 
 
-def start(words, folder: Path, *, kill=(), env=(), first=None) -> int:
-    """Start ``limbeck`` in a process of its own that writes to ``output`` in a folder; returns its number.
+def start(words, folder: Path, *, kill=(), env=(), first=None, main=None, log="output") -> int:
+    """Start ``limbeck`` in a process of its own that writes to a log in a folder; returns its number.
 
     ``kill`` holds (place, batch, signal): what it gets when it comes to the place for the first time from that batch
-    on. ``first`` is called in the process before the command.
+    on. ``first`` is called in the process before the command; ``main`` is another program than ``limbeck``.
     """
     child = os.fork()
     if not child:
@@ -77,12 +86,15 @@ def start(words, folder: Path, *, kill=(), env=(), first=None) -> int:
             if first:
                 first()
 
-        become(words, folder, folder / "output", before)
+        become(words, folder, folder / log, before, main)
     return child
 
 
-def become(words, folder: Path, log: Path, before=lambda: None) -> NoReturn:
-    """Be ``limbeck`` in a folder, leading a process group and writing to the end of a log; for a forked process."""
+def become(words, folder: Path, log: Path, before=lambda: None, main=None) -> NoReturn:
+    """Be ``limbeck``, or another program, in a folder, leading a process group and writing to the end of a log.
+
+    For a forked process.
+    """
     status = 1
     try:
         os.setsid()
@@ -97,12 +109,14 @@ def become(words, folder: Path, log: Path, before=lambda: None) -> NoReturn:
                 signal.signal(each, signal.SIG_DFL)
         sys.argv = ["limbeck", *words]
         before()
-        from limbeck.cli.main import main
+        from limbeck.cli.main import main as limbeck
 
-        main()
+        (main or limbeck)()
         status = 0
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -114,6 +128,46 @@ def become(words, folder: Path, log: Path, before=lambda: None) -> NoReturn:
 def status(child: int) -> int:
     """Wait for a process; returns its exit status, negative for the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+class Popen:
+    """``python -m MODULE …`` as a copy of this process; what our code asks of ``subprocess.Popen``.
+
+    Where a test needs real processes side by side, but not the seconds in which each imports torch.
+    """
+
+    def __init__(self, command, *, env, stdout=None, **_) -> None:
+        _, _, module, *words = command
+        log = Path(stdout.name) if stdout else Path.cwd() / "output"
+
+        def before():
+            from hydra.core.global_hydra import GlobalHydra
+
+            GlobalHydra.instance().clear()
+            os.environ.clear()
+            os.environ.update(env)
+
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if not self.pid:
+            become(words, Path.cwd(), log, before, lambda: runpy.run_module(module, run_name="__main__"))
+
+    def poll(self) -> int | None:
+        """Return how it ended; None while it runs."""
+        if self.returncode is None:
+            number, how = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(how) if number else None
+        return self.returncode
+
+    def wait(self, timeout: float = 600) -> int:
+        """Wait for its end."""
+        wait_for(lambda: self.poll() is not None, timeout)
+        assert self.returncode is not None
+        return self.returncode
+
+    def terminate(self) -> None:
+        """Tell it to end."""
+        os.kill(self.pid, signal.SIGTERM)
 
 
 def run(words, folder: Path, **options) -> tuple[int, str]:

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from composing import as_ever
 from limbeck import config
 from limbeck.config import ConfigError, build, entries, run_id
 
@@ -47,6 +48,21 @@ def test_a_users_package_joins_the_registry(tmp_path, monkeypatch):
     finally:
         monkeypatch.delenv("LIMBECK_PACKAGES")
         entries.cache_clear()
+
+
+def test_what_tests_spare_hydra_changes_no_configuration(compose):
+    words = ["loss=[ckl,info_nce]", "data=collection", "student=colbert", "backbone.width=16", "seed=3"]
+
+    def composed():
+        from omegaconf import OmegaConf
+
+        found = compose("train", *words, own=True)
+        assert found.hydra.mode is None  # no file sets it, so that Hydra.get_mode has nothing to read
+        return OmegaConf.to_container(found)
+
+    spared = composed()
+    with as_ever():
+        assert composed() == spared
 
 
 def test_run_id_depends_on_what_is_computed_alone():

@@ -1,12 +1,11 @@
 """What a part is called in files: by kind and name, so that a class may move to another module."""
 
-import os
 import re
-import subprocess
 import sys
 
 import pytest
 
+from limbeck import config
 from limbeck.config import ConfigError, build, entries, part_name
 from small import SMALL
 
@@ -52,15 +51,16 @@ def test_no_composed_configuration_holds_a_dotted_path(verb, compose):
     assert not DOTTED.search(str(compose(verb, *words.get(verb, []))))
 
 
-@pytest.mark.slow
-def test_a_class_that_moves_keeps_runs_scores_artefacts_and_saved_students(tmp_path):
+def test_a_class_that_moves_keeps_runs_scores_artefacts_and_saved_students(forked, tmp_path):
+    def known():
+        sys.path.insert(0, str(tmp_path))
+        config.entries.cache_clear()
+
     def limbeck(*words):
-        command = [sys.executable, "-m", "limbeck", *words, "paths.cache=cache", "--config-dir", "own"]
-        path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
-        environment = {**os.environ, "LIMBECK_PACKAGES": "myparts", "PYTHONPATH": path}
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
+        whole = [*words, "paths.cache=cache", "--config-dir", "own"]
+        status, out = forked.run(whole, tmp_path, env={"LIMBECK_PACKAGES": "movingparts"}, first=known)
+        assert status == 0, out
+        return out
 
     def parts(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,14 +75,14 @@ def test_a_class_that_moves_keeps_runs_scores_artefacts_and_saved_students(tmp_p
         path = tmp_path / "own" / kind / f"{name}.yaml"
         path.parent.mkdir(parents=True)
         path.write_text(f"defaults:\n  - /schema/{kind}@_here_: {name}\n  - _self_\n")
-    parts(tmp_path / "myparts")
+    parts(tmp_path / "movingparts")
     limbeck("train", *SMALL, *WORDS)
     before = made()
     (run,) = (tmp_path / "runs" / "train").iterdir()
 
     for name in ("student", "teacher"):
-        (tmp_path / "myparts" / f"{name}.py").unlink()
-    parts(tmp_path / "myparts" / "elsewhere")
+        (tmp_path / "movingparts" / f"{name}.py").unlink()
+    parts(tmp_path / "movingparts" / "elsewhere")
     assert "finished" in limbeck("train", *SMALL, *WORDS)
     assert made() == before, "another run id"
     limbeck("train", *SMALL, *WORDS, "force=true")

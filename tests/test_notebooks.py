@@ -4,13 +4,14 @@ import base64
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
+from limbeck.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -38,9 +39,10 @@ def sweep(tmp_path_factory, cache, small):
     """Four finished runs: two losses, two seeds."""
     folder = tmp_path_factory.mktemp("notebooks")
     words = ["loss=kl,ckl", "seed=1,2", "name=small", "eval.start=false", "trainer.validate_every=0"]
-    command = [sys.executable, "-m", "limbeck", "train", "-m", *small, f"paths.cache={cache}", *words]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["limbeck", "train", "-m", *small, f"paths.cache={cache}", *words])
+        main()
     return folder / "runs" / "small"
 
 

@@ -22,6 +22,9 @@ _GROUPS = {
 } | {"fusion": "eval/fusion"}  # fmt: skip
 """Kinds of parts that are chosen by name, and the group of each on the command line: ``loss=ckl``."""
 
+_STORED: dict[tuple[str, str], Entry] = {}
+"""Whose schemas Hydra has: its store outlives a call."""
+
 
 def generated() -> dict[tuple[str, str], dict[str, str]]:
     """Return the options that need no YAML: (group, name) and what stands in its defaults list.
@@ -50,8 +53,10 @@ def store_schemas(folders: Iterable[Path] = ()) -> None:
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
-    for entry in entries().values():
-        store.store(group=f"schema/{entry.kind}", name=entry.name, node=_schema(entry))
+    for key, entry in entries().items():
+        if _STORED.get(key) != entry:
+            store.store(group=f"schema/{entry.kind}", name=entry.name, node=_schema(entry))
+            _STORED[key] = entry
     files = (home() / "conf", *folders)
     for (group, name), default in generated().items():
         store.store(group=group, name=name, node={"defaults": [default, "_self_"]})

@@ -1,5 +1,6 @@
 """The benchmark of scale at a tiny size, and the arithmetic of its projection."""
 
+import mmap
 import re
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import projection  # noqa: E402
 import scale  # noqa: E402
 
+SIZE = 200_000_000
+"""Bytes; far more than the process takes or gives back meanwhile."""
 TINY = {
     "--lists": ["20"],
     "--candidates": ["2", "4"],
@@ -60,7 +63,15 @@ def test_the_projection_follows_from_its_assumptions():
     assert {job.tokens for job in projection.jobs()} >= {500_000 * 32 * 91, 8_841_823 * 83}
 
 
-def test_memory_is_what_the_process_holds_itself():
+def test_memory_is_what_the_process_holds_itself(tmp_path):
+    """Pages of its own count, those of a mapped file do not."""
+    file = tmp_path / "mapped"
+    file.write_bytes(bytes(SIZE))
     before = scale.own_memory()
-    held = np.ones(4_000_000)
-    assert scale.own_memory() - before == pytest.approx(held.nbytes / 1e6, rel=0.3)
+    held = np.ones(SIZE, np.uint8)  # touches every page; so large that malloc takes new ones
+    own = scale.own_memory()
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), SIZE, access=mmap.ACCESS_READ) as mapped:
+        assert sum(mapped[:: mmap.PAGESIZE]) == 0  # reads every page
+        both = scale.own_memory()
+    assert own - before > 0.75 * held.nbytes / 1e6
+    assert both - own < 0.25 * held.nbytes / 1e6

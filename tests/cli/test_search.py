@@ -4,8 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -210,21 +208,17 @@ def test_an_index_that_is_one_structure_is_not_searched_by_shards(index, search)
     assert search("backend=faiss", "backend.type=ivf", "backend.lists=4", "backend.probe=1")[0] == 0
 
 
-def test_a_killed_encoding_goes_on_and_ends_with_the_same_bytes(index, cache, tmp_path):
+def test_a_killed_encoding_goes_on_and_ends_with_the_same_bytes(index, forked, cache, tmp_path):
     words = ["student=dense", *WORLD, *TINY, f"paths.cache={cache}", "shard_size=5"]
     killed = tmp_path / "killed"
-    command = [sys.executable, "-m", "limbeck", "index", *words, f"out={killed}"]
     # A model deep enough that the kill comes in the middle.
     deep = ["backbone.layers=12", "backbone.width=64"]
-    process = subprocess.Popen([*command, *deep], stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    try:
-        until = time.monotonic() + 120
-        while len(list(killed.glob("shard-*"))) < 3 and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.002)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert process.returncode == -signal.SIGKILL
+    child = forked.start(["index", *words, f"out={killed}", *deep], tmp_path)
+    until = time.monotonic() + 120
+    while len(list(killed.glob("shard-*"))) < 3 and time.monotonic() < until:
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    assert forked.status(child) == -signal.SIGKILL
     before = {path: path.stat().st_mtime_ns for path in killed.glob("shard-*/*")}
     there = len(list(killed.glob("shard-*")))
     assert 3 <= there < 40

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import re
-import time
 
 import pyarrow.parquet as pq
 import pytest
@@ -177,15 +176,15 @@ def test_two_processes_train_one_run_to_the_result_of_one(limbeck, tmp_path, pro
     ).read_bytes()
 
 
-def test_the_second_of_two_commands_waits_and_shows_the_result_of_the_first(limbeck, tmp_path, process):
-    first = process("trainer.steps=300")
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not list(tmp_path.rglob("last.ckpt")):
-        time.sleep(0.01)
-    status, out, err = limbeck("train", "trainer.steps=300")
+def test_the_second_of_two_commands_waits_and_shows_the_result_of_the_first(limbeck, forked, small, cache, tmp_path):
+    words = ["trainer.steps=60", "trainer.validate_every=0", "eval.start=false"]
+    first = forked.start(["train", *small, f"paths.cache={cache}", *words], tmp_path)
+    forked.wait_for(lambda: list(tmp_path.rglob("last.ckpt")))
+    status, out, err = limbeck("train", *words)
     assert status == 0, err
-    assert re.search(rf"waiting for the run \S+ \(held by process {first.pid} on host \S+\)", err)
-    assert "training: 300 steps" not in err
+    assert forked.status(first) == 0
+    assert re.search(rf"waiting for the run \S+ \(held by process {first} on host \S+\)", err)
+    assert "training: 60 steps" not in err
     assert "student, distilled" in out
     assert only_run(tmp_path)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from forked import STALE, below, gone
 from limbeck.config import home, run_id
 from limbeck.experiment.run_folder import RunFolder
+from limbeck.tuning import process
 
 SPACE = (
     "tune.space={loss.ckl.gamma: {kind: choice, values: [5, 0.5]}, optim.lr: {kind: choice, values: ['1e-2', '1e-9']}}"
@@ -26,8 +28,9 @@ def study_of(path, name):
     return optuna.load_study(study_name=name, storage=f"sqlite:///{path}/runs/{name}/study.db")
 
 
-@pytest.mark.slow
-def test_a_study_ends_with_the_best_as_an_experiment(limbeck, tmp_path, small, cache):
+def test_a_study_ends_with_the_best_as_an_experiment(limbeck, forked, tmp_path, monkeypatch):
+    names = {name: getattr(subprocess, name) for name in ("DEVNULL", "STDOUT", "TimeoutExpired")}
+    monkeypatch.setattr(process, "subprocess", SimpleNamespace(Popen=forked.Popen, **names))
     words = [*QUICK, "trainer.steps=60", "trainer.validate_every=10", "name=a"]
     words += [SPACE, "tune.sampler=grid", "tune.trials=3", "tune.startup=1"]
     status, out, err = limbeck("tune", *words)

@@ -1,7 +1,6 @@
 """Small drills: the same code as `make drills`, with a few kills and races of the commands that are quick."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import race
+import run
 from compare import compare
 
 
@@ -37,14 +37,13 @@ def test_metrics_of_all_versions_are_one_file(versions, clean, tmp_path):
     assert compare(tmp_path / "reference", tmp_path / "folder").clean == clean
 
 
-@pytest.mark.slow
-def test_killed_commands_end_with_what_undisturbed_ones_leave(tmp_path):
-    script, record = Path(__file__).with_name("run.py"), tmp_path / "record.json"
+def test_killed_commands_end_with_what_undisturbed_ones_leave(forked, tmp_path):
+    record = tmp_path / "record.json"
     words = ["--kills", "6", "--rounds", "1", "--seed", "3", "--commands", "score,import,train", "--queries", "50"]
     (tmp_path / "drill").mkdir()
-    command = [sys.executable, str(script), *words, "--folder", str(tmp_path / "drill"), "--json", str(record)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    words += ["--folder", str(tmp_path / "drill"), "--json", str(record)]
+    status, out = forked.run(words, tmp_path, main=run.main)
+    assert status == 0, out
     told = json.loads(record.read_text())
     assert told["kills"] >= 6
     assert told["compared"]["weights, bit by bit"] >= 1

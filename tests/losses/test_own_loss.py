@@ -1,11 +1,11 @@
 """A loss of a user's own package: one file, and it composes, trains, and is held to the laws."""
 
-import os
-import subprocess
 import sys
 
 import pytest
 
+from limbeck import config
+from limbeck.losses import laws
 from limbeck.losses.document import EXAMPLE
 
 BROKEN = '''
@@ -25,60 +25,47 @@ def broken(student: Tensor, teacher: Tensor, labels: Unread, mask: Tensor) -> Te
 
 
 @pytest.fixture
-def package(tmp_path, monkeypatch):
-    """Return what writes a package of losses; it is importable, and ``LIMBECK_PACKAGES`` names it."""
+def run(forked, tmp_path):
+    """Run a program in a copy of this process that has a package with one loss; returns its status and output."""
 
-    def write(**modules):
-        folder = tmp_path / "mylosses"
-        folder.mkdir()
-        for name, text in {"__init__": "", **modules}.items():
-            (folder / f"{name}.py").write_text(text, encoding="utf-8")
-        path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
-        return {**os.environ, "LIMBECK_PACKAGES": "mylosses", "PYTHONPATH": path}
+    def call(name, text, *words, main=None):
+        package = tmp_path / "theirlosses"
+        package.mkdir(exist_ok=True)
+        (package / "__init__.py").write_text("", encoding="utf-8")
+        (package / f"{name}.py").write_text(text, encoding="utf-8")
 
-    return write
+        def known():
+            sys.path.insert(0, str(tmp_path))
+            config.entries.cache_clear()
 
+        return forked.run(words, tmp_path, env={"LIMBECK_PACKAGES": "theirlosses"}, first=known, main=main)
 
-def laws(name, environment):
-    command = [sys.executable, "-m", "limbeck.losses.laws", name]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-
-
-def test_the_example_of_the_page_obeys_all_laws_and_trains(package, tmp_path):
-    environment = package(sharp_kl=EXAMPLE)
-    done = laws("sharp_kl", environment)
-    assert (done.returncode, done.stdout) == (0, "sharp_kl: 29 checks of 17 laws, 0 failed\n"), (
-        done.stdout + done.stderr
-    )
-    words = ["loss=sharp_kl", "loss.sharp_kl.sharpness=3", "trainer.steps=2", "eval.start=false", "eval.teacher=false"]
-    words += ["trainer.validate_every=0", "loss.sharp_kl.schedules={sharpness:{kind:linear,start:1,end:3,steps:2}}"]
-    command = [sys.executable, "-m", "limbeck", "train", *words]
-    trained = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert trained.returncode == 0, trained.stderr
-    (config,) = tmp_path.glob("runs/**/config.yaml")
-    assert "loss/sharp_kl" in config.read_text()
-    refused = subprocess.run(
-        [*command, "loss.sharp_kl.sharpness=0"],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert refused.returncode == 2
-    assert "loss.sharp_kl.sharpness must be > 0" in refused.stderr
+    return call
 
 
-def test_a_loss_that_breaks_laws_is_found_out(package):
-    done = laws("broken", package(broken=BROKEN))
-    assert done.returncode == 1
-    broken = {line.split(" ")[0].rstrip(":") for line in done.stdout.splitlines() if line[:1] not in (" ", "")}
+def test_the_example_of_the_page_obeys_all_laws_and_trains(run, small, cache, tmp_path):
+    status, out = run("sharp_kl", EXAMPLE, "sharp_kl", main=laws.main)
+    assert (status, out) == (0, "sharp_kl: 29 checks of 17 laws, 0 failed\n"), out
+    words = [*small, f"paths.cache={cache}", "loss=sharp_kl", "loss.sharp_kl.sharpness=3", "trainer.steps=2"]
+    words += ["eval.start=false", "eval.teacher=false", "trainer.validate_every=0"]
+    words += ["loss.sharp_kl.schedules={sharpness:{kind:linear,start:1,end:3,steps:2}}"]
+    status, out = run("sharp_kl", EXAMPLE, "train", *words)
+    assert status == 0, out
+    (recorded,) = tmp_path.glob("runs/**/config.yaml")
+    assert "loss/sharp_kl" in recorded.read_text()
+    status, out = run("sharp_kl", EXAMPLE, "train", *words, "loss.sharp_kl.sharpness=0")
+    assert status == 2
+    assert "loss.sharp_kl.sharpness must be > 0" in out
+
+
+def test_a_loss_that_breaks_laws_is_found_out(run):
+    status, out = run("broken", BROKEN, "broken", main=laws.main)
+    assert status == 1
+    broken = {line.split(" ")[0].rstrip(":") for line in out.splitlines() if line[:1] not in (" ", "")}
     assert {"blind_to_padding", "padding_is_absence", "order_of_candidates", "shift"} <= broken
 
 
-def test_what_is_no_loss_on_scores_has_no_laws():
-    done = laws("flops", dict(os.environ))
-    assert done.returncode == 1
-    assert "flops is no loss on scores; known are adr_mse, approx_ndcg" in done.stderr
+def test_what_is_no_loss_on_scores_has_no_laws(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["laws", "flops"])
+    with pytest.raises(SystemExit, match="flops is no loss on scores; known are adr_mse, approx_ndcg"):
+        laws.main()

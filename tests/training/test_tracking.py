@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -152,13 +150,11 @@ def test_run_files_are_kept_only_if_asked_for_and_a_failure_ends_the_run(limbeck
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_as_the_same_wandb_run(limbeck, tmp_path, cache, small):
+def test_a_killed_run_goes_on_as_the_same_wandb_run(limbeck, forked, tmp_path, cache, small):
     words = ["logger=wandb", "name=killed", "trainer.steps=120", "trainer.validate_every=0", "eval.start=false"]
     words += ["trainer.checkpoint_every=20"]
-    command = [sys.executable, "-m", "limbeck", "train", *small, f"paths.cache={cache}", *words]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    environment = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}  # not ours: its own
-    started = subprocess.Popen(command, cwd=tmp_path, env=environment, **quiet)
+    command = ["train", *small, f"paths.cache={cache}", *words]
+    started = forked.start(command, tmp_path, first=lambda: os.environ.pop("WANDB_SERVICE", None))  # not ours: its own
     deadline = time.monotonic() + 120
     reached = 0
     while reached < 20 and time.monotonic() < deadline:
@@ -166,8 +162,8 @@ def test_a_killed_run_goes_on_as_the_same_wandb_run(limbeck, tmp_path, cache, sm
         for checkpoint in tmp_path.glob("runs/killed/*/checkpoints/last.ckpt"):
             reached = torch.load(checkpoint, weights_only=True)["global_step"]
     time.sleep(0.5)  # some steps that will be made again
-    started.send_signal(signal.SIGKILL)
-    started.wait()
+    os.kill(started, signal.SIGKILL)
+    forked.status(started)
     assert 20 <= reached < 120
     status, _, err = limbeck("train", *words)
     assert status == 0, err

@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -210,13 +211,21 @@ def _environment() -> dict[str, Any]:
     return {
         "command": ["limbeck", *masked(sys.argv[1:])],
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        **_code(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": device,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+    }
+
+
+@cache
+def _code() -> dict[str, Any]:
+    """Return what this process runs; it has loaded its code, so that does not change until it ends."""
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "versions": {name: version(name) for name in _REPORTED},
     }
 
