@@ -151,9 +151,14 @@ def test_the_temperature_found_has_the_entropy_asked_for(clean, pool, scale, shi
         assert softmax.at(softmax.temperature(entropy)).median == pytest.approx(entropy, abs=0.03)
 
 
-def test_a_quarter_of_a_million_pairs_take_less_than_a_second(clean):
+def test_a_quarter_of_a_million_pairs_take_no_longer_than_thirty_loops_over_the_lists(clean):
+    """A fifth of a second, where one loop takes a fiftieth; the search for a temperature alone is dozens of loops."""
     large = clean(queries=2500, documents=100)
+    begun = time.process_time()
+    for scores in np.split(large.scores.astype(np.float64), 2500):
+        stats.entropy(np.exp(scores - scores.max()))
+        np.sort(scores)
     start = time.process_time()
     measure(large)
     Softmax(large).temperature()
-    assert time.process_time() - start < 1.0
+    assert time.process_time() - start < 30 * (start - begun)

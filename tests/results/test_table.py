@@ -393,7 +393,7 @@ def test_broken_files_are_named(runs, table, file, message):
             table()
 
 
-def test_two_hundred_runs_in_five_seconds(runs, table):
+def test_two_hundred_runs_take_little_more_than_reading_their_files(runs, table):
     first = runs.add()
     for number in range(1, 200):  # by copies: writing them is not what is measured
         path = first.with_name(f"copy{number}")
@@ -404,9 +404,12 @@ def test_two_hundred_runs_in_five_seconds(runs, table):
         (path / "config.yaml").write_text(text.replace("weight: 1.0", f"weight: {gamma + 2}.0"))
     shutil.rmtree(first)
     start = time.process_time()
+    for path in first.parent.glob("*/config.yaml"):
+        yaml.load(path.read_text(), yaml.CSafeLoader)
+    read = time.process_time()
     made = table(rows=["loss.kl.weight"], baseline={"loss.kl.weight": 2}, also=["first_stage", "teacher"])
     markdown(made)
-    assert time.process_time() - start < 4  # the command itself begins in less than 1
+    assert time.process_time() - read < 4 * (read - start)  # 1.7; the loader in Python alone is ten times as slow
     assert len(made.rows) == 67
     assert sum(cell.seeds for cell in made.cells()) == 2 * 199
 
