@@ -4,18 +4,14 @@ import math
 
 import numpy as np
 import pytest
-from hydra import compose as compose_config
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from limbeck.config import ConfigError, build, home
+from limbeck.config import ConfigError, build
 from limbeck.evaluation.comparison import Comparing, compare, marks, plain
 from limbeck.evaluation.significance import holm, paired
-from limbeck.schemas import store_schemas
 
 
 def values(array):
@@ -161,15 +157,10 @@ def test_options_out_of_range(options, message):
         Comparing(**options)
 
 
-def composed(*overrides):
-    store_schemas()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(home() / "conf"), version_base="1.3"):
-        config = compose_config("evaluate", overrides=list(overrides))
-    return OmegaConf.to_container(config.comparison, resolve=True)
+def test_the_configuration_composes_and_builds(compose):
+    def composed(*overrides):
+        return OmegaConf.to_container(compose("evaluate", *overrides).comparison, resolve=True)
 
-
-def test_the_configuration_composes_and_builds():
     built = build(composed("comparison.test=randomisation", "comparison.level=0.01"), key="comparison")
     assert vars(built) == {"test": "randomisation", "confidence": 0.95, "resamples": 10_000, "level": 0.01, "seed": 1}
     with pytest.raises(ConfigCompositionException):

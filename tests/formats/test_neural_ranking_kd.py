@@ -74,7 +74,7 @@ BAD = {
     "beyond float32": ("1\t1e39\t3\t4\t5", "has a score that is too large"),
     "grouped": ("1_0\t2\t3\t4\t5", "'1_0' is no finite number"),
     "empty id": ("1\t2\t3\t\t5", "'' is no id (pos_pid)"),
-    "score for an id": ("1\t2\t3\t4\t-5.25", "'-5.25' stands where neg_pid belongs, and looks like a score"),
+    "score for an id": ("1\t2\t3\t4\t-5.25", "'-5.25' is where neg_pid belongs, and looks like a score"),
     "not UTF-8": (b"1\t2\t3\t4\t\xff5", "'utf-8' codec can't decode"),
     "header": ("pos_score\tneg_score\tqid\tpos_pid\tneg_pid", "'pos_score' is no finite number"),
 }
