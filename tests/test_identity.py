@@ -26,7 +26,7 @@ class Oracle(SyntheticTeacher):
     def __init__(self, folder: Path, *, noise: float = 0.1) -> None:
         super().__init__(folder, noise=noise)
 """
-WORDS = ["student=mine", "teacher=oracle", "eval.start=false"]
+WORDS = ["student=mine", "teacher=oracle", "eval.start=false", "trainer.steps=2", "trainer.validate_every=0"]
 
 
 def test_registered_parts_go_by_kind_and_name():

@@ -103,7 +103,7 @@ def without_rights(folder, work):
 
 
 def test_processes_that_open_a_cold_folder_at_the_same_moment(beir, tmp_path):
-    for repeat in range(30):
+    for repeat in range(9):
         cache = tmp_path / f"cache{repeat}"
         assert together(4, lambda cache=cache: right(beir, cache), killed=repeat % 3) == [0] * (4 - repeat % 3)
         assert right(beir, cache)

@@ -39,19 +39,19 @@ def test_metrics_of_all_versions_are_one_file(versions, clean, tmp_path):
 
 def test_killed_commands_end_with_what_undisturbed_ones_leave(forked, tmp_path):
     record = tmp_path / "record.json"
-    words = ["--kills", "6", "--rounds", "1", "--seed", "3", "--commands", "score,import,train", "--queries", "50"]
+    words = ["--kills", "3", "--rounds", "1", "--seed", "3", "--commands", "import,train", "--queries", "50"]
     (tmp_path / "drill").mkdir()
     words += ["--folder", str(tmp_path / "drill"), "--json", str(record)]
     status, out = forked.run(words, tmp_path, main=run.main)
     assert status == 0, out
     told = json.loads(record.read_text())
-    assert told["kills"] >= 6
+    assert told["kills"] >= 3
     assert told["compared"]["weights, bit by bit"] >= 1
     assert told["lost"] == told["doubled"] == told["different"] == told["held"] == []
 
 
 def test_commands_that_race_on_a_cold_cache_leave_what_one_leaves(tmp_path):
-    record = race.drill(tmp_path, ["mine", "import"], starts=8, seed=6, queries=20)
+    record = race.drill(tmp_path, ["mine", "import"], starts=4, seed=6, queries=20)
     assert record["damaged"] == []
-    assert record["cold_starts"] == 8
-    assert record["files_compared"] == 74
+    assert record["cold_starts"] == 4
+    assert record["files_compared"] == 39
