@@ -9,8 +9,8 @@ import pytest
 
 from forked import below, gone, wait_for
 
-SOON = 5.0
-"""Seconds in which all must be gone: twice a second for each generation, on a busy machine."""
+SOON = 60.0
+"""Seconds in which all must be gone, on the busiest machine; on an idle one it takes half a second a generation."""
 
 CHAIN = """
 import os, subprocess, sys, time
@@ -157,7 +157,7 @@ def test_loader_workers_and_the_process_of_wandb_end_with_a_sweep(forked, small,
         return below(first) if trained and named == sorted(workers) else None
 
     try:
-        others = wait_for(at_work, 60)
+        others = wait_for(at_work)
     finally:
         os.kill(first, signal.SIGKILL)
         forked.status(first)

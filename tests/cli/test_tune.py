@@ -94,7 +94,7 @@ def test_a_killed_study_goes_on_where_it_was(limbeck, tmp_path, small, cache):
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     assert len(others) == 2  # the training, and a worker of its loader
-    assert gone(others, 5) == []
+    assert gone(others, 60) == []
     (run,) = [path.parent for path in (tmp_path / "runs" / "k").glob("*/config.yaml")]
     assert not RunFolder(run).busy()
     reached = validated()

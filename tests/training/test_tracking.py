@@ -59,7 +59,7 @@ def recorded(path: Path, name: str, finished: int | None = None) -> list[Recorde
 
 
 def await_end(file: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not any(record.HasField("exit") for record in wandb_files.records(file)):
         time.sleep(0.05)
 
