@@ -20,6 +20,12 @@ from limbeck.registry import Entry, scan
 PACKAGES = "LIMBECK_PACKAGES"
 """Environment variable: comma-separated packages of the user's own parts, beside limbeck's."""
 
+Config = dict[str, Any]
+"""A composed configuration, or a record of what was done with one, as plain containers: truly open data."""
+
+Node = Mapping[str, Any]
+"""A part of a composed configuration that is only read: ``_target_`` and options, or several such by name."""
+
 _FAMILIES = ("torch.nn.", "torch.optim.", "lightning.pytorch.callbacks.", "lightning.pytorch.loggers.")
 """What may be built that is not ours. Elsewhere in torch are classes that start processes or load pickles."""
 

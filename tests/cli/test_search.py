@@ -193,7 +193,7 @@ def test_what_cannot_be_is_refused_with_what_to_do(index, search, tmp_path):
     (tmp_path / "index" / "index.json").write_text(json.dumps(meta))
     status, _, err = search("force=true")
     assert status == 2
-    assert "the model that index was made with has changed since" in err
+    assert "the model that index was built with has changed since" in err
 
 
 def test_an_index_that_is_one_structure_is_not_searched_by_shards(index, search):

@@ -182,3 +182,25 @@ def test_every_preset_is_a_space_and_says_what_it_asks(name):
             return compose("train", list(words))
 
         Configurations([], space, typed, lambda config, words: Planned({}, Path(run_id({}))), str)
+
+
+def test_trials_see_other_folders_of_configurations(tmp_path):
+    from hydra.types import RunMode
+
+    from limbeck.cli.main import _environment
+    from limbeck.experiment.tune import _loader
+    from limbeck.schemas import store_schemas
+
+    for folder, seed in (("given", 5), ("scratch", 6)):
+        (tmp_path / folder / "experiment").mkdir(parents=True)
+        text = f"# @package _global_\nseed: {seed}\n"
+        (tmp_path / folder / "experiment" / f"{folder}.yaml").write_text(text)
+        (tmp_path / folder / "experiment" / "both.yaml").write_text(text)
+    _environment()
+    store_schemas()
+    loader = _loader([str(tmp_path / "given")], before=str(tmp_path / "scratch"))
+
+    def seed(name):
+        return loader.load_configuration("train", [f"experiment={name}"], RunMode.RUN).seed
+
+    assert [seed(name) for name in ("given", "scratch", "both")] == [5, 6, 6]

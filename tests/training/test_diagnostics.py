@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from limbeck.losses.diagnostics import diagnostics
 from limbeck.losses.kl import kl
 from limbeck.losses.term import Term
+from limbeck.students import base
 from limbeck.training.module import Distillation
 from limbeck.training.objective import Objective
 from limbeck.training.optim import AdamW
@@ -30,7 +31,7 @@ def columns():
     return torch.randn(QUERIES, LIST, generator=draw), torch.randn(QUERIES, LIST, generator=draw), labels, mask
 
 
-class Student(nn.Module):
+class Student(base.Student):
     """A score for each pair, and smaller sizes that say something else."""
 
     def __init__(self, sizes=0):

@@ -1,6 +1,6 @@
 """Backbones: what a student's transformer and tokenizer come from, and how students are saved and pooled."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -30,6 +30,26 @@ class Backbone(Protocol):
 
     learning_rate: ClassVar[float]
     """Peak learning rate that suits its weights, where ``optim.lr`` is null."""
+
+    @property
+    def path(self) -> str | None:
+        """Where the weights come from; None where all of them start at random."""
+        ...
+
+    @property
+    def untrained(self) -> bool:
+        """Whether random weights may search, score or teach although nothing trains them."""
+        ...
+
+    @property
+    def anew(self) -> Sequence[str]:
+        """Parameters of the model built last that the checkpoint does not give."""
+        ...
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Labels of the checkpoint's classifier, where the model built last has another number of them."""
+        ...
 
     def tokenizer(self, texts: Callable[[], Iterable[str]], folder: Callable[..., Path]) -> TextTokenizer:
         """Return the tokenizer; ``texts`` and ``folder`` serve backbones that train one."""

@@ -77,6 +77,7 @@ class Pretrained:
         if dropout is not None and not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1) or null, got {dropout}")
         self.path = locate(model)
+        self.untrained = False
         self.revision = revision
         self.layers = layers
         self.dropout = dropout

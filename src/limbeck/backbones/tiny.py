@@ -58,6 +58,9 @@ class Tiny:
         gradient_checkpointing: bool = False,
         untrained: bool = False,
     ) -> None:
+        self.path = None
+        self.anew: list[str] = []
+        self.labels: list[str] = []
         self.untrained = untrained
         sizes = {"vocab_size": vocab_size, "width": width, "layers": layers, "heads": heads, "max_length": max_length}
         for name, value in sizes.items():

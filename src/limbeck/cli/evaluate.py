@@ -1,10 +1,13 @@
 """``limbeck evaluate``: students, teachers and run files on sets; and comparisons of what is finished."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
+from limbeck.cli.typed import Typed
 from limbeck.experiment.messages import as_plain
 from limbeck.experiment.run_folder import console
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 KEYS = (
     "name", "eval", "candidates", "teacher", "comparison", "paths", "run", "run_file", "qrels", "metrics", "compare",
@@ -12,10 +15,10 @@ KEYS = (
 )  # fmt: skip
 
 
-def run(config: Any, overrides: Sequence[str]) -> None:
+def run(config: "DictConfig", typed: Typed) -> None:
     """Evaluate, compare, or both."""
     console()
     plain = as_plain(config, KEYS)
     from limbeck.experiment.evaluate import evaluate
 
-    evaluate(plain, overrides)
+    evaluate(plain, typed.overrides)

@@ -1,10 +1,13 @@
 """``limbeck index``: a collection encoded by a student, and an index of it."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
+from limbeck.cli.typed import Typed
 from limbeck.experiment.messages import as_plain
 from limbeck.experiment.run_folder import console
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 KEYS = (
     "data", "backbone", "student", "backend", "paths", "out", "dtype", "shard_size", "shard", "bf16", "seed",
@@ -12,10 +15,10 @@ KEYS = (
 )  # fmt: skip
 
 
-def run(config: Any, overrides: Sequence[str]) -> None:
+def run(config: "DictConfig", typed: Typed) -> None:
     """Encode what the folder lacks, and build the index once everything is encoded."""
     console()
-    plain = as_plain(config, KEYS, overrides=overrides)
+    plain = as_plain(config, KEYS, overrides=typed.overrides)
     from limbeck.experiment.index import index
 
     index(plain)

@@ -1,11 +1,13 @@
 """``limbeck inspect``: what is in teacher scores, before anything is trained on them."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
-from limbeck.config import ConfigError
+from limbeck.cli.typed import Typed
 from limbeck.experiment.messages import as_plain
 from limbeck.experiment.run_folder import console
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 KEYS = (
     "name", "seed", "force", "data", "candidates", "pool", "sampler", "teacher", "backbone", "student", "loss", "optim",
@@ -13,16 +15,11 @@ KEYS = (
 )  # fmt: skip
 
 
-def run(config: Any, overrides: Sequence[str]) -> None:
+def run(config: "DictConfig", typed: Typed) -> None:
     """Write the report and show it."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
     console()
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise ConfigError("limbeck inspect writes one report; call it once for each, with another out=FOLDER")
     bare = config.run is not None
-    plain = as_plain(config, KEYS, overrides=None if bare else overrides, trains=True)
+    plain = as_plain(config, KEYS, overrides=None if bare else typed.overrides, trains=True)
     from limbeck.experiment.inspect import inspect
 
     inspect(plain)

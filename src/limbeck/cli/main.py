@@ -4,15 +4,19 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from limbeck import __version__
 from limbeck.cli.failing import fail
+from limbeck.cli.typed import Typed
 from limbeck.config import FailedError
 from limbeck.experiment.groups import listing, without_null
 from limbeck.experiment.messages import explain, suggest
 from limbeck.experiment.words import check, folders
 from limbeck.processes import end_with_parent
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 VERBS = {
     "mine": "find the candidates of the training queries: by BM25, an encoder, run files, or their fusion",
@@ -29,6 +33,11 @@ VERBS = {
     "search": "search an index, or re-rank a first stage by it: a TREC run and its metrics",
 }
 _MODULES = {"import": "import_scores"}  # where the verb is a word of Python
+_ONCE = {
+    "inspect": "limbeck inspect writes one report; call it once for each, with another out=FOLDER",
+    "tune": "limbeck tune is a search by itself: name what varies in tune.space, without -m",
+}
+"""Verbs that do not sweep, and what to do instead."""
 
 _HELP = """\
 limbeck {version}: distil rankers
@@ -98,9 +107,9 @@ def _environment() -> None:
 def _compose_and_call(verb: str, overrides: list[str]) -> None:
     import hydra
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
+    from hydra.types import RunMode
 
-    from limbeck.config import home
+    from limbeck.config import ConfigError, home
     from limbeck.schemas import store_schemas
 
     _environment()
@@ -115,11 +124,16 @@ def _compose_and_call(verb: str, overrides: list[str]) -> None:
 
     raised: list[Exception] = []
 
-    def task(config: Any) -> None:
+    def task(config: "DictConfig") -> None:
         # Lightning starts the other processes of a run from sys.argv, so it must be what the user typed.
         with _arguments(arguments):
             try:
-                module.run(config, OmegaConf.to_container(HydraConfig.get().overrides.task))  # ${…} as it was typed
+                hydra = HydraConfig.get()
+                if hydra.mode == RunMode.MULTIRUN and verb in _ONCE:
+                    raise ConfigError(_ONCE[verb])
+                sources = hydra.runtime.config_sources
+                dirs = [each.path for each in sources if each.provider == "command-line"]
+                module.run(config, Typed([str(word) for word in hydra.overrides.task], dirs))
             except Exception as error:
                 raised.append(error)  # Hydra would print a line of its own about it
 

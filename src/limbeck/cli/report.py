@@ -1,10 +1,14 @@
 """``limbeck report``: one HTML page about the runs of a sweep."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
+from limbeck.cli.typed import Typed
 from limbeck.experiment.messages import as_plain
 from limbeck.experiment.run_folder import console
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 KEYS = ("name", "out", "baseline", "paths")
 
@@ -19,9 +23,9 @@ def _quoted(word: str) -> str:
     return word.replace("\\", "\\\\").replace("'", "\\'")
 
 
-def run(config: Any, overrides: Sequence[str]) -> None:
+def run(config: "DictConfig", typed: Typed) -> None:
     """Write the page."""
-    del overrides
+    del typed
     console()
     plain = as_plain(config, KEYS, optional=("out",))
     from limbeck.experiment.report import report

@@ -1,42 +1,43 @@
 """From configuration nodes to rankers and teachers."""
 
-import hashlib
 import logging
 import os
 import shlex
-import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import torch
 
 from limbeck.artefacts import Artefacts, write_json
 from limbeck.backbones import backbone as backbones
 from limbeck.backbones import hub
+from limbeck.backbones.backbone import Backbone
 from limbeck.backbones.families import most_tokens
-from limbeck.config import ConfigError, build, fingerprint, part, part_name
+from limbeck.config import ConfigError, Node, build, fingerprint, part, part_name
 from limbeck.data.candidates import Candidates
 from limbeck.data.collection import Collection, described
 from limbeck.data.dense import Encoder
 from limbeck.experiment.sharing import Sharing
-from limbeck.experiment.teaching import Teaching
+from limbeck.experiment.teaching import OnDemand, Stored, Teaching
 from limbeck.launchers.devices import check_accelerator
 from limbeck.scores.writer import Provenance
 from limbeck.secrecy import masked
 from limbeck.students import bare
 from limbeck.students.anew import Anew, refuse_frozen, refuse_untrained
+from limbeck.students.base import BiEncoder, Student
 from limbeck.students.folders import MARK
 from limbeck.students.tops import Lacking, load_top
+from limbeck.teachers.base import Lists, NamedTeacher
+from limbeck.teachers.ranker import RankerTeacher
+from limbeck.teachers.store import StoreTeacher
 from limbeck.text.cache import TokenCache
 from limbeck.text.collate import Collator
 from limbeck.text.tokenizer import TextTokenizer
 
 log = logging.getLogger(__name__)
-
-Node = Mapping[str, Any]
 
 _MOST_SHARING = 8
 """Processes that may share a processor; each needs memory of its own, and hundreds at once bring a machine down."""
@@ -82,7 +83,7 @@ def collection(node: Node, artefacts: Artefacts) -> Collection:
 
 def ranker(
     student: Node, backbone: Node, collection: Collection, artefacts: Artefacts, *, key: str = "", anew: bool = False
-) -> tuple[Any, Collator]:
+) -> tuple[Student, Collator]:
     """Build a ranker and the collator that knows its tokenizer and the collection's texts.
 
     Parameters
@@ -117,10 +118,10 @@ def ranker(
     return made, Collator(tokenizer, made.style, collection.query_texts, collection.document_texts, cache)
 
 
-def saved(student: Node, backbone: Node) -> tuple[Any, TextTokenizer]:
+def saved(student: Node, backbone: Node) -> tuple[Student, TextTokenizer]:
     """Build a student that lies in a folder, without a collection: its tokenizer lies there too."""
 
-    def nothing(*_: object) -> Any:
+    def nothing(*_: object) -> NoReturn:
         raise ConfigError("the tokenizer of this backbone is trained on a collection; give a saved student")
 
     return _model(student, backbone, nothing, nothing, "", anew=False)
@@ -134,11 +135,11 @@ def _model(
     key: str,
     *,
     anew: bool,
-) -> tuple[Any, TextTokenizer]:
-    source = build(backbone, key=f"{key}backbone")
+) -> tuple[Student, TextTokenizer]:
+    source: Backbone = build(backbone, key=f"{key}backbone")
     try:
-        tokenizer: TextTokenizer = source.tokenizer(texts, folder)
-        made = build(student, lambda task: source.model(tokenizer, task), key=f"{key}student")
+        tokenizer = source.tokenizer(texts, folder)
+        made: Student = build(student, lambda task: source.model(tokenizer, task), key=f"{key}student")
         _check_anew(made, source, load_top(made, source), key, anew)
     except ConfigError as error:
         own = str(error).startswith(("model", "layers", "lora.", "gradient_checkpointing"))
@@ -147,9 +148,9 @@ def _model(
     return made, tokenizer
 
 
-def _check_anew(made: Any, source: Any, top: Lacking, key: str, anew: bool) -> None:
+def _check_anew(made: Student, source: Backbone, top: Lacking, key: str, anew: bool) -> None:
     """Raise a ``ConfigError`` if weights start anew that nothing trains."""
-    if not hasattr(source, "anew"):
+    if source.path is None:
         if not (anew or source.untrained):
             raise ConfigError(
                 f"{key}backbone: all its weights start at random, and nothing trains them here: the scores would mean "
@@ -164,7 +165,7 @@ def _check_anew(made: Any, source: Any, top: Lacking, key: str, anew: bool) -> N
         refuse_untrained(Anew([*names, *top.copied], source.path, source.labels), key)
 
 
-def save(student: Any, tokenizer: TextTokenizer, folder: Path, node: Node, run_id: str) -> None:
+def save(student: Student, tokenizer: TextTokenizer, folder: Path, node: Node, run_id: str) -> None:
     """Save a student as a Hugging Face folder, with what makes it one of ours: usable as ``student=saved``.
 
     Parameters
@@ -180,7 +181,7 @@ def save(student: Any, tokenizer: TextTokenizer, folder: Path, node: Node, run_i
     write_json(folder / MARK, {"student": node, "run_id": run_id})
 
 
-def _check_lengths(made: Any, tokenizer: TextTokenizer, key: str) -> None:
+def _check_lengths(made: Student, tokenizer: TextTokenizer, key: str) -> None:
     most = most_tokens(made.backbone)
     if most is None:
         return
@@ -215,51 +216,51 @@ def teaching(
         How the candidates that it re-ranks are shared among processes; None scores them in this one.
     """
     own = {name: value for name, value in node.items() if name not in ("student", "backbone")}
-    made = part(own, key="teacher")
-    if node.get("student") is None:
-        given = {"folder": collection.folder or Path("no-such-folder"), "artefacts": artefacts}
-        teacher = build(own, *(given[name] for name in made.given), key="teacher")
-        identity = teacher.identity() if hasattr(teacher, "identity") else own
-        whose = Provenance(teacher.name, "logit", revision=fingerprint(own), collection=collection.fingerprint)
-        return Teaching(teacher, identity, whose, collection, artefacts)
+    if node.get("student") is not None:
+        spread = None if sharing is None or sharing.devices == 1 else partial(sharing.score, node)
+        return _teaching_model(node, own, collection, artefacts, device, spread)
+    given = {"folder": collection.folder or Path("no-such-folder"), "artefacts": artefacts}
+    needs = part(own, key="teacher").given
+    teacher: StoreTeacher | NamedTeacher = build(own, *(given[name] for name in needs), key="teacher")
+    if isinstance(teacher, StoreTeacher):
+        return Stored(teacher)
+    whose = Provenance(teacher.name, "logit", revision=fingerprint(own), collection=collection.fingerprint)
+    return OnDemand(teacher, teacher.identity(), whose, collection, artefacts)
+
+
+def _teaching_model(
+    node: Node,
+    own: Node,
+    collection: Collection,
+    artefacts: Artefacts,
+    device: torch.device,
+    spread: Callable[[Lists], None] | None,
+) -> Teaching:
     model, collator = ranker(node["student"], node["backbone"], collection, artefacts, key="teacher.")
-    weights = checksum(model)
-    model.to(device)
-    teacher = build(own, model, collator, key="teacher")
+    weights = model.checksum()
+    teacher: RankerTeacher = build(own, model.to(device), collator, key="teacher")
     # Not the store that it may take scores from: they are the same scores.
     identity = {name: value for name, value in node.items() if name != "store"} | {"weights": weights}
     style = model.style
     whose = Provenance(
         _model_name(node["backbone"]),
-        "similarity" if model.separable else model.number,
+        model.number,
         revision=fingerprint({**identity, "bf16": None}),
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",
         collection=collection.fingerprint,
         command=shlex.join(["limbeck", *masked(sys.argv[1:])]),
     )
-    spread = None if sharing is None or sharing.devices == 1 else partial(_spread, sharing, node)
-    return Teaching(teacher, identity, whose, collection, artefacts, spread)
-
-
-def _spread(sharing: Sharing, teacher: Node, lists: Mapping[str, Sequence[str]]) -> None:
-    folder = sharing.spread({"task": "score", "teacher": teacher, "lists": lists}, lambda _: None)
-    shutil.rmtree(folder)
+    searcher = (model, collator) if isinstance(model, BiEncoder) else None
+    return OnDemand(
+        teacher, identity, whose, collection, artefacts, searcher=searcher, given=teacher.store, spread=spread
+    )
 
 
 def _model_name(backbone: Node) -> str:
     """Return what the configuration says of the model: MODEL, or the kind of backbone, with its layers."""
     name = backbone.get("model") or part_name(backbone)
     return f"{name}, {backbone['layers']} layers" if backbone.get("layers") else str(name)
-
-
-def checksum(model: torch.nn.Module) -> str:
-    """Return the sha256 of a model's parameters and buffers, by name."""
-    weights = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        weights.update(name.encode())
-        weights.update(value.cpu().contiguous().view(torch.uint8).numpy())
-    return weights.hexdigest()
 
 
 def candidates(node: Node, device: torch.device, *, key: str = "candidates") -> Candidates:
@@ -287,4 +288,4 @@ def candidates(node: Node, device: torch.device, *, key: str = "candidates") -> 
 
 def _encoder(student: Node, backbone: Node, key: str, collection: Collection, artefacts: Artefacts) -> Encoder:
     model, collator = ranker(student, backbone, collection, artefacts, key=f"{key}.")
-    return Encoder(model, collator, {"student": student, "backbone": backbone, "weights": checksum(model)})
+    return Encoder(model, collator, {"student": student, "backbone": backbone, "weights": model.checksum()})

@@ -2,10 +2,9 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 
 from limbeck.analysis.calibration import Calibration, Summary, measure, summarise
 from limbeck.artefacts import Artefacts, write_json
-from limbeck.config import ConfigError, build
+from limbeck.config import ConfigError, Node, build
 from limbeck.data.pool import Pool
 from limbeck.experiment import assemble
 from limbeck.experiment.stages import Stages
@@ -25,8 +24,6 @@ from limbeck.reporting.terminal import show_rows
 from limbeck.unfinished import whole_file
 
 log = logging.getLogger(__name__)
-
-Node = Mapping[str, Any]
 
 _SHOWN = ("kl", "kl_positives", "kl_negatives", "teacher_mass", "student_mass")
 
@@ -55,7 +52,7 @@ def calibrate(
         A run has no teacher.
     """
     found: dict[tuple[str, str], list[Calibration]] = {}
-    columns: dict[str, list[Any]] = {name: [] for name in ("system", "seed", "split", "query_id")}
+    columns: dict[str, list[object]] = {name: [] for name in ("system", "seed", "split", "query_id")}
     measured: list[Calibration] = []
     for named in runs:
         for split, (queries, calibration) in _measured(named, lists, artefacts, accelerator, bf16).items():

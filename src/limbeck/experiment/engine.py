@@ -5,19 +5,20 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_model, save_model
 
 from limbeck.artefacts import Artefacts
-from limbeck.config import fingerprint
+from limbeck.config import Node, fingerprint
+from limbeck.data.collection import Collection
 from limbeck.evaluation.ranking import Share, check_finite, merge, rerank, search, without_own
 from limbeck.evaluation.runs import read_run, write_run
 from limbeck.evaluation.settings import Evaluation
 from limbeck.experiment import assemble
-from limbeck.experiment.assemble import checksum
-from limbeck.experiment.sharing import CANDIDATES, JOB, WEIGHTS, Node, Sharing, part
+from limbeck.experiment.sharing import CANDIDATES, JOB, WEIGHTS, Sharing, part
+from limbeck.experiment.teaching import OnDemand
+from limbeck.students.base import BiEncoder, Student
 from limbeck.text.collate import Collator
 from limbeck.types import Run
 
@@ -43,9 +44,9 @@ class Engine:
 
     def __init__(
         self,
-        ranker: Any,
+        ranker: Student,
         collator: Collator,
-        collection: Any,
+        collection: Collection,
         evaluation: Evaluation,
         device: torch.device,
         nodes: Node,
@@ -61,6 +62,7 @@ class Engine:
 
     def search(self, queries: Sequence[str]) -> Run:
         """Rank the whole collection for queries; where they are documents of it, without themselves."""
+        assert isinstance(self.ranker, BiEncoder), "a student that scores pairs cannot search"
         depth, drops = self._evaluation.search_depth, self._collection.drop_self
         if self._evaluation.devices > 1:
             found = self._shared({"task": "search", "queries": list(queries), "depth": depth + drops}, None)
@@ -78,7 +80,7 @@ class Engine:
     def _shared(self, task: Node, candidates: Run | None) -> Run:
         style = self._collator.style
         lengths = {"query_length": style.query_length, "document_length": style.document_length}
-        job = {**task, **self._nodes, **lengths, "bf16": self._evaluation.bf16, "weights": checksum(self.ranker)}
+        job = {**task, **self._nodes, **lengths, "bf16": self._evaluation.bf16, "weights": self.ranker.checksum()}
         if candidates is not None:
             job |= {"candidates": fingerprint({query: ranking.ids for query, ranking in candidates.items()})}
 
@@ -104,7 +106,8 @@ def work(folder: Path, number: int) -> None:
     collection = assemble.collection(job["data"], artefacts)
     if job["task"] == "score":
         teaching = assemble.teaching(job["teacher"], collection, artefacts, device)
-        teaching.score(job["lists"], share=share)
+        assert isinstance(teaching, OnDemand), "scores that are there already are not shared"
+        teaching.stores(job["lists"], share=share)
         return
     ranker, collator = assemble.ranker(job["student"], job["backbone"], collection, artefacts, anew=True)
     load_model(ranker, str(folder / WEIGHTS))
@@ -115,9 +118,10 @@ def work(folder: Path, number: int) -> None:
 
 
 def _ranked(
-    job: Node, ranker: Any, collator: Collator, document_ids: list[str], folder: Path, share: Share
+    job: Node, ranker: Student, collator: Collator, document_ids: list[str], folder: Path, share: Share
 ) -> Run:  # fmt: skip
     if job["task"] == "search":
+        assert isinstance(ranker, BiEncoder), "a student that scores pairs cannot search"
         return search(ranker, collator, job["queries"], document_ids, job["depth"], bf16=job["bf16"], share=share)
     return rerank(ranker, collator, read_run(folder / CANDIDATES), bf16=job["bf16"], share=share)
 

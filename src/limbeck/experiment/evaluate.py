@@ -1,17 +1,21 @@
 """Evaluation: students, teachers and run files on sets; and comparisons of what is finished."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from limbeck.config import ConfigError, build, fingerprint
+from limbeck.config import Config, ConfigError, Node, build, fingerprint
 from limbeck.experiment.run_folder import RunFolder, below
+
+if TYPE_CHECKING:
+    from limbeck.evaluation.comparison import Comparing
+    from limbeck.reporting.results.finished import Member
 
 log = logging.getLogger(__name__)
 
 
-def evaluate(plain: dict[str, Any], overrides: Sequence[str]) -> None:
+def evaluate(plain: Config, overrides: Sequence[str]) -> None:
     """Evaluate, compare, or both.
 
     Parameters
@@ -21,25 +25,15 @@ def evaluate(plain: dict[str, Any], overrides: Sequence[str]) -> None:
     overrides
         What it was composed from, for the record.
     """
-    for key in ("moved", "calibration"):
-        if not isinstance(plain[key], int) or plain[key] < 0:
-            raise ConfigError(f"{key} must be >= 0, got {plain[key]}")
     _check_asked(plain)
-    from limbeck.evaluation.metrics import check_metrics
-
-    if plain["metrics"] is not None:
-        try:
-            plain["metrics"] = check_metrics(plain["metrics"])
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-    settings = build(plain["comparison"], key="comparison")
+    settings: Comparing = build(plain["comparison"], key="comparison")
     if plain["compare"] is not None:
         _compare(plain, settings)
         return
     _evaluate(plain, settings, overrides)
 
 
-def _check_asked(config: Mapping[str, Any]) -> None:
+def _check_asked(config: Node) -> None:
     """Refuse what cannot be meant, before anything is opened."""
     asked = [key for key in ("run", "run_file", "compare") if config[key] is not None]
     if not asked and not config["eval"]["sets"]:
@@ -67,7 +61,7 @@ def _check_asked(config: Mapping[str, Any]) -> None:
 # -- comparing --------------------------------------------------------------------------------------------------------
 
 
-def _compare(config: Mapping[str, Any], settings: Any) -> None:
+def _compare(config: Node, settings: "Comparing") -> None:
     from limbeck.reporting.results.finished import members
 
     systems = members(config["compare"], key="compare")
@@ -76,7 +70,7 @@ def _compare(config: Mapping[str, Any], settings: Any) -> None:
     _report(config, settings, systems, baseline, below(config["paths"]["runs"], config["name"]) / identity)
 
 
-def _baseline(given: str, systems: Any) -> str:
+def _baseline(given: str, systems: Sequence["Member"]) -> str:
     """Return the name of the baseline, which may be given as one of the folders."""
     from limbeck.reporting.results.finished import members
 
@@ -93,11 +87,11 @@ def _baseline(given: str, systems: Any) -> str:
     return found.pop()
 
 
-def _report(config: Mapping[str, Any], settings: Any, systems: Any, baseline: str, out: Path) -> Any:
+def _report(config: Node, settings: "Comparing", systems: Sequence["Member"], baseline: str, out: Path) -> None:
     from limbeck.artefacts import Artefacts
     from limbeck.reporting.comparing import report
 
-    return report(
+    report(
         systems,
         baseline,
         metrics=config["metrics"],
@@ -111,7 +105,7 @@ def _report(config: Mapping[str, Any], settings: Any, systems: Any, baseline: st
 # -- evaluating -------------------------------------------------------------------------------------------------------
 
 
-def _evaluate(config: dict[str, Any], settings: Any, overrides: Sequence[str]) -> None:
+def _evaluate(config: Config, settings: "Comparing", overrides: Sequence[str]) -> None:
     from limbeck.experiment.evaluating import Evaluating
     from limbeck.reporting.results.finished import check_whole, members, whole
 
@@ -119,7 +113,7 @@ def _evaluate(config: dict[str, Any], settings: Any, overrides: Sequence[str]) -
     baseline = work.baseline()
     folder = RunFolder(below(config["paths"]["runs"], config["name"]) / work.identity)
 
-    def finished() -> dict[str, Any] | None:
+    def finished() -> Config | None:
         found = None if config["force"] else folder.result()
         return found if found is not None and whole(found) else None
 

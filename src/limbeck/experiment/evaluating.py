@@ -3,10 +3,9 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from limbeck.artefacts import Artefacts, write_json
-from limbeck.config import ConfigError, fingerprint
+from limbeck.config import Config, ConfigError, Node, fingerprint
 from limbeck.data.collection import SYNTHETIC, described
 from limbeck.evaluation.pipeline import Pipeline
 from limbeck.evaluation.settings import evaluation
@@ -18,8 +17,6 @@ from limbeck.reporting.terminal import show_rows
 from limbeck.training.checkpoints import load_student
 
 log = logging.getLogger(__name__)
-
-Node = Mapping[str, Any]
 
 _SET = "eval_set/eval_set"
 _FILE = "qrels"
@@ -37,11 +34,11 @@ class Evaluating:
         Plain containers.
     """
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: Config) -> None:
         self._config = config
         self._artefacts = Artefacts(Path(config["paths"]["cache"]))
         node = dict(config["eval"])
-        self._sets: dict[str, Any] = {name: dict(each) for name, each in (node.pop("sets") or {}).items()}
+        self._sets: Config = {name: dict(each) for name, each in (node.pop("sets") or {}).items()}
         if config["metrics"] is not None:
             node["metrics"] = list(config["metrics"])
             self._sets = {name: {**each, "metrics": None} for name, each in self._sets.items()}
@@ -84,7 +81,7 @@ class Evaluating:
             raise ConfigError(f"baseline: {given!r} is none of the systems: {', '.join(known)}")
         return found
 
-    def run(self, folder: Path) -> dict[str, Any]:
+    def run(self, folder: Path) -> Config:
         """Evaluate, write ``result.json`` and print the tables; return the result."""
         systems: list[System] = [
             Model(key, _label(named, self._models), self._folder(named, folder / "models" / key))
@@ -126,7 +123,7 @@ class Evaluating:
         assemble.save(student, collator.tokenizer, target, told["student"], named.path.parents[1].name)
         return target
 
-    def _judged_by_file(self, folder: Path) -> dict[str, Any]:
+    def _judged_by_file(self, folder: Path) -> Config:
         from limbeck.evaluation.qrels import read_qrels
 
         path = Path(self._config["qrels"])
@@ -140,9 +137,9 @@ class Evaluating:
         show_rows(rows, ["system", "queries", "ranked"], str(path))
         return {"collection": str(path), "split": "", "queries": len(qrels), "metrics": metrics, "rows": rows}
 
-    def _told_systems(self, sets: Node) -> dict[str, Any]:
+    def _told_systems(self, sets: Node) -> Config:
         """Return name, seed and place of every system that has a row somewhere."""
-        told: dict[str, Any] = {}
+        told: Config = {}
         files = {file.key: str(file.path.resolve()) for file in self._files}
         for each in sets.values():
             for row in each.get("rows", []):
@@ -198,13 +195,13 @@ def _label(named: Named, every: list[tuple[str, Named]]) -> str:
     return named.name if len(alike) == 1 else f"{named.name} seed={named.seed}"
 
 
-def _models(given: Any) -> list[tuple[str, Named]]:
+def _models(given: object) -> list[tuple[str, Named]]:
     found = find(given, key="run")
     every = [("", named) for named in found]
     return [(file_name(_label(named, every)), named) for named in found]
 
 
-def _files(given: Any) -> list[RunFile]:
+def _files(given: str | list[str] | Node) -> list[RunFile]:
     named = given if isinstance(given, Mapping) else None
     words = [given] if isinstance(given, str) else list(given)
     pairs = list(named.items()) if named else [(Path(str(word)).name.removesuffix(".gz"), word) for word in words]
@@ -217,9 +214,9 @@ def _files(given: Any) -> list[RunFile]:
     return files
 
 
-def _own_sets(models: list[Named], artefacts: Artefacts) -> dict[str, Any]:
+def _own_sets(models: list[Named], artefacts: Artefacts) -> Config:
     """Return the test split of the collection that the runs were trained on, as a set."""
-    sets: dict[str, Any] = {}
+    sets: Config = {}
     for named in models:
         data = data_of(named.path)
         if data is None:

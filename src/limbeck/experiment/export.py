@@ -1,16 +1,14 @@
 """Export: a student as a folder that sentence-transformers and transformers load."""
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from limbeck.config import registered
+from limbeck.config import Config, Node, registered
 
 log = logging.getLogger(__name__)
 
 
-def export(config: dict[str, Any]) -> None:
+def export(config: Config) -> None:
     """Write the folder, unless something else is there.
 
     Parameters
@@ -44,7 +42,7 @@ def export(config: dict[str, Any]) -> None:
     log.info("%s: for %s of sentence-transformers; how to load it is told in README.md there", out, made.library)
 
 
-def _defaults(student: Mapping[str, Any]) -> dict[str, Any]:
+def _defaults(student: Node) -> Config:
     """Return the defaults of a student's options."""
     entry = registered(str(student["_target_"]))
     return {} if entry is None else {item.name: item.default for item in entry.parameters if item.default is not ...}

@@ -5,12 +5,19 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, get_args
 
-from limbeck.config import ConfigError, build, part_name
+from limbeck.config import Config, ConfigError, build, part_name
 from limbeck.secrecy import masked
+
+if TYPE_CHECKING:
+    from limbeck.formats.base import Format, Thunk
+    from limbeck.formats.faults import Faults
+    from limbeck.scores.parts import Block
+    from limbeck.scores.store import ScoreStore
+    from limbeck.scores.writer import Provenance
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +26,7 @@ _TELL = 10.0
 """Seconds between two lines on progress."""
 
 
-def import_scores(plain: dict[str, Any]) -> None:
+def import_scores(plain: Config) -> None:
     """Write public teacher scores into a score store, and show what came in.
 
     Parameters
@@ -41,13 +48,13 @@ def import_scores(plain: dict[str, Any]) -> None:
         faults = Faults(plain["on_error"])
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    source = build(plain["format"], out, key="format")
+    source: Format = build(plain["format"], out, key="format")
     _check_collection(source, plain["force"])
     provenance = _provenance(plain, source, paths)
 
     name = part_name(plain["format"])
 
-    def notes() -> dict[str, Any]:
+    def notes() -> Config:
         (out / "qrels.tsv").unlink(missing_ok=True)  # of an earlier import
         told = {"format": name, **source.finish(), **faults.notes()}
         if "collection_folder" in told:
@@ -84,15 +91,14 @@ def _check_out(out: Path, force: bool) -> None:
         raise ConfigError(f"out: {out} is a finished score store; force=true replaces it, or name another folder")
 
 
-def _check_collection(source: Any, force: bool) -> None:
-    folder = getattr(source, "collection", None)
-    if folder is not None:
+def _check_collection(source: "Format", force: bool) -> None:
+    if source.collection is not None:
         from limbeck.formats.flag_embedding import check_free
 
-        check_free(folder, force=force)
+        check_free(source.collection, force=force)
 
 
-def _provenance(plain: dict[str, Any], source: Any, paths: list[Path]) -> Any:
+def _provenance(plain: Config, source: "Format", paths: list[Path]) -> "Provenance":
     from limbeck.scores.parts import Duplicates
     from limbeck.scores.writer import Kind, Provenance
 
@@ -122,9 +128,9 @@ def _provenance(plain: dict[str, Any], source: Any, paths: list[Path]) -> Any:
     )
 
 
-def _collection(value: Any) -> str | None:
+def _collection(value: object) -> str | None:
     if value is None or re.fullmatch("[0-9a-f]{16}", str(value)):
-        return value
+        return None if value is None else str(value)
     folder = Path(str(value)).expanduser()
     if not (folder / "corpus.jsonl").is_file():
         raise ConfigError(
@@ -149,11 +155,11 @@ def _fingerprint(folder: Path) -> str:
 # -- during and after ---------------------------------------------------------------------------------------------
 
 
-def _telling(blocks: Iterable[Callable[[], Any]]) -> Iterator[Callable[[], Any]]:
+def _telling(blocks: "Iterable[Thunk]") -> "Iterator[Thunk]":
     """Pass blocks on, and say now and then how many pairs have come."""
     pairs, told = 0, time.perf_counter()
 
-    def counted(block: Callable[[], Any]) -> Any:
+    def counted(block: "Thunk") -> "Block":
         nonlocal pairs
         found = block()
         pairs += len(found.scores)
@@ -166,7 +172,7 @@ def _telling(blocks: Iterable[Callable[[], Any]]) -> Iterator[Callable[[], Any]]
         yield lambda block=block: counted(block)
 
 
-def _report(store: Any, faults: Any, seconds: float) -> None:
+def _report(store: "ScoreStore", faults: "Faults", seconds: float) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table

@@ -2,19 +2,23 @@
 
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from limbeck.config import ConfigError, build, part
+from limbeck.config import Config, ConfigError, Node, build, part
 from limbeck.data.collection import described
 from limbeck.locks import locked
+
+if TYPE_CHECKING:
+    from limbeck.artefacts import Artefacts
+    from limbeck.data.collection import Collection
+    from limbeck.search.backend import Backend
 
 log = logging.getLogger(__name__)
 
 
-def index(plain: dict[str, Any]) -> None:
+def index(plain: Config) -> None:
     """Encode what the folder lacks, and build the index once everything is encoded.
 
     Parameters
@@ -34,7 +38,7 @@ def index(plain: dict[str, Any]) -> None:
     _index(plain, backend, chosen)
 
 
-def _index(config: dict[str, Any], backend: Any, share: tuple[int, int]) -> None:
+def _index(config: Config, backend: "Backend", share: tuple[int, int]) -> None:
     import torch
 
     from limbeck.artefacts import Artefacts
@@ -43,15 +47,17 @@ def _index(config: dict[str, Any], backend: Any, share: tuple[int, int]) -> None
     from limbeck.search.backend import build as build_index
     from limbeck.search.encoding import encode_into
     from limbeck.search.shards import Store
+    from limbeck.students.base import BiEncoder
 
     artefacts = Artefacts(Path(config["paths"]["cache"]))
     collection = opened(config["data"], artefacts)
     torch.manual_seed(config["seed"])
     model, collator = assemble.ranker(config["student"], config["backbone"], collection, artefacts)
+    assert isinstance(model, BiEncoder), "a separable student is a bi-encoder"
     identity = {
         "kind": model.kind,
         "collection": collection.fingerprint,
-        "weights": assemble.checksum(model),
+        "weights": model.checksum(),
         "student": config["student"],
         "text": asdict(model.style),
         "dtype": config["dtype"],
@@ -88,6 +94,6 @@ def _size(folder: Path) -> int:
     return sum(_size(path) if path.is_dir() else path.stat().st_size for path in seen)
 
 
-def opened(node: Mapping[str, Any], artefacts: Any) -> Any:
+def opened(node: Node, artefacts: "Artefacts") -> "Collection":
     """Open a collection without reading the ids of its documents into memory."""
     return described(node).open(artefacts)

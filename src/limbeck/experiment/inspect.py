@@ -1,21 +1,20 @@
 """Inspection: what is in teacher scores, before anything is trained on them."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from limbeck.artefacts import Artefacts, write_json
-from limbeck.config import ConfigError, build
+from limbeck.config import Config, ConfigError, Node, build
 from limbeck.data.pool import Pool
 from limbeck.evaluation.qrels import read_qrels
 from limbeck.evaluation.runs import read_run
 from limbeck.experiment import assemble
 from limbeck.experiment.stages import Stages
 from limbeck.experiment.suite import of_set
+from limbeck.experiment.teaching import OnDemand
 from limbeck.inspection.findings import check, first_stage_scores, settings
 from limbeck.inspection.losses import views
 from limbeck.inspection.measures import measure
@@ -38,12 +37,12 @@ class Opened:
     """With scores, NaN where the teacher has none."""
     source: dict[str, str]
     """Where it comes from, in words."""
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Node = field(default_factory=dict)
     fingerprint: str | None = None
     first_stage_scores: np.ndarray | None = None
 
 
-def inspect(plain: dict[str, Any]) -> dict[str, Any]:
+def inspect(plain: Config) -> Config:
     """Write ``inspect.json``, ``inspect.html`` and figures about teacher scores; show and return the report.
 
     Parameters
@@ -87,7 +86,7 @@ def inspect(plain: dict[str, Any]) -> dict[str, Any]:
     return report
 
 
-def _bare(plain: Mapping[str, Any], queries: int | None) -> Opened:
+def _bare(plain: Node, queries: int | None) -> Opened:
     if not plain["qrels"]:
         raise ConfigError("qrels must be given with run: qrels=FILE with judgments of the run's queries")
     first_stage = _run(plain, "first_stage") if plain["first_stage"] else None
@@ -111,7 +110,7 @@ def _bare(plain: Mapping[str, Any], queries: int | None) -> Opened:
     )
 
 
-def _run(plain: Mapping[str, Any], key: str) -> Run:
+def _run(plain: Node, key: str) -> Run:
     path = _file(plain, key)
     try:
         found = read_run(path)
@@ -122,14 +121,14 @@ def _run(plain: Mapping[str, Any], key: str) -> Run:
     return found
 
 
-def _file(plain: Mapping[str, Any], key: str) -> Path:
+def _file(plain: Node, key: str) -> Path:
     path = Path(plain[key])
     if not path.is_file():
         raise ConfigError(f"{key}: there is no file {path}")
     return path
 
 
-def _as_trained(plain: Mapping[str, Any], queries: int | None) -> Opened:
+def _as_trained(plain: Node, queries: int | None) -> Opened:
     """Open what ``limbeck train`` would, but keep the pairs that the teacher has no score of."""
     if not plain["teacher"]:
         raise ConfigError("teacher is none: there are no scores to look at; choose a teacher, or give run=FILE")
@@ -140,18 +139,22 @@ def _as_trained(plain: Mapping[str, Any], queries: int | None) -> Opened:
     collection = assemble.collection(plain["data"], artefacts)
     stages = Stages(collection, artefacts, candidates, pooling)
     teaching = assemble.teaching(plain["teacher"], collection, artefacts, device)
-    if teaching.scores_on_demand:
-        pool, meta = stages.pool(teaching), asdict(teaching.provenance)
+    if isinstance(teaching, OnDemand):
+        pool = stages.pool(teaching)
         first_stage = None  # a model's scores are nobody else's
     else:
         # Without the policy for missing scores, which would hide them.
         whole = stages.pool()
-        pool, meta = pooling.denoise(replace(whole, scores=teaching.stored(whole))), teaching.teacher.store.meta
+        pool = pooling.denoise(replace(whole, scores=teaching.scores_of(whole)))
         first_stage = first_stage_scores(pool, stages.first_stage("train"), queries)
     return Opened(
         pool=pool,
-        source={"teacher": str(meta["teacher"]), "collection": collection.name, "candidates": candidates.label},
-        meta=meta,
+        source={
+            "teacher": str(teaching.meta["teacher"]),
+            "collection": collection.name,
+            "candidates": candidates.label,
+        },
+        meta=teaching.meta,
         fingerprint=collection.fingerprint,
         first_stage_scores=first_stage,
     )

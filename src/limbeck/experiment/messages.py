@@ -4,11 +4,14 @@ import difflib
 import errno
 import re
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from limbeck.config import ConfigError
+from limbeck.config import Config, ConfigError
 from limbeck.experiment.options import typed
 from limbeck.experiment.words import ambiguous, unreadable
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -18,7 +21,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 
 def as_plain(
-    config: Any,
+    config: "DictConfig",
     keys: Collection[str],
     *,
     overrides: Sequence[str] | None = None,
@@ -26,7 +29,7 @@ def as_plain(
     optional: tuple[str, ...] = (),
     required: tuple[str, ...] = (),
     absent: tuple[str, ...] = (),
-) -> Any:
+) -> Config:
     """Return a composed configuration as plain containers, with students that lie in folders looked up there.
 
     Parameters

@@ -6,11 +6,17 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from limbeck.config import ConfigError, build, differences
+from limbeck.config import Config, ConfigError, Node, build, differences
 from limbeck.locks import locked
 from limbeck.secrecy import masked
+
+if TYPE_CHECKING:
+    from limbeck.data.candidates import Candidates
+    from limbeck.data.collection import Collection
+    from limbeck.experiment.stages import Stages
+    from limbeck.experiment.teaching import Teaching
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +24,7 @@ _RECORD = "mine.json"
 """Written last: its presence means done."""
 
 
-def mine(config: dict[str, Any]) -> dict[str, Any]:
+def mine(config: Config) -> Config:
     """Write the candidates of the splits and the training pool, unless they are there already.
 
     Parameters
@@ -37,7 +43,7 @@ def mine(config: dict[str, Any]) -> dict[str, Any]:
         return _mine(config, out)
 
 
-def _mine(config: dict[str, Any], out: Path) -> dict[str, Any]:
+def _mine(config: Config, out: Path) -> Config:
     from limbeck.artefacts import Artefacts, write_json
     from limbeck.experiment import assemble
     from limbeck.experiment.own_data import lasting
@@ -55,7 +61,7 @@ def _mine(config: dict[str, Any], out: Path) -> dict[str, Any]:
     collection = assemble.collection(config["data"], artefacts)
     splits = _splits(config["splits"], collection)
     stages = Stages(collection, artefacts, candidates, pooling)
-    inputs: dict[str, Any] = {split: stages.candidate_inputs(split) for split in splits}
+    inputs: Config = {split: stages.candidate_inputs(split) for split in splits}
     teaching = None
     if "train" in splits:
         inputs["pool"] = {**pooling.identity(), "denoise": vars(pooling.denoise)}
@@ -83,9 +89,9 @@ def _mine(config: dict[str, Any], out: Path) -> dict[str, Any]:
     return record
 
 
-def _check_collection(teaching: Any, collection: Any) -> None:
+def _check_collection(teaching: "Teaching", collection: "Collection") -> None:
     """Refuse a store of scores of another collection: ``limbeck train`` has a check of the same kind."""
-    theirs = None if teaching.scores_on_demand else teaching.teacher.store.meta["collection"]
+    theirs = teaching.meta["collection"]
     if theirs not in (None, collection.fingerprint):
         raise ConfigError(
             f"teacher.path: the scores are of the collection with fingerprint {theirs}, {collection.name} has "
@@ -93,7 +99,7 @@ def _check_collection(teaching: Any, collection: Any) -> None:
         )
 
 
-def _splits(asked: Any, collection: Any) -> list[str]:
+def _splits(asked: str | list[str] | None, collection: "Collection") -> list[str]:
     names = list(collection.splits) if asked is None else [asked] if isinstance(asked, str) else list(asked)
     if not names:
         raise ConfigError("splits must be null or some of train, dev and test, got none")
@@ -102,11 +108,11 @@ def _splits(asked: Any, collection: Any) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _plain(inputs: dict[str, Any]) -> dict[str, Any]:
+def _plain(inputs: Config) -> Config:
     """Return what JSON gives back, with a checksum for the long lists of queries."""
     from limbeck.config import fingerprint
 
-    def short(value: Any) -> Any:
+    def short(value: object) -> object:
         if isinstance(value, Mapping):
             return {key: fingerprint(item) if key == "queries" else short(item) for key, item in value.items()}
         return value
@@ -114,7 +120,7 @@ def _plain(inputs: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(short(inputs), default=str))
 
 
-def _found(out: Path, inputs: Mapping[str, Any], *, force: bool) -> dict[str, Any] | None:
+def _found(out: Path, inputs: Node, *, force: bool) -> Config | None:
     """Return the record of a finished folder of the same inputs; clear the folder if that is asked for."""
     path = out / _RECORD
     record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
@@ -138,7 +144,7 @@ def _found(out: Path, inputs: Mapping[str, Any], *, force: bool) -> dict[str, An
     return None
 
 
-def _write_split(stages: Any, split: str, out: Path, candidates: Any, relevant: int) -> dict[str, Any]:
+def _write_split(stages: "Stages", split: str, out: Path, candidates: "Candidates", relevant: int) -> Config:
     from limbeck.evaluation.runs import write_run
 
     start = time.perf_counter()
@@ -163,7 +169,7 @@ def _write_split(stages: Any, split: str, out: Path, candidates: Any, relevant: 
     }
 
 
-def _write_pool(stages: Any, teaching: Any, out: Path) -> dict[str, Any]:
+def _write_pool(stages: "Stages", teaching: "Teaching | None", out: Path) -> Config:
     from limbeck.data.pool import write_pool
 
     start = time.perf_counter()
@@ -172,7 +178,7 @@ def _write_pool(stages: Any, teaching: Any, out: Path) -> dict[str, Any]:
     return {**pool.counts, "seconds": round(time.perf_counter() - start, 2)}
 
 
-def show(record: Mapping[str, Any], out: Path) -> None:
+def show(record: Node, out: Path) -> None:
     """Print what was mined into a folder."""
     from limbeck.reporting.terminal import show_rows
 
@@ -195,7 +201,7 @@ def show(record: Mapping[str, Any], out: Path) -> None:
         _show_pool(record["pool"], out)
 
 
-def _show_pool(pool: Mapping[str, Any], out: Path) -> None:
+def _show_pool(pool: Node, out: Path) -> None:
     from limbeck.reporting.terminal import show_rows
 
     denoised = pool.get("denoised", {})

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from limbeck.config import ConfigError
+from limbeck.config import Config, ConfigError, Node
+from limbeck.evaluation.spelling import check_metrics
 from limbeck.launchers.devices import ACCELERATORS
 
 _LARGEST_SEED = 2**32 - 1
 
-Read = Callable[[Any], Any]
+Read = Callable[[object], object]
 """Returns a value as its option means it; raises ``ValueError`` that says what the option must be."""
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """Return a word or a path; Hydra reads ``out=5`` as a number."""
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
         raise ValueError("a word or a path")
@@ -22,13 +22,13 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _texts(value: Any) -> Any:
+def _texts(value: object) -> str | list[str]:
     if isinstance(value, list):
         return [_text(each) for each in value]
     return _text(value)
 
 
-def _named_texts(value: Any) -> Any:
+def _named_texts(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(name): _texts(each) for name, each in value.items()}
     try:
@@ -37,26 +37,35 @@ def _named_texts(value: Any) -> Any:
         raise ValueError("a path, a list of paths, or a mapping from names to paths") from None
 
 
-def _list(value: Any) -> list[str]:
+def _list(value: object) -> list[str]:
     if not isinstance(value, list):
         raise ValueError(f"a list, as [{value}]" if isinstance(value, str) else "a list of words")
     return [_text(each) for each in value]
 
 
-def _accelerator(value: Any) -> str:
+def _metrics(value: object) -> list[str]:
+    """Return metrics in our spelling."""
+    named = _list(value)
+    try:
+        return check_metrics(named)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _accelerator(value: object) -> str:
     if value not in ACCELERATORS:
         raise ValueError(f"one of {', '.join(ACCELERATORS)}")
     return str(value)
 
 
-def _flag(value: Any) -> bool:
+def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError("true or false")
     return value
 
 
 def _whole(least: int, most: int | None = None) -> Read:
-    def read(value: Any) -> int:
+    def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < least or (most and value > most):
             raise ValueError(f">= {least}" + (f" and <= {most}" if most else ""))
         return value
@@ -70,7 +79,7 @@ _OPTIONS: dict[str, Read] = {
     **dict.fromkeys(("kind", "collection", "on_error", "duplicates", "baseline"), _text),
     **dict.fromkeys(("run", "run_file", "compare"), _named_texts),
     **dict.fromkeys(("path", "splits"), _texts),
-    "metrics": _list,
+    "metrics": _metrics,
     **dict.fromkeys(("bf16", "force", "dry_run", "partial", "mix_commits", "mix_data"), _flag),
     **dict.fromkeys(("depth", "devices", "part_size", "shard_size", "threads"), _whole(1)),
     **dict.fromkeys(("timed", "moved", "calibration"), _whole(0)),
@@ -84,9 +93,7 @@ _OPTIONAL = (
 """What may be null, beside what a verb allows."""
 
 
-def typed(
-    plain: Mapping[str, Any], *, optional: tuple[str, ...] = (), required: tuple[str, ...] = ()
-) -> dict[str, Any]:
+def typed(plain: Node, *, optional: tuple[str, ...] = (), required: tuple[str, ...] = ()) -> Config:
     """Return a verb's configuration with its own options as they are meant.
 
     Parameters
@@ -114,10 +121,12 @@ def typed(
     return made
 
 
-def _one(key: str, value: Any, read: Read, null: bool) -> Any:
+def _one(key: str, value: object, read: Read, null: bool) -> object:
     if value is None and null:
         return None
     try:
         return read(value)
+    except ConfigError:
+        raise  # it says more than what the option must be
     except ValueError as error:
         raise ConfigError(f"{key} must be {error}{' or null' if null else ''}, got {value!r}") from None

@@ -10,15 +10,16 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from limbeck.config import ConfigError, entries, registered
+from limbeck.config import Config, ConfigError, Node, entries, registered
 from limbeck.data.collection import SYNTHETIC
 from limbeck.reporting.results.systems import config as config_of
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
-Node = Mapping[str, Any]
+log = logging.getLogger(__name__)
 
 _RECORDS = ("mine.json", "meta.json")
 """Files of ``limbeck mine`` and of score stores that have the ``data`` node under ``data``."""
@@ -35,11 +36,11 @@ class Given:
     """The option."""
     value: str
     """What it says."""
-    data: dict[str, Any] | None
+    data: Config | None
     """Configuration node of the collection; None if it is not known."""
 
 
-def named(config: Any, overrides: Sequence[str], *, trains: bool = False) -> list[Given]:
+def named(config: "DictConfig", overrides: Sequence[str], *, trains: bool = False) -> list[Given]:
     """Return what a composed configuration names that belongs to a collection; nothing if it chooses one itself.
 
     Parameters
@@ -54,7 +55,7 @@ def named(config: Any, overrides: Sequence[str], *, trains: bool = False) -> lis
     return [] if chosen(config, overrides) else list(_given(config, trains))
 
 
-def settle(config: Any, given: Sequence[Given]) -> None:
+def settle(config: "DictConfig", given: Sequence[Given]) -> None:
     """Give a composed configuration the collection of what it names, in place.
 
     Raises
@@ -85,7 +86,7 @@ def settle(config: Any, given: Sequence[Given]) -> None:
         config.data = OmegaConf.create(first.data)
 
 
-def chosen(config: Any, overrides: Sequence[str]) -> bool:
+def chosen(config: "DictConfig", overrides: Sequence[str]) -> bool:
     """Return whether a composed configuration chooses its collection, rather than leaving it at the default.
 
     Parameters
@@ -103,10 +104,10 @@ def chosen(config: Any, overrides: Sequence[str]) -> bool:
     return OmegaConf.to_container(config.data, resolve=True) != _default()
 
 
-def _default() -> dict[str, Any]:
+def _default() -> Config:
     """Return the node ``data=default``."""
 
-    def node(kind: str, name: str) -> dict[str, Any]:
+    def node(kind: str, name: str) -> Config:
         entry = entries()[kind, name]
         return {"_target_": entry.target, **{item.name: item.default for item in entry.parameters}}
 
@@ -116,7 +117,7 @@ def _default() -> dict[str, Any]:
 # -- what is named ----------------------------------------------------------------------------------------------------
 
 
-def _given(config: Any, trains: bool) -> Iterator[Given]:
+def _given(config: "DictConfig", trains: bool) -> Iterator[Given]:
     from omegaconf import OmegaConf
 
     for group in _MODELS:
@@ -126,7 +127,7 @@ def _given(config: Any, trains: bool) -> Iterator[Given]:
             yield from _of_node(node, beside, group, trained=trains and group == "student")
 
 
-def _of_node(node: Any, beside: Any, key: str, *, trained: bool = False) -> Iterator[Given]:
+def _of_node(node: "DictConfig", beside: "DictConfig", key: str, *, trained: bool = False) -> Iterator[Given]:
     """Find what a node names; ``beside`` is the node that holds the backbone."""
     kind, name = _part(node)
     student = node if kind == "student" else _child(node, "student")
@@ -141,12 +142,12 @@ def _of_node(node: Any, beside: Any, key: str, *, trained: bool = False) -> Iter
     elif (kind, name) == ("candidates", "run"):
         for option in ("file", "train", "dev", "test"):
             yield from _folder(f"{key}.{option}", _value(node, option))
-    parts: Any = _child(node, "parts") or {}
+    parts = _child(node, "parts") or {}
     for part in parts:
         yield from _of_node(parts[part], parts[part], f"{key}.parts.{part}")
 
 
-def _folder(key: str, value: Any) -> Iterator[Given]:
+def _folder(key: str, value: object) -> Iterator[Given]:
     """Yield what lies at a path; nothing where there is none: whoever opens it says so."""
     if value is None:
         return
@@ -156,7 +157,7 @@ def _folder(key: str, value: Any) -> Iterator[Given]:
         yield Given(key, str(value), data_of(path))
 
 
-def _backbone(key: str, model: Any, trained: bool) -> Iterator[Given]:
+def _backbone(key: str, model: object, trained: bool) -> Iterator[Given]:
     """Yield a checkpoint: of a run by its collection; a student that is trained may begin with any other."""
     if model is None:
         return
@@ -166,7 +167,7 @@ def _backbone(key: str, model: Any, trained: bool) -> Iterator[Given]:
         yield Given(key, str(model), data)
 
 
-def data_of(path: Path) -> dict[str, Any] | None:
+def data_of(path: Path) -> Config | None:
     """Return the ``data`` node that a run, a folder of candidates or a score store records.
 
     Parameters
@@ -189,14 +190,14 @@ def data_of(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def lasting(node: Node, key: str) -> dict[str, Any]:
+def lasting(node: Node, key: str) -> Config:
     """Return a node whose path, if it is one, can be followed from any folder."""
     word = node.get(key)
     path = Path(word).expanduser() if isinstance(word, str) and word else None
     return {**node, key: str(path.resolve())} if path is not None and path.exists() else dict(node)
 
 
-def _of_run(folder: Path) -> Any:
+def _of_run(folder: Path) -> object:
     """Return the ``data`` node of a run; a path in it is followed from where the run was started."""
     config = config_of(folder) or {}
     data = config.get("data")
@@ -210,7 +211,7 @@ def _of_run(folder: Path) -> Any:
     return {**data, "collection": str(there)} if there.exists() else data
 
 
-def _recorded(file: Path) -> Any:
+def _recorded(file: Path) -> object:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -218,35 +219,35 @@ def _recorded(file: Path) -> Any:
     return found.get("data") if isinstance(found, dict) else None
 
 
-def _part(node: Any) -> tuple[str, str]:
+def _part(node: object) -> tuple[str, str]:
     """Return (kind, name) of a node's part."""
     entry = registered(str(_value(node, "_target_")))
     return ("", "") if entry is None else (entry.kind, entry.name)
 
 
-def _child(node: Any, name: str) -> Any:
+def _child(node: object, name: str) -> "DictConfig | None":
     from omegaconf import OmegaConf
 
     found = _value(node, name)
     return found if OmegaConf.is_dict(found) else None
 
 
-def _value(node: Any, name: str) -> Any:
+def _value(node: object, name: str) -> Any:
     """Return an option; None where it is not there or still has to be given."""
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
-    if not OmegaConf.is_dict(node) or name not in node or OmegaConf.is_missing(node, name):
+    if not isinstance(node, DictConfig) or name not in node or OmegaConf.is_missing(node, name):
         return None
     return OmegaConf.select(node, name)
 
 
-def _list(value: Any) -> list[Any]:
-    from omegaconf import OmegaConf
+def _list(value: object) -> list[object]:
+    from omegaconf import ListConfig
 
-    return list(value) if OmegaConf.is_list(value) else [value]
+    return list(value) if isinstance(value, ListConfig) else [value]
 
 
-def _place(given: Given) -> Any:
+def _place(given: Given) -> tuple[str, object]:
     data = given.data or {}
     path = Path(str(data["collection"])).expanduser()
     return str(path.resolve()) if path.exists() else data["collection"], data.get("world")

@@ -1,19 +1,23 @@
 """Reports: one HTML page about the runs of a sweep."""
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from limbeck.config import ConfigError
+from limbeck.config import ConfigError, Node
 from limbeck.data.collection import described
 from limbeck.experiment.run_folder import below
 from limbeck.unfinished import write_text
 
+if TYPE_CHECKING:
+    from limbeck.artefacts import Artefacts
+    from limbeck.rankings import Qrels
+    from limbeck.reporting.results.finished import Place
+
 log = logging.getLogger(__name__)
 
 
-def report(plain: Mapping[str, Any]) -> Path:
+def report(plain: Node) -> Path:
     """Write the page, and return its path.
 
     Parameters
@@ -29,7 +33,7 @@ def report(plain: Mapping[str, Any]) -> Path:
     return out
 
 
-def _report(folder: Path, out: Path, plain: Mapping[str, Any]) -> None:
+def _report(folder: Path, out: Path, plain: Node) -> None:
     from limbeck.artefacts import Artefacts
     from limbeck.rankings import Qrels
     from limbeck.reporting.page.page import page
@@ -58,7 +62,7 @@ def _report(folder: Path, out: Path, plain: Mapping[str, Any]) -> None:
     log.info("%s: %.1f MB", out, len(made.encode()) / 1e6)
 
 
-def _judgments(place: Any, artefacts: Any) -> Any:
+def _judgments(place: "Place", artefacts: "Artefacts") -> "Qrels":
     if place.data is None:
         raise ConfigError("the collection is not known")
     opened = described(place.data).open(artefacts)

@@ -9,14 +9,14 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 from limbeck.artefacts import write_json
-from limbeck.config import ConfigError, home
+from limbeck.config import Config, ConfigError, Node, home
 from limbeck.locks import is_held, locked
 from limbeck.secrecy import masked, without_secrets
 from limbeck.training.cluster import rank, several
@@ -31,7 +31,7 @@ _REPORTED = (
 )  # fmt: skip
 
 
-def main_process(config: Mapping[str, Any]) -> bool:
+def main_process(config: Node) -> bool:
     """Return whether this is the first process of a run, which alone writes; a run on one device has no other.
 
     Raises
@@ -43,7 +43,7 @@ def main_process(config: Mapping[str, Any]) -> bool:
     return trainer is None or rank(trainer["devices"], trainer["num_nodes"]) == 0
 
 
-def below(root: str, name: Any) -> Path:
+def below(root: str, name: object) -> Path:
     """Return the folder of a name below a root.
 
     Raises
@@ -71,11 +71,11 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
 
-    def result(self) -> dict[str, Any] | None:
+    def result(self) -> Config | None:
         """Return the finished result, or None."""
         return _read(self.path / "result.json")
 
-    def trained(self) -> dict[str, Any] | None:
+    def trained(self) -> Config | None:
         """Return what is known of the finished training, or None."""
         return _read(self.path / "trained.json")
 
@@ -98,7 +98,7 @@ class RunFolder:
         return "to make"
 
     @contextlib.contextmanager
-    def opened(self, config: Mapping[str, Any], overrides: Sequence[str], *, wait: bool = True) -> Iterator[None]:
+    def opened(self, config: Node, overrides: Sequence[str], *, wait: bool = True) -> Iterator[None]:
         """Hold the folder while the run is going on: records what it is, logs into it, keeps the error if there is one.
 
         Parameters
@@ -124,7 +124,7 @@ class RunFolder:
             yield
 
     @contextlib.contextmanager
-    def _recorded(self, config: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[None]:
+    def _recorded(self, config: Node, overrides: Sequence[str]) -> Iterator[None]:
         if config["force"]:
             self._clear()
         handler = logging.FileHandler(self.path / "train.log", encoding="utf-8")
@@ -163,7 +163,7 @@ class _Stderr(logging.StreamHandler):
         logging.Handler.__init__(self)
 
     @property
-    def stream(self) -> Any:
+    def stream(self) -> TextIO:
         return sys.stderr
 
 
@@ -188,7 +188,7 @@ def console(quiet: bool = False, *, main: bool = True) -> None:
             handler.setLevel(logging.ERROR if quiet else logging.INFO)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> Config | None:
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     except ValueError as error:
@@ -197,14 +197,14 @@ def _read(path: Path) -> dict[str, Any] | None:
         ) from None
 
 
-def _record(path: Path, config: Mapping[str, Any], overrides: Sequence[str]) -> None:
+def _record(path: Path, config: Node, overrides: Sequence[str]) -> None:
     from omegaconf import OmegaConf
 
     write_text(path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(without_secrets(config))))
     write_json(path / "env.json", {**_environment(), "overrides": masked(overrides)})
 
 
-def _environment() -> dict[str, Any]:
+def _environment() -> Config:
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu()
@@ -221,7 +221,7 @@ def _environment() -> dict[str, Any]:
 
 
 @cache
-def _code() -> dict[str, Any]:
+def _code() -> Config:
     """Return what this process runs; it has loaded its code, so that does not change until it ends."""
     return {
         "commit": _git("rev-parse", "HEAD"),

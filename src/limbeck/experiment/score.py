@@ -5,9 +5,8 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-from limbeck.config import ConfigError, build
+from limbeck.config import Config, ConfigError, build
 from limbeck.experiment.devices import each_device
 
 log = logging.getLogger(__name__)
@@ -16,7 +15,7 @@ _SHARE = "LIMBECK_SHARE"
 """i/n in the environment of process i of n."""
 
 
-def score(config: dict[str, Any]) -> None:
+def score(config: Config) -> None:
     """Score what the store lacks, and show the store.
 
     Parameters
@@ -31,11 +30,12 @@ def score(config: dict[str, Any]) -> None:
     _score(config)
 
 
-def _score(config: dict[str, Any]) -> None:
+def _score(config: Config) -> None:
     from limbeck.artefacts import Artefacts
     from limbeck.experiment import assemble
     from limbeck.experiment.own_data import lasting
     from limbeck.experiment.stages import Stages
+    from limbeck.experiment.teaching import OnDemand
     from limbeck.teachers.scoring import score_into
 
     out, share = Path(config["out"]), os.environ.get(_SHARE)
@@ -46,7 +46,7 @@ def _score(config: dict[str, Any]) -> None:
     collection = assemble.collection(config["data"], artefacts)
     stages = Stages(collection, artefacts, candidates, pooling)
     teaching = assemble.teaching(config["teacher"], collection, artefacts, device)
-    if not teaching.scores_on_demand:
+    if not isinstance(teaching, OnDemand):
         raise ConfigError("teacher has its scores already: give it to limbeck train as it is")
     lists: dict[str, list[str]] = {}
     for split in config["splits"]:

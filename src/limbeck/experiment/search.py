@@ -3,20 +3,32 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from limbeck.artefacts import Artefacts, write_json
-from limbeck.config import ConfigError, build, differences, fingerprint
+from limbeck.config import Config, ConfigError, Node, build, differences, fingerprint
 from limbeck.experiment.index import opened
 from limbeck.locks import locked
+
+if TYPE_CHECKING:
+    from limbeck.data.candidates import Candidates, Search
+    from limbeck.encodings import Rows
+    from limbeck.search.backend import Backend
+    from limbeck.search.shards import Store
+    from limbeck.students.base import BiEncoder
+    from limbeck.text.collate import Collator
+    from limbeck.types import Run
+
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
 
-def search(plain: dict[str, Any]) -> None:
+def search(plain: Config) -> None:
     """Search, write the run, or a part of it, and evaluate it once it is whole.
 
     Parameters
@@ -24,17 +36,9 @@ def search(plain: dict[str, Any]) -> None:
     plain
         A composed configuration of ``conf/search.yaml`` as plain containers.
     """
-    from limbeck.evaluation.metrics import check_metrics
     from limbeck.search.shards import Store
     from limbeck.search.shares import share
 
-    for key, least in (("depth", 1), ("timed", 0)):
-        if plain[key] < least:
-            raise ConfigError(f"{key} must be >= {least}, got {plain[key]}")
-    try:
-        plain["metrics"] = check_metrics(plain["metrics"])
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
     out = Path(plain["out"])
     chosen = share(plain["shard"])
     if out.is_dir():
@@ -50,7 +54,7 @@ def search(plain: dict[str, Any]) -> None:
             _Searching(plain, store).run(chosen, out)
 
 
-def _is_free(out: Path, config: Mapping[str, Any], *, shared: bool) -> bool:
+def _is_free(out: Path, config: Node, *, shared: bool) -> bool:
     """Return whether the file is to be written; False for a share of a search whose file is there already."""
     if config["force"] or not out.exists():
         return True
@@ -71,7 +75,7 @@ class _Searching:
         The index.
     """
 
-    def __init__(self, config: Mapping[str, Any], store: Any) -> None:
+    def __init__(self, config: Node, store: "Store") -> None:
         from limbeck.experiment import assemble
         from limbeck.search.backend import check_kind
         from limbeck.search.encoding import check_ids
@@ -85,9 +89,10 @@ class _Searching:
         if node is None:
             raise ConfigError(f"{store.path} is not finished; give its limbeck index command again to go on")
         self._node = node
-        self._backend = build(node, key="backend")
+        self._backend: Backend = build(node, key="backend")
         check_kind(self._backend, store.kind)
-        self._first = config.get("candidates") and assemble.candidates(config["candidates"], device)
+        first = config.get("candidates")
+        self._first: Candidates | None = assemble.candidates(first, device) if first else None
         self._artefacts = Artefacts(Path(config["paths"]["cache"]))
         self._collection = opened(config.get("data") or self._made["data"], self._artefacts)
         self._split = self._collection.split(config["split"])
@@ -96,10 +101,11 @@ class _Searching:
         self._ranker, self._collator = self._encoder()
         self._ranker.to(device)
 
-    def _encoder(self) -> tuple[Any, Any]:
+    def _encoder(self) -> "tuple[BiEncoder, Collator]":
         import torch
 
         from limbeck.experiment import assemble
+        from limbeck.students.base import BiEncoder
 
         torch.manual_seed(self._made["seed"])
         # A tokenizer that was trained, was trained on the collection that was indexed.
@@ -109,10 +115,11 @@ class _Searching:
             log.info("%s are the queries; the documents are those of the index", self._collection.name)
             indexed = opened(self._made["data"], self._artefacts)
         model, collator = assemble.ranker(self._made["student"], self._made["backbone"], indexed, self._artefacts)
-        if assemble.checksum(model) != self._store.identity["weights"]:
+        if model.checksum() != self._store.identity["weights"]:
             raise ConfigError(
                 f"index: the model that {self._store.path} was built with has changed since; build the index anew"
             )
+        assert isinstance(model, BiEncoder), "a separable student is a bi-encoder"
         style, look_up = collator.style, self._collection
         return model, type(collator)(collator.tokenizer, style, look_up.query_texts, look_up.document_texts)
 
@@ -179,18 +186,18 @@ class _Searching:
             self._finish(whole, out)
             shutil.rmtree(parts)
 
-    def _task(self) -> Any:
+    def _task(self) -> "Search":
         from limbeck.data.candidates import Search
 
         return Search(self._collection, self._config["split"], self._artefacts)
 
-    def _candidates(self) -> Any:
+    def _candidates(self) -> "Run":
         from limbeck.data.candidates import find
 
         assert self._first is not None
         return find(self._first, self._task())
 
-    def _ranked(self, shards: range | None) -> Any:
+    def _ranked(self, shards: range | None) -> "Run":
         """Rank, and tell how long it took."""
         from limbeck.inference import encode
         from limbeck.search.ranking import rerank, search
@@ -199,12 +206,12 @@ class _Searching:
         first = None if self._first is None else self._candidates()
         depth, bf16 = self._config["depth"], self._config["bf16"]
 
-        def ranked(queries: Any, chosen: list[str]) -> Any:
+        def ranked(queries: "Rows", chosen: list[str]) -> "Run":
             if first is not None:
                 return rerank(ranker, chosen, queries, store, first, shards=shards)
             return search(self._backend, ranker, chosen, queries, store, depth, shards=shards)
 
-        def encoded(chosen: list[str]) -> Any:
+        def encoded(chosen: list[str]) -> "Rows":
             return encode(ranker, self._collator, chosen, "query", bf16=bf16)
 
         queries, encoding = _timed(lambda: encoded(ids))
@@ -221,7 +228,7 @@ class _Searching:
             log.info("a query alone: %.1f ms (median of %d)", 1000 * median(alone), len(alone))
         return found
 
-    def _finish(self, found: Any, out: Path) -> None:
+    def _finish(self, found: "Run", out: Path) -> None:
         from limbeck.evaluation.metrics import evaluate, means
         from limbeck.reporting.terminal import show_rows
 
@@ -233,22 +240,22 @@ class _Searching:
         show_rows([row], ["system", "queries"], title, bold=False)
 
 
-def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
+def _timed(call: Callable[[], Result]) -> tuple[Result, float]:
     start = time.perf_counter()
     return call(), time.perf_counter() - start
 
 
-def _write(path: Path, found: Any) -> None:
+def _write(path: Path, found: "Run") -> None:
     from limbeck.evaluation.runs import write_run
 
     write_run(path, found, "limbeck")
 
 
-def _lock(path: Path) -> Any:
+def _lock(path: Path) -> AbstractContextManager[object]:
     return locked(path.with_name(f".{path.name}.lock"), str(path))
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path) -> Config:
     import json
 
     return json.loads(path.read_text(encoding="utf-8"))

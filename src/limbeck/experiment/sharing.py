@@ -4,18 +4,15 @@ The processes run :mod:`limbeck.experiment.share`.
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from limbeck.artefacts import write_json
-from limbeck.config import fingerprint
+from limbeck.config import Node, fingerprint
 from limbeck.experiment.devices import each_device
 
 JOB, WEIGHTS, CANDIDATES = "job.json", "weights.safetensors", "candidates.trec"
-
-Node = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,10 @@ class Sharing:
             write_json(folder / JOB, whole)
         each_device(self.devices, lambda number: ["limbeck.experiment.share", str(folder), str(number)])
         return folder
+
+    def score(self, teacher: Node, lists: Mapping[str, Sequence[str]]) -> None:
+        """Have a teacher, given as a configuration node, score lists into its store."""
+        shutil.rmtree(self.spread({"task": "score", "teacher": teacher, "lists": lists}, lambda _: None))
 
 
 def part(folder: Path, number: int) -> Path:

@@ -1,9 +1,9 @@
 """What does not depend on the student, computed once for all runs: candidates and training pool."""
 
 from pathlib import Path
-from typing import Any
 
 from limbeck.artefacts import Artefacts
+from limbeck.config import Config
 from limbeck.data.candidates import Candidates, Search, find, inputs
 from limbeck.data.collection import Collection
 from limbeck.data.judged import Judged
@@ -36,7 +36,7 @@ class Stages:
         """Return the candidates of a split."""
         return find(self._candidates, self._task(split))
 
-    def candidate_inputs(self, split: str) -> dict[str, Any]:
+    def candidate_inputs(self, split: str) -> Config:
         """Return what the candidates of a split depend on."""
         return inputs(self._candidates, self._task(split))
 

@@ -3,13 +3,12 @@
 import logging
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from limbeck.artefacts import Artefacts
 from limbeck.backbones.families import most_tokens
-from limbeck.config import ConfigError, build
+from limbeck.config import Config, ConfigError, Node, build
 from limbeck.data.candidates import Search
 from limbeck.data.candidates import find as find_candidates
 from limbeck.data.collection import Collection, described
@@ -19,16 +18,16 @@ from limbeck.evaluation.runs import read_run
 from limbeck.evaluation.sets import EvalSet
 from limbeck.evaluation.settings import Evaluation
 from limbeck.experiment import assemble
-from limbeck.experiment.engine import Engine, with_lengths
+from limbeck.experiment.engine import with_lengths
 from limbeck.experiment.sharing import Sharing
+from limbeck.experiment.systems import Systems
 from limbeck.reporting.terminal import show_rows
+from limbeck.students.base import Student
 from limbeck.students.saved import Saved
 from limbeck.text.collate import Collator
 from limbeck.types import Run
 
 log = logging.getLogger(__name__)
-
-Node = Mapping[str, Any]
 
 _SPLIT = "test"
 """What the evaluated queries of a set are called in a collection, whatever its qrels are called."""
@@ -96,7 +95,7 @@ class Suite:
         self._device = assemble.device(accelerator, evaluation.devices, key="eval.devices")
         self._folder = folder
 
-    def run(self, systems: Sequence[System]) -> dict[str, dict[str, Any]]:
+    def run(self, systems: Sequence[System]) -> dict[str, Config]:
         """Evaluate systems on every set; a set that cannot be had is told, and the others go on.
 
         Returns
@@ -106,7 +105,7 @@ class Suite:
             ``queries``, ``metrics`` and ``rows``; or ``missing`` with the reason.
         """
         self._announce()
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, Config] = {}
         for name, each in self._sets.items():
             log.info("\n%s", name)
             try:
@@ -125,7 +124,7 @@ class Suite:
             where = f"{each.collection}/{each.split}".rstrip("/")
             log.info("%-24s %s%s", name, where, f" ({', '.join(counts)})" if counts else "")
 
-    def _one(self, name: str, each: EvalSet, systems: Sequence[System]) -> dict[str, Any]:
+    def _one(self, name: str, each: EvalSet, systems: Sequence[System]) -> Config:
         collection = described(each.data(), key=f"eval.sets.{name}").open(self._artefacts)
         log.info("%s", repr(collection))
         queries = collection.split(_SPLIT).queries
@@ -154,18 +153,22 @@ class Suite:
             return [self._of_file(pipeline, system, collection) for system in systems if isinstance(system, RunFile)]
         candidates = assemble.candidates(of_set(self._candidates, name), self._device)
         first = find_candidates(candidates, Search(collection, _SPLIT, self._artefacts))
-        pipeline = Pipeline(self._evaluation, qrels, first, candidates.name, self._folder, name=name, metrics=metrics)
-        rows = [pipeline.first_stage(candidates.label)]
         sharing = Sharing(
             self._evaluation.devices, each.data(), self._artefacts.root, self._accelerator, self._folder / ".shares"
         )
+        ranked = Systems(
+            collection, _SPLIT, candidates, first, self._evaluation, self._device, sharing, self._folder,
+            name=name, metrics=metrics,
+        )  # fmt: skip
+        rows = [ranked.first_stage()]
         if self._teacher is not None:
-            rows += self._of_teacher(pipeline, of_set(self._teacher, name), collection, sharing)
+            node = of_set(self._teacher, name)
+            rows += ranked.teacher(assemble.teaching(node, collection, self._artefacts, self._device, sharing), node)
         for system in systems:
             if isinstance(system, RunFile):
-                rows.append(self._of_file(pipeline, system, collection))
+                rows.append(self._of_file(ranked.pipeline, system, collection))
             else:
-                rows += self._of_model(pipeline, system, each, collection, sharing)
+                rows += self._of_model(ranked, system, each, collection)
         return rows
 
     def _of_file(self, pipeline: Pipeline, system: RunFile, collection: Collection) -> Row:
@@ -174,27 +177,10 @@ class Suite:
             run = without_own(run, max(len(ranking.ids) for ranking in run.values()))
         return pipeline.given(system.key, system.label, system.path.name, run)
 
-    def _of_teacher(
-        self, pipeline: Pipeline, node: Node, collection: Collection, sharing: Sharing
-    ) -> list[Row]:  # fmt: skip
-        teaching = assemble.teaching(node, collection, self._artefacts, self._device, sharing)
-        searching = None
-        if teaching.searches:
-            model, collator = teaching.teacher.ranker, teaching.teacher.collator
-            engine = Engine(model, collator, collection, self._evaluation, self._device, _nodes(node), sharing)
-            queries = list(collection.split(_SPLIT).queries)
-            searching = partial(teaching.search, self._evaluation, queries, engine.search)
-        return pipeline.rows("teacher", "teacher", search=searching, rerank=partial(teaching.rerank, split=_SPLIT))
-
-    def _of_model(
-        self, pipeline: Pipeline, system: Model, each: EvalSet, collection: Collection, sharing: Sharing
-    ) -> list[Row]:
+    def _of_model(self, ranked: Systems, system: Model, each: EvalSet, collection: Collection) -> list[Row]:
         nodes = nodes_of(system.folder)
         ranker, collator = assemble.ranker(nodes["student"], nodes["backbone"], collection, self._artefacts)
-        collator = _fitted(collator, ranker, each)
-        engine = Engine(ranker, collator, collection, self._evaluation, self._device, nodes, sharing)
-        searching = partial(engine.search, list(collection.split(_SPLIT).queries)) if ranker.separable else None
-        return pipeline.rows(system.key, system.label, search=searching, rerank=engine.rerank)
+        return ranked.student(system.key, system.label, ranker, _fitted(collator, ranker, each), nodes)
 
 
 def read(path: Path, queries: Container[str], whose: str) -> Run:
@@ -218,13 +204,13 @@ def read(path: Path, queries: Container[str], whose: str) -> Run:
     return run
 
 
-def nodes_of(folder: Path) -> dict[str, Any]:
+def nodes_of(folder: Path) -> Config:
     """Return the configuration nodes of a student that lies in a folder, and of its backbone."""
     nodes = Saved(folder=str(folder)).nodes({}, key="run: ")
     return {"student": nodes.student, "backbone": nodes.backbone}
 
 
-def _fitted(collator: Collator, ranker: Any, each: EvalSet) -> Collator:
+def _fitted(collator: Collator, ranker: Student, each: EvalSet) -> Collator:
     """Return the collator with the set's lengths; where a pair would not fit the backbone, the document gives way."""
     collator = with_lengths(collator, each.query_length, each.document_length)
     style, most = collator.style, most_tokens(ranker.backbone)
@@ -242,7 +228,7 @@ def _fitted(collator: Collator, ranker: Any, each: EvalSet) -> Collator:
     return collator
 
 
-def of_set(node: Node, name: str) -> dict[str, Any]:
+def of_set(node: Node, name: str) -> Config:
     """Return a configuration node with the name of a set where a path says ``@set``."""
 
     def put(value: Any) -> Any:
@@ -253,11 +239,7 @@ def of_set(node: Node, name: str) -> dict[str, Any]:
     return put(node)
 
 
-def _nodes(node: Node) -> dict[str, Any]:
-    return {name: node[name] for name in ("student", "backbone")}
-
-
-def average(sets: Mapping[str, Mapping[str, Any]]) -> list[Row] | None:
+def average(sets: Mapping[str, Node]) -> list[Row] | None:
     """Return the macro average of each system over the sets, by the metrics that all of them have.
 
     None where a set is missing: the average of an incomplete suite is not its average. None too for a single set.
@@ -275,5 +257,5 @@ def average(sets: Mapping[str, Mapping[str, Any]]) -> list[Row] | None:
     return rows if shared else None
 
 
-def _keys(each: Mapping[str, Any]) -> set[str]:
+def _keys(each: Node) -> set[str]:
     return {row["key"] for row in each["rows"]}

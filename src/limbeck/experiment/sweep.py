@@ -10,13 +10,17 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from limbeck.config import ConfigError, FailedError
+from limbeck.config import Config, ConfigError, FailedError, Node
 from limbeck.experiment.messages import explain
 from limbeck.experiment.run_folder import RunFolder, console
 from limbeck.experiment.train import finished, plan, train
+from limbeck.launchers.base import Launcher
 from limbeck.locks import BusyError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +32,7 @@ _POLL = 1.0
 class Composed:
     """A job as Hydra has composed it."""
 
-    config: Any
+    config: "DictConfig"
     swept: list[str]
     """Overrides that it does not share with all other jobs."""
     overrides: list[str]
@@ -40,11 +44,11 @@ class Run:
     """One job of the sweep."""
 
     number: int
-    job: dict[str, Any]
+    job: Config
     """What a launcher is given."""
     folder: RunFolder | None = None
     """None where the configuration is impossible."""
-    outcome: dict[str, Any] = field(default_factory=dict)
+    outcome: Config = field(default_factory=dict)
     """``result`` or ``error``, once it has ended."""
 
     @property
@@ -106,7 +110,7 @@ def launch(composed: Sequence[Composed], command: Sequence[str]) -> list[float |
 
 
 def _run(number: int, each: Composed, command: Sequence[str]) -> Run:
-    job: dict[str, Any] = {"swept": each.swept, "overrides": each.overrides, "command": list(command), "number": number}
+    job: Config = {"swept": each.swept, "overrides": each.overrides, "command": list(command), "number": number}
     job["name"] = each.config.name
     run = Run(number, job)
     try:
@@ -136,7 +140,7 @@ def _first_of_each(runs: Sequence[Run]) -> list[Run]:
     return [run for position, run in enumerate(runs) if not any(_same(run, each) for each in runs[:position])]
 
 
-def _pass(launcher: Any, runs: Sequence[Run], folder: Path) -> Iterator[tuple[Run, Any]]:
+def _pass(launcher: Launcher, runs: Sequence[Run], folder: Path) -> Iterator[tuple[Run, Node]]:
     for position, outcome in launcher.run(work, [run.job | {"quiet": launcher.quiet} for run in runs], folder):
         yield runs[position], outcome
 
@@ -153,7 +157,7 @@ def _free(runs: Sequence[Run]) -> list[Run]:
     return []
 
 
-def work(job: dict[str, Any]) -> dict[str, Any]:
+def work(job: Node) -> Config:
     """Make one job, in any process; a failure is noted in what is returned."""
     from limbeck.reporting.results.finished import check_whole
 
@@ -177,7 +181,7 @@ def _told(error: Exception) -> str:
     return explain(error) or f"{type(error).__name__}: {error}"
 
 
-def _plain(node: Any) -> Any:
+def _plain(node: "DictConfig") -> Any:
     from omegaconf import OmegaConf
 
     return OmegaConf.to_container(node, resolve=True)

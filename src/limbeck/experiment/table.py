@@ -1,17 +1,19 @@
 """Tables: from finished sweeps to a table in Markdown and LaTeX, with the commands of its rows."""
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from limbeck.config import build
+from limbeck.config import Node, build
 from limbeck.unfinished import write_text
+
+if TYPE_CHECKING:
+    from limbeck.reporting.results.cells import Table
 
 log = logging.getLogger(__name__)
 
 
-def write(config: Mapping[str, Any], name: str) -> Any:
+def write(config: Node, name: str) -> "Table":
     """Print the table, write ``OUT/NAME.md`` and ``OUT/NAME.tex``, and return it.
 
     Parameters
@@ -34,7 +36,7 @@ def write(config: Mapping[str, Any], name: str) -> Any:
     return made
 
 
-def tabulate(config: Mapping[str, Any], name: str) -> Any:
+def tabulate(config: Node, name: str) -> "Table":
     """Return the table (:class:`limbeck.reporting.results.cells.Table`) of a composed configuration.
 
     Raises

@@ -3,11 +3,14 @@
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
-from limbeck.config import run_id
+from limbeck.config import Config, run_id
 from limbeck.experiment.messages import as_plain
 from limbeck.experiment.run_folder import RunFolder, below
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +20,7 @@ _KEYS = (
 )  # fmt: skip
 
 
-def plan(config: Any, overrides: Sequence[str]) -> tuple[dict[str, Any], RunFolder]:
+def plan(config: "DictConfig", overrides: Sequence[str]) -> tuple[Config, RunFolder]:
     """Return a composed configuration as plain containers, and the folder of its run.
 
     Parameters
@@ -34,7 +37,7 @@ def plan(config: Any, overrides: Sequence[str]) -> tuple[dict[str, Any], RunFold
     return plain, RunFolder(below(plain["paths"]["runs"], plain["name"]) / run_id(plain))
 
 
-def finished(config: dict[str, Any], folder: RunFolder) -> dict[str, Any] | None:
+def finished(config: Config, folder: RunFolder) -> Config | None:
     """Return what the run has found if it is finished, no set is missing, and `force` does not ask for it anew."""
     from limbeck.reporting.results.finished import whole
 
@@ -42,9 +45,7 @@ def finished(config: dict[str, Any], folder: RunFolder) -> dict[str, Any] | None
     return result if whole(result) else None
 
 
-def train(
-    config: dict[str, Any], folder: RunFolder, overrides: Sequence[str], *, wait: bool = True
-) -> dict[str, Any] | None:
+def train(config: Config, folder: RunFolder, overrides: Sequence[str], *, wait: bool = True) -> Config | None:
     """Train and evaluate unless the run is finished, and return its result; None in the children of a launcher.
 
     Parameters

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limbeck.config import ConfigError, build, check_node, identity, run_id
+from limbeck.config import ConfigError, build, check_node, home, identity, run_id
 from limbeck.experiment.groups import without_null
 from limbeck.experiment.messages import explain
 from limbeck.experiment.run_folder import RunFolder, below
@@ -18,16 +18,21 @@ from limbeck.secrecy import masked
 from limbeck.unfinished import write_text
 
 if TYPE_CHECKING:
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from omegaconf import DictConfig
+
+    from limbeck.tuning.best import Word
     from limbeck.tuning.configurations import Configurations, Planned
     from limbeck.tuning.process import Process
     from limbeck.tuning.settings import Settings
+    from limbeck.tuning.space import Parameter
 
 log = logging.getLogger(__name__)
 
 _OWN = ("tune", "tuning", "name")
 
 
-def tune(config: Any, overrides: Sequence[str], loader: Any, config_dirs: Sequence[str] = ()) -> None:
+def tune(config: "DictConfig", overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> None:
     """Run the trials of a study that are missing, show the best, and write it as an experiment.
 
     Parameters
@@ -36,10 +41,8 @@ def tune(config: Any, overrides: Sequence[str], loader: Any, config_dirs: Sequen
         As Hydra composed ``conf/tune.yaml``.
     overrides
         What it was composed from: those of ``limbeck train`` are in each trial.
-    loader
-        Hydra's configuration loader, which composes the trials.
     config_dirs
-        Words that give the same ``--config-dir`` to other processes.
+        Folders of configurations beside limbeck's own, as ``--config-dir`` names them.
     """
     from omegaconf import OmegaConf
 
@@ -51,7 +54,7 @@ def tune(config: Any, overrides: Sequence[str], loader: Any, config_dirs: Sequen
     space = parse(settings.space)
     if settings.sampler == "grid":
         grid(space)  # what has no finite grid is refused before anything is composed
-    trainer = _Trainer(list(overrides), str(config.name), loader, config_dirs)
+    trainer = _Trainer(list(overrides), str(config.name), config_dirs)
     trainer.validates(settings)
     folder = below(config.paths.runs, config.name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,15 +97,15 @@ class _Trainer:
         All overrides of this command.
     name
         Of the study, and of its runs.
-    loader, config_dirs
+    config_dirs
         As in :func:`tune`.
     """
 
-    def __init__(self, typed: Sequence[str], name: str, loader: Any, config_dirs: Sequence[str]) -> None:
+    def __init__(self, typed: Sequence[str], name: str, config_dirs: Sequence[str]) -> None:
         from limbeck.tuning import best
 
-        self._loader = loader
         self._config_dirs = config_dirs
+        self._loader = _loader(config_dirs)
         self.name = name
         words = self._taken_apart(typed)
         kept = [word for word in words if word.key.split(".")[0] not in _OWN]
@@ -110,7 +113,7 @@ class _Trainer:
         self.base = [*(word.text for word in kept)]
         self.metric = ""
 
-    def _taken_apart(self, words: Sequence[str]) -> list[Any]:
+    def _taken_apart(self, words: Sequence[str]) -> list["Word"]:
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
         from limbeck.tuning.best import Word
@@ -126,7 +129,7 @@ class _Trainer:
             for each in OverridesParser.create().parse_overrides(list(words))
         ]
 
-    def compose(self, words: Sequence[str]) -> Any:
+    def compose(self, words: Sequence[str]) -> "DictConfig":
         """Compose the configuration of a run."""
         from hydra.types import RunMode
         from omegaconf import open_dict
@@ -176,7 +179,7 @@ class _Trainer:
             raise ConfigError("tune.workers > 1 gives each trial one device: set trainer.devices=1 trainer.num_nodes=1")
         self._last = config["eval"]["checkpoint"] == "last"
 
-    def configurations(self, space: Sequence[Any]) -> "Configurations":
+    def configurations(self, space: "Sequence[Parameter]") -> "Configurations":
         """Return the configurations of the study."""
         from limbeck.tuning.configurations import Configurations
 
@@ -186,7 +189,8 @@ class _Trainer:
         """Start the process of a trial."""
         from limbeck.tuning.process import Process
 
-        typed = ["train", *self._config_dirs, *self.base, *words, f"name={self.name}"]
+        dirs = [word for folder in self._config_dirs for word in ("--config-dir", folder)]
+        typed = ["train", *dirs, *self.base, *words, f"name={self.name}"]
         return Process("limbeck.cli.trial", typed, log_file, seen)
 
     def value(self, folder: Path) -> float | None:
@@ -236,18 +240,28 @@ class _Trainer:
 
     def _beside(self, folder: str) -> "_Trainer":
         """Return the same with a folder of configurations beside those there are."""
-        from copy import copy, deepcopy
+        from copy import copy
 
-        from hydra._internal.config_loader_impl import ConfigLoaderImpl
-
-        path = deepcopy(self._loader.get_search_path())
-        path.prepend("limbeck-tune", f"file://{folder}")
         other = copy(self)
-        other._loader = ConfigLoaderImpl(path)
+        other._loader = _loader(self._config_dirs, before=folder)
         return other
 
 
-def _planned(composed: Any, words: Sequence[str]) -> "Planned":
+def _loader(folders: Sequence[str], before: str | None = None) -> "ConfigLoaderImpl":
+    """Return what composes configurations, of limbeck's own and of other folders; one may come before all others."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_config_search_path
+    from hydra.core.config_search_path import SearchPathQuery
+
+    path = create_config_search_path(str(home() / "conf"))
+    for folder in folders:
+        path.prepend("command-line", f"file://{Path(folder).absolute()}", SearchPathQuery(provider="schema"))
+    if before is not None:
+        path.prepend("limbeck-tune", f"file://{before}")
+    return ConfigLoaderImpl(path)
+
+
+def _planned(composed: "DictConfig", words: Sequence[str]) -> "Planned":
     from limbeck.tuning.configurations import Planned
 
     config, folder = plan(composed, words)

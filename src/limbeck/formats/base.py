@@ -47,6 +47,8 @@ class Format(ABC):
     scores it holds, and what they are, is for the user to say."""
     expects: str
     """What a line looks like, for messages."""
+    collection: Path | None = None
+    """Folder that the texts of the files are written to as a collection; None where there are none."""
 
     def __init__(self, store: Path) -> None:
         self.store = store

@@ -4,17 +4,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limbeck.backbones.backbone import Load
-from limbeck.backbones.chunks import in_chunks
 from limbeck.backbones.packing import states
 from limbeck.encodings import Kind
 from limbeck.registry import register
-from limbeck.similarity import maxsim, pick
+from limbeck.similarity import maxsim
+from limbeck.students.base import BiEncoder
 from limbeck.text.collate import Role, TextFormat
-from limbeck.types import Batch, Encoding, StudentOutput, Tokens, Vectors
+from limbeck.types import Encoding, Tokens, Vectors
 
 
 @register("student", "colbert")
-class ColBERT(nn.Module):
+class ColBERT(BiEncoder):
     r"""Multi-vector bi-encoder, :math:`s(q, d) = \mathrm{scale} \cdot \sum_i \max_j \langle q_i, d_j \rangle`.
 
     A token's vector is a linear projection (no bias, w ~ N(0, 0.02²)) of its last state. Special tokens and markers
@@ -46,9 +46,7 @@ class ColBERT(nn.Module):
     SIGIR 2020.
     """
 
-    separable = True
     kind: Kind = "multi"
-    fields: frozenset[str] = frozenset({"embeddings"})
 
     def __init__(
         self,
@@ -90,7 +88,7 @@ class ColBERT(nn.Module):
         self.projection = nn.Linear(self.backbone.config.hidden_size, dimension, bias=False)
         nn.init.normal_(self.projection.weight, std=0.02)
         self.normalise = normalise
-        self.scale = scale
+        self._scale = scale
 
     def encode(self, tokens: Tokens, role: Role) -> Vectors:
         """Encode texts: (N, T) → (N, T, D)."""
@@ -105,12 +103,3 @@ class ColBERT(nn.Module):
         assert isinstance(queries, Vectors), "ColBERT encodes several vectors a text"
         assert isinstance(documents, Vectors), "ColBERT encodes several vectors a text"
         return self.scale * maxsim(queries, documents)
-
-    def forward(self, batch: Batch) -> StudentOutput:
-        """Score the candidates of a batch."""
-        assert batch.queries is not None, "ColBERT needs separately tokenised queries"
-        queries = in_chunks(self.encode, batch.queries, "query")
-        documents = in_chunks(self.encode, batch.documents, "document")
-        return StudentOutput(
-            pick(self.similarity(queries, documents), batch.index), queries, documents, self.similarity
-        )

@@ -11,6 +11,7 @@ from limbeck.backbones.backbone import Load, pool
 from limbeck.backbones.packing import states
 from limbeck.backbones.sub_batches import in_sub_batches, inputs
 from limbeck.registry import register
+from limbeck.students.base import Student
 from limbeck.text.collate import TextFormat
 from limbeck.types import Batch, StudentOutput, Tokens
 
@@ -19,11 +20,8 @@ _LABELS = ("one", "difference")
 _ACTIVATIONS = ("identity", "sigmoid")
 
 
-Number = Literal["logit", "logit[1] - logit[0]", "probability"]
-
-
 @register("student", "cross_encoder")
-class CrossEncoder(nn.Module):
+class CrossEncoder(Student):
     r"""Re-ranker: one score for ``[CLS] q [SEP] d [SEP]``.
 
     With ``mean`` and ``cls`` the score is :math:`w^\top h + b`, h pooled from the last states; the head starts at
@@ -59,9 +57,6 @@ class CrossEncoder(nn.Module):
     """
 
     separable = False
-    number: Number
-    """What kind of number the score is, for the provenance of stored scores."""
-    fields: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -89,7 +84,7 @@ class CrossEncoder(nn.Module):
         self.pooling: Literal["mean", "cls", "head"] = pooling
         self.segments = segments
         self.activation: Literal["identity", "sigmoid"] = activation
-        self.number: Number = "probability" if activation == "sigmoid" else "logit"
+        self.number = "probability" if activation == "sigmoid" else "logit"
         if labels == "difference" and activation == "identity":
             self.number = "logit[1] - logit[0]"
         head = "classifier" if labels == "one" else "difference"

@@ -13,6 +13,7 @@ from limbeck.backbones.packing import states
 from limbeck.encodings import Kind
 from limbeck.registry import register
 from limbeck.similarity import dot, pick
+from limbeck.students.base import BiEncoder
 from limbeck.students.towers import second_tower, tower
 from limbeck.text.collate import Role, TextFormat
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens
@@ -28,7 +29,7 @@ ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
 
 
 @register("student", "dense")
-class Dense(nn.Module):
+class Dense(BiEncoder):
     r"""Dense bi-encoder, :math:`s(q, d) = \mathrm{scale} \cdot \langle E(q), E(d) \rangle`.
 
     Parameters
@@ -67,9 +68,7 @@ class Dense(nn.Module):
     Matryoshka Representation Learning, NeurIPS 2022.
     """
 
-    separable = True
     kind: Kind = "dense"
-    fields: frozenset[str] = frozenset({"embeddings"})
 
     def __init__(
         self,

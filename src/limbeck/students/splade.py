@@ -3,25 +3,25 @@
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from limbeck.backbones.backbone import Load
-from limbeck.backbones.chunks import in_chunks
 from limbeck.backbones.mlm import mlm_parts
 from limbeck.backbones.packing import states
 from limbeck.encodings import Kind
 from limbeck.registry import register
-from limbeck.similarity import dot, pick
+from limbeck.similarity import dot
+from limbeck.students.base import BiEncoder
 from limbeck.students.towers import second_tower, tower
 from limbeck.students.vocabulary import max_logits
 from limbeck.text.collate import Role, TextFormat
-from limbeck.types import Batch, Encoding, StudentOutput, Tokens
+from limbeck.types import Encoding, Tokens
 
 QueryEncoder = Literal["shared", "separate", "tokens"]
 
 
 @register("student", "splade")
-class Splade(nn.Module):
+class Splade(BiEncoder):
     r"""Sparse bi-encoder, :math:`s(q, d) = \mathrm{scale} \cdot \sum_v w_v(q)\, w_v(d)`.
 
     .. math:: w_v = \ln\left(1 + \max(0, \max_t \mathrm{logit}_{tv})\right)
@@ -53,7 +53,6 @@ class Splade(nn.Module):
     SPLADE-doc); From Distillation to Hard Negative Sampling, SIGIR 2022.
     """
 
-    separable = True
     kind: Kind = "sparse"
     fields: frozenset[str] = frozenset({"embeddings", "term_weights"})
 
@@ -79,7 +78,7 @@ class Splade(nn.Module):
         self.backbone = load("mlm")
         self.query_encoder: QueryEncoder = query_encoder
         self.query_backbone = second_tower(self.backbone, "separate" if query_encoder == "separate" else "shared")
-        self.scale = scale
+        self._scale = scale
 
     @property
     def width(self) -> int:
@@ -105,12 +104,3 @@ class Splade(nn.Module):
         assert isinstance(queries, Tensor), "a sparse student encodes weights of words"
         assert isinstance(documents, Tensor), "a sparse student encodes weights of words"
         return self.scale * dot(queries, documents)
-
-    def forward(self, batch: Batch) -> StudentOutput:
-        """Score the candidates of a batch."""
-        assert batch.queries is not None, "a sparse student needs separately tokenised queries"
-        queries = in_chunks(self.encode, batch.queries, "query")
-        documents = in_chunks(self.encode, batch.documents, "document")
-        return StudentOutput(
-            pick(self.similarity(queries, documents), batch.index), queries, documents, self.similarity
-        )

@@ -14,6 +14,7 @@ from limbeck.backbones.backbone import HEAD, Backbone
 from limbeck.backbones.layout import TRANSFORMERS, Layout, around
 from limbeck.backbones.sources import clear_errors, quiet, report, report_top
 from limbeck.config import ConfigError
+from limbeck.students.base import Student
 
 _SECOND = "query_backbone."
 
@@ -31,7 +32,7 @@ class Lacking:
     """Of the queries' transformer, which starts as a copy of the documents'."""
 
 
-def load_top(student: nn.Module, source: Backbone) -> Lacking:
+def load_top(student: Student, source: Backbone) -> Lacking:
     """Load what lies on top of a student's transformer: in a file of ours, or in a folder of sentence-transformers.
 
     What neither gives is logged, but for a transformer of queries that starts as a copy of the documents'.
@@ -41,7 +42,7 @@ def load_top(student: nn.Module, source: Backbone) -> Lacking:
     ConfigError
         Something does not fit the student, or cannot be read.
     """
-    where = getattr(source, "path", None)
+    where = source.path
     if where is None:  # a backbone that is built anew
         return Lacking()
     anew: set[str] = set()
@@ -100,9 +101,9 @@ def _layers(student: nn.Module, found: Layout) -> dict[str, Tensor]:
     return {}
 
 
-def _queries(student: nn.Module, found: Layout, anew: set[str]) -> dict[str, Tensor]:
+def _queries(student: Student, found: Layout, anew: set[str]) -> dict[str, Tensor]:
     """Return the weights of the queries' own transformer, by their names in the student; add those that start anew."""
-    queries: Any = getattr(student, "query_backbone", None)
+    queries: Any = student.query_backbone
     separate = [m for m in found.queries if m.type in TRANSFORMERS]
     if queries is None or not separate:
         return {}

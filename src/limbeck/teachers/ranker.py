@@ -30,7 +30,7 @@ class RankerTeacher:
         self.ranker = ranker
         self.collator = collator
         self.bf16 = bf16
-        self.scored = None if store is None else Path(store).expanduser()
+        self.store = None if store is None else Path(store).expanduser()
 
     def score(self, query_ids: Sequence[str], lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """Return raw float32 scores, one array a query, in the order of its list."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,25 +20,12 @@ from limbeck.scores.keys import ID
 from limbeck.scores.parts import Block
 from limbeck.scores.store import META, ScoreStore
 from limbeck.scores.writer import Provenance, StoreWriter
+from limbeck.teachers.base import Lists, ScoringTeacher
 
 log = logging.getLogger(__name__)
 
-Lists = Mapping[str, Sequence[str]]
-
 _TELL_EVERY = 30.0
 """Seconds between two lines of progress."""
-
-
-class Scoring(Protocol):
-    """A teacher that can score what it is given."""
-
-    def plan(self, lists: Lists, size: int) -> Plan:
-        """Cut the scoring of lists into parts."""
-        ...
-
-    def scorer(self, plan: Plan) -> Callable[[int], np.ndarray]:
-        """Return what scores a part, float32."""
-        ...
 
 
 def open_matching(path: Path, provenance: Provenance) -> ScoreStore | None:
@@ -77,9 +64,32 @@ def without(lists: Lists, store: ScoreStore | None) -> dict[str, list[str]]:
     return left
 
 
+def looked_up(
+    stores: Sequence[ScoreStore], queries: Sequence[str], offsets: np.ndarray, documents: pa.Array
+) -> np.ndarray:
+    """Return the scores of lists out of several stores.
+
+    Parameters
+    ----------
+    stores
+        The first one that has a pair counts.
+    queries, offsets, documents
+        The list of query i is ``documents[offsets[i]:offsets[i + 1]]``.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, in the order of ``documents``; NaN where none has the pair.
+    """
+    found = np.full(len(documents), np.nan, dtype=np.float32)
+    for store in stores:
+        found = np.where(np.isnan(found), store.lookup_many(queries, offsets, documents), found)
+    return found
+
+
 def score_into(
     path: Path,
-    teacher: Scoring,
+    teacher: ScoringTeacher,
     lists: Lists,
     provenance: Provenance,
     *,
@@ -157,7 +167,7 @@ def begin(writer: StoreWriter, plan: Plan, provenance: Provenance) -> None:
     write_json(note, work)
 
 
-def _score(writer: StoreWriter, teacher: Scoring, plan: Plan, numbers: range) -> None:
+def _score(writer: StoreWriter, teacher: ScoringTeacher, plan: Plan, numbers: range) -> None:
     left = [number for number in numbers if number not in writer.done()]
     if not left:
         return

@@ -43,7 +43,7 @@ class StoreTeacher:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
         self.store = ScoreStore.open(Path(path).expanduser())
         self.use = use
-        self.missing = missing
+        self.missing: Literal["error", "drop"] = missing
 
     @property
     def name(self) -> str:

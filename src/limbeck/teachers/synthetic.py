@@ -16,7 +16,7 @@ for that concept, and ranks coherently for the query it has misread. There w is 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,11 @@ class SyntheticTeacher:
         self._query_rows = {key: row for row, key in enumerate(query_ids)}
         self._document_hashes = _hash_ids(document_ids)
         self._query_hashes = _hash_ids(query_ids)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the scores depend on."""
+        options = ("scale", "noise", "wrong_share", "wrong_strength", "seed")
+        return {"kind": "synthetic"} | {name: getattr(self, name) for name in options}
 
     def score(self, query_ids: Sequence[str], lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """Score each query's documents.

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor, nn
+from torch import Tensor
 
 from limbeck.config import ConfigError
+from limbeck.students.base import Student
 from limbeck.types import Batch, StudentOutput, Vectors
 
 log = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ def poisoned(loss: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def signs(output: StudentOutput, batch: Batch, student: nn.Module) -> dict[str, Tensor]:
+def signs(output: StudentOutput, batch: Batch, student: Student) -> dict[str, Tensor]:
     """Measure the signs of a collapsed student; nothing here waits for the device.
 
     Returns
@@ -187,7 +188,7 @@ def signs(output: StudentOutput, batch: Batch, student: nn.Module) -> dict[str, 
     lowest = scores.masked_fill(~mask, float("inf")).amin(-1)
     spread = (highest - lowest) / torch.maximum(highest.abs(), lowest.abs()).clamp(min=1)
     found = {"spread": torch.where(mask.sum(-1) > 1, spread, float("-inf")).amax()}
-    if "embeddings" in getattr(student, "fields", ()) and output.documents is not None:
+    if "embeddings" in student.fields and output.documents is not None:
         found["cosine"] = _mean_cosine(output.documents)
     return found
 

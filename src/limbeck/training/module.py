@@ -7,13 +7,14 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
-from torch import Tensor, nn
+from torch import Tensor
 
 from limbeck.backbones.chunks import chunks_of
 from limbeck.evaluation.metrics import evaluate, means
 from limbeck.evaluation.ranking import rerank
 from limbeck.losses.diagnostics import averaged, sums
 from limbeck.losses.distributed import totals_over_processes
+from limbeck.students.base import Student
 from limbeck.text.collate import Collator
 from limbeck.training.guards import poisoned, signs
 from limbeck.training.objective import Objective
@@ -40,13 +41,13 @@ def _whole(trainer: lightning.Trainer) -> bool:
     return isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)
 
 
-def active_terms(output: StudentOutput, student: nn.Module) -> dict[str, Tensor]:
+def active_terms(output: StudentOutput, student: Student) -> dict[str, Tensor]:
     """Return how many words of the vocabulary weigh more than 0, on average over the texts of a batch.
 
     Empty for students that do not weigh words. What sparsity costs and saves: a search takes time in proportion to
     the product of both.
     """
-    if "term_weights" not in getattr(student, "fields", ()):
+    if "term_weights" not in student.fields:
         return {}
     assert isinstance(output.queries, Tensor), "term weights are one row a text"
     assert isinstance(output.documents, Tensor), "term weights are one row a text"
@@ -60,7 +61,7 @@ class Distillation(lightning.LightningModule):
     Parameters
     ----------
     student
-        Any ranker that is an ``nn.Module``.
+        Any student.
     objective
         The weighted terms.
     optim
@@ -77,7 +78,7 @@ class Distillation(lightning.LightningModule):
 
     def __init__(
         self,
-        student: nn.Module,
+        student: Student,
         objective: Objective,
         optim: AdamW,
         steps: int,

@@ -1,0 +1,158 @@
+"""The training itself: Lightning fits the student, and the checkpoint to keep is chosen."""
+
+import logging
+import time
+from pathlib import Path
+
+import lightning
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
+
+from limbeck.artefacts import write_json
+from limbeck.config import Config
+from limbeck.data.datamodule import TrainingData
+from limbeck.evaluation.runs import cut
+from limbeck.experiment.parts import Parts
+from limbeck.experiment.prepared import Prepared
+from limbeck.experiment.run_folder import RunFolder
+from limbeck.processes import named
+from limbeck.training import resources
+from limbeck.training.checkpoints import BEST, LAST, PREVIOUS, callbacks, load_student, to_resume
+from limbeck.training.guards import Collapse, Nonfinite
+from limbeck.training.lengths import too_long
+from limbeck.training.module import Distillation, Validation
+from limbeck.training.progress import Record, Speed
+from limbeck.training.refresh import RankRefresh
+from limbeck.training.signals import SaveOnSignal
+from limbeck.types import Run
+
+log = logging.getLogger(__name__)
+
+
+def fit(parts: Parts, prepared: Prepared, folder: RunFolder, loggers: list[Logger], *, main: bool) -> Config:
+    """Train the student, from where an earlier attempt has stopped.
+
+    Parameters
+    ----------
+    parts, prepared
+        The parts of the run, and what is there before the first step.
+    folder
+        Where checkpoints and ``trained.json`` go.
+    loggers
+        Lightning's.
+    main
+        Whether this is the first process of the run, which alone writes.
+
+    Returns
+    -------
+    dict
+        Steps, precision, seconds, speed, the file name of the checkpoint to keep, and its value on the dev split.
+    """
+    training, sampler = parts.training, parts.sampler
+    steps = training.steps(len(prepared.pool), sampler.batch_size)
+    dev, validation = _validation(parts, prepared)
+    data = _data(parts, prepared, steps, dev)
+    module = Distillation(
+        prepared.student, parts.objective, parts.optim, steps, parts.seed, validation, chunk=training.chunk
+    )
+    speed, guard = Speed(sampler.batch_size, data), Nonfinite(training.nonfinite, training.log_every)
+    watching = [*_callbacks(parts, folder, data, guard, validation), speed]
+    trainer = training.make(steps, folder.path, watching, loggers, validate=validation is not None)
+    _announce(parts, steps, validates=validation is not None)
+    resume = to_resume(folder.checkpoints)
+    if resume is not None:
+        log.info("going on from %s", resume)
+    start = time.perf_counter()
+    # Lightning may start the other processes of the training.
+    with named(), resources.explained(folder.path, resources.sizes(parts.config)):
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        chosen, scored = _choose(parts, trainer, module, data, validation, folder.checkpoints)
+    trained: Config = {
+        "steps": steps,
+        "learning_rate": parts.optim.lr,
+        "precision": training.precision,
+        "seconds": round(time.perf_counter() - start, 1),
+        "queries_per_second": round(speed.queries_per_second * trainer.world_size, 2),
+        "waiting": round(speed.waiting, 4),
+        "checkpoint": chosen.name,
+        "skipped": guard.skipped,
+        **scored,
+    }
+    if main:
+        trained["step"] = load_student(chosen, prepared.student)
+        write_json(folder.path / "trained.json", trained)
+        (folder.checkpoints / PREVIOUS).unlink(missing_ok=True)
+    return trained
+
+
+def _validation(parts: Parts, prepared: Prepared) -> tuple[Run, Validation | None]:
+    """Return the dev candidates that are re-ranked while it trains, and how they are measured."""
+    stages, evaluation = prepared.stages, parts.evaluation
+    if "dev" not in stages.collection.splits:
+        return {}, None
+    dev = stages.collection.split("dev")
+    candidates = cut(stages.first_stage("dev"), evaluation.dev_depth)
+    chosen = list(dev.queries)[: evaluation.dev_queries]
+    judged = {query: dev.qrels[query] for query in chosen}
+    run = {query: candidates[query] for query in chosen if query in candidates}
+    return run, Validation(judged, prepared.collator, evaluation.metrics[0])
+
+
+def _data(parts: Parts, prepared: Prepared, steps: int, dev: Run) -> TrainingData:
+    sampler, collator = parts.sampler, prepared.collator
+    batches = steps * parts.training.accumulate
+    lists = batches * sampler.batch_size * parts.training.world
+    collator.prepare("query", lists)
+    collator.prepare("document", lists * (sampler.positives + sampler.negatives))
+    judged = prepared.stages.judged(prepared.pool) if parts.objective.over_batches else None
+    return TrainingData(prepared.pool, sampler, collator, parts.seed, batches, dev, judged)
+
+
+def _callbacks(
+    parts: Parts, folder: RunFolder, data: TrainingData, guard: Nonfinite, validation: Validation | None
+) -> list[Callback]:
+    training, refresh = parts.training, parts.sampler.refresh_ranks
+    monitor = None if validation is None else validation.name
+    found: list[Callback] = [RankRefresh(refresh, data)] if refresh else []
+    found += [Record(folder.path, monitor)] if monitor else []
+    found += [guard, Collapse(), SaveOnSignal(folder.checkpoints / LAST, training.log_every)]
+    return [*found, *callbacks(folder.checkpoints, training.checkpoint_every, monitor)]
+
+
+def _announce(parts: Parts, steps: int, *, validates: bool) -> None:
+    training = parts.training
+    for each in too_long(
+        steps,
+        optim=parts.optim,
+        training=training,
+        losses=parts.config["loss"],
+        refresh_ranks=parts.sampler.refresh_ranks,
+        validates=validates and training.validate_every > 0,
+    ):
+        log.warning("%s", each)
+    queries = parts.sampler.batch_size * training.accumulate * training.world
+    log.info("training: %d steps of %d queries, %s", steps, queries, training.precision)
+
+
+def _choose(
+    parts: Parts,
+    trainer: lightning.Trainer,
+    module: Distillation,
+    data: TrainingData,
+    validation: Validation | None,
+    checkpoints: Path,
+) -> tuple[Path, dict[str, float]]:
+    """Save the last state, measure it if that is due, and return the checkpoint to keep with its value."""
+    last, best = checkpoints / LAST, checkpoints / BEST
+    trainer.save_checkpoint(last)
+    if validation is None or not parts.training.validate_every:
+        return last, {}
+    found = [each for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint) and each.monitor]
+    score = None if found[0].best_model_score is None else float(found[0].best_model_score)
+    keeps_last = parts.evaluation.checkpoint == "last"
+    if score is not None and not keeps_last and trainer.global_step % parts.training.validate_every == 0:
+        return best, {validation.name: score}  # the last state was measured, and is the best if it is better
+    latest = trainer.validate(module, datamodule=data, verbose=False)[0][validation.name]
+    if score is None or keeps_last or latest > score:
+        return last, {validation.name: latest}
+    return best, {validation.name: score}

@@ -1,0 +1,75 @@
+"""The parts of a run: all that a composed configuration builds before any data is opened."""
+
+import contextlib
+from collections.abc import Iterator
+
+from limbeck.config import Config, ConfigError, Node, build, part
+from limbeck.data.collection import Data, described
+from limbeck.data.pooling import Pooling
+from limbeck.data.sampling import ListSampler
+from limbeck.evaluation.settings import evaluation
+from limbeck.experiment import assemble
+from limbeck.experiment.suite import of_set
+from limbeck.inspection.findings import settings
+from limbeck.training.objective import Objective
+from limbeck.training.optim import AdamW
+from limbeck.training.tracking import Tracker
+from limbeck.training.trainer import Training
+
+
+class Parts:
+    """The parts of a run, checked one by one and against one another.
+
+    Parameters
+    ----------
+    config
+        A composed configuration of ``conf/train.yaml`` as plain containers.
+
+    Raises
+    ------
+    ConfigError
+        A part refuses its options, or two parts do not go together.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.seed = int(config["seed"])
+        taught = _taught(config["teacher"])
+        terms = {name: build(node, key=f"loss.{name}") for name, node in (config.get("loss") or {}).items()}
+        self.objective = Objective(terms, order_only=taught == {"teacher_order"})
+        self.sampler: ListSampler = build(config["sampler"], key="sampler")
+        rate = part(config["backbone"], key="backbone").learning_rate
+        self.optim: AdamW = build(config["optim"], rate, key="optim")
+        self.training: Training = build(config["trainer"], key="trainer")
+        self.pooling: Pooling = build(config["pool"], key="pool")
+        self.tracker: Tracker = build(config["logger"], key="logger")
+        self.evaluation = evaluation(config["eval"])
+        self.pooling.check(scored="teacher_scores" in taught)
+        if self.training.accelerator == "cpu":
+            assemble.device("cpu", self.training.devices, key="trainer.devices")
+        self.device = assemble.device(self.training.accelerator, self.evaluation.devices, key="eval.devices")
+        self.candidates = assemble.candidates(of_set(config["candidates"], self.evaluation.split), self.device)
+        self.data: Data = described(config["data"])
+        student = part(config["student"], key="student")
+        self.objective.check({"labels", "ranks"} | taught | student.fields)
+        if self.training.chunk is not None:
+            self.objective.check_chunks()
+        with _named("eval"):
+            self.evaluation.check(searches=student.separable)
+        self.checks = settings(config["checks"])
+
+
+def _taught(teacher: Node | None) -> set[str]:
+    """Return what batches will have of the teacher."""
+    if not teacher:
+        return set()
+    return {"teacher_order"} if teacher.get("use") == "ranks" else {"teacher_order", "teacher_scores"}
+
+
+@contextlib.contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Prefix what a part says of its options with its key."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"{key}.{error}") from None

@@ -1,0 +1,111 @@
+"""All that is there before the first step of a training: collection, student, pool with teacher scores."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning
+
+from limbeck.artefacts import Artefacts
+from limbeck.backbones.sub_batches import compiled
+from limbeck.data.pool import Pool
+from limbeck.evaluation.pipeline import Row
+from limbeck.experiment import assemble
+from limbeck.experiment.parts import Parts
+from limbeck.experiment.sharing import Sharing
+from limbeck.experiment.stages import Stages
+from limbeck.experiment.systems import Systems
+from limbeck.experiment.teaching import Stored, Teaching
+from limbeck.inspection.findings import check, first_stage_scores, report
+from limbeck.inspection.losses import views
+from limbeck.students.base import Student
+from limbeck.text.collate import Collator
+from limbeck.training.progress import quiet
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a student is trained and evaluated with."""
+
+    stages: Stages
+    """The collection and its candidates."""
+    pool: Pool
+    """What training lists are drawn from, with the teacher's scores if there is a teacher."""
+    student: Student
+    collator: Collator
+    """Knows the student's tokenizer and the texts of the collection."""
+    systems: Systems
+    """The evaluated split."""
+    rows: Sequence[Row]
+    """Of the systems that do not depend on training."""
+
+
+def prepare(parts: Parts, artefacts: Artefacts, folder: Path, *, evaluates: bool) -> Prepared:
+    """Seed everything, open the collection, build the student, score the pool, evaluate what training does not change.
+
+    The teacher is not kept: its memory is the student's while that is trained.
+
+    Parameters
+    ----------
+    parts
+        The parts of the run.
+    artefacts
+        Where indexes, pools and scores are kept.
+    folder
+        Run folder.
+    evaluates
+        Whether this process evaluates; the others of a run need the pool alone.
+
+    Raises
+    ------
+    ConfigError
+        The collection lacks a split, teacher scores are missing or would ruin the training, a model does not fit.
+    """
+    quiet()
+    parts.training.determine()
+    lightning.seed_everything(parts.seed, workers=True, verbose=False)
+    config, evaluation = parts.config, parts.evaluation
+    collection = parts.data.open(artefacts)
+    log.info("%s", repr(collection))
+    collection.split(evaluation.split)  # refused at once if there is none
+    student, collator = assemble.ranker(config["student"], config["backbone"], collection, artefacts, anew=True)
+    if parts.training.compile:
+        compiled(student)
+    stages = Stages(collection, artefacts, parts.candidates, parts.pooling)
+    accelerator = parts.training.accelerator
+    sharing = Sharing(evaluation.devices, config["data"], artefacts.root, accelerator, folder / ".shares")
+    teacher = config["teacher"]
+    teaching = assemble.teaching(teacher, collection, artefacts, parts.device, sharing) if teacher else None
+    first = stages.first_stage(evaluation.split)
+    pool = stages.pool(teaching)
+    if teaching is not None:
+        _check(parts, stages, pool, teaching)
+    systems = Systems(collection, evaluation.split, parts.candidates, first, evaluation, parts.device, sharing, folder)
+    rows = []
+    if evaluates:
+        rows.append(systems.first_stage())
+        if teaching is not None and evaluation.teacher:
+            rows += systems.teacher(teaching, teacher)
+        if evaluation.start:
+            rows += systems.student("start", "student, start", student, collator, config)
+    return Prepared(stages, pool, student, collator, systems, rows)
+
+
+def _check(parts: Parts, stages: Stages, pool: Pool, teaching: Teaching) -> None:
+    """Look at the teacher's scores before anything is learned from them."""
+    first = None  # a model's scores are nobody else's
+    if isinstance(teaching, Stored):
+        first = first_stage_scores(pool, stages.first_stage("train"), parts.checks["queries"])
+    report(
+        check(
+            pool,
+            meta=teaching.meta,
+            objective=views(parts.objective.terms.items()),
+            collection_fingerprint=stages.collection.fingerprint,
+            first_stage_scores=first,
+            **parts.checks,
+        )
+    )

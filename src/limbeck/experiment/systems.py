@@ -1,0 +1,100 @@
+"""Systems on the queries of one split: the rows of the first stage, of a teacher and of students."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from limbeck.config import Node
+from limbeck.data.candidates import Candidates
+from limbeck.data.collection import Collection
+from limbeck.evaluation.pipeline import Pipeline, Row
+from limbeck.evaluation.settings import Evaluation
+from limbeck.experiment.engine import Engine
+from limbeck.experiment.sharing import Sharing
+from limbeck.experiment.teaching import OnDemand, Teaching
+from limbeck.students.base import Student
+from limbeck.text.collate import Collator
+from limbeck.types import Run
+
+
+class Systems:
+    """Ranks the queries of a split with one system after the other; each gives its rows of the table.
+
+    Parameters
+    ----------
+    collection, split
+        What is searched, for which queries.
+    candidates, first
+        The first stage, and its rankings of these queries.
+    evaluation, device, sharing
+        Stages, depths and precision; where models work in this process; how they share work with others.
+    folder
+        Run folder.
+    name, metrics
+        As :class:`~limbeck.evaluation.pipeline.Pipeline` takes them.
+    """
+
+    def __init__(
+        self,
+        collection: Collection,
+        split: str,
+        candidates: Candidates,
+        first: Run,
+        evaluation: Evaluation,
+        device: torch.device,
+        sharing: Sharing,
+        folder: Path,
+        *,
+        name: str | None = None,
+        metrics: Sequence[str] | None = None,
+    ) -> None:
+        tested = collection.split(split)
+        self._collection = collection
+        self._split = split
+        self._queries = list(tested.queries)
+        self._candidates = candidates
+        self._evaluation = evaluation
+        self._device = device
+        self._sharing = sharing
+        self.pipeline = Pipeline(evaluation, tested.qrels, first, candidates.name, folder, name=name, metrics=metrics)
+
+    def first_stage(self) -> Row:
+        """Evaluate the first stage itself."""
+        return self.pipeline.first_stage(self._candidates.label)
+
+    def teacher(self, teaching: Teaching, node: Node) -> list[Row]:
+        """Evaluate a teacher: the collection as far as it can rank it, else the candidates that it has scores of.
+
+        Parameters
+        ----------
+        teaching, node
+            The teacher, and its configuration node.
+        """
+        search = None
+        if isinstance(teaching, OnDemand) and teaching.searcher is not None:
+            engine = self._engine(*teaching.searcher, node)
+            search = partial(teaching.search, self._evaluation, self._queries, engine.search)
+        rerank = partial(teaching.rerank, split=self._split)
+        return self.pipeline.rows("teacher", "teacher", search=search, rerank=rerank)
+
+    def student(self, key: str, label: str, ranker: Student, collator: Collator, node: Node) -> list[Row]:
+        """Evaluate a student as it is now.
+
+        Parameters
+        ----------
+        key, label
+            What names it in files and in tables.
+        ranker, collator
+            The student, and what knows its texts.
+        node
+            Has the configuration nodes ``student`` and ``backbone``.
+        """
+        engine = self._engine(ranker, collator, node)
+        search = partial(engine.search, self._queries) if ranker.separable else None
+        return self.pipeline.rows(key, label, search=search, rerank=engine.rerank)
+
+    def _engine(self, ranker: Student, collator: Collator, node: Node) -> Engine:
+        nodes = {name: node[name] for name in ("student", "backbone")}
+        return Engine(ranker, collator, self._collection, self._evaluation, self._device, nodes, self._sharing)

@@ -1,0 +1,44 @@
+"""What teachers are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from limbeck.plan import Plan
+
+Lists = Mapping[str, Sequence[str]]
+"""Query id → document ids."""
+
+
+class Teacher(Protocol):
+    """Knows how relevant documents are to queries."""
+
+    def score(self, query_ids: Sequence[str], lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """Return raw float32 scores, one array a query, in the order of its list."""
+        ...
+
+
+class ScoringTeacher(Teacher, Protocol):
+    """A teacher that can score any pair of a collection, part by part."""
+
+    def plan(self, lists: Lists, size: int) -> Plan:
+        """Cut the scoring of lists into parts."""
+        ...
+
+    def scorer(self, plan: Plan) -> Callable[[int], np.ndarray]:
+        """Return what scores a part, float32."""
+        ...
+
+
+class NamedTeacher(ScoringTeacher, Protocol):
+    """A scoring teacher that is no ranker of ours: it says itself what its scores depend on."""
+
+    @property
+    def name(self) -> str:
+        """Name of the system that the scores come from."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the scores depend on beside the collection."""
+        ...
