@@ -2,6 +2,7 @@
 
 import ast
 import re
+import re
 
 from limbeck.config import home
 
@@ -31,8 +32,29 @@ def test_an_experiment_is_prepared_trained_and_evaluated():
     assert methods == ["__init__", "run", "prepare", "train", "evaluate"]
 
 
+STEP = [
+    *(f"cli/{name}.py" for name in ("main", "train")),
+    *(f"experiment/{name}.py" for name in ("train", "distil", "parts", "prepared", "fitting", "assemble")),
+    *(f"data/{name}.py" for name in ("datamodule", "sampling")),
+    "text/collate.py",
+    *(f"training/{name}.py" for name in ("module", "objective", "optim")),
+    *(f"losses/{name}.py" for name in ("term", "on_scores", "ckl")),
+    "students/dense.py",
+]
+"""From the command to the weights: what a training step passes."""
+
+
+def test_a_step_is_read_in_18_files_and_3500_lines():
+    lines = sum(len((SOURCES / path).read_text().splitlines()) for path in STEP)
+    assert len(STEP) <= 18
+    assert lines <= 3500
+    text = (home() / "docs" / "architecture.md").read_text()
+    (said,) = re.findall(r"18 files and ([\d,]+) lines", text)
+    assert abs(int(said.replace(",", "")) - lines) < 300, lines
+
+
 def test_modules_are_short():
-    assert not [str(path) for path in SOURCES.glob("experiment/*.py") if len(path.read_text().splitlines()) >= 300]
+    assert not [str(path) for path in SOURCES.rglob("*.py") if len(path.read_text().splitlines()) >= 300]
 
 
 def test_only_the_command_reads_the_state_of_hydra():
