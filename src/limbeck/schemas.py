@@ -27,7 +27,7 @@ _STORED: dict[tuple[str, str], Entry] = {}
 
 
 def generated() -> dict[tuple[str, str], dict[str, str]]:
-    """Return the options that need no YAML: (group, name) and what stands in its defaults list.
+    """Return the options that need no YAML: (group, name) and its entry in the defaults list.
 
     They are the registered parts with the defaults of their signatures. A part that has further nodes (a teacher's own
     student) needs a YAML, which says what these are.

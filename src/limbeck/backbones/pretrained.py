@@ -107,23 +107,23 @@ class Pretrained:
             if self.dropout is not None:
                 families.set_dropout(config, self.dropout, self.path)
             names = list((config.id2label or {}).values())
-            made, info = self._loaded(task, config)
-            self.labels = labels.of_checkpoint(made, info, names)
+            model, info = self._loaded(task, config)
+            self.labels = labels.of_checkpoint(model, info, names)
             if task == "difference" and len(self.labels) == 1:  # reduced to one label before it was saved
                 task = "classifier"
-                made, info = self._loaded(task, config)
-                self.labels = labels.of_checkpoint(made, info, names)
+                model, info = self._loaded(task, config)
+                self.labels = labels.of_checkpoint(model, info, names)
             if task == "difference":
                 labels.check_two(info, self.labels)
-        self.anew = report(made, info, self.path, self.layers)
+        self.anew = report(model, info, self.path, self.layers)
         if task == "difference":
-            labels.subtract(made)
-        if task == "encoder" and getattr(made, "pooler", None) is not None:
-            made.pooler = None  # not used by any encoder student; its parameters would never get a gradient
-        if task == "mlm" and set(mlm.head_names(made)) <= set(self.anew) and mlm.start_near_identity(made):
+            labels.subtract(model)
+        if task == "encoder" and getattr(model, "pooler", None) is not None:
+            model.pooler = None  # not used by any encoder student; its parameters would never get a gradient
+        if task == "mlm" and set(mlm.head_names(model)) <= set(self.anew) and mlm.start_near_identity(model):
             log.info("%s: the new head of masked words starts near the identity", self.path)
-        families.check_tokenizer(made, len(tokenizer.tokenizer), tokenizer.pad_id, self.path)
-        return prepared(made, self.lora, self.gradient_checkpointing, self.anew)
+        families.check_tokenizer(model, len(tokenizer.tokenizer), tokenizer.pad_id, self.path)
+        return prepared(model, self.lora, self.gradient_checkpointing, self.anew)
 
     def _loaded(self, task: Task, config: Any) -> tuple[Any, dict[str, Any]]:
         """Return the checkpoint as a model for a task, and transformers' account of what they do not share."""

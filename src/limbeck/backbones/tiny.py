@@ -108,8 +108,8 @@ class Tiny:
             **labels,
         )
         if task == "mlm":
-            made = BertForMaskedLM(config)
-            mlm.start_near_identity(made)
+            model = BertForMaskedLM(config)
+            mlm.start_near_identity(model)
         else:
-            made = BertModel(config, False) if task == "encoder" else BertForSequenceClassification(config)
-        return prepared(made, self.lora, self.gradient_checkpointing, ())
+            model = BertModel(config, False) if task == "encoder" else BertForSequenceClassification(config)
+        return prepared(model, self.lora, self.gradient_checkpointing, ())

@@ -1,4 +1,4 @@
-"""``limbeck tune``: search over what ``limbeck train`` can be told, one process a trial."""
+"""``limbeck tune``: search over options of ``limbeck train``, one process a trial."""
 
 from typing import TYPE_CHECKING
 

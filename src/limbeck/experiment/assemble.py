@@ -113,9 +113,9 @@ def ranker(
     model = backbone.get("model")
     if isinstance(model, str) and hub.is_name(model):  # folders are compared when the configuration is composed
         bare.check(part_name(student), student, model, backbone.get("revision"), key=key, trains=anew)
-    made, tokenizer = _model(student, backbone, texts, folder, key, anew=anew)
+    model, tokenizer = _model(student, backbone, texts, folder, key, anew=anew)
     cache = TokenCache(artefacts, tokenizer, collection)
-    return made, Collator(tokenizer, made.style, collection.query_texts, collection.document_texts, cache)
+    return model, Collator(tokenizer, model.style, collection.query_texts, collection.document_texts, cache)
 
 
 def saved(student: Node, backbone: Node) -> tuple[Student, TextTokenizer]:
@@ -139,16 +139,16 @@ def _model(
     source: Backbone = build(backbone, key=f"{key}backbone")
     try:
         tokenizer = source.tokenizer(texts, folder)
-        made: Student = build(student, lambda task: source.model(tokenizer, task), key=f"{key}student")
-        _check_anew(made, source, load_top(made, source), key, anew)
+        model: Student = build(student, lambda task: source.model(tokenizer, task), key=f"{key}student")
+        _check_anew(model, source, load_top(model, source), key, anew)
     except ConfigError as error:
         own = str(error).startswith(("model", "layers", "lora.", "gradient_checkpointing"))
         raise ConfigError(f"{key}backbone.{error}" if own else str(error)) from error
-    _check_lengths(made, tokenizer, key)
-    return made, tokenizer
+    _check_lengths(model, tokenizer, key)
+    return model, tokenizer
 
 
-def _check_anew(made: Student, source: Backbone, top: Lacking, key: str, anew: bool) -> None:
+def _check_anew(model: Student, source: Backbone, top: Lacking, key: str, anew: bool) -> None:
     """Raise a ``ConfigError`` if weights start anew that nothing trains."""
     if source.path is None:
         if not (anew or source.untrained):
@@ -160,7 +160,7 @@ def _check_anew(made: Student, source: Backbone, top: Lacking, key: str, anew: b
         return
     names = [*(f"backbone.{name}" for name in source.anew), *top.anew]
     if anew:
-        refuse_frozen(made, Anew(names, source.path))
+        refuse_frozen(model, Anew(names, source.path))
     else:
         refuse_untrained(Anew([*names, *top.copied], source.path, source.labels), key)
 
@@ -181,11 +181,11 @@ def save(student: Student, tokenizer: TextTokenizer, folder: Path, node: Node, r
     write_json(folder / MARK, {"student": node, "run_id": run_id})
 
 
-def _check_lengths(made: Student, tokenizer: TextTokenizer, key: str) -> None:
-    most = most_tokens(made.backbone)
+def _check_lengths(model: Student, tokenizer: TextTokenizer, key: str) -> None:
+    most = most_tokens(model.backbone)
     if most is None:
         return
-    style = made.style
+    style = model.style
     wanted = (
         style.query_length + style.document_length + tokenizer.pair_overhead
         if style.paired

@@ -94,20 +94,20 @@ _COLUMNS = ("KL", "on positives", "on negatives", "teacher's share", "student's 
 def _measured(
     named: Named, lists: int, artefacts: Artefacts, accelerator: str, bf16: bool
 ) -> dict[str, tuple[list[str], Calibration]]:
-    told = config(named.path)
-    if not told.get("teacher"):
+    trained_with = config(named.path)
+    if not trained_with.get("teacher"):
         raise ConfigError(f"calibration: the run {named.path} has no teacher to be compared with; set calibration=0")
     device = assemble.device(accelerator)
-    collection = assemble.collection(told["data"], artefacts)
-    teaching = assemble.teaching(told["teacher"], collection, artefacts, device)
-    candidates = assemble.candidates(told["candidates"], device)
-    stages = Stages(collection, artefacts, candidates, build(told["pool"], key="pool"))
+    collection = assemble.collection(trained_with["data"], artefacts)
+    teaching = assemble.teaching(trained_with["teacher"], collection, artefacts, device)
+    candidates = assemble.candidates(trained_with["candidates"], device)
+    stages = Stages(collection, artefacts, candidates, build(trained_with["pool"], key="pool"))
     nodes = nodes_of(named.path)
     ranker, collator = assemble.ranker(nodes["student"], nodes["backbone"], collection, artefacts)
     ranker.to(device)
-    temperatures = _temperatures(told.get("loss") or {})
+    temperatures = _temperatures(trained_with.get("loss") or {})
     found = {}
-    for split in ("train", told["eval"]["split"]):
+    for split in ("train", trained_with["eval"]["split"]):
         pool = _some(stages.pool(split=split), lists)
         try:
             pool = teaching.scored(pool)

@@ -44,7 +44,7 @@ class Experiment:
         self.suite = Suite(parts.evaluation, sets, config["candidates"], None, self.artefacts, accelerator, folder.path)
 
     def run(self) -> Config | None:
-        """Run it, and return what stands in ``result.json``; None in the children of a launcher."""
+        """Run it, and return what is in ``result.json``; None in the children of a launcher."""
         evaluation = self.parts.evaluation
         tracker = self.parts.tracker if self.main else Nothing()
         loggers = tracker.start(self.folder.path, self.config["name"], self.run_id, self.config)

@@ -64,17 +64,17 @@ def as_plain(
         given = [] if overrides is None else named(config, overrides, trains=trains)
         resolve(config)
         settle(config, given)
-        made: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except InterpolationResolutionError as error:
         first = str(error).split("\n")[0]
         raise ConfigError(
             f"{_unresolved(config)}: {first}; ${{…}} stands for another key, ${{oc.env:NAME}} for a "
             "variable of the environment"
         ) from None
-    for key in made:
+    for key in plain:
         if key not in keys:
             raise ConfigError(f"{key} is no key of the configuration{suggest(key, keys)}")
-    return typed(made, optional=optional, required=required)
+    return typed(plain, optional=optional, required=required)
 
 
 def _unresolved(node: Any, key: str = "") -> str:
@@ -173,11 +173,11 @@ def _of_memory(error: Exception) -> str | None:
 
 def _of_system(error: OSError) -> str | None:
     """Say what the system refused and where; None for what users cannot mend."""
-    told = _SYSTEM.get(error.errno or 0)
+    reason = _SYSTEM.get(error.errno or 0)
     path = error.filename2 or error.filename
-    if told is None or (path is None and error.errno not in (errno.ENOSPC, errno.EDQUOT)):
+    if reason is None or (path is None and error.errno not in (errno.ENOSPC, errno.EDQUOT)):
         return None
-    return f"{path}: {told}" if path else told
+    return f"{path}: {reason}" if path else reason
 
 
 def _unknown_key(full_key: str, cause: Exception) -> str:

@@ -108,17 +108,17 @@ def typed(plain: Node, *, optional: tuple[str, ...] = (), required: tuple[str, .
     ConfigError
         An option has a value of another type, or out of range; the message names it and says what it must be.
     """
-    made = dict(plain)
+    checked = dict(plain)
     for key, value in plain.items():
         if key in _OPTIONS:
             null = key in optional or (key in _OPTIONAL and key not in required)
-            made[key] = _one(key, value, _OPTIONS[key], null)
+            checked[key] = _one(key, value, _OPTIONS[key], null)
     if isinstance(plain.get("paths"), Mapping):
-        made["paths"] = {name: _one(f"paths.{name}", each, _text, False) for name, each in plain["paths"].items()}
+        checked["paths"] = {name: _one(f"paths.{name}", each, _text, False) for name, each in plain["paths"].items()}
     sets = (plain.get("eval") or {}).get("sets")
     if not isinstance(sets, Mapping | None) or not all(isinstance(each, Mapping) for each in (sets or {}).values()):
         raise ConfigError(f"eval.sets must hold sets by name, as eval=folder and eval=beir_13 do, got {sets!r}")
-    return made
+    return checked
 
 
 def _one(key: str, value: object, read: Read, null: bool) -> object:

@@ -198,7 +198,7 @@ class _Searching:
         return find(self._first, self._task())
 
     def _ranked(self, shards: range | None) -> "Run":
-        """Rank, and tell how long it took."""
+        """Rank, and log how long it took."""
         from limbeck.inference import encode
         from limbeck.search.ranking import rerank, search
 

@@ -96,7 +96,7 @@ class Suite:
         self._folder = folder
 
     def run(self, systems: Sequence[System]) -> dict[str, Config]:
-        """Evaluate systems on every set; a set that cannot be had is told, and the others go on.
+        """Evaluate systems on every set; a set that cannot be opened is reported, and the others go on.
 
         Returns
         -------
@@ -111,10 +111,10 @@ class Suite:
             try:
                 found[name] = self._one(name, each, systems)
             except ConfigError as error:
-                told = str(error).replace("data.collection", f"eval.sets.{name}.collection")
-                told = told.replace("data.test", f"eval.sets.{name}.split")
-                log.error("%s is missing: %s", name, told)
-                found[name] = {"missing": told}
+                reason = str(error).replace("data.collection", f"eval.sets.{name}.collection")
+                reason = reason.replace("data.test", f"eval.sets.{name}.split")
+                log.error("%s is missing: %s", name, reason)
+                found[name] = {"missing": reason}
         return found
 
     def _announce(self) -> None:

@@ -1,4 +1,4 @@
-"""Studies: search over what ``limbeck train`` can be told, one process a trial."""
+"""Studies: search over options of ``limbeck train``, one process a trial."""
 
 import json
 import logging
@@ -63,7 +63,7 @@ def tune(config: "DictConfig", overrides: Sequence[str], config_dirs: Sequence[s
 
 
 def _search(settings: "Settings", trainer: "_Trainer", configurations: "Configurations", folder: Path) -> None:
-    from limbeck.reporting.study_table import Told, show
+    from limbeck.reporting.study_table import TrialLog, show
     from limbeck.tuning.space import grid
     from limbeck.tuning.study import enqueue, open_study
     from limbeck.tuning.trials import Runs, Search, grid_points
@@ -75,9 +75,9 @@ def _search(settings: "Settings", trainer: "_Trainer", configurations: "Configur
         points = grid_points(configurations, grid(configurations.space))[:total]
         enqueue(study, points)
         total = len(points)
-    told = Told(study, trainer.metric, total)
+    log_trial = TrialLog(study, trainer.metric, total)
     runs = Runs(trainer.start, lambda path: RunFolder(path).busy(), trainer.value)
-    Search(settings, study, configurations, runs, folder, total, told).run()
+    Search(settings, study, configurations, runs, folder, total, log_trial).run()
     best = show(study, trainer.metric, total)
     words = [*trainer.base, *configurations.words(best.params)]
     header = [

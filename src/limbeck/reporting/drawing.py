@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from limbeck.unfinished import whole_file
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a8f94")
-"""Told apart by the colour-blind (Okabe and Ito, with grey for their yellow, which is too pale on white)."""
+"""Distinct for the colour-blind (Okabe and Ito, with grey for their yellow, which is too pale on white)."""
 
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 COLUMNS = 3

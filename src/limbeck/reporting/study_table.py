@@ -18,7 +18,7 @@ _ENOUGH = 10
 """Completed trials before the importance of parameters is worth a look."""
 
 
-class Told:
+class TrialLog:
     """Logs each trial that has ended, in a line.
 
     Parameters
