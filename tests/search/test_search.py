@@ -13,7 +13,7 @@ from search_worlds import DOCUMENTS, QUERIES, expected, identity, needs_plaid, s
 
 from limbeck.config import ConfigError
 from limbeck.encodings import MultiRows, join
-from limbeck.evaluation.best import Best, top
+from limbeck.evaluation.best import Best
 from limbeck.evaluation.ranking import merge
 from limbeck.inference import encode
 from limbeck.search.backend import build, built, check_kind
@@ -93,8 +93,8 @@ def test_the_best_do_not_depend_on_the_cut_and_ties_go_by_id(pieces, depth):
     table[3] = 4.0
     best = Best(5, depth, lambda rows: [names[row] for row in rows])
     for stop, size in zip(np.cumsum(pieces), pieces, strict=True):
-        lines, columns, values = top(table[:, stop - size : stop], depth)
-        best.add(lines, columns + stop - size, values)
+        best.offer(table[:2, stop - size : stop], 0, stop - size)
+        best.offer(table[2:, stop - size : stop], 2, stop - size)
     for line, found in zip(table.numpy(), best.rankings(), strict=True):
         wanted = order(names, line, depth)
         assert found.ids == wanted.ids

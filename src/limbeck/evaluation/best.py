@@ -13,7 +13,7 @@ Names = Callable[[np.ndarray], list[str]]
 
 
 class Best:
-    """Keeps the best ``depth`` of all that it is shown, for B queries.
+    """Keeps the best ``depth`` of all that it is shown, for B queries, in 16 · B · depth bytes.
 
     Order and ties are those of :func:`limbeck.types.order`, so the result does not depend on how a collection is cut
     or in which order its pieces come.
@@ -32,9 +32,29 @@ class Best:
         self.depth = depth
         self._names = names
         self._border = np.full(queries, -np.inf, dtype=np.float32)
-        self._kept: list[Ranking] = [Ranking([], np.empty(0, dtype=np.float32)) for _ in range(queries)]
-        self._waiting: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(queries)]
+        # Twice the room: a query is cut down to its best each time that it is full.
+        self._scores = np.full((queries, 2 * depth), -np.inf, dtype=np.float32)
+        self._rows = np.zeros((queries, 2 * depth), dtype=np.int32)
         self._size = np.zeros(queries, dtype=np.int64)
+
+    def offer(self, scores: Tensor, query: int, row: int, *, positive: bool = False) -> None:
+        """Show it the scores of some queries in a row and some documents in a row.
+
+        Parameters
+        ----------
+        scores
+            (b, n), float32.
+        query, row
+            Numbers of the first query and of the first document.
+        positive
+            Leave out scores of 0 and below.
+        """
+        lines, columns, values = _at_least(scores, self._border[query : query + len(scores)])
+        if len(values) > self.depth * len(scores):
+            lines, columns, values = top(scores, self.depth)
+        if positive:
+            lines, columns, values = (each[values > 0] for each in (lines, columns, values))
+        self.add(lines + query, columns + row, values)
 
     def add(self, queries: np.ndarray, rows: np.ndarray, scores: np.ndarray) -> None:
         """Show it some documents.
@@ -45,36 +65,45 @@ class Best:
             Number of the query, row of the document and float32 score, one of each a pair; queries ascending. No
             pair twice.
         """
-        hopeful = scores >= self._border[queries]
-        queries, rows, scores = queries[hopeful], rows[hopeful], scores[hopeful]
-        present, starts = np.unique(queries, return_index=True)
-        stops = np.append(starts[1:], len(queries))[: len(starts)].tolist()
-        for query, start, stop in zip(present.tolist(), starts.tolist(), stops, strict=True):
-            self._waiting[query].append((rows[start:stop], scores[start:stop]))
-            self._size[query] += stop - start
-            if self._size[query] > self.depth:
-                self._prune(query)
+        while len(queries):
+            hopeful = scores >= self._border[queries]
+            queries, rows, scores = queries[hopeful], rows[hopeful], scores[hopeful]
+            present, starts, counts = np.unique(queries, return_index=True, return_counts=True)
+            places = np.arange(len(queries)) - np.repeat(starts, counts) + self._size[queries]
+            fits = places < self._scores.shape[1]
+            self._scores[queries[fits], places[fits]] = scores[fits]
+            self._rows[queries[fits], places[fits]] = rows[fits]
+            self._size[present] = np.minimum(self._size[present] + counts, self._scores.shape[1])
+            self._cut(present[self._size[present] == self._scores.shape[1]])
+            queries, rows, scores = queries[~fits], rows[~fits], scores[~fits]
 
-    def _prune(self, query: int) -> None:
-        if not self._waiting[query]:
-            return
-        rows = np.concatenate([rows for rows, _ in self._waiting[query]])
-        scores = np.concatenate([scores for _, scores in self._waiting[query]])
-        if len(scores) > self.depth:
-            border = np.partition(scores, len(scores) - self.depth)[len(scores) - self.depth]
-            rows, scores = rows[scores >= border], scores[scores >= border]
-        before = self._kept[query]
-        kept = order([*before.ids, *self._names(rows)], np.concatenate([before.scores, scores]), self.depth)
-        self._kept[query] = kept
-        self._waiting[query], self._size[query] = [], 0
-        if len(kept.ids) == self.depth:
-            self._border[query] = kept.scores[-1]
+    def _cut(self, queries: np.ndarray) -> None:
+        """Keep the best ``depth`` of queries that are full; names decide where scores tie for the last place."""
+        scores, rows = self._scores[queries], self._rows[queries]
+        border = np.partition(scores, -self.depth, axis=1)[:, -self.depth]
+        above, last = scores > border[:, None], scores == border[:, None]
+        room = self.depth - above.sum(1)
+        for line in np.flatnonzero(last.sum(1) > room).tolist():
+            (tied,) = np.nonzero(last[line])
+            names = self._names(rows[line, tied])
+            best = sorted(range(len(tied)), key=names.__getitem__, reverse=True)[: int(room[line])]
+            last[line] = False
+            last[line, tied[best]] = True
+        kept = above | last
+        self._scores[queries] = -np.inf
+        self._scores[queries, : self.depth] = scores[kept].reshape(-1, self.depth)
+        self._rows[queries, : self.depth] = rows[kept].reshape(-1, self.depth)
+        self._size[queries] = self.depth
+        self._border[queries] = border
 
     def rankings(self) -> list[Ranking]:
         """Return the best of each query."""
-        for query in range(len(self._kept)):
-            self._prune(query)
-        return self._kept
+        found = []
+        for size, rows, scores in zip(self._size.tolist(), self._rows, self._scores, strict=True):
+            border = np.partition(scores, -self.depth)[-self.depth]
+            kept = np.flatnonzero(scores[:size] >= border)
+            found.append(order(self._names(rows[kept]), scores[kept], self.depth))
+        return found
 
 
 def top(scores: Tensor, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -109,6 +138,17 @@ def _with_ties(
     values = torch.cat([values, scores[which[more[:, 0]], more[:, 1]]])
     by_line = lines.argsort(stable=True)
     return _numpy(lines[by_line], columns[by_line], values[by_line])
+
+
+def _at_least(scores: Tensor, border: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the scores of each line that are not below its border; NumPy takes a fifth of torch's time for it."""
+    if scores.device.type != "cpu":
+        found = (scores >= torch.from_numpy(border).to(scores.device).unsqueeze(1)).nonzero(as_tuple=True)
+        return _numpy(*found, scores[found])
+    table = scores.numpy()
+    places = np.flatnonzero(table >= border[:, None])
+    lines, columns = np.divmod(places, table.shape[1])
+    return lines, columns, table.reshape(-1)[places]
 
 
 def _numpy(lines: Tensor, columns: Tensor, values: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from limbeck.encodings import Rows
-from limbeck.evaluation.best import Best, top
+from limbeck.evaluation.best import Best
 from limbeck.evaluation.runs import cut
 from limbeck.inference import BiEncoder, Ranker, blocks, encode, products, score_lists
 from limbeck.plan import Plan
@@ -17,6 +17,9 @@ from limbeck.types import Ranking, Run, order
 PIECE = 2048
 """Documents, or pairs, that are encoded and scored together: what one of several devices is given at a time. It is the
 same for one device, so that the number of devices changes nothing."""
+
+_QUERIES = 1024
+"""Queries compared with a piece at once: memory does not grow with their number."""
 
 Share = tuple[int, int]
 """(i, n): share i of n, from 0."""
@@ -79,15 +82,13 @@ def nearest(
     seen: list[str] = []
     best = Best(len(query_ids), depth, lambda rows: [seen[row] for row in rows.tolist()])
     for block, documents in pieces:
-        table = products(ranker, queries, documents)
-        finite = torch.isfinite(table)
-        if not finite.all():
-            line, column = (int(each) for each in (~finite).nonzero()[0])
-            raise _not_finite(query_ids[line], block[column], float(table[line, column]))
-        lines, columns, scores = top(table, depth)
-        start = len(seen)
+        first = len(seen)
         seen += block
-        best.add(lines, columns + start, scores)
+        for start in range(0, len(query_ids), _QUERIES):
+            table = products(ranker, queries.part(start, start + _QUERIES), documents)
+            if not torch.isfinite(table.sum()):  # one pass over a large table; which it is takes several
+                _check_finite(table, query_ids[start : start + _QUERIES], block)
+            best.offer(table, start, first)
     return dict(zip(query_ids, best.rankings(), strict=True))
 
 
@@ -137,6 +138,13 @@ def check_finite(run: Run) -> None:
         wrong = np.flatnonzero(~np.isfinite(ranking.scores))
         if len(wrong):
             raise _not_finite(query, ranking.ids[wrong[0]], float(ranking.scores[wrong[0]]))
+
+
+def _check_finite(table: torch.Tensor, query_ids: Sequence[str], document_ids: Sequence[str]) -> None:
+    wrong = (~torch.isfinite(table)).nonzero()
+    if len(wrong):
+        line, column = wrong[0].tolist()
+        raise _not_finite(query_ids[line], document_ids[column], float(table[line, column]))
 
 
 def _not_finite(query: str, document: str, score: float) -> ValueError:

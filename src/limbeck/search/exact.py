@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from limbeck.encodings import Kind, Rows
-from limbeck.evaluation.best import Best, top
+from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder, products
 from limbeck.registry import register
 from limbeck.search.shards import Store
@@ -44,7 +42,4 @@ class Exact:
             documents = shard.rows.to(device)
             for start in range(0, len(queries), _QUERIES):
                 scores = products(ranker, queries.part(start, start + _QUERIES), documents)
-                lines, columns, values = top(scores, best.depth)
-                if queries.kind == "sparse":  # a score of 0 says that no word is shared
-                    lines, columns, values = (each[values > 0] for each in (lines, columns, values))
-                best.add(lines + start, columns.astype(np.int64) + shard.start, values)
+                best.offer(scores, start, shard.start, positive=queries.kind == "sparse")  # 0: no word is shared
