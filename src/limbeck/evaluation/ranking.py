@@ -87,7 +87,7 @@ def nearest(
         for start in range(0, len(query_ids), _QUERIES):
             table = products(ranker, queries.part(start, start + _QUERIES), documents)
             if not torch.isfinite(table.sum()):  # one pass over a large table; which it is takes several
-                _check_finite(table, query_ids[start : start + _QUERIES], block)
+                _check_table(table, query_ids[start : start + _QUERIES], block)
             best.offer(table, start, first)
     return dict(zip(query_ids, best.rankings(), strict=True))
 
@@ -140,11 +140,11 @@ def check_finite(run: Run) -> None:
             raise _not_finite(query, ranking.ids[wrong[0]], float(ranking.scores[wrong[0]]))
 
 
-def _check_finite(table: torch.Tensor, query_ids: Sequence[str], document_ids: Sequence[str]) -> None:
+def _check_table(table: torch.Tensor, query_ids: Sequence[str], document_ids: Sequence[str]) -> None:
     wrong = (~torch.isfinite(table)).nonzero()
     if len(wrong):
         line, column = wrong[0].tolist()
-        raise _not_finite(query_ids[line], document_ids[column], float(table[line, column]))
+        raise _not_finite(query_ids[int(line)], document_ids[int(column)], float(table[line, column]))
 
 
 def _not_finite(query: str, document: str, score: float) -> ValueError:
