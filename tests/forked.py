@@ -302,10 +302,10 @@ def _arm(place: str, batch: int, number: int) -> None:
 
     begin = Distillation.on_train_batch_start
 
-    def begun(self, data, batch_idx):
+    def begun(self, batch, batch_idx):
         nonlocal at
         at = batch_idx
-        return begin(self, data, batch_idx)
+        return begin(self, batch, batch_idx)
 
     Distillation.on_train_batch_start = begun
     if place == "forward":
