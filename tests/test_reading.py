@@ -2,7 +2,6 @@
 
 import ast
 import re
-import re
 
 from limbeck.config import home
 
