@@ -8,10 +8,35 @@ gives the function :func:`limbeck.losses.ckl.ckl`; nothing is imported before it
 import sys
 from importlib import import_module
 from importlib.util import find_spec
+from pkgutil import iter_modules
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limbeck.registry import is_registered
+
+if TYPE_CHECKING:  # what type checkers and editors see
+    from limbeck.losses.adr_mse import adr_mse as adr_mse
+    from limbeck.losses.approx_ndcg import approx_ndcg as approx_ndcg
+    from limbeck.losses.bce import bce as bce
+    from limbeck.losses.bkl import bkl as bkl
+    from limbeck.losses.ckl import ckl as ckl
+    from limbeck.losses.cl_drd import cl_drd as cl_drd
+    from limbeck.losses.flops import flops as flops
+    from limbeck.losses.focal_kl import focal_kl as focal_kl
+    from limbeck.losses.hinge import hinge as hinge
+    from limbeck.losses.info_nce import info_nce as info_nce
+    from limbeck.losses.js import js as js
+    from limbeck.losses.kl import kl as kl
+    from limbeck.losses.kl_ll import kl_ll as kl_ll
+    from limbeck.losses.l1 import l1 as l1
+    from limbeck.losses.lambda_loss import lambda_loss as lambda_loss
+    from limbeck.losses.list_net import list_net as list_net
+    from limbeck.losses.margin_mse import margin_mse as margin_mse
+    from limbeck.losses.mse import mse as mse
+    from limbeck.losses.rank_mse import rank_mse as rank_mse
+    from limbeck.losses.ranknet import ranknet as ranknet
+    from limbeck.losses.reverse_kl import reverse_kl as reverse_kl
+    from limbeck.losses.weighted_kl import weighted_kl as weighted_kl
 
 
 class _Losses(ModuleType):
@@ -27,6 +52,9 @@ class _Losses(ModuleType):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import_module(f"{__name__}.{name}")
         return self.__dict__[name]
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *(found.name for found in iter_modules(self.__path__))})
 
 
 sys.modules[__name__].__class__ = _Losses

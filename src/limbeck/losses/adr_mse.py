@@ -37,7 +37,7 @@ def adr_mse(
     labels
         Not read; None will do.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     discount
         ``log2``: 1/log₂(r+1), as in the paper. ``reciprocal``: 1/r.
     temperature

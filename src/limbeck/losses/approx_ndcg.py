@@ -37,7 +37,7 @@ def approx_ndcg(
     labels
         (B, L) grades; those below 0 count as 0.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     temperature
         τ > 0 of the soft ranks; 0.1 as in TensorFlow Ranking.
     gain

@@ -34,7 +34,7 @@ def bce(
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     target
         ``teacher``: soft targets y = σ(t/τ_t). ``labels``: y = 1 for positives, else 0.
     student_temperature, teacher_temperature

@@ -33,7 +33,7 @@ def bkl(
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     beta
         β ≥ 0; the first author's research code has 0.01 to 0.02.
     student_temperature, teacher_temperature

@@ -58,7 +58,7 @@ def ckl(
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     ranks
         (B, L) 1-based ranks π on the student's side (first stage or starting student), not the teacher's; not read
         with ``rank_source="student"``.

@@ -30,7 +30,7 @@ def cl_drd(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, top
     labels
         Not read; None will do.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     top
         K ≥ 1, how many of the teacher's best are ordered one by one.
 

@@ -24,11 +24,12 @@ gradient. No value depends on the order in which candidates are listed, whatever
 All losses on scores are twice differentiable, work under `torch.func.vmap` and `torch.func.grad`, and
 `torch.compile(fullgraph=True)` takes them.
 
-A call is refused as a configuration is: options out of range, missing inputs, other shapes, a mask that is not bool,
-ranks below 1. A number that is not finite is refused by name, except under padding: student and teacher scores, labels
-and ranks, if the loss reads them. In a training, under `torch.compile` or `vmap`, and on a GPU, which would have to be
-waited for, the value of the query is NaN instead; `trainer.nonfinite` says what then happens. In a loop of your own on
-a CPU, `limbeck.losses.finite.answering_nan()` does the same.
+A call without a mask is one without padding. A call is refused as a configuration is: options out of range, missing
+inputs, other shapes, a mask that is not bool, ranks below 1. A number that is not finite is refused by name, except
+under padding: student and teacher scores, labels and ranks, if the loss reads them. In a training, under
+`torch.compile` or `vmap`, and on a GPU, which would have to be waited for, the value of the query is NaN instead;
+`trainer.nonfinite` says what then happens. In a loop of your own on a CPU, `limbeck.losses.finite.answering_nan()` does
+the same.
 
 Every loss has the options `weight`, its factor in the objective, and `schedules`: any numeric option may follow a
 schedule over the steps, for example

@@ -32,7 +32,7 @@ def focal_kl(
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     gamma
         γ ≥ 0; 0 is plain KL. The focal loss was proposed with γ = 2 (for object detection).
     student_temperature, teacher_temperature

@@ -25,7 +25,7 @@ def hinge(student: Tensor, teacher: Unread, labels: Tensor, mask: Tensor, *, mar
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     margin
         m > 0 in score units; 1 as usual.
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -39,9 +40,9 @@ def info_nce(
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     others, others_mask
-        (B, M) scores of further negatives O, and which of them count.
+        (B, M) scores of further negatives O, and which of them count; None counts all.
     temperature
         τ > 0 divides the scores. Contrastive training of normalised embeddings has about 0.01 to 0.05.
 
@@ -83,11 +84,26 @@ def info_nce(
     values = -average(log_q, is_positive)
     if others is None:
         return values
-    assert others_mask is not None
+    others_mask = _mask_of(others, others_mask, len(student))
     # ln Σ over D ∪ O minus ln Σ over D is softplus of the difference of the two log-sums.
     own = masked(student, mask, temperature, FLOOR).logsumexp(-1)
     further = masked(others, others_mask, temperature, FLOOR).logsumexp(-1)
     return sound(others_mask, others=others) * (values - logsigmoid(own - further) * is_positive.any(-1))
+
+
+def _mask_of(others: Tensor, mask: Tensor | None, queries: int) -> Tensor:
+    """Return which of the further negatives count; raise ``ValueError`` by name for other shapes or types."""
+    if not isinstance(others, Tensor) or others.dim() != 2 or len(others) != queries:
+        got = tuple(others.shape) if isinstance(others, Tensor) else type(others).__name__
+        raise ValueError(f"others must be a tensor (B, M) with B = {queries} queries, got {got}")
+    if mask is None:
+        return torch.ones_like(others, dtype=torch.bool)
+    if mask.dtype != torch.bool or mask.shape != others.shape:
+        got = f"{tuple(mask.shape)} of {mask.dtype}"
+        raise ValueError(
+            f"others_mask must be of type bool and have the shape of others, {tuple(others.shape)}, got {got}"
+        )
+    return mask
 
 
 @register("loss", "info_nce")

@@ -34,7 +34,7 @@ def js(
     labels
         Not read; None will do.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     beta
         Share of the teacher in the mixture, 0 < β < 1; 1/2 is the symmetric divergence.
     student_temperature, teacher_temperature

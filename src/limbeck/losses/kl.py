@@ -31,7 +31,7 @@ def kl(
     labels
         Not read; None will do.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     student_temperature, teacher_temperature
         τ_s and τ_t, > 0. No factor τ² is applied.
 

@@ -31,7 +31,7 @@ def kl_ll(
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     beta
         β ≥ 0; no value of a paper is known, the default is BKL's.
     student_temperature, teacher_temperature

@@ -41,7 +41,7 @@ def lambda_loss(
     labels
         (B, L) grades y; those below 0 count as 0.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     mu
         μ ≥ 0, the share of NDCG-Loss2 beside LambdaRank (μ = 0); 10 in the paper.
     sigma

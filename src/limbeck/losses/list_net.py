@@ -33,7 +33,7 @@ def list_net(
     labels
         (B, L) grades; read with ``target="labels"``.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     target
         What t is: the ``teacher``'s scores or the ``labels``.
     student_temperature, teacher_temperature

@@ -22,7 +22,7 @@ def margin_mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
 
     Returns
     -------

@@ -21,7 +21,7 @@ def mse(student: Tensor, teacher: Tensor, labels: Unread, mask: Tensor) -> Tenso
     labels
         Not read; None will do.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
 
     Returns
     -------

@@ -14,10 +14,12 @@ teacher's scores only the order is read) and ``Annotated[Tensor, Unless(option=v
 that value). The keyword-only parameters are options; their annotations (:mod:`limbeck.losses.ranges`, ``Literal``) are
 checked at every call.
 
+A call without a mask, or with None, is one without padding.
+
 What the body is given: ``student`` in float32 or better; ``teacher``, ``labels`` and ``ranks`` of the same type and
-without gradient; None for what it does not read. Autocast is off. Padding may hold anything, NaN too. It returns (B,)
-values; that of a query with a number that is not finite becomes NaN, or the number is refused by name
-(:mod:`limbeck.losses.finite`).
+without gradient; a mask in any case; None for what it does not read. Autocast is off. Padding may hold anything, NaN
+too. It returns (B,) values; that of a query with a number that is not finite becomes NaN, or the number is refused by
+name (:mod:`limbeck.losses.finite`).
 """
 
 import inspect
@@ -93,21 +95,32 @@ class Contract:
             allowed.check(name, options[name])
         self.check(**{name: options[name] for name in self.checked})
 
-    def check_inputs(self, given: Mapping[str, Any], read: list[str]) -> None:
-        """Raise ``ValueError``, beginning with an input's name, if one is missing, no tensor, or of another shape."""
+    def checked_inputs(self, given: Mapping[str, Any], read: list[str]) -> dict[str, Tensor]:
+        """Return the inputs that are read, with a mask where none is given: all candidates count.
+
+        Raises
+        ------
+        ValueError
+            One is missing, no tensor, or of another shape; the message begins with its name.
+        """
+        whole = "student" if given.get("mask") is None else "mask"
         for name in read:
             if given.get(name) is None:
+                if name == "mask":
+                    continue
                 unless = "".join(f" {mark}" for mark in self.marks[name] if isinstance(mark, Unless))
                 raise ValueError(f"{name} must be given: {self.name} reads {name}{unless}")
             if not isinstance(given[name], Tensor):
                 raise ValueError(f"{name} must be a tensor, got {type(given[name]).__name__}")
-        mask = given["mask"]
+        mask = torch.ones_like(given["student"], dtype=torch.bool) if whole == "student" else given["mask"]
         if mask.dtype != torch.bool:
             raise ValueError(f"mask must be of type bool, True for candidates and False for padding, got {mask.dtype}")
-        for name in read:
-            if given[name].shape != mask.shape or mask.dim() == 0:
-                shapes = tuple(mask.shape), tuple(given[name].shape)
-                raise ValueError(f"{name} must have the shape of the mask, {shapes[0]} for (B, L), got {shapes[1]}")
+        inputs = {**{name: given[name] for name in read if name != "mask"}, "mask": mask}
+        for name, value in inputs.items():
+            if value.shape != mask.shape or mask.dim() == 0:
+                shapes = tuple(mask.shape), tuple(value.shape)
+                raise ValueError(f"{name} must have the shape of the {whole}, {shapes[0]} for (B, L), got {shapes[1]}")
+        return inputs
 
     def _unread(self, name: str, options: Mapping[str, Any]) -> bool:
         given = [mark.options for mark in self.marks[name] if isinstance(mark, Unless)]
@@ -165,8 +178,8 @@ def on_scores(
     Raises
     ------
     ValueError
-        From a call: an input is missing or of another shape, the mask is not bool, an option is out of range, or a
-        number is not finite. The message begins with the name.
+        From a call: an input is missing or of another shape, the mask is not bool, an option is out of range, a
+        number is not finite, or a rank is below 1. The message begins with the name.
     """
     if function is None:
         return partial(_wrapped, check=check, shift_invariant=shift_invariant, by_listing=by_listing)
@@ -177,37 +190,49 @@ def _wrapped(
     function: Callable[..., Tensor], check: Callable[..., None], shift_invariant: bool, by_listing: Mapping[str, Any]
 ) -> Callable[..., Tensor]:
     what = _contract(function, check, shift_invariant, by_listing)
-    required = [name for name, each in inspect.signature(function).parameters.items() if each.default is each.empty]
+    signature = _with_optional_mask(inspect.signature(function))
+    required = [name for name, each in signature.parameters.items() if each.default is each.empty]
 
     @wraps(function)
     def loss(*tensors: Any, **named: Any) -> Tensor:
         given = {**dict(zip(what.inputs, tensors, strict=False)), **named}
         unknown = [name for name in named if name not in what.defaults and name not in what.inputs[len(tensors) :]]
         if unknown or len(tensors) > len(what.inputs) or any(name not in given for name in required):
-            return function(*tensors, **named)  # which raises Python's error for wrong arguments
+            try:
+                signature.bind(*tensors, **named)
+            except TypeError as error:  # Python's own for wrong arguments
+                raise TypeError(f"{what.name}() {error}") from None
         options = {name: given.get(name, default) for name, default in what.defaults.items()}
-        read = what.reads(options)
         what.check_options(options)
-        what.check_inputs(given, read)
-        with torch.autocast(given["mask"].device.type, enabled=False):
-            inputs = _prepared(given, read)
+        inputs = what.checked_inputs(given, what.reads(options))
+        with torch.autocast(inputs["mask"].device.type, enabled=False):
+            inputs = _prepared(inputs)
             values = function(**{name: inputs.get(name) for name in what.inputs}, **options)
             if not isinstance(values, Tensor) or values.shape != inputs["mask"].shape[:-1]:
                 raise TypeError(f"{what.name} must return a tensor (B,), one number for each query, got {values}")
             return sound(**inputs) * values
 
     setattr(loss, "contract", what)  # noqa: B010 - functions have no such attribute, for a type checker
+    setattr(loss, "__signature__", signature)  # noqa: B010
     return loss
 
 
-def _prepared(given: Mapping[str, Tensor], read: list[str]) -> dict[str, Tensor]:
-    """Return the inputs that are read, all of the student's type but for the mask; the student alone has a gradient."""
-    student = at_least_float32(given["student"])
-    others = [name for name in read if name not in ("student", "mask")]
+def _with_optional_mask(signature: inspect.Signature) -> inspect.Signature:
+    """Return a signature in which the mask may be left out, and so may what Python has behind it."""
+    every = list(signature.parameters.values())
+    behind = [each.name for each in every].index("mask")
+    optional = [each.replace(default=None) if each.kind is each.POSITIONAL_OR_KEYWORD else each for each in every]
+    return signature.replace(parameters=[*every[:behind], *optional[behind:]])
+
+
+def _prepared(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the inputs all of the student's type but for the mask; the student alone has a gradient."""
+    student = at_least_float32(inputs["student"])
+    others = [name for name in inputs if name not in ("student", "mask")]
     return {
         "student": student,
-        "mask": given["mask"],
-        **{name: given[name].detach().to(student.dtype) for name in others},
+        "mask": inputs["mask"],
+        **{name: inputs[name].detach().to(student.dtype) for name in others},
     }
 
 

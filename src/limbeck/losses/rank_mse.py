@@ -25,7 +25,7 @@ def rank_mse(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, t
     labels
         Not read; None will do.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     temperature
         τ > 0 of the soft ranks; small is sharp, with gradient only between near neighbours. 1 is our choice.
 

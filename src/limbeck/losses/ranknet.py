@@ -23,7 +23,7 @@ def ranknet(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, si
     labels
         Not read; None will do.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     sigma
         σ > 0, the steepness; 1 as usual.
 

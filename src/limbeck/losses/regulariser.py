@@ -63,8 +63,11 @@ class Regulariser(Loss):
 
 def mean_activation(embeddings: Tensor, gather: bool, weights: Tensor | None) -> Tensor:
     """Return the (V,) weighted mean of |w| over (N, V) embeddings, of this process or of all."""
-    if embeddings.dim() != 2:
-        raise ValueError(f"embeddings must be (N, V), one vector a text, got {tuple(embeddings.shape)}")
+    if not isinstance(embeddings, Tensor) or embeddings.dim() != 2:
+        got = tuple(embeddings.shape) if isinstance(embeddings, Tensor) else type(embeddings).__name__
+        raise ValueError(f"embeddings must be a tensor (N, V), one vector a text, got {got}")
+    if weights is not None and weights.shape != embeddings.shape[:1]:
+        raise ValueError(f"weights must be ({len(embeddings)},), one a text, got {tuple(weights.shape)}")
     refuse("embeddings", embeddings, None, ("text", "entry"), "look at what encodes these texts")
     activation = at_least_float32(embeddings).abs()
     if weights is None:

@@ -30,7 +30,7 @@ def reverse_kl(
     labels
         Not read; None will do.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     student_temperature, teacher_temperature
         τ_s and τ_t, > 0.
 

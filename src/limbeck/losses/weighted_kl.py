@@ -58,7 +58,7 @@ def weighted_kl(
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding.
+        (B, L) bool, False for padding; None where there is none.
     positive_weight, negative_weight
         w⁺ and w⁻: ``unweighted``, ``power(k)``, ``complement_power(k)``, or a function of your own that gives (B, L)
         weights for (B, L) probabilities.
