@@ -1,3 +1,40 @@
-"""Limbeck distils rankers from teacher scores."""
+"""Limbeck distils rankers from teacher scores.
 
-__version__ = "0.1.0"
+    import limbeck
+    ranker = limbeck.load("runs/train/f1553819")
+    ranker.rank("who swims?", {"d1": "fish swim", "d2": "dogs bark"})
+
+Nothing heavy is imported before it is asked for: docs/python.md says what there is.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from limbeck.version import __version__ as __version__
+
+if TYPE_CHECKING:  # what type checkers and editors see
+    from limbeck import losses as losses
+    from limbeck.config import ConfigError as ConfigError
+    from limbeck.experiment.loading import load as load
+    from limbeck.experiment.text_ranker import TextRanker as TextRanker
+
+_FOUND_IN = {
+    "load": "limbeck.experiment.loading",
+    "TextRanker": "limbeck.experiment.text_ranker",
+    "ConfigError": "limbeck.config",
+}
+"""Name → module that has it."""
+
+__all__ = ["ConfigError", "TextRanker", "load", "losses"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FOUND_IN:
+        return getattr(import_module(_FOUND_IN[name]), name)
+    if name in __all__:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from limbeck import __version__
 from limbeck.cli.failing import fail
 from limbeck.cli.typed import Typed
 from limbeck.config import FailedError
@@ -14,6 +13,7 @@ from limbeck.experiment.groups import listing, without_null
 from limbeck.experiment.messages import explain, suggest
 from limbeck.experiment.words import check, folders
 from limbeck.processes import end_with_parent
+from limbeck.version import __version__
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

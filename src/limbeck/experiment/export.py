@@ -2,8 +2,13 @@
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from limbeck.config import Config, Node, registered
+
+if TYPE_CHECKING:
+    from limbeck.export.card import Origin
+    from limbeck.text.tokenizer import TextTokenizer
 
 log = logging.getLogger(__name__)
 
@@ -16,33 +21,60 @@ def export(config: Config) -> None:
     config
         A composed configuration of ``conf/export.yaml`` as plain containers.
     """
-    from limbeck.artefacts import write_json
     from limbeck.experiment import assemble
-    from limbeck.export.card import card, origin
-    from limbeck.export.folder import check_target, write_folder
-    from limbeck.export.modules import pipeline
-    from limbeck.students.folders import MARK
-    from limbeck.text.collate import Collator
+    from limbeck.export.card import origin
+    from limbeck.export.folder import check_target
 
     out = Path(config["out"])
     check_target(out)
     trained = origin(Path(config["run"]))
     student, tokenizer = assemble.saved(config["student"], config["backbone"])
-    node = {**_defaults(config["student"]), **config["student"]}  # a saved student's node has what its folder says
-    if "scale" in node:
-        node["scale"] = student.scale  # where it is learned, what was learned
+    library = write(out, student, tokenizer, with_defaults(config["student"], student), trained, out.name)
+    log.info("%s: for %s of sentence-transformers; how to load it is told in README.md there", out, library)
+
+
+def with_defaults(node: Node, student: Any) -> Config:
+    """Return a saved student's node, which has what its folder says, with the defaults of the other options."""
+    entry = registered(str(node["_target_"]))
+    known = () if entry is None else entry.parameters
+    whole = {**{item.name: item.default for item in known if item.default is not ...}, **node}
+    return whole | {"scale": student.scale} if "scale" in whole else whole  # what was learned, where it is
+
+
+def write(
+    out: Path, student: Any, tokenizer: "TextTokenizer", node: Node, trained: "Origin", name: str
+) -> str:
+    """Write a student with its model card; return the class of sentence-transformers that loads it.
+
+    Parameters
+    ----------
+    out
+        The folder. An earlier export there gives way.
+    student, tokenizer
+        As :func:`limbeck.experiment.assemble.saved` builds them.
+    node
+        The student's configuration node, defaults included.
+    trained, name
+        Its training, and the name of the model, for the card.
+
+    Raises
+    ------
+    ConfigError
+        Something else lies there, or sentence-transformers has nothing like this student.
+    """
+    from limbeck.artefacts import write_json
+    from limbeck.export.card import card
+    from limbeck.export.folder import write_folder
+    from limbeck.export.modules import pipeline
+    from limbeck.students.folders import MARK
+    from limbeck.text.collate import Collator
+
     made = pipeline(student.eval(), Collator(tokenizer, student.style, list, list))
 
     def fill(folder: Path) -> None:
         made.write(folder)
         write_json(folder / MARK, {"student": node, "run_id": trained.result.get("run_id")})
-        (folder / "README.md").write_text(card(made, node, trained, out.name), encoding="utf-8")
+        (folder / "README.md").write_text(card(made, node, trained, name), encoding="utf-8")
 
     write_folder(out, fill)
-    log.info("%s: for %s of sentence-transformers; how to load it is told in README.md there", out, made.library)
-
-
-def _defaults(student: Node) -> Config:
-    """Return the defaults of a student's options."""
-    entry = registered(str(student["_target_"]))
-    return {} if entry is None else {item.name: item.default for item in entry.parameters if item.default is not ...}
+    return made.library

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from limbeck import __version__
 from limbeck.config import ConfigError, part_name
 from limbeck.export.layout import Pipeline
 from limbeck.markup import code, escape
+from limbeck.version import __version__
 
 _USE = {
     "SentenceTransformer": "scores = model.similarity(model.encode_query(queries), model.encode_document(documents))",

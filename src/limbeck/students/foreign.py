@@ -5,6 +5,7 @@ What is known of them, and what each key does, is the table in ``known.py``; the
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -50,6 +51,16 @@ def read(found: Layout) -> tuple[str, dict[str, Any]]:
     said = ", ".join(f"{name} {value!r}" for name, value in options.items() if value not in (None, ""))
     log.info("%s, read as the student %s: %s", found.folder, kind, said)
     return kind, options
+
+
+SCORES = ("sentence_transformers", "sbert_ce_default_activation_function")
+"""Keys of a transformer's ``config.json`` that say it is a CrossEncoder, of before version 6, which has no modules."""
+
+
+def classifier(folder: Path) -> dict[str, Any]:
+    """Return the options of a CrossEncoder that was saved as a checkpoint with a classifier, without modules."""
+    alone = [Module("Transformer", folder)]
+    return _cross_encoder(Layout(folder, alone, alone, {"model_type": "CrossEncoder"}))
 
 
 def _kind(found: Layout) -> str:

@@ -10,6 +10,9 @@ from rich.progress import Progress
 
 log = logging.getLogger(__name__)
 
+_WAIT = 1.0
+"""Seconds before a bar appears: what takes no longer needs none."""
+
 _TELL_EVERY = 30.0
 """Seconds between two lines of progress in a log."""
 
@@ -17,7 +20,7 @@ Piece = TypeVar("Piece", bound=Sized)
 
 
 def show(pieces: Iterable[Piece], total: int, what: str) -> Iterator[Piece]:
-    """Show a progress bar on a terminal; in a log, a line every half minute.
+    """Show a progress bar on terminals and in notebooks after a second of work; in a log, a line every half minute.
 
     Parameters
     ----------
@@ -28,14 +31,33 @@ def show(pieces: Iterable[Piece], total: int, what: str) -> Iterator[Piece]:
     what
         What is done to them.
     """
+    console = _console()
+    return _in_log(pieces, total, what) if console is None else _on_screen(pieces, total, what, console)
+
+
+def _console() -> Console | None:
+    """Return where a bar can be drawn; None where standard error is a file or a pipe."""
     console = Console(stderr=True)
-    if console.is_terminal:
-        with Progress(console=console, transient=True) as bar:
-            task = bar.add_task(what, total=total)
-            for piece in pieces:
-                yield piece
-                bar.advance(task, len(piece))
-        return
+    if console.is_jupyter:  # rich's own bars need ipywidgets there; one line of text that is drawn again does not
+        return Console(stderr=True, force_jupyter=False, force_terminal=True)
+    return console if console.is_terminal else None
+
+
+def _on_screen(pieces: Iterable[Piece], total: int, what: str, console: Console) -> Iterator[Piece]:
+    bar, start = Progress(console=console, transient=True), time.monotonic()
+    task = bar.add_task(what, total=total)
+    try:
+        for piece in pieces:
+            yield piece
+            bar.advance(task, len(piece))
+            if not bar.live.is_started and time.monotonic() - start > _WAIT:
+                bar.start()
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+
+
+def _in_log(pieces: Iterable[Piece], total: int, what: str) -> Iterator[Piece]:
     start = last = time.monotonic()
     done = 0
     for piece in pieces:

@@ -6,7 +6,6 @@ from html import escape
 from bokeh.embed import file_html
 from bokeh.resources import INLINE
 
-from limbeck import __version__
 from limbeck.reporting.page.curves import learning_curves
 from limbeck.reporting.page.gains import gains
 from limbeck.reporting.page.leaderboard import leaderboard
@@ -15,6 +14,7 @@ from limbeck.reporting.page.records import commands, differences, environment, u
 from limbeck.reporting.page.runs import Sweep
 from limbeck.reporting.page.scatter import against_teacher
 from limbeck.reporting.page.terms import Judgments, term_weights
+from limbeck.version import __version__
 
 # Texts of users reach the template as variables only, escaped before: none is ever read as a template.
 _TEMPLATE = """

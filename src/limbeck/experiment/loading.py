@@ -1,0 +1,167 @@
+"""Trained rankers from wherever they lie: what ``limbeck.load`` does."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from limbeck.backbones import hub
+from limbeck.backbones.layout import read_json
+from limbeck.backbones.sources import PACKAGE, clear_errors, locate, quiet
+from limbeck.config import ConfigError, entries, home, part_name
+from limbeck.experiment import assemble
+from limbeck.experiment.export import with_defaults, write
+from limbeck.experiment.text_ranker import TextRanker
+from limbeck.export.card import Origin, origin
+from limbeck.students import bare, folders
+from limbeck.students.foreign import SCORES, classifier
+from limbeck.students.saved import Nodes, Saved
+
+_NOT_WEIGHTS = ("*.onnx", "onnx/*", "openvino/*", "*.h5", "*.msgpack", "*.ot", "*.tflite")
+"""Files of a model on the hub that are for other programs."""
+
+
+def load(
+    where: str | Path,
+    *,
+    student: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    bf16: bool = False,
+) -> TextRanker:
+    """Load a trained ranker.
+
+    Parameters
+    ----------
+    where
+        A run (``runs/NAME/RUN_ID``), its ``model``, a folder that ``limbeck export`` or :meth:`TextRanker.save` wrote,
+        one of sentence-transformers (SentenceTransformer, SparseEncoder, MultiVectorEncoder, CrossEncoder) or of
+        PyLate, a plain checkpoint, ``package:NAME/FOLDER`` inside an installed package, or a name on the Hugging Face
+        hub.
+    student
+        Kind of the ranker that a plain checkpoint is: ``dense``, ``splade``, ``colbert``, ``cross_encoder``. All
+        others say so themselves.
+    options
+        Options of the student that differ from what lies there, as ``{"query_length": 64}``.
+    revision
+        Commit or tag on the hub.
+    device
+        Where it works, as torch names it; None takes the GPU if there is one.
+    bf16
+        Compute in bfloat16.
+
+    Returns
+    -------
+    TextRanker
+        It encodes, scores and ranks texts.
+
+    Raises
+    ------
+    ConfigError
+        Nothing known lies there, what lies there cannot be represented, it lacks weights, or it is a plain checkpoint
+        and ``student`` is not given. The message says what to do.
+
+    Examples
+    --------
+    ::
+
+        ranker = limbeck.load("runs/train/f1553819")
+        ranker.rank("who swims?", {"d1": "fish swim", "d2": "dogs bark"})
+    """
+    given = Path(where).expanduser()
+    source = str(given) if given.exists() else str(where)
+    try:
+        place = _fetched(source, revision) if hub.is_name(source) else _folder(source)
+        whole = folders.holds(Path(place))
+        nodes = _saved(place, student, options) if whole else _checkpoint(place, student, options, revision)
+    except ConfigError as error:  # in the words of configurations
+        raise ConfigError(str(error).removeprefix("student.folder: ").replace("student.options", "options")) from None
+    chosen = torch.device(device) if device is not None else assemble.device("auto")
+    made, tokenizer = assemble.saved(nodes.student, nodes.backbone)
+    node = with_defaults(nodes.student, made)
+    trained = origin(Path(place)) if Path(place).is_dir() else Origin()
+
+    def save(folder: Path, name: str) -> None:
+        write(folder, made, tokenizer, node, trained, name)
+
+    return TextRanker(made, tokenizer, node, source, save, device=chosen, bf16=bf16)
+
+
+def _folder(source: str) -> str:
+    """Return a folder, which may lie inside a package."""
+    try:
+        return locate(source) if source.startswith(PACKAGE) else source
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _fetched(name: str, revision: str | None) -> str:
+    """Return the folder of a model on the hub that says what student it is; the name of one that does not.
+
+    Raises
+    ------
+    ConfigError
+        It is neither a folder nor a name of the hub.
+    """
+    import transformers
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        raise ConfigError(f"there is no folder {name!r}, and it is no name of a model on the hub") from None
+    if hub.described(name, revision) is not None:
+        return _downloaded(name, revision)
+    with quiet(), clear_errors(name):  # it may not be there at all
+        config = transformers.AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+    return _downloaded(name, revision) if any(hasattr(config, key) for key in SCORES) else name
+
+
+def _downloaded(name: str, revision: str | None) -> str:
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download(name, revision=revision, ignore_patterns=list(_NOT_WEIGHTS))
+
+
+def _saved(place: str, kind: str | None, options: Mapping[str, Any] | None) -> Nodes:
+    """Return the nodes of what says itself which student it is."""
+    nodes = Saved(folder=place, options=options).nodes({})
+    found = part_name(nodes.student)
+    if kind not in (None, found):
+        raise ConfigError(f"student is {kind!r}, but {place!r} holds a {found}; leave student out")
+    return nodes
+
+
+def _checkpoint(place: str, kind: str | None, options: Mapping[str, Any] | None, revision: str | None) -> Nodes:
+    """Return the nodes of a plain checkpoint, read as a student of a kind."""
+    kinds = sorted(name for group, name in entries() if group == "student" and name != "saved")
+    if Path(place).is_dir() and not (Path(place) / "config.json").is_file():
+        if (Path(place) / "config.yaml").is_file():
+            folders.read(Path(place), key="student.folder")  # a run: it says that it has no model yet
+        raise ConfigError(f"{place!r} holds no model: neither limbeck.json nor modules.json nor config.json")
+    told = read_json(Path(place) / "config.json")
+    scores = kind in (None, "cross_encoder") and any(key in told for key in SCORES)
+    kind = "cross_encoder" if scores else kind
+    if kind is None:
+        raise ConfigError(
+            f"{place!r} is a checkpoint that does not say what student it is; choose one: "
+            f"limbeck.load({place!r}, student=…) with {', '.join(kinds)}"
+        )
+    if kind not in kinds:
+        raise ConfigError(f"student must be one of {', '.join(kinds)}, got {kind!r}")
+    found = classifier(Path(place)) if scores else _configured(kind)
+    node = {"_target_": f"student/{kind}", **found, **(options or {})}
+    if not hub.is_name(place):
+        bare.check(kind, node, place, key="", trains=False)
+    return Nodes(node, {"_target_": "backbone/pretrained", "model": place, "revision": revision})
+
+
+def _configured(kind: str) -> dict[str, Any]:
+    """Return the options that ``student=KIND`` has otherwise than the class; a cross-encoder has its own classifier."""
+    path = home() / "conf" / "student" / f"{kind}.yaml"
+    told = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    own = {"pooling": "head"} if kind == "cross_encoder" else {}
+    return own | {name: value for name, value in told.items() if name != "defaults"}
