@@ -57,10 +57,10 @@ class Handler(BaseHTTPRequestHandler):
         self.hub.tokens.add(self.headers.get("Authorization"))
         words = unquote(urlsplit(self.path).path).strip("/").split("/")
         if words[:3] == ["api", "repos", "create"]:
-            told = json.loads(given)
-            name = f"{told.get('organization') or 'me'}/{told['name']}"
+            asked = json.loads(given)
+            name = f"{asked.get('organization') or 'me'}/{asked['name']}"
             self.hub.repos.setdefault(name, {"main": {}})
-            self.hub.visibility[name] = told.get("visibility")
+            self.hub.visibility[name] = asked.get("visibility")
             return self._answer({"url": f"http://{self.headers['Host']}/{name}"})
         if words[:2] == ["api", "validate-yaml"]:
             return self._answer({"errors": [], "warnings": []})
@@ -74,11 +74,11 @@ class Handler(BaseHTTPRequestHandler):
             return self._answer({"files": every})
         assert verb == "commit", self.path
         for line in given.splitlines():
-            told = json.loads(line)
-            if told["key"] == "header":
-                self.hub.messages.append(told["value"]["summary"])
+            each = json.loads(line)
+            if each["key"] == "header":
+                self.hub.messages.append(each["value"]["summary"])
             else:
-                self.hub.files(name, words[5])[told["value"]["path"]] = base64.b64decode(told["value"]["content"])
+                self.hub.files(name, words[5])[each["value"]["path"]] = base64.b64decode(each["value"]["content"])
         commit = self.hub.commit(name, words[5])
         address = f"http://{self.headers['Host']}/{name}/commit/{commit}"
         return self._answer({"success": True, "commitOid": commit, "commitUrl": address})

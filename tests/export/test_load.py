@@ -30,8 +30,8 @@ def dense(make, tmp_path):
     collator.tokenizer.tokenizer.save_pretrained(tmp_path / "plain")
     modules = [Transformer(str(tmp_path / "plain"), max_seq_length=24), Pooling(WIDTH, "cls"), Dense(WIDTH, 8)]
     prompts = {"query": "a dog ", "document": "at sea "}
-    made = library.SentenceTransformer(modules=[*modules, Normalize()], prompts=prompts, device="cpu")
-    made.save(str(tmp_path / "it"))
+    model = library.SentenceTransformer(modules=[*modules, Normalize()], prompts=prompts, device="cpu")
+    model.save(str(tmp_path / "it"))
     return tmp_path / "it"
 
 
@@ -40,9 +40,9 @@ def older(folder):
     listed = json.loads((folder / "modules.json").read_text())
     write(folder / "modules.json", [{**each, "type": OLD + each["type"].rpartition(".")[2]} for each in listed])
     write(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": WIDTH, "pooling_mode_cls_token": True})
-    told = json.loads((folder / "config_sentence_transformers.json").read_text())
-    del told["model_type"]
-    write(folder / "config_sentence_transformers.json", told)
+    settings = json.loads((folder / "config_sentence_transformers.json").read_text())
+    del settings["model_type"]
+    write(folder / "config_sentence_transformers.json", settings)
     write(folder / "sentence_bert_config.json", {"max_seq_length": 24, "do_lower_case": False})
 
 
@@ -161,7 +161,7 @@ def test_ranks_as_trec_eval_orders_ties(dense):
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "message"),
     [
         (lambda ranker: ranker.encode("a text", "query"), r"^texts must be a list of texts, got one str$"),
         (lambda ranker: ranker.encode(["a"], "doc"), r"^role must be query or document, got 'doc'$"),
@@ -171,8 +171,8 @@ def test_ranks_as_trec_eval_orders_ties(dense):
         (lambda ranker: ranker.rank("a", ["b"]), r"^documents must be a mapping of ids to texts, got list$"),
     ],
 )
-def test_wrong_calls(dense, call, told):
-    with pytest.raises(ValueError, match=told):
+def test_wrong_calls(dense, call, message):
+    with pytest.raises(ValueError, match=message):
         call(load(dense, device="cpu"))
 
 
@@ -180,7 +180,7 @@ def test_what_cannot_be_loaded_is_named(dense, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "nothing").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("")
-    for where, options, told in (
+    for where, options, message in (
         ("no/such/folder", {}, r"^there is no folder 'no/such/folder', and it is no name of a model on the hub$"),
         ("owner/name", {}, r"^model: the hub model 'owner/name' could not be loaded"),
         ("package:nothing_there/model", {}, "needs the Python package nothing_there, which is not installed"),
@@ -189,5 +189,5 @@ def test_what_cannot_be_loaded_is_named(dense, tmp_path):
         (dense, {"student": "splade"}, "^student is 'splade', but .* holds a dense; leave student out$"),
         (dense, {"options": {"length": 3}}, "^options.length is no option of the student in the folder, a dense"),
     ):
-        with pytest.raises(ConfigError, match=told):
+        with pytest.raises(ConfigError, match=message):
             load(where, **options)

@@ -80,14 +80,14 @@ def load(
     except ConfigError as error:  # in the words of configurations
         raise ConfigError(str(error).removeprefix("student.folder: ").replace("student.options", "options")) from None
     chosen = torch.device(device) if device is not None else assemble.device("auto")
-    made, tokenizer = assemble.saved(nodes.student, nodes.backbone)
-    node = with_defaults(nodes.student, made)
+    model, tokenizer = assemble.saved(nodes.student, nodes.backbone)
+    node = with_defaults(nodes.student, model)
     trained = origin(Path(place)) if Path(place).is_dir() else Origin()
 
     def save(folder: Path, name: str) -> None:
-        write(folder, made, tokenizer, node, trained, name)
+        write(folder, model, tokenizer, node, trained, name)
 
-    return TextRanker(made, tokenizer, node, source, save, device=chosen, bf16=bf16)
+    return TextRanker(model, tokenizer, node, source, save, device=chosen, bf16=bf16)
 
 
 def _folder(source: str) -> str:
@@ -142,8 +142,8 @@ def _checkpoint(place: str, kind: str | None, options: Mapping[str, Any] | None,
         if (Path(place) / "config.yaml").is_file():
             folders.read(Path(place), key="student.folder")  # a run: it says that it has no model yet
         raise ConfigError(f"{place!r} holds no model: neither limbeck.json nor modules.json nor config.json")
-    told = read_json(Path(place) / "config.json")
-    scores = kind in (None, "cross_encoder") and any(key in told for key in SCORES)
+    config = read_json(Path(place) / "config.json")
+    scores = kind in (None, "cross_encoder") and any(key in config for key in SCORES)
     kind = "cross_encoder" if scores else kind
     if kind is None:
         raise ConfigError(
@@ -162,6 +162,6 @@ def _checkpoint(place: str, kind: str | None, options: Mapping[str, Any] | None,
 def _configured(kind: str) -> dict[str, Any]:
     """Return the options that ``student=KIND`` has otherwise than the class; a cross-encoder has its own classifier."""
     path = home() / "conf" / "student" / f"{kind}.yaml"
-    told = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    given = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     own = {"pooling": "head"} if kind == "cross_encoder" else {}
-    return own | {name: value for name, value in told.items() if name != "defaults"}
+    return own | {name: value for name, value in given.items() if name != "defaults"}

@@ -196,7 +196,7 @@ class TextRanker:
         message: str = "Upload a ranker",
         token: str | None = None,
     ) -> str:
-        """Upload what :meth:`save` writes to a repository on the Hugging Face hub, which is made if it is not there.
+        """Upload what :meth:`save` writes to a repository on the Hugging Face hub, created if it is not there.
 
         Parameters
         ----------
@@ -205,7 +205,7 @@ class TextRanker:
         private
             Of a new repository: only its owner sees it; None takes the owner's default.
         revision
-            Branch, made if it is not there; None is the main one.
+            Branch, created if it is not there; None is the main one.
         message
             Of the commit.
         token
@@ -222,10 +222,10 @@ class TextRanker:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "model"
             self._write(folder, repo.rpartition("/")[2])
-            made = api.create_repo(repo, private=private, exist_ok=True).repo_id
+            name = api.create_repo(repo, private=private, exist_ok=True).repo_id
             if revision is not None:
-                api.create_branch(made, branch=revision, exist_ok=True)
-            return str(api.upload_folder(repo_id=made, folder_path=folder, commit_message=message, revision=revision))
+                api.create_branch(name, branch=revision, exist_ok=True)
+            return str(api.upload_folder(repo_id=name, folder_path=folder, commit_message=message, revision=revision))
 
 
 def _listed(texts: Iterable[str], name: str) -> list[str]:
