@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from limbeck.config import Config, ConfigError, build, part_name
+from limbeck.screen import console
 from limbeck.secrecy import masked
 
 if TYPE_CHECKING:
@@ -174,7 +175,6 @@ def _telling(blocks: "Iterable[Thunk]") -> "Iterator[Thunk]":
 
 def _report(store: "ScoreStore", faults: "Faults", seconds: float) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     if faults.count:
@@ -201,5 +201,4 @@ def _report(store: "ScoreStore", faults: "Faults", seconds: float) -> None:
     for name, value in rows.items():
         if value is not None:
             table.add_row(name, value)
-    console = Console(soft_wrap=True)
-    console.print(table)
+    console(soft_wrap=True).print(table)

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from limbeck.inspection.seen import percent
+from limbeck.screen import console
 
 _COLOURS = {"error": "bold red", "warning": "yellow"}
 
@@ -62,20 +62,20 @@ def show(report: Mapping[str, Any], figures: Sequence[tuple[str, str]]) -> None:
     figures
         From :func:`rows`.
     """
-    console = Console(soft_wrap=True)
+    screen = console(soft_wrap=True)
     for finding in report["findings"]:
         head = f"{finding['severity']}: {finding['name']}"
-        console.print(Text(head, style=_COLOURS[finding["severity"]]))
-        console.print(Text(f"  {finding['message']}"))
-        console.print(Text(f"  remedy: {finding['remedy']}"))
+        screen.print(Text(head, style=_COLOURS[finding["severity"]]))
+        screen.print(Text(f"  {finding['message']}"))
+        screen.print(Text(f"  remedy: {finding['remedy']}"))
     if not report["findings"]:
-        console.print("no check has caught anything")
+        screen.print("no check has caught anything")
     table = Table(box=box.SIMPLE_HEAD, show_header=False)
     table.add_column()
     table.add_column(justify="right")
     for name, value in figures:
         table.add_row(Text(name), Text(value))
-    console.print(table)
+    screen.print(table)
 
 
 def _numbers(values: Any) -> str:

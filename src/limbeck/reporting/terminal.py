@@ -5,14 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from limbeck.rankings import Row
-
-_WIDTH = 160
-"""Characters a line in a log or file; a terminal knows its own width."""
+from limbeck.screen import console
 
 _WORDS = ("system", "candidates", "queries", "ranked", "sets")
 
@@ -58,10 +55,7 @@ def show_rows(rows: Sequence[Row], words: Sequence[str], title: str, *, bold: bo
     for row in rows:
         cells = [escape(str(row.get(word, ""))) for word in words]  # loss=[kl] is no markup
         table.add_row(*cells, *(_cell(row.get(number), best.get(number)) for number in numbers))
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH
-    console.print(table)
+    console().print(table)
 
 
 def show_words(rows: Sequence[Row], title: str) -> None:

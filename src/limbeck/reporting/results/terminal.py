@@ -7,9 +7,7 @@ from rich.table import Table as Grid
 
 from limbeck.reporting.results.cells import Cell, Table
 from limbeck.reporting.results.wording import MISSING, NONE, NOT_OURS, UNTOLD, column_head, figure, heads, sentences
-
-_WIDTH = 160
-"""Characters a line in a log or file; a terminal knows its own width."""
+from limbeck.screen import console
 
 
 def show(table: Table) -> None:
@@ -30,18 +28,16 @@ def show(table: Table) -> None:
         shown = [NONE if value is None else f"{value:.{table.spec.digits}f}" for value in values]
         label = f"[dim]{escape(each.system)} ({NOT_OURS}: {escape(each.source)})[/dim]"
         grid.add_row(label, *blank, *(f"[dim]{each}[/dim]" for each in shown))
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH
-    console.print(grid)
+    screen = console()
+    screen.print(grid)
     for sentence in sentences(table)[1:]:
-        console.print(escape(sentence), highlight=False)
-    console.print()
+        screen.print(escape(sentence), highlight=False)
+    screen.print()
     for note in table.notes:
-        console.print(escape(note), highlight=False)
-    console.print("\nThe commands of each row:", highlight=False)
+        screen.print(escape(note), highlight=False)
+    screen.print("\nThe commands of each row:", highlight=False)
     for row in table.rows:
-        _show_commands(console, " | ".join(row.labels), row.commands, row.untold)
+        _show_commands(screen, " | ".join(row.labels), row.commands, row.untold)
 
 
 def _cell(cell: Cell | None, table: Table, *, reference: bool = False) -> str:
@@ -54,12 +50,12 @@ def _cell(cell: Cell | None, table: Table, *, reference: bool = False) -> str:
     return f"{written} ({each.seeds})" if each.seeds else written
 
 
-def _show_commands(console: Console, label: str, commands: list[str], untold: int) -> None:
-    console.print(escape(label), highlight=False)
+def _show_commands(screen: Console, label: str, commands: list[str], untold: int) -> None:
+    screen.print(escape(label), highlight=False)
     for command in commands:
         # Not wrapped: it is there to be copied.
-        console.print(f"  {escape(command)}", highlight=False, soft_wrap=True)
+        screen.print(f"  {escape(command)}", highlight=False, soft_wrap=True)
     if untold:
-        console.print(f"  {escape(UNTOLD.format(count=untold))}", highlight=False)
+        screen.print(f"  {escape(UNTOLD.format(count=untold))}", highlight=False)
     elif not commands:
-        console.print(f"  {MISSING}", highlight=False)
+        screen.print(f"  {MISSING}", highlight=False)
