@@ -30,8 +30,9 @@ def as_ever() -> Iterator[None]:
 
 
 def _mode(self, config_name, overrides):
-    """Compose a first time, to read ``hydra.mode``, only where it may be set: no file of ours does so."""
-    return _READ(self, config_name, overrides) if any("hydra.mode" in word for word in overrides) else None
+    """Compose a first time, to read ``hydra.mode``, only where it may be set: of our files, in those of ``sweeps``."""
+    needed = any("hydra.mode" in word or word.lstrip("+").startswith("sweeps=") for word in overrides)
+    return _READ(self, config_name, overrides) if needed else None
 
 
 def _choices(overrides, defaults, self_added):

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from limbeck.cli import report
 from limbeck.cli.main import VERBS
 from limbeck.config import home
 from limbeck.experiment.groups import options
+from limbeck.experiment.words import with_name
 from limbeck.schemas import generated
 
 CONF = home() / "conf"
@@ -131,7 +131,7 @@ def test_commands_of_the_pages(command, composed):
     words = [word for word in words if word not in ("-m", "--cfg", "job", "--dry-run")]
     # One job of a grid is as good as all of them.
     first = [word if set("[{") & set(word) else word.split(",")[0] for word in words]
-    composed(*(report.words(first) if verb == "report" else first), verb=verb)
+    composed(*(with_name(first) if verb == "report" else first), verb=verb)
 
 
 def test_the_readme_names_make_targets_that_exist():

@@ -12,6 +12,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from limbeck.config import ConfigError
+
 ConfigStore.instance().store(
     group="hydra/launcher", name="limbeck", node={"_target_": "hydra_plugins.limbeck_launcher.LimbeckLauncher"}
 )
@@ -22,6 +24,8 @@ class LimbeckLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what the jobs are composed from."""
+        if not task_function.several:  # pyright: ignore[reportFunctionMemberAccess]
+            raise ConfigError("limbeck.train makes one run; for the runs of a sweep call limbeck.sweep")
         # It is not called: jobs are plain data, so that any process can make them. It knows what was typed.
         self._command: list[str] = task_function.command  # pyright: ignore[reportFunctionMemberAccess]
         self._loader = hydra_context.config_loader

@@ -15,17 +15,45 @@ from limbeck.version import __version__ as __version__
 if TYPE_CHECKING:  # what type checkers and editors see
     from limbeck import losses as losses
     from limbeck.config import ConfigError as ConfigError
+    from limbeck.config import FailedError as FailedError
+    from limbeck.experiment.from_python import compose as compose
+    from limbeck.experiment.from_python import evaluate as evaluate
+    from limbeck.experiment.from_python import inspect as inspect
+    from limbeck.experiment.from_python import mine as mine
+    from limbeck.experiment.from_python import report as report
+    from limbeck.experiment.from_python import score as score
+    from limbeck.experiment.from_python import sweep as sweep
+    from limbeck.experiment.from_python import table as table
+    from limbeck.experiment.from_python import train as train
     from limbeck.experiment.loading import load as load
     from limbeck.experiment.text_ranker import TextRanker as TextRanker
 
+_VERBS = ("compose", "evaluate", "inspect", "mine", "report", "score", "sweep", "table", "train")
 _FOUND_IN = {
-    "load": "limbeck.experiment.loading",
-    "TextRanker": "limbeck.experiment.text_ranker",
+    **dict.fromkeys(_VERBS, "limbeck.experiment.from_python"),
     "ConfigError": "limbeck.config",
+    "FailedError": "limbeck.config",
+    "TextRanker": "limbeck.experiment.text_ranker",
+    "load": "limbeck.experiment.loading",
 }
 """Name → module that has it."""
 
-__all__ = ["ConfigError", "TextRanker", "load", "losses"]
+__all__ = [
+    "ConfigError",
+    "FailedError",
+    "TextRanker",
+    "compose",
+    "evaluate",
+    "inspect",
+    "load",
+    "losses",
+    "mine",
+    "report",
+    "score",
+    "sweep",
+    "table",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

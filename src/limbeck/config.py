@@ -40,6 +40,9 @@ class ConfigError(ValueError):
 class FailedError(Exception):
     """The work was done as far as possible, and a part of it failed; the command ends with status 1."""
 
+    result: Any = None
+    """What was done: the result that a function of Python would have returned."""
+
 
 def home() -> Path:
     """Return the folder that holds ``conf`` and ``sweeps``: the checkout, or the copy inside an installed package."""

@@ -31,7 +31,7 @@ class Shown:
 
     def text(self) -> str:
         """Return what a command writes into a file."""
-        console = Console(file=io.StringIO(), width=WIDTH)
+        console = Console(file=io.StringIO(), width=WIDTH, force_jupyter=False)
         with console.capture() as written:
             self.on(console)
         return written.get().strip("\n")
@@ -45,7 +45,7 @@ class Shown:
 
 class _Recording(Console):
     def __init__(self, shown: Shown, soft_wrap: bool) -> None:
-        super().__init__(file=io.StringIO(), width=WIDTH, soft_wrap=soft_wrap)
+        super().__init__(file=io.StringIO(), width=WIDTH, soft_wrap=soft_wrap, force_jupyter=False)
         self._shown = shown
 
     def print(self, *objects: Any, **options: Any) -> None:

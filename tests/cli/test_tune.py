@@ -165,7 +165,7 @@ def test_one_process_a_study(limbeck, tmp_path, waited_for):
 def test_every_preset_is_a_space_and_says_what_it_asks(name):
     from hydra import compose, initialize_config_dir
 
-    from limbeck.cli.main import _environment
+    from limbeck.experiment.calling import _environment
     from limbeck.schemas import store_schemas
     from limbeck.tuning.configurations import Configurations, Planned
     from limbeck.tuning.space import parse
@@ -187,7 +187,7 @@ def test_every_preset_is_a_space_and_says_what_it_asks(name):
 def test_trials_see_other_folders_of_configurations(tmp_path):
     from hydra.types import RunMode
 
-    from limbeck.cli.main import _environment
+    from limbeck.experiment.calling import _environment
     from limbeck.experiment.tune import _loader
     from limbeck.schemas import store_schemas
 

@@ -1,22 +1,14 @@
-"""The command ``limbeck``: finds the verb, composes its configuration, calls it. Nothing heavy is imported here."""
+"""The command ``limbeck``: a verb and its words, and what is printed when something is wrong."""
 
-import importlib
-import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from limbeck.cli.failing import fail
-from limbeck.cli.typed import Typed
 from limbeck.config import FailedError
-from limbeck.experiment.groups import listing, without_null
+from limbeck.experiment.calling import call
+from limbeck.experiment.groups import listing
 from limbeck.experiment.messages import explain, suggest
-from limbeck.experiment.words import check, folders
 from limbeck.processes import end_with_parent
 from limbeck.version import __version__
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 VERBS = {
     "mine": "find the candidates of the training queries: by BM25, an encoder, run files, or their fusion",
@@ -32,12 +24,6 @@ VERBS = {
     "index": "encode a collection with a student and build an index: exact, faiss, inverted lists, PLAID",
     "search": "search an index, or re-rank a first stage by it: a TREC run and its metrics",
 }
-_MODULES = {"import": "import_scores"}  # where the verb is a word of Python
-_ONCE = {
-    "inspect": "limbeck inspect writes one report; call it once for each, with another out=FOLDER",
-    "tune": "limbeck tune is a search by itself: name what varies in tune.space, without -m",
-}
-"""Verbs that do not sweep, and what to do instead."""
 
 _HELP = """\
 limbeck {version}: distil rankers
@@ -75,11 +61,7 @@ def main() -> None:
         return
     debug = "--debug" in rest
     try:
-        # Hydra wants its flag before the overrides; users put it anywhere.
-        sweep = ["-m"] if {"-m", "--multirun"} & set(rest) else []
-        dry = ["dry_run=true"] if "--dry-run" in rest else []
-        words = [word for word in rest if word not in ("--debug", "--dry-run", "-m", "--multirun")]
-        _compose_and_call(verb, sweep + words + dry)
+        call(verb, [word for word in rest if word != "--debug"])
     except KeyboardInterrupt:
         fail("interrupted; give the same command again to go on", 130)
     except FailedError as error:
@@ -91,68 +73,3 @@ def main() -> None:
         if message is None:
             fail(f"{type(error).__name__}: {error}\n--debug shows where this comes from", 1)
         fail(str(message))
-
-
-def _environment() -> None:
-    from limbeck.analysis.fonts import remove_stale_locks
-    from limbeck.config import home
-
-    remove_stale_locks()
-    os.environ["LIMBECK_HOME"] = str(home())
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and main() explains
-    # Without compiling, ranx evaluates 6,980 x 1,000 results in a second; compiling it takes half a minute.
-    os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
-
-
-def _compose_and_call(verb: str, overrides: list[str]) -> None:
-    import hydra
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    from limbeck.config import ConfigError, home
-    from limbeck.schemas import store_schemas
-
-    _environment()
-    module = importlib.import_module(f"limbeck.cli.{_MODULES.get(verb, verb)}")
-    words: Callable[[list[str]], list[str]] | None = getattr(module, "words", None)
-    if words is not None:
-        overrides = words(overrides)  # a verb may take words that are no overrides
-    check(overrides)
-    store_schemas(folders(overrides))
-    overrides = without_null(verb, overrides)
-    arguments = sys.argv
-
-    raised: list[Exception] = []
-
-    def task(config: "DictConfig") -> None:
-        # Lightning starts the other processes of a run from sys.argv, so it must be what the user typed.
-        with _arguments(arguments):
-            try:
-                hydra = HydraConfig.get()
-                if hydra.mode == RunMode.MULTIRUN and verb in _ONCE:
-                    raise ConfigError(_ONCE[verb])
-                sources = hydra.runtime.config_sources
-                dirs = [each.path for each in sources if each.provider == "command-line"]
-                module.run(config, Typed([str(word) for word in hydra.overrides.task], dirs))
-            except Exception as error:
-                raised.append(error)  # Hydra would print a line of its own about it
-
-    task.command = arguments  # pyright: ignore[reportFunctionMemberAccess]
-    with _arguments([arguments[0], *overrides]):
-        hydra.main(version_base="1.3", config_path=str(home() / "conf"), config_name=verb)(task)()
-    if raised:
-        raise raised[0]
-    finish: Callable[[], None] | None = getattr(module, "finish", None)
-    if finish is not None:
-        finish()
-
-
-class _arguments:  # noqa: N801 - reads as a statement
-    def __init__(self, arguments: list[str]) -> None:
-        self._new = arguments
-
-    def __enter__(self) -> None:
-        self._old, sys.argv = sys.argv, self._new
-
-    def __exit__(self, *error: object) -> None:
-        sys.argv = self._old

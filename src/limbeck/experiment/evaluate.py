@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def evaluate(plain: Config, overrides: Sequence[str]) -> None:
-    """Evaluate, compare, or both.
+def evaluate(plain: Config, overrides: Sequence[str]) -> Config:
+    """Evaluate, compare, or both; print the tables.
 
     Parameters
     ----------
@@ -24,13 +24,18 @@ def evaluate(plain: Config, overrides: Sequence[str]) -> None:
         A composed configuration of ``conf/evaluate.yaml`` as plain containers.
     overrides
         What it was composed from, for the record.
+
+    Returns
+    -------
+    dict
+        ``folder`` of the results; ``systems``, ``sets`` and their ``average``, as in ``result.json``, of what was
+        evaluated; ``comparisons`` of what was compared.
     """
     _check_asked(plain)
     settings: Comparing = build(plain["comparison"], key="comparison")
     if plain["compare"] is not None:
-        _compare(plain, settings)
-        return
-    _evaluate(plain, settings, overrides)
+        return _compare(plain, settings)
+    return _evaluate(plain, settings, overrides)
 
 
 def _check_asked(config: Node) -> None:
@@ -61,13 +66,14 @@ def _check_asked(config: Node) -> None:
 # -- comparing --------------------------------------------------------------------------------------------------------
 
 
-def _compare(config: Node, settings: "Comparing") -> None:
+def _compare(config: Node, settings: "Comparing") -> Config:
     from limbeck.reporting.results.finished import members
 
     systems = members(config["compare"], key="compare")
     baseline = _baseline(config["baseline"], systems)
     identity = fingerprint({"compare": config["compare"], "baseline": baseline, "metrics": config["metrics"]})[:8]
-    _report(config, settings, systems, baseline, below(config["paths"]["runs"], config["name"]) / identity)
+    out = below(config["paths"]["runs"], config["name"]) / identity
+    return {"folder": str(out), "comparisons": _report(config, settings, systems, baseline, out)}
 
 
 def _baseline(given: str, systems: Sequence["Member"]) -> str:
@@ -87,11 +93,11 @@ def _baseline(given: str, systems: Sequence["Member"]) -> str:
     return found.pop()
 
 
-def _report(config: Node, settings: "Comparing", systems: Sequence["Member"], baseline: str, out: Path) -> None:
+def _report(config: Node, settings: "Comparing", systems: Sequence["Member"], baseline: str, out: Path) -> list[Config]:
     from limbeck.artefacts import Artefacts
     from limbeck.reporting.comparing import report
 
-    report(
+    return report(
         systems,
         baseline,
         metrics=config["metrics"],
@@ -105,9 +111,9 @@ def _report(config: Node, settings: "Comparing", systems: Sequence["Member"], ba
 # -- evaluating -------------------------------------------------------------------------------------------------------
 
 
-def _evaluate(config: Config, settings: "Comparing", overrides: Sequence[str]) -> None:
+def _evaluate(config: Config, settings: "Comparing", overrides: Sequence[str]) -> Config:
     from limbeck.experiment.evaluating import Evaluating
-    from limbeck.reporting.results.finished import check_whole, members, whole
+    from limbeck.reporting.results.finished import members, whole
 
     work = Evaluating(config)
     baseline = work.baseline()
@@ -117,20 +123,22 @@ def _evaluate(config: Config, settings: "Comparing", overrides: Sequence[str]) -
         found = None if config["force"] else folder.result()
         return found if found is not None and whole(found) else None
 
-    told = finished()
-    if told is None:
+    result = finished()
+    if result is None:
         with folder.opened(config, overrides):
-            told = finished()  # by another process, since we looked
-            anew = told is None
-            told = told or work.run(folder.path)
+            result = finished()  # by another process, since we looked
+            anew = result is None
+            result = result or work.run(folder.path)
     else:
         anew = False
     if not anew:
         log.info("%s is finished; force=true evaluates anew", folder.path)
-        work.show(told)
+        work.show(result)
+    found = {"folder": str(folder.path), **result}
     if baseline is not None:
         systems = members([str(folder.path)], key="run")
-        _report(config, settings, systems, told["systems"][baseline]["name"], folder.path)
+        name = result["systems"][baseline]["name"]
+        found["comparisons"] = _report(config, settings, systems, name, folder.path)
     if config["calibration"]:
         work.calibrate(folder.path, config["calibration"])
-    check_whole(told["sets"])
+    return found

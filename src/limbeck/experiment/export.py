@@ -41,9 +41,7 @@ def with_defaults(node: Node, student: Any) -> Config:
     return whole | {"scale": student.scale} if "scale" in whole else whole  # what was learned, where it is
 
 
-def write(
-    out: Path, student: Any, tokenizer: "TextTokenizer", node: Node, trained: "Origin", name: str
-) -> str:
+def write(out: Path, student: Any, tokenizer: "TextTokenizer", node: Node, trained: "Origin", name: str) -> str:
     """Write a student with its model card; return the class of sentence-transformers that loads it.
 
     Parameters

@@ -15,22 +15,27 @@ _SHARE = "LIMBECK_SHARE"
 """i/n in the environment of process i of n."""
 
 
-def score(config: Config) -> None:
-    """Score what the store lacks, and show the store.
+def score(config: Config) -> Config | None:
+    """Score what the store lacks, and log what is in the store.
 
     Parameters
     ----------
     config
         A composed configuration of ``conf/score.yaml`` as plain containers.
+
+    Returns
+    -------
+    dict or None
+        What is in the store; None in a process that has done a share of the work.
     """
     if not config["splits"] or set(config["splits"]) - {"train", "dev", "test"}:
         raise ConfigError(f"splits must be some of train, dev and test, got {config['splits']}")
     if not config["teacher"]:
         raise ConfigError("teacher=none scores nothing; choose one, for example teacher=minilm")
-    _score(config)
+    return _score(config)
 
 
-def _score(config: Config) -> None:
+def _score(config: Config) -> Config | None:
     from limbeck.artefacts import Artefacts
     from limbeck.experiment import assemble
     from limbeck.experiment.own_data import lasting
@@ -61,7 +66,7 @@ def _score(config: Config) -> None:
     if share:
         number, count = map(int, share.split("/"))
         score_into(out, teaching.teacher, lists, teaching.provenance, share=(number, count), size=config["part_size"])
-        return
+        return None
     start = time.perf_counter()
     devices, command = config["devices"], ["limbeck", *sys.argv[1:]]
     helpers = (lambda: each_device(devices, lambda _: command, _SHARE)) if devices > 1 else None
@@ -82,3 +87,14 @@ def _score(config: Config) -> None:
         "scores %.4g ± %.4g (%s); %.1f s, %.0f pairs/s; checksum %s",
         mean, deviation, store.meta["kind"], seconds, pairs / seconds, store.checksum,
     )  # fmt: skip
+    return {
+        "store": str(out),
+        "teacher": store.meta["teacher"],
+        "kind": store.meta["kind"],
+        "queries": len(lists),
+        "pairs": pairs,
+        "mean": mean,
+        "deviation": deviation,
+        "seconds": round(seconds, 1),
+        "checksum": store.checksum,
+    }

@@ -7,7 +7,8 @@ left to that one, and waited for at the end.
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,8 @@ class Run:
     """None where the configuration is impossible."""
     outcome: Config = field(default_factory=dict)
     """``result`` or ``error``, once it has ended."""
+    state: str | None = None
+    """Where nothing is to run (``dry_run``), what is there of it, in words."""
 
     @property
     def name(self) -> str:
@@ -58,7 +61,7 @@ class Run:
 
 
 _runs: list[Run] = []
-"""Those of this process's sweep; a sweeper may ask for more after it has seen some."""
+"""Those of the sweep that this process is at; a sweeper may ask for more after it has seen some."""
 
 
 def launch(composed: Sequence[Composed], command: Sequence[str]) -> list[float | None]:
@@ -85,10 +88,12 @@ def launch(composed: Sequence[Composed], command: Sequence[str]) -> list[float |
         raise ConfigError("paths.runs must be the same for all jobs of a sweep")
     launcher = build(_plain(first.launcher), key="launcher")
     runs = [_run(len(_runs) + number, each, command) for number, each in enumerate(composed)]
+    _runs.extend(runs)
     if first.dry_run:
+        for run in runs:
+            run.state = _state(run)
         show_plan(runs)
         return [None] * len(runs)
-    _runs.extend(runs)
     folder = Path(first.paths.runs) / first.name
     once = _first_of_each(runs)
     for run in (run for run in runs if run not in once):
@@ -201,7 +206,7 @@ def show_plan(runs: Sequence[Run]) -> None:
     from limbeck.reporting.terminal import show_words
 
     rows = [
-        {"run": run.name or run.job["name"], "id": "" if run.folder is None else run.folder.path.name, "": _state(run)}
+        {"run": run.name or run.job["name"], "id": "" if run.folder is None else run.folder.path.name, "": run.state}
         for run in runs
     ]
     missing = sum("result" not in run.outcome for run in _first_of_each(runs))
@@ -215,18 +220,31 @@ def _state(run: Run) -> str:
     return "finished" if run.outcome else run.folder.state()
 
 
-def finish() -> None:
-    """Show the table of the sweep; raise ``FailedError`` if a job failed."""
-    outcomes = [{"overrides": run.job["swept"], "name": run.job["name"], **run.outcome} for run in _runs]
-    _runs.clear()
-    if not outcomes:
-        return
-    from limbeck.reporting.sweep_table import show
+@contextmanager
+def collected() -> Iterator[list[dict[str, Any]]]:
+    """Collect the jobs of one sweep; a context. What it yields fills up at its end; it stays empty without a sweep.
 
-    show(outcomes)
+    Yields
+    ------
+    list
+        For each job ``overrides``, ``name`` and ``folder``; ``result`` or ``error``, or with ``dry_run`` its ``state``.
+    """
+    _runs.clear()
+    outcomes: list[dict[str, Any]] = []
+    try:
+        yield outcomes
+        for run in _runs:
+            own = {"overrides": run.job["swept"], "name": run.job["name"], "folder": run.job.get("folder")}
+            outcomes.append({**own, **(run.outcome if run.state is None else {"state": run.state})})
+    finally:
+        _runs.clear()
+
+
+def check(outcomes: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ``FailedError`` if a job has failed."""
     failed = [outcome for outcome in outcomes if "error" in outcome]
     if failed:
-        told = "\n".join(f"  {' '.join(outcome['overrides'])}: {outcome['error']}" for outcome in failed)
+        listed = "\n".join(f"  {' '.join(outcome['overrides'])}: {outcome['error']}" for outcome in failed)
         raise FailedError(
-            f"{len(failed)} of {len(outcomes)} runs failed; the same command runs only what is missing\n{told}"
+            f"{len(failed)} of {len(outcomes)} runs failed; the same command runs only what is missing\n{listed}"
         )

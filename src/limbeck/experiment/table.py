@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from limbeck.config import Node, build
 from limbeck.unfinished import write_text
@@ -34,6 +34,20 @@ def write(config: Node, name: str) -> "Table":
         write_text(out / f"{name}.{suffix}", text)
     log.info("\n%s: %s.md, %s.tex", out, name, name)
     return made
+
+
+def rows(made: "Table") -> list[dict[str, Any]]:
+    """Return the rows of a table as plain mappings: labels, then for each column the mean and ± the deviation."""
+    from limbeck.reporting.results.wording import column_head, heads
+
+    heads_, columns = heads(made), [column_head(made, column) for column in made.columns]
+    found = []
+    for row in made.rows:
+        cells = {}
+        for name, cell in zip(columns, row.cells, strict=True):
+            cells |= {name: None if cell is None else cell.mean, f"± {name}": None if cell is None else cell.std}
+        found.append({**dict(zip(heads_, row.labels, strict=False)), **cells})
+    return found
 
 
 def tabulate(config: Node, name: str) -> "Table":

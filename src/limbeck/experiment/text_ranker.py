@@ -16,8 +16,6 @@ from limbeck.rankings import order
 from limbeck.text.collate import Collator
 from limbeck.text.tokenizer import Role, TextTokenizer
 
-Encoded = np.ndarray | scipy.sparse.csr_array | list[np.ndarray]
-
 _ROLES = ("query", "document")
 
 
@@ -80,7 +78,7 @@ class TextRanker:
         """Factor between the similarity of two encodings and a score."""
         return float(getattr(self.student, "scale", 1.0))
 
-    def encode(self, texts: Sequence[str], role: Role) -> Encoded:
+    def encode(self, texts: Sequence[str], role: Role) -> Any:
         """Encode queries or documents.
 
         Parameters
@@ -238,7 +236,7 @@ def _listed(texts: Iterable[str], name: str) -> list[str]:
     return listed
 
 
-def _plain(rows: Rows) -> Encoded:
+def _plain(rows: Rows) -> np.ndarray | scipy.sparse.csr_array | list[np.ndarray]:
     arrays = {name: value.cpu().numpy() for name, value in rows.arrays().items()}
     if isinstance(rows, SparseRows):
         shape = len(rows), rows.width

@@ -69,6 +69,16 @@ def _shown(word: str) -> str:
     return shlex.quote(word) if _read(word) is not None else quoted(word) or word
 
 
+def with_name(words: Sequence[str]) -> list[str]:
+    """Return overrides: a bare first word is the name, as in ``limbeck report NAME``."""
+    first, rest = words[:1], list(words[1:])
+    return [word if "=" in word or word[:1] in "-~" else f"name='{_escaped(word)}'" for word in first] + rest
+
+
+def _escaped(word: str) -> str:
+    return word.replace("\\", "\\\\").replace("'", "\\'")
+
+
 def unreadable(word: str) -> str:
     """Return what a user sees of an override that Hydra's grammar does not take, with the quoting that works."""
     key, equals, _ = word.partition("=")

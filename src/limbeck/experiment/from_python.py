@@ -1,0 +1,200 @@
+"""The verbs as functions: the overrides of the command, the same run folders, results instead of printed tables."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import limbeck.experiment
+from limbeck.config import ConfigError, FailedError
+from limbeck.experiment import calling, verbs
+from limbeck.experiment.messages import explain, suggest
+from limbeck.experiment.result import Configuration, Result, RunResult, SweepResult
+from limbeck.experiment.run_folder import console
+from limbeck.experiment.typed import Typed
+from limbeck.screen import recorded
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_PROGRAM = Path(limbeck.experiment.__file__).parents[1] / "__main__.py"
+_OPTIONS = ("--config-dir", "-cd", "--dry-run")
+"""What the command takes beside overrides, and Python too."""
+
+
+def train(*overrides: str) -> RunResult:
+    """Train a student and evaluate it, as ``limbeck train`` does; a run that is finished is read.
+
+    Parameters
+    ----------
+    overrides
+        As the command takes them: ``"loss=ckl", "loss.ckl.gamma=3", "seed=2"``.
+
+    Returns
+    -------
+    RunResult
+        ``metrics`` of the student, ``rows`` of all systems, ``folder``, and ``ranker()``, the trained student.
+
+    Raises
+    ------
+    ConfigError
+        The configuration is impossible; the message is the command's.
+    FailedError
+        A set of the evaluation is missing; ``result`` of the error has the others.
+
+    Examples
+    --------
+    ::
+
+        result = limbeck.train("data.collection=beir/nfcorpus", "teacher=minilm", "backbone=minilm")
+        print(result)
+        result.ranker().rank("a query", {"d1": "a document"})
+    """
+    return _call("train", overrides, act=_on_one_device)
+
+
+def _on_one_device(config: "DictConfig", typed: Typed) -> Result | None:
+    if config.trainer.devices * config.trainer.num_nodes > 1:
+        raise ConfigError(
+            "trainer.devices must be 1 in limbeck.train: each further process would run the program that calls it; "
+            "give the same overrides to the command limbeck train"
+        )
+    return verbs.train(config, typed)
+
+
+def sweep(*overrides: str) -> SweepResult:
+    """Run what is missing of a grid, as ``limbeck train -m`` does, and return all of it.
+
+    Parameters
+    ----------
+    overrides
+        ``"loss=kl,ckl", "seed=1,2,3"``, or ``"sweeps=quick_losses"``.
+
+    Returns
+    -------
+    SweepResult
+        ``runs``, a :class:`RunResult` each; ``rows`` of their students, with what varies.
+
+    Raises
+    ------
+    FailedError
+        Some runs failed, after the others have ended; ``result`` of the error has those.
+    """
+    return _call("train", ("-m", *overrides), several=True)
+
+
+def evaluate(*overrides: str) -> Result:
+    """Evaluate students, teachers and run files on sets, or compare what is finished, as ``limbeck evaluate`` does.
+
+    Parameters
+    ----------
+    overrides
+        ``"run=runs/train/ID", "eval=beir_13"``, or ``"compare=runs/my_sweep", "baseline=kl"``.
+
+    Returns
+    -------
+    Result
+        ``rows`` of all systems on all sets, or the comparisons; ``record`` has both.
+    """
+    return _call("evaluate", overrides)
+
+
+def mine(*overrides: str) -> Result:
+    """Find candidates and write them with the training pool, as ``limbeck mine`` does; ``rows`` has the splits."""
+    return _call("mine", overrides)
+
+
+def score(*overrides: str) -> Result:
+    """Score candidates with a teacher into a store, as ``limbeck score`` does; ``record`` says what is in it."""
+    return _call("score", overrides)
+
+
+def inspect(*overrides: str) -> Result:
+    """Look at teacher scores, as ``limbeck inspect`` does; ``rows`` has the findings, ``record`` the whole report."""
+    return _call("inspect", overrides)
+
+
+def table(*overrides: str) -> Result:
+    """Put finished sweeps into a table, as ``limbeck table table=NAME`` does; ``rows`` has means and deviations."""
+    return _call("table", overrides)
+
+
+def report(*overrides: str) -> Result:
+    """Write the HTML page about a sweep, as ``limbeck report NAME`` does; ``record["page"]`` is its place."""
+    return _call("report", overrides)
+
+
+def compose(*overrides: str, verb: str = "train") -> Configuration:
+    """Return the configuration that overrides come to, checked, as ``limbeck train --cfg job`` shows it.
+
+    Parameters
+    ----------
+    overrides
+        As the command takes them.
+    verb
+        Whose configuration.
+
+    Returns
+    -------
+    Configuration
+        A mapping, printed as YAML; ``folder`` of the run, where it is one.
+    """
+
+    def act(config: "DictConfig", typed: Typed) -> Configuration:
+        if verb != "train":
+            return Configuration(verbs.plain(verb, config, typed), None)
+        plain, folder = verbs.training.plan(config, typed.overrides)
+        return Configuration(plain, folder.path)
+
+    known = [name for name in verbs.VERBS if name != "tune"]
+    if verb not in known:
+        raise ConfigError(f"verb must be one of {', '.join(known)}, got {verb!r}{suggest(verb, known)}")
+    return _call(verb, (*overrides, "hydra.run.dir=."), act=act)  # or Hydra would create the folder of the runs
+
+
+def _call(verb: str, words: tuple[str, ...], *, several: bool = False, act: Any = None) -> Any:
+    _check(verb, words, several=several)
+    console()
+    with calling.arguments([str(_PROGRAM), verb, *words]), _own_hydra(), recorded() as shown:
+        try:
+            found = calling.call(verb, words, act=act, several=several)
+        except FailedError as error:
+            if isinstance(error.result, Result):
+                error.result.shown = shown
+            raise
+        except ConfigError:
+            raise
+        except Exception as error:
+            message = explain(error)
+            if message is None:
+                raise
+            raise ConfigError(message) from error
+    if isinstance(found, Result):
+        found.shown = shown
+    return found
+
+
+def _check(verb: str, words: tuple[str, ...], *, several: bool) -> None:
+    """Refuse what are no overrides: the command has options that print something else and end the program."""
+    for word in words:
+        if not isinstance(word, str):
+            raise ConfigError(f"overrides are texts, as 'loss=kl' and 'seed=1', got {word!r}")
+        if word in ("-m", "--multirun") and not several:
+            other = "for several runs call limbeck.sweep" if verb == "train" else "call it once for each"
+            raise ConfigError(f"limbeck.{verb} takes no {word}; {other}")
+        if word[:1] == "-" and not word.startswith(_OPTIONS) and word not in ("-m", "--multirun"):
+            raise ConfigError(f"{word} is an option of the command; limbeck.compose gives configurations in Python")
+
+
+@contextmanager
+def _own_hydra() -> Iterator[None]:
+    """Leave Hydra's state as it was: the program that calls may use Hydra itself."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+
+    before, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra, HydraConfig.instance().cfg = before, config

@@ -1,0 +1,157 @@
+"""What Python is given by what the command does: results that print as the command prints them."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limbeck.config import ConfigError
+from limbeck.reporting.terminal import is_of, metrics_of
+from limbeck.screen import Shown
+
+if TYPE_CHECKING:
+    import pandas
+
+    from limbeck.experiment.text_ranker import TextRanker
+
+Row = Mapping[str, Any]
+
+
+class Result:
+    """What a verb has found. ``print(result)`` prints what the command prints; in a notebook it shows as that too.
+
+    Parameters
+    ----------
+    rows
+        The rows of its table, as plain mappings.
+    folder
+        Where it lies; None where nothing is written.
+    record
+        All of it, as it lies there in JSON.
+    """
+
+    def __init__(
+        self, rows: Sequence[Row], folder: str | Path | None = None, record: Mapping[str, Any] | None = None
+    ) -> None:
+        self.rows = [dict(row) for row in rows]
+        self.folder = None if folder is None else Path(folder)
+        self.record = dict(record or {})
+        self.shown = Shown()
+
+    def __str__(self) -> str:
+        return self.shown.text() or "\n".join(f"{name}: {value}" for name, value in self.record.items()) or repr(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self.rows)} rows{'' if self.folder is None else f', {self.folder}'}>"
+
+    def _repr_html_(self) -> str:
+        return self.shown.html() if self.shown.text() else f"<pre>{escape(str(self))}</pre>"
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Return the rows as a table of pandas.
+
+        Raises
+        ------
+        ConfigError
+            pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise ConfigError("to_pandas() needs pandas: pip install pandas; rows are the same without it") from None
+        return pandas.DataFrame(self.rows)
+
+
+class RunResult(Result):
+    """One training and its evaluation.
+
+    Attributes
+    ----------
+    metrics : dict
+        Metric → value of the distilled student, at the last stage of its pipeline; empty where nothing ran.
+    record : dict
+        What ``result.json`` holds.
+    """
+
+    def __init__(self, folder: str | Path, record: Mapping[str, Any] | None, overrides: Sequence[str] = ()) -> None:
+        super().__init__((record or {}).get("rows", []), folder, record)
+        self.overrides = list(overrides)
+        students = [row for row in self.rows if is_of(row, "student")]
+        self.metrics: dict[str, float] = {name: students[-1][name] for name in metrics_of(students)} if students else {}
+
+    def __repr__(self) -> str:
+        words = [*self.overrides, *(f"{name} {value:.4f}" for name, value in self.metrics.items())]
+        return f"<RunResult {self.folder}{': ' if words else ''}{', '.join(words)}>"
+
+    def ranker(self, **options: Any) -> "TextRanker":
+        """Load the trained student: :func:`limbeck.load` with the folder; ``options`` are its."""
+        from limbeck.experiment.loading import load
+
+        assert self.folder is not None, "a run has a folder"
+        return load(self.folder, **options)
+
+
+class SweepResult(Result):
+    """The runs of a sweep; its rows are those of the students, with what varies.
+
+    Attributes
+    ----------
+    runs : list of RunResult
+        Those that are finished.
+    failed : list
+        ``overrides`` and ``error`` of each of the others.
+    """
+
+    def __init__(self, outcomes: Sequence[Mapping[str, Any]]) -> None:
+        done = [each for each in outcomes if "result" in each]
+        self.runs = [RunResult(each["folder"], each["result"], each["overrides"]) for each in done]
+        self.failed = [{key: each[key] for key in ("overrides", "error")} for each in outcomes if "error" in each]
+        rows = [_varied(each["overrides"]) | {"state": each["state"]} for each in outcomes if "state" in each]
+        for run in self.runs:
+            rows += [
+                {**_varied(run.overrides), **_without_key(row), "folder": str(run.folder)}
+                for row in run.rows
+                if is_of(row, "student")
+            ]
+        folders = [Path(each["folder"]).parent for each in outcomes if each["folder"]]
+        super().__init__(rows, folders[0] if folders else None)
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return f"<SweepResult of {len(self.runs)} runs{failed}, {self.folder}>"
+
+    def best(self, metric: str | None = None) -> RunResult:
+        """Return the run whose student is best by a metric; None takes the first one."""
+        if not self.runs:
+            raise ValueError("no run of the sweep is finished")
+        metric = metric or next(iter(self.runs[0].metrics))
+        if metric not in self.runs[0].metrics:
+            raise ValueError(f"metric must be one of {', '.join(self.runs[0].metrics)}, got {metric!r}")
+        return max(self.runs, key=lambda run: run.metrics[metric])
+
+
+def _varied(overrides: Sequence[str]) -> dict[str, Any]:
+    return {key: value for key, _, value in (word.partition("=") for word in overrides)}
+
+
+def _without_key(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "key"}
+
+
+class Configuration(dict[str, Any]):
+    """A composed configuration as plain containers; printed, it is the YAML of it.
+
+    Attributes
+    ----------
+    folder : pathlib.Path or None
+        Of the run that it makes.
+    """
+
+    def __init__(self, config: Mapping[str, Any], folder: Path | None) -> None:
+        super().__init__(config)
+        self.folder = folder
+
+    def __str__(self) -> str:
+        import yaml
+
+        return yaml.safe_dump(dict(self), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,249 @@
+"""What each verb does with a composed configuration, for the command and for Python alike.
+
+Each function takes the configuration as Hydra composed it and what was typed, checks it, shows what it finds and
+returns it. Nothing heavy is imported before the configuration is checked.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limbeck.config import Config, ConfigError, FailedError, Node
+from limbeck.experiment import train as training
+from limbeck.experiment.messages import as_plain
+from limbeck.experiment.result import Result, RunResult, SweepResult
+from limbeck.experiment.run_folder import RunFolder
+from limbeck.experiment.typed import Typed
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_KEYS = {
+    "mine": "data candidates pool teacher paths out splits accelerator force",
+    "score": "data candidates pool teacher paths out splits depth devices part_size accelerator",
+    "import": "format path out kind teacher collection on_error duplicates threads force",
+    "inspect": "name seed force data candidates pool sampler teacher backbone student loss optim trainer eval checks "
+    "logger paths out run qrels first_stage",
+    "evaluate": "name eval candidates teacher comparison paths run run_file qrels metrics compare baseline moved "
+    "calibration accelerator force",
+    "table": "table comparison paths out partial mix_commits mix_data",
+    "report": "name out baseline paths",
+    "export": "run out student backbone",
+    "index": "data backbone student backend paths out dtype shard_size shard bf16 seed accelerator",
+    "search": "data candidates backend paths index out split depth metrics timed shard bf16 accelerator force",
+}
+_HOW: dict[str, dict[str, Any]] = {
+    "score": {"optional": ("depth",), "required": ("splits",)},
+    "report": {"optional": ("out",)},
+    "export": {"required": ("run",)},
+    "search": {"required": ("metrics",), "absent": ("data", "candidates", "backend")},
+}
+_OPEN_COLLECTIONS = ("mine", "score", "inspect", "index")
+"""Where no collection is chosen, they take that of what they are given."""
+
+
+def plain(verb: str, config: "DictConfig", typed: Typed) -> Config:
+    """Return a composed configuration as plain containers, checked.
+
+    Parameters
+    ----------
+    verb
+        Its name.
+    config, typed
+        As Hydra composed it, and from what.
+
+    Raises
+    ------
+    ConfigError
+        It is impossible; the message names the key.
+    """
+    if verb == "train":
+        return training.plan(config, typed.overrides)[0]
+    if verb == "export":
+        source, _ = config.run, config.out  # what is missing is named before the folder is looked at
+        if source is None:
+            raise ConfigError("run must be given: run=…")
+    bare = verb == "inspect" and config.run is not None  # a run file belongs to no collection
+    overrides = typed.overrides if verb in _OPEN_COLLECTIONS and not bare else None
+    keys = _KEYS[verb].split()
+    return as_plain(config, keys, overrides=overrides, trains=verb == "inspect", **_HOW.get(verb, {}))
+
+
+def train(config: "DictConfig", typed: Typed) -> Result | None:
+    """Train and evaluate, or show the run if it is finished; None in the children of a launcher."""
+    settings, folder = training.plan(config, typed.overrides)
+    if settings["dry_run"]:
+        return _planned(folder)
+    record = training.train(settings, folder, typed.overrides)
+    if record is None:
+        return None
+    from limbeck.reporting.terminal import show_result
+
+    show_result(record)
+    return _whole(RunResult(folder.path, record, typed.overrides), record.get("sets") or {})
+
+
+def _planned(folder: RunFolder) -> Result:
+    from limbeck.screen import console
+
+    state = folder.state()
+    console(soft_wrap=True).print(f"{folder.path}: {state}", markup=False, highlight=False)
+    found = RunResult(folder.path, None)
+    found.rows = [{"folder": str(folder.path), "state": state}]
+    return found
+
+
+def swept(outcomes: Sequence[Node]) -> Result:
+    """Show the table of a sweep; raise ``FailedError`` with the result if a job has failed.
+
+    Parameters
+    ----------
+    outcomes
+        As :func:`limbeck.experiment.sweep.collected` has them.
+    """
+    from limbeck.experiment.sweep import check
+    from limbeck.reporting.sweep_table import show
+
+    found = SweepResult(outcomes)
+    if any("state" in each for each in outcomes):
+        return found  # nothing has run
+    show(outcomes)
+    try:
+        check(outcomes)
+    except FailedError as error:
+        error.result = found
+        raise
+    return found
+
+
+def _whole(found: Result, sets: Node) -> Result:
+    """Return a result; raise ``FailedError`` with it if a set is missing."""
+    from limbeck.reporting.results.finished import check_whole
+
+    try:
+        check_whole(sets)
+    except FailedError as error:
+        error.result = found
+        raise
+    return found
+
+
+def mine(config: "DictConfig", typed: Typed) -> Result:
+    """Mine, or show what is there already."""
+    settings = plain("mine", config, typed)
+    from limbeck.experiment.mine import mine as run
+    from limbeck.experiment.mine import show
+
+    record, out = run(settings), Path(settings["out"])
+    show(record, out)
+    return Result(record["splits"], out, record)
+
+
+def score(config: "DictConfig", typed: Typed) -> Result:
+    """Score what the store lacks."""
+    settings = plain("score", config, typed)
+    from limbeck.experiment.score import score as run
+
+    record = run(settings)
+    return Result([] if record is None else [record], settings["out"], record)
+
+
+def inspect(config: "DictConfig", typed: Typed) -> Result:
+    """Write the report on a teacher's scores, and show it."""
+    settings = plain("inspect", config, typed)
+    from limbeck.experiment.inspect import inspect as run
+
+    report = run(settings)
+    return Result(report["findings"], settings["out"], report)
+
+
+def evaluate(config: "DictConfig", typed: Typed) -> Result:
+    """Evaluate, compare, or both."""
+    settings = plain("evaluate", config, typed)
+    from limbeck.experiment.evaluate import evaluate as run
+
+    record = run(settings, typed.overrides)
+    sets = record.get("sets") or {}
+    rows = [{"set": name, **row} for name, each in sets.items() for row in each.get("rows", [])]
+    return _whole(Result(rows or record.get("comparisons", []), record["folder"], record), sets)
+
+
+def table(config: "DictConfig", typed: Typed) -> Result:
+    """Print the table, and write it as Markdown and LaTeX."""
+    settings = plain("table", config, typed)
+    name = typed.chosen("table")
+    if name is None:
+        raise ConfigError("table must be given: table=NAME, one of conf/table")
+    from limbeck.experiment.table import rows, write
+
+    found = write(settings, name)
+    return Result(rows(found), settings["out"], {"name": name})
+
+
+def report(config: "DictConfig", typed: Typed) -> Result:
+    """Write the page about a sweep."""
+    settings = plain("report", config, typed)
+    from limbeck.experiment.report import report as run
+
+    page = run(settings)
+    return Result([], page.parent, {"page": str(page)})
+
+
+def export(config: "DictConfig", typed: Typed) -> Result:
+    """Write a student as a folder of sentence-transformers."""
+    settings = plain("export", config, typed)
+    from limbeck.experiment.export import export as run
+
+    run({**settings, "run": str(config.run)})
+    return Result([], settings["out"])
+
+
+def import_scores(config: "DictConfig", typed: Typed) -> Result:
+    """Bring public scores into a store."""
+    settings = plain("import", config, typed)
+    from limbeck.experiment.import_scores import import_scores as run
+
+    run(settings)
+    return Result([], settings["out"])
+
+
+def index(config: "DictConfig", typed: Typed) -> Result:
+    """Encode what the folder lacks, and build the index once everything is encoded."""
+    settings = plain("index", config, typed)
+    from limbeck.experiment.index import index as run
+
+    run(settings)
+    return Result([], settings["out"])
+
+
+def search(config: "DictConfig", typed: Typed) -> Result:
+    """Search, write the run, or a part of it, and evaluate it once it is whole."""
+    settings = plain("search", config, typed)
+    from limbeck.experiment.search import search as run
+
+    run(settings)
+    return Result([], Path(settings["out"]).parent)
+
+
+def tune(config: "DictConfig", typed: Typed) -> Result:
+    """Run the trials of a study that are missing, show the best, and write it as an experiment."""
+    from limbeck.experiment.tune import tune as run
+
+    run(config, typed.overrides, typed.config_dirs)
+    return Result([])
+
+
+VERBS: dict[str, Callable[["DictConfig", Typed], Result | None]] = {
+    "mine": mine,
+    "score": score,
+    "import": import_scores,
+    "inspect": inspect,
+    "train": train,
+    "tune": tune,
+    "evaluate": evaluate,
+    "table": table,
+    "report": report,
+    "export": export,
+    "index": index,
+    "search": search,
+}
