@@ -98,11 +98,11 @@ def _known(kind: str, name: str, key: str) -> None:
 
 def _cut(student: Node, options: Node) -> dict[str, Any]:
     """Return a student's options with those that differ; sizes that a cut vector no longer has are left out."""
-    options = {**student, **options}
+    whole = {**student, **options}
     size = options.get("dimension")
     if isinstance(size, int) and "matryoshka" in student and "matryoshka" not in options:
-        options["matryoshka"] = [each for each in student["matryoshka"] if each < size]
-    return options
+        whole["matryoshka"] = [each for each in student["matryoshka"] if each < size]
+    return whole
 
 
 def resolve(config: Any) -> None:
