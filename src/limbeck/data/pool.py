@@ -1,8 +1,8 @@
 """Training pools: for each training query the documents that lists are drawn from, with label, rank and teacher score.
 
-``pool.arrow`` has the columns query_id, document_id, label, rank; teacher scores come in its row order
-(:mod:`limbeck.data.aligned`). ``pool.json`` beside the pool counts what was left out. How a
-pool is chosen: :mod:`limbeck.data.pooling`.
+``pool.arrow`` has the columns query_id, document_id, label, rank and first_stage, the score that the first stage gave;
+teacher scores come in its row order (:mod:`limbeck.data.aligned`). ``pool.json`` beside the pool counts what was left
+out. How a pool is chosen: :mod:`limbeck.data.pooling`.
 """
 
 import json
@@ -33,6 +33,9 @@ class Pool:
     labels: np.ndarray
     ranks: np.ndarray
     scores: np.ndarray | None = None
+    """Of the teacher."""
+    first_stage: np.ndarray | None = None
+    """The first stage's own scores; NaN for a document that it did not find. None: not known."""
     counts: Mapping[str, Any] = field(default_factory=dict)
     """What is in the pool, and what was left out and why."""
 
@@ -66,6 +69,7 @@ class Pool:
             labels=self.labels[rows],
             ranks=self.ranks[rows],
             scores=None if self.scores is None else self.scores[rows],
+            first_stage=None if self.first_stage is None else self.first_stage[rows],
         )
 
 
@@ -78,6 +82,8 @@ def write_pool(path: Path, pool: Pool) -> None:
         "label": pa.array(pool.labels, pa.int16()),
         "rank": pa.array(pool.ranks, pa.int32()),
     }
+    if pool.first_stage is not None:
+        columns["first_stage"] = pa.array(pool.first_stage, pa.float32())
     write_json(path.with_suffix(".json"), pool.counts)
     _write(path, pa.table(columns))
 
@@ -88,7 +94,7 @@ def read_pool(path: Path) -> Pool:
     The columns stay in the file: processes that read the same pool share its pages.
     """
     table = _read(path)
-    queries, documents, labels, ranks = map(_whole, table.columns)
+    queries, documents, labels, ranks, *first_stage = map(_whole, table.columns)
     changes = pc.call_function("not_equal", [queries[1:], queries[:-1]])
     starts = np.flatnonzero(changes.to_numpy(zero_copy_only=False)) + 1
     offsets = np.concatenate(([0], starts, [len(queries)]))
@@ -99,6 +105,7 @@ def read_pool(path: Path) -> Pool:
         document_ids=documents,
         labels=labels.to_numpy(),
         ranks=ranks.to_numpy(),
+        first_stage=first_stage[0].to_numpy() if first_stage else None,
         counts=json.loads(counts.read_text(encoding="utf-8")) if counts.exists() else {},
     )
 

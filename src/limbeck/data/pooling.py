@@ -129,9 +129,11 @@ class Pooling:
         documents: list[str] = []
         labels: list[int] = []
         ranks: list[int] = []
+        first_stage: list[float] = []
         for query, judged in qrels.items():
             ranking = candidates[query].ids if query in candidates else []
             rank = {document: position for position, document in enumerate(ranking, 1)}
+            scores = dict(zip(ranking, candidates[query].scores.tolist(), strict=True)) if ranking else {}
             relevant = {document for document, grade in judged.items() if grade >= self.relevant}
             here = [document for document in judged if document in relevant and document not in absent]
             left["positives_not_in_the_collection"] += len(relevant) - len(here)
@@ -155,6 +157,7 @@ class Pooling:
             documents += pool
             labels += [judged[document] for document in positives] + [0] * (len(pool) - len(positives))
             ranks += [rank.get(document, behind) for document in pool]
+            first_stage += [scores.get(document, np.nan) for document in pool]
         if not query_ids:
             raise ConfigError(
                 f"no training query has a positive document in the collection (a grade of at least {self.relevant})"
@@ -167,6 +170,7 @@ class Pooling:
             document_ids=pa.array(documents, ID),
             labels=np.array(labels, dtype=np.int16),
             ranks=np.array(ranks, dtype=np.int32),
+            first_stage=np.array(first_stage, dtype=np.float32),
             counts=counted,
         )
 

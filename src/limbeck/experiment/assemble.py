@@ -223,7 +223,7 @@ def teaching(
     needs = part(own, key="teacher").given
     teacher: StoreTeacher | NamedTeacher = build(own, *(given[name] for name in needs), key="teacher")
     if isinstance(teacher, StoreTeacher):
-        return Stored(teacher)
+        return Stored(teacher, artefacts)
     whose = Provenance(teacher.name, "logit", revision=fingerprint(own), collection=collection.fingerprint)
     return OnDemand(teacher, teacher.identity(), whose, collection, artefacts)
 

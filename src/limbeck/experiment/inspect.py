@@ -146,7 +146,7 @@ def _as_trained(plain: Node, queries: int | None) -> Opened:
         # Without the policy for missing scores, which would hide them.
         whole = stages.pool()
         pool = pooling.denoise(replace(whole, scores=teaching.scores_of(whole)))
-        first_stage = first_stage_scores(pool, stages.first_stage("train"), queries)
+        first_stage = pool.first_stage
     return Opened(
         pool=pool,
         source={

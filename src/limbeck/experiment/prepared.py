@@ -17,7 +17,7 @@ from limbeck.experiment.sharing import Sharing
 from limbeck.experiment.stages import Stages
 from limbeck.experiment.systems import Systems
 from limbeck.experiment.teaching import Stored, Teaching
-from limbeck.inspection.findings import check, first_stage_scores, report
+from limbeck.inspection.findings import check, report
 from limbeck.inspection.losses import views
 from limbeck.students.base import Student
 from limbeck.text.collate import Collator
@@ -96,9 +96,7 @@ def prepare(parts: Parts, artefacts: Artefacts, folder: Path, *, evaluates: bool
 
 def _check(parts: Parts, stages: Stages, pool: Pool, teaching: Teaching) -> None:
     """Look at the teacher's scores before anything is learned from them."""
-    first = None  # a model's scores are nobody else's
-    if isinstance(teaching, Stored):
-        first = first_stage_scores(pool, stages.first_stage("train"), parts.checks["queries"])
+    first = pool.first_stage if isinstance(teaching, Stored) else None  # a model's scores are nobody else's
     report(
         check(
             pool,

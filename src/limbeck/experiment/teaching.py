@@ -95,16 +95,29 @@ class Teaching(ABC):
 
 
 class Stored(Teaching):
-    """A teacher whose scores are there already."""
+    """A teacher whose scores are there already.
 
-    def __init__(self, teacher: StoreTeacher) -> None:
+    Parameters
+    ----------
+    teacher
+        Has the store.
+    artefacts
+        Where scores are kept in the order of pools.
+    """
+
+    def __init__(self, teacher: StoreTeacher, artefacts: Artefacts) -> None:
         super().__init__(teacher.identity(), teacher.store.meta, teacher.missing)
         self._teacher = teacher
+        self._artefacts = artefacts
 
     def scores_of(self, pool: Pool) -> np.ndarray:
-        """Return what the store has of a pool's pairs."""
-        self._teacher.store.verify()
-        return np.concatenate(self._teacher.score(pool.query_ids, list(pool.lists().values())))
+        """Return what the store has of a pool's pairs, from a file beside the pool that all runs share."""
+
+        def column() -> np.ndarray:
+            self._teacher.store.verify()
+            return self._teacher.column(pool.query_ids, pool.offsets, pool.document_ids)
+
+        return _kept(self._artefacts, pool, {"teacher": dict(self.identity)}, column)
 
     def scores_of_lists(self, lists: Lists) -> list[np.ndarray]:
         """Return what the store has of each list."""
@@ -181,16 +194,15 @@ class OnDemand(Teaching):
 
     def scores_of(self, pool: Pool) -> np.ndarray:
         """Return the scores of a pool's pairs, from a file beside the pool that all runs share."""
-        inputs = {"pairs": pairs_of(pool), "teacher": dict(self.identity), "collection": self._collection.fingerprint}
 
-        def fill(target: Path) -> None:
+        def column() -> np.ndarray:
             stores = self.stores(pool.lists())
             for store in stores:
                 store.verify()
-            write_aligned(target / "scores.arrow", looked_up(stores, pool.query_ids, pool.offsets, pool.document_ids))
+            return looked_up(stores, pool.query_ids, pool.offsets, pool.document_ids)
 
-        label = f"teacher scores of {len(pool.labels):,} pairs"
-        return read_aligned(self._artefacts.folder("aligned", inputs, fill, label=label) / "scores.arrow")
+        inputs = {"teacher": dict(self.identity), "collection": self._collection.fingerprint}
+        return _kept(self._artefacts, pool, inputs, column)
 
     def scores_of_lists(self, lists: Lists) -> list[np.ndarray]:
         """Return the scores of each list."""
@@ -224,3 +236,14 @@ class OnDemand(Teaching):
             write_run(target / "teacher.trec", find(queries), "teacher")
 
         return read_run(self._artefacts.folder("teacher_runs", inputs, fill, label="teacher's run") / "teacher.trec")
+
+
+def _kept(artefacts: Artefacts, pool: Pool, inputs: Node, column: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return the scores of a pool's pairs, mapped from an artefact, which is filled by ``column`` if it is missing."""
+    path = artefacts.folder(
+        "aligned",
+        {"pairs": pairs_of(pool), **inputs},
+        lambda target: write_aligned(target / "scores.arrow", column()),
+        label=f"teacher scores of {len(pool.labels):,} pairs",
+    )
+    return read_aligned(path / "scores.arrow")

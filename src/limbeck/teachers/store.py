@@ -1,10 +1,12 @@
 """Teachers whose scores are there already: a score store, or run files."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import pyarrow as pa
 
 from limbeck.registry import register
 from limbeck.scores.store import ScoreStore
@@ -58,6 +60,13 @@ class StoreTeacher:
         """Return float32 scores, or negative ranks, one array a query; NaN where the store lacks the pair."""
         look = self._scores if self.use == "scores" else self._ranks
         return [look(query, list(documents)) for query, documents in zip(query_ids, lists, strict=True)]
+
+    def column(self, query_ids: Sequence[str], offsets: np.ndarray, documents: pa.Array) -> np.ndarray:
+        """Return what :meth:`score` does, as one column: list i is ``documents[offsets[i]:offsets[i + 1]]``."""
+        if self.use == "scores":
+            return self.store.lookup_many(query_ids, offsets, documents)
+        lists = (documents[start:stop].to_pylist() for start, stop in pairwise(offsets.tolist()))
+        return np.concatenate([self._ranks(query, ids) for query, ids in zip(query_ids, lists, strict=True)])
 
     def _scores(self, query: str, documents: list[str]) -> np.ndarray:
         return self.store.lookup(query, documents).astype(np.float32)
