@@ -254,3 +254,9 @@ def test_columns_in_several_pieces_are_read_whole(tmp_path):
         assert found.lists() == whole.lists()
         assert found.labels.tolist() == whole.labels.tolist()
         assert found.ranks.tolist() == whole.ranks.tolist()
+
+
+def test_the_scores_of_the_first_stage_are_kept_beside_its_ranks(tmp_path):
+    found = pool(tmp_path)
+    np.testing.assert_array_equal(found.first_stage, np.array([2, 3, 1, np.nan], dtype=np.float32))
+    np.testing.assert_array_equal(found.select(found.labels == 0).first_stage, np.array([3, 1], dtype=np.float32))
