@@ -2,12 +2,13 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from limbeck.config import Config, Node, registered
 
 if TYPE_CHECKING:
     from limbeck.export.card import Origin
+    from limbeck.students.base import Student
     from limbeck.text.tokenizer import TextTokenizer
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def export(config: Config) -> None:
     log.info("%s: for %s of sentence-transformers; how to load it is told in README.md there", out, library)
 
 
-def with_defaults(node: Node, student: Any) -> Config:
+def with_defaults(node: Node, student: "Student") -> Config:
     """Return a saved student's node, which has what its folder says, with the defaults of the other options."""
     entry = registered(str(node["_target_"]))
     known = () if entry is None else entry.parameters
@@ -41,7 +42,7 @@ def with_defaults(node: Node, student: Any) -> Config:
     return whole | {"scale": student.scale} if "scale" in whole else whole  # what was learned, where it is
 
 
-def write(out: Path, student: Any, tokenizer: "TextTokenizer", node: Node, trained: "Origin", name: str) -> str:
+def write(out: Path, student: "Student", tokenizer: "TextTokenizer", node: Node, trained: "Origin", name: str) -> str:
     """Write a student with its model card; return the class of sentence-transformers that loads it.
 
     Parameters

@@ -1,8 +1,6 @@
 """Trained rankers from wherever they lie: what ``limbeck.load`` does."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -10,7 +8,7 @@ import yaml
 from limbeck.backbones import hub
 from limbeck.backbones.layout import read_json
 from limbeck.backbones.sources import PACKAGE, clear_errors, locate, quiet
-from limbeck.config import ConfigError, entries, home, part_name
+from limbeck.config import Config, ConfigError, Node, entries, home, part_name
 from limbeck.experiment import assemble
 from limbeck.experiment.export import with_defaults, write
 from limbeck.experiment.text_ranker import TextRanker
@@ -27,7 +25,7 @@ def load(
     where: str | Path,
     *,
     student: str | None = None,
-    options: Mapping[str, Any] | None = None,
+    options: Node | None = None,
     revision: str | None = None,
     device: str | torch.device | None = None,
     bf16: bool = False,
@@ -126,7 +124,7 @@ def _downloaded(name: str, revision: str | None) -> str:
     return snapshot_download(name, revision=revision, ignore_patterns=list(_NOT_WEIGHTS))
 
 
-def _saved(place: str, kind: str | None, options: Mapping[str, Any] | None) -> Nodes:
+def _saved(place: str, kind: str | None, options: Node | None) -> Nodes:
     """Return the nodes of what says itself which student it is."""
     nodes = Saved(folder=place, options=options).nodes({})
     found = part_name(nodes.student)
@@ -135,7 +133,7 @@ def _saved(place: str, kind: str | None, options: Mapping[str, Any] | None) -> N
     return nodes
 
 
-def _checkpoint(place: str, kind: str | None, options: Mapping[str, Any] | None, revision: str | None) -> Nodes:
+def _checkpoint(place: str, kind: str | None, options: Node | None, revision: str | None) -> Nodes:
     """Return the nodes of a plain checkpoint, read as a student of a kind."""
     kinds = sorted(name for group, name in entries() if group == "student" and name != "saved")
     if Path(place).is_dir() and not (Path(place) / "config.json").is_file():
@@ -159,7 +157,7 @@ def _checkpoint(place: str, kind: str | None, options: Mapping[str, Any] | None,
     return Nodes(node, {"_target_": "backbone/pretrained", "model": place, "revision": revision})
 
 
-def _configured(kind: str) -> dict[str, Any]:
+def _configured(kind: str) -> Config:
     """Return the options that ``student=KIND`` has otherwise than the class; a cross-encoder has its own classifier."""
     path = home() / "conf" / "student" / f"{kind}.yaml"
     given = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -1,11 +1,12 @@
 """What Python is given by what the command does: results that print as the command prints them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limbeck.config import ConfigError
+from limbeck.config import Config, ConfigError, Node
+from limbeck.rankings import Row
 from limbeck.reporting.terminal import is_of, metrics_of
 from limbeck.screen import Shown
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     import pandas
 
     from limbeck.experiment.text_ranker import TextRanker
-
-Row = Mapping[str, Any]
 
 
 class Result:
@@ -30,9 +29,7 @@ class Result:
         All of it, as it lies there in JSON.
     """
 
-    def __init__(
-        self, rows: Sequence[Row], folder: str | Path | None = None, record: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, rows: Sequence[Row], folder: str | Path | None = None, record: Node | None = None) -> None:
         self.rows = [dict(row) for row in rows]
         self.folder = None if folder is None else Path(folder)
         self.record = dict(record or {})
@@ -73,7 +70,7 @@ class RunResult(Result):
         What ``result.json`` holds.
     """
 
-    def __init__(self, folder: str | Path, record: Mapping[str, Any] | None, overrides: Sequence[str] = ()) -> None:
+    def __init__(self, folder: str | Path, record: Node | None, overrides: Sequence[str] = ()) -> None:
         super().__init__((record or {}).get("rows", []), folder, record)
         self.overrides = list(overrides)
         students = [row for row in self.rows if is_of(row, "student")]
@@ -102,7 +99,7 @@ class SweepResult(Result):
         ``overrides`` and ``error`` of each of the others.
     """
 
-    def __init__(self, outcomes: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, outcomes: Sequence[Node]) -> None:
         done = [each for each in outcomes if "result" in each]
         self.runs = [RunResult(each["folder"], each["result"], each["overrides"]) for each in done]
         self.failed = [{key: each[key] for key in ("overrides", "error")} for each in outcomes if "error" in each]
@@ -130,24 +127,24 @@ class SweepResult(Result):
         return max(self.runs, key=lambda run: run.metrics[metric])
 
 
-def _varied(overrides: Sequence[str]) -> dict[str, Any]:
+def _varied(overrides: Sequence[str]) -> Config:
     return {key: value for key, _, value in (word.partition("=") for word in overrides)}
 
 
-def _without_key(row: Row) -> dict[str, Any]:
+def _without_key(row: Row) -> Config:
     return {name: value for name, value in row.items() if name != "key"}
 
 
-class Configuration(dict[str, Any]):
+class Configuration(dict[str, object]):
     """A composed configuration as plain containers; printed, it is the YAML of it.
 
     Attributes
     ----------
     folder : pathlib.Path or None
-        Of the run that it makes.
+        Of its run.
     """
 
-    def __init__(self, config: Mapping[str, Any], folder: Path | None) -> None:
+    def __init__(self, config: Node, folder: Path | None) -> None:
         super().__init__(config)
         self.folder = folder
 

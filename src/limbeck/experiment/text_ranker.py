@@ -9,10 +9,11 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from limbeck.config import part_name
+from limbeck.config import Node, part_name
 from limbeck.encodings import DenseRows, MultiRows, Rows, SparseRows
 from limbeck.inference import encode, score_lists
 from limbeck.rankings import order
+from limbeck.students.base import BiEncoder, Student
 from limbeck.text.collate import Collator
 from limbeck.text.tokenizer import Role, TextTokenizer
 
@@ -51,9 +52,9 @@ class TextRanker:
 
     def __init__(
         self,
-        student: Any,
+        student: Student,
         tokenizer: TextTokenizer,
-        node: Mapping[str, Any],
+        node: Node,
         source: str,
         write: Callable[[Path, str], object],
         *,
@@ -104,7 +105,7 @@ class TextRanker:
         if role not in _ROLES:
             raise ValueError(f"role must be query or document, got {role!r}")
         texts = _listed(texts, "texts")
-        if not self.student.separable:
+        if not isinstance(self.student, BiEncoder):
             raise ValueError(
                 f"a {self.kind} reads query and document together and encodes neither alone; call score(query, "
                 "documents) or rank(query, {id: document})"

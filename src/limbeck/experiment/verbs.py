@@ -6,7 +6,7 @@ returns it. Nothing heavy is imported before the configuration is checked.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from limbeck.config import Config, ConfigError, FailedError, Node
 from limbeck.experiment import train as training
@@ -32,7 +32,7 @@ _KEYS = {
     "index": "data backbone student backend paths out dtype shard_size shard bf16 seed accelerator",
     "search": "data candidates backend paths index out split depth metrics timed shard bf16 accelerator force",
 }
-_HOW: dict[str, dict[str, Any]] = {
+_HOW: dict[str, Config] = {
     "score": {"optional": ("depth",), "required": ("splits",)},
     "report": {"optional": ("out",)},
     "export": {"required": ("run",)},
