@@ -9,10 +9,10 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from limbeck.cli.main import VERBS
 from limbeck.config import home
 from limbeck.experiment.groups import options
 from limbeck.experiment.words import with_name
+from limbeck.manual.verbs import VERBS
 from limbeck.schemas import generated
 
 CONF = home() / "conf"

@@ -6,7 +6,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from limbeck.config import build, entries, home
-from limbeck.experiment.groups import defaults, listing, options
+from limbeck.experiment.groups import defaults, options
 from limbeck.schemas import generated, store_schemas
 
 PARTS = """
@@ -72,5 +72,3 @@ def test_every_part_can_be_chosen():
 
 def test_what_a_verb_takes_is_listed():
     assert defaults("search") == {"data": None, "candidates": None, "backend": None, "paths": "default"}
-    lines = listing("search").splitlines()
-    assert lines[lines.index("  backend=null") + 1] == "    exact, faiss, inverted, plaid"

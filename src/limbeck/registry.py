@@ -9,9 +9,11 @@ imported.
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+
+from limbeck.docstrings import explained
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -35,12 +37,22 @@ class Parameter:
     name: str
     type: Any
     default: Any
+    annotation: str = field(default="", compare=False)
+    """The type as the signature has it."""
+    text: str = field(default="", compare=False)
+    """What the docstring says of it."""
 
 
 TERM = "limbeck.losses.term.Term"
 """What builds a term of the objective from a function that is registered as a loss."""
 
-_OF_TERM = (Parameter("weight", float, 1.0), Parameter("schedules", Any, None))
+_OF_TERM = (
+    Parameter("weight", float, 1.0, "float", "Factor of this term in the objective; 0 keeps it as a measurement."),
+    Parameter(
+        "schedules", Any, None, "Any",
+        "Mapping from option to schedule over the steps, for any numeric option, ``weight`` too: docs/losses.md.",
+    ),
+)  # fmt: skip
 """What a term of the objective has beside the options of its function."""
 
 
@@ -57,6 +69,10 @@ class Entry:
     """Keys of nodes that the program builds by itself and passes in."""
     builder: str | None = None
     """Dotted path of the class that is built from the function and the options; None calls the part itself."""
+    title: str = field(default="", compare=False)
+    """First line of the module's docstring."""
+    doc: str = field(default="", compare=False)
+    """Docstring of the class or function."""
 
     @property
     def target(self) -> str:
@@ -123,6 +139,7 @@ def scan(folder: Path, package: str) -> dict[tuple[str, str], Entry]:
 
 def _entries(tree: ast.Module, module: str, path: Path) -> list[Entry]:
     entries = []
+    title = (ast.get_docstring(tree) or "").partition("\n\n")[0]
     for node in tree.body:
         if not isinstance(node, ast.ClassDef | ast.FunctionDef):
             continue
@@ -132,10 +149,12 @@ def _entries(tree: ast.Module, module: str, path: Path) -> list[Entry]:
             kind, name = (ast.literal_eval(argument) for argument in mark.args)
             parts = next((ast.literal_eval(item.value) for item in mark.keywords if item.arg == "parts"), ())
             function = _constructor(node)
-            parameters = () if function is None else _parameters(function, path)
+            doc = ast.get_docstring(node) or ""
+            parameters = () if function is None else _parameters(function, path, explained(doc))
             term = kind == "loss" and isinstance(node, ast.FunctionDef)
             parameters = (*_OF_TERM[:1], *parameters, *_OF_TERM[1:]) if term else parameters
-            entries.append(Entry(kind, name, f"{module}.{node.name}", parameters, parts, TERM if term else None))
+            path_of_part, builder = f"{module}.{node.name}", TERM if term else None
+            entries.append(Entry(kind, name, path_of_part, parameters, parts, builder, title, doc))
     return entries
 
 
@@ -145,7 +164,7 @@ def _constructor(node: ast.ClassDef | ast.FunctionDef) -> ast.FunctionDef | None
     return next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
 
 
-def _parameters(function: ast.FunctionDef, path: Path) -> tuple[Parameter, ...]:
+def _parameters(function: ast.FunctionDef, path: Path, texts: dict[str, str]) -> tuple[Parameter, ...]:
     if function.args.kwarg is not None:
         raise RegistryError(f"{path}:{function.lineno}: **{function.args.kwarg.arg} would swallow misspelt options")
     result = []
@@ -157,7 +176,8 @@ def _parameters(function: ast.FunctionDef, path: Path) -> tuple[Parameter, ...]:
             value = ... if default is None else ast.literal_eval(default)
         except ValueError:
             raise RegistryError(f"{where}: the default must be a literal") from None
-        result.append(Parameter(argument.arg, _omegaconf_type(argument.annotation, where), value))
+        kind, written = _omegaconf_type(argument.annotation, where), ast.unparse(argument.annotation)
+        result.append(Parameter(argument.arg, kind, value, written, texts.get(argument.arg, "")))
     return tuple(result)
 
 

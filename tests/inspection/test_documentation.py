@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from limbeck.config import entries, home
+from limbeck.docstrings import sections
 from limbeck.inspection.document import page
 from limbeck.inspection.findings import checks, severity_of
-from limbeck.losses.document import split
 
 NAMES = sorted(checks())
 
@@ -21,7 +21,7 @@ def test_the_page_is_up_to_date():
 @pytest.mark.parametrize("name", NAMES)
 def test_docstring_has_everything(name):
     function = checks()[name]
-    parts = split(inspect.getdoc(function))
+    parts = sections(inspect.getdoc(function))
     assert len(parts["Summary"].split("\n\n")) == 2
     assert parts["Remedy"].strip()
     options = [parameter.name for parameter in inspect.signature(function).parameters.values()][1:]

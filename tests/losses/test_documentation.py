@@ -11,8 +11,9 @@ import pytest
 from loss_worlds import LOSSES, NAMES, TERMS, function, options_of
 
 from limbeck.config import home
+from limbeck.docstrings import sections
 from limbeck.inspection.document import page as checks_page
-from limbeck.losses.document import markdown, page, split
+from limbeck.losses.document import markdown, page
 
 SECTIONS = ("Parameters", "Returns", "References", "Notes", "Examples")
 MODULES = sorted(path.stem for path in (Path(inspect.getfile(page)).parent).glob("[a-z]*.py"))
@@ -26,7 +27,7 @@ def test_the_page_is_up_to_date():
 @pytest.mark.parametrize("name", NAMES)
 def test_docstring_has_everything(name):
     text = inspect.getdoc(function(name))
-    parts = split(text)
+    parts = sections(text)
     assert set(SECTIONS) <= set(parts)
     assert ".. math::" in parts["Summary"]
     assert ">>>" in parts["Examples"]

@@ -26,8 +26,8 @@ class Evaluation:
     split
         Split of the final table.
     metrics
-        Names of metrics, see :mod:`limbeck.evaluation.spelling`; the first one selects the best checkpoint on the dev
-        split.
+        By name, ``mrr@10`` for example, as :mod:`limbeck.evaluation.spelling` has them; the first one selects the best
+        checkpoint on the dev split.
     pipeline
         Stages that are reported of each system, in order; the last one counts. ``search`` ranks the whole collection,
         ``rerank`` the first stage, ``fuse`` fuses the stage before it with the first stage. ``auto`` is ``[search]``

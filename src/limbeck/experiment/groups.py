@@ -1,6 +1,5 @@
 """Groups of the configuration on the command line: ``teacher=store``. They take names; Hydra refuses the rest late."""
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,16 +79,6 @@ def defaults(verb: str) -> dict[str, Any]:
         elif each != "_self_":
             found |= defaults(each)
     return found
-
-
-def listing(verb: str) -> str:
-    """Return the groups that a verb takes, one a line, with what each is unless it is chosen, and its names."""
-    lines = ["Groups, as they are unless chosen, and what there is to choose from:"]
-    for group, name in defaults(verb).items():
-        given = f"[{','.join(name)}]" if isinstance(name, list) else "null" if name is None else name
-        lines.append(f"  {group}={given}")
-        lines += textwrap.wrap(", ".join(options(group)), 116, initial_indent="    ", subsequent_indent="    ")
-    return "\n".join(lines)
 
 
 def _check(word: str, group: str, override: Any, names: list[str]) -> None:

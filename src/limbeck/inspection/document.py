@@ -4,8 +4,9 @@ import inspect
 import textwrap
 
 from limbeck.config import entries
+from limbeck.docstrings import sections
 from limbeck.inspection.findings import checks, severity_of
-from limbeck.losses.document import markdown, split
+from limbeck.losses.document import markdown
 
 HEAD = """\
 # The checks of teacher scores
@@ -25,17 +26,17 @@ all lists anyway. None of this changes the name of a run.
 def page() -> str:
     """Return the page."""
     lines = ["| name | severity | what it catches |", "|---|---|---|"]
-    sections = []
+    written = []
     for name, function in sorted(checks().items()):
-        parts = split(inspect.getdoc(function) or "")
+        parts = sections(inspect.getdoc(function) or "")
         what, why = (markdown(text).replace("\n", " ") for text in parts["Summary"].split("\n\n", 1))
         lines.append(f"| [`{name}`](#{name}) | {severity_of(function)} | {what} |")
-        sections.append(f"## {name}\n\n{severity_of(function).capitalize()}. {what}\n\n{why}\n")
-        sections.append(f"**Remedy.** {markdown(parts['Remedy']).replace(chr(10), ' ')}\n")
+        written.append(f"## {name}\n\n{severity_of(function).capitalize()}. {what}\n\n{why}\n")
+        written.append(f"**Remedy.** {markdown(parts['Remedy']).replace(chr(10), ' ')}\n")
         options = _options(name, parts.get("Parameters", ""))
         if options:
-            sections.append(f"**Options**, as `checks.{name}.OPTION`\n\n{options}\n")
-    return "\n".join([HEAD, *lines, "", *sections]).rstrip() + "\n"
+            written.append(f"**Options**, as `checks.{name}.OPTION`\n\n{options}\n")
+    return "\n".join([HEAD, *lines, "", *written]).rstrip() + "\n"
 
 
 def _options(name: str, described: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from limbeck.config import Entry, build, entries
+from limbeck.docstrings import fields, sections
 from limbeck.losses.weighted_kl import weighted_kl
 
 HEAD = """\
@@ -88,26 +89,18 @@ def page() -> str:
     """Return the page."""
     losses = sorted((entry for (kind, _), entry in entries().items() if kind == "loss"), key=lambda entry: entry.name)
     lines = ["| name | what | needs | when |", "|---|---|---|---|"]
-    sections = []
+    written = []
     for entry in losses:
         function = getattr(importlib.import_module(f"limbeck.losses.{entry.name}"), entry.name)
         term = build({"_target_": entry.target}, key=entry.name)
         needs = ", ".join(f"`{field}`" for field in term.needs) or "labels only"
-        parts = split(inspect.getdoc(function) or "")
+        parts = sections(inspect.getdoc(function) or "")
         when = markdown(parts["Notes"].split("\n\n")[0]).replace("\n", " ")
         what = (inspect.getdoc(inspect.getmodule(function)) or "").splitlines()[0]
         lines.append(f"| [`{entry.name}`](#{entry.name}) | {what} | {needs} | {when} |")
-        sections.append(_section(entry.name, function, parts, _options(entry)))
-    general = _section("weighted_kl", weighted_kl, split(inspect.getdoc(weighted_kl) or ""), "")
-    return "\n".join([HEAD.replace("{example}", EXAMPLE), *lines, "", *sections, general]).rstrip() + "\n"
-
-
-def split(docstring: str) -> dict[str, str]:
-    """Split a numpydoc docstring into its sections; the text before the first is called ``Summary``."""
-    pieces = re.split(r"^(\w+)\n-{3,}\n", docstring, flags=re.MULTILINE)
-    found = {"Summary": pieces[0].strip()}
-    found.update({name: text.strip("\n") for name, text in zip(pieces[1::2], pieces[2::2], strict=True)})
-    return found
+        written.append(_section(entry.name, function, parts, _options(entry)))
+    general = _section("weighted_kl", weighted_kl, sections(inspect.getdoc(weighted_kl) or ""), "")
+    return "\n".join([HEAD.replace("{example}", EXAMPLE), *lines, "", *written, general]).rstrip() + "\n"
 
 
 def markdown(text: str) -> str:
@@ -157,11 +150,10 @@ def _options(entry: Entry) -> str:
 
 
 def _fields(text: str) -> str:
-    items = re.findall(r"^(\S.*)\n((?:[ ]+.*\n?|\n)*)", text, flags=re.MULTILINE)
     lines = []
-    for names, body in items:
-        shown = ", ".join(f"`{name.strip()}`" for name in names.split(","))
-        lines.append(f"- {shown}: " + markdown(textwrap.dedent(body)).replace("\n", "\n  "))
+    for names, body in fields(text):
+        shown = ", ".join(f"`{name}`" for name in names)
+        lines.append(f"- {shown}: " + markdown(body).replace("\n", "\n  "))
     return "\n".join(lines)
 
 

@@ -1,0 +1,212 @@
+"""The verbs: what each does, the keys that are used most, examples, and the page to read on."""
+
+from typing import NamedTuple
+
+
+class Verb(NamedTuple):
+    """One verb of the command."""
+
+    what: str
+    """One line, as ``limbeck --help`` has it."""
+    about: str
+    """A few sentences."""
+    keys: tuple[str, ...]
+    """Keys of parts that are set most; the verb's own keys are all shown."""
+    examples: tuple[str, ...]
+    """Words behind ``limbeck``."""
+    page: str
+
+
+_DATA = ("data.collection", "data.train", "data.dev", "data.test", "data.dev_queries")
+
+VERBS = {
+    "mine": Verb(
+        "find candidates of the queries: BM25, an encoder, run files, fused",
+        "Writes a run file for each split, and the pool that training lists are drawn from: all judged positives, and "
+        "other candidates as negatives.",
+        (*_DATA, "candidates.depth", "pool.first_rank", "pool.last_rank", "pool.negatives"),
+        (
+            "mine data.collection=beir/nfcorpus",
+            "mine data.collection=beir/nfcorpus candidates=fusion out=mined/nfcorpus",
+            "mine data.collection=path/to/folder candidates=run candidates.train=my.trec",
+        ),
+        "docs/candidates.md",
+    ),
+    "score": Verb(
+        "score candidates with a teacher, into a score store",
+        "Scores what the store lacks: the same command goes on after a kill, and adds what other candidates need. "
+        "limbeck train reads the store with teacher=store.",
+        (*_DATA, "candidates.depth"),
+        (
+            "score data.collection=beir/nfcorpus teacher=minilm out=scores/minilm",
+            "score data.collection=path/to/folder out=scores/ce teacher=cross_encoder "
+            "teacher.backbone.model=cross-encoder/ms-marco-MiniLM-L6-v2",
+            "score out=scores/mine teacher=saved teacher.student.folder=runs/train/ID",
+        ),
+        "docs/scores.md",
+    ),
+    "import": Verb(
+        "bring public teacher scores, or your own, into a score store",
+        "Reads a file as it is, compressed or not, line by line. A malformed line is named by file and number.",
+        (),
+        (
+            "import format=pairs path=scores.tsv out=scores/mine teacher.name=bge kind=logit",
+            "import format=trec_run path=run.trec.gz out=scores/run teacher.name=monoT5 kind=logit",
+            "import format=sbert_hard_negatives path=msmarco-hard-negatives.jsonl.gz out=scores/ce",
+        ),
+        "docs/import.md",
+    ),
+    "inspect": Verb(
+        "look at teacher scores before training: checks, numbers, pictures",
+        "The overrides of limbeck train look at exactly what it would learn from. With run=FILE it looks at a bare "
+        "TREC run.",
+        ("data.collection", "teacher.path", "checks.ignore", "checks.queries"),
+        (
+            "inspect",
+            "inspect data.collection=beir/nfcorpus teacher=store teacher.path=scores/minilm",
+            "inspect run=teacher.trec qrels=qrels.tsv first_stage=bm25.trec out=looked_at",
+        ),
+        "docs/checks.md",
+    ),
+    "train": Verb(
+        "train a student, then search or re-rank with it and evaluate",
+        "Without any override it distils a student on a small synthetic collection. A run that was killed goes on from "
+        "its last checkpoint; a finished one is shown. -m runs a grid of what is given with commas, --dry-run lists "
+        "its runs.",
+        (
+            "data.collection",
+            "loss.ckl.gamma",
+            "loss.ckl.alpha",
+            "teacher.path",
+            "backbone.model",
+            "student.query_length",
+            "student.document_length",
+            "sampler.negatives",
+            "sampler.batch_size",
+            "optim.lr",
+            "trainer.epochs",
+            "trainer.steps",
+            "trainer.precision",
+            "eval.metrics",
+            "eval.pipeline",
+            "paths.data",
+        ),
+        (
+            "train loss=ckl loss.ckl.gamma=3 data.collection=beir/nfcorpus teacher=minilm",
+            "train -m loss=kl,ckl seed=1,2,3 name=my_sweep",
+            "train experiment=nfcorpus_minilm paths.data=path/to/beir",
+        ),
+        "docs/losses.md, docs/students.md, docs/sweeps.md",
+    ),
+    "tune": Verb(
+        "search for the best settings of limbeck train, by Optuna",
+        "Each trial is a run of limbeck train; poor ones are ended early. The same command goes on with a study. It "
+        "ends with the best settings, written as an experiment.",
+        ("tune.space", "tune.trials", "tune.timeout", "tune.metric", "tune.sampler", "tune.pruner", "tune.workers"),
+        (
+            "tune tuning=ckl tune.trials=20 name=my_study",
+            "tune tuning=losses data.collection=beir/nfcorpus teacher=minilm",
+            "tune 'tune.space={optim.lr: {kind: log, low: 1e-5, high: 1e-3}}'",
+        ),
+        "docs/tuning.md",
+    ),
+    "evaluate": Verb(
+        "evaluate students, teachers and run files; compare what is finished",
+        "Values equal trec_eval's. Comparisons are tested, with a correction for their number.",
+        ("eval.metrics", "eval.depth", "comparison.test", "comparison.level"),
+        (
+            "evaluate run=runs/train/ID eval=beir_13",
+            "evaluate compare=runs/my_sweep baseline=runs/my_sweep/ID",
+            "evaluate run_file=my.trec qrels=qrels.tsv 'metrics=[ndcg@10]'",
+        ),
+        "docs/evaluation.md, docs/evaluation_sets.md, docs/significance.md",
+    ),
+    "table": Verb(
+        "finished sweeps as a table in Markdown and LaTeX",
+        "Mean and deviation over seeds, marks of significance, and the command of each row. It refuses to mix commits "
+        "or data.",
+        ("comparison.test", "comparison.level", "paths.runs"),
+        ("table table=small_losses", "table table=small_losses partial=true", "table table=ckl2024_dense out=paper"),
+        "docs/tables.md",
+    ),
+    "report": Verb(
+        "one HTML page about the runs of a sweep",
+        "Tables, curves, the weights of the terms, where a loss gains, settings and commands. The page opens without "
+        "a network.",
+        ("paths.runs",),
+        (
+            "report my_sweep",
+            "report my_sweep out=my_sweep.html",
+            "report my_sweep 'baseline=\"loss=[kl]\"'",
+        ),
+        "docs/report.md",
+    ),
+    "export": Verb(
+        "a student as a folder that sentence-transformers loads",
+        "Transformers loads it, too. It has a model card with the settings and the measured values.",
+        (),
+        (
+            "export run=runs/train/ID out=models/mine",
+            "export run=runs/train/ID/model out=models/mine",
+            "export run=runs/train/ID out=models/mine backbone.layers=3",
+        ),
+        "docs/export.md",
+    ),
+    "index": Verb(
+        "encode a collection with a student and build an index",
+        "Exact search, faiss, inverted lists or PLAID. What a kill left is gone on with; several processes can share "
+        "the work.",
+        ("data.collection", "student.folder"),
+        (
+            "index student=saved student.folder=runs/train/ID out=indexes/mine",
+            "index student=saved student.folder=runs/train/ID out=indexes/mine backend=faiss",
+            "index student=saved student.folder=models/mine data.collection=beir/nfcorpus out=indexes/nf",
+        ),
+        "docs/search.md",
+    ),
+    "search": Verb(
+        "search an index, or re-rank a first stage by it",
+        "Writes a TREC run, and evaluates it where the split is judged. Queries are those of the collection that was "
+        "indexed unless data=… says otherwise.",
+        (),
+        (
+            "search index=indexes/mine out=found.trec",
+            "search index=indexes/mine out=dev.trec split=dev depth=100",
+            "search index=indexes/mine out=reranked.trec candidates=bm25",
+        ),
+        "docs/search.md",
+    ),
+}
+
+ASIDE = {
+    "help KEY": "a key, a group, a part: limbeck help loss.ckl.gamma",
+    "new loss NAME": "a package of your own with a loss and its test",
+    "completion SHELL": "the script of tab completion: bash, zsh or fish",
+}
+"""What the command does besides, without a configuration."""
+
+PAGES = {
+    "loss": "docs/losses.md",
+    "student": "docs/students.md",
+    "teacher": "docs/scores.md",
+    "candidates": "docs/candidates.md",
+    "pool": "docs/candidates.md",
+    "backbone": "docs/backbones.md",
+    "format": "docs/import.md",
+    "checks": "docs/checks.md",
+    "eval": "docs/evaluation.md",
+    "eval/sets": "docs/evaluation_sets.md",
+    "eval/fusion": "docs/pipelines.md",
+    "comparison": "docs/significance.md",
+    "trainer": "docs/speed.md",
+    "launcher": "docs/sweeps.md",
+    "sweeps": "docs/sweeps.md",
+    "logger": "docs/tracking.md",
+    "backend": "docs/search.md",
+    "table": "docs/tables.md",
+    "tune": "docs/tuning.md",
+    "tuning": "docs/tuning.md",
+    "experiment": "docs/reproduction/README.md",
+    "data": "README.md",
+}
+"""Group, or first name of a key, → the page to read on."""
