@@ -128,7 +128,7 @@ PAGES += sorted((home() / "docs" / "reproduction").glob("*.md"))
 @pytest.mark.parametrize("command", dict.fromkeys(commands(*PAGES)))
 def test_commands_of_the_pages(command, composed):
     _, verb, *words = shlex.split(command)
-    words = [word for word in words if word not in ("-m", "--cfg", "job", "--dry-run")]
+    words = [word for word in words if word not in ("-m", "--cfg", "job", "--dry-run", "--help")]
     # One job of a grid is as good as all of them.
     first = [word if set("[{") & set(word) else word.split(",")[0] for word in words]
     composed(*(with_name(first) if verb == "report" else first), verb=verb)

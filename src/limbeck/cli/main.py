@@ -10,7 +10,7 @@ from limbeck.manual.verbs import VERBS
 from limbeck.processes import end_with_parent
 from limbeck.version import __version__
 
-_ASIDE = ("help",)
+_ASIDE = ("help", "completion", "new")
 """Words that need no configuration."""
 
 
@@ -43,6 +43,8 @@ def _call(words: list[str]) -> None:
         verb, rest = "help", []
     if {"-h", "--help"} & set(rest):
         verb, rest = "help", [verb]
+    if {"-sc", "--shell-completion"} & {verb, *rest}:  # what Hydra's own help says
+        verb, rest = "completion", [word.removeprefix("install=") for word in rest if word.startswith("install=")]
     if verb in _ASIDE:
         importlib.import_module(f"limbeck.cli.{verb}").run(rest)
         return
