@@ -206,7 +206,7 @@ def test_only_the_published_file_is_its_teachers(path, limbeck, tmp_path):
 
 def test_flat_scores(limbeck, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"frage": "q", "document": "d", "score": 0.25}\n')
-    words = ["import", "format=pairs", "path=a.jsonl", "out=store", "teacher.name=bge", "kind=logit"]
+    words = ["import", "format=table", "path=a.jsonl", "out=store", "teacher.name=bge", "kind=logit"]
     status, _, err = limbeck(*words, small=False)
     assert status == 2
     assert "line 1 has the keys frage, document, score; say format.query=NAME format.document=NAME" in err

@@ -107,8 +107,8 @@ def database():
 
 PAGE = b"\n <!DOCTYPE html>\n<html><head><title>404</title></head></html>\n"
 KINDS = {
-    "Parquet": (written(lambda file: pq.write_table(TABLE, file)), "Parquet; limbeck import format=pairs reads"),
-    "a stub of Parquet": (b"PAR1xxxx", "Parquet; limbeck import format=pairs reads"),
+    "Parquet": (written(lambda file: pq.write_table(TABLE, file)), "Parquet; limbeck import format=table reads"),
+    "a stub of Parquet": (b"PAR1xxxx", "Parquet; limbeck import format=table reads"),
     "feather": (written(lambda file: pyarrow.feather.write_feather(TABLE, file)), "an Arrow"),
     "an Arrow stream": (written(stream), "an Arrow stream"),
     "npy": (written(lambda file: np.save(file, np.ones(3))), r"an array of NumPy \(.npy\)"),

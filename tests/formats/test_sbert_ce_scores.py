@@ -139,7 +139,7 @@ def test_the_remedy_fits_the_pickle_and_works(case, rows, tmp_path, monkeypatch)
     command = str(told.value).splitlines()[1].strip()
     assert command.startswith("python -c ")
     subprocess.run(command.replace("python", shlex.quote(sys.executable), 1), shell=True, check=True)
-    assert rows("pairs", Path("scores.tsv"))[0] == [("q", "d", 0.5)]
+    assert rows("table", Path("scores.tsv"))[0] == [("q", "d", 0.5)]
 
 
 @pytest.mark.parametrize("ending", PACKERS)
@@ -151,7 +151,7 @@ def test_the_remedy_opens_the_file_as_it_is_compressed(ending, rows, tmp_path, m
         rows("sbert_ce_scores", path)
     command = str(told.value).splitlines()[1].strip()
     subprocess.run(command.replace("python", shlex.quote(sys.executable), 1), shell=True, check=True)
-    assert rows("pairs", Path("scores.tsv"))[0] == [("q", "d", 0.5)]
+    assert rows("table", Path("scores.tsv"))[0] == [("q", "d", 0.5)]
 
 
 def test_no_remedy_loads_what_is_not_known(rows, tmp_path, monkeypatch):

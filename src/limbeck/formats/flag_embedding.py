@@ -15,7 +15,8 @@ from limbeck.config import ConfigError
 from limbeck.formats.base import Thunk
 from limbeck.formats.faults import Faults
 from limbeck.formats.files import SMALL_BLOCK, chunks
-from limbeck.formats.jsonl import JsonLines, ScoredList, listed, write_qrels
+from limbeck.formats.jsonl import JsonLines, ScoredList, listed
+from limbeck.formats.judging import Judgments, write_qrels
 from limbeck.registry import register
 from limbeck.unfinished import beside, set_aside
 
@@ -113,7 +114,7 @@ class _Folder:
             self._files[name].write(json.dumps(record, ensure_ascii=False) + "\n")
         return identifier
 
-    def finish(self, judgments: Sequence[tuple[str, str]]) -> None:
+    def finish(self, judgments: Judgments) -> None:
         write_qrels(self._unfinished / "qrels" / "train.tsv", judgments)
         if self._path.exists():
             set_aside(self._path)

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from limbeck.config import ConfigError
-from limbeck.formats.base import Format, Thunk, finite, identifiers
+from limbeck.formats.base import Thunk, finite, identifiers
 from limbeck.formats.faults import Faults
 from limbeck.formats.files import SMALL_BLOCK, Chunk, chunks
+from limbeck.formats.judging import Judging
 from limbeck.scores.parts import Block
 
 Id = str | int
@@ -25,17 +26,15 @@ class ScoredList(NamedTuple):
     documents: Sequence[Id]
     scores: Sequence[float]
     positives: Sequence[Id] = ()
+    grade: int = 1
+    """Of the positives."""
 
 
-class JsonLines(Format):
+class JsonLines(Judging):
     """A format with one scored list a line. Positives, if lines name them, are written to ``qrels.tsv`` in the store.
 
     Scores are kept as float32: no model computes in more.
     """
-
-    def __init__(self, store: Path) -> None:
-        super().__init__(store)
-        self._positives: dict[int, list[tuple[str, str]]] = {}
 
     @abstractmethod
     def scored(self, value: Any) -> ScoredList:
@@ -58,7 +57,7 @@ class JsonLines(Format):
         queries: list[Id] = []
         documents: list[Id] = []
         scores: list[float] = []
-        positives: list[tuple[str, str]] = []
+        positives: list[tuple[str, str, int]] = []
         for line, text in chunk.lines():
             try:
                 found = _checked(self.scored(_value(text)))
@@ -70,29 +69,9 @@ class JsonLines(Format):
             queries += [found.query] * len(found.documents)
             documents += found.documents
             scores += found.scores
-            positives += [(str(found.query), str(document)) for document in found.positives]
+            positives += [(str(found.query), str(document), found.grade) for document in found.positives]
         self._positives[position] = positives
         return Block(identifiers(queries), identifiers(documents), np.array(scores, dtype=np.float32))
-
-    def judgments(self) -> list[tuple[str, str]]:
-        """Return the pairs (query, document) that the lines call relevant, each once, in order."""
-        every = (pair for position in sorted(self._positives) for pair in self._positives[position])
-        return list(dict.fromkeys(every))
-
-    def finish(self) -> dict[str, Any]:
-        """Write ``qrels.tsv``; return the number of positives."""
-        judgments = self.judgments()
-        if not judgments:
-            return {}
-        write_qrels(self.store / "qrels.tsv", judgments)
-        return {"positives": len(judgments)}
-
-
-def write_qrels(path: Path, judgments: Sequence[tuple[str, str]]) -> None:
-    """Write pairs (query, document) as judgments of grade 1, in the layout of a BEIR folder."""
-    with path.open("w", encoding="utf-8") as file:
-        file.write("query-id\tcorpus-id\tscore\n")
-        file.writelines(f"{query}\t{document}\t1\n" for query, document in judgments)
 
 
 def listed(value: Mapping[str, Any], name: str) -> list[Any]:

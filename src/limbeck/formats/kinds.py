@@ -37,7 +37,7 @@ _UNREAD = {
 }
 _TO_TEXT = "write its rows as text, a line each"
 _BINARY = {
-    PARQUET: ("Parquet", "limbeck import format=pairs reads Parquet; for all else write its rows as text, a line each"),
+    PARQUET: ("Parquet", "limbeck import format=table reads Parquet; for all else write its rows as text, a line each"),
     b"ARROW1": ("an Arrow (Feather) file", _TO_TEXT),
     b"FEA1": ("a Feather file", _TO_TEXT),
     b"\xff\xff\xff\xff": ("an Arrow stream", _TO_TEXT),

@@ -18,7 +18,7 @@ from limbeck.scores.keys import LARGEST, pc
 _ROWS = 1_000_000
 _LISTS = 4_000
 _RANKS = 2**31 - 1
-"""The largest rank: a store has 32 bits for it."""
+"""The largest rank: a store has 32 bits for it. And the largest label."""
 
 _NAMES = {
     "query": ("query_id", "query-id", "qid"),
@@ -26,7 +26,7 @@ _NAMES = {
     "score": ("score", "scores", "ce-score"),
     "rank": ("rank",),
 }
-_TITLES = {"query": "query id", "document": "document id", "score": "score", "rank": "rank"}
+_TITLES = {"query": "query id", "document": "document id", "score": "score", "rank": "rank", "label": "label"}
 
 
 class Rows(NamedTuple):
@@ -108,7 +108,7 @@ def _open(path: Path) -> pq.ParquetFile:
 
 
 def flat(rows: Rows, path: Path, faults: Faults, expects: str) -> dict[str, Any]:
-    """Return flat columns: ids as the store takes them, scores as float32, ranks as int32.
+    """Return flat columns: ids as the store takes them, scores as float32, ranks as int32, labels as int64.
 
     Rows with a missing id, a score that is no finite number, or lists of unequal length are malformed.
     """
@@ -161,6 +161,9 @@ def _list(kind: pa.DataType) -> bool:
 
 def _wrong(role: str, column: pa.Array) -> NDArray[np.bool_]:
     null = column.is_null().to_numpy(zero_copy_only=False)
+    if role == "label":
+        numbers = pc.fill_null(pc.cast(column, pa.float64(), safe=False), np.nan).to_numpy()
+        return null | ~(np.abs(numbers) <= _RANKS) | (numbers != np.round(numbers))
     if role == "score":
         return null | ~np.isfinite(pc.fill_null(pc.cast(column, pa.float32(), safe=False), np.nan).to_numpy())
     if pa.types.is_integer(column.type):
@@ -176,6 +179,8 @@ def _taken(role: str, column: pa.Array) -> Any:
         return pc.cast(column, pa.float32(), safe=False).to_numpy()
     if role == "rank":
         return column.cast(pa.int32()).to_numpy()
+    if role == "label":
+        return column.cast(pa.int64()).to_numpy(zero_copy_only=False)
     if pa.types.is_integer(column.type) and (not len(column) or pc.max(column).as_py() < LARGEST):
         return column.cast(pa.int64()).to_numpy()
     return column.cast(pa.string())
@@ -192,6 +197,7 @@ def check_types(path: Path, chosen: dict[str, str]) -> None:
         fits = {
             "score": pa.types.is_floating(inner) or pa.types.is_integer(inner),
             "rank": pa.types.is_integer(inner),
+            "label": pa.types.is_floating(inner) or pa.types.is_integer(inner) or pa.types.is_boolean(inner),
         }.get(role, text or pa.types.is_integer(inner))
         if not fits:
             raise ConfigError(f"{path}: column {name} is of type {kind}, which is no {_TITLES[role]}")

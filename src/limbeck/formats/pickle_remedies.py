@@ -86,7 +86,7 @@ def _command(path: Path, what: str, code: str, target: str = " > scores.tsv") ->
     return (
         f"It seems to hold {what}. If you trust the author of {path.name}, write it as text, and import that:\n"
         f"  python -c {shlex.quote(script)}{target}\n"
-        "  limbeck import format=pairs path=scores.tsv teacher.name=… kind=… out=…"
+        "  limbeck import format=table path=scores.tsv teacher.name=… kind=… out=…"
     )
 
 

@@ -12,7 +12,7 @@ from limbeck.config import ConfigError
 from limbeck.formats.files import opened
 from limbeck.formats.pickle_remedies import of_classes, of_shape
 
-_DANGEROUS = "Do not load it with anything else; ask for the scores as TSV, JSONL or Parquet (format=pairs)"
+_DANGEROUS = "Do not load it with anything else; ask for the scores as TSV, JSONL or Parquet (format=table)"
 
 
 class _Refused(pickle.UnpicklingError):

@@ -50,7 +50,7 @@ VERBS = {
         "Reads a file as it is, compressed or not, line by line. A malformed line is named by file and number.",
         (),
         (
-            "import format=pairs path=scores.tsv out=scores/mine teacher.name=bge kind=logit",
+            "import format=table path=scores.tsv out=scores/mine teacher.name=bge kind=logit",
             "import format=trec_run path=run.trec.gz out=scores/run teacher.name=monoT5 kind=logit",
             "import format=sbert_hard_negatives path=msmarco-hard-negatives.jsonl.gz out=scores/ce",
         ),

@@ -1,4 +1,4 @@
-"""Flat scores: a query, a document and a score a line."""
+"""Tables of scores: a query, a document and a score a line, and perhaps a label."""
 
 import gzip
 import json
@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from limbeck.config import ConfigError
-from limbeck.formats import pairs
+from limbeck.formats import table as module
+from limbeck.formats.faults import Faults
 
 ROWS = [("1", "10", 1.5), ("1", "011", -2.0), ("q 2", "文書", 0.0)]
 
@@ -54,48 +55,48 @@ GOOD = {
 @pytest.mark.parametrize("size", [1, 10**6])
 @pytest.mark.parametrize("change", ["plain", "gzip, CRLF, a mark of UTF-8, blank lines"])
 def test_every_layout(case, size, change, rows, tmp_path, monkeypatch):
-    monkeypatch.setattr(pairs, "SMALL_BLOCK", size)
+    monkeypatch.setattr(module, "SMALL_BLOCK", size)
     lines, options = GOOD[case]
     content = "\n".join(lines).encode()
     if change != "plain":
         content = gzip.compress(b"\xef\xbb\xbf" + b"\r\n\r\n".join(line.encode() for line in lines) + b"\r\n")
     path = tmp_path / "scores"
     path.write_bytes(content)
-    found, faults = rows("pairs", path, **options)
+    found, faults = rows("table", path, **options)
     assert found == ROWS
     assert not faults.count
 
 
 def test_columns_parted_by_blanks(rows, made):
-    assert rows("pairs", made("q d,1 1.5", "q  e -2e1"))[0] == [
+    assert rows("table", made("q d,1 1.5", "q  e -2e1"))[0] == [
         ("q", "d,1", 1.5),
         ("q", "e", -20.0),
     ]
-    assert rows("pairs", made("query_id doc_id score", "q d 1.5"))[0] == [("q", "d", 1.5)]
+    assert rows("table", made("query_id doc_id score", "q d 1.5"))[0] == [("q", "d", 1.5)]
 
 
 def test_quotes_of_csv_may_hold_what_parts_columns(rows, made):
-    assert rows("pairs", made("query,document,score", '"a,""b""",d,1'))[0] == [('a,"b"', "d", 1.0)]
-    assert rows("pairs", made('q"1\td"\t1'))[0] == [('q"1', 'd"', 1.0)]  # TSV has no quotes
+    assert rows("table", made("query,document,score", '"a,""b""",d,1'))[0] == [('a,"b"', "d", 1.0)]
+    assert rows("table", made('q"1\td"\t1'))[0] == [('q"1', 'd"', 1.0)]  # TSV has no quotes
 
 
 def test_parquet(rows, tmp_path):
     path = tmp_path / "scores.parquet"
     query, document, score = zip(*ROWS, strict=True)
     pq.write_table(pa.table({"query": query, "x": score, "document": document, "logit": score}), path)
-    assert rows("pairs", path)[0] == ROWS
-    assert rows("pairs", path, score="x")[0] == ROWS
+    assert rows("table", path)[0] == ROWS
+    assert rows("table", path, score="x")[0] == ROWS
     with pytest.raises(ConfigError, match=r"cannot tell the columns .* y: the file has the columns query, x, document"):
-        rows("pairs", path, score="y")
+        rows("table", path, score="y")
 
 
 def test_several_files_of_several_layouts(rows, made):
     paths = [made(*GOOD[case][0], name=case) for case in ("TSV", "JSONL", "CSV with a header")]
-    assert rows("pairs", *paths)[0] == ROWS * 3
+    assert rows("table", *paths)[0] == ROWS * 3
 
 
 def test_the_file_does_not_say_whose_scores_they_are(build, made):
-    assert build("pairs").source([made("q d 1")]) == (None, "unknown")
+    assert build("table").source([made("q d 1")]) == (None, "unknown")
 
 
 BAD = {
@@ -114,10 +115,10 @@ def test_malformed_lines_are_named_by_file_and_line(case, rows, made):
     line, problem = BAD[case]
     path = made(*table("\t", "qid\tpid\tscore"), line, "1\t12\t9")
     with pytest.raises(ConfigError) as told:
-        rows("pairs", path)
+        rows("table", path)
     assert str(told.value).startswith(f"{path}:5: {problem}")
     assert "it should be: 3 columns, with a query, a document and a score" in str(told.value)
-    found, faults = rows("pairs", path, on_error="skip")
+    found, faults = rows("table", path, on_error="skip")
     assert found == [*ROWS, ("1", "12", 9.0)]
     assert faults.count == 1
 
@@ -138,8 +139,8 @@ def test_malformed_values_are_named_by_file_and_line(case, rows, made):
     line, problem = BAD_JSON[case]
     path = made(*GOOD["JSONL"][0], line)
     with pytest.raises(ConfigError, match=f":4: {problem}"):
-        rows("pairs", path)
-    assert rows("pairs", path, on_error="skip")[0] == ROWS
+        rows("table", path)
+    assert rows("table", path, on_error="skip")[0] == ROWS
 
 
 UNCLEAR = {
@@ -159,9 +160,73 @@ UNCLEAR = {
 def test_what_cannot_be_told_is_asked_for(case, rows, made):
     lines, message = UNCLEAR[case]
     with pytest.raises(ConfigError, match=message):
-        rows("pairs", made(*lines))
+        rows("table", made(*lines))
 
 
 def test_columns_must_name_all_three(build):
     with pytest.raises(ValueError, match="columns must name query, document and score, got query, text, score"):
-        build("pairs", columns=["query", "text", "score"])
+        build("table", columns=["query", "text", "score"])
+
+
+JSON_GRADES = (2, False, True)
+LABELLED = {
+    "TSV": (["qid\tpid\tgrade\tscore", *(f"{q}\t{d}\t{g}\t{s}" for (q, d, s), g in zip(ROWS, "201", strict=True))], {}),
+    "CSV without a header": (
+        [f"{g},{q},{d},{s}" for (q, d, s), g in zip(ROWS, "201", strict=True)],
+        {"label": None, "columns": ["label", "query", "document", "score"]},
+    ),
+    "JSONL": (
+        [json.dumps({"q": q, "d": d, "score": s, "grade": g}) for (q, d, s), g in zip(ROWS, JSON_GRADES, strict=True)],
+        {},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LABELLED)
+@pytest.mark.parametrize("size", [1, 10**6])
+def test_labels_become_judgments(case, size, build, made, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SMALL_BLOCK", size)
+    lines, options = LABELLED[case]
+    check_judged(build("table", **({"label": "grade"} | options)), made(*lines), tmp_path)
+
+
+@pytest.mark.parametrize("labels", [[2, 0, 1], [2.0, -1.0, 1.0], ["a", "b", "c"], [1, None, 2], [0.5, 1, 1]])
+def test_labels_of_parquet(labels, build, rows, tmp_path):
+    path = tmp_path / "scores.parquet"
+    query, document, score = zip(*ROWS, strict=True)
+    pq.write_table(pa.table({"qid": query, "pid": document, "score": score, "grade": pa.array(labels)}), path)
+    if labels[0] == 2:
+        check_judged(build("table", label="grade"), path, tmp_path)
+    elif labels[0] == "a":
+        with pytest.raises(ConfigError, match=r"scores\.parquet: column grade is of type string, which is no label"):
+            rows("table", path, label="grade")
+    else:
+        line = labels.index(None) + 1 if None in labels else 1
+        with pytest.raises(ConfigError, match=rf"scores\.parquet:{line}: (None|0\.5) is no label"):
+            rows("table", path, label="grade")
+
+
+def check_judged(source, path, tmp_path):
+    (tmp_path / "store").mkdir()
+    pairs = sum(len(thunk().scores) for thunk in source.blocks([path], Faults()))
+    assert (pairs, source.finish()) == (3, {"positives": 2})
+    written = (tmp_path / "store" / "qrels.tsv").read_text(encoding="utf-8")
+    assert written == "query-id\tcorpus-id\tscore\n1\t10\t2\nq 2\t文書\t1\n"
+
+
+def test_a_label_that_is_none_is_named_by_file_and_line(rows, made):
+    path = made("qid\tpid\tscore\tgrade", "q\td\t1\t1", "q\te\t1\tgood")
+    with pytest.raises(ConfigError, match=r"scores\.txt:3: 'good' is no label, which is a whole number"):
+        rows("table", path, label="grade")
+    found, faults = rows("table", path, label="grade", on_error="skip")
+    assert (found, faults.count) == ([("q", "d", 1.0)], 1)
+    with pytest.raises(ConfigError, match="cannot tell the columns of query, document, score and label rel: line 1 is"):
+        rows("table", path, label="rel")
+
+
+def test_a_pair_has_one_label(build, made):
+    source = build("table", label="grade")
+    for thunk in source.blocks([made("qid\tpid\tscore\tgrade", "q\td\t1\t1", "q\td\t1\t2")], Faults()):
+        thunk()
+    with pytest.raises(ConfigError, match="query 'q', document 'd' is labelled 1 in one line and 2 in another"):
+        source.finish()
