@@ -55,6 +55,13 @@ def _user_packages() -> list[str]:
     return [name.strip() for name in os.environ.get(PACKAGES, "").split(",") if name.strip()]
 
 
+def own_parts() -> str:
+    """Return how parts of the user's own become known, and what is said of that now."""
+    packages = _user_packages()
+    now = f"it names {', '.join(packages)}" if packages else "it is not set"
+    return f"for a part of your own the environment variable {PACKAGES} must name its package; {now}"
+
+
 @cache
 def entries() -> dict[tuple[str, str], Entry]:
     """Return every registered part by (kind, name): limbeck's and those of the packages in ``LIMBECK_PACKAGES``."""
@@ -62,7 +69,10 @@ def entries() -> dict[tuple[str, str], Entry]:
     for package in _user_packages():
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
-            raise ConfigError(f"{PACKAGES} names {package!r}, which is not an importable package folder")
+            raise ConfigError(
+                f"{PACKAGES} names {package!r}, which is not an importable package folder; the folder that it lies in "
+                "belongs into PYTHONPATH"
+            )
         for key, entry in scan(Path(spec.submodule_search_locations[0]), package).items():
             if key in found:
                 raise ConfigError(f"{entry.path}: {key[0]} {key[1]!r} is already registered by {found[key].path}")
@@ -120,8 +130,7 @@ def _check_target(key: str, target: str) -> Any:
     if not (entry or own or target.startswith(_FAMILIES)):
         raise ConfigError(
             f"{key}._target_: {target} is not allowed; built are registered parts of limbeck, classes of "
-            f"{', '.join(family.rstrip('.') for family in _FAMILIES)}, and what lies in packages named in the "
-            f"environment variable {PACKAGES}"
+            f"{', '.join(family.rstrip('.') for family in _FAMILIES)}, and parts of your own\n{own_parts()}"
         )
     try:
         found = get_object(path) if entry is None else _object(path)

@@ -13,7 +13,7 @@ from typing import Any
 from limbeck.config import entries, home
 from limbeck.registry import Entry
 
-_GROUPS = {
+OPTIONS = {
     kind: kind
     for kind in (
         "backbone", "backend", "candidates", "format", "launcher", "logger", "loss", "optim", "sampler",
@@ -34,9 +34,9 @@ def generated() -> dict[tuple[str, str], dict[str, str]]:
     """
     found: dict[tuple[str, str], dict[str, str]] = {}
     for entry in entries().values():
-        if entry.kind in _GROUPS and not entry.parts:
+        if entry.kind in OPTIONS and not entry.parts:
             place = entry.name if entry.kind == "loss" else "_here_"  # of losses there may be several
-            found[_GROUPS[entry.kind], entry.name] = {f"/schema/{entry.kind}@{place}": entry.name}
+            found[OPTIONS[entry.kind], entry.name] = {f"/schema/{entry.kind}@{place}": entry.name}
         if entry.kind == "candidates" and "parts" not in entry.parts:  # a fusion is no part of a fusion
             found["candidates/parts", entry.name] = {f"/candidates@{entry.name}": entry.name}
     return found

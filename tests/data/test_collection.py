@@ -19,7 +19,9 @@ def test_a_folder_is_read_through_ir_datasets(folder, artefacts):
     assert found.split("test").qrels == {"q1": {"d1": 2, "d2": 0}, "q2": {"d 3": 1}}
     assert found.split("train").queries == {"q2": "swimming"}
     assert dict(found.iterate())["d2"] == "dogs bark"
-    with pytest.raises(ConfigError, match=r"data\.dev: .* has no dev split here; it has train, test"):
+    with pytest.raises(
+        ConfigError, match=r"data\.dev: .* no dev split here; it has train, test\ndata\.dev=null data\.dev"
+    ):
         found.split("dev")
     with pytest.raises(ConfigError, match="document 'd9' is not in the collection"):
         found.document_texts(["d9"])
@@ -96,8 +98,28 @@ def test_an_unknown_id_and_an_unreachable_one(artefacts):
         ConfigError, match="neither an existing folder nor an ir_datasets id; did you mean beir/nfcorpus"
     ):
         Data(collection="beir/nfcorpos").open(artefacts)
-    with pytest.raises(ConfigError, match=r"data\.dev: ir_datasets has no vaswani/dev"):
+    with pytest.raises(
+        ConfigError, match=r"ir_datasets has no vaswani/dev\ndata\.dev=null data\.dev_queries=100 takes"
+    ):
         Data(collection="vaswani", train="").open(artefacts)
+
+
+def test_a_folder_that_is_not_there_is_named_in_full_with_paths_data(artefacts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in ("data/nfcorpus", str(tmp_path / "data/nfcorpus")):
+        with pytest.raises(ConfigError) as raised:
+            Data(collection=place).open(artefacts)
+        assert f"\nlooked at {tmp_path}/data/nfcorpus; experiments name folders below paths.data" in str(raised.value)
+
+
+def test_a_folder_without_a_dev_split_says_what_to_give(folder, artefacts):
+    with pytest.raises(ConfigError) as raised:
+        Data(collection=str(folder), train="test").open(artefacts)
+    first, then = str(raised.value).splitlines()
+    assert first.endswith("dev.tsv is missing; splits in this folder: test, train")
+    assert then == "data.dev=null data.dev_queries=1 takes 1 of the training queries instead"
+    found = Data(collection=str(folder), train="test", dev=None, dev_queries=1).open(artefacts)
+    assert len(found.split("dev").queries) == 1
 
 
 def test_when_ir_datasets_cannot_download_the_message_says_what_to_do(artefacts, monkeypatch):

@@ -12,7 +12,7 @@ import numpy as np
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError, build, fingerprint
-from limbeck.data.splits import Split, from_ir_datasets, held_out, ir_datasets_home, read_split
+from limbeck.data.splits import Split, from_ir_datasets, held_out, instead, ir_datasets_home, read_split
 from limbeck.evaluation.runs import check_queries
 from limbeck.registry import register
 from limbeck.text.tokenizer import Role
@@ -80,7 +80,9 @@ class Collection:
             The collection has no such split.
         """
         if name not in self.splits:
-            raise ConfigError(f"data.{name}: {self.name} has no {name} split here; it has {', '.join(self.splits)}")
+            have = ", ".join(self.splits)
+            hint = f"\n{instead(name, self.splits.get('train'))}" if name == "dev" else ""
+            raise ConfigError(f"data.{name}: {self.name} has no {name} split here; it has {have}{hint}")
         return self.splits[name]
 
     def query_texts(self, ids: Sequence[str]) -> list[str]:
@@ -262,11 +264,11 @@ class Data:
             raise ConfigError(
                 f"data.collection: {path} is no BEIR folder: it must hold corpus.jsonl, queries.jsonl and qrels/*.tsv"
             )
-        splits = {
-            name: read_split(folder.split(path, chosen), f"{path}/qrels/{chosen}.tsv")
-            for name, chosen in self.names.items()
-            if chosen is not None
-        }
+        splits: dict[str, Split] = {}
+        for name, chosen in self.names.items():
+            if chosen is not None:
+                there = folder.split(path, chosen, instead(name, splits.get("train")))
+                splits[name] = read_split(there, f"{path}/qrels/{chosen}.tsv")
         sums = folder.checksums(path)
         corpus = sums["corpus.jsonl"]
         return self._collection(path, fingerprint(sums), corpus, folder.documents(path, artefacts, corpus), splits)

@@ -144,8 +144,8 @@ def documents(path: Path, artefacts: Artefacts, checksum: str) -> Dataset:
     return Dataset(FolderDocs(path / "corpus.jsonl", artefacts, checksum))
 
 
-def split(path: Path, name: str) -> Dataset:
-    """Return queries and judgments of one split.
+def split(path: Path, name: str, instead: str = "") -> Dataset:
+    """Return queries and judgments of one split; ``instead`` is what to do where there is none.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def split(path: Path, name: str) -> Dataset:
     qrels = path / "qrels" / f"{name}.tsv"
     if not qrels.is_file():
         have = ", ".join(sorted(file.stem for file in (path / "qrels").glob("*.tsv"))) or "none"
-        raise ConfigError(f"{qrels} is missing; splits in this folder: {have}")
+        raise ConfigError(f"{qrels} is missing; splits in this folder: {have}" + (f"\n{instead}" if instead else ""))
     if not (path / "queries.jsonl").is_file():
         raise ConfigError(f'{path / "queries.jsonl"} is missing: one line a query, {{"_id": …, "text": …}}')
     judged = FolderQrels(qrels)

@@ -18,6 +18,9 @@ from limbeck.types import Qrels
 
 log = logging.getLogger(__name__)
 
+_HELD_OUT = 100
+"""Training queries that are suggested as dev split: as many as are validated (``eval.dev_queries``)."""
+
 _SHOWN = 200
 """Characters of an error of ir_datasets."""
 
@@ -50,11 +53,14 @@ def from_ir_datasets(identifier: str, names: Mapping[str, str | None]) -> tuple[
     if identifier not in known:
         close = difflib.get_close_matches(identifier, list(known), 3)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        family, slash, _ = identifier.partition("/")
+        if slash and family not in {each.partition("/")[0] for each in known}:
+            hint += _of_experiments(identifier)
         raise ConfigError(f"data.collection: {identifier!r} is neither an existing folder nor an ir_datasets id{hint}")
     wanted = {name: f"{identifier}/{part}".rstrip("/") for name, part in names.items() if part is not None}
     for name, each in wanted.items():
         if each not in known:
-            raise ConfigError(f"data.{name}: ir_datasets has no {each}; set data.{name}=null if there is none")
+            raise ConfigError(f"data.{name}: ir_datasets has no {each}\n{instead(name)}")
     from limbeck.data.documents import HomeDocuments
 
     try:
@@ -71,6 +77,14 @@ def from_ir_datasets(identifier: str, names: Mapping[str, str | None]) -> tuple[
             "data.collection at a local BEIR folder (corpus.jsonl, queries.jsonl, qrels/*.tsv)"
         ) from error
     return documents, splits, ir_datasets.__version__
+
+
+def _of_experiments(place: str) -> str:
+    """Return where a folder was looked for, and how experiments find theirs."""
+    return (
+        f"\nlooked at {Path(place).expanduser().absolute()}; experiments name folders below paths.data: where yours "
+        "lie elsewhere, give paths.data=FOLDER, or set LIMBECK_DATA=FOLDER in the environment"
+    )
 
 
 @contextlib.contextmanager
@@ -123,6 +137,22 @@ def read_split(dataset: Any, name: str) -> Split:
     if lacking:
         log.warning("%s: %d judged queries have no text and are left out", name, lacking)
     return Split(queries, {query: qrels[query] for query in queries})
+
+
+def instead(name: str, train: Split | None = None) -> str:
+    """Return what to give where a collection lacks a split.
+
+    Parameters
+    ----------
+    name
+        ``train``, ``dev`` or ``test``.
+    train
+        The training split, if it is known: a small one gives fewer queries.
+    """
+    if name != "dev":
+        return f"data.{name}=null goes without, data.{name}=NAME takes another split"
+    count = _HELD_OUT if train is None else max(1, min(_HELD_OUT, len(train.queries) // 5))
+    return f"data.dev=null data.dev_queries={count} takes {count} of the training queries instead"
 
 
 def held_out(train: Split, count: int) -> dict[str, Split]:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from limbeck.config import Config, ConfigError
+from limbeck.config import Config, ConfigError, own_parts
 from limbeck.experiment.options import typed
 from limbeck.experiment.words import ambiguous, unreadable
+from limbeck.schemas import OPTIONS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -130,7 +131,8 @@ def explain(error: Exception) -> str | None:
     if option:
         group, _, chosen = option.group(1).rpartition("/")
         known = option.group(3).split("Config search path")[0].split()
-        return f"{group}={chosen} does not exist{suggest(chosen, known)}\nchoose from: {', '.join(known)}"
+        own = f"\n{own_parts()}" if group in OPTIONS.values() else ""
+        return f"{group}={chosen} does not exist{suggest(chosen, known)}\nchoose from: {', '.join(known)}{own}"
     twice = re.search(r"([^@\s]*)@(\S+) appears more than once in the final defaults list", text)
     if twice:
         return f"{twice.group(2)} is chosen twice; name it once"
