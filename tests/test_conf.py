@@ -118,7 +118,8 @@ def test_every_experiment_says_how_it_is_run(name):
 def commands(*pages):
     text = "".join(page.read_text() for page in pages).replace("\\\n", " ")
     lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
-    return [line.split("#")[0].strip() for line in lines if line.startswith("limbeck ")]
+    # limbeck new composes nothing: tests/losses/test_own_loss.py calls it.
+    return [line.split("#")[0].strip() for line in lines if re.match(r"limbeck (?!new )", line)]
 
 
 PAGES = [home() / name for name in ("README.md", "docs/scores.md", "docs/evaluation.md")]

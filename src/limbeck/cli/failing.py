@@ -1,5 +1,6 @@
 """How the command ends when something is wrong."""
 
+import os
 import sys
 from typing import NoReturn
 
@@ -8,3 +9,11 @@ def fail(message: str, status: int = 2) -> NoReturn:
     """Print a message and end the program."""
     print(f"limbeck: {message}", file=sys.stderr)
     raise SystemExit(status)
+
+
+def show(text: str) -> None:
+    """Print a text that nobody may read to its end, as ``limbeck help | head``."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains when it ends

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from limbeck.cli.failing import show
+
 
 def run(words: Sequence[str]) -> None:
     """Print the screen of a word, or that of the command."""
     from limbeck.manual.screens import of_command, of_word
 
-    print("\n\n".join(map(of_word, words)) or of_command().rstrip())
+    show("\n\n".join(map(of_word, words)) or of_command().rstrip())

@@ -47,42 +47,9 @@ loss:
 `step` has `values` and the steps `at` which the next one begins. The value depends on the step alone, so a resumed
 training goes on exactly. A value that is out of range at any step is refused before the training starts.
 
-## A loss of your own
-
-One file in a package of your own, here `mypackage/sharp_kl.py`:
-
-```python
-{example}```
-
-The names of the positional parameters (`student`, `teacher`, `labels`, `mask`, `ranks`) say what the loss needs;
-`Unread` marks one that is there so that all losses are called alike, `Order` a teacher of which only the order is read
-(`limbeck.losses.on_scores`). The annotations of the options are their ranges (`limbeck.losses.ranges`).
-
-```bash
-export LIMBECK_PACKAGES=mypackage
-limbeck train loss=sharp_kl loss.sharp_kl.sharpness=3
-python -m limbeck.losses.laws sharp_kl      # the laws that all losses obey: padding, order, derivatives, compile, …
-```
+A loss of your own: `limbeck new loss NAME` writes a package with one, and its test ([extending](extending.md)).
 
 """
-
-EXAMPLE = '''\
-"""KL against a sharper teacher."""
-
-from torch import Tensor
-
-from limbeck.losses.lists import divergence, log_softmax
-from limbeck.losses.on_scores import Unread, on_scores
-from limbeck.losses.ranges import Positive
-from limbeck.registry import register
-
-
-@register("loss", "sharp_kl")
-@on_scores
-def sharp_kl(student: Tensor, teacher: Tensor, labels: Unread, mask: Tensor, *, sharpness: Positive = 2.0) -> Tensor:
-    """KL divergence from the teacher at temperature 1/sharpness, (B,) in nats."""
-    return divergence(log_softmax(sharpness * teacher, mask), log_softmax(student, mask))
-'''
 
 
 def page() -> str:
@@ -100,7 +67,7 @@ def page() -> str:
         lines.append(f"| [`{entry.name}`](#{entry.name}) | {what} | {needs} | {when} |")
         written.append(_section(entry.name, function, parts, _options(entry)))
     general = _section("weighted_kl", weighted_kl, sections(inspect.getdoc(weighted_kl) or ""), "")
-    return "\n".join([HEAD.replace("{example}", EXAMPLE), *lines, "", *written, general]).rstrip() + "\n"
+    return "\n".join([HEAD, *lines, "", *written, general]).rstrip() + "\n"
 
 
 def markdown(text: str) -> str:

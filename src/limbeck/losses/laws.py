@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from limbeck.config import entries
+from limbeck.config import entries, own_parts
 from limbeck.losses.cases import Case, cases
 from limbeck.losses.on_scores import contract
 from limbeck.losses.worlds import Columns, of_type, tied_world, world
@@ -282,7 +282,7 @@ def main() -> None:
     entry = entries().get(("loss", name))
     if entry is None or entry.builder is None:
         known = ", ".join(sorted(each.name for each in entries().values() if each.kind == "loss" and each.builder))
-        raise SystemExit(f"{name} is no loss on scores; known are {known}, and those of LIMBECK_PACKAGES")
+        raise SystemExit(f"{name} is no loss on scores; known are {known}\n{own_parts()}")
     module, _, attribute = entry.path.rpartition(".")
     tried = cases(getattr(import_module(module), attribute))
     lines = [line for case in tried for line in broken(case)]

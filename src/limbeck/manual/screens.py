@@ -9,7 +9,7 @@ from limbeck.experiment.groups import defaults, options
 from limbeck.experiment.messages import suggest
 from limbeck.manual.finding import Found, below, found_keys, similar, verbs_of
 from limbeck.manual.keys import Key, of_option, of_verb, own
-from limbeck.manual.parts import about, groups, title
+from limbeck.manual.parts import about, groups, registered, title
 from limbeck.manual.types import kind_of, shown, words
 from limbeck.manual.verbs import ASIDE, PAGES, VERBS
 from limbeck.version import __version__
@@ -163,7 +163,9 @@ def _of_part(group: str, name: str) -> str:
     blocks = [f"{group}={name}", *map(_wrapped, about(group, name))]
     if keys:
         blocks.append(f"Keys\n{_keys(keys.values())}")
-    return "\n\n".join([*blocks, _ending(groups()[group], group, name)])
+    entry = registered(group, name)
+    documented = group == "loss" and entry is not None and entry.path.startswith(f"limbeck.losses.{name}.")
+    return "\n\n".join([*blocks, _ending(groups()[group], group, name if documented else "")])
 
 
 def _of_key(found: list[Found]) -> str:
@@ -195,7 +197,7 @@ def _places(found: list[Found]) -> str:
 
 def _ending(verbs: list[str], group: str, part: str = "") -> str:
     page = _page(group)
-    page = f"{page}#{part}" if part and group == "loss" else page
+    page = f"{page}#{part}" if part else page
     return _wrapped(f"Verbs: {', '.join(verbs)}. {page}".strip())
 
 

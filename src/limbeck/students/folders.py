@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limbeck.config import ConfigError, registered
+from limbeck.config import ConfigError, own_parts, registered
 
 if TYPE_CHECKING:
     from limbeck.backbones.layout import Layout
@@ -80,7 +80,7 @@ def _ours(place: Path) -> Found:
     if entry is not None and entry.kind == "student":
         exported = _layout(place)
         return Found(entry.name, options, place if exported is None else exported.transformer())
-    raise ConfigError(f"{place / MARK} is of a student {target}, which is not known here; see LIMBECK_PACKAGES")
+    raise ConfigError(f"{place / MARK} is of a student {target}, which is not known here\n{own_parts()}")
 
 
 def _layout(folder: Path) -> "Layout | None":
