@@ -66,6 +66,7 @@ MODEL = "could not be loaded .*Give a folder that holds config.json, model.safet
 CASES: dict[str, list[Case]] = {
     "Collections": [
         Case("a collection that is nowhere", "mine data=collection data.collection=beer", "'beer' is neither an existing folder nor an ir_datasets id"),
+        Case("a folder below paths.data that is not there", "mine 'data.collection=${paths.data}/nfcorpus' paths.data=data", "looked at data/nfcorpus; experiments name folders below paths.data"),
         Case("no corpus.jsonl", MINE, "beir is no BEIR folder: it must hold corpus.jsonl", delete("beir/corpus.jsonl")),
         Case("no queries.jsonl", MINE, "beir/queries.jsonl is missing", delete("beir/queries.jsonl")),
         Case("no qrels of a split", f"{MINE} data.dev=devel", "qrels/devel.tsv is missing; splits in this folder: dev, test, train"),

@@ -44,7 +44,7 @@ def test_what_may_follow(line, expected):
 
 
 def test_an_open_quote_is_no_error():
-    assert candidates("limbeck train 'loss=[kl") == []
+    assert candidates("limbeck train 'loss=[kl,ck") == ["loss=[kl,ckl"]
 
 
 def test_the_script_is_printed_also_by_the_word_that_hydra_names(limbeck):
@@ -67,6 +67,7 @@ LOAD = {shell: f'eval "$(limbeck completion {shell})"' for shell in ("bash", "zs
 TYPED = {  # a TAB and an x behind the first give the second
     "limbeck tra": "<limbeck><train><x>",
     "limbeck train loss=cl": "<limbeck><train><loss=cl_drd><x>",
+    "limbeck train 'loss=[kl,ck": "<limbeck><train><loss=[kl,ckl><x>",
     "limbeck train trainer.prec": "<limbeck><train><trainer.precision=x>",
     "limbeck train paths.data=some": "<limbeck><train><paths.data=somewhere/x>",
 }

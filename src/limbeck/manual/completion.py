@@ -62,7 +62,7 @@ def _split(line: str) -> list[str]:
     try:
         words = shlex.split(line)
     except ValueError:  # a quote that is still open
-        words = line.split()
+        words = re.sub("['\"]", "", line).split()
     return [*words, ""] if line[-1:].isspace() or len(words) < 2 else words
 
 

@@ -6,7 +6,7 @@ _limbeck() {
     local line=${COMP_LINE:0:COMP_POINT}
     local word=${line##*[[:space:]]}
     mapfile -t COMPREPLY < <("${COMP_WORDS[0]}" completion --line "$line" 2>/dev/null)
-    if [[ $word == *=* && $COMP_WORDBREAKS == *=* ]]; then  # to bash only what follows = is the word
+    if [[ $word == [^\'\"]*=* && $COMP_WORDBREAKS == *=* ]]; then  # unless quoted, only what follows = is the word
         COMPREPLY=("${COMPREPLY[@]#"${word%"${word##*=}"}"}")
     fi
     if [[ ${#COMPREPLY[@]} -gt 0 && ${COMPREPLY[0]} == *[=.] ]]; then
