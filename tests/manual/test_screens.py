@@ -67,6 +67,7 @@ def test_no_heavy_library_is_imported():
         ("loss.kl", ["loss=kl\n", "docs/losses.md#kl"]),
         ("eval/fusion=weighted", ["eval.fusion.normalise="]),
         ("data.world", ["data.world.documents=2000", "Number of documents."]),
+        ("eval.sets", ["eval/sets: a group of limbeck inspect, train, tune, evaluate", "Any BEIR folder"]),
         ("search", ["limbeck search: "]),
         ("new", ["limbeck VERB [GROUP=NAME ...]"]),
     ],
@@ -90,6 +91,13 @@ def test_any_word_of_the_configuration_is_explained(word, said):
 def test_an_unknown_word_gets_a_suggestion(word, close):
     with pytest.raises(ConfigError, match=f"^{word} is no key, group or verb; did you mean {close}"):
         of_word(word)
+
+
+def test_where_other_keys_are_explained_is_said():
+    with pytest.raises(ConfigError, match=r"Read on: docs/tables\.md"):
+        of_word("table.rows")
+    with pytest.raises(ConfigError, match=r"^hydra\.mode is Hydra's: limbeck VERB --hydra-help"):
+        of_word("hydra.mode")
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -85,8 +85,8 @@ def of_word(word: str) -> str:
         return of_command()
     if word in VERBS:
         return of_verb_named(word)
-    if word in groups():
-        return _of_group(word)
+    if word.replace(".", "/") in groups():
+        return _of_group(word.replace(".", "/"))
     key, equals, part = word.partition("=")
     if key in groups() and part in options(key):
         return _of_part(key, part)
@@ -101,14 +101,24 @@ def of_word(word: str) -> str:
     if inside:
         keys = _keys(each.key for each in inside)
         return "\n\n".join([f"{key}: what lies there", keys, _ending(verbs_of(inside), key)])
-    close = similar(part)[:4]
-    known = [*VERBS, *groups(), *(f"{group}.{each}" for group in groups() for each in options(group))]
-    named = [name for name in known if name.endswith(f".{word}")]
-    hint = f"; did you mean {' or '.join(named + close)}?" if named or close else suggest(key, known)
-    raise ConfigError(f"{word} is no key, group or verb{hint}\nlimbeck VERB --cfg job shows all keys of a verb")
+    raise ConfigError(_unknown(word, key))
 
 
 # -- parts of a screen ----------------------------------------------------------------------------------------------
+
+
+def _unknown(word: str, key: str) -> str:
+    """Return the message about a word that names nothing."""
+    root, _, _ = key.partition(".")
+    if root == "hydra":
+        return f"{word} is Hydra's: limbeck VERB --hydra-help, and https://hydra.cc/docs/configure_hydra/intro"
+    parts = [f"{group}.{each}" for group in groups() for each in options(group)]
+    close = [name for name in parts if name.endswith(f".{word}")] + similar(key.rpartition(".")[2])[:4]
+    hint = (
+        f"; did you mean {' or '.join(close)}?" if close else suggest(key, dict.fromkeys([*VERBS, *groups(), *parts]))
+    )
+    page = f"{_page(root)}\n" if root in groups() and root != key else ""
+    return f"{word} is no key, group or verb{hint}\n{page}limbeck VERB --cfg job shows all keys of a verb"
 
 
 def _to_give(name: str) -> Key:
@@ -149,7 +159,7 @@ def _of_group(group: str) -> str:
     default = next((name[0] if isinstance(name, list) else name for name in named if name), None)
     keys = of_option(group, default) if default in options(group) else {}
     blocks = [
-        f"{group}: a group of limbeck {', '.join(groups()[group])}",
+        _wrapped(f"{group}: a group of limbeck {', '.join(groups()[group])}"),
         f"Parts, {group}=NAME\n{_columns({name: title(group, name) for name in options(group)}, cut=True)}",
     ]
     if keys:
