@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from limbeck.config import ConfigError, home
 from limbeck.experiment import sweep
 from limbeck.experiment.groups import without_null
+from limbeck.experiment.jobs import for_each_job
 from limbeck.experiment.run_folder import console, main_process
 from limbeck.experiment.typed import Typed
 from limbeck.experiment.verbs import VERBS, swept
@@ -101,6 +102,8 @@ def _overrides(verb: str, words: Sequence[str]) -> list[str]:
     if verb == "report":
         overrides = with_name(overrides)
     overrides = [*options, *overrides, *(["dry_run=true"] if "--dry-run" in words else [])]
+    if verb == "train":
+        overrides = for_each_job(overrides)
     check(overrides)
     store_schemas(folders(overrides))
     return without_null(verb, overrides)

@@ -47,7 +47,7 @@ def folders(words: Sequence[str]) -> list[Path]:
 
     given, _ = get_args_parser().parse_known_args(list(words))
     found = [] if given.config_dir is None else [given.config_dir]
-    for override in map(_read, given.overrides):
+    for override in map(read, given.overrides):
         if override is not None and override.key_or_group == "hydra.searchpath" and isinstance(override.value(), list):
             found += [str(each).removeprefix("file://") for each in override.value()]
     return [Path(each) for each in found]
@@ -66,7 +66,7 @@ def _without_dashes(word: str, words: Sequence[str]) -> str:
 
 
 def _shown(word: str) -> str:
-    return shlex.quote(word) if _read(word) is not None else quoted(word) or word
+    return shlex.quote(word) if read(word) is not None else quoted(word) or word
 
 
 def with_name(words: Sequence[str]) -> list[str]:
@@ -84,7 +84,7 @@ def unreadable(word: str) -> str:
     key, equals, _ = word.partition("=")
     if not equals:
         return f"{word!r} is no override; settings are written key=value"
-    if _read(f"{key}=1") is None:
+    if read(f"{key}=1") is None:
         return f"{word}: {key!r} is no key; a key has letters a to z, digits, dots, / and _"
     if word[len(key) :].startswith("=~"):
         return f'{word}: ~ is read by shells alone, and not behind every =; write {key}="$HOME{word[len(key) + 2 :]}"'
@@ -115,13 +115,13 @@ def quoted(word: str) -> str | None:
     """
     key, _, value = word.partition("=")
     if value[:1] == "[" and value[-1:] == "]":
-        inner = [_in_quotes(each) if _read(f"{key}={each}") is None else each for each in value[1:-1].split(",")]
+        inner = [_in_quotes(each) if read(f"{key}={each}") is None else each for each in value[1:-1].split(",")]
         better = f"{key}=[{','.join(inner)}]"
     elif value[:1] in ("[", "{") or value[-1:] in ("]", "}"):
         return None  # brackets that are not closed are no text
     else:
         better = f"{key}={_in_quotes(value)}"
-    return shlex.quote(better) if _read(better) is not None else None
+    return shlex.quote(better) if read(better) is not None else None
 
 
 def _in_quotes(value: str) -> str:
@@ -133,7 +133,7 @@ def _in_quotes(value: str) -> str:
     return f'"{escaped}\\"' if escaped.endswith("\\") else f'"{escaped}"'  # before a quote a backslash is doubled
 
 
-def _read(word: str) -> Any:
+def read(word: str) -> Any:
     """Return an override as Hydra reads it; None where it does not."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException

@@ -16,7 +16,8 @@ def show(outcomes: Sequence[Outcome]) -> None:
     if not done:
         return
     settings = [dict(word.partition("=")[::2] for word in outcome["overrides"]) for outcome in done]
-    varied = [key for key in settings[0] if any(setting.get(key) != settings[0].get(key) for setting in settings)]
+    keys = dict.fromkeys(key for setting in settings for key in setting)  # loss.ckl.gamma is of some runs alone
+    varied = [key for key in keys if any(setting.get(key) != settings[0].get(key) for setting in settings)]
     result = done[0]["result"]
     title = f"{done[0]['name']}: {result['collection']} {result['split']}"
     rows = _shared(done, varied)
@@ -57,7 +58,8 @@ def _groups(
     """Return the runs that differ by seed alone, by what distinguishes the groups."""
     groups: dict[str, list[Outcome]] = {}
     for setting, outcome in zip(settings, done, strict=True):
-        groups.setdefault(" ".join(f"{key}={setting.get(key, '')}" for key in keys), []).append(outcome)
+        name = " ".join(f"{key}={setting[key]}" for key in keys if key in setting)
+        groups.setdefault(name, []).append(outcome)
     return groups
 
 

@@ -1,0 +1,39 @@
+"""What Hydra makes the jobs of a sweep with: its own grid, each job without the keys that it does not have.
+
+Hydra takes sweepers from packages below ``hydra_plugins`` alone. Nothing heavy is imported here.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
+from hydra.core.config_store import ConfigStore
+
+log = logging.getLogger("limbeck")
+
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="limbeck",
+    node=BasicSweeperConf(_target_="hydra_plugins.limbeck_sweeper.LimbeckSweeper"),
+)
+
+
+class LimbeckSweeper(BasicSweeper):
+    """A grid, of which :mod:`limbeck.experiment.jobs` leaves what makes sense."""
+
+    def get_job_batch(self) -> Sequence[Sequence[str]]:
+        """Return the overrides of each job."""
+        from limbeck.experiment.jobs import jobs
+        from limbeck.experiment.run_folder import console
+
+        assert self.hydra_context is not None
+        assert self.config is not None
+        loader, config = self.hydra_context.config_loader, self.config
+        made = jobs(super().get_job_batch(), lambda words: loader.load_sweep_config(config, list(words)))
+        if made.remark:
+            console()
+            log.info("%s", made.remark)
+        return made.overrides
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Do nothing: the batch was composed."""

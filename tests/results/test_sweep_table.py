@@ -1,0 +1,20 @@
+"""The tables at the end of a sweep."""
+
+import json
+
+from limbeck.reporting.sweep_table import show
+
+
+def test_runs_that_lack_a_key_are_shown_without_it(runs, capsys):
+    swept = [["loss=kl"], ["loss=ckl", "loss.ckl.gamma=2"], ["loss=ckl", "loss.ckl.gamma=5"]]
+    outcomes = []
+    for overrides in swept:
+        folder = runs.add(loss=overrides[0].removeprefix("loss="))
+        result = json.loads((folder / "result.json").read_text())
+        result["rows"] = [row for row in result["rows"] if row["key"] != "teacher"]
+        outcomes.append({"overrides": overrides, "name": "sweep", "folder": str(folder), "result": result})
+    show(outcomes)
+    out = capsys.readouterr().out
+    rows = [line.split()[:3] for line in out.splitlines() if "distilled" in line]
+    assert "loss.ckl.gamma" in out
+    assert rows == [["kl", "student,", "distilled"], ["ckl", "2", "student,"], ["ckl", "5", "student,"]]
