@@ -147,6 +147,12 @@ def test_an_evaluation_is_compared_system_by_system(finished, evaluate):
     assert set(told(first)["systems"]) == {"first_stage", "kl_seed-1", "kl_seed-2", "ckl_seed-1", "ckl_seed-2"}
     folder, _, _ = evaluate(f"compare=[{first}/kl_seed-1,{first}/first_stage]", "baseline=kl")
     assert [row["system"] for row in told(folder, "comparison.json")["comparisons"]] == ["BM25 (k1=0.9, b=0.4)"]
+    folder, _, _ = evaluate(f"compare={first}", "baseline=first_stage")
+    assert {row["system"] for row in told(folder, "comparison.json")["comparisons"]} == {"kl", "ckl"}
+    folder, _, _ = evaluate(f"compare={finished}", "baseline=first_stage", "metrics=[ndcg@10]")
+    compared = told(folder, "comparison.json")
+    assert compared["baseline"] == "first stage"
+    assert [row["system"] for row in compared["comparisons"]] == ["kl", "ckl"]
 
 
 def test_students_are_held_against_their_teacher(finished, evaluate):

@@ -25,6 +25,11 @@ def test_a_bare_word_is_the_name(limbeck, one, tmp_path, cache):
     assert status == 0, told
     assert (tmp_path / "other" / "page.html").is_file()
 
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    status, _, told = limbeck("report", "moved/one/", f"paths.cache={cache}", small=False)
+    assert "moved/one/report.html: " in told
+    (tmp_path / "moved").rename(tmp_path / "runs")
+
     status, _, told = limbeck("report", "one", "baseline=bkl", f"paths.cache={cache}", small=False)
     assert status == 2
     assert "baseline: 'bkl' is no configuration (ckl)" in told

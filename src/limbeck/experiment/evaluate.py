@@ -51,7 +51,9 @@ def _check_asked(config: Node) -> None:
         if others:
             raise ConfigError(f"compare only reads what is finished: evaluate {' and '.join(others)} first")
         if config["baseline"] is None:
-            raise ConfigError("baseline must be given: the one of compare=[…] that the others are compared with")
+            raise ConfigError(
+                "baseline must be given: first_stage, teacher, or one of compare=[…] that the others are compared with"
+            )
     if config["qrels"] is not None and config["run_file"] is None:
         raise ConfigError("qrels are for run_file=FILE; for a student give its collection (eval=folder …)")
     if config["qrels"] is not None and config["eval"]["sets"]:
@@ -69,28 +71,33 @@ def _check_asked(config: Node) -> None:
 def _compare(config: Node, settings: "Comparing") -> Config:
     from limbeck.reporting.results.finished import members
 
-    systems = members(config["compare"], key="compare")
-    baseline = _baseline(config["baseline"], systems)
+    root = Path(config["paths"]["runs"])
+    systems = members(config["compare"], key="compare", root=root)
+    baseline, systems = _baseline(config["baseline"], systems, root)
     identity = fingerprint({"compare": config["compare"], "baseline": baseline, "metrics": config["metrics"]})[:8]
     out = below(config["paths"]["runs"], config["name"]) / identity
     return {"folder": str(out), "comparisons": _report(config, settings, systems, baseline, out)}
 
 
-def _baseline(given: str, systems: Sequence["Member"]) -> str:
-    """Return the name of the baseline, which may be given as one of the folders."""
-    from limbeck.reporting.results.finished import members
+def _baseline(given: str, systems: "list[Member]", root: Path) -> "tuple[str, list[Member]]":
+    """Return the name of the baseline, which may be given as one of the folders, and the systems with it."""
+    from limbeck.reporting.results.finished import BESIDE, beside, members
 
     names = list(dict.fromkeys(system.name for system in systems))
     if given in names:
-        return given
+        return given, systems
+    if given in BESIDE:
+        first = beside(systems, given, key="baseline")
+        return first.name, systems if first.name in names else [first, *systems]
+    known = ", ".join([*names, *BESIDE])
     try:
-        places = [set(map(str, each.places.values())) for each in members([given], key="baseline")]
+        places = [set(map(str, each.places.values())) for each in members([given], key="baseline", root=root)]
     except ConfigError:
-        raise ConfigError(f"baseline: {given!r} is none of the systems: {', '.join(names)}") from None
+        raise ConfigError(f"baseline: {given!r} is none of the systems: {known}") from None
     found = {each.name for each in systems if set(map(str, each.places.values())) in places}
     if len(found) != 1:
-        raise ConfigError(f"baseline: {given!r} must be one of the systems compared: {', '.join(names)}")
-    return found.pop()
+        raise ConfigError(f"baseline: {given!r} must be one of the systems compared: {known}")
+    return found.pop(), systems
 
 
 def _report(config: Node, settings: "Comparing", systems: Sequence["Member"], baseline: str, out: Path) -> list[Config]:

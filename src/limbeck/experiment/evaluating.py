@@ -43,7 +43,7 @@ class Evaluating:
             node["metrics"] = list(config["metrics"])
             self._sets = {name: {**each, "metrics": None} for name, each in self._sets.items()}
         self._evaluation = evaluation(node)
-        self._models = [] if config["run"] is None else _models(config["run"])
+        self._models = [] if config["run"] is None else _models(config["run"], Path(config["paths"]["runs"]))
         self._files = [] if config["run_file"] is None else _files(config["run_file"])
         if config["qrels"] is not None and not Path(config["qrels"]).is_file():
             raise ConfigError(f"qrels: there is no file {config['qrels']}")
@@ -195,8 +195,8 @@ def _label(named: Named, every: list[tuple[str, Named]]) -> str:
     return named.name if len(alike) == 1 else f"{named.name} seed={named.seed}"
 
 
-def _models(given: object) -> list[tuple[str, Named]]:
-    found = find(given, key="run")
+def _models(given: object, root: Path) -> list[tuple[str, Named]]:
+    found = find(given, key="run", root=root)
     every = [("", named) for named in found]
     return [(file_name(_label(named, every)), named) for named in found]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from limbeck.config import ConfigError, Node
 from limbeck.data.collection import described
 from limbeck.experiment.run_folder import below
+from limbeck.reporting.results.systems import named_folder
 from limbeck.unfinished import write_text
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ def report(plain: Node) -> Path:
     plain
         A composed configuration of ``conf/report.yaml`` as plain containers.
     """
-    folder = below(plain["paths"]["runs"], plain["name"])
+    root = Path(plain["paths"]["runs"])
+    folder = named_folder(str(plain["name"]), root)
+    if not any(folder.glob("*/config.yaml")):
+        folder = below(str(root), plain["name"])
     out = folder / "report.html" if plain["out"] is None else Path(str(plain["out"]))
     if out.is_dir():
         raise ConfigError(f"out: {out} is a folder; give the file to write: out={out / 'report.html'}")

@@ -17,7 +17,11 @@ def show(outcomes: Sequence[Outcome]) -> None:
         return
     settings = [dict(word.partition("=")[::2] for word in outcome["overrides"]) for outcome in done]
     keys = dict.fromkeys(key for setting in settings for key in setting)  # loss.ckl.gamma is of some runs alone
-    varied = [key for key in keys if any(setting.get(key) != settings[0].get(key) for setting in settings)]
+    varied = [
+        key
+        for key in sorted(keys, key="seed".__eq__)
+        if any(setting.get(key) != settings[0].get(key) for setting in settings)
+    ]
     result = done[0]["result"]
     title = f"{done[0]['name']}: {result['collection']} {result['split']}"
     rows = _shared(done, varied)

@@ -1,7 +1,7 @@
 """What finished runs and evaluations hold: values per query and runs, by set, of every system."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,13 @@ import pyarrow.parquet as pq
 
 from limbeck.config import ConfigError
 from limbeck.evaluation.per_query import read_per_query
-from limbeck.reporting.results.systems import Named, config, find, result
+from limbeck.reporting.results.systems import Named, config, find, named_folder, result
 
 Node = Mapping[str, Any]
+
+
+BESIDE = {"first_stage": "first stage", "teacher": "teacher"}
+"""Systems that are evaluated beside students, with what they are called."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,14 @@ class Place:
     data: Node | None
     """Configuration node of the collection, whose split ``test`` or ``split`` was evaluated; None if unknown."""
     split: str
+    prefix: str
+    """What the files of all systems on this set begin with: ``PREFIX.SYSTEM.parquet``."""
+
+    def beside(self, system: str) -> "Place":
+        """Return where another system's results on the same set lie."""
+        per_query = self.per_query.with_name(f"{self.prefix}.{system}.parquet")
+        run = self.per_query.parents[1] / "runs" / f"{self.prefix}.{system}.trec"
+        return replace(self, per_query=per_query, run=run)
 
     def metrics(self) -> list[str]:
         """Return the metrics there are."""
@@ -60,7 +72,7 @@ def whole(record: Node | None) -> bool:
     return record is not None and not any("missing" in each for each in (record.get("sets") or {}).values())
 
 
-def members(given: Any, *, key: str) -> list[Member]:
+def members(given: Any, *, key: str, root: Path | None = None) -> list[Member]:
     """Return the systems that an option means.
 
     Parameters
@@ -70,6 +82,8 @@ def members(given: Any, *, key: str) -> list[Member]:
         students), the folder of an evaluation (all its systems), or ``FOLDER/SYSTEM``, one of these.
     key
         The option, for messages.
+    root
+        Where sweeps lie, so that a folder may be given by its name there.
 
     Raises
     ------
@@ -77,12 +91,12 @@ def members(given: Any, *, key: str) -> list[Member]:
         There is no such folder or system, or it is not finished.
     """
     if isinstance(given, Mapping):
-        named = {str(name): members([item], key=key) for name, item in given.items()}
+        named = {str(name): members([item], key=key, root=root) for name, item in given.items()}
         return [Member(name, each.seed, each.places) for name, found in named.items() for each in found]
     found: list[Member] = []
     runs: list[str] = []
     for word in [given] if isinstance(given, str) else given:
-        path = Path(str(word)).expanduser()
+        path = named_folder(str(word), root)
         evaluation = _evaluation_of(path)
         if evaluation is None:
             runs.append(str(path))
@@ -119,7 +133,7 @@ def _places(folder: Path, name: str, sets: Mapping[str, Node], file: str | None 
             continue
         teacher = folder / "per_query" / f"{group}.teacher.parquet"
         run = Path(file) if file else folder / "runs" / f"{group}.{name}.trec"
-        found[group] = Place(path, run, teacher if teacher.is_file() else None, entry.get("data"), "test")
+        found[group] = Place(path, run, teacher if teacher.is_file() else None, entry.get("data"), "test", group)
     return found
 
 
@@ -138,9 +152,45 @@ def _of_run(named: Named) -> Member:
         teacher if teacher.is_file() else None,
         config(named.path)["data"],
         split,
+        split,
     )
     others = _places(named.path, "student", record.get("sets") or {})
     return Member(named.name, named.seed, {own_set(record): own, **others})
+
+
+def beside(systems: Sequence[Member], system: str, *, key: str) -> Member:
+    """Return the first stage, or the teacher, that was evaluated beside some systems.
+
+    Parameters
+    ----------
+    systems
+        All with the same one on the same set.
+    system
+        One of :data:`BESIDE`.
+    key
+        The option that asks for it, for messages.
+
+    Raises
+    ------
+    ConfigError
+        A system was evaluated without it, or systems had different ones.
+    """
+    places: dict[str, Place] = {}
+    for each in systems:
+        for group, place in each.places.items():
+            found = place.beside(system)
+            folder = found.per_query.parents[1]
+            if not found.per_query.is_file():
+                raise ConfigError(f"{key}: {folder} has no {BESIDE[system]} on {group}: it was not evaluated there")
+            first = places.setdefault(group, found)
+            metric = first.metrics()[0]
+            if read_per_query(first.per_query, metric) != read_per_query(found.per_query, metric):
+                raise ConfigError(
+                    f"{key}: {first.per_query.parents[1]} and {folder} have different ones on {group}; compare the "
+                    f"runs of one {BESIDE[system]} at a time"
+                )
+    itself = [each.name for each in systems if any(each.places.get(group) == place for group, place in places.items())]
+    return Member(itself[0] if itself else BESIDE[system], None, places)
 
 
 def own_set(record: Node) -> str:

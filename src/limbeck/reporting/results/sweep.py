@@ -9,7 +9,7 @@ from typing import Any
 
 from limbeck.config import ConfigError, fingerprint, identity
 from limbeck.reporting.results.finished import own_set
-from limbeck.reporting.results.systems import config, result
+from limbeck.reporting.results.systems import config, named_folder, result
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def collect(names: Sequence[str], root: Path, *, key: str, partial: bool = False
     swept = Swept()
     seen: set[tuple[str, int]] = set()
     for name in names:
-        folder = _folder(name, root)
-        if folder is None:
+        folder = named_folder(name, root)
+        if not folder.is_dir():
             if not partial:
                 raise ConfigError(
                     f"{key}: there is neither {root / name} nor {name}; limbeck train sweeps={Path(name).name} makes "
@@ -116,10 +116,6 @@ def collect(names: Sequence[str], root: Path, *, key: str, partial: bool = False
     if not swept.runs:
         raise ConfigError(f"{key}: no finished run in {', '.join(names)} below {root}{_unfinished(swept)}")
     return swept
-
-
-def _folder(name: str, root: Path) -> Path | None:
-    return next((path for path in (root / name, Path(name).expanduser()) if path.is_dir()), None)
 
 
 def _run_folders(folder: Path) -> list[Path]:

@@ -39,16 +39,24 @@ class Named:
         return self.path / "model" if self.run else self.path
 
 
-def find(given: Any, *, key: str) -> list[Named]:
+def named_folder(word: str, root: Path | None) -> Path:
+    """Return the folder that a name below ``root``, or a path, means: that below ``root`` if it is there."""
+    path = Path(word).expanduser()
+    return root / word if root is not None and (root / word).is_dir() else path
+
+
+def find(given: Any, *, key: str, root: Path | None = None) -> list[Named]:
     """Return the folders that an option means.
 
     Parameters
     ----------
     given
-    A folder, or a checkpoint of a run (``RUN/checkpoints/NAME.ckpt``); a list of them, or a mapping from names to
+        A folder, or a checkpoint of a run (``RUN/checkpoints/NAME.ckpt``); a list of them, or a mapping from names to
         them. A folder of runs stands for all of them.
     key
         The option, for messages.
+    root
+        Where sweeps lie, so that a folder may be given by its name there.
 
     Raises
     ------
@@ -56,17 +64,16 @@ def find(given: Any, *, key: str) -> list[Named]:
         A folder does not exist, or holds no run and no model.
     """
     if isinstance(given, Mapping):
-        named = {str(name): _folders(Path(str(path)), key) for name, path in given.items()}
+        named = {str(name): _folders(named_folder(str(path), root), key) for name, path in given.items()}
         return [Named(name, _seed(path), path) for name, paths in named.items() for path in paths]
     words = [given] if isinstance(given, str) else list(given)
-    paths = [path for word in words for path in _folders(Path(str(word)), key)]
+    paths = [path for word in words for path in _folders(named_folder(str(word), root), key)]
     found = [Named(name, _seed(path), path) for name, path in zip(_names(paths), paths, strict=True)]
     places = list(dict.fromkeys(each.name for each in found))
     return sorted(found, key=lambda each: (places.index(each.name), each.seed or 0))
 
 
 def _folders(path: Path, key: str) -> list[Path]:
-    path = path.expanduser()
     if path.is_file() and path.suffix == ".ckpt":
         return [path]
     if not path.is_dir():
