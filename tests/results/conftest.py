@@ -87,6 +87,9 @@ class Runs:
         values = np.clip(level + hard - hard.mean() + noise - noise.mean() + 0.01 * (seed - 2), 0, 1)
         per_query = {metric: dict(zip(QUERIES, values.tolist(), strict=True)) for metric in METRICS}
         write_per_query(path / "per_query" / f"{prefix}.student.parquet", per_query)
+        for key, value in (("first_stage", 0.3), ("teacher", teacher)):
+            same = dict.fromkeys(METRICS, dict.fromkeys(QUERIES, value))
+            write_per_query(path / "per_query" / f"{prefix}.{key}.parquet", same)
         words = {"candidates": "whole collection", "queries": len(QUERIES), "ranked": len(QUERIES)}
         rows = [
             {"key": key, "system": system, **words, **dict.fromkeys(METRICS, value)}

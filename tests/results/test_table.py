@@ -168,6 +168,18 @@ def test_the_test_and_its_level_are_those_asked_for(runs, table):
     assert "p < 1e-05" in made.remarks[0]
 
 
+def test_marks_against_the_first_stage_or_the_teacher(runs, table):
+    for loss, level in (("kl", 0.3), ("ckl", 0.5), ("bkl", 0.2)):
+        for seed in (1, 2):
+            runs.add(loss=loss, level=level, seed=seed, teacher=0.5)
+    made = table(baseline="first_stage", columns={"alpha": ["ndcg@10"]})
+    assert [row(made, loss).cells[0].mark for loss in ("kl", "ckl", "bkl")] == ["", "▲", "▼"]
+    assert made.remarks[0].startswith("▲, ▼: above, below the first stage (paired t-test over queries")
+    assert "family of 3 comparisons" in made.remarks[0]
+    made = table(baseline="teacher", columns={"alpha": ["ndcg@10"]})
+    assert [row(made, loss).cells[0].mark for loss in ("kl", "ckl", "bkl")] == ["▼", "", "▼"]
+
+
 def test_a_baseline_that_is_no_row(runs, table):
     runs.add(loss="ckl")
     with pytest.raises(ConfigError, match=r"table.baseline: no row has loss: kl; there are ckl"):

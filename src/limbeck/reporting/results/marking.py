@@ -1,15 +1,63 @@
-"""Significance marks: every row of a table beside the baseline that agrees with it in all other row keys."""
+"""Significance marks: rows of a table beside one that has the same other row keys, or beside the first stage."""
+
+from dataclasses import dataclass, field
 
 from limbeck.config import ConfigError
 from limbeck.evaluation.comparison import Comparing, compare
 from limbeck.evaluation.per_query import read_per_query
 from limbeck.evaluation.values import Values
 from limbeck.reporting.results.cells import STUDENT, Cell, Column, Table, TableRow
+from limbeck.reporting.results.finished import BESIDE
 from limbeck.reporting.results.rows import baseline_of
 from limbeck.reporting.results.sweep import Finished
 
 _BASELINE = "the baseline"
 _FEWEST = 2  # a bootstrap of one has no deviation, and NumPy says so
+
+
+@dataclass
+class _Evaluated:
+    """Values per query of what is compared, and the cells that get the marks."""
+
+    values: dict[str, dict[str, dict[str, list[Values]]]] = field(default_factory=dict)
+    """Group of rows on a set → metric → system → values, one mapping a seed."""
+    cells: dict[tuple[str, str, str], Cell] = field(default_factory=dict)
+    """(group, metric, system) → cell."""
+
+    def add(self, group: str, row: TableRow, column: Column, system: str, key: str = STUDENT) -> None:
+        """Add what the runs of a row have found of their student, or of what was evaluated beside it."""
+        values = [_values(run, column, key) for run in _runs(row, column)]
+        self.values.setdefault(group, {}).setdefault(column.metric, {})[system] = values
+
+
+def _among_rows(table: Table) -> _Evaluated:
+    """Return every row beside the one of its group that is the baseline."""
+    found = _Evaluated()
+    of_line = {id(row.line): row for row in table.rows}
+    for name, members in baseline_of(table.spec, [row.line for row in table.rows]).items():
+        for place, line in enumerate(members):
+            row = of_line[id(line)]
+            system = _BASELINE if place == 0 else " | ".join(row.labels)
+            for column, cell in zip(table.columns, row.cells, strict=True):
+                if cell is not None:
+                    group = " ".join((*name, column.set))
+                    found.add(group, row, column, system)
+                    found.cells[group, column.metric, system] = cell
+    return found
+
+
+def _beside_rows(table: Table) -> _Evaluated:
+    """Return every row beside the first stage, or the teacher, of its own runs."""
+    found = _Evaluated()
+    for row in table.rows:
+        system = " | ".join(row.labels)
+        for column, cell in zip(table.columns, row.cells, strict=True):
+            if cell is not None:
+                group = f"{system}: {column.set}"
+                found.add(group, row, column, _BASELINE, table.spec.against)
+                found.add(group, row, column, system)
+                found.cells[group, column.metric, system] = cell
+    return found
 
 
 def mark(table: Table, settings: Comparing) -> None:
@@ -29,32 +77,19 @@ def mark(table: Table, settings: Comparing) -> None:
     ConfigError
         No row is the baseline, values per query are missing, or the queries of two rows differ.
     """
-    spec = table.spec
-    if not spec.baseline:
+    if not table.spec.baseline and not table.spec.against:
         return
-    of_line = {id(row.line): row for row in table.rows}
-    evaluated: dict[str, dict[str, dict[str, list[Values]]]] = {}
-    cells: dict[tuple[str, str, str], Cell] = {}
-    for name, members in baseline_of(spec, [row.line for row in table.rows]).items():
-        for place, line in enumerate(members):
-            row = of_line[id(line)]
-            system = _BASELINE if place == 0 else " | ".join(row.labels)
-            for column, cell in zip(table.columns, row.cells, strict=True):
-                if cell is not None:
-                    group = " ".join((*name, column.set))
-                    found = evaluated.setdefault(group, {}).setdefault(column.metric, {})
-                    found[system] = [_values(run, column) for run in _runs(row, column)]
-                    cells[group, column.metric, system] = cell
-    if not any(_BASELINE in found for metrics in evaluated.values() for found in metrics.values()):
+    found = _beside_rows(table) if table.spec.against else _among_rows(table)
+    if not any(_BASELINE in systems for metrics in found.values.values() for systems in metrics.values()):
         raise ConfigError("table.baseline: no finished run is the baseline, so nothing can be compared with it")
     # The t-test needs no resamples, and the table shows no interval, which would take most of the time.
     resamples = settings.resamples if settings.test == "randomisation" else _FEWEST
     try:
-        compared = compare(evaluated, _BASELINE, test=settings.test, resamples=resamples, seed=settings.seed)
+        compared = compare(found.values, _BASELINE, test=settings.test, resamples=resamples, seed=settings.seed)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     for each in compared:
-        cells[each.set, each.metric, each.system].mark = settings.marks(each)
+        found.cells[each.set, each.metric, each.system].mark = settings.marks(each)
     table.remarks.append(_meaning(table, settings, compared[0].family if compared else 0))
 
 
@@ -63,9 +98,9 @@ def _runs(row: TableRow, column: Column) -> list[Finished]:
     return [found[seed] for seed in sorted(found)]
 
 
-def _values(run: Finished, column: Column) -> dict[str, float]:
+def _values(run: Finished, column: Column, key: str) -> dict[str, float]:
     path = run.sets[column.set].prefix
-    path = path.with_name(f"{path.name}.{STUDENT}.parquet")
+    path = path.with_name(f"{path.name}.{key}.parquet")
     try:
         return read_per_query(path, column.metric)
     except (OSError, ValueError, KeyError) as error:
@@ -82,8 +117,9 @@ def _meaning(table: Table, settings: Comparing, family: int) -> str:
     )
     others = [spec.title(key) for key in spec.rows if key not in spec.baseline]
     same = f" of the same {', '.join(others)}" if others else ""
+    than = f"the {BESIDE[spec.against]}" if spec.against else f"{baseline}{same}"
     test = "paired t-test" if settings.test == "t" else f"randomisation test, {settings.resamples:,} resamples"
     return (
-        f"▲, ▼: above, below {baseline}{same} ({test} over queries, values averaged over seeds; Holm-adjusted "
+        f"▲, ▼: above, below {than} ({test} over queries, values averaged over seeds; Holm-adjusted "
         f"p < {settings.level:g}, family of {family} comparisons)."
     )

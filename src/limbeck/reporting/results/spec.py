@@ -7,6 +7,7 @@ from typing import Any
 
 from limbeck.config import ConfigError
 from limbeck.evaluation.spelling import spelling
+from limbeck.reporting.results.finished import BESIDE
 from limbeck.reporting.results.naming import text
 from limbeck.reporting.results.published import Published, published
 
@@ -30,6 +31,9 @@ class Spec:
     """Set → metrics; None for all."""
     also: tuple[str, ...]
     baseline: Mapping[str, str]
+    """Row key → value of the row that others are compared with; empty for none."""
+    against: str
+    """``first_stage`` or ``teacher``, with which all rows are compared; empty for neither."""
     expect: tuple[Mapping[str, tuple[str, ...]], ...]
     seeds: int | None
     order: Mapping[str, tuple[str, ...]]
@@ -71,6 +75,8 @@ def read_spec(given: Any, *, key: str = "table") -> Spec:
     rows = _words(given["rows"], f"{key}.rows")
     if "seed" in rows:
         raise ConfigError(f"{key}.rows: values are averaged over seeds, so seed makes no rows")
+    baseline = given.get("baseline")
+    against = baseline if isinstance(baseline, str) and baseline in BESIDE else ""
     order = {name: _words(each, f"{key}.order.{name}") for name, each in _keyed(given, "order", key, rows).items()}
     return Spec(
         caption=str(given["caption"]).rstrip("."),
@@ -78,7 +84,8 @@ def read_spec(given: Any, *, key: str = "table") -> Spec:
         rows=rows,
         columns=_columns(given.get("columns"), f"{key}.columns"),
         also=_also(given.get("also"), f"{key}.also"),
-        baseline={name: text(each) for name, each in _keyed(given, "baseline", key, rows).items()},
+        baseline={} if against else {name: text(each) for name, each in _keyed(given, "baseline", key, rows).items()},
+        against=against,
         expect=_expect(given.get("expect"), f"{key}.expect", rows),
         seeds=_number(given.get("seeds"), f"{key}.seeds", 1),
         order=order,
