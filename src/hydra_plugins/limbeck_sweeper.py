@@ -5,6 +5,7 @@ Hydra takes sweepers from packages below ``hydra_plugins`` alone. Nothing heavy 
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
@@ -21,6 +22,13 @@ ConfigStore.instance().store(
 class LimbeckSweeper(BasicSweeper):
     """A grid, of which :mod:`limbeck.experiment.jobs` leaves what makes sense."""
 
+    def sweep(self, arguments: list[str]) -> Any:
+        """Make the jobs of a file's grid as changed by what was typed."""
+        typed = {word.partition("=")[0] for word in arguments}
+        # sweeps=NAME loss=kl takes a part of the file's grid, in which no run may have its key loss.ckl.gamma.
+        self._optional = set(self.params) - typed if typed & set(self.params) else set()
+        return super().sweep(arguments)
+
     def get_job_batch(self) -> Sequence[Sequence[str]]:
         """Return the overrides of each job."""
         from limbeck.experiment.jobs import jobs
@@ -29,7 +37,8 @@ class LimbeckSweeper(BasicSweeper):
         assert self.hydra_context is not None
         assert self.config is not None
         loader, config = self.hydra_context.config_loader, self.config
-        made = jobs(super().get_job_batch(), lambda words: loader.load_sweep_config(config, list(words)))
+        batch = super().get_job_batch()
+        made = jobs(batch, lambda words: loader.load_sweep_config(config, list(words)), self._optional)
         if made.remark:
             console()
             log.info("%s", made.remark)

@@ -65,6 +65,22 @@ def test_what_no_job_has_is_refused(made, words, told):
     assert told in str(explain(refused.value))
 
 
+def test_a_part_of_a_files_grid_may_have_none_of_its_keys(limbeck, tmp_path):
+    (tmp_path / "own" / "sweeps").mkdir(parents=True)
+    file = tmp_path / "own" / "sweeps" / "gammas.yaml"
+    file.write_text(
+        "# @package _global_\nname: gammas\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n"
+        "      loss: kl,ckl\n      loss.ckl.gamma: 2,5\n"
+    )
+    words = ["train", f"hydra.searchpath=[file://{tmp_path}/own]", "sweeps=gammas", "--dry-run"]
+    status, out, err = limbeck(*words, "loss=kl")
+    assert status == 0, err
+    assert "gammas: 1 runs, 1 to make" in out
+    file.write_text(file.read_text().replace("gamma:", "gama:"))
+    status, _, err = limbeck(*words)
+    assert (status, "loss.ckl.gama is no key" in err) == (2, True)
+
+
 def test_what_has_one_value_waits_for_the_jobs():
     words = ["-m", "loss=kl,ckl", "loss.kl.weight=2", "loss.kl.schedules={weight: [0, 1]}", "+loss.kl.x=1", "seed=1"]
     expected = [

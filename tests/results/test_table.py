@@ -1,8 +1,11 @@
 """From folders of runs to a table: rows, columns, means, marks, references, commands, and what is refused."""
 
 import json
+import shlex
 import shutil
 import statistics
+import subprocess
+import sys
 import time
 
 import pytest
@@ -348,6 +351,25 @@ def test_commands_keep_where_configurations_are_read_from(runs, table):
     assert command({"command": ["limbeck", "train", "--config-name", "x"], "overrides": ["a=[b c]", "d='e'"]}) == (
         "limbeck train --config-name x 'a=[b c]' 'd='\"'\"'e'\"'\"''"
     )
+
+
+def test_a_command_runs_in_a_shell_as_it_is_shown(tmp_path):
+    (tmp_path / "my dir" / "experiment").mkdir(parents=True)
+    (tmp_path / "my dir" / "experiment" / "own.yaml").write_text("# @package _global_\nname: it's own\n")
+    (tmp_path / "other" / "loss").mkdir(parents=True)
+    (tmp_path / "other" / "loss" / "mine.yaml").write_text("defaults:\n- /schema/loss@mine: kl\n")
+    env = {
+        "command": ["limbeck", "train", "--config-dir=my dir", "hydra.searchpath=[file://other]", "-m", "seed=1,2"],
+        "overrides": ["experiment=own", "loss=[mine,info_nce]", 'data.collection="$HOME/a, b"', "seed=1"],
+    }
+    shown = command(env)
+    assert shown is not None
+    script = f'limbeck() {{ {shlex.quote(sys.executable)} -m limbeck "$@"; }}; {shown} --cfg job'
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    config = yaml.safe_load(done.stdout)
+    assert (config["name"], list(config["loss"]), config["seed"]) == ("it's own", ["mine", "info_nce"], 1)
+    assert config["data"]["collection"] == "$HOME/a, b"
 
 
 def test_runs_that_do_not_tell_their_overrides(runs, table):

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,7 @@ def _choice(word: str) -> str:
     return choice if read(choice) is not None else word
 
 
-def jobs(combinations: Sequence[Sequence[str]], compose: Compose) -> Jobs:
+def jobs(combinations: Sequence[Sequence[str]], compose: Compose, optional: Collection[str] = ()) -> Jobs:
     """Compose all jobs of a sweep.
 
     A key that a job does not have is left out of it, if another job has it; jobs that are equal then are one.
@@ -60,6 +60,8 @@ def jobs(combinations: Sequence[Sequence[str]], compose: Compose) -> Jobs:
         Overrides of each combination of values.
     compose
         Hydra.
+    optional
+        Keys that no job needs to have.
 
     Raises
     ------
@@ -84,7 +86,7 @@ def jobs(combinations: Sequence[Sequence[str]], compose: Compose) -> Jobs:
                 lacking.setdefault(key, []).append(words)
                 refused[key] = max(refused.get(key, error), error, key=_depth)
     for key, error in refused.items():
-        if not any(_key(word) == key for words in made for word in words):
+        if key not in optional and not any(_key(word) == key for words in made for word in words):
             raise error
     merged = len(combinations) - len(made)
     return Jobs([list(words) for words in made], _remark(lacking, merged, len(made)))

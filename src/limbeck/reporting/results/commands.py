@@ -32,6 +32,11 @@ def flags(env: Mapping[str, Any]) -> list[str]:
     return [word for flag, value in values.items() if value for word in (flag, value)]
 
 
+def _searched(env: Mapping[str, Any]) -> list[str]:
+    """Return the override of a command that adds folders of YAMLs; it is none of the run's own ones."""
+    return [str(word) for word in env.get("command") or [] if str(word).startswith("hydra.searchpath=")]
+
+
 def command(env: Mapping[str, Any]) -> str | None:
     """Return the command, quoted for a shell, that makes just one run; None where it is not known.
 
@@ -41,7 +46,7 @@ def command(env: Mapping[str, Any]) -> str | None:
         As in :func:`flags`.
     """
     overrides = env.get("overrides")
-    return shlex.join(["limbeck", "train", *flags(env), *overrides]) if overrides else None
+    return shlex.join(["limbeck", "train", *flags(env), *_searched(env), *overrides]) if overrides else None
 
 
 def commands(runs: Sequence[Finished]) -> list[str]:
@@ -74,9 +79,9 @@ def untold(runs: Sequence[Finished]) -> int:
 def _box(env: Mapping[str, Any]) -> _Box:
     given = flags(env)
     found: _Box = {flag: (value,) for flag, value in zip(given[::2], given[1::2], strict=True)}
-    for word in env["overrides"]:
+    for word in [*_searched(env), *env["overrides"]]:
         key, equals, value = word.partition("=")
-        if key.lstrip("+") not in _DROPPED and not key.lstrip("+").startswith(("hydra", "launcher")):
+        if key.lstrip("+") not in _DROPPED and not key.lstrip("+").startswith("launcher"):
             found[key] = (value,) if equals else ()
     return found
 
