@@ -28,6 +28,24 @@ def study_of(path, name):
     return optuna.load_study(study_name=name, storage=f"sqlite:///{path}/runs/{name}/study.db")
 
 
+def test_a_dry_run_shows_the_space_and_a_configuration_and_trains_nothing(limbeck, tmp_path):
+    space = (
+        "tune.space={optim.lr: {kind: log, low: 1e-5, high: 1e-3}, loss.ckl.gamma: {kind: int, low: 2, high: 9}, "
+        "loss: {kind: choice, values: ['[kl]', '[ckl]']}}"
+    )
+    status, out, err = limbeck("tune", space, "tune.trials=7", "name=dry", "--dry-run")
+    assert status == 0, err
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert lines[0] == "dry: 7 trials of sampler tpe, pruner median, judged by ndcg@10 on dev"
+    assert {"loss choice [kl], [ckl]", "optim.lr log 1e-05 to 0.001", "loss.ckl.gamma int 2 to 9"} < set(lines)
+    assert "one configuration: loss=[kl] optim.lr=1e-05" in lines  # which has no gamma
+    assert {"loss kl", "learning rate 1e-05", "training 8 steps", "collection synthetic"} < set(lines)
+    assert not (tmp_path / "runs").exists()
+    _, out, _ = limbeck("tune", SPACE, "tune.sampler=grid", "--dry-run")
+    assert "tune: 4 trials of sampler grid" in out
+    assert "the first configuration: loss.ckl.gamma=5 optim.lr=1e-2" in out
+
+
 def test_a_study_ends_with_the_best_as_an_experiment(limbeck, forked, tmp_path, monkeypatch):
     names = {name: getattr(subprocess, name) for name in ("DEVNULL", "STDOUT", "TimeoutExpired")}
     monkeypatch.setattr(process, "subprocess", SimpleNamespace(Popen=forked.Popen, **names))

@@ -71,7 +71,7 @@ class Stand:
         study = open_study(settings, "a", self.path, {"seed": 1}, parameters, "ndcg@10")
         total = settings.trials
         if settings.sampler == "grid":
-            points = grid_points(configurations, grid(parameters))[:total]
+            points = grid_points(configurations)[:total]
             enqueue(study, points)
             total = len(points)
         runs = Runs(self.start, busy, self.value)

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_OWN = ("tune", "tuning", "name")
+_OWN = ("tune", "tuning", "name", "dry_run")
 
 
 def tune(config: "DictConfig", overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> None:
     """Run the trials of a study that are missing, show the best, and write it as an experiment.
+
+    With ``dry_run``, what would be searched is printed, and nothing is trained or written.
 
     Parameters
     ----------
@@ -57,6 +59,9 @@ def tune(config: "DictConfig", overrides: Sequence[str], config_dirs: Sequence[s
     trainer = _Trainer(list(overrides), str(config.name), config_dirs)
     trainer.validates(settings)
     folder = below(config.paths.runs, config.name)
+    if config.dry_run:
+        _show(settings, trainer, trainer.configurations(space))
+        return
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / ".tune.lock", f"the study in {folder}"):
         _search(settings, trainer, trainer.configurations(space), folder)
@@ -64,7 +69,6 @@ def tune(config: "DictConfig", overrides: Sequence[str], config_dirs: Sequence[s
 
 def _search(settings: "Settings", trainer: "_Trainer", configurations: "Configurations", folder: Path) -> None:
     from limbeck.reporting.study_table import TrialLog, show
-    from limbeck.tuning.space import grid
     from limbeck.tuning.study import enqueue, open_study
     from limbeck.tuning.trials import Runs, Search, grid_points
 
@@ -72,7 +76,7 @@ def _search(settings: "Settings", trainer: "_Trainer", configurations: "Configur
     study = open_study(settings, trainer.name, folder, base, configurations.space, trainer.metric)
     total = settings.trials
     if settings.sampler == "grid":
-        points = grid_points(configurations, grid(configurations.space))[:total]
+        points = grid_points(configurations)[:total]
         enqueue(study, points)
         total = len(points)
     log_trial = TrialLog(study, trainer.metric, total)
@@ -86,6 +90,24 @@ def _search(settings: "Settings", trainer: "_Trainer", configurations: "Configur
         f"Command: {shlex.join(['limbeck', *masked(sys.argv[1:])])}",
     ]
     trainer.write_best(folder / "best.yaml", words, header)
+
+
+def _show(settings: "Settings", trainer: "_Trainer", configurations: "Configurations") -> None:
+    """Print the space, the number of trials, and one configuration: of a grid the first, else the lowest values."""
+    from limbeck.reporting.study_table import show_plan
+    from limbeck.tuning.trials import grid_points
+
+    points = grid_points(configurations)[: settings.trials] if settings.sampler == "grid" else []
+    values = points[0] if points else configurations.drawn(lambda each: each.extremes()[0])
+    words = configurations.words(values)
+    planned = configurations.planned(words)
+    show_plan(
+        f"{trainer.name}: {len(points) or settings.trials} trials of sampler {settings.sampler}, pruner "
+        f"{settings.pruner}, judged by {trainer.metric} on dev",
+        {each.key: each.described() for each in configurations.space},
+        f"{'the first' if points else 'one'} configuration: {' '.join(words)}",
+        {**planned.config, "run": planned.folder},
+    )
 
 
 class _Trainer:

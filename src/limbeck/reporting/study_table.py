@@ -2,9 +2,10 @@
 
 import logging
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from limbeck.config import FailedError
+from limbeck.config import FailedError, part_name
 from limbeck.reporting.terminal import show_rows
 
 if TYPE_CHECKING:
@@ -16,6 +17,51 @@ log = logging.getLogger(__name__)
 _SHOWN = 10
 _ENOUGH = 10
 """Completed trials before the importance of parameters is worth a look."""
+
+
+def show_plan(title: str, space: Mapping[str, Mapping[str, Any]], chosen: str, config: Mapping[str, Any]) -> None:
+    """Print what a study would search, and what one of its runs would be.
+
+    Parameters
+    ----------
+    title
+        Of the study: its trials.
+    space
+        Key → ``kind`` and ``values``, or ``low``, ``high`` and ``step``.
+    chosen
+        Which run it is.
+    config
+        Of that run, as plain containers, with its folder as ``run``.
+    """
+    print(title)
+    _show_columns([(key, each["kind"], _range(each)) for key, each in space.items()])
+    trainer, teacher = config["trainer"], config["teacher"]
+    facts = {
+        "run": config["run"],
+        "collection": config["data"]["collection"],
+        "dev split": config["data"]["dev"] or f"{config['data']['dev_queries']} training queries",
+        "student": f"{part_name(config['student'])}, backbone {part_name(config['backbone'])}",
+        "teacher": part_name(teacher) if teacher else "none",
+        "loss": "+".join(config["loss"]),
+        "learning rate": config["optim"]["lr"] or "that of the backbone",
+        "training": f"{trainer['epochs']:g} epochs" if trainer["steps"] is None else f"{trainer['steps']} steps",
+        "validated": f"every {trainer['validate_every']} steps",
+    }
+    print(chosen)
+    _show_columns([(key, str(value)) for key, value in facts.items()])
+
+
+def _show_columns(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _range(space: Mapping[str, Any]) -> str:
+    if space["kind"] == "choice":
+        return ", ".join(map(str, space["values"]))
+    step = "" if space["step"] is None else f", step {space['step']:g}"
+    return f"{space['low']:g} to {space['high']:g}{step}"
 
 
 class TrialLog:

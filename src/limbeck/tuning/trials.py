@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from limbeck.training.validations import PRUNED, Validated, read
 from limbeck.tuning.configurations import Configurations
 from limbeck.tuning.process import Process, environment
 from limbeck.tuning.settings import Settings
-from limbeck.tuning.space import Value
+from limbeck.tuning.space import Value, grid
 from limbeck.tuning.study import left_running, sampler
 
 if TYPE_CHECKING:
@@ -250,10 +250,10 @@ class Search:
         return mean * (self._total - done) / self._settings.workers
 
 
-def grid_points(configurations: Configurations, points: Sequence[dict[str, Value]]) -> list[dict[str, Value]]:
-    """Return the points of a grid without the parameters that their configurations lack, each once."""
+def grid_points(configurations: Configurations) -> list[dict[str, Value]]:
+    """Return the points of the grid without the parameters that their configurations lack, each once."""
     found: list[dict[str, Value]] = []
-    for point in points:
+    for point in grid(configurations.space):
         kept = configurations.drawn(lambda each, point=point: point[each.key])
         if kept not in found:
             found.append(kept)
