@@ -1,8 +1,27 @@
-"""The tables at the end of a sweep."""
+"""What a sweep shows: a line while its jobs run, the tables at its end."""
 
+import io
 import json
+import sys
+
+import pytest
 
 from limbeck.reporting.sweep_table import show
+from limbeck.reporting.watch import Watch
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_line_is_drawn_on_a_terminal_only_where_no_job_draws(live, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Watch([], live=live):
+        pass
+    assert ("0 of 0 runs done" in terminal.getvalue()) == live
 
 
 def test_runs_that_lack_a_key_are_shown_without_it(runs, capsys):

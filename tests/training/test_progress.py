@@ -1,7 +1,9 @@
 """The share of the time that a training waits for data: measured, logged, told."""
 
 import csv
+import itertools
 import logging
+import sys
 import time
 
 import lightning
@@ -15,7 +17,8 @@ from torch import nn
 from limbeck.data.datamodule import TrainingData
 from limbeck.data.pool import Pool
 from limbeck.data.sampling import ListSampler
-from limbeck.training.progress import Speed
+from limbeck.text.progress import draw_bars
+from limbeck.training.progress import Bar, Lines, Speed
 from limbeck.training.trainer import Training
 from limbeck.types import Ranking
 
@@ -35,13 +38,15 @@ class Sleeper(lightning.LightningModule):
 
     def training_step(self, batch, batch_idx):
         time.sleep(self.step)
-        return self.layer(batch).sum()
+        loss = self.layer(batch).sum()
+        self.log("train/loss", loss)
+        return loss
 
     def validation_step(self, batch, batch_idx):
         time.sleep(self.validation)
 
 
-def train(folder, *, loader, step=0.03, validation=0.0):
+def train(folder, *, loader, step=0.03, validation=0.0, callbacks=()):
     pool = Pool(["q"], np.array([0, 2]), pa.array(["a", "b"]), np.array([1, 0]), np.array([1, 2]))
 
     def collate(examples):
@@ -53,7 +58,7 @@ def train(folder, *, loader, step=0.03, validation=0.0):
     speed = Speed(4, data)
     training = Training(accelerator="cpu", validate_every=2, log_every=1)
     logger = CSVLogger(folder, name="metrics")
-    trainer = training.make(STEPS, folder, [speed], [logger], validate=validation > 0)
+    trainer = training.make(STEPS, folder, [speed, *callbacks], [logger], validate=validation > 0)
     trainer.fit(Sleeper(step, validation), datamodule=data)
     (metrics,) = folder.rglob("metrics.csv")
     rows = list(csv.DictReader(metrics.open()))
@@ -80,3 +85,31 @@ def test_validation_counts_neither_as_training_nor_as_waiting(tmp_path):
     speed, _ = train(tmp_path, loader=0.0, validation=1.0)
     assert 4 / speed.queries_per_second < 0.3  # two of the counted steps follow a validation of a second
     assert speed.waiting < 0.5
+
+
+def test_without_a_terminal_a_line_is_logged_every_so_often(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "limbeck")
+    ticks = itertools.count(step=20)  # the start, then a step every 20 seconds
+    speed, _ = train(tmp_path, loader=0.0, step=0.0, callbacks=[Lines(every=60, clock=lambda: next(ticks))])
+    (line,) = (message for message in caplog.messages if message.startswith("step "))
+    step, loss, rate, left = line.split("  ")  # the end of the training has lines of its own
+    assert (step, left) == (f"step 3/{STEPS}", "about 60 s left")
+    assert float(loss.removeprefix("loss ")) != 0
+    assert float(rate.removesuffix(" queries/s")) > 0
+    assert speed.queries_per_second > 0
+
+
+@pytest.mark.parametrize(
+    ("terminal", "alone", "shown"), [(True, True, Bar), (True, False, Lines), (False, True, Lines)]
+)
+def test_bars_are_drawn_by_processes_that_have_a_terminal_for_themselves(tmp_path, monkeypatch, terminal, alone, shown):
+    monkeypatch.setenv("TQDM_DISABLE", "0")
+    for stream in (sys.stderr, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: terminal, raising=False)
+    draw_bars(alone)
+    try:
+        trainer = Training(accelerator="cpu").make(STEPS, tmp_path, [], [], validate=False)
+    finally:
+        draw_bars(True)
+    assert sum(isinstance(each, Bar | Lines) for each in trainer.callbacks) == 1
+    assert any(isinstance(each, shown) for each in trainer.callbacks)

@@ -19,6 +19,7 @@ from limbeck.artefacts import write_json
 from limbeck.config import Config, ConfigError, Node, home
 from limbeck.locks import is_held, locked
 from limbeck.secrecy import masked, without_secrets
+from limbeck.text.progress import draw_bars
 from limbeck.training.cluster import rank, several
 from limbeck.training.validations import PRUNED
 from limbeck.unfinished import remove, write_text
@@ -133,6 +134,7 @@ class RunFolder:
         try:
             (self.path / PRUNED).unlink(missing_ok=True)
             _record(self.path, config, overrides)
+            _LOGGER.info("run folder: %s", self.path)
             yield
             (self.path / "error.txt").unlink(missing_ok=True)
         except BaseException:
@@ -173,10 +175,11 @@ def console(quiet: bool = False, *, main: bool = True) -> None:
     Parameters
     ----------
     quiet
-        Write errors alone to standard error; ``train.log`` has the rest.
+        Write errors alone to standard error, and draw no bars; ``train.log`` has the rest.
     main
         Whether it is the first process of a run; the others log errors alone.
     """
+    draw_bars(not quiet)
     _LOGGER.setLevel(logging.INFO if main else logging.ERROR)
     if not _LOGGER.handlers:
         handler = _Stderr()

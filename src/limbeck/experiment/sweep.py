@@ -99,7 +99,7 @@ def launch(composed: Sequence[Composed], command: Sequence[str]) -> list[float |
     for run in (run for run in runs if run not in once):
         log.info("[%d] %s is the same run as another one of the sweep", run.number + 1, run.name)
         run.outcome = next(each for each in once if _same(each, run)).outcome  # shared: it fills up for both
-    with Watch(_runs) as watch:
+    with Watch(_runs, live=launcher.quiet) as watch:
         for run in once:
             if run.outcome:
                 watch.ended(run)

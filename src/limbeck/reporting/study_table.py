@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck.config import FailedError, part_name
 from limbeck.reporting.terminal import show_rows
+from limbeck.text.progress import duration
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -91,7 +92,7 @@ class TrialLog:
         best = _best(self._study)
         words.append(f" best {best.value:.4f} (trial {best.number})" if best else " no value yet")
         if seconds:
-            words.append(f" {_time(seconds)} left")
+            words.append(f" {duration(seconds)} left")
         log.info("%s", " ".join(words))
 
 
@@ -155,7 +156,3 @@ def _run(trial: "FrozenTrial") -> str:
 
 def _number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from limbeck.reporting.terminal import metrics_of
+from limbeck.text.progress import duration
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +42,18 @@ class Watch:
     ----------
     runs
         All of the sweep; their ``outcome`` fills up.
+    live
+        Keep a line on the terminal up to date: only where no job draws on it.
     """
 
-    def __init__(self, runs: Sequence[Job]) -> None:
+    def __init__(self, runs: Sequence[Job], *, live: bool) -> None:
         self._runs = runs
         self._start = time.monotonic()
         self._before = sum(bool(run.outcome) for run in runs)
         console = Console(file=sys.stderr)
         self._live = (
             Live(get_renderable=lambda: Text(self.line()), console=console, refresh_per_second=1, transient=True)
-            if console.is_terminal
+            if live and console.is_terminal
             else None
         )
 
@@ -85,7 +88,7 @@ class Watch:
         parts += [f"{running} running"] * bool(running) + [f"{failed} failed"] * bool(failed)
         finished = len(ended) - self._before
         if left and finished:
-            parts.append(f"about {_duration((time.monotonic() - self._start) / finished * left)} left")
+            parts.append(f"about {duration((time.monotonic() - self._start) / finished * left)} left")
         return ", ".join(parts) + self._best(ended)
 
     def _best(self, ended: Sequence[Job]) -> str:
@@ -95,9 +98,3 @@ class Watch:
         metric = metrics_of([rows[0][0]])[0]
         row, name = max(rows, key=lambda each: each[0][metric])
         return f"; best {metric} {row[metric]:.4f}: {name}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

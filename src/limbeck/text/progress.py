@@ -1,6 +1,8 @@
 """How far long work on many texts is."""
 
 import logging
+import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
@@ -16,7 +18,36 @@ _WAIT = 1.0
 _TELL_EVERY = 30.0
 """Seconds between two lines of progress in a log."""
 
+_drawn = True
+"""Whether this process may draw bars; jobs that share a terminal must not."""
+
 Piece = TypeVar("Piece", bound=Sized)
+
+
+def draw_bars(drawn: bool) -> None:
+    """Let this process draw progress bars, where it has a terminal, or keep it from that."""
+    global _drawn
+    _drawn = drawn
+    if not drawn:
+        os.environ["TQDM_DISABLE"] = "1"  # the bars of ir_datasets
+
+
+def draws_bars() -> bool:
+    """Return whether progress is shown by bars; else it is logged."""
+    return _drawn and (sys.stderr.isatty() or sys.stdout.isatty())
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words.
+
+    Examples
+    --------
+    >>> [duration(each) for each in (42.4, 600, 86400)]
+    ['42 s', '10 min', '24.0 h']
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def show(pieces: Iterable[Piece], total: int, what: str) -> Iterator[Piece]:
@@ -31,7 +62,7 @@ def show(pieces: Iterable[Piece], total: int, what: str) -> Iterator[Piece]:
     what
         What is done to them.
     """
-    console = _console()
+    console = _console() if _drawn else None
     return _in_log(pieces, total, what) if console is None else _on_screen(pieces, total, what, console)
 
 
@@ -66,4 +97,4 @@ def _in_log(pieces: Iterable[Piece], total: int, what: str) -> Iterator[Piece]:
         now = time.monotonic()
         if now - last > _TELL_EVERY and done:
             last, left = now, max(0, total - done) * (now - start) / done
-            log.info("%s: %d %%, %.0f/s, %.0f s left", what, 100 * done / total, done / (now - start), left)
+            log.info("%s: %d %%, %.0f/s, %s left", what, 100 * done / total, done / (now - start), duration(left))

@@ -2,7 +2,6 @@
 
 import math
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from limbeck.config import ConfigError
 from limbeck.launchers.devices import check_accelerator
 from limbeck.registry import register
+from limbeck.text.progress import draws_bars
 from limbeck.training.alone import Alone
 from limbeck.training.checkpoints import AtomicCheckpoints
 from limbeck.training.guards import POLICIES
-from limbeck.training.progress import Bar
+from limbeck.training.progress import Bar, Lines
 
 _COPYING = ("spawn", "fork", "notebook")
 _SHARDING = ("fsdp", "deepspeed", "model_parallel")
@@ -197,9 +197,10 @@ class Training:
             The machine lacks the device, or device, strategy and precision do not go together.
         """
         validate = validate and self.validate_every > 0
-        show = sys.stderr.isatty() or sys.stdout.isatty()
+        show = draws_bars()
+        shown = Bar() if show else Lines()
         try:
-            return self._made(steps, folder, [*callbacks, Bar()] if show else callbacks, loggers, validate, show)
+            return self._made(steps, folder, [*callbacks, shown], loggers, validate, show)
         except (MisconfigurationException, ValueError, TypeError) as error:
             asked = " ".join(
                 f"{key}={getattr(self, key)}" for key in ("accelerator", "devices", "strategy", "precision")
