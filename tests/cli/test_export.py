@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from limbeck.experiment.own_data import data_of
+
 KINDS = {
     "dense": ["student=dense", "student.towers=separate", "student.learn_scale=true"],
     "cosine": ["student=dense", "student.query_prefix='query: '", "student.dimension=8"],
@@ -43,6 +45,7 @@ def test_an_exported_folder_ranks_as_the_run_did(limbeck, trained, tmp_path, kin
 def test_the_card_tells_where_a_model_comes_from(limbeck, trained, tmp_path):
     folder = trained(*KINDS["cosine"])
     assert limbeck("export", f"run={folder}", "out=made", small=False)[0] == 0
+    assert data_of(tmp_path / "made") == data_of(folder)
     card = (tmp_path / "made" / "README.md").read_text()
     result = json.loads((folder / "result.json").read_text())
     of_student = next(row for row in result["rows"] if row["key"] == "student")

@@ -12,7 +12,8 @@ import yaml
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import entries, home
-from limbeck.data.collection import Data
+from limbeck.data.collection import Data, described
+from limbeck.experiment.own_data import data_of
 from limbeck.scores.store import ScoreStore
 
 KD = "neural_ranking_kd"
@@ -87,6 +88,9 @@ def test_what_is_known_of_the_teacher_is_kept(limbeck, scores, tmp_path, folder)
     meta = ScoreStore.open(tmp_path / "store").meta
     opened = Data(collection=str(folder), dev=None).open(Artefacts(tmp_path / "cache"))
     assert meta["collection"] == opened.fingerprint  # what training will compare it with
+    own = data_of(tmp_path / "store")
+    assert own is not None
+    assert described(own).open(Artefacts(tmp_path / "cache")).fingerprint == opened.fingerprint
     assert [meta[key] for key in ("teacher", "kind", "revision", "dtype", "prompt")] == [
         "mine", "probability", "abc", "bf16", None,
     ]  # fmt: skip

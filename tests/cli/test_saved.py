@@ -125,6 +125,7 @@ def test_a_sentence_transformer_is_what_its_folder_says(limbeck, small, cache, t
     ("words", "told"),
     [
         (["student=saved", "student.folder=nowhere"], "student.folder: there is no folder 'nowhere'"),
+        (["student=saved", "student.folder=org/name"], "hf download org/name --local-dir FOLDER"),
         (["student=saved"], "student.folder must be given"),
         (["student=saved", "student.folder=empty"], "holds neither limbeck.json nor modules.json"),
         (["student=saved", "student.folder=unfinished"], "has no model yet"),

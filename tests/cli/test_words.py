@@ -122,6 +122,8 @@ def test_null_is_left_out_where_it_is_what_there_is_anyway(verb, words, left):
         ("train", "experiment=null,small_dense", "experiment takes the name of a part\n"),
         ("index", "backend=null", "backend=null: backend takes the name of a part\nchoose from: exact, "),
         ("train", "+eval/sets@eval.sets.x=null", "eval/sets takes the name of a part\nchoose from: "),
+        ("train", "teacher.backbone=tiny", "the part itself is chosen by backbone@teacher.backbone=tiny"),
+        ("train", "candidates.parts=[bm25]", "the part itself is chosen by candidates/parts=[bm25]"),
     ],
 )
 def test_a_group_takes_names(verb, word, message):

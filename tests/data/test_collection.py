@@ -122,6 +122,15 @@ def test_a_folder_without_a_dev_split_says_what_to_give(folder, artefacts):
     assert len(found.split("dev").queries) == 1
 
 
+def test_documents_alone_need_no_splits(folder, artefacts):
+    whole = Data(collection=str(folder)).without_absent().open(artefacts)
+    assert list(whole.splits) == ["train", "test"]  # it has no dev
+    (folder / "queries.jsonl").unlink()
+    alone = Data(collection=str(folder)).without_absent().open(artefacts)
+    assert (list(alone.splits), len(alone.document_ids)) == ([], 3)
+    assert Data(collection="vaswani", test="").without_absent().names == {"train": None, "dev": None, "test": ""}
+
+
 def test_when_ir_datasets_cannot_download_the_message_says_what_to_do(artefacts, monkeypatch):
     def unreachable(*_, **__):
         raise ConnectionError("no route")

@@ -16,7 +16,7 @@ def place(tmp_path, monkeypatch):
     """Runs of two collections, candidates and stores of one, a model and a run file of nobody."""
     monkeypatch.chdir(tmp_path)
     target = entries()["data", "collection"].target
-    for name in ("scifact", "nfcorpus"):
+    for name in ("nfcorpus", "scifact"):
         (tmp_path / name).mkdir()
         run = tmp_path / "runs" / "train" / name
         student = {"student": {"_target_": entries()["student", "dense"].target}}
@@ -34,6 +34,8 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "theirs.trec").write_text("q Q0 d 1 1.0 x\n")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "limbeck.json").write_text(json.dumps(student))
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "exported" / "limbeck.json").write_text(json.dumps({**student, "data": data}))
     return tmp_path
 
 
@@ -56,6 +58,7 @@ def opened(compose):
         "index student=saved student.folder=RUN",
         "index student=saved student.folder=RUN/model",
         "index student=dense backbone=pretrained backbone.model=RUN/model",
+        "score teacher=saved teacher.student.folder=exported",
         "score teacher=saved teacher.student.folder=RUN",
         "score teacher=dense teacher.backbone.model=RUN/model",
         "score candidates=saved candidates.student.folder=RUN",
@@ -136,6 +139,14 @@ def test_two_collections_are_refused(opened):
     with pytest.raises(ConfigError, match=r"RUN.* is of scifact, teacher.* of nfcorpus".replace("RUN", "runs")):
         opened(both + "runs/train/nfcorpus")
     assert opened(both + "RUN")["collection"] == "scifact"
+
+
+def test_a_collection_that_is_gone_is_named(opened, place):
+    run = place / "runs" / "train" / "scifact" / "config.yaml"
+    run.write_text(run.read_text().replace("collection: scifact", f"collection: {place}/gone"))
+    with pytest.raises(ConfigError, match=r"student.folder=runs/.* is of /.*/gone, where there is no folder any more"):
+        opened("index student=saved student.folder=RUN")
+    assert opened("index student=saved student.folder=RUN data.collection=scifact")["collection"] == "scifact"
 
 
 def test_an_experiment_that_chooses_the_synthetic_world_is_followed(compose, place):

@@ -4,6 +4,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError, build, fingerprint
-from limbeck.data.splits import Split, from_ir_datasets, held_out, instead, ir_datasets_home, read_split
+from limbeck.data.splits import Split, from_ir_datasets, held_out, instead, ir_datasets_home, present, read_split
 from limbeck.evaluation.runs import check_queries
 from limbeck.registry import register
 from limbeck.text.tokenizer import Role
@@ -80,7 +81,7 @@ class Collection:
             The collection has no such split.
         """
         if name not in self.splits:
-            have = ", ".join(self.splits)
+            have = ", ".join(self.splits) or "none"
             hint = f"\n{instead(name, self.splits.get('train'))}" if name == "dev" else ""
             raise ConfigError(f"data.{name}: {self.name} has no {name} split here; it has {have}{hint}")
         return self.splits[name]
@@ -231,6 +232,17 @@ class Data:
         self.dev_queries = dev_queries
         self.drop_self = drop_self
         self.world = world
+
+    def without_absent(self) -> "Data":
+        """Return the same without the splits that it lacks, for work that needs documents, or one split."""
+        path = Path(self.collection).expanduser()
+        found = copy(self)
+        if self.collection != SYNTHETIC:
+            from limbeck.data import folder
+
+            names = self.names
+            found.names = folder.present(path, names) if path.exists() else present(self.collection, names)
+        return found
 
     def open(self, artefacts: Artefacts) -> Collection:
         """Open the collection.

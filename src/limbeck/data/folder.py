@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,6 +144,14 @@ def documents(path: Path, artefacts: Artefacts, checksum: str) -> Dataset:
     return Dataset(FolderDocs(path / "corpus.jsonl", artefacts, checksum))
 
 
+def present(path: Path, names: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return the names of splits, None for one that the folder lacks; without queries it has none."""
+    queries = (path / "queries.jsonl").is_file()
+    return {
+        key: name if queries and (path / "qrels" / f"{name}.tsv").is_file() else None for key, name in names.items()
+    }
+
+
 def split(path: Path, name: str, instead: str = "") -> Dataset:
     """Return queries and judgments of one split; ``instead`` is what to do where there is none.
 
@@ -165,7 +173,9 @@ def split(path: Path, name: str, instead: str = "") -> Dataset:
 def checksums(path: Path) -> dict[str, str]:
     """Return SHA-256 of the files that make up the folder's content, by their names in it."""
     found = {}
-    for each in (path / "corpus.jsonl", path / "queries.jsonl", *sorted((path / "qrels").glob("*.tsv"))):
+    queries = path / "queries.jsonl"
+    files = [path / "corpus.jsonl", *([queries] if queries.is_file() else []), *sorted((path / "qrels").glob("*.tsv"))]
+    for each in files:
         with each.open("rb") as file:
             found[str(each.relative_to(path))] = hashlib.file_digest(file, "sha256").hexdigest()
     return found

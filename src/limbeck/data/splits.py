@@ -33,6 +33,12 @@ class Split:
     qrels: Qrels
 
 
+def present(identifier: str, names: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return the names of splits, None for one that ir_datasets does not have of an id."""
+    known = ir_datasets_home().registry._registered
+    return {key: name if f"{identifier}/{name}".rstrip("/") in known else None for key, name in names.items()}
+
+
 def from_ir_datasets(identifier: str, names: Mapping[str, str | None]) -> tuple[Any, dict[str, Split], str]:
     """Return the documents of an id, its splits, and the version of ir_datasets.
 

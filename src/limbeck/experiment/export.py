@@ -72,7 +72,8 @@ def write(out: Path, student: "Student", tokenizer: "TextTokenizer", node: Node,
 
     def fill(folder: Path) -> None:
         made.write(folder)
-        write_json(folder / MARK, {"student": node, "run_id": trained.result.get("run_id")})
+        known = {"run_id": trained.result.get("run_id"), "data": trained.config.get("data")}
+        write_json(folder / MARK, {"student": node, **known})
         (folder / "README.md").write_text(card(made, node, trained, name), encoding="utf-8")
 
     write_folder(out, fill)

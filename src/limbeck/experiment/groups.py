@@ -6,6 +6,9 @@ from typing import Any
 from limbeck.config import ConfigError, home
 from limbeck.schemas import generated
 
+_INNER = ("student", "backbone")
+"""Parts of a teacher and of a first stage that have groups without their name: ``backbone@teacher.backbone=tiny``."""
+
 
 def without_null(verb: str, words: Sequence[str]) -> list[str]:
     """Return words without ``group=null`` where null is what the verb has anyway, as ``limbeck search backend=null``.
@@ -20,7 +23,8 @@ def without_null(verb: str, words: Sequence[str]) -> list[str]:
     Raises
     ------
     ConfigError
-        A group is given null, a number or a list with such things, and not the name of one of its parts.
+        A group is given null, a number or a list with such things, and not the name of one of its parts; or a part
+        within another one is chosen as if it were an option, as ``teacher.backbone=tiny``.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -34,6 +38,8 @@ def without_null(verb: str, words: Sequence[str]) -> list[str]:
         except HydraException:
             override = None  # an option of Hydra, or unreadable: Hydra says so
         if override is None or override.is_delete() or not (names := options(override.key_or_group)):
+            if override is not None and override.package is None:
+                _check_inner(word, override)
             kept.append(word)
             groups.append("")
             continue
@@ -79,6 +85,19 @@ def defaults(verb: str) -> dict[str, Any]:
         elif each != "_self_":
             found |= defaults(each)
     return found
+
+
+def _check_inner(word: str, override: Any) -> None:
+    """Refuse the name of a part where its options belong; Hydra and OmegaConf say nothing that helps."""
+    key = override.key_or_group
+    outer, _, group = key.rpartition(".")
+    slashed = key.replace(".", "/")
+    if not outer or not (group in _INNER or options(slashed)) or override.is_sweep_override():
+        return
+    value = word.partition("=")[2]
+    if value and not isinstance(override.value(), dict | None):
+        choice = f"{slashed}={value}" if options(slashed) else f"{group}@{key}={value}"
+        raise ConfigError(f"{word}: {key} holds the options of a part; the part itself is chosen by {choice}")
 
 
 def _check(word: str, group: str, override: Any, names: list[str]) -> None:

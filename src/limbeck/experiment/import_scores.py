@@ -35,6 +35,7 @@ def import_scores(plain: Config) -> None:
     plain
         A composed configuration of ``conf/import.yaml`` as plain containers.
     """
+    from limbeck.experiment.own_data import of_folder
     from limbeck.formats.faults import Faults
     from limbeck.formats.files import found
     from limbeck.scores.writer import write_store
@@ -60,7 +61,9 @@ def import_scores(plain: Config) -> None:
         told = {"format": name, **source.finish(), **faults.notes()}
         if "collection_folder" in told:
             told["collection"] = _fingerprint(Path(told["collection_folder"]))
-        return told
+        folder = told.get("collection_folder") or plain["collection"]
+        known = folder is not None and (Path(folder).expanduser() / "corpus.jsonl").is_file()
+        return {**told, "data": of_folder(Path(folder).expanduser())} if known else told
 
     start = time.perf_counter()
     blocks = _telling(source.blocks(paths, faults))

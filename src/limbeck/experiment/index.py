@@ -95,5 +95,5 @@ def _size(folder: Path) -> int:
 
 
 def opened(node: Node, artefacts: "Artefacts") -> "Collection":
-    """Open a collection without reading the ids of its documents into memory."""
-    return described(node).open(artefacts)
+    """Open a collection with the splits that it has, without reading the ids of its documents into memory."""
+    return described(node).without_absent().open(artefacts)

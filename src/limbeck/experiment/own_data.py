@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_RECORDS = ("mine.json", "meta.json")
-"""Files of ``limbeck mine`` and of score stores that have the ``data`` node under ``data``."""
+_RECORDS = ("mine.json", "meta.json", "limbeck.json")
+"""Files of ``limbeck mine``, of score stores and of exports that have the ``data`` node under ``data``."""
 
 _MODELS = ("student", "teacher", "candidates")
 """Groups whose models come from somewhere."""
@@ -80,6 +80,12 @@ def settle(config: "DictConfig", given: Sequence[Given]) -> None:
             )
     from omegaconf import OmegaConf, open_dict
 
+    place = Path(_name_of(first)).expanduser()
+    if place.is_absolute() and not place.exists():
+        raise ConfigError(
+            f"data must be given: {first.key}={first.value} is of {place}, where there is no folder any more\n"
+            "give data.collection=FOLDER, where it is now"
+        )
     log.info("data: %s, the collection of %s=%s (data.collection=… takes another)", _name_of(first), first.key,
              first.value)  # fmt: skip
     with open_dict(config):
@@ -188,6 +194,15 @@ def data_of(path: Path) -> Config | None:
         if isinstance(data, Mapping) and data.get("collection"):
             return dict(data)
     return None
+
+
+def of_folder(folder: Path) -> dict[str, Any]:
+    """Return the ``data`` node of a BEIR folder, with the splits that it has."""
+    from limbeck.data.collection import Data
+
+    found = Data(collection=str(folder.resolve())).without_absent()
+    return {"_target_": "data/collection", "world": None, "collection": found.collection, **found.names,
+            "dev_queries": 0, "drop_self": False}  # fmt: skip
 
 
 def lasting(node: Node, key: str) -> Config:

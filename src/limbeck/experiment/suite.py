@@ -113,7 +113,7 @@ class Suite:
             except ConfigError as error:
                 reason = str(error).replace("data.collection", f"eval.sets.{name}.collection")
                 reason = reason.replace("data.test", f"eval.sets.{name}.split")
-                log.error("%s is missing: %s", name, reason)
+                log.error("%s is missing: %s", name, reason.partition(". ")[0])  # what to do is said once, at the end
                 found[name] = {"missing": reason}
         return found
 

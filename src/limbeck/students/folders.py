@@ -1,6 +1,7 @@
 """What a folder with a student holds: ours, or one of sentence-transformers."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,9 @@ def read(folder: Path, *, key: str) -> Found:
         Nothing that is known lies there.
     """
     if not folder.is_dir():
-        raise ConfigError(f"{key}: there is no folder {str(folder)!r}")
+        hub = re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(folder))
+        hint = f"; download a model of the hub first: hf download {folder} --local-dir FOLDER" if hub else ""
+        raise ConfigError(f"{key}: there is no folder {str(folder)!r}{hint}")
     for place in (folder, folder / "model"):
         if (place / MARK).is_file():
             return _ours(place)

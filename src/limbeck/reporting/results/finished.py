@@ -1,5 +1,6 @@
 """What finished runs and evaluations hold: values per query and runs, by set, of every system."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,10 +62,18 @@ def check_whole(sets: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise ``ConfigError`` if sets of an evaluation are missing, with the reason of each."""
     missing = {name: each["missing"] for name, each in sets.items() if "missing" in each}
     if missing:
-        reasons = "\n".join(f"  {name}: {reason}" for name, reason in missing.items())
+        reasons = "\n".join(f"  {', '.join(names)}: {reason}" for reason, names in _by_reason(missing).items())
         raise ConfigError(
             f"{len(missing)} of {len(sets)} sets are missing; the same command tries them again\n{reasons}"
         )
+
+
+def _by_reason(missing: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return reason → sets; where several differ in names alone, these are left out of it."""
+    alike: dict[str, list[str]] = {}
+    for name, reason in missing.items():
+        alike.setdefault(re.sub(r"'[^']*'", "'…'", reason.replace(f".{name}.", ".NAME.")), []).append(name)
+    return {shared if len(names) > 1 else missing[names[0]]: names for shared, names in alike.items()}
 
 
 def whole(record: Node | None) -> bool:
