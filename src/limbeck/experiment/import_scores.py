@@ -61,9 +61,8 @@ def import_scores(plain: Config) -> None:
         told = {"format": name, **source.finish(), **faults.notes()}
         if "collection_folder" in told:
             told["collection"] = _fingerprint(Path(told["collection_folder"]))
-        folder = told.get("collection_folder") or plain["collection"]
-        known = folder is not None and (Path(folder).expanduser() / "corpus.jsonl").is_file()
-        return {**told, "data": of_folder(Path(folder).expanduser())} if known else told
+        folder = Path(str(told.get("collection_folder") or plain["collection"])).expanduser()
+        return {**told, "data": of_folder(folder)} if (folder / "corpus.jsonl").is_file() else told
 
     start = time.perf_counter()
     blocks = _telling(source.blocks(paths, faults))

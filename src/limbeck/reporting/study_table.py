@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck.config import FailedError, part_name
 from limbeck.reporting.terminal import show_rows
+from limbeck.screen import console
 from limbeck.text.progress import duration
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def show_plan(title: str, space: Mapping[str, Mapping[str, Any]], chosen: str, c
     config
         Of that run, as plain containers, with its folder as ``run``.
     """
-    print(title)
+    _print(title)
     _show_columns([(key, each["kind"], _range(each)) for key, each in space.items()])
     trainer, teacher = config["trainer"], config["teacher"]
     facts = {
@@ -48,14 +49,18 @@ def show_plan(title: str, space: Mapping[str, Mapping[str, Any]], chosen: str, c
         "training": f"{trainer['epochs']:g} epochs" if trainer["steps"] is None else f"{trainer['steps']} steps",
         "validated": f"every {trainer['validate_every']} steps",
     }
-    print(chosen)
+    _print(chosen)
     _show_columns([(key, str(value)) for key, value in facts.items()])
 
 
 def _show_columns(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print("  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+        _print("  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print(line: str) -> None:
+    console(soft_wrap=True).print(line, markup=False, highlight=False)  # loss=[kl] is no markup
 
 
 def _range(space: Mapping[str, Any]) -> str:

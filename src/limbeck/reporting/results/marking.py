@@ -26,7 +26,7 @@ class _Evaluated:
 
     def add(self, group: str, row: TableRow, column: Column, system: str, key: str = STUDENT) -> None:
         """Add what the runs of a row have found of their student, or of what was evaluated beside it."""
-        values = [_values(run, column, key) for run in _runs(row, column)]
+        values: list[Values] = [_values(run, column, key) for run in _runs(row, column)]
         self.values.setdefault(group, {}).setdefault(column.metric, {})[system] = values
 
 
