@@ -235,13 +235,9 @@ class Data:
 
     def without_absent(self) -> "Data":
         """Return the same without the splits that it lacks, for work that needs documents, or one split."""
-        path = Path(self.collection).expanduser()
         found = copy(self)
         if self.collection != SYNTHETIC:
-            from limbeck.data import folder
-
-            names = self.names
-            found.names = folder.present(path, names) if path.exists() else present(self.collection, names)
+            found.names = present(self.collection, self.names)
         return found
 
     def open(self, artefacts: Artefacts) -> Collection:

@@ -33,10 +33,14 @@ class Split:
     qrels: Qrels
 
 
-def present(identifier: str, names: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Return the names of splits, None for one that ir_datasets does not have of an id."""
-    known = ir_datasets_home().registry._registered
-    return {key: name if f"{identifier}/{name}".rstrip("/") in known else None for key, name in names.items()}
+def present(collection: str, names: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return the names of splits, None for one that a folder, or an id of ir_datasets, does not have."""
+    known, path = ir_datasets_home().registry._registered, Path(collection).expanduser()
+    if path.exists():
+        from limbeck.data import folder
+
+        return folder.present(path, names)
+    return {key: name if f"{collection}/{name}".rstrip("/") in known else None for key, name in names.items()}
 
 
 def from_ir_datasets(identifier: str, names: Mapping[str, str | None]) -> tuple[Any, dict[str, Split], str]:
