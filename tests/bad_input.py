@@ -74,7 +74,7 @@ CASES: dict[str, list[Case]] = {
         Case("an empty file of queries", MINE, "no query has both a text and a judgment", write("beir/queries.jsonl", "")),
         Case("a corpus cut in a line", MINE, r"corpus.jsonl:\d+: not a JSON object", cut("beir/corpus.jsonl"), mended=True),
         Case("a model of an unknown collection, indexed", "index student=saved student.folder=model out=new", "data must be given: which collection student.folder=model belongs to is not known.*or data=synthetic", copy("RUN/model", "model")),
-        Case("scores of an unknown collection", "inspect teacher=store teacher.path=store", "data must be given: which collection teacher.path=store belongs to"),
+        Case("scores of an unknown collection", "inspect teacher=store teacher.path=store", "data must be given: which collection teacher.path=store belongs to", edit("store/meta.json", '"data":', '"not_data":')),
         Case("a run file of an unknown collection", "mine candidates=run candidates.file=run.trec", "data must be given: which collection candidates.file=run.trec belongs to"),
         Case("a pretrained teacher without a collection", "score teacher=cross_encoder teacher.backbone.model=nobody/nothing out=new", "data must be given: which collection teacher.backbone.model=nobody/nothing belongs to"),
         Case("scores of another collection, that denoise", f"{MINE} teacher=store teacher.path=store pool.denoise.absolute=1", "teacher.path: the scores are of the collection with fingerprint .*limbeck score", edit("beir/corpus.jsonl", "d00", "e00")),

@@ -55,7 +55,7 @@ def test_a_sweep_and_its_failures(words):
     (run,) = failed.value.result.runs
     assert failed.value.result.failed[0]["overrides"] == ["student.scale=0"]
     grid = [*words, "name=s", "seed=1,2"]
-    assert [row["state"] for row in limbeck.sweep(*grid, "dry_run=true").rows] == ["finished", "to make"]
+    assert [row["state"] for row in limbeck.sweep(*grid, "dry_run=true").rows] == ["finished", "to run"]
     swept = limbeck.sweep(*grid)
     assert isinstance(swept, SweepResult)
     assert [(row["seed"], row["folder"]) for row in swept.rows] == [

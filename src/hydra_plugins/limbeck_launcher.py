@@ -34,6 +34,7 @@ class LimbeckLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Make the jobs; a sweeper gets the value of each in ``return_value``, None if it failed."""
         from limbeck.experiment.sweep import Composed, launch
+        from limbeck.experiment.typed import words_of
 
         setup_globals()
         shared = set.intersection(*map(set, job_overrides)) if len(job_overrides) > 1 else set(job_overrides[0])
@@ -42,7 +43,7 @@ class LimbeckLauncher(Launcher):
             config = self._loader.load_sweep_config(self._config, list(words))
             swept = [word for word in words if word not in shared]
             own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-            composed.append(Composed(own, swept, list(config.hydra.overrides.task)))
+            composed.append(Composed(own, swept, words_of(config.hydra.overrides.task)))
         values = launch(composed, self._command)
         return [_returned(words, value) for words, value in zip(job_overrides, values, strict=True)]
 

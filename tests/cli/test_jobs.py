@@ -75,7 +75,7 @@ def test_a_part_of_a_files_grid_may_have_none_of_its_keys(limbeck, tmp_path):
     words = ["train", f"hydra.searchpath=[file://{tmp_path}/own]", "sweeps=gammas", "--dry-run"]
     status, out, err = limbeck(*words, "loss=kl")
     assert status == 0, err
-    assert "gammas: 1 runs, 1 to make" in out
+    assert "gammas: 1 runs, 1 to run" in out
     file.write_text(file.read_text().replace("gamma:", "gama:"))
     status, _, err = limbeck(*words)
     assert (status, "loss.ckl.gama is no key" in err) == (2, True)
@@ -99,6 +99,6 @@ def test_what_has_one_value_waits_for_the_jobs():
 def test_the_command_sweeps_in_this_way(limbeck):
     status, out, err = limbeck("train", "-m", "loss=kl,ckl", "loss.ckl.gamma=2,5", "loss.kl.weight=2", "--dry-run")
     assert status == 0
-    assert "train: 3 runs, 3 to make" in out
+    assert "train: 3 runs, 3 to run" in out
     assert "loss=kl loss.kl.weight=2" in out
     assert err.startswith("loss.ckl.gamma is left out where it is no key (loss=kl); loss.kl.weight is left out")

@@ -53,17 +53,17 @@ def test_a_sweep_refuses_several_devices_in_one_run(limbeck):
 def test_a_dry_run_lists_runs_and_ids_and_makes_none(limbeck, tmp_path):
     status, out, _ = limbeck("train", "-m", "loss=kl,ckl", "student.scale=20", "name=grid", "--dry-run")
     assert status == 0
-    assert "grid: 2 runs, 2 to make" in out
-    listed = re.findall(r"loss=(\w+) +([0-9a-f]{8}) +to make", out)
+    assert "grid: 2 runs, 2 to run" in out
+    listed = re.findall(r"loss=(\w+) +([0-9a-f]{8}) +to run", out)
     assert [loss for loss, _ in listed] == ["kl", "ckl"]
     assert not list(tmp_path.rglob("result.json"))
     limbeck("train", "-m", "loss=kl", "student.scale=20", "name=grid")
     assert finished(tmp_path / "runs" / "grid") == [listed[0][1]]  # the id that was told
     _, out, _ = limbeck("train", "-m", "loss=kl,ckl", "student.scale=20", "name=grid", "--dry-run")
-    assert "grid: 2 runs, 1 to make" in out
+    assert "grid: 2 runs, 1 to run" in out
     assert re.search(rf"loss=kl +{listed[0][1]} +finished", out)
     status, out, _ = limbeck("train", "loss=ckl", "student.scale=20", "name=grid", "--dry-run")
-    assert (status, out) == (0, f"runs/grid/{listed[1][1]}: to make\n")
+    assert (status, out) == (0, f"runs/grid/{listed[1][1]}: to run\n")
 
 
 def test_a_run_that_a_sweep_names_twice_is_made_once(limbeck, tmp_path):

@@ -77,7 +77,7 @@ def test_a_study_ends_with_the_best_as_an_experiment(limbeck, forked, tmp_path, 
     given = ["--config-dir", "own", "experiment=mine"]
     status, out, err = limbeck("train", *given, "dry_run=true", small=False)
     assert status == 0, err
-    assert f"runs/a_best/{run.name}: to make" in out
+    assert f"runs/a_best/{run.name}: to run" in out
 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.json")}
     status, _, err = limbeck("tune", *words)

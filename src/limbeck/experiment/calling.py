@@ -12,7 +12,7 @@ from limbeck.experiment import sweep
 from limbeck.experiment.groups import without_null
 from limbeck.experiment.jobs import for_each_job
 from limbeck.experiment.run_folder import console, main_process
-from limbeck.experiment.typed import Typed
+from limbeck.experiment.typed import Typed, words_of
 from limbeck.experiment.verbs import VERBS, swept
 from limbeck.experiment.words import check, folders, with_name
 from limbeck.schemas import store_schemas
@@ -73,7 +73,7 @@ def call(verb: str, words: Sequence[str], *, act: Act | None = None, several: bo
                 if own.mode == RunMode.MULTIRUN and (verb in _ONCE or not several):
                     raise ConfigError(_ONCE.get(verb, f"limbeck.{verb} does one thing; call it once for each"))
                 dirs = [each.path for each in own.runtime.config_sources if each.provider == "command-line"]
-                typed = Typed([str(word) for word in own.overrides.task], dirs)
+                typed = Typed(words_of(own.overrides.task), dirs)
                 found.append((act or VERBS[verb])(config, typed))
             except Exception as error:
                 raised.append(error)  # Hydra would print a line of its own about it

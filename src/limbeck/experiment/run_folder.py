@@ -96,7 +96,7 @@ class RunFolder:
             return "interrupted; goes on from its last checkpoint"
         if (self.path / "error.txt").exists():
             return f"failed: {(self.path / 'error.txt').read_text(encoding='utf-8').strip().splitlines()[-1]}"
-        return "to make"
+        return "to run"
 
     @contextlib.contextmanager
     def opened(self, config: Node, overrides: Sequence[str], *, wait: bool = True) -> Iterator[None]:

@@ -202,7 +202,7 @@ def _value(run: Run) -> float | None:
 
 
 def show_plan(runs: Sequence[Run]) -> None:
-    """Print the runs of a sweep with their ids and what is there of each, without making any."""
+    """Print the runs of a sweep with their ids and what is there of each, without running any."""
     from limbeck.reporting.terminal import show_words
 
     rows = [
@@ -210,7 +210,7 @@ def show_plan(runs: Sequence[Run]) -> None:
         for run in runs
     ]
     missing = sum("result" not in run.outcome for run in _first_of_each(runs))
-    show_words(rows, f"{runs[0].job['name']}: {len(runs)} runs, {missing} to make")
+    show_words(rows, f"{runs[0].job['name']}: {len(runs)} runs, {missing} to run")
 
 
 def _state(run: Run) -> str:

@@ -32,7 +32,7 @@ limbeck {version}: distil rankers
 A verb, its groups and keys:   limbeck VERB --help
 All keys with their values:    limbeck VERB --cfg job
 A grid of runs:                limbeck train -m loss=kl,ckl seed=1,2,3
-Its runs, without any made:    limbeck train -m ... --dry-run
+The runs of a grid, listed:    limbeck train -m ... --dry-run
 Tracebacks:                    --debug
 Hydra's own options:           limbeck VERB --hydra-help
 """

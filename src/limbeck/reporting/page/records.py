@@ -89,7 +89,7 @@ def commands(sweep: Sweep) -> Section:
     )
     if typed:
         lines = "".join(f"<br><code>{escape(each)}</code>" for each in typed)
-        section.intro += f"<p>What was typed to make them all:{lines}</p>"
+        section.intro += f"<p>The commands of all of them:{lines}</p>"
     rows = "".join(
         f"<tr><th>{escape(run.id)}</th><td>{escape(run.name)}, seed {run.seed}</td>"
         f"<td><code>{escape(command(run.finished.env) or _UNKNOWN)}</code></td></tr>"
