@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from limbeck.data import bm25_index
+from limbeck.evaluation import postings
 
 
 def terms(rng, count, longest, words=60):
@@ -44,13 +45,11 @@ def rankings(index, queries, depth, **options):
     return [sorted(zip(values.tolist(), rows.tolist(), strict=True), reverse=True) for rows, values in found]
 
 
-@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("depth", [1, 10, 1000])
-def test_the_best_are_found_with_all_that_tie_for_the_last_place(world, monkeypatch, compiled, depth):
+def test_the_best_are_found_with_all_that_tie_for_the_last_place(world, monkeypatch, depth):
     documents, queries = world
     index = bm25_index.build([documents], k1=0.0, b=0.0)  # counts nothing but which terms are there: many ties
-    monkeypatch.setattr(bm25_index, "_COMPILED_FROM", 0 if compiled else 10**9)
-    monkeypatch.setattr(bm25_index, "_QUERIES", 5)
+    monkeypatch.setattr(postings, "_QUERIES", 5)
     expected = theirs(documents, 0.0, 0.0)
     tied = False
     for query, ranking in zip(queries, rankings(index, queries, depth, threads=2), strict=True):
@@ -61,17 +60,3 @@ def test_the_best_are_found_with_all_that_tie_for_the_last_place(world, monkeypa
         assert ranking == wanted
         tied |= len(wanted) > depth
     assert tied == (depth < 1000)
-
-
-def test_the_loop_is_compiled_where_numba_is_switched_off():
-    import numba
-
-    before = numba.config.DISABLE_JIT
-    numba.config.DISABLE_JIT = 1
-    try:
-        bm25_index._compiled.cache_clear()
-        assert type(bm25_index._compiled()) is not type(bm25_index._sparse)
-        assert numba.config.DISABLE_JIT == 1
-    finally:
-        numba.config.DISABLE_JIT = before
-        bm25_index._compiled.cache_clear()

@@ -1,29 +1,22 @@
-"""The index of BM25: built block by block, and searched by a compiled loop where that pays.
+"""The index of BM25: built block by block, and searched as inverted lists.
 
 bm25s has the formula and the format of the index. But it holds every term of a collection as a Python object while it
 builds one, and looks at all documents for each query: both are too much from a million documents on. Scores and
 rankings here are those of bm25s to the bit.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from heapq import heapreplace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from limbeck.evaluation import postings
+
 Terms = Sequence[str]
 Found = tuple[NDArray[np.int32], NDArray[np.float32]]
 """Positions of documents, and their scores; in no order."""
-
-_QUERIES = 256
-"""Queries that a thread ranks at once."""
-
-_COMPILED_FROM = 10**8
-"""Queries times documents from which compiling the loop, two seconds, pays."""
 
 
 @dataclass
@@ -127,85 +120,9 @@ def search(index: Any, queries: Sequence[Terms], depth: int, *, threads: int = 1
     list
         What is found for the next queries, in their order.
     """
-    work = _dense if len(queries) * index.scores["num_docs"] < _COMPILED_FROM else _compiled()
-    with ThreadPoolExecutor(threads) as pool:
-        blocks = (queries[start : start + _QUERIES] for start in range(0, len(queries), _QUERIES))
-        yield from pool.map(lambda block: _rank(index, block, depth, work), blocks)
-
-
-def _rank(index: Any, queries: Sequence[Terms], depth: int, work: Callable[..., Found]) -> list[Found]:
     parts = index.scores
-    scores = np.zeros(parts["num_docs"], dtype=np.float32)
-    return [
-        work(
-            np.array(index.get_tokens_ids(terms), dtype=np.int64),
-            *(np.asarray(parts[name]) for name in ("data", "indices", "indptr")),
-            scores,
-            depth,
-        )
-        for terms in queries
-    ]
-
-
-def _dense(
-    terms: np.ndarray, data: np.ndarray, indices: np.ndarray, pointers: np.ndarray, scores: np.ndarray, depth: int
-) -> Found:
-    """Rank by arrays that are as long as the collection."""
-    scores[:] = 0
-    for term in terms.tolist():
-        postings = slice(pointers[term], pointers[term + 1])
-        scores[indices[postings]] += data[postings]
-    least = np.partition(scores, -depth)[-depth] if depth < len(scores) else 0
-    found = np.flatnonzero((scores >= least) & (scores > 0)).astype(np.int32)
-    return found, scores[found]
-
-
-def _sparse(
-    terms: np.ndarray, data: np.ndarray, indices: np.ndarray, pointers: np.ndarray, scores: np.ndarray, depth: int
-) -> Found:
-    """Rank by loops over the documents that have a term; to be compiled. Scores are 0 before and after."""
-    total = 0
-    for term in terms:
-        total += pointers[term + 1] - pointers[term]
-    touched = np.empty(total, np.int32)
-    count = 0
-    for term in terms:
-        for place in range(pointers[term], pointers[term + 1]):
-            document = indices[place]
-            if scores[document] == 0:
-                touched[count] = document
-                count += 1
-            scores[document] += data[place]
-    best: list[Any] = [np.float32(0)] * depth  # a heap: the least comes first
-    for document in touched[:count]:
-        if scores[document] > best[0]:
-            heapreplace(best, scores[document])
-    kept = np.empty(count, np.int32)
-    values = np.empty(count, np.float32)
-    found = 0
-    for document in touched[:count]:
-        if scores[document] >= best[0]:
-            kept[found] = document
-            values[found] = scores[document]
-            found += 1
-        scores[document] = 0
-    return kept[:found], values[:found]
-
-
-@cache
-def _compiled() -> Callable[..., Found]:
-    """Compile the loops, also where Numba is switched off for ranx, which would compile for half a minute."""
-    import numba
-    from numba import types
-
-    config: Any = numba.config
-    off = config.DISABLE_JIT
-    config.DISABLE_JIT = 0
-    try:
-        terms, scores = types.int64[::1], types.float32[::1]
-        data, indices, pointers = (
-            types.Array(kind, 1, "C", readonly=True) for kind in (types.float32, types.int32, types.int64)
-        )
-        return numba.njit((terms, data, indices, pointers, scores, types.int64), nogil=True)(_sparse)
-    finally:
-        config.DISABLE_JIT = off
+    weights, documents, starts = (np.asarray(parts[name]) for name in ("data", "indices", "indptr"))
+    lists = postings.Postings(weights, documents, starts, parts["num_docs"])
+    asked = postings.Queries.unweighted([index.get_tokens_ids(terms) for terms in queries])
+    for found in postings.search(lists, asked, depth, threads=threads):
+        yield list(found.each())

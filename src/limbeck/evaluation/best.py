@@ -77,6 +77,11 @@ class Best:
             self._cut(present[self._size[present] == self._scores.shape[1]])
             queries, rows, scores = queries[~fits], rows[~fits], scores[~fits]
 
+    @property
+    def borders(self) -> np.ndarray:
+        """(B) scores below which no further document of a query is among its best."""
+        return self._border
+
     def _cut(self, queries: np.ndarray) -> None:
         """Keep the best ``depth`` of queries that are full; names decide where scores tie for the last place."""
         scores, rows = self._scores[queries], self._rows[queries]

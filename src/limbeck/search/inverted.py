@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from limbeck.encodings import Kind, Rows
+from limbeck.evaluation import postings
 from limbeck.evaluation.best import Best
+from limbeck.evaluation.postings import Postings, Queries
 from limbeck.inference import BiEncoder
 from limbeck.registry import register
 from limbeck.search.shards import Store, load, readable, save
-
-_QUERIES = 256
-"""Queries multiplied at once: bounds the table of scores."""
 
 
 @register("backend", "inverted")
@@ -70,25 +70,29 @@ class Inverted:
     def search(
         self, ranker: BiEncoder, queries: Rows, store: Store, folder: Path, best: Best, shards: Sequence[int]
     ) -> None:
-        """Sum up the lists of each query's words."""
-        from scipy import sparse
-
+        """Sum up the lists of each query's words, on all cores."""
         asked: Any = strongest(_matrix(queries), self.query_terms)
         # Only lists of words that occur in a query are read from the disk.
         words, columns = np.unique(asked.indices, return_inverse=True)
-        count = asked.shape[0]
-        asked = sparse.csr_matrix((asked.data, columns, asked.indptr), shape=(count, max(1, len(words))))
+        wanted = Queries(asked.indptr.astype(np.int64), columns.astype(np.int64), asked.data)
+        pairs = len(queries) * len(shards) * store.shard_size
         for number in shards:
-            documents = min(store.shard_size, store.documents - number * store.shard_size)
+            first = number * store.shard_size
             with readable(folder):
-                lists = _lists(folder / f"{number:06d}", words, documents)
-            for start in range(0, count, _QUERIES):
-                scores: Any = asked[start : start + _QUERIES] @ lists
-                lines = np.repeat(np.arange(scores.shape[0]), np.diff(scores.indptr)) + start
-                values = (scores.data * np.float32(ranker.scale)).astype(np.float32)
-                present = values > 0
-                rows = scores.indices[present].astype(np.int64) + number * store.shard_size
-                best.add(lines[present], rows, values[present])
+                lists = _lists(folder / f"{number:06d}", words, min(store.shard_size, store.documents - first))
+            start = 0
+            for found in postings.search(
+                lists,
+                wanted,
+                best.depth,
+                scale=ranker.scale,
+                floors=best.borders,
+                threads=torch.get_num_threads(),
+                pairs=pairs,
+            ):
+                lines = np.repeat(np.arange(len(found.counts)), found.counts) + start
+                best.add(lines, found.documents.astype(np.int64) + first, found.scores)
+                start += len(found.counts)
 
 
 def _matrix(encoded: Rows) -> Any:
@@ -113,14 +117,14 @@ def strongest(matrix: Any, terms: int | None) -> Any:
     return type(matrix)((matrix.data[kept], matrix.indices[kept], starts), shape=matrix.shape)
 
 
-def _lists(path: Path, words: np.ndarray, documents: int) -> Any:
-    """Return the lists of some words as a (words, documents) matrix."""
-    from scipy import sparse
-
+def _lists(path: Path, words: np.ndarray, documents: int) -> Postings:
+    """Return the lists of some words in a shard."""
     starts = load(path.with_name(f"{path.name}.starts.npy"))
     places = [slice(int(starts[word]), int(starts[word + 1])) for word in words.tolist()]
-    counts = np.array([0, *(place.stop - place.start for place in places)], dtype=np.int64)
+    offsets = np.cumsum([0, *(place.stop - place.start for place in places)])
     rows, weights = (load(path.with_name(f"{path.name}.{name}.npy")) for name in ("documents", "weights"))
-    chosen = [np.concatenate([values[place] for place in places] or [values[:0]]) for values in (weights, rows)]
-    offsets = counts.cumsum() if places else np.zeros(2, dtype=np.int64)
-    return sparse.csr_matrix((chosen[0], chosen[1], offsets), shape=(max(1, len(words)), documents))
+    weights, rows = (np.concatenate([values[:0], *(values[place] for place in places)]) for values in (weights, rows))
+    # Compiled loops look nothing over: a wrong place would be a wrong place in memory.
+    if not len(rows) == len(weights) == offsets[-1] or (len(rows) and not 0 <= rows.min() <= rows.max() < documents):
+        raise ValueError("its lists do not fit one another")
+    return Postings(weights, rows, offsets, documents)
