@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from limbeck.similarity import maxsim
+from limbeck.similarity import dot_pairs, maxsim, maxsim_pairs
 from limbeck.types import Vectors
 
 
@@ -50,3 +50,14 @@ def test_float32_under_autocast_and_nothing_to_score():
     without = Vectors(documents.values[:, :0], documents.mask[:, :0])  # documents without a single vector
     assert maxsim(queries, without).tolist() == [[0.0] * 4] * 2
     assert maxsim(without, documents).tolist() == [[0.0] * 4] * 4
+
+
+def test_pairs_are_the_diagonal_of_the_table():
+    queries, documents = vectors(6, 4, 1), vectors(6, 5, 2)
+    documents.mask[3] = False
+    torch.testing.assert_close(maxsim_pairs(queries, documents), loop(queries, documents).diag())
+    nothing = Vectors(documents.values[:, :0], documents.mask[:, :0])
+    assert maxsim_pairs(queries, nothing).tolist() == [0.0] * 6
+    left, right = queries.values[:, 0].float(), documents.values[:, 0].float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(dot_pairs(left, right), (left.double() @ right.double().T).diag().float())

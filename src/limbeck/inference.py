@@ -8,18 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.compare import Similarity, pairwise
 from limbeck.encodings import Kind, Rows, compact, join, reorder
 from limbeck.plan import BLOCK, Plan
 from limbeck.text.collate import Collator, TextFormat
 from limbeck.text.progress import show
 from limbeck.text.tokenizer import Role, TokenIds
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens
-
-_COLUMNS = 256
-"""Documents compared at once with all queries that have one of them: bounds the products that nobody asked for."""
-
-_FILLED = 1024
-"""Texts whose weights or vectors are filled up to a table at once: a table of 1024 x 30522 weights takes 120 MB."""
 
 _BATCH_TOKENS = 4096
 """Tokens of one forward pass, padding included."""
@@ -47,23 +42,14 @@ class Ranker(Protocol):
         ...
 
 
-class BiEncoder(Ranker, Protocol):
+class BiEncoder(Ranker, Similarity, Protocol):
     """A separable ranker."""
 
     kind: Kind
     """What it makes of a text."""
 
-    @property
-    def scale(self) -> float:
-        """Factor of the similarity: of the inner product, or of the late interaction of several vectors."""
-        ...
-
     def encode(self, tokens: Tokens, role: Role) -> Encoding:
         """Encode N texts: (N, T) token ids."""
-        ...
-
-    def similarity(self, queries: Encoding, documents: Encoding) -> Tensor:
-        """Return all scores of B queries and N documents, (B, N)."""
         ...
 
 
@@ -140,26 +126,6 @@ def encode(ranker: BiEncoder, collator: Collator, ids: Sequence[str], role: Role
     return reorder(join(parts), place.argsort())
 
 
-def products(ranker: BiEncoder, queries: Rows, documents: Rows) -> Tensor:
-    """Return all scores of B queries and N documents, (B, N) float32, in pieces of bounded size."""
-    with torch.inference_mode():
-        columns = []
-        for start in range(0, len(documents), _step(documents)):
-            there = documents.take(slice(start, start + _step(documents)))
-            chosen = (queries.take(slice(at, at + _step(queries))) for at in range(0, len(queries), _step(queries)))
-            columns.append(_joined([ranker.similarity(each, there).float() for each in chosen], 0))
-        return _joined(columns, 1)
-
-
-def _joined(parts: list[Tensor], dim: int) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)  # one part is not copied: it may be a large table
-
-
-def _step(encoded: Rows) -> int:
-    """Return how many texts are filled up to a table at once: dense vectors need no filling."""
-    return max(1, len(encoded)) if encoded.kind == "dense" else _FILLED
-
-
 def blocks(ids: Sequence[str], size: int = BLOCK) -> Iterator[Sequence[str]]:
     """Cut a long list of ids into pieces that are encoded one at a time."""
     for start in range(0, len(ids), size):
@@ -200,15 +166,7 @@ class Scorer:
         rows = plan.part(number)
         documents, columns = np.unique(plan.documents[rows], return_inverse=True)
         encoded = encode(ranker, self._collator, [plan.document_ids[i] for i in documents], "document", bf16=self._bf16)
-        scores = np.empty(len(rows), dtype=np.float32)
-        order = np.argsort(columns, kind="stable")
-        for start in range(0, len(documents), _COLUMNS):
-            here = order[slice(*np.searchsorted(columns[order], (start, start + _COLUMNS)))]
-            queries, lines = np.unique(plan.queries[rows[here]], return_inverse=True)
-            chosen = reorder(self._queries, torch.from_numpy(queries).to(_device(ranker)))
-            found = products(ranker, chosen, encoded.part(start, start + _COLUMNS)).cpu().numpy()
-            scores[here] = found[lines, columns[here] - start]
-        return scores
+        return pairwise(ranker, self._queries, encoded, plan.queries[rows], columns)
 
     def _pairs(self, number: int) -> np.ndarray:
         ranker, device = cast(PairScorer, self._ranker), _device(self._ranker)

@@ -19,6 +19,12 @@ def dot(queries: Tensor, documents: Tensor) -> Tensor:
         return _lift(queries) @ _lift(documents).mT
 
 
+def dot_pairs(queries: Tensor, documents: Tensor) -> Tensor:
+    """Return the inner product of each query with one document: (P, D) × (P, D) → (P,), as precise as :func:`dot`."""
+    with torch.autocast(queries.device.type, enabled=False):
+        return (_lift(queries) * _lift(documents)).sum(-1)
+
+
 def maxsim(queries: Vectors, documents: Vectors, *, chunk: int = _CHUNK) -> Tensor:
     r"""Return the late interaction of every query with every document, in float32 or better whatever autocast says.
 
@@ -56,6 +62,28 @@ def maxsim(queries: Vectors, documents: Vectors, *, chunk: int = _CHUNK) -> Tens
             best = products.max(-1).values.masked_fill(~mask.any(1), 0.0)
             columns.append((best * queries.mask.unsqueeze(-1)).sum(1))
         return torch.cat(columns, dim=1) if columns else left.new_zeros((count, 0))
+
+
+def maxsim_pairs(queries: Vectors, documents: Vectors) -> Tensor:
+    """Return the late interaction of each query with one document, as :func:`maxsim` has it.
+
+    Parameters
+    ----------
+    queries, documents
+        (P, T, D) and (P, T', D).
+
+    Returns
+    -------
+    Tensor
+        (P).
+    """
+    with torch.autocast(queries.values.device.type, enabled=False):
+        left, right = _lift(queries.values), _lift(documents.values)
+        if right.shape[1] == 0:
+            return left.new_zeros(len(left))
+        products = (left @ right.mT).masked_fill(~documents.mask.unsqueeze(1), -torch.inf)
+        best = products.amax(-1).masked_fill(~documents.mask.any(1, keepdim=True), 0.0)
+        return (best * queries.mask).sum(1)
 
 
 def _lift(values: Tensor) -> Tensor:

@@ -9,9 +9,10 @@ import torch
 
 from limbeck.backbones.sources import load_tokenizer
 from limbeck.backbones.tiny import Tiny
+from limbeck.compare import products
 from limbeck.config import ConfigError
 from limbeck.encodings import Rows
-from limbeck.inference import BiEncoder, encode, products
+from limbeck.inference import BiEncoder, encode
 from limbeck.search.encoding import encode_into
 from limbeck.search.plaid import Plaid
 from limbeck.search.shards import Store

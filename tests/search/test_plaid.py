@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from search_worlds import DOCUMENTS, QUERIES, needs_plaid, student, tokenizer, world
 
+from limbeck.compare import products
 from limbeck.config import ConfigError
 from limbeck.data.folder import documents as read_documents
 from limbeck.encodings import join
 from limbeck.evaluation.runs import read_run
-from limbeck.inference import encode, products
+from limbeck.inference import encode
 from limbeck.search.backend import build, folder
 from limbeck.search.exact import Exact
 from limbeck.search.plaid import Plaid

@@ -6,10 +6,11 @@ from itertools import islice
 import numpy as np
 import torch
 
+from limbeck.compare import products
 from limbeck.encodings import Rows
 from limbeck.evaluation.best import Best
 from limbeck.evaluation.runs import cut
-from limbeck.inference import BiEncoder, Ranker, blocks, encode, products, score_lists
+from limbeck.inference import BiEncoder, Ranker, blocks, encode, score_lists
 from limbeck.plan import Plan
 from limbeck.text.collate import Collator
 from limbeck.types import Ranking, Run, order

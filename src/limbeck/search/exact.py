@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from limbeck.compare import products
 from limbeck.encodings import Kind, Rows
 from limbeck.evaluation.best import Best
-from limbeck.inference import BiEncoder, products
+from limbeck.inference import BiEncoder
 from limbeck.registry import register
 from limbeck.search.shards import Store
 

@@ -1,20 +1,21 @@
 """From encoded queries and a store to a run: search by a backend, or re-ranking of a first stage."""
 
 from collections.abc import Sequence
+from itertools import compress
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from limbeck.compare import pairwise
 from limbeck.config import ConfigError
-from limbeck.encodings import Rows, not_finite, reorder
+from limbeck.encodings import Rows, not_finite
 from limbeck.evaluation.best import Best
-from limbeck.inference import BiEncoder, products
+from limbeck.inference import BiEncoder
+from limbeck.plan import Plan
 from limbeck.search.backend import Backend, built, folder
 from limbeck.search.shards import Store
 from limbeck.types import Run, order
-
-_COLUMNS = 256
-"""Documents compared at once with all queries that have one of them."""
 
 
 def search(
@@ -93,30 +94,39 @@ def rerank(
         Candidates are not in the store; the message names one. Or a query's encoding is NaN or infinite.
     """
     _check_finite(query_ids, queries)
-    wanted: dict[str, list[int]] = {}
-    for number, query in enumerate(query_ids):
-        for document in candidates[query].ids if query in candidates else []:
-            wanted.setdefault(document, []).append(number)
-    ids: list[list[str]] = [[] for _ in query_ids]
-    scores: list[list[float]] = [[] for _ in query_ids]
-    for shard in store.shards(shards):
-        found = [(row, document) for row, document in enumerate(shard.ids.all()) if document in wanted]
-        for start in range(0, len(found), _COLUMNS):
-            here = found[start : start + _COLUMNS]
-            lines = np.unique([number for _, document in here for number in wanted[document]])
-            device = queries.arrays()["values"].device
-            documents = reorder(shard.rows, torch.tensor([row for row, _ in here])).to(device)
-            table = products(ranker, reorder(queries, torch.from_numpy(lines).to(device)), documents).cpu().numpy()
-            place = {number: line for line, number in enumerate(lines.tolist())}
-            for column, (_, document) in enumerate(here):
-                for number in wanted[document]:
-                    ids[number].append(document)
-                    scores[number].append(table[place[number], column])
-    ranked = zip(query_ids, ids, scores, strict=True)
-    run = {query: order(names, np.array(values, dtype=np.float32)) for query, names, values in ranked if names}
+    lists = {query: candidates[query].ids for query in query_ids if query in candidates and candidates[query].ids}
+    if not lists:
+        return {}
+    plan = Plan(lists, by_document=False)
+    lines = np.array([number for number, query in enumerate(query_ids) if query in lists])[plan.queries]
+    rows = _rows(store, plan.document_ids, shards)[plan.documents]
+    scores = np.zeros(plan.pairs, np.float32)
+    by_row = np.argsort(rows, kind="stable")
+    for number in range(len(store)) if shards is None else shards:
+        start = number * store.shard_size
+        here = by_row[slice(*np.searchsorted(rows, (start, start + store.shard_size), sorter=by_row))]
+        if len(here):
+            scores[here] = pairwise(ranker, queries, store.shard(number).rows, lines[here], rows[here] - start)
+    found, values = plan.split(rows >= 0), plan.split(scores)
+    run = {
+        query: order(list(compress(ids, found[query])), values[query][found[query]])
+        for query, ids in lists.items()
+        if found[query].any()
+    }
     if shards is None:
-        check_found({query: candidates[query] for query in query_ids if query in candidates}, run, store)
+        check_found({query: candidates[query] for query in lists}, run, store)
     return run
+
+
+def _rows(store: Store, ids: Sequence[str], shards: Sequence[int] | None) -> NDArray[np.int64]:
+    """Return the rows of documents in a store; -1 for those that are not in these shards."""
+    numbers = {name: number for number, name in enumerate(ids)}
+    rows = np.full(len(ids), -1)
+    for shard in store.shards(shards):
+        for row, name in enumerate(shard.ids.all(), shard.start):
+            if name in numbers:
+                rows[numbers[name]] = row
+    return rows
 
 
 def check_found(candidates: Run, found: Run, store: Store) -> None:
