@@ -112,13 +112,14 @@ def search(
     pairs = count * postings.size if pairs is None else pairs
     floors = np.zeros(count, np.float32) if floors is None else np.maximum(floors, np.float32(0))
     depth = max(1, min(depth, postings.size))
+    weights, documents, pointers = postings.weights, postings.documents.view(np.uint32), postings.starts
     rank = _plain if pairs < _COMPILED_FROM else _compiled()
 
     def ranked(start: int) -> Found:
         block = queries.part(start, min(count, start + _QUERIES))
         least = floors[start : start + _QUERIES]
         scores = np.zeros(postings.size, np.float32)
-        return Found(*rank(*block, *postings[:3], scores, least, np.float32(scale), depth))
+        return Found(*rank(*block, weights, documents, pointers, scores, least, np.float32(scale), depth))
 
     starts = range(0, count, _QUERIES)
     with ThreadPoolExecutor(threads) as pool:
@@ -152,7 +153,7 @@ def _loops(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Rank by loops, to be compiled. Scores are 0 before and after each query."""
     counts = np.zeros(len(floors), np.int64)
-    every, few = np.arange(len(scores)).astype(np.int32), np.empty(len(scores), np.int32)
+    every, few = np.arange(len(scores)).astype(np.uint32), np.empty(len(scores), np.uint32)
     rows, values = np.empty(2 * len(scores), np.int32), np.empty(2 * len(scores), np.float32)
     end = 0
     for query in range(len(floors)):
@@ -163,7 +164,7 @@ def _loops(
         count = 0
         for place in range(starts[query], starts[query + 1]):
             weight, first, last = weights[place], pointers[terms[place]], pointers[terms[place] + 1]
-            for posting in range(first, last):
+            for posting in range(np.uint64(first), np.uint64(last)):  # signed places could be negative: twice the time
                 scores[indices[posting]] += weight * data[posting]
             if rare:
                 few[count : count + last - first] = indices[first:last]
@@ -201,7 +202,7 @@ def _compiled() -> Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]:
     config.DISABLE_JIT = 0
     try:
         whole, real = types.int64[::1], types.float32[::1]
-        lists = (types.Array(kind, 1, "C", readonly=True) for kind in (types.float32, types.int32, types.int64))
+        lists = (types.Array(kind, 1, "C", readonly=True) for kind in (types.float32, types.uint32, types.int64))
         signature = (whole, whole, real, *lists, real, real, types.float32, types.int64)
         return numba.njit(signature, nogil=True)(_loops)
     finally:
