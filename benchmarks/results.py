@@ -31,6 +31,7 @@ SECTIONS = {
     "score": ("Scoring pairs beside sentence-transformers", []),
     "scale": ("Cost against size", []),
     "search": ("Index and search", ["--documents", "20000"]),
+    "pairs": ("Sparse search and re-ranking of many queries", []),
     "store": ("Score store", []),
     "losses": ("Cost of each loss", []),
     "evaluate": ("Evaluation", []),

@@ -75,6 +75,18 @@ def test_inference_is_measured(script, words, run, request):
     assert float(rows[0][4]) > 0
 
 
+def test_pairs_are_measured_beside_scipy_and_tables(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.setattr(sys, "argv", ["pairs", "--documents", "300", "--queries", "20"])
+    importlib.import_module("pairs").main()
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0] for row in rows] == [
+        "| inverted lists",
+        *(f"| re-ranking, {k}" for k in ("dense", "sparse", "multi")),
+    ]
+    assert [row[1] for row in rows] == ["6,000", "400", "400", "400"]
+
+
 def test_batches_are_those_of_the_file(monkeypatch, tmp_path):
     """Ours draws the lists in the order in which the file gives them to the peers."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
