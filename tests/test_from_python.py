@@ -92,7 +92,7 @@ def test_the_other_verbs(words, tmp_path):
         ("train", ["loss.ckl.gama=2"], r"^loss\.ckl\.gama is no key of the configuration; did you mean gamma\?"),
         ("train", ["loss.ckl.gamma=-1", "seed=1"], r"^loss\.ckl\.gamma must be >= 0"),
         ("train", ["-m", "loss=kl,ckl"], r"^limbeck\.train takes no -m; for several runs call limbeck\.sweep$"),
-        ("train", ["sweeps=quick_losses"], r"^limbeck\.train makes one run; for the runs of a sweep call"),
+        ("train", ["sweeps=quick_losses"], r"^limbeck\.train does one run; for the runs of a sweep call"),
         ("train", ["trainer=ddp_cpu"], r"^trainer\.devices must be 1 in limbeck\.train"),
         ("mine", ["--multirun"], r"^limbeck\.mine takes no --multirun; call it once for each$"),
         ("train", ["--cfg", "job"], r"^--cfg is an option of the command; limbeck\.compose gives"),

@@ -1,4 +1,4 @@
-"""What Hydra hands the jobs of a sweep to: ``limbeck train`` makes them through ``launcher=serial|joblib|slurm``.
+"""What Hydra hands the jobs of a sweep to: ``limbeck train`` runs them through ``launcher=serial|joblib|slurm``.
 
 Hydra takes launchers from packages below ``hydra_plugins`` alone. Nothing heavy is imported here.
 """
@@ -20,19 +20,19 @@ ConfigStore.instance().store(
 
 
 class LimbeckLauncher(Launcher):
-    """Composes all jobs of a sweep and lets :mod:`limbeck.experiment.sweep` make them."""
+    """Composes all jobs of a sweep and has :mod:`limbeck.experiment.sweep` run them."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what the jobs are composed from."""
         if not task_function.several:  # pyright: ignore[reportFunctionMemberAccess]
-            raise ConfigError("limbeck.train makes one run; for the runs of a sweep call limbeck.sweep")
-        # It is not called: jobs are plain data, so that any process can make them. It knows what was typed.
+            raise ConfigError("limbeck.train does one run; for the runs of a sweep call limbeck.sweep")
+        # It is not called: jobs are plain data, so that any process can run them. It knows what was typed.
         self._command: list[str] = task_function.command  # pyright: ignore[reportFunctionMemberAccess]
         self._loader = hydra_context.config_loader
         self._config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Make the jobs; a sweeper gets the value of each in ``return_value``, None if it failed."""
+        """Run the jobs; a sweeper gets the value of each in ``return_value``, None if it failed."""
         from limbeck.experiment.sweep import Composed, launch
         from limbeck.experiment.typed import words_of
 

@@ -38,11 +38,11 @@ class LimbeckSweeper(BasicSweeper):
         assert self.config is not None
         loader, config = self.hydra_context.config_loader, self.config
         batch = super().get_job_batch()
-        made = jobs(batch, lambda words: loader.load_sweep_config(config, list(words)), self._optional)
-        if made.remark:
+        chosen = jobs(batch, lambda words: loader.load_sweep_config(config, list(words)), self._optional)
+        if chosen.remark:
             console()
-            log.info("%s", made.remark)
-        return made.overrides
+            log.info("%s", chosen.remark)
+        return chosen.overrides
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Do nothing: the batch was composed."""

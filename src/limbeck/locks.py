@@ -79,7 +79,7 @@ def _open(path: Path) -> None:
     Raises
     ------
     OSError
-        It cannot be made.
+        It cannot be created.
     """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
 

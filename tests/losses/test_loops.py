@@ -7,7 +7,7 @@ import pytest
 import torch
 from loss_worlds import NAMES, ON_SCORES, batch_of, call, function, made, options_of, output_of, tied_world, world
 
-from limbeck.losses.ranking import over_ties, ranks_by
+from limbeck.losses.ranks import over_ties, ranks_by
 
 TEMPERATURES = [
     {}, {"student_temperature": 0.5}, {"teacher_temperature": 2.5},

@@ -1,4 +1,4 @@
-"""Values per query, and several seeds made one."""
+"""Values per query, and the mean of several seeds."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""One evaluation: which systems, on which sets, and what is told of it."""
+"""One evaluation: which systems, on which sets, and what is shown of it."""
 
 import logging
 from collections.abc import Mapping
@@ -101,26 +101,26 @@ class Evaluating:
                 folder,
             )
             sets = suite.run(systems)
-        told = {
+        result = {
             "name": self._config["name"],
             "systems": self._told_systems(sets),
             "sets": sets,
             "average": average(sets),
         }
-        write_json(folder / "result.json", told)
-        _show_average(told)
+        write_json(folder / "result.json", result)
+        _show_average(result)
         log.info("\n%s: result.json, runs/, per_query/", folder)
-        return told
+        return result
 
     def _folder(self, named: Named, target: Path) -> Path:
         """Return the folder of a model; a checkpoint is saved as one first."""
         if not named.path.is_file():
             return named.path
-        told = config(named.path.parents[1])
-        trained_on = assemble.collection(told["data"], self._artefacts)
-        student, collator = assemble.ranker(told["student"], told["backbone"], trained_on, self._artefacts, anew=True)
+        nodes = config(named.path.parents[1])
+        trained_on = assemble.collection(nodes["data"], self._artefacts)
+        student, collator = assemble.ranker(nodes["student"], nodes["backbone"], trained_on, self._artefacts, anew=True)
         load_student(named.path, student)
-        assemble.save(student, collator.tokenizer, target, told["student"], named.path.parents[1].name)
+        assemble.save(student, collator.tokenizer, target, nodes["student"], named.path.parents[1].name)
         return target
 
     def _judged_by_file(self, folder: Path) -> Config:
@@ -139,14 +139,14 @@ class Evaluating:
 
     def _told_systems(self, sets: Node) -> Config:
         """Return name, seed and place of every system that has a row somewhere."""
-        told: Config = {}
+        described: Config = {}
         files = {file.key: str(file.path.resolve()) for file in self._files}
         for each in sets.values():
             for row in each.get("rows", []):
                 name, seed = self._seeds.get(row["key"], (row["system"], None))
-                if row["key"] not in told:
-                    told[row["key"]] = {"name": name, "seed": seed, "file": files.get(row["key"])}
-        return told
+                if row["key"] not in described:
+                    described[row["key"]] = {"name": name, "seed": seed, "file": files.get(row["key"])}
+        return described
 
     def calibrate(self, folder: Path, lists: int) -> None:
         """Compare the students of finished runs with their teachers, on as many lists of each split."""
@@ -169,23 +169,23 @@ class Evaluating:
             out=folder,
         )
 
-    def show(self, told: Node) -> None:
+    def show(self, result: Node) -> None:
         """Print the tables of a finished evaluation."""
-        for name, each in told["sets"].items():
+        for name, each in result["sets"].items():
             if "missing" not in each:
                 words = ["system", "queries", "ranked"]
                 if any(row["candidates"] for row in each["rows"]):
                     words.insert(1, "candidates")
                 show_rows(each["rows"], words, f"{name}: {each['collection']}")
-        _show_average(told)
+        _show_average(result)
 
 
-def _show_average(told: Node) -> None:
-    if told["average"] is not None:
-        rows = told["average"]
+def _show_average(result: Node) -> None:
+    if result["average"] is not None:
+        rows = result["average"]
         show_rows(rows, ["system", "sets"], f"macro average over {rows[0]['sets']} sets")
-    elif len(told["sets"]) > 1:
-        missing = [name for name, each in told["sets"].items() if "missing" in each]
+    elif len(result["sets"]) > 1:
+        missing = [name for name, each in result["sets"].items() if "missing" in each]
         if missing:
             log.warning("no average: %s missing", ", ".join(missing))
 

@@ -31,7 +31,7 @@ def export(config: Config) -> None:
     trained = origin(Path(config["run"]))
     student, tokenizer = assemble.saved(config["student"], config["backbone"])
     library = write(out, student, tokenizer, with_defaults(config["student"], student), trained, out.name)
-    log.info("%s: for %s of sentence-transformers; how to load it is told in README.md there", out, library)
+    log.info("%s: for %s of sentence-transformers; README.md there says how to load it", out, library)
 
 
 def with_defaults(node: Node, student: "Student") -> Config:
@@ -68,13 +68,13 @@ def write(out: Path, student: "Student", tokenizer: "TextTokenizer", node: Node,
     from limbeck.students.folders import MARK
     from limbeck.text.collate import Collator
 
-    made = pipeline(student.eval(), Collator(tokenizer, student.style, list, list))
+    exported = pipeline(student.eval(), Collator(tokenizer, student.style, list, list))
 
     def fill(folder: Path) -> None:
-        made.write(folder)
+        exported.write(folder)
         known = {"run_id": trained.result.get("run_id"), "data": trained.config.get("data")}
         write_json(folder / MARK, {"student": node, **known})
-        (folder / "README.md").write_text(card(made, node, trained, name), encoding="utf-8")
+        (folder / "README.md").write_text(card(exported, node, trained, name), encoding="utf-8")
 
     write_folder(out, fill)
-    return made.library
+    return exported.library

@@ -58,11 +58,11 @@ def import_scores(plain: Config) -> None:
 
     def notes() -> Config:
         (out / "qrels.tsv").unlink(missing_ok=True)  # of an earlier import
-        told = {"format": name, **source.finish(), **faults.notes()}
-        if "collection_folder" in told:
-            told["collection"] = _fingerprint(Path(told["collection_folder"]))
-        folder = Path(str(told.get("collection_folder") or plain["collection"])).expanduser()
-        return {**told, "data": of_folder(folder)} if (folder / "corpus.jsonl").is_file() else told
+        notes = {"format": name, **source.finish(), **faults.notes()}
+        if "collection_folder" in notes:
+            notes["collection"] = _fingerprint(Path(notes["collection_folder"]))
+        folder = Path(str(notes.get("collection_folder") or plain["collection"])).expanduser()
+        return {**notes, "data": of_folder(folder)} if (folder / "corpus.jsonl").is_file() else notes
 
     start = time.perf_counter()
     blocks = _telling(source.blocks(paths, faults))
@@ -160,7 +160,7 @@ def _fingerprint(folder: Path) -> str:
 
 def _telling(blocks: "Iterable[Thunk]") -> "Iterator[Thunk]":
     """Pass blocks on, and say now and then how many pairs have come."""
-    pairs, told = 0, time.perf_counter()
+    pairs, logged = 0, time.perf_counter()
 
     def counted(block: "Thunk") -> "Block":
         nonlocal pairs
@@ -169,8 +169,8 @@ def _telling(blocks: "Iterable[Thunk]") -> "Iterator[Thunk]":
         return found
 
     for block in blocks:
-        if time.perf_counter() - told > _TELL:
-            told = time.perf_counter()
+        if time.perf_counter() - logged > _TELL:
+            logged = time.perf_counter()
             log.info("%s pairs read", f"{pairs:,}")
         yield lambda block=block: counted(block)
 

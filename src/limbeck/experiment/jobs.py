@@ -68,15 +68,15 @@ def jobs(combinations: Sequence[Sequence[str]], compose: Compose, optional: Coll
     HydraException
         A job cannot be composed, or no job has a key.
     """
-    made: list[Words] = []
+    kept: list[Words] = []
     lacking: dict[str, list[Words]] = {}
     refused: dict[str, Exception] = {}
     for words in map(tuple, combinations):
         left = words
-        while left not in made:
+        while left not in kept:
             try:
                 compose(left)
-                made.append(left)
+                kept.append(left)
             except Exception as error:
                 key = _absent(error)
                 found = next((word for word in left if _key(word) == key), None)
@@ -86,10 +86,10 @@ def jobs(combinations: Sequence[Sequence[str]], compose: Compose, optional: Coll
                 lacking.setdefault(key, []).append(words)
                 refused[key] = max(refused.get(key, error), error, key=_depth)
     for key, error in refused.items():
-        if key not in optional and not any(_key(word) == key for words in made for word in words):
+        if key not in optional and not any(_key(word) == key for words in kept for word in words):
             raise error
-    merged = len(combinations) - len(made)
-    return Jobs([list(words) for words in made], _remark(lacking, merged, len(made)))
+    merged = len(combinations) - len(kept)
+    return Jobs([list(words) for words in kept], _remark(lacking, merged, len(kept)))
 
 
 def _absent(error: Exception) -> str | None:
@@ -110,11 +110,11 @@ def _key(word: str) -> str:
 
 
 def _remark(lacking: dict[str, list[Words]], merged: int, count: int) -> str:
-    told = []
+    remarks = []
     for key, every in lacking.items():
         head = re.split(r"[./]", key.rpartition("@")[2])[0]
         chosen = dict.fromkeys(word for words in every for word in words if _key(word) in (head, "experiment"))
-        told.append(f"{key} is left out where it is no key" + (f" ({', '.join(chosen)})" if chosen else ""))
+        remarks.append(f"{key} is left out where it is no key" + (f" ({', '.join(chosen)})" if chosen else ""))
     if merged:
-        told.append(f"{count + merged} combinations, {count} different jobs")
-    return "; ".join(told)
+        remarks.append(f"{count + merged} combinations, {count} different jobs")
+    return "; ".join(remarks)

@@ -221,6 +221,6 @@ def _show_pool(pool: Node, out: Path) -> None:
         "queries_kept_without_negatives": pool["queries_without_negatives"],
         "queries_kept_without_negatives_after_denoising": denoised.get("queries_left_without_negatives", 0),
     }
-    told = [{"left out": name.replace("_", " "), "how many": f"{n:,}"} for name, n in reasons.items() if n]
-    if told:
-        show_rows(told, ["left out", "how many"], "left out, and why", bold=False)
+    counts = [{"left out": name.replace("_", " "), "how many": f"{n:,}"} for name, n in reasons.items() if n]
+    if counts:
+        show_rows(counts, ["left out", "how many"], "left out, and why", bold=False)

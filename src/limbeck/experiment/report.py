@@ -61,9 +61,9 @@ def _report(folder: Path, out: Path, plain: Node) -> None:
         return found
 
     baseline = plain["baseline"]
-    made = page(read(folder), judgments, None if baseline is None else str(baseline))
-    write_text(out, made)
-    log.info("%s: %.1f MB", out, len(made.encode()) / 1e6)
+    html = page(read(folder), judgments, None if baseline is None else str(baseline))
+    write_text(out, html)
+    log.info("%s: %.1f MB", out, len(html.encode()) / 1e6)
 
 
 def _judgments(place: "Place", artefacts: "Artefacts") -> "Qrels":

@@ -27,22 +27,22 @@ def write(config: Node, name: str) -> "Table":
     from limbeck.reporting.results.markdown import markdown
     from limbeck.reporting.results.terminal import show
 
-    made = tabulate(config, name)
-    show(made)
+    tabulated = tabulate(config, name)
+    show(tabulated)
     out = Path(config["out"])
-    for suffix, text in {"md": markdown(made), "tex": latex(made)}.items():
+    for suffix, text in {"md": markdown(tabulated), "tex": latex(tabulated)}.items():
         write_text(out / f"{name}.{suffix}", text)
     log.info("\n%s: %s.md, %s.tex", out, name, name)
-    return made
+    return tabulated
 
 
-def rows(made: "Table") -> list[dict[str, Any]]:
+def rows(tabulated: "Table") -> list[dict[str, Any]]:
     """Return the rows of a table as plain mappings: labels, then for each column the mean and ± the deviation."""
     from limbeck.reporting.results.wording import column_head, heads
 
-    heads_, columns = heads(made), [column_head(made, column) for column in made.columns]
+    heads_, columns = heads(tabulated), [column_head(tabulated, column) for column in tabulated.columns]
     found = []
-    for row in made.rows:
+    for row in tabulated.rows:
         cells = {}
         for name, cell in zip(columns, row.cells, strict=True):
             cells |= {name: None if cell is None else cell.mean, f"± {name}": None if cell is None else cell.std}
@@ -70,11 +70,11 @@ def tabulate(config: Node, name: str) -> "Table":
     swept = collect(spec.runs, root, key="table.runs", partial=config["partial"])
     if not config["mix_commits"]:
         check_commits(swept.runs)
-    made = make(name, spec, swept.runs, partial=config["partial"])
+    tabulated = make(name, spec, swept.runs, partial=config["partial"])
     if not config["mix_data"]:
-        check_data(swept.runs, dict.fromkeys(column.set for column in made.columns))
-    add_references(made, swept.runs)
-    mark(made, settings)
+        check_data(swept.runs, dict.fromkeys(column.set for column in tabulated.columns))
+    add_references(tabulated, swept.runs)
+    mark(tabulated, settings)
     states = ", ".join(f"{len(runs)} of {state}" for state, runs in commits(swept.runs).items())
-    made.notes = [f"{len(swept.runs)} finished runs: {states}.", *remarks(swept)]
-    return made
+    tabulated.notes = [f"{len(swept.runs)} finished runs: {states}.", *remarks(swept)]
+    return tabulated

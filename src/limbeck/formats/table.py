@@ -88,7 +88,7 @@ class Table(Judging):
         Raises
         ------
         ConfigError
-            Which columns hold query, document and score cannot be told.
+            It is unclear which columns hold query, document and score.
         """
         self._positives.clear()
         for position, block in enumerate(block for path in paths for block in self._of_file(path, faults)):

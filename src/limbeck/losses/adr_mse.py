@@ -8,7 +8,7 @@ from torch import Tensor
 from limbeck.losses.lists import average
 from limbeck.losses.on_scores import Order, Unread, on_scores
 from limbeck.losses.ranges import Positive
-from limbeck.losses.ranking import shared_ranks, soft_ranks
+from limbeck.losses.ranks import shared_ranks, soft_ranks
 from limbeck.registry import register
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from limbeck.losses.lists import masked
 from limbeck.losses.on_scores import Unread, on_scores
 from limbeck.losses.ranges import Positive
-from limbeck.losses.ranking import ideal_dcg, soft_ranks
+from limbeck.losses.ranks import ideal_dcg, soft_ranks
 from limbeck.registry import register
 
 

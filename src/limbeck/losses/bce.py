@@ -7,7 +7,7 @@ from torch import Tensor
 from limbeck.losses.lists import average, masked
 from limbeck.losses.on_scores import Unless, on_scores
 from limbeck.losses.ranges import Positive
-from limbeck.losses.ranking import logistic
+from limbeck.losses.ranks import logistic
 from limbeck.registry import register
 
 

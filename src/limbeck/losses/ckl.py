@@ -8,7 +8,7 @@ from torch import Tensor
 from limbeck.losses.lists import average, complement, log_softmax, split
 from limbeck.losses.on_scores import Unless, on_scores
 from limbeck.losses.ranges import NonNegative, Positive
-from limbeck.losses.ranking import shared_ranks
+from limbeck.losses.ranks import shared_ranks
 from limbeck.registry import register
 
 Ranks = Annotated[Tensor, Unless(alpha=0, rank_source="student")]

@@ -6,7 +6,7 @@ from torch import Tensor
 from limbeck.losses.lists import average
 from limbeck.losses.on_scores import Order, Unread, on_scores
 from limbeck.losses.ranges import Count
-from limbeck.losses.ranking import differences, logistic, over_ties, pairs_by
+from limbeck.losses.ranks import differences, logistic, over_ties, pairs_by
 from limbeck.registry import register
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from limbeck.losses.finite import answering_nan
 from limbeck.losses.kl import kl
 from limbeck.losses.lists import at_least_float32, split
-from limbeck.losses.ranking import ranks_by
+from limbeck.losses.ranks import ranks_by
 
 _SIDES = ("positive", "negative")
 

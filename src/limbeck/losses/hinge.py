@@ -5,7 +5,7 @@ from torch import Tensor
 from limbeck.losses.lists import average, split
 from limbeck.losses.on_scores import Unread, on_scores
 from limbeck.losses.ranges import Positive
-from limbeck.losses.ranking import differences
+from limbeck.losses.ranks import differences
 from limbeck.registry import register
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from limbeck.losses.lists import masked
 from limbeck.losses.on_scores import Unread, on_scores
 from limbeck.losses.ranges import NonNegative, Positive
-from limbeck.losses.ranking import differences, ideal_dcg, logistic, over_ties, pairs_by
+from limbeck.losses.ranks import differences, ideal_dcg, logistic, over_ties, pairs_by
 from limbeck.registry import register
 
 

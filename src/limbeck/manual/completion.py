@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from limbeck.experiment.groups import defaults, options
+from limbeck.manual.choices import groups
 from limbeck.manual.keys import Key, of_option, of_verb
-from limbeck.manual.parts import groups
 from limbeck.manual.shells import SHELLS
 from limbeck.manual.types import choices
 from limbeck.manual.verbs import ASIDE, VERBS

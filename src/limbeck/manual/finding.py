@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from limbeck.experiment.groups import defaults, options
+from limbeck.manual.choices import groups
 from limbeck.manual.keys import Key, of_option, of_verb, own
-from limbeck.manual.parts import groups
 from limbeck.manual.verbs import VERBS
 
 

@@ -7,9 +7,9 @@ from limbeck.config import ConfigError
 from limbeck.docstrings import line, plain
 from limbeck.experiment.groups import defaults, options
 from limbeck.experiment.messages import suggest
+from limbeck.manual.choices import about, groups, registered, title
 from limbeck.manual.finding import Found, below, found_keys, similar, verbs_of
 from limbeck.manual.keys import Key, of_option, of_verb, own
-from limbeck.manual.parts import about, groups, registered, title
 from limbeck.manual.types import kind_of, shown, words
 from limbeck.manual.verbs import ASIDE, PAGES, VERBS
 from limbeck.version import __version__

@@ -62,7 +62,7 @@ class Saved:
         ----------
         backbone
             The node beside the student's. The options of ``backbone=saved`` (``layers``, ``dropout``, …) are kept; a
-            backbone that is made anew gives way.
+            backbone that is built anew gives way.
         key
             Prefix of both keys in messages, as ``teacher.``.
         """

@@ -19,7 +19,7 @@ class StoreTeacher:
     Parameters
     ----------
     path
-        Folder that ``limbeck score`` or ``limbeck import`` made.
+        Folder that ``limbeck score`` or ``limbeck import`` wrote.
     use
         ``scores``, or ``ranks`` where only the order can be trusted (of a permutation of the first stage, say): then
         only losses that read nothing but the teacher's order are allowed. The order is that of the ranks, if the store

@@ -41,7 +41,7 @@ class Speed(Callback):
     """Logs queries per second over all processes and the share of the time that was spent waiting for data.
 
     Validation is left out of both, and so is the first batch, which warms up. What a process waits for is the next
-    batch of its loader, be it made by workers or here; it is measured on the processor, without asking the device.
+    batch of its loader, collated by workers or here; it is measured on the processor, without asking the device.
     A line is written after each validation, and one at the end.
 
     Parameters
@@ -155,7 +155,7 @@ class Lines(Callback):
         self._first = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock; a training that goes on has made some of its steps before."""
+        """Start the clock; a training that goes on has done some of its steps before."""
         self._start = self._last = self._clock()
         self._first = trainer.global_step
 

@@ -12,7 +12,7 @@ from limbeck.config import entries, part
 from limbeck.integrations.sentence_transformers import scores as scoring
 from limbeck.integrations.sentence_transformers.targets import Targets, read
 from limbeck.losses.base import Loss
-from limbeck.losses.ranking import shared_ranks
+from limbeck.losses.ranks import shared_ranks
 from limbeck.losses.term import Term
 from limbeck.types import Batch, StudentOutput, Tokens
 

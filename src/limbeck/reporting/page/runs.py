@@ -46,7 +46,7 @@ class TrainingRun:
 
     @property
     def overrides(self) -> list[str]:
-        """What it was made from."""
+        """Its configuration."""
         return list(self.finished.env.get("overrides") or [])
 
     @property

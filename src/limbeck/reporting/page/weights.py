@@ -132,7 +132,7 @@ def _weights(
 
     from limbeck.losses.ckl import above_positive
     from limbeck.losses.lists import log_softmax
-    from limbeck.losses.ranking import shared_ranks
+    from limbeck.losses.ranks import shared_ranks
     from limbeck.losses.weighted_kl import complement_power, power
 
     def padded(column: int) -> torch.Tensor:

@@ -132,7 +132,7 @@ def _add(path: Path, swept: Swept, seen: set[tuple[str, int]], key: str) -> None
         return
     record = result(path)
     if "systems" in record:
-        raise ConfigError(f"{key}: {path} is an evaluation; tables are made of runs of limbeck train")
+        raise ConfigError(f"{key}: {path} is an evaluation; tables are built from runs of limbeck train")
     run = Finished(path, config(path), _env(path), record)
     try:
         mark = (run.what, run.seed)
