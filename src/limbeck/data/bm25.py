@@ -110,7 +110,7 @@ class BM25:
         found = (each for block in show(blocks, len(terms), f"{self.label}: queries") for each in block)
         ids = collection.document_ids
         return {
-            query: best(query, [ids[i] for i in rows.tolist()], scores, self.depth, drop_self=collection.drop_self)
+            query: best(query, ids.take(rows), scores, self.depth, drop_self=collection.drop_self)
             for query, (rows, scores) in zip(search.queries, found, strict=True)
         }
 

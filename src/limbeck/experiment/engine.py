@@ -118,7 +118,7 @@ def work(folder: Path, number: int) -> None:
 
 
 def _ranked(
-    job: Node, ranker: Student, collator: Collator, document_ids: list[str], folder: Path, share: Share
+    job: Node, ranker: Student, collator: Collator, document_ids: Sequence[str], folder: Path, share: Share
 ) -> Run:  # fmt: skip
     if job["task"] == "search":
         assert isinstance(ranker, BiEncoder), "a student that scores pairs cannot search"
