@@ -47,6 +47,7 @@ class BM25:
     """
 
     kept: ClassVar[bool] = True
+    in_blocks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -99,7 +100,7 @@ class BM25:
         collection = search.collection
         path = search.artefacts.folder(
             "bm25",
-            {**self._index_identity, "collection": collection.fingerprint},
+            {**self._index_identity, "documents": collection.content("document")},
             lambda target: self._index(collection, target),
             label=f"BM25 index of {collection.name}",
         )

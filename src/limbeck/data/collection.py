@@ -1,6 +1,6 @@
 """Collections: documents, queries and judgments from ir_datasets, a BEIR folder, or the synthetic world."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property, partial
 from pathlib import Path
@@ -94,6 +94,10 @@ class Collection:
     def query_texts(self, ids: Sequence[str]) -> list[str]:
         """Look queries up by id."""
         return [self._queries[query] for query in ids]
+
+    def asked(self, ids: Iterable[str]) -> str:
+        """Return a fingerprint of some queries."""
+        return fingerprint(sorted((query, self._queries[query]) for query in ids))
 
     def document_texts(self, ids: Sequence[str]) -> list[str]:
         """Look documents up by id, on disk: the corpus is never in memory.

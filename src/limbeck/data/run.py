@@ -44,6 +44,7 @@ class RunFiles:
     """
 
     kept: ClassVar[bool] = False
+    in_blocks: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from limbeck.config import ConfigError
+from limbeck.config import ConfigError, fingerprint
 from limbeck.locks import locked
 from limbeck.types import Qrels
 
@@ -34,6 +34,10 @@ class Split:
     qrels: Qrels
     lacking: int = 0
     """Judged queries that have no text, and are left out."""
+
+    def judged(self) -> str:
+        """Return a fingerprint of the judgments in their order."""
+        return fingerprint([(query, list(grades.items())) for query, grades in self.qrels.items()])
 
     def tell_lacking(self, name: str) -> None:
         """Warn of judged queries without text; ``name`` says whose they are."""
