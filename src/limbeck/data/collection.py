@@ -4,12 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError, build, fingerprint
-from limbeck.data import document_ids
+from limbeck.data import document_ids, fingerprints
 from limbeck.data.document_ids import DocumentIds, first_unfit
+from limbeck.data.fingerprints import Fingerprints
 from limbeck.data.kept_splits import kept
 from limbeck.data.splits import Split, from_ir_datasets, held_out, instead, ir_datasets_home, present
 from limbeck.evaluation.runs import check_queries
@@ -18,16 +19,6 @@ from limbeck.text.tokenizer import Role
 
 SPLITS = ("train", "dev", "test")
 SYNTHETIC = "synthetic"
-
-
-class Fingerprints(NamedTuple):
-    """What a collection holds, each as a fingerprint."""
-
-    whole: str
-    """Documents, queries and judgments."""
-    texts: str
-    """Documents and queries: what scores of pairs depend on."""
-    documents: str
 
 
 class Collection:
@@ -39,8 +30,8 @@ class Collection:
         As the user wrote it.
     folder
         The BEIR folder; None for a data set of ir_datasets.
-    fingerprints
-        Of its content.
+    content
+        Fingerprints of it.
     documents
         ir_datasets data set with the documents.
     splits
@@ -55,7 +46,7 @@ class Collection:
         self,
         name: str,
         folder: Path | None,
-        fingerprints: Fingerprints,
+        content: Fingerprints,
         documents: Any,
         splits: Mapping[str, Split],
         artefacts: Artefacts,
@@ -64,11 +55,11 @@ class Collection:
     ) -> None:
         self.name = name
         self.folder = folder
-        self.fingerprint = fingerprints.whole
-        self.texts_fingerprint = fingerprints.texts
+        self.fingerprint = content.whole
+        self.texts_fingerprint = content.texts
         self.splits = dict(splits)
         self.drop_self = drop_self
-        self._corpus = fingerprints.documents
+        self._corpus = content.documents
         self._documents = documents
         self._artefacts = artefacts
         self._queries = {query: text for split in splits.values() for query, text in split.queries.items()}
@@ -277,22 +268,19 @@ class Data:
             if chosen is not None:
                 there = folder.split(path, chosen, instead(name, splits.get("train")))
                 splits[name] = folder.read(path, chosen, there, artefacts)
-        sums = folder.checksums(path, artefacts)
-        corpus = sums["corpus.jsonl"]
-        texts = fingerprint({name: sums[name] for name in sums if not name.startswith("qrels")})
-        documents = folder.documents(path, artefacts, corpus)
-        return self._collection(path, Fingerprints(fingerprint(sums), texts, corpus), documents, splits, artefacts)
+        content = fingerprints.of_files(folder.checksums(path, artefacts))
+        documents = folder.documents(path, artefacts, content.documents)
+        return self._collection(path, content, documents, splits, artefacts)
 
     def _ir_datasets(self, artefacts: Artefacts) -> Collection:
         documents, splits, version = from_ir_datasets(self.collection, self.names, partial(kept, artefacts))
-        of = {"ir_datasets": version, "id": self.collection}
-        whole, texts = fingerprint({**of, "splits": self.names}), fingerprint(of)
-        return self._collection(None, Fingerprints(whole, texts, texts), documents, splits, artefacts)
+        content = fingerprints.of_id(self.collection, version, self.names)
+        return self._collection(None, content, documents, splits, artefacts)
 
     def _collection(
         self,
         path: Path | None,
-        fingerprints: Fingerprints,
+        content: Fingerprints,
         documents: Any,
         splits: dict[str, Split],
         artefacts: Artefacts,
@@ -304,4 +292,4 @@ class Data:
             }
         for name, split in splits.items():
             split.tell_lacking(f"{self.collection}, {name}")
-        return Collection(self.collection, path, fingerprints, documents, splits, artefacts, drop_self=self.drop_self)
+        return Collection(self.collection, path, content, documents, splits, artefacts, drop_self=self.drop_self)
