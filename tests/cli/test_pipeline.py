@@ -112,7 +112,7 @@ def test_stages_that_are_there_are_not_computed_again(limbeck, tmp_path, monkeyp
     from limbeck.experiment import engine
 
     calls = []
-    for name in ("search", "rerank"):
+    for name in ("search_together", "rerank"):
         real = getattr(engine, name)
         monkeypatch.setattr(engine, name, lambda *a, _r=real, _n=name, **o: calls.append(_n) or _r(*a, **o))
 
@@ -125,12 +125,12 @@ def test_stages_that_are_there_are_not_computed_again(limbeck, tmp_path, monkeyp
         status, _, _ = limbeck("train", *words)
         assert status != 0
     run = only_run(tmp_path)
-    assert calls == ["search", "rerank"]
+    assert calls == ["search_together", "rerank"]
     assert set(runs_of(run)) == {"first_stage", "student.search", "student.rerank"}
     before = {path: path.stat().st_mtime_ns for path in (run / "runs").iterdir()}
     status, _, err = limbeck("train", *words)
     assert status == 0, err
-    assert calls == ["search", "rerank"]
+    assert calls == ["search_together", "rerank"]
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert list(rows_of(run)) == ["first_stage", "student.search", "student.rerank", "student"]
 

@@ -81,6 +81,19 @@ def test_a_collection_is_indexed_searched_and_evaluated(index, search, tmp_path,
         np.testing.assert_allclose(run[query].scores, ranking.scores, rtol=1e-4, atol=1e-5)
 
 
+def test_judgments_and_queries_that_are_added_leave_an_index_as_it_is(index, folder):
+    for file in (folder / "corpus.jsonl", folder / "qrels" / "test.tsv"):
+        file.write_text(file.read_text().replace("d 3", "d3"))
+    words = [f"data.collection={folder}", "data.train=null", "data.dev=null"]
+    for encoded in ("3", "0"):
+        status, _, err = index("data=default", *words)
+        assert status == 0, err
+        assert f"encoded {encoded} of 3 documents" in err
+        (folder / "qrels" / "dl19.tsv").write_text("query-id\tcorpus-id\tscore\nq9\td1\t1\n")
+        with (folder / "queries.jsonl").open("a") as file:
+            file.write(f'{{"_id": "q9{encoded}", "text": "cats"}}\n')
+
+
 def test_it_finds_what_evaluation_after_training_finds(limbeck, index, search, tmp_path):
     words = ["name=first", "loss=[kl]", "eval.start=false", "eval.teacher=false", "eval.search_depth=50"]
     status, _, err = limbeck("train", *words)

@@ -144,14 +144,14 @@ def test_a_failure_is_kept_and_mended_by_the_same_command(limbeck, tmp_path, mon
     def broken(*_, **__):
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr("limbeck.experiment.engine.search", broken)
+    monkeypatch.setattr("limbeck.experiment.engine.search_together", broken)
     status, _, err = limbeck("train")
     assert status == 1
     assert "RuntimeError: the disk is full" in err
     run = only_run(tmp_path)
     assert "the disk is full" in (run / "error.txt").read_text()
     assert not (run / "result.json").exists()
-    monkeypatch.setattr("limbeck.experiment.engine.search", module.search)
+    monkeypatch.setattr("limbeck.experiment.engine.search_together", module.search_together)
     status, _, _ = limbeck("train")
     assert status == 0
     assert not (run / "error.txt").exists()

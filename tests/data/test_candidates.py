@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import logging
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,43 @@ def test_rankings_are_kept_by_all_they_depend_on(search, dropping, monkeypatch):
     assert "d3" not in find(BM25(depth=9), dropping)["d3"].ids
     monkeypatch.setattr(BM25, "search", None)
     assert len(find(BM25(depth=4), search)["q"].ids) == 4  # from the cache
+
+
+def test_rankings_are_kept_block_by_block_and_a_kill_costs_the_block_at_work(search, folder, monkeypatch):
+    """Ten queries, three at a time: an error in the third block leaves two, and only two more are ranked after it."""
+    ids = [f"q{i}" for i in range(10)]
+    (folder / "queries.jsonl").write_text(
+        "".join(f'{{"_id": "{q}", "text": "w{i} w{i + 9}"}}\n' for i, q in enumerate(ids))
+    )
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(f"{q}\td1\t1\n" for q in ids))
+    collection = Data(collection=str(folder), train=None, dev=None).open(search.artefacts)
+    search = Search(collection, "test", search.artefacts)
+    whole = BM25(depth=4).search(search)
+    ranked = []
+    rank = BM25.search
+
+    def dies(self, block):
+        found = rank(self, block)
+        if len(ranked) == 2 and dying:
+            raise KeyboardInterrupt
+        ranked.append(block.what)
+        return found
+
+    monkeypatch.setattr(BM25, "search", dies)
+    monkeypatch.setattr("limbeck.data.candidates.BLOCK", 3)
+    dying = True
+    with pytest.raises(KeyboardInterrupt):
+        find(BM25(depth=4), search)
+    dying = False
+    found = find(BM25(depth=4), search)
+    places = ("1 to 3", "4 to 6", "7 to 9", "10 to 10")
+    assert ranked == [f"test queries {each} of 10" for each in places]
+    files = sorted(search.artefacts.root.glob("candidates/*/candidates.trec"), key=os.path.getmtime)
+    assert len(files) == 4
+    write_run(folder / "whole.trec", whole, "candidates")
+    assert b"".join(file.read_bytes() for file in files) == (folder / "whole.trec").read_bytes()
+    assert list(found) == list(whole)
+    assert all(found[query].ids == whole[query].ids for query in ids)
 
 
 # -- reciprocal rank fusion --------------------------------------------------------------------------------------------

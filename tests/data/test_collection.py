@@ -1,3 +1,4 @@
+import os
 import pickle
 
 import ir_datasets
@@ -10,7 +11,7 @@ from limbeck.data.collection import Data, described
 
 def test_a_folder_is_read_through_ir_datasets(folder, artefacts):
     found = Data(collection=str(folder), train="train", dev=None).open(artefacts)
-    assert found.document_ids == ["d1", "d2", "d 3"]
+    assert list(found.document_ids) == ["d1", "d2", "d 3"]
     assert found.document_texts(["d 3", "d1", "d1"]) == [
         "Fish fish swim in the sea",
         "Cats cats purr",
@@ -36,6 +37,36 @@ def test_the_fingerprint_follows_the_content(folder, artefacts):
     changed = data.open(artefacts)
     assert changed.fingerprint != before
     assert changed.document_texts(["d4"]) == ["new"]  # the store of the old content is not reused
+
+
+def test_a_large_folder_is_parsed_once(folder, artefacts, monkeypatch):
+    """What is kept of it is what is read of it; a change is seen even where size and time stay."""
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq9\td1\t1\nq2\td 3\t1\nq2\td1\t0\n")
+    data = Data(collection=str(folder), dev=None)
+    small = data.open(artefacts)
+    monkeypatch.setattr("limbeck.data.folder.LARGE", 0)
+    monkeypatch.setattr("limbeck.data.folder._SETTLED", -1)
+    large = [data.open(artefacts) for _ in range(2)][1]
+    assert (large.splits, large.fingerprint) == (small.splits, small.fingerprint)
+    assert large.split("test").lacking == 1
+    assert list(large.document_ids) == ["d1", "d2", "d 3"]
+    with monkeypatch.context() as patch:
+        for name in ("_sha256", "_records", "read_split"):
+            patch.setattr(f"limbeck.data.folder.{name}", None)
+        again = data.open(artefacts)
+        assert again.splits == small.splits
+        assert repr(again) == repr(small)
+    corpus = folder / "corpus.jsonl"
+    times = corpus.stat()
+    corpus.write_text(corpus.read_text().replace("d2", "d4"))
+    os.utime(corpus, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert list(data.open(artefacts).document_ids) == ["d1", "d4", "d 3"]
+
+
+def test_a_checksum_is_not_kept_of_what_has_just_been_written(folder, artefacts, monkeypatch):
+    monkeypatch.setattr("limbeck.data.folder.LARGE", 0)
+    Data(collection=str(folder), dev=None).open(artefacts)
+    assert not (artefacts.root / "checksums").exists()
 
 
 def test_dev_is_held_out_of_train_if_asked_to(shared, artefacts):

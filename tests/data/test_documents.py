@@ -48,7 +48,7 @@ def right(collection, cache):
     """Return whether all that can be asked of a collection is answered as its file says."""
     made = opened(collection, cache)
     expected = [text(number).strip() for number in range(COUNT)]
-    return made.document_texts(IDS) == expected and made.document_ids == IDS
+    return made.document_texts(IDS) == expected and list(made.document_ids) == IDS
 
 
 def together(count, work, killed=0):

@@ -12,10 +12,11 @@ from limbeck.config import ConfigError
 from limbeck.data.pool import read_pool, write_pool
 from limbeck.data.pooling import Pooling
 from limbeck.types import Ranking
+from listing import document_ids
 
 QRELS = {"q1": {"a": 2, "b": 0, "z": 1}, "q2": {"c": 0}, "q3": {"d": 1}}
 RUN = {"q1": Ranking(["b", "a", "c"], np.array([3.0, 2.0, 1.0])), "q2": Ranking(["a"], np.array([1.0]))}
-DOCUMENTS = ["a", "b", "c", "d", "e"]
+DOCUMENTS = document_ids(["a", "b", "c", "d", "e"])
 
 
 def pool(tmp_path, **options):
@@ -34,7 +35,7 @@ def world(seed, queries=12):
         if i:  # the first query has no candidates
             found = [documents[j] for j in rng.choice(200, 60, replace=False)]
             run[f"q{i}"] = Ranking(found, -np.arange(60, dtype=np.float32))
-    return qrels, run, documents
+    return qrels, run, document_ids(documents)
 
 
 def test_positives_first_then_candidates_with_ranks(tmp_path, caplog):

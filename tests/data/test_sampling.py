@@ -9,6 +9,7 @@ from limbeck.data.pool import read_pool, write_pool
 from limbeck.data.pooling import Pooling
 from limbeck.data.sampling import Lists, ListSampler, Order
 from limbeck.types import Ranking
+from listing import document_ids
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def pool(tmp_path):
     documents = [f"d{i}" for i in range(30)]
     qrels = {f"q{i}": {f"d{i}": 1, f"d{i + 10}": 2} for i in range(6)}
     run = {query: Ranking(documents[:20], -np.arange(20.0)) for query in qrels}
-    write_pool(tmp_path / "pool.arrow", Pooling().choose(qrels, run, documents))
+    write_pool(tmp_path / "pool.arrow", Pooling().choose(qrels, run, document_ids(documents)))
     return read_pool(tmp_path / "pool.arrow")
 
 

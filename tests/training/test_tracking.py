@@ -133,7 +133,7 @@ def test_run_files_are_kept_only_if_asked_for_and_a_failure_ends_the_run(limbeck
         raise RuntimeError("the disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr("limbeck.experiment.engine.search", broken)
+        patched.setattr("limbeck.experiment.engine.search_together", broken)
         assert limbeck("train", "logger=wandb", "name=mended", "eval.start=false")[0] == 1
     (failed,) = recorded(tmp_path, "mended")
     assert failed.exit == 1

@@ -47,6 +47,7 @@ class BM25:
     """
 
     kept: ClassVar[bool] = True
+    in_blocks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -99,7 +100,7 @@ class BM25:
         collection = search.collection
         path = search.artefacts.folder(
             "bm25",
-            {**self._index_identity, "collection": collection.fingerprint},
+            {**self._index_identity, "documents": collection.content("document")},
             lambda target: self._index(collection, target),
             label=f"BM25 index of {collection.name}",
         )
@@ -110,7 +111,7 @@ class BM25:
         found = (each for block in show(blocks, len(terms), f"{self.label}: queries") for each in block)
         ids = collection.document_ids
         return {
-            query: best(query, [ids[i] for i in rows.tolist()], scores, self.depth, drop_self=collection.drop_self)
+            query: best(query, ids.take(rows), scores, self.depth, drop_self=collection.drop_self)
             for query, (rows, scores) in zip(search.queries, found, strict=True)
         }
 

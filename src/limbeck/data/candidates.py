@@ -1,18 +1,24 @@
 """Candidates: the rankings that training lists are drawn from and that re-rankers re-rank."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from limbeck.artefacts import Artefacts
+from limbeck.config import fingerprint
 from limbeck.data.collection import Collection
 from limbeck.evaluation.runs import read_run, write_run
 from limbeck.types import Ranking, Run, order
 
 log = logging.getLogger(__name__)
+
+BLOCK = 20_000
+"""Queries whose rankings are kept together: what a killed process has not finished is ranked again."""
 
 _LOOKED_AT = 20
 """Queries that are looked at to tell whether queries are documents."""
@@ -26,11 +32,31 @@ class Search:
     split: str
     artefacts: Artefacts
     """Where indexes and rankings are kept."""
+    places: range | None = None
+    """Which of the split's queries, by their places; None: all."""
 
-    @property
+    @cached_property
     def queries(self) -> Mapping[str, str]:
         """Query id → text."""
-        return self.collection.split(self.split).queries
+        queries = self.collection.split(self.split).queries
+        return queries if self.places is None else dict(islice(queries.items(), self.places.start, self.places.stop))
+
+    @property
+    def what(self) -> str:
+        """Which queries, in words."""
+        if self.places is None:
+            return f"{self.split} queries"
+        total = len(self.collection.split(self.split).queries)
+        return f"{self.split} queries {self.places.start + 1:,} to {self.places.stop:,} of {total:,}"
+
+    def blocks(self) -> "Iterator[Search]":
+        """Yield the same search for some queries after the others; itself if they are few."""
+        total = len(self.queries)
+        if total <= BLOCK:
+            yield self
+            return
+        for start in range(0, total, BLOCK):
+            yield replace(self, places=range(start, min(start + BLOCK, total)))
 
 
 class Candidates(Protocol):
@@ -46,6 +72,8 @@ class Candidates(Protocol):
     """What it looks for in texts and what to try where it finds nothing; empty if there is nothing to say."""
     kept: ClassVar[bool]
     """Whether rankings are kept in the cache; not what is a file already."""
+    in_blocks: ClassVar[bool]
+    """Whether it ranks many queries block by block; not what puts rankings together that are there."""
 
     def identity(self, search: Search) -> dict[str, Any]:
         """Return what the rankings depend on, beside depth, collection and queries."""
@@ -62,26 +90,32 @@ def inputs(candidates: Candidates, search: Search) -> dict[str, Any]:
         **candidates.identity(search),
         "depth": candidates.depth,
         "drop_self": search.collection.drop_self,
-        "collection": search.collection.fingerprint,
-        "queries": sorted(search.queries),
+        "documents": search.collection.content("document"),
+        "queries": fingerprint(sorted(search.queries.items())),
     }
 
 
 def find(candidates: Candidates, search: Search) -> Run:
-    """Return the rankings, from the cache if they are there."""
+    """Return the rankings, from the cache as far as they are there: block by block, each whole or absent."""
     search.collection.check_ids(search.split)
     _warn_of_own(search)
     if not candidates.kept:
         return candidates.search(search)
+    found: Run = {}
+    for block in search.blocks() if candidates.in_blocks else [search]:
+        found |= _kept(candidates, block)
+    _warn_of_nothing(candidates, search, found)
+    return found
+
+
+def _kept(candidates: Candidates, search: Search) -> Run:
     path = search.artefacts.folder(
         "candidates",
         inputs(candidates, search),
         lambda target: write_run(target / "candidates.trec", candidates.search(search), "candidates"),
-        label=f"{candidates.label} for {search.split} queries",
+        label=f"{candidates.label} for {search.what}",
     )
-    found = read_run(path / "candidates.trec")
-    _warn_of_nothing(candidates, search, found)
-    return found
+    return read_run(path / "candidates.trec")
 
 
 def _warn_of_nothing(candidates: Candidates, search: Search, found: Run) -> None:

@@ -1,27 +1,21 @@
 """Collections: documents, queries and judgments from ir_datasets, a BEIR folder, or the synthetic world."""
 
-import logging
-import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError, build, fingerprint
-from limbeck.data.splits import Split, from_ir_datasets, held_out, instead, ir_datasets_home, present, read_split
+from limbeck.data import document_ids, fingerprints
+from limbeck.data.document_ids import DocumentIds, first_unfit
+from limbeck.data.fingerprints import Fingerprints
+from limbeck.data.kept_splits import kept
+from limbeck.data.splits import Split, from_ir_datasets, held_out, instead, ir_datasets_home, present
 from limbeck.evaluation.runs import check_queries
 from limbeck.registry import register
 from limbeck.text.tokenizer import Role
-
-log = logging.getLogger(__name__)
-
-_WHITE = re.compile(r"[ \t\n\v\f\r]")
-"""What parts the columns of a run file."""
 
 SPLITS = ("train", "dev", "test")
 SYNTHETIC = "synthetic"
@@ -37,13 +31,13 @@ class Collection:
     folder
         The BEIR folder; None for a data set of ir_datasets.
     content
-        Fingerprint of documents, queries and judgments.
+        Fingerprints of it.
     documents
         ir_datasets data set with the documents.
     splits
         Split name → queries and judgments.
-    corpus
-        Fingerprint of the documents alone.
+    artefacts
+        Where the ids of the documents are kept.
     drop_self
         Queries are documents of the collection: each is dropped from its own ranking, before any cut.
     """
@@ -52,20 +46,22 @@ class Collection:
         self,
         name: str,
         folder: Path | None,
-        content: str,
+        content: Fingerprints,
         documents: Any,
         splits: Mapping[str, Split],
+        artefacts: Artefacts,
         *,
-        corpus: str,
         drop_self: bool = False,
     ) -> None:
         self.name = name
         self.folder = folder
-        self.fingerprint = content
+        self.fingerprint = content.whole
+        self.texts_fingerprint = content.texts
         self.splits = dict(splits)
         self.drop_self = drop_self
-        self._corpus = corpus
+        self._corpus = content.documents
         self._documents = documents
+        self._artefacts = artefacts
         self._queries = {query: text for split in splits.values() for query, text in split.queries.items()}
 
     def __repr__(self) -> str:
@@ -89,6 +85,10 @@ class Collection:
     def query_texts(self, ids: Sequence[str]) -> list[str]:
         """Look queries up by id."""
         return [self._queries[query] for query in ids]
+
+    def asked(self, ids: Iterable[str]) -> str:
+        """Return a fingerprint of some queries."""
+        return fingerprint(sorted((query, self._queries[query]) for query in ids))
 
     def document_texts(self, ids: Sequence[str]) -> list[str]:
         """Look documents up by id, on disk: the corpus is never in memory.
@@ -137,40 +137,31 @@ class Collection:
 
     @cached_property
     def _document_count(self) -> int:
-        if "document_ids" in self.__dict__:
-            return len(self.document_ids)
-        return self._documents.docs_count() or sum(1 for _ in self._documents.docs_iter())
+        return self._documents.docs_count() or len(self.document_ids)
 
     @cached_property
-    def document_ids(self) -> list[str]:
-        """All document ids in collection order.
+    def document_ids(self) -> DocumentIds:
+        """All document ids in collection order; an artefact, so that they are read and checked once.
 
         Raises
         ------
         ConfigError
-            There are none, one is empty or appears twice, or the file of documents is damaged.
+            There are none, one appears twice, or the file of documents is damaged.
         """
-        ids = [document.doc_id for document in self._documents.docs_iter()]
-        if not ids:
-            raise ConfigError(f"{self._place}: there are no documents")
-        # Hashes first: a set of all the ids of a large corpus would take as much memory as they do.
-        if len(np.unique(np.fromiter(map(hash, ids), np.int64, len(ids)))) < len(ids):
-            twice = next((name for name, count in Counter(ids).items() if count > 1), None)
-            if twice is not None:
-                raise ConfigError(f"{self._place}: document {twice!r} appears twice; ids must differ")
-        return ids
+        place = self.name if self.folder is None else str(self.folder / "corpus.jsonl")
 
-    @property
-    def _place(self) -> str:
-        return self.name if self.folder is None else str(self.folder / "corpus.jsonl")
+        def fill(target: Path) -> None:
+            ids = (document.doc_id for document in self._documents.docs_iter())
+            document_ids.write(target, ids, place, self._documents.docs_count())
+
+        return DocumentIds(self._artefacts.folder("ids", {"documents": self._corpus}, fill))
 
     def check_ids(self, split: str) -> None:
         """Raise ``ConfigError`` for an id of a document, or of a query of a split, that no TREC run can hold."""
         queries = self.split(split).queries
         check_queries(queries)
-        for ids, what in ((queries, f"{split} query"), (self.document_ids, "document")):
-            if "" in ids or _WHITE.search("".join(ids)):
-                wrong = next(name for name in ids if not name or _WHITE.search(name))
+        for wrong, what in ((first_unfit(list(queries)), f"{split} query"), (self.document_ids.unfit, "document")):
+            if wrong is not None:
                 raise ConfigError(
                     f"{self.name}: the id of {what} {wrong!r} is empty or has white space, which no TREC run can hold; "
                     "change it in the collection and in the judgments"
@@ -262,7 +253,7 @@ class Data:
         path = Path(self.collection).expanduser()
         if path.exists():
             return self._folder(path, artefacts)
-        return self._ir_datasets()
+        return self._ir_datasets(artefacts)
 
     def _folder(self, path: Path, artefacts: Artefacts) -> Collection:
         ir_datasets_home()
@@ -276,23 +267,29 @@ class Data:
         for name, chosen in self.names.items():
             if chosen is not None:
                 there = folder.split(path, chosen, instead(name, splits.get("train")))
-                splits[name] = read_split(there, f"{path}/qrels/{chosen}.tsv")
-        sums = folder.checksums(path)
-        corpus = sums["corpus.jsonl"]
-        return self._collection(path, fingerprint(sums), corpus, folder.documents(path, artefacts, corpus), splits)
+                splits[name] = folder.read(path, chosen, there, artefacts)
+        content = fingerprints.of_files(folder.checksums(path, artefacts))
+        documents = folder.documents(path, artefacts, content.documents)
+        return self._collection(path, content, documents, splits, artefacts)
 
-    def _ir_datasets(self) -> Collection:
-        documents, splits, version = from_ir_datasets(self.collection, self.names)
-        of = {"ir_datasets": version, "id": self.collection}
-        content, corpus = fingerprint({**of, "splits": self.names}), fingerprint(of)
-        return self._collection(None, content, corpus, documents, splits)
+    def _ir_datasets(self, artefacts: Artefacts) -> Collection:
+        documents, splits, version = from_ir_datasets(self.collection, self.names, partial(kept, artefacts))
+        content = fingerprints.of_id(self.collection, version, self.names)
+        return self._collection(None, content, documents, splits, artefacts)
 
     def _collection(
-        self, path: Path | None, content: str, corpus: str, documents: Any, splits: dict[str, Split]
+        self,
+        path: Path | None,
+        content: Fingerprints,
+        documents: Any,
+        splits: dict[str, Split],
+        artefacts: Artefacts,
     ) -> Collection:
         if "dev" not in splits and self.dev_queries and "train" in splits:
             splits = {
                 **held_out(splits["train"], self.dev_queries),
                 **{k: v for k, v in splits.items() if k != "train"},
             }
-        return Collection(self.collection, path, content, documents, splits, corpus=corpus, drop_self=self.drop_self)
+        for name, split in splits.items():
+            split.tell_lacking(f"{self.collection}, {name}")
+        return Collection(self.collection, path, content, documents, splits, artefacts, drop_self=self.drop_self)

@@ -16,6 +16,7 @@ from limbeck.evaluation.ranking import nearest
 from limbeck.inference import blocks, encode
 from limbeck.registry import register
 from limbeck.text.collate import Collator
+from limbeck.text.progress import show
 from limbeck.types import Run
 
 
@@ -55,6 +56,7 @@ class Dense:
     """
 
     kept: ClassVar[bool] = True
+    in_blocks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -100,19 +102,22 @@ class Dense:
         ids = search.collection.document_ids
         path = search.artefacts.folder(
             "embeddings",
-            {**self._embedded_by(search), "collection": search.collection.fingerprint},
+            {**self._embedded_by(search), "documents": search.collection.content("document")},
             lambda target: self._encode(search, target),
             label=f"{self.name} embeddings of {search.collection.name}",
         )
         kind, width = self._encoder(search).ranker.kind, json.loads((path / "width.json").read_text())
-        for number, block in enumerate(blocks(ids)):
+        for number, block in enumerate(show(blocks(ids), len(ids), f"{self.label}: documents")):
             files = {file.suffixes[-2][1:]: np.load(file) for file in path.glob(f"{number}.*.npy")}
             yield block, rows(kind, {n: torch.from_numpy(each) for n, each in files.items()}, width).to(self._device)
 
     def _encode(self, search: Search, folder: Path) -> None:
         ranker, collator, _ = self._encoder(search)
         collator.prepare("document")
-        for number, block in enumerate(blocks(search.collection.document_ids)):
+        ids = search.collection.document_ids
+        for number, block in enumerate(
+            show(blocks(ids), len(ids), f"{self.name} embeddings of {search.collection.name}")
+        ):
             encoded = encode(ranker, collator, block, "document", bf16=self.bf16)
             for name, value in encoded.arrays().items():
                 np.save(folder / f"{number}.{name}.npy", value.cpu().numpy())

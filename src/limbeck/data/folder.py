@@ -1,8 +1,10 @@
 """A BEIR folder as an ir_datasets data set: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv."""
 
+import contextlib
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +17,17 @@ from ir_datasets.util import LocalDownload
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
 from limbeck.data.documents import CachedStore
+from limbeck.data.kept_splits import kept
+from limbeck.data.splits import Split, read_split
 from limbeck.evaluation.qrels import judgments
 from limbeck.formats.files import lines
+from limbeck.unfinished import write_text
+
+LARGE = 16 << 20
+"""Bytes of files from which their checksums and what is read of them are kept; below, reading is as fast."""
+
+_SETTLED = 2 * 10**9
+"""Nanoseconds without a change after which a checksum is kept."""
 
 
 class FolderDoc(NamedTuple):
@@ -170,12 +181,60 @@ def split(path: Path, name: str, instead: str = "") -> Dataset:
     return Dataset(FolderQueries(path / "queries.jsonl", judged), judged)
 
 
-def checksums(path: Path) -> dict[str, str]:
-    """Return SHA-256 of the files that make up the folder's content, by their names in it."""
-    found = {}
+def read(path: Path, name: str, data_set: Dataset, artefacts: Artefacts) -> Split:
+    """Read a split, from the cache if its files are large.
+
+    Parameters
+    ----------
+    path, name, data_set
+        The folder, and the split as :func:`split` returns it.
+    artefacts
+        The cache.
+    """
+    files = {"queries": path / "queries.jsonl", "judgments": path / "qrels" / f"{name}.tsv"}
+    where = str(files["judgments"])
+    if sum(file.stat().st_size for file in files.values()) < LARGE:
+        return read_split(data_set, where)
+    sums = {what: _checksum(file, artefacts) for what, file in files.items()}
+    return kept(artefacts, sums, lambda: read_split(data_set, where))
+
+
+def checksums(path: Path, artefacts: Artefacts) -> dict[str, str]:
+    """Return SHA-256 of the files that make up the folder's content, by their names in it.
+
+    Those of large files are kept, by place, size and times of change.
+    """
     queries = path / "queries.jsonl"
     files = [path / "corpus.jsonl", *([queries] if queries.is_file() else []), *sorted((path / "qrels").glob("*.tsv"))]
-    for each in files:
-        with each.open("rb") as file:
-            found[str(each.relative_to(path))] = hashlib.file_digest(file, "sha256").hexdigest()
+    return {str(each.relative_to(path)): _checksum(each, artefacts) for each in files}
+
+
+def _checksum(path: Path, artefacts: Artefacts) -> str:
+    state = _state(path)
+    if state["size"] < LARGE:
+        return _sha256(path)
+    kept = artefacts.find("checksums", state)
+    if kept is not None:
+        return (kept / "sha256").read_text(encoding="utf-8")
+    found = _sha256(path)
+    # A file that has just been written may change again within what its file system takes for the same moment.
+    if state == _state(path) and time.time_ns() - max(state["modified"], state["changed"]) > _SETTLED:
+        with contextlib.suppress(OSError):  # of a cache that is read only
+            artefacts.folder("checksums", state, lambda target: write_text(target / "sha256", found))
     return found
+
+
+def _state(path: Path) -> dict[str, Any]:
+    of = path.stat()
+    return {
+        "path": str(path.resolve()),
+        "size": of.st_size,
+        "inode": of.st_ino,
+        "modified": of.st_mtime_ns,
+        "changed": of.st_ctime_ns,
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -33,6 +33,7 @@ class Fusion:
     """
 
     kept: ClassVar[bool] = True
+    in_blocks: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class Fusion:
 
     def identity(self, search: Search) -> dict[str, Any]:
         """Return what the ranking depends on, beside the collection and the queries."""
-        shared = ("collection", "queries")
+        shared = ("documents", "queries")
         parts = [
             {key: value for key, value in inputs(part, search).items() if key not in shared}
             for part in self._parts.values()

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow as pa
 
 from limbeck.config import ConfigError
 from limbeck.data.denoise import TeacherMargin
+from limbeck.data.document_ids import DocumentIds
 from limbeck.data.pool import Pool
 from limbeck.registry import register
 from limbeck.scores.keys import ID
@@ -105,7 +105,7 @@ class Pooling:
         if self.denoise.active and not scored:
             raise ConfigError("pool.denoise needs teacher scores; choose a teacher, or set its limits to null")
 
-    def choose(self, qrels: Qrels, candidates: Run, document_ids: Sequence[str]) -> Pool:
+    def choose(self, qrels: Qrels, candidates: Run, document_ids: DocumentIds) -> Pool:
         """Choose the pools of all judged queries; what is left out is counted, and logged where it matters.
 
         Parameters
@@ -121,7 +121,7 @@ class Pooling:
             No query has a positive in the collection.
         """
         absent = {document for judged in qrels.values() for document, grade in judged.items() if grade >= self.relevant}
-        absent.difference_update(document_ids)
+        absent -= document_ids.known(absent)
         counts: Counter[str] = Counter()
         left: Counter[str] = Counter(dict.fromkeys(_LEFT_OUT, 0))
         query_ids: list[str] = []
@@ -200,11 +200,11 @@ def _generator(text: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little"))
 
 
-def _random(query: str, documents: Sequence[str], count: int, taken: set[str]) -> list[str]:
+def _random(query: str, documents: DocumentIds, count: int, taken: set[str]) -> list[str]:
     if not count:
         return []
     drawn = _generator(query).choice(len(documents), min(len(documents), count + len(taken)), replace=False)
-    names = [documents[int(i)] for i in drawn]
+    names = documents.take(drawn)
     return [name for name in names if name not in taken][:count]
 
 

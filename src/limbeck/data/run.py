@@ -44,6 +44,7 @@ class RunFiles:
     """
 
     kept: ClassVar[bool] = False
+    in_blocks: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -134,7 +135,7 @@ def _check_queries(path: Path, found: Run, search: Search) -> None:
 
 def _check_documents(path: Path, found: Run, search: Search) -> None:
     unknown = {document for ranking in found.values() for document in ranking.ids}
-    unknown.difference_update(search.collection.document_ids)
+    unknown -= search.collection.document_ids.known(unknown)
     if unknown:
         query, document = next((q, d) for q, ranking in found.items() for d in ranking.ids if d in unknown)
         raise ConfigError(

@@ -7,12 +7,13 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from limbeck.config import ConfigError
+from limbeck.config import ConfigError, fingerprint
 from limbeck.locks import locked
 from limbeck.types import Qrels
 
@@ -31,6 +32,17 @@ class Split:
 
     queries: dict[str, str]
     qrels: Qrels
+    lacking: int = 0
+    """Judged queries that have no text, and are left out."""
+
+    def judged(self) -> str:
+        """Return a fingerprint of the judgments in their order."""
+        return fingerprint([(query, list(grades.items())) for query, grades in self.qrels.items()])
+
+    def tell_lacking(self, name: str) -> None:
+        """Warn of judged queries without text; ``name`` says whose they are."""
+        if self.lacking:
+            log.warning("%s: %d judged queries have no text and are left out", name, self.lacking)
 
 
 def present(collection: str, names: Mapping[str, str | None]) -> dict[str, str | None]:
@@ -43,7 +55,9 @@ def present(collection: str, names: Mapping[str, str | None]) -> dict[str, str |
     return {key: name if f"{collection}/{name}".rstrip("/") in known else None for key, name in names.items()}
 
 
-def from_ir_datasets(identifier: str, names: Mapping[str, str | None]) -> tuple[Any, dict[str, Split], str]:
+def from_ir_datasets(
+    identifier: str, names: Mapping[str, str | None], keep: Callable[[Mapping[str, Any], Callable[[], Split]], Split]
+) -> tuple[Any, dict[str, Split], str]:
     """Return the documents of an id, its splits, and the version of ir_datasets.
 
     Parameters
@@ -52,6 +66,8 @@ def from_ir_datasets(identifier: str, names: Mapping[str, str | None]) -> tuple[
         As ir_datasets has it.
     names
         Split name → the part after the id; None for a split that is not there.
+    keep
+        Is given what a split depends on, and what reads it; returns the split.
 
     Raises
     ------
@@ -68,6 +84,7 @@ def from_ir_datasets(identifier: str, names: Mapping[str, str | None]) -> tuple[
             hint += _of_experiments(identifier)
         raise ConfigError(f"data.collection: {identifier!r} is neither an existing folder nor an ir_datasets id{hint}")
     wanted = {name: f"{identifier}/{part}".rstrip("/") for name, part in names.items() if part is not None}
+    version = ir_datasets.__version__
     for name, each in wanted.items():
         if each not in known:
             raise ConfigError(f"data.{name}: ir_datasets has no {each}\n{instead(name)}")
@@ -75,7 +92,10 @@ def from_ir_datasets(identifier: str, names: Mapping[str, str | None]) -> tuple[
 
     try:
         with _alone(identifier):
-            splits = {name: read_split(ir_datasets.load(each), each) for name, each in wanted.items()}
+            splits = {
+                name: keep({"ir_datasets": version, "id": each}, partial(_loaded, ir_datasets, each))
+                for name, each in wanted.items()
+            }
             documents = HomeDocuments(ir_datasets.load(identifier))
             next(iter(documents.docs_iter()))
     except ConfigError:
@@ -86,7 +106,11 @@ def from_ir_datasets(identifier: str, names: Mapping[str, str | None]) -> tuple[
             f"into {os.environ['IR_DATASETS_HOME']} and needs a connection for that; without one, point "
             "data.collection at a local BEIR folder (corpus.jsonl, queries.jsonl, qrels/*.tsv)"
         ) from error
-    return documents, splits, ir_datasets.__version__
+    return documents, splits, version
+
+
+def _loaded(ir_datasets: Any, identifier: str) -> Split:
+    return read_split(ir_datasets.load(identifier), identifier)
 
 
 def _of_experiments(place: str) -> str:
@@ -135,7 +159,7 @@ def ir_datasets_home() -> Any:
 
 
 def read_split(dataset: Any, name: str) -> Split:
-    """Read queries and judgments; a judged query without text, or the reverse, is counted and left out."""
+    """Read queries and judgments; a judged query without text is counted and left out, as are queries without any."""
     qrels: Qrels = {}
     for judgment in dataset.qrels_iter():
         qrels.setdefault(judgment.query_id, {})[judgment.doc_id] = int(judgment.relevance)
@@ -143,10 +167,7 @@ def read_split(dataset: Any, name: str) -> Split:
     queries = {query: text for query, text in texts.items() if query in qrels}
     if not queries:
         raise ConfigError(f"{name}: no query has both a text and a judgment")
-    lacking = len(qrels) - len(queries)
-    if lacking:
-        log.warning("%s: %d judged queries have no text and are left out", name, lacking)
-    return Split(queries, {query: qrels[query] for query in queries})
+    return Split(queries, {query: qrels[query] for query in queries}, len(qrels) - len(queries))
 
 
 def instead(name: str, train: Split | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +25,13 @@ _QUERIES = 1024
 
 Share = tuple[int, int]
 """(i, n): share i of n, from 0."""
+
+
+class Asked(NamedTuple):
+    """Queries, and the collator that knows their texts."""
+
+    collator: Collator
+    query_ids: Sequence[str]
 
 
 def search(
@@ -53,11 +61,28 @@ def search(
     share
         (i, n): rank every n-th piece of the collection alone, from the i-th on.
     """
+    return search_together(ranker, [Asked(collator, query_ids)], document_ids, depth, bf16=bf16, share=share)[0]
+
+
+def search_together(
+    ranker: BiEncoder,
+    asked: Sequence[Asked],
+    document_ids: Sequence[str],
+    depth: int,
+    *,
+    bf16: bool = False,
+    share: Share = (0, 1),
+) -> list[Run]:
+    """Rank all documents for several sets of queries in one pass over the documents; otherwise as :func:`search`.
+
+    Documents are read as the first collator has it. The runs are those of the sets by themselves, to the bit.
+    """
+    collator = asked[0].collator
     collator.prepare("document", len(document_ids))
-    queries = encode(ranker, collator, query_ids, "query", bf16=bf16)
+    queries = [(each.query_ids, encode(ranker, each.collator, each.query_ids, "query", bf16=bf16)) for each in asked]
     chosen = islice(blocks(document_ids, PIECE), share[0], None, share[1])
     pieces = ((block, encode(ranker, collator, block, "document", bf16=bf16)) for block in chosen)
-    return nearest(ranker, query_ids, queries, pieces, depth)
+    return _nearest(ranker, queries, pieces, depth)
 
 
 def nearest(
@@ -80,17 +105,27 @@ def nearest(
     depth
         Documents kept for each query.
     """
+    return _nearest(ranker, [(query_ids, queries)], pieces, depth)[0]
+
+
+def _nearest(
+    ranker: BiEncoder,
+    asked: Sequence[tuple[Sequence[str], Rows]],
+    pieces: Iterable[tuple[Sequence[str], Rows]],
+    depth: int,
+) -> list[Run]:
     seen: list[str] = []
-    best = Best(len(query_ids), depth, lambda rows: [seen[row] for row in rows.tolist()])
+    found = [Best(len(ids), depth, lambda rows: [seen[row] for row in rows.tolist()]) for ids, _ in asked]
     for block, documents in pieces:
         first = len(seen)
         seen += block
-        for start in range(0, len(query_ids), _QUERIES):
-            table = products(ranker, queries.part(start, start + _QUERIES), documents)
-            if not torch.isfinite(table.sum()):  # one pass over a large table; which it is takes several
-                _check_table(table, query_ids[start : start + _QUERIES], block)
-            best.offer(table, start, first)
-    return dict(zip(query_ids, best.rankings(), strict=True))
+        for (query_ids, queries), best in zip(asked, found, strict=True):
+            for start in range(0, len(query_ids), _QUERIES):
+                table = products(ranker, queries.part(start, start + _QUERIES), documents)
+                if not torch.isfinite(table.sum()):  # one pass over a large table; which it is takes several
+                    _check_table(table, query_ids[start : start + _QUERIES], block)
+                best.offer(table, start, first)
+    return [dict(zip(ids, best.rankings(), strict=True)) for (ids, _), best in zip(asked, found, strict=True)]
 
 
 def rerank(ranker: Ranker, collator: Collator, candidates: Run, *, bf16: bool = False, share: Share = (0, 1)) -> Run:

@@ -83,14 +83,14 @@ def read_run(path: Path, *, use: Use = "scores") -> Run:
     """
     if path.is_file() and not path.stat().st_size:
         return {}
-    with _no_collection():
+    with no_collection():
         run = _by_block(path, use)
         return _by_line(path, use) if run is None else run
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep Python from looking for garbage again and again in millions of ids that all stay: a fifth of the time."""
+def no_collection() -> Iterator[None]:
+    """Keep Python from looking for garbage again and again among millions of objects that all stay."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -108,7 +108,7 @@ def ranker(
             yield text
 
     def folder(kind: str, inputs: Node, fill: Callable[[Path], object]) -> Path:
-        return artefacts.folder(kind, {**inputs, "collection": collection.fingerprint}, fill)
+        return artefacts.folder(kind, {**inputs, "documents": collection.content("document")}, fill)
 
     model = backbone.get("model")
     if isinstance(model, str) and hub.is_name(model):  # folders are compared when the configuration is composed
@@ -224,7 +224,7 @@ def teaching(
     teacher: StoreTeacher | NamedTeacher = build(own, *(given[name] for name in needs), key="teacher")
     if isinstance(teacher, StoreTeacher):
         return Stored(teacher, artefacts)
-    whose = Provenance(teacher.name, "logit", revision=fingerprint(own), collection=collection.fingerprint)
+    whose = Provenance(teacher.name, "logit", revision=fingerprint(own), collection=collection.texts_fingerprint)
     return OnDemand(teacher, teacher.identity(), whose, collection, artefacts)
 
 
@@ -248,7 +248,7 @@ def _teaching_model(
         revision=fingerprint({**identity, "bf16": None}),
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",
-        collection=collection.fingerprint,
+        collection=collection.texts_fingerprint,
         command=shlex.join(["limbeck", *masked(sys.argv[1:])]),
     )
     searcher = (model, collator) if isinstance(model, BiEncoder) else None

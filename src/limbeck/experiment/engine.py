@@ -12,7 +12,16 @@ from safetensors.torch import load_model, save_model
 from limbeck.artefacts import Artefacts
 from limbeck.config import Node, fingerprint
 from limbeck.data.collection import Collection
-from limbeck.evaluation.ranking import Share, check_finite, merge, rerank, search, without_own
+from limbeck.evaluation.ranking import (
+    Asked,
+    Share,
+    check_finite,
+    merge,
+    rerank,
+    search,
+    search_together,
+    without_own,
+)
 from limbeck.evaluation.runs import read_run, write_run
 from limbeck.evaluation.settings import Evaluation
 from limbeck.experiment import assemble
@@ -60,16 +69,30 @@ class Engine:
         self._nodes = nodes
         self._sharing = sharing
 
+    @property
+    def alone(self) -> bool:
+        """Whether this process does all of the work."""
+        return self._evaluation.devices == 1
+
     def search(self, queries: Sequence[str]) -> Run:
         """Rank the whole collection for queries; where they are documents of it, without themselves."""
+        return self.search_together(queries, [])[0]
+
+    def search_together(self, queries: Sequence[str], others: Sequence[Asked]) -> list[Run]:
+        """Rank the whole collection for queries, and in the same pass for those of other sets with these documents.
+
+        Several devices search for the queries alone: ``others`` must be empty.
+        """
         assert isinstance(self.ranker, BiEncoder), "a student that scores pairs cannot search"
         depth, drops = self._evaluation.search_depth, self._collection.drop_self
         if self._evaluation.devices > 1:
-            found = self._shared({"task": "search", "queries": list(queries), "depth": depth + drops}, None)
+            assert not others
+            runs = [self._shared({"task": "search", "queries": list(queries), "depth": depth + drops}, None)]
         else:
             ranker, documents = self.ranker.to(self._device), self._collection.document_ids
-            found = search(ranker, self._collator, queries, documents, depth + drops, bf16=self._evaluation.bf16)
-        return without_own(found, depth) if drops else found
+            asked = [Asked(self._collator, queries), *others]
+            runs = search_together(ranker, asked, documents, depth + drops, bf16=self._evaluation.bf16)
+        return [without_own(run, depth) for run in runs] if drops else runs
 
     def rerank(self, candidates: Run) -> Run:
         """Re-rank candidates; nothing is added or dropped."""
@@ -118,7 +141,7 @@ def work(folder: Path, number: int) -> None:
 
 
 def _ranked(
-    job: Node, ranker: Student, collator: Collator, document_ids: list[str], folder: Path, share: Share
+    job: Node, ranker: Student, collator: Collator, document_ids: Sequence[str], folder: Path, share: Share
 ) -> Run:  # fmt: skip
     if job["task"] == "search":
         assert isinstance(ranker, BiEncoder), "a student that scores pairs cannot search"

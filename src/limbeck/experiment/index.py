@@ -56,7 +56,7 @@ def _index(config: Config, backend: "Backend", share: tuple[int, int]) -> None:
     assert isinstance(model, BiEncoder), "a separable student is a bi-encoder"
     identity = {
         "kind": model.kind,
-        "collection": collection.fingerprint,
+        "documents": collection.content("document"),
         "weights": model.checksum(),
         "student": config["student"],
         "text": asdict(model.style),

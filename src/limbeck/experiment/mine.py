@@ -4,7 +4,6 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +60,9 @@ def _mine(config: Config, out: Path) -> Config:
     collection = assemble.collection(config["data"], artefacts)
     splits = _splits(config["splits"], collection)
     stages = Stages(collection, artefacts, candidates, pooling)
-    inputs: Config = {split: stages.candidate_inputs(split) for split in splits}
+    inputs: Config = {
+        split: {**stages.candidate_inputs(split), "judgments": collection.split(split).judged()} for split in splits
+    }
     teaching = None
     if "train" in splits:
         inputs["pool"] = {**pooling.identity(), "denoise": vars(pooling.denoise)}
@@ -69,7 +70,7 @@ def _mine(config: Config, out: Path) -> Config:
             teaching = assemble.teaching(config["teacher"], collection, artefacts, device)
             _check_collection(teaching, collection)
             inputs["teacher"] = teaching.identity
-    inputs = _plain(inputs)
+    inputs = json.loads(json.dumps(inputs, default=str))  # as the record will give them back
     record = _found(out, inputs, force=bool(config["force"]))
     if record is not None:
         return record
@@ -92,10 +93,11 @@ def _mine(config: Config, out: Path) -> Config:
 def _check_collection(teaching: "Teaching", collection: "Collection") -> None:
     """Refuse a store of scores of another collection: ``limbeck train`` has a check of the same kind."""
     theirs = teaching.meta["collection"]
-    if theirs not in (None, collection.fingerprint):
+    ours = collection.texts_fingerprint
+    if theirs not in (None, ours):
         raise ConfigError(
             f"teacher.path: the scores are of the collection with fingerprint {theirs}, {collection.name} has "
-            f"{collection.fingerprint}; set data.* to the collection that was scored, or score this one (limbeck score)"
+            f"{ours}; set data.* to the collection that was scored, or score this one (limbeck score)"
         )
 
 
@@ -106,18 +108,6 @@ def _splits(asked: str | list[str] | None, collection: "Collection") -> list[str
     for name in names:
         collection.split(name)
     return list(dict.fromkeys(names))
-
-
-def _plain(inputs: Config) -> Config:
-    """Return what JSON gives back, with a checksum for the long lists of queries."""
-    from limbeck.config import fingerprint
-
-    def short(value: object) -> object:
-        if isinstance(value, Mapping):
-            return {key: fingerprint(item) if key == "queries" else short(item) for key, item in value.items()}
-        return value
-
-    return json.loads(json.dumps(short(inputs), default=str))
 
 
 def _found(out: Path, inputs: Node, *, force: bool) -> Config | None:

@@ -109,7 +109,7 @@ class _Searching:
 
         torch.manual_seed(self._made["seed"])
         # A tokenizer that was trained, was trained on the collection that was indexed.
-        if self._collection.fingerprint == self._store.identity["collection"]:
+        if self._collection.content("document") == self._store.identity["documents"]:
             indexed = self._collection
         else:
             log.info("%s are the queries; the documents are those of the index", self._collection.name)
@@ -150,8 +150,8 @@ class _Searching:
             "index": fingerprint(self._store.identity),
             "backend": fingerprint(self._node),
             "candidates": inputs and fingerprint(inputs),
-            "queries": fingerprint(self._query_ids),
-            "collection": self._collection.fingerprint,
+            "queries": self._collection.asked(self._query_ids),
+            "documents": self._collection.content("document"),
             **{key: self._config[key] for key in ("split", "depth", "bf16")},
             "shards": count,
         }

@@ -49,7 +49,12 @@ class Stages:
         The pool of another split is chosen by the same rules: what training would see, had it these queries.
         """
         chosen_from = self.collection.split(split)
-        inputs = {"candidates": self.candidate_inputs(split), "pool": self._pooling.identity(), "first_stage": True}
+        inputs = {
+            "candidates": self.candidate_inputs(split),
+            "judgments": chosen_from.judged(),
+            "pool": self._pooling.identity(),
+            "first_stage": True,
+        }
 
         def fill(target: Path) -> None:
             chosen = self._pooling.choose(chosen_from.qrels, self.first_stage(split), self.collection.document_ids)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from limbeck.evaluation.sets import EvalSet
 from limbeck.evaluation.settings import Evaluation
 from limbeck.experiment import assemble
 from limbeck.experiment.engine import with_lengths
+from limbeck.experiment.one_pass import OnePass
 from limbeck.experiment.sharing import Sharing
 from limbeck.experiment.systems import Systems
 from limbeck.reporting.terminal import show_rows
@@ -94,6 +96,7 @@ class Suite:
         self._accelerator = accelerator
         self._device = assemble.device(accelerator, evaluation.devices, key="eval.devices")
         self._folder = folder
+        self._pass = OnePass(self._sets, _SPLIT, artefacts)
 
     def run(self, systems: Sequence[System]) -> dict[str, Config]:
         """Evaluate systems on every set; a set that cannot be opened is reported, and the others go on.
@@ -168,7 +171,7 @@ class Suite:
             if isinstance(system, RunFile):
                 rows.append(self._of_file(ranked.pipeline, system, collection))
             else:
-                rows += self._of_model(ranked, system, each, collection)
+                rows += self._of_model(ranked, system, name, each, collection)
         return rows
 
     def _of_file(self, pipeline: Pipeline, system: RunFile, collection: Collection) -> Row:
@@ -177,10 +180,13 @@ class Suite:
             run = without_own(run, max(len(ranking.ids) for ranking in run.values()))
         return pipeline.given(system.key, system.label, system.path.name, run)
 
-    def _of_model(self, ranked: Systems, system: Model, each: EvalSet, collection: Collection) -> list[Row]:
+    def _of_model(self, ranked: Systems, system: Model, name: str, each: EvalSet, collection: Collection) -> list[Row]:
         nodes = nodes_of(system.folder)
         ranker, collator = assemble.ranker(nodes["student"], nodes["backbone"], collection, self._artefacts)
-        return ranked.student(system.key, system.label, ranker, _fitted(collator, ranker, each), nodes)
+        fit = partial(_fitted, ranker, collator)
+        fitted = fit(each)
+        search = self._pass.of(system.key, name, collection, fitted.style.document_length, fit)
+        return ranked.student(system.key, system.label, ranker, fitted, nodes, search)
 
 
 def read(path: Path, queries: Container[str], whose: str) -> Run:
@@ -210,7 +216,7 @@ def nodes_of(folder: Path) -> Config:
     return {"student": nodes.student, "backbone": nodes.backbone}
 
 
-def _fitted(collator: Collator, ranker: Student, each: EvalSet) -> Collator:
+def _fitted(ranker: Student, collator: Collator, each: EvalSet) -> Collator:
     """Return the collator with the set's lengths; where a pair would not fit the backbone, the document gives way."""
     collator = with_lengths(collator, each.query_length, each.document_length)
     style, most = collator.style, most_tokens(ranker.backbone)

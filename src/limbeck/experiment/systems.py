@@ -1,6 +1,6 @@
 """Systems on the queries of one split: the rows of the first stage, of a teacher and of students."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from limbeck.experiment.teaching import OnDemand, Teaching
 from limbeck.students.base import Student
 from limbeck.text.collate import Collator
 from limbeck.types import Run
+
+Find = Callable[[Engine, Sequence[str]], Run]
 
 
 class Systems:
@@ -79,7 +81,9 @@ class Systems:
         rerank = partial(teaching.rerank, split=self._split)
         return self.pipeline.rows("teacher", "teacher", search=search, rerank=rerank)
 
-    def student(self, key: str, label: str, ranker: Student, collator: Collator, node: Node) -> list[Row]:
+    def student(
+        self, key: str, label: str, ranker: Student, collator: Collator, node: Node, search: Find = Engine.search
+    ) -> list[Row]:
         """Evaluate a student as it is now.
 
         Parameters
@@ -90,10 +94,12 @@ class Systems:
             The student, and what knows its texts.
         node
             Has the configuration nodes ``student`` and ``backbone``.
+        search
+            Ranks the whole collection.
         """
         engine = self._engine(ranker, collator, node)
-        search = partial(engine.search, self._queries) if ranker.separable else None
-        return self.pipeline.rows(key, label, search=search, rerank=engine.rerank)
+        searches = partial(search, engine, self._queries) if ranker.separable else None
+        return self.pipeline.rows(key, label, search=searches, rerank=engine.rerank)
 
     def _engine(self, ranker: Student, collator: Collator, node: Node) -> Engine:
         nodes = {name: node[name] for name in ("student", "backbone")}

@@ -185,7 +185,7 @@ class OnDemand(Teaching):
         stores = [] if self._given is None else [self._given]
         left = without(lists, self._given)
         if left:
-            key = fingerprint({"teacher": dict(self.identity), "collection": self._collection.fingerprint})
+            key = fingerprint({"teacher": dict(self.identity), "texts": self._collection.texts_fingerprint})
             helpers = None if spread is None else partial(spread, left)
             path = self._artefacts.root / "scores" / key
             store = score_into(path, self.teacher, left, self.provenance, share=share, helpers=helpers)
@@ -201,7 +201,11 @@ class OnDemand(Teaching):
                 store.verify()
             return looked_up(stores, pool.query_ids, pool.offsets, pool.document_ids)
 
-        inputs = {"teacher": dict(self.identity), "collection": self._collection.fingerprint}
+        inputs = {
+            "teacher": dict(self.identity),
+            "documents": self._collection.content("document"),
+            "queries": self._collection.asked(pool.query_ids),
+        }
         return _kept(self._artefacts, pool, inputs, column)
 
     def scores_of_lists(self, lists: Lists) -> list[np.ndarray]:
@@ -225,8 +229,8 @@ class OnDemand(Teaching):
         """
         inputs = {
             "teacher": dict(self.identity),
-            "collection": self._collection.fingerprint,
-            "queries": sorted(queries),
+            "documents": self._collection.content("document"),
+            "queries": self._collection.asked(queries),
             "depth": evaluation.search_depth,
             "bf16": evaluation.bf16,
             "drop_self": self._collection.drop_self,

@@ -50,7 +50,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def show(pieces: Iterable[Piece], total: int, what: str) -> Iterator[Piece]:
+def show(pieces: Iterable[Piece], total: int | None, what: str) -> Iterator[Piece]:
     """Show a progress bar on terminals and in notebooks after a second of work; in a log, a line every half minute.
 
     Parameters
@@ -58,7 +58,7 @@ def show(pieces: Iterable[Piece], total: int, what: str) -> Iterator[Piece]:
     pieces
         Work, piece by piece; the length of a piece is the number of texts in it.
     total
-        Texts in all.
+        Texts in all; None if that is not known.
     what
         What is done to them.
     """
@@ -74,7 +74,7 @@ def _console() -> Console | None:
     return console if console.is_terminal else None
 
 
-def _on_screen(pieces: Iterable[Piece], total: int, what: str, console: Console) -> Iterator[Piece]:
+def _on_screen(pieces: Iterable[Piece], total: int | None, what: str, console: Console) -> Iterator[Piece]:
     bar, start = Progress(console=console, transient=True), time.monotonic()
     task = bar.add_task(what, total=total)
     try:
@@ -88,7 +88,7 @@ def _on_screen(pieces: Iterable[Piece], total: int, what: str, console: Console)
             bar.stop()
 
 
-def _in_log(pieces: Iterable[Piece], total: int, what: str) -> Iterator[Piece]:
+def _in_log(pieces: Iterable[Piece], total: int | None, what: str) -> Iterator[Piece]:
     start = last = time.monotonic()
     done = 0
     for piece in pieces:
@@ -96,5 +96,9 @@ def _in_log(pieces: Iterable[Piece], total: int, what: str) -> Iterator[Piece]:
         done += len(piece)
         now = time.monotonic()
         if now - last > _TELL_EVERY and done:
-            last, left = now, max(0, total - done) * (now - start) / done
-            log.info("%s: %d %%, %.0f/s, %s left", what, 100 * done / total, done / (now - start), duration(left))
+            last, rate = now, done / (now - start)
+            if total is None:
+                log.info("%s: %s, %.0f/s", what, f"{done:,}", rate)
+            else:
+                left = max(0, total - done) / rate
+                log.info("%s: %d %%, %.0f/s, %s left", what, 100 * done / total, rate, duration(left))

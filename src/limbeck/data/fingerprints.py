@@ -1,0 +1,29 @@
+"""What a collection holds, as fingerprints: what is kept of it is named by them."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from limbeck.config import fingerprint
+
+
+class Fingerprints(NamedTuple):
+    """Of a collection."""
+
+    whole: str
+    """Documents, queries and judgments."""
+    texts: str
+    """Documents and queries: what scores of pairs depend on."""
+    documents: str
+
+
+def of_files(sums: Mapping[str, str]) -> Fingerprints:
+    """Return the fingerprints of a folder, by the checksums of its files."""
+    texts = {name: each for name, each in sums.items() if not name.startswith("qrels")}
+    return Fingerprints(fingerprint(sums), fingerprint(texts), sums["corpus.jsonl"])
+
+
+def of_id(identifier: str, version: str, names: Mapping[str, str | None]) -> Fingerprints:
+    """Return the fingerprints of an id of ir_datasets in a version, with names of splits."""
+    of = {"ir_datasets": version, "id": identifier}
+    texts = fingerprint(of)
+    return Fingerprints(fingerprint({**of, "splits": names}), texts, texts)

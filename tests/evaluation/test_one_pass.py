@@ -1,0 +1,96 @@
+"""Sets with the same documents are searched together, and found as if each had been searched by itself."""
+
+import numpy as np
+import pytest
+import torch
+
+from limbeck.data.collection import described
+from limbeck.evaluation import ranking
+from limbeck.evaluation.fusion import ReciprocalRankFusion
+from limbeck.evaluation.sets import EvalSet
+from limbeck.evaluation.settings import Evaluation
+from limbeck.experiment import assemble
+from limbeck.experiment.suite import Model, Suite
+
+STUDENT = {"_target_": "student/dense", "query_length": 8, "document_length": 12}
+TINY = {"_target_": "backbone/tiny", "vocab_size": 300, "width": 16, "layers": 1, "heads": 2}
+BM25 = {"_target_": "candidates/bm25", "stopwords": None, "depth": 100}
+COUNT = 30
+
+
+@pytest.fixture
+def beir(folder):
+    """Thirty documents and twelve queries; two files judge the same query."""
+    rng = np.random.default_rng(0)
+    for name, count, length in (("corpus", COUNT, 9), ("queries", 12, 4)):
+        texts = [" ".join(rng.choice([f"w{k}" for k in range(30)], length)) for _ in range(count)]
+        lines = (f'{{"_id": "{name[0]}{i}", "text": "{text}"}}\n' for i, text in enumerate(texts))
+        (folder / f"{name}.jsonl").write_text("".join(lines))
+    for name, queries in {"dev": range(8), "dl19": range(7, 12), "dl20": range(3)}.items():
+        lines = (f"q{i}\tc{i}\t1\n" for i in queries)
+        (folder / "qrels" / f"{name}.tsv").write_text("query-id\tcorpus-id\tscore\n" + "".join(lines))
+    return folder
+
+
+@pytest.fixture
+def student(beir, artefacts, tmp_path):
+    torch.manual_seed(1)
+    collection = described(EvalSet(collection=str(beir), split="dev").data()).open(artefacts)
+    model, collator = assemble.ranker(STUDENT, TINY, collection, artefacts, anew=True)
+    assemble.save(model, collator.tokenizer, tmp_path / "student", STUDENT, "1")
+    return Model("mine", "student", tmp_path / "student")
+
+
+def evaluated(student, artefacts, beir, folder, sets):
+    """Evaluate, and return rows and bytes of the run files."""
+    evaluation = Evaluation(ReciprocalRankFusion(), search_depth=9)
+    nodes = {
+        name: {"_target_": "eval_set/eval_set", "collection": str(beir), "split": name.split("_")[0], **options}
+        for name, options in sets.items()
+    }
+    rows = Suite(evaluation, nodes, BM25, None, artefacts, "cpu", folder).run([student])
+    return {name: rows[name]["rows"] for name in sets}, {path.name: path.read_bytes() for path in folder.glob("runs/*")}
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """Count the documents that are encoded."""
+    counted = []
+    encode = ranking.encode
+
+    def call(ranker, collator, ids, role, **options):
+        if role == "document":
+            counted.append(len(ids))
+        return encode(ranker, collator, ids, role, **options)
+
+    monkeypatch.setattr(ranking, "encode", call)
+    return counted
+
+
+def test_documents_of_several_sets_are_encoded_once(beir, artefacts, student, encoded, tmp_path):
+    sets = {
+        "dev": {},
+        "dl19": {"query_length": 5},
+        "dl20": {"document_length": 6},
+        "dl20_again": {"document_length": 6},
+    }
+    together = evaluated(student, artefacts, beir, tmp_path / "together", sets)
+    assert sum(encoded) == 2 * COUNT  # at two lengths
+    for name, options in sets.items():
+        rows, runs = evaluated(student, artefacts, beir, tmp_path / name, {name: options})
+        assert rows[name] == together[0][name]
+        assert len(runs) == 2
+        assert runs.items() <= together[1].items()
+    assert sum(encoded) == 6 * COUNT
+
+
+def test_a_set_that_cannot_be_opened_costs_the_others_nothing(beir, artefacts, student, encoded, tmp_path):
+    (beir / "qrels" / "dl19.tsv").write_text("q0 c0\n")
+    evaluation = Evaluation(ReciprocalRankFusion())
+    sets = {
+        name: {"_target_": "eval_set/eval_set", "collection": str(beir), "split": name}
+        for name in ("dev", "dl19", "dl20")
+    }
+    found = Suite(evaluation, sets, BM25, None, artefacts, "cpu", tmp_path / "out").run([student])
+    assert [name for name in sets if "missing" in found[name]] == ["dl19"]
+    assert sum(encoded) == COUNT
