@@ -135,6 +135,18 @@ def test_commands_of_the_pages(command, composed):
     composed(*(with_name(first) if verb == "report" else first), verb=verb)
 
 
+GRIDS = [each for each in dict.fromkeys(commands(*PAGES[:1])) if re.search(r" -m | sweeps=quick", each)]
+"""The small ones; ``test_every_sweep_composes…`` has the others."""
+
+
+@pytest.mark.parametrize("command", GRIDS)
+def test_grids_of_the_readme_as_they_are_typed(command, limbeck):
+    _, verb, *words = shlex.split(command)
+    status, out, err = limbeck(verb, *words, *([] if "--dry-run" in words else ["--dry-run"]), small=False)
+    assert status == 0, err
+    assert re.search(r": \d+ runs, \d+ to run", out)
+
+
 def test_the_readme_names_make_targets_that_exist():
     readme, makefile = ((home() / name).read_text() for name in ("README.md", "Makefile"))
     for target in re.findall(r"`?make (\w+)", readme):
