@@ -72,4 +72,13 @@ def _exists(number: int) -> bool:
         return False
     except PermissionError:  # somebody else has got the number since
         return False
-    return True
+    return not _ended(number)
+
+
+def _ended(number: int) -> bool:
+    """Return whether a process has ended and nobody has waited for it yet; who would may be waiting for this one."""
+    try:
+        with open(f"/proc/{number}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:  # not Linux
+        return False
