@@ -101,6 +101,14 @@ def test_the_best_do_not_depend_on_the_cut_and_ties_go_by_id(pieces, depth):
         np.testing.assert_array_equal(found.scores, wanted.scores)
 
 
+def test_a_depth_beyond_the_collection_takes_no_memory():
+    best = Best(3, 10**9, lambda rows: [f"d{row}" for row in rows])  # 48 GB, if there were as many documents
+    for start in range(0, 40, 10):
+        best.offer(torch.arange(start, start + 30.0).reshape(3, 10), 0, start)
+    assert [len(each.ids) for each in best.rankings()] == [40, 40, 40]
+    assert best.rankings()[0].ids[0] == "d39"
+
+
 def test_names_are_asked_only_of_documents_that_may_be_among_the_best():
     asked = []
 

@@ -1,4 +1,4 @@
-"""What a collection holds, as fingerprints: what is kept of it is named by them."""
+"""Fingerprints of what a collection holds; artefacts are named by them."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

@@ -13,7 +13,7 @@ Names = Callable[[np.ndarray], list[str]]
 
 
 class Best:
-    """Keeps the best ``depth`` of all that it is shown, for B queries, in 16 · B · depth bytes.
+    """Keeps the best ``depth`` of all that it is shown, for B queries, in at most 16 · B · depth bytes.
 
     Order and ties are those of :func:`limbeck.types.order`, so the result does not depend on how a collection is cut
     or in which order its pieces come.
@@ -32,9 +32,9 @@ class Best:
         self.depth = depth
         self._names = names
         self._border = np.full(queries, -np.inf, dtype=np.float32)
-        # Twice the room: a query is cut down to its best each time that it is full.
-        self._scores = np.full((queries, 2 * depth), -np.inf, dtype=np.float32)
-        self._rows = np.zeros((queries, 2 * depth), dtype=np.int32)
+        # They grow to twice the depth; then a query is cut down to its best each time that it is full.
+        self._scores = np.empty((queries, 0), dtype=np.float32)
+        self._rows = np.empty((queries, 0), dtype=np.int32)
         self._size = np.zeros(queries, dtype=np.int64)
 
     def offer(self, scores: Tensor, query: int, row: int, *, positive: bool = False) -> None:
@@ -70,12 +70,24 @@ class Best:
             queries, rows, scores = queries[hopeful], rows[hopeful], scores[hopeful]
             present, starts, counts = np.unique(queries, return_index=True, return_counts=True)
             places = np.arange(len(queries)) - np.repeat(starts, counts) + self._size[queries]
-            fits = places < self._scores.shape[1]
+            self._grow(int(places.max(initial=-1)) + 1)
+            fits = places < 2 * self.depth
             self._scores[queries[fits], places[fits]] = scores[fits]
             self._rows[queries[fits], places[fits]] = rows[fits]
-            self._size[present] = np.minimum(self._size[present] + counts, self._scores.shape[1])
-            self._cut(present[self._size[present] == self._scores.shape[1]])
+            self._size[present] = np.minimum(self._size[present] + counts, 2 * self.depth)
+            full = present[self._size[present] == 2 * self.depth]
+            if len(full):
+                self._cut(full)
             queries, rows, scores = queries[~fits], rows[~fits], scores[~fits]
+
+    def _grow(self, wanted: int) -> None:
+        """Make room for so many documents a query: a depth beyond the collection costs nothing."""
+        width = self._scores.shape[1]
+        more = min(2 * self.depth, max(wanted, 2 * width)) - width
+        if wanted > width and more:
+            around = ((0, 0), (0, more))
+            self._scores = np.pad(self._scores, around, constant_values=-np.inf)
+            self._rows = np.pad(self._rows, around)
 
     @property
     def borders(self) -> np.ndarray:
@@ -105,8 +117,9 @@ class Best:
         """Return the best of each query."""
         found = []
         for size, rows, scores in zip(self._size.tolist(), self._rows, self._scores, strict=True):
-            border = np.partition(scores, -self.depth)[-self.depth]
-            kept = np.flatnonzero(scores[:size] >= border)
+            kept = np.arange(size)
+            if size > self.depth:
+                kept = np.flatnonzero(scores[:size] >= np.partition(scores[:size], -self.depth)[-self.depth])
             found.append(order(self._names(rows[kept]), scores[kept], self.depth))
         return found
 
