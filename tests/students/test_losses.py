@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from limbeck.artefacts import Artefacts
 from limbeck.config import build, entries, home
 from limbeck.data.datamodule import TrainingData
+from limbeck.data.sampling import Lists
 from limbeck.experiment import assemble
 from limbeck.experiment.stages import Stages
 from limbeck.schemas import store_schemas
@@ -83,6 +84,26 @@ def test_every_student_learns_with_every_loss(student, loss, world, nodes, tmp_p
     assert same == [], "parameters without a gradient"
     model.load_state_dict(before)
     assert after < value(module, first)
+
+
+def test_token_vectors_learn_with_every_loss(world, nodes):
+    """A step against the gradient of one batch makes every loss smaller."""
+    artefacts, collection, pool = world
+    config = nodes()
+    torch.manual_seed(1)
+    static = {"_target_": "backbone/static", "width": 16}
+    model, collator = assemble.ranker(config["student"], static, collection, artefacts, anew=True)
+    first = collator(Lists(pool, build(config["sampler"], key="sampler"), 1).__getitems__([(0, 0), (0, 1), (0, 2)]))
+    table = model.backbone.embedding.weight
+    for loss in sorted(set(LOSSES) - WEIGHTS_ONLY):
+        terms = objective(nodes, loss)
+        before, _ = terms(model(first), first)
+        (slope,) = torch.autograd.grad(before, table)
+        with torch.no_grad():
+            step = slope / slope.norm() * 1e-2
+            table -= step
+            assert terms(model(first), first)[0] < before, loss
+            table += step
 
 
 GIVEN = {"labels", "ranks", "teacher_scores", "teacher_order"}

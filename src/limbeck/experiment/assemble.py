@@ -136,16 +136,28 @@ def _model(
     *,
     anew: bool,
 ) -> tuple[Student, TextTokenizer]:
+    check_context(student, backbone, key)
     source: Backbone = build(backbone, key=f"{key}backbone")
     try:
         tokenizer = source.tokenizer(texts, folder)
         model: Student = build(student, lambda task: source.model(tokenizer, task), key=f"{key}student")
         _check_anew(model, source, load_top(model, source), key, anew)
     except ConfigError as error:
-        own = str(error).startswith(("model", "layers", "lora.", "gradient_checkpointing"))
+        own = str(error).startswith(("model", "layers", "lora.", "gradient_checkpointing", "width"))
         raise ConfigError(f"{key}backbone.{error}" if own else str(error)) from error
     _check_lengths(model, tokenizer, key)
     return model, tokenizer
+
+
+def check_context(student: Node, backbone: Node, key: str = "") -> None:
+    """Raise a ``ConfigError`` for a student that reads tokens in their context, over vectors of single tokens."""
+    reason = part(student, key=f"{key}student").context
+    if part_name(backbone) == "static" and reason:
+        kind = part_name(student)
+        raise ConfigError(
+            f"{key}student={kind} needs tokens in their context: {reason}. A static backbone has one vector for a "
+            f"token wherever it stands, and averages them: choose {key}student=dense, or another backbone"
+        )
 
 
 def _check_anew(model: Student, source: Backbone, top: Lacking, key: str, anew: bool) -> None:

@@ -51,6 +51,7 @@ class Parts:
         self.candidates = assemble.candidates(of_set(config["candidates"], self.evaluation.split), self.device)
         self.data: Data = described(config["data"])
         student = part(config["student"], key="student")
+        assemble.check_context(config["student"], config["backbone"])
         self.objective.check({"labels", "ranks"} | taught | student.fields)
         if self.training.chunk is not None:
             self.objective.check_chunks()

@@ -98,7 +98,7 @@ def card(pipeline: Pipeline, student: Mapping[str, Any], origin: Origin, name: s
 
 def _how(pipeline: Pipeline, student: Mapping[str, Any]) -> str:
     library = pipeline.library
-    task = pipeline.modules[0].config["transformer_task"]
+    task = pipeline.modules[0].config.get("transformer_task")
     where = f"FOLDER/{pipeline.transformer}".rstrip("/")
     notes = []
     if library == "CrossEncoder":
@@ -108,14 +108,17 @@ def _how(pipeline: Pipeline, student: Mapping[str, Any]) -> str:
         )
     elif student["scale"] != 1:
         notes.append(f"In limbeck a score is {student['scale']:g} times this one; the order is the same.")
+    alone = ""
+    if task is not None:
+        alone = f"""
+
+from transformers import {_AUTO[task]}  # the transformer alone
+transformer = {_AUTO[task]}.from_pretrained("{where}")"""
     code = f"""\
 ```python
 from sentence_transformers import {library}  # 6.2 or later
 model = {library}("FOLDER")
-{_USE[library]}
-
-from transformers import {_AUTO[task]}  # the transformer alone
-transformer = {_AUTO[task]}.from_pretrained("{where}")
+{_USE[library]}{alone}
 ```"""
     return "\n\n".join(["## Use", code, *notes, "In limbeck: `student=saved student.folder=FOLDER`."])
 

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limbeck.backbones.backbone import Load, Pooling, pool
+from limbeck.backbones.backbone import Load, Pooling
+from limbeck.backbones.bags import check_pooling, embed
 from limbeck.backbones.chunks import in_chunks
-from limbeck.backbones.packing import states
 from limbeck.encodings import Kind
 from limbeck.registry import register
 from limbeck.similarity import dot, pick
@@ -69,6 +69,7 @@ class Dense(BiEncoder):
     """
 
     kind: Kind = "dense"
+    context = ""
 
     def __init__(
         self,
@@ -104,6 +105,7 @@ class Dense(BiEncoder):
             raise ValueError(f"activation={activation} comes after a projection: give projection, too")
         self.style = TextFormat(False, query_prefix, document_prefix, query_length, document_length)
         self.backbone = load("encoder")
+        check_pooling(self.backbone, pooling)
         self.query_backbone = second_tower(self.backbone, towers)
         self.pooling: Pooling = pooling
         self.normalise = similarity == "cosine"
@@ -127,7 +129,7 @@ class Dense(BiEncoder):
 
     def _pooled(self, tokens: Tokens, role: Role) -> Tensor:
         backbone = tower(self.backbone, self.query_backbone, role)
-        pooled = pool(states(backbone, tokens), tokens, self.pooling)
+        pooled = embed(backbone, tokens, self.pooling)
         return pooled if self.projection is None else ACTIVATIONS[self.activation](self.projection(pooled))
 
     def _finished(self, pooled: Tensor, size: int | None) -> Tensor:

@@ -54,6 +54,7 @@ class Splade(BiEncoder):
     """
 
     kind: Kind = "sparse"
+    context = "its words come out of a masked language model"
     fields: frozenset[str] = frozenset({"embeddings", "term_weights"})
 
     def __init__(

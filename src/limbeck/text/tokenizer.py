@@ -37,18 +37,21 @@ class TextTokenizer:
     ----------
     tokenizer
         A fast Hugging Face tokenizer.
+    pad_id
+        Token to pad with; None takes the tokenizer's own.
 
     Raises
     ------
     ValueError
-        The tokenizer has no padding token, or frames texts in a way that cannot be read off.
+        The tokenizer has no padding token and none is given, or frames texts in a way that cannot be read off.
     """
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerFast") -> None:
-        if tokenizer.pad_token_id is None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast", *, pad_id: int | None = None) -> None:
+        pad_id = tokenizer.pad_token_id if pad_id is None else pad_id  # pyright: ignore[reportAssignmentType]
+        if pad_id is None:
             raise ValueError(f"the tokenizer of {tokenizer.name_or_path!r} has no padding token; set pad_token in it")
         self.tokenizer = tokenizer
-        self.pad_id: int = int(tokenizer.pad_token_id)  # pyright: ignore[reportArgumentType]
+        self.pad_id: int = int(pad_id)
         self.dtype = np.dtype(np.uint16 if max(tokenizer.get_vocab().values()) < 1 << 16 else np.int32)
         """What token ids are kept as: two bytes where the vocabulary fits into them."""
         self._single = self._frame("a")
@@ -56,6 +59,8 @@ class TextTokenizer:
 
     def _frame(self, *texts: str) -> list[tuple[list[int], int]]:
         """Return the special tokens (with segment number) before, between and after the texts."""
+        if self.tokenizer.backend_tokenizer.post_processor is None:
+            return [([], number) for number in (0, *range(len(texts)))]
         encoded = self.tokenizer(texts[0], texts[1] if len(texts) > 1 else None, return_token_type_ids=True)
         ids, types = list(encoded["input_ids"]), list(encoded["token_type_ids"])
         frame, start = [], 0
