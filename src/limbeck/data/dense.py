@@ -1,33 +1,20 @@
 """An encoder as first stage: exact search of the whole collection, which is encoded once."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
-from limbeck.artefacts import Artefacts, write_json
+from limbeck.artefacts import Artefacts
+from limbeck.data import embeddings
 from limbeck.data.candidates import Search, best, check_depth
 from limbeck.data.collection import Collection
-from limbeck.encodings import Rows, rows
+from limbeck.data.embeddings import Encoder
+from limbeck.encodings import Rows
 from limbeck.evaluation.ranking import nearest
-from limbeck.inference import blocks, encode
+from limbeck.inference import encode
 from limbeck.registry import register
-from limbeck.text.collate import Collator
-from limbeck.text.progress import show
 from limbeck.types import Run
-
-
-class Encoder(NamedTuple):
-    """A loaded ranker that encodes queries and documents apart."""
-
-    ranker: Any
-    collator: Collator
-    identity: dict[str, Any]
-    """What its scores depend on, a checksum of the weights included."""
-
 
 Load = Callable[[Collection, Artefacts], Encoder]
 
@@ -99,29 +86,10 @@ class Dense:
 
     def _documents(self, search: Search) -> Iterator[tuple[Sequence[str], Rows]]:
         """Yield ids and encodings of the collection, encoded once for all splits and searches to come."""
-        ids = search.collection.document_ids
-        path = search.artefacts.folder(
-            "embeddings",
-            {**self._embedded_by(search), "documents": search.collection.content("document")},
-            lambda target: self._encode(search, target),
-            label=f"{self.name} embeddings of {search.collection.name}",
-        )
-        kind, width = self._encoder(search).ranker.kind, json.loads((path / "width.json").read_text())
-        for number, block in enumerate(show(blocks(ids), len(ids), f"{self.label}: documents")):
-            files = {file.suffixes[-2][1:]: np.load(file) for file in path.glob(f"{number}.*.npy")}
-            yield block, rows(kind, {n: torch.from_numpy(each) for n, each in files.items()}, width).to(self._device)
-
-    def _encode(self, search: Search, folder: Path) -> None:
-        ranker, collator, _ = self._encoder(search)
-        collator.prepare("document")
-        ids = search.collection.document_ids
-        for number, block in enumerate(
-            show(blocks(ids), len(ids), f"{self.name} embeddings of {search.collection.name}")
-        ):
-            encoded = encode(ranker, collator, block, "document", bf16=self.bf16)
-            for name, value in encoded.arrays().items():
-                np.save(folder / f"{number}.{name}.npy", value.cpu().numpy())
-            write_json(folder / "width.json", encoded.width)
+        ids, encoder = search.collection.document_ids, self._encoder(search)
+        path = embeddings.of_documents(encoder, search.collection, search.artefacts, bf16=self.bf16, name=self.name)
+        for block, encoded in embeddings.read(path, encoder.ranker.kind, ids, f"{self.label}: documents"):
+            yield block, encoded.to(self._device)
 
     def _embedded_by(self, search: Search) -> dict[str, Any]:
         return {"bf16": self.bf16, **self._encoder(search).identity}

@@ -19,7 +19,7 @@ from limbeck.backbones.families import most_tokens
 from limbeck.config import ConfigError, Node, build, fingerprint, part, part_name
 from limbeck.data.candidates import Candidates
 from limbeck.data.collection import Collection, described
-from limbeck.data.dense import Encoder
+from limbeck.data.embeddings import Encoder
 from limbeck.experiment.sharing import Sharing
 from limbeck.experiment.teaching import OnDemand, Stored, Teaching
 from limbeck.launchers.devices import check_accelerator
@@ -177,7 +177,9 @@ def _check_anew(model: Student, source: Backbone, top: Lacking, key: str, anew: 
         refuse_untrained(Anew([*names, *top.copied], source.path, source.labels), key)
 
 
-def save(student: Student, tokenizer: TextTokenizer, folder: Path, node: Node, run_id: str) -> None:
+def save(
+    student: Student, tokenizer: TextTokenizer, folder: Path, node: Node, run_id: str, space: Node | None = None
+) -> None:
     """Save a student as a Hugging Face folder, with what makes it one of ours: usable as ``student=saved``.
 
     Parameters
@@ -188,9 +190,11 @@ def save(student: Student, tokenizer: TextTokenizer, folder: Path, node: Node, r
         Made, or written over.
     node, run_id
         The student's configuration node, and the run it comes from.
+    space
+        The space that its queries were brought into (:mod:`limbeck.experiment.spaces`); None for its own.
     """
     backbones.save(student, tokenizer, folder)
-    write_json(folder / MARK, {"student": node, "run_id": run_id})
+    write_json(folder / MARK, {"student": node, "run_id": run_id, **({} if space is None else {"space": space})})
 
 
 def _check_lengths(model: Student, tokenizer: TextTokenizer, key: str) -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import load_model, save_model
 from limbeck.artefacts import Artefacts
 from limbeck.config import Node, fingerprint
 from limbeck.data.collection import Collection
+from limbeck.encodings import Rows
 from limbeck.evaluation.ranking import (
     Asked,
     Share,
@@ -27,6 +28,7 @@ from limbeck.evaluation.settings import Evaluation
 from limbeck.experiment import assemble
 from limbeck.experiment.sharing import CANDIDATES, JOB, WEIGHTS, Sharing, part
 from limbeck.experiment.teaching import OnDemand
+from limbeck.inference import encode
 from limbeck.students.base import BiEncoder, Student
 from limbeck.text.collate import Collator
 from limbeck.types import Run
@@ -93,6 +95,12 @@ class Engine:
             asked = [Asked(self._collator, queries), *others]
             runs = search_together(ranker, asked, documents, depth + drops, bf16=self._evaluation.bf16)
         return [without_own(run, depth) for run in runs] if drops else runs
+
+    def encoded(self, queries: Sequence[str], *, bf16: bool) -> tuple[BiEncoder, Rows]:
+        """Return the ranker on its device, and its encodings of queries."""
+        assert isinstance(self.ranker, BiEncoder), "a student that scores pairs encodes nothing"
+        ranker = self.ranker.to(self._device)
+        return ranker, encode(ranker, self._collator, queries, "query", bf16=bf16)
 
     def rerank(self, candidates: Run) -> Run:
         """Re-rank candidates; nothing is added or dropped."""

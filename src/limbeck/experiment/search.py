@@ -100,11 +100,13 @@ class _Searching:
         check_ids(self._query_ids, "data: the query id")
         self._ranker, self._collator = self._encoder()
         self._ranker.to(device)
+        self._asked_by = None if config["query_encoder"] is None else self._ranker.checksum()
 
     def _encoder(self) -> "tuple[BiEncoder, Collator]":
         import torch
 
         from limbeck.experiment import assemble
+        from limbeck.experiment.spaces import check_tied, query_encoder_nodes
         from limbeck.students.base import BiEncoder
 
         torch.manual_seed(self._made["seed"])
@@ -114,8 +116,12 @@ class _Searching:
         else:
             log.info("%s are the queries; the documents are those of the index", self._collection.name)
             indexed = opened(self._made["data"], self._artefacts)
-        model, collator = assemble.ranker(self._made["student"], self._made["backbone"], indexed, self._artefacts)
-        if model.checksum() != self._store.identity["weights"]:
+        other = self._config["query_encoder"]
+        nodes = self._made if other is None else query_encoder_nodes(Path(other), "query_encoder")
+        model, collator = assemble.ranker(nodes["student"], nodes["backbone"], indexed, self._artefacts)
+        if other is not None:
+            check_tied(Path(other), model, self._store, "query_encoder")
+        elif model.checksum() != self._store.identity["weights"]:
             raise ConfigError(
                 f"index: the model that {self._store.path} was built with has changed since; build the index anew"
             )
@@ -152,6 +158,7 @@ class _Searching:
             "candidates": inputs and fingerprint(inputs),
             "queries": self._collection.asked(self._query_ids),
             "documents": self._collection.content("document"),
+            "query_encoder": self._asked_by,
             **{key: self._config[key] for key in ("split", "depth", "bf16")},
             "shards": count,
         }
@@ -234,6 +241,7 @@ class _Searching:
 
         _write(out, found)
         system = f"{self._first.name}, re-ranked" if self._first else self._backend.name
+        system += "" if self._asked_by is None else f", queries by {self._config['query_encoder']}"
         means_of = means(evaluate(self._split.qrels, found, self._config["metrics"]))
         row = {"system": system, "queries": f"{len(self._split.qrels):,}", **means_of}
         title = f"{self._collection.name} {self._config['split']}: {out}"

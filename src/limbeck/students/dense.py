@@ -69,6 +69,7 @@ class Dense(BiEncoder):
     """
 
     kind: Kind = "dense"
+    fields: frozenset[str] = frozenset({"embeddings", "vectors"})
     context = ""
 
     def __init__(
@@ -117,6 +118,12 @@ class Dense(BiEncoder):
         )
         self._scale = scale
         self.log_scale = nn.Parameter(torch.tensor(scale).log()) if learn_scale else None
+
+    @property
+    def width(self) -> int:
+        """Components of a text's vector."""
+        whole = self.backbone.config.hidden_size if self.projection is None else self.projection.out_features
+        return self.dimension or whole
 
     @property
     def scale(self) -> float:

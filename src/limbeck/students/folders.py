@@ -72,6 +72,15 @@ def holds(folder: Path) -> bool:
     return ours or (folder / MODULES).is_file() or tables.is_table(folder)
 
 
+def space_of(folder: Path) -> Node | None:
+    """Return the space of another encoder that a student in a folder was brought into; None if it is in its own.
+
+    It has ``weights``, a checksum of that encoder, ``teacher``, its name, and ``losses``.
+    """
+    marks = (place / MARK for place in (folder, folder / "model") if (place / MARK).is_file())
+    return next((json.loads(mark.read_text(encoding="utf-8")).get("space") for mark in marks), None)
+
+
 def instead(key: str, folder: str) -> str:
     """Return the overrides that take the student in a folder; ``key`` is the prefix of the student's, ``teacher.``."""
     return f"{key.removesuffix('.') or 'student'}=saved {key}student.folder={folder}"
