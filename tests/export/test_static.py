@@ -17,6 +17,7 @@ from limbeck.config import ConfigError, build
 from limbeck.experiment import assemble
 from limbeck.experiment.loading import load
 from limbeck.export.modules import pipeline
+from limbeck.students import context
 from limbeck.students.dense import Dense
 from limbeck.text.token_store import MOST
 from limbeck.text.tokenizer import TextTokenizer
@@ -245,8 +246,8 @@ def test_students_that_read_tokens_in_context_are_refused_with_the_reason(kind):
     student, backbone = {"_target_": f"student/{kind}"}, {"_target_": "backbone/static"}
     reason = {"splade": "masked language model", "colbert": "stand in their texts", "cross_encoder": "together"}[kind]
     with pytest.raises(ConfigError, match=rf"^teacher\.student={kind} needs .*{reason}.* teacher\.student=dense"):
-        assemble.check_context(student, backbone, "teacher.")
-    assemble.check_context({"_target_": "student/dense"}, backbone)
+        context.check(student, backbone, "teacher.")
+    context.check({"_target_": "student/dense"}, backbone)
 
 
 def test_a_first_token_is_no_vector_of_a_text(make):

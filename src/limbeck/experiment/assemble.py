@@ -25,7 +25,7 @@ from limbeck.experiment.teaching import OnDemand, Stored, Teaching
 from limbeck.launchers.devices import check_accelerator
 from limbeck.scores.writer import Provenance
 from limbeck.secrecy import masked
-from limbeck.students import bare
+from limbeck.students import bare, context
 from limbeck.students.anew import Anew, refuse_frozen, refuse_untrained
 from limbeck.students.base import BiEncoder, Student
 from limbeck.students.folders import MARK
@@ -136,7 +136,7 @@ def _model(
     *,
     anew: bool,
 ) -> tuple[Student, TextTokenizer]:
-    check_context(student, backbone, key)
+    context.check(student, backbone, key)
     source: Backbone = build(backbone, key=f"{key}backbone")
     try:
         tokenizer = source.tokenizer(texts, folder)
@@ -147,17 +147,6 @@ def _model(
         raise ConfigError(f"{key}backbone.{error}" if own else str(error)) from error
     _check_lengths(model, tokenizer, key)
     return model, tokenizer
-
-
-def check_context(student: Node, backbone: Node, key: str = "") -> None:
-    """Raise a ``ConfigError`` for a student that reads tokens in their context, over vectors of single tokens."""
-    reason = part(student, key=f"{key}student").context
-    if part_name(backbone) == "static" and reason:
-        kind = part_name(student)
-        raise ConfigError(
-            f"{key}student={kind} needs tokens in their context: {reason}. A static backbone has one vector for a "
-            f"token wherever it stands, and averages them: choose {key}student=dense, or another backbone"
-        )
 
 
 def _check_anew(model: Student, source: Backbone, top: Lacking, key: str, anew: bool) -> None:

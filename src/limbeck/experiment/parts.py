@@ -11,6 +11,7 @@ from limbeck.evaluation.settings import evaluation
 from limbeck.experiment import assemble
 from limbeck.experiment.suite import of_set
 from limbeck.inspection.findings import settings
+from limbeck.students import context
 from limbeck.training.objective import Objective
 from limbeck.training.optim import AdamW
 from limbeck.training.tracking import Tracker
@@ -51,7 +52,7 @@ class Parts:
         self.candidates = assemble.candidates(of_set(config["candidates"], self.evaluation.split), self.device)
         self.data: Data = described(config["data"])
         student = part(config["student"], key="student")
-        assemble.check_context(config["student"], config["backbone"])
+        context.check(config["student"], config["backbone"])
         self.objective.check({"labels", "ranks"} | taught | student.fields)
         if self.training.chunk is not None:
             self.objective.check_chunks()
