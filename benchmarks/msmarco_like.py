@@ -10,8 +10,8 @@ of ir_datasets (``IR_DATASETS_HOME``), so that commands name the real ids and ta
   N / ``TOPIC`` topics; a word is with a chance of ``TOPICAL`` one of the ``TOPIC_WORDS`` words of the topic.
 - **Queries.** Of one positive passage each: two words of its topic, the others drawn from the passage itself; mean 6
   words. In proportion to the passages: 808,731 training queries of which 502,939 are judged, 6,980 of dev/small. The 43
-  and 54 of TREC DL 2019 and 2020 are as many at any size; each has its positive with grade 3, others of its topic with 0
-  to 2, and passages of other topics with 0.
+  and 54 of TREC DL 2019 and 2020 are as many at any size; each has its positive with grade 3, others of its topic with
+  0 to 2, and passages of other topics with 0.
 - **The teacher.** ``SCORED`` raw scores a judged training query, the mean of 160 million pairs: of the positive, of
   passages of its topic, which a search finds, and of others; in Parquet files with query_id, corpus_id, score.
 - **Checkpoints.** BERTs of one layer of ``WIDTH`` with ``PIECES`` word pieces, under the names that they have on the
