@@ -239,8 +239,10 @@ PAGES = [
         cut="2 of 12 runs",
     ),
     table("beir_13"),
-    *sweep("gamma_alpha", "dev", f"1 of 20 runs; {SAID}", "loss.ckl.gamma=5", "loss.ckl.alpha=1.5", *RERANKED),
-    *sweep("gamma", "dev", f"1 of 7 runs; {SAID}", "loss.ckl.gamma=0.5", *RERANKED),
+    sweep("gamma_alpha", "dev", f"1 of 20 runs; {SAID}", "loss.ckl.gamma=5", "loss.ckl.alpha=1.5", *RERANKED)[0],
+    sweep("gamma", "dev", f"1 of 7 runs; {SAID}", "loss.ckl.gamma=0.5", *RERANKED)[0],
+    table("gamma_alpha"),
+    table("gamma"),
     *sweep("detach", "dev", f"1 of 6 runs; {SAID}", "loss.ckl.detach_weights=true", "seed=1", *RERANKED),
     *sweep("ranks", "dev", f"1 of 6 runs; {SAID}", "sampler.refresh_ranks=5", "seed=1", *RERANKED),
     *sweep(
