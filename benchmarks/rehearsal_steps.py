@@ -204,13 +204,13 @@ PAGES = [
         "seed=1",
         "eval.depth=200",
     ),
-    *sweep("sparse", "passages", "1 of 18 runs", "experiment=ckl2024_splade_kl", "seed=1"),
+    *sweep("sparse", "passages", "2 of 18 runs", "experiment=ckl2024_splade_kl,ckl2024_splade_ckl", "seed=1"),
     *sweep("dense", "passages", "1 of 18 runs", "experiment=ckl2024_dense_kl", "seed=1"),
     Step(
         "BEIR, sparse",
         "limbeck evaluate run=runs/ckl2024_sparse eval=beir_13 baseline=kl name=ckl2024_beir_13_sparse",
         "beir",
-        cut="1 run",
+        cut="2 runs",
     ),
     Step(
         "BEIR, re-rankers",

@@ -64,7 +64,7 @@ class Engine:
         self.ranker = ranker
         self._collator = collator
         self._collection = collection
-        self._evaluation = evaluation
+        self.evaluation = evaluation
         self._device = device
         self._nodes = nodes
         self._sharing = sharing
@@ -72,7 +72,7 @@ class Engine:
     @property
     def alone(self) -> bool:
         """Whether this process does all of the work."""
-        return self._evaluation.devices == 1
+        return self.evaluation.devices == 1
 
     def search(self, queries: Sequence[str]) -> Run:
         """Rank the whole collection for queries; where they are documents of it, without themselves."""
@@ -84,26 +84,26 @@ class Engine:
         Several devices search for the queries alone: ``others`` must be empty.
         """
         assert isinstance(self.ranker, BiEncoder), "a student that scores pairs cannot search"
-        depth, drops = self._evaluation.search_depth, self._collection.drop_self
-        if self._evaluation.devices > 1:
+        depth, drops = self.evaluation.search_depth, self._collection.drop_self
+        if self.evaluation.devices > 1:
             assert not others
             runs = [self._shared({"task": "search", "queries": list(queries), "depth": depth + drops}, None)]
         else:
             ranker, documents = self.ranker.to(self._device), self._collection.document_ids
             asked = [Asked(self._collator, queries), *others]
-            runs = search_together(ranker, asked, documents, depth + drops, bf16=self._evaluation.bf16)
+            runs = search_together(ranker, asked, documents, depth + drops, bf16=self.evaluation.bf16)
         return [without_own(run, depth) for run in runs] if drops else runs
 
     def rerank(self, candidates: Run) -> Run:
         """Re-rank candidates; nothing is added or dropped."""
-        if self._evaluation.devices > 1:
+        if self.evaluation.devices > 1:
             return self._shared({"task": "rerank", "queries": list(candidates), "depth": None}, candidates)
-        return rerank(self.ranker.to(self._device), self._collator, candidates, bf16=self._evaluation.bf16)
+        return rerank(self.ranker.to(self._device), self._collator, candidates, bf16=self.evaluation.bf16)
 
     def _shared(self, task: Node, candidates: Run | None) -> Run:
         style = self._collator.style
         lengths = {"query_length": style.query_length, "document_length": style.document_length}
-        job = {**task, **self._nodes, **lengths, "bf16": self._evaluation.bf16, "weights": self.ranker.checksum()}
+        job = {**task, **self._nodes, **lengths, "bf16": self.evaluation.bf16, "weights": self.ranker.checksum()}
         if candidates is not None:
             job |= {"candidates": fingerprint({query: ranking.ids for query, ranking in candidates.items()})}
 
