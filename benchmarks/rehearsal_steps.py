@@ -187,7 +187,7 @@ PREPARATION = [
 
 def table(name: str) -> Step:
     """Return the command that prints a table."""
-    return Step(f"table {name}", f"limbeck table table=ckl2024_{name}")
+    return Step(f"table {name}", f"limbeck table table=ckl2024_{name}", more=("mix_commits=true",))
 
 
 def sweep(name: str, rule: str, cut: str, *more: str) -> list[Step]:
