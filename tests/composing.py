@@ -5,31 +5,39 @@ The configurations are the same, see ``test_config.py``; processes that a test s
 
 import contextlib
 import copy
+import dataclasses
 import os
 from collections.abc import Iterator
 from typing import Any
 
 from hydra._internal import config_loader_impl, defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.defaults_list import DefaultsList, Overrides
 from hydra._internal.hydra import Hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 
 _READ, _BUILD = Hydra.get_mode, defaults_list._create_interpolation_map
 _LIST, _COMPOSE = config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list
+_LOAD = ConfigRepository.load_config
 _NOTHING = OmegaConf.create({})
 
 _LISTS: dict[tuple, DefaultsList] = {}
 """Lists of defaults: what was chosen, and from which files and schemas → the list."""
 _COMPOSED: dict[int, DictConfig | None] = {}
 """What a kept list of defaults is composed to, before single values are set; by the list's ``id``."""
+_LOADED: dict[tuple, ConfigResult] = {}
+"""What was read from a file as it was then."""
 
 
 def compose_once() -> None:
     """Spare Hydra nearly all of its work, for the rest of this process and those forked from it."""
     Hydra.get_mode, defaults_list._create_interpolation_map = _mode, _choices
     config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list = _listed, _composed
+    ConfigRepository.load_config = _loaded
     ConfigStore.__deepcopy__ = lambda self, _: self  # for each composition, though it copies what it hands out
 
 
@@ -38,6 +46,7 @@ def as_ever() -> Iterator[None]:
     """Compose as Hydra does."""
     Hydra.get_mode, defaults_list._create_interpolation_map = _READ, _BUILD
     config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list = _LIST, _COMPOSE
+    ConfigRepository.load_config = _LOAD
     del ConfigStore.__deepcopy__
     try:
         yield
@@ -77,6 +86,18 @@ def _composed(self, defaults, repo):
         if id(defaults) in _COMPOSED:
             _COMPOSED[id(defaults)] = composed
     return copy.deepcopy(composed)
+
+
+def _loaded(self, config_path):
+    """Read a file once."""
+    source = self._find_object_source(config_path, ObjectType.CONFIG)
+    if source is None or source.scheme() != "file":
+        return _LOAD(self, config_path)
+    found = os.stat(os.path.join(source.path, source._normalize_file_name(config_path)))
+    key = source.provider, source.path, config_path, found.st_mtime_ns, found.st_size
+    if key not in _LOADED:
+        _LOADED[key] = _LOAD(self, config_path)
+    return dataclasses.replace(_LOADED[key], config=copy.deepcopy(_LOADED[key].config))
 
 
 def _contents(source) -> Any:
