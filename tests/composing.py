@@ -17,12 +17,13 @@ from hydra._internal.defaults_list import DefaultsList, Overrides
 from hydra._internal.hydra import Hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 
 _READ, _BUILD = Hydra.get_mode, defaults_list._create_interpolation_map
 _LIST, _COMPOSE = config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list
-_LOAD = ConfigRepository.load_config
+_LOAD, _PARSE = ConfigRepository.load_config, OverridesParser.parse_rule
 _NOTHING = OmegaConf.create({})
 
 _LISTS: dict[tuple, DefaultsList] = {}
@@ -31,13 +32,15 @@ _COMPOSED: dict[int, DictConfig | None] = {}
 """What a kept list of defaults is composed to, before single values are set; by the list's ``id``."""
 _LOADED: dict[tuple, ConfigResult] = {}
 """What was read from a file as it was then."""
+_PARSED: dict[tuple[str, str], Any] = {}
+"""What a word of the command is."""
 
 
 def compose_once() -> None:
     """Spare Hydra nearly all of its work, for the rest of this process and those forked from it."""
     Hydra.get_mode, defaults_list._create_interpolation_map = _mode, _choices
     config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list = _listed, _composed
-    ConfigRepository.load_config = _loaded
+    ConfigRepository.load_config, OverridesParser.parse_rule = _loaded, _parsed
     ConfigStore.__deepcopy__ = lambda self, _: self  # for each composition, though it copies what it hands out
 
 
@@ -46,7 +49,7 @@ def as_ever() -> Iterator[None]:
     """Compose as Hydra does."""
     Hydra.get_mode, defaults_list._create_interpolation_map = _READ, _BUILD
     config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list = _LIST, _COMPOSE
-    ConfigRepository.load_config = _LOAD
+    ConfigRepository.load_config, OverridesParser.parse_rule = _LOAD, _PARSE
     del ConfigStore.__deepcopy__
     try:
         yield
@@ -98,6 +101,13 @@ def _loaded(self, config_path):
     if key not in _LOADED:
         _LOADED[key] = _LOAD(self, config_path)
     return dataclasses.replace(_LOADED[key], config=copy.deepcopy(_LOADED[key].config))
+
+
+def _parsed(self, s, rule_name):
+    """Parse a word once."""
+    if (s, rule_name) not in _PARSED:
+        _PARSED[s, rule_name] = _PARSE(self, s, rule_name)
+    return copy.deepcopy(_PARSED[s, rule_name])
 
 
 def _contents(source) -> Any:
