@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from limbeck.artefacts import Artefacts
 from limbeck.config import fingerprint
 from limbeck.data.collection import Collection
 from limbeck.evaluation.runs import read_run, write_run
+from limbeck.progress import Step
 from limbeck.types import Ranking, Run, order
 
 log = logging.getLogger(__name__)
@@ -101,21 +103,31 @@ def find(candidates: Candidates, search: Search) -> Run:
     _warn_of_own(search)
     if not candidates.kept:
         return candidates.search(search)
+    blocks = list(search.blocks()) if candidates.in_blocks else [search]
+    inputs_of = [inputs(candidates, block) for block in blocks]
+    lacking = [not search.artefacts.find("candidates", each) for each in inputs_of]
+    total = sum(len(block.queries) for block, lacks in zip(blocks, lacking, strict=True) if lacks)
+    paths = []
+    with Step(f"{candidates.label} for {search.split} queries", total, "queries") as step:
+        for block, each, lacks in zip(blocks, inputs_of, lacking, strict=True):
+            step.begin(len(block.queries) if lacks else 0)
+            paths.append(_kept(candidates, block, each))
+            step.advance(len(block.queries) if lacks else 0)
     found: Run = {}
-    for block in search.blocks() if candidates.in_blocks else [search]:
-        found |= _kept(candidates, block)
+    for path in paths:
+        found |= read_run(path)
     _warn_of_nothing(candidates, search, found)
     return found
 
 
-def _kept(candidates: Candidates, search: Search) -> Run:
+def _kept(candidates: Candidates, search: Search, inputs: Mapping[str, Any]) -> Path:
     path = search.artefacts.folder(
         "candidates",
-        inputs(candidates, search),
+        inputs,
         lambda target: write_run(target / "candidates.trec", candidates.search(search), "candidates"),
         label=f"{candidates.label} for {search.what}",
     )
-    return read_run(path / "candidates.trec")
+    return path / "candidates.trec"
 
 
 def _warn_of_nothing(candidates: Candidates, search: Search, found: Run) -> None:

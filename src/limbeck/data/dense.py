@@ -8,15 +8,16 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 
+from limbeck import room
 from limbeck.artefacts import Artefacts, write_json
 from limbeck.data.candidates import Search, best, check_depth
 from limbeck.data.collection import Collection
 from limbeck.encodings import Rows, rows
 from limbeck.evaluation.ranking import nearest
 from limbeck.inference import blocks, encode
+from limbeck.progress import show
 from limbeck.registry import register
 from limbeck.text.collate import Collator
-from limbeck.text.progress import show
 from limbeck.types import Run
 
 
@@ -28,6 +29,8 @@ class Encoder(NamedTuple):
     identity: dict[str, Any]
     """What its scores depend on, a checksum of the weights included."""
 
+
+_OTHER_DISK = "free some, set paths.cache to a folder on another disk, or take candidates=bm25"
 
 Load = Callable[[Collection, Artefacts], Encoder]
 
@@ -107,18 +110,26 @@ class Dense:
             label=f"{self.name} embeddings of {search.collection.name}",
         )
         kind, width = self._encoder(search).ranker.kind, json.loads((path / "width.json").read_text())
-        for number, block in enumerate(show(blocks(ids), len(ids), f"{self.label}: documents")):
+        shown = show(blocks(ids), len(ids), f"{self.label}: documents", "documents", part=True)
+        for number, block in enumerate(shown):
             files = {file.suffixes[-2][1:]: np.load(file) for file in path.glob(f"{number}.*.npy")}
             yield block, rows(kind, {n: torch.from_numpy(each) for n, each in files.items()}, width).to(self._device)
 
     def _encode(self, search: Search, folder: Path) -> None:
         ranker, collator, _ = self._encoder(search)
         collator.prepare("document")
-        ids = search.collection.document_ids
-        for number, block in enumerate(
-            show(blocks(ids), len(ids), f"{self.name} embeddings of {search.collection.name}")
-        ):
+        ids, each = search.collection.document_ids, 0.0
+        label = f"{self.name} embeddings of {search.collection.name}"
+
+        def needs() -> str:
+            return room.words(disk=each * len(ids), folder=folder, instead=_OTHER_DISK)
+
+        for number, block in enumerate(show(blocks(ids), len(ids), label, "documents", needs=needs)):
             encoded = encode(ranker, collator, block, "document", bf16=self.bf16)
+            if not number:
+                each = encoded.size / len(block)
+                if ranker.kind == "dense":  # others differ in size from text to text
+                    room.check_disk(int(each * len(ids)), folder, label, _OTHER_DISK)
             for name, value in encoded.arrays().items():
                 np.save(folder / f"{number}.{name}.npy", value.cpu().numpy())
             write_json(folder / "width.json", encoded.width)

@@ -12,6 +12,7 @@ from limbeck.config import ConfigError
 from limbeck.data.denoise import TeacherMargin
 from limbeck.data.document_ids import DocumentIds
 from limbeck.data.pool import Pool
+from limbeck.progress import reported
 from limbeck.registry import register
 from limbeck.scores.keys import ID
 from limbeck.types import Qrels, Run
@@ -130,7 +131,7 @@ class Pooling:
         labels: list[int] = []
         ranks: list[int] = []
         first_stage: list[float] = []
-        for query, judged in qrels.items():
+        for query, judged in reported(qrels.items(), len(qrels), "training pool", "queries"):
             ranking = candidates[query].ids if query in candidates else []
             rank = {document: position for position, document in enumerate(ranking, 1)}
             scores = dict(zip(ranking, candidates[query].scores.tolist(), strict=True)) if ranking else {}

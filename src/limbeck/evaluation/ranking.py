@@ -13,6 +13,7 @@ from limbeck.evaluation.best import Best
 from limbeck.evaluation.runs import cut
 from limbeck.inference import BiEncoder, Ranker, blocks, encode, score_lists
 from limbeck.plan import Plan
+from limbeck.progress import show
 from limbeck.text.collate import Collator
 from limbeck.types import Ranking, Run, order
 
@@ -81,7 +82,8 @@ def search_together(
     collator.prepare("document", len(document_ids))
     queries = [(each.query_ids, encode(ranker, each.collator, each.query_ids, "query", bf16=bf16)) for each in asked]
     chosen = islice(blocks(document_ids, PIECE), share[0], None, share[1])
-    pieces = ((block, encode(ranker, collator, block, "document", bf16=bf16)) for block in chosen)
+    shown = show(chosen, len(document_ids) // share[1], "exact search", "documents")
+    pieces = ((block, encode(ranker, collator, block, "document", bf16=bf16)) for block in shown)
     return _nearest(ranker, queries, pieces, depth)
 
 

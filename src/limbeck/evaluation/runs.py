@@ -13,6 +13,7 @@ from pyarrow import csv
 from limbeck.config import ConfigError
 from limbeck.formats.files import SMALL_BLOCK, chunks
 from limbeck.formats.trec_line import COMMENT, content, fields, has_comment, score
+from limbeck.progress import reported
 from limbeck.rankings import Ranking, Run, order
 from limbeck.scores.keys import pc
 from limbeck.unfinished import whole_file
@@ -44,7 +45,7 @@ def write_run(path: Path, run: Run, tag: str) -> None:
     """
     check_queries(run)
     with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
-        for query, ranking in run.items():
+        for query, ranking in reported(run.items(), len(run), f"writing {path.name}", "queries"):
             for rank, (document, score) in enumerate(zip(ranking.ids, ranking.scores.tolist(), strict=True), 1):
                 file.write(f"{query} Q0 {document} {rank} {score:.9g} {tag}\n")
 

@@ -75,7 +75,10 @@ def _index(config: Config, backend: "Backend", share: tuple[int, int]) -> None:
     model.to(assemble.device(config["accelerator"]))
     number, count = share
     with locked(out / f".share-{number + 1}-of-{count}.lock", f"the shards in {out}"):
-        done = encode_into(store, model, collator, collection.iterate(), share=share, bf16=config["bf16"])
+        done = encode_into(
+            store, model, collator, collection.iterate(), count=collection.count("document"), share=share,
+            bf16=config["bf16"],
+        )  # fmt: skip
     rate = f": {done.seconds:.1f} s, {done.encoded / done.seconds:.0f} documents/s" if done.encoded else ""
     log.info("%s: encoded %s of %s documents%s", out, f"{done.encoded:,}", f"{done.documents:,}", rate)
     if not done.finished:

@@ -165,6 +165,11 @@ class Store:
         """Return whether a shard is there."""
         return self._folder(number).exists()
 
+    def size(self, encoded: Rows) -> int:
+        """Return the bytes that encodings take here, beside their ids."""
+        values = encoded.arrays()["values"]
+        return encoded.size - values.numel() * (values.element_size() - _DTYPES[self.identity["dtype"]].itemsize)
+
     def write(self, number: int, ids: Sequence[str], encoded: Rows) -> None:
         """Write a shard; if another process has written it meanwhile, that one stays.
 

@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from limbeck import room
 from limbeck.ahead import ahead
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
+from limbeck.progress import show
 from limbeck.scores.keys import Keys, key_list
-from limbeck.text.progress import show
 from limbeck.text.tokenizer import TextTokenizer, TokenIds
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,9 @@ _META, _IDS, _KEYS, _STARTS, _LENGTHS = "tokens.json", "ids.bin", "keys.bin", "s
 
 _BLOCK_TEXTS, _BLOCK_CHARACTERS = 8192, 4_000_000
 """Texts tokenised together: a tokenizer takes some hundred bytes a token while it works."""
+
+_INDEXED = 18
+"""Bytes on disk of a text beside its tokens: key, start, length."""
 
 Text = tuple[str, str]
 """Id and text."""
@@ -148,7 +152,13 @@ def write(
     keys, lengths = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.uint16)]
     kind = tokenizer.dtype.newbyteorder("<")
     with (folder / _IDS).open("wb") as file:
-        for ids, rows in _tokenised(show(_blocks(texts), total, f"tokenising {what}"), tokenizer, prefix):
+
+        def needs() -> str:
+            each = file.tell() / max(1, sum(map(len, lengths))) + _INDEXED
+            return room.words(disk=each * total, folder=folder.parent, instead="set paths.cache to another disk")
+
+        shown = show(_blocks(texts), total, f"tokenising {what}", needs=needs)
+        for ids, rows in _tokenised(shown, tokenizer, prefix):
             file.write(np.concatenate(rows).astype(kind, copy=False).data)
             keys.append(key_list(ids))
             lengths.append(np.fromiter(map(len, rows), dtype=np.uint16, count=len(rows)))
