@@ -11,7 +11,7 @@ from limbeck import progress
 
 
 @contextmanager
-def jumping(by: float = 30.0) -> Iterator[Callable[[], float]]:
+def jumping(by: float = 70.0) -> Iterator[Callable[[], float]]:
     """Let each look at the clock of progress find it ``by`` seconds later."""
     ticks = itertools.count(step=by)
     with pytest.MonkeyPatch.context() as patch:

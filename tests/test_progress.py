@@ -160,10 +160,13 @@ def test_a_step_within_another_reports_alone_and_costs_it_no_time(clock, log):
 
 
 def test_an_error_ends_a_step_without_a_word(clock, log):
-    with pytest.raises(RuntimeError), Step("work", 2) as step:
+    def broken():
         clock.now += 20
-        step.advance(1)
+        yield [1]
         raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        list(show(broken(), 2, "work"))
     assert log.messages == ["work: 50 % of 2 texts, 0.05 texts/s, 20 s left"]
     assert progress._running == []
 

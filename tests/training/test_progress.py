@@ -92,7 +92,7 @@ def test_without_a_terminal_a_line_is_logged_every_so_often(tmp_path, caplog, mo
     caplog.set_level(logging.INFO, "limbeck")
     ticks = itertools.count(step=20)  # the start, then a step every 20 seconds
     monkeypatch.setattr(progress, "clock", lambda: next(ticks))
-    speed, _ = train(tmp_path, loader=0.0, step=0.0, callbacks=[Lines(every=60)])
+    speed, _ = train(tmp_path, loader=0.0, step=0.0)
     (line,) = (message for message in caplog.messages if message.startswith("step "))
     step, loss, rate, left = line.split("  ")  # the end of the training has lines of its own
     assert (step, left) == (f"step 3/{STEPS}", "about 60 s left")

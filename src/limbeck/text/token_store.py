@@ -27,7 +27,7 @@ from limbeck import room
 from limbeck.ahead import ahead
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
-from limbeck.progress import show
+from limbeck.progress import Step
 from limbeck.scores.keys import Keys, key_list
 from limbeck.text.tokenizer import TextTokenizer, TokenIds
 
@@ -151,17 +151,19 @@ def write(
     start = time.perf_counter()
     keys, lengths = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.uint16)]
     kind = tokenizer.dtype.newbyteorder("<")
-    with (folder / _IDS).open("wb") as file:
+    done = 0
 
-        def needs() -> str:
-            each = file.tell() / max(1, sum(map(len, lengths))) + _INDEXED
-            return room.words(disk=each * total, folder=folder.parent, instead="set paths.cache to another disk")
+    def needs() -> str:
+        disk = (file.tell() / max(1, done) + _INDEXED) * total
+        return room.words(disk=disk, folder=folder.parent, instead="set paths.cache to a folder on another disk")
 
-        shown = show(_blocks(texts), total, f"tokenising {what}", needs=needs)
-        for ids, rows in _tokenised(shown, tokenizer, prefix):
+    with (folder / _IDS).open("wb") as file, Step(f"tokenising {what}", total, needs=needs) as step:
+        for ids, rows in _tokenised(_blocks(texts), tokenizer, prefix):
             file.write(np.concatenate(rows).astype(kind, copy=False).data)
             keys.append(key_list(ids))
             lengths.append(np.fromiter(map(len, rows), dtype=np.uint16, count=len(rows)))
+            done += len(ids)
+            step.advance(len(ids))
         _to_disk(file)
     every = np.concatenate(lengths)
     tokens, count = int(every.sum(dtype=np.int64)), len(every)
