@@ -14,7 +14,7 @@ class Ranking(NamedTuple):
     """float32, not increasing."""
 
 
-Run = dict[str, Ranking]
+Run = Mapping[str, Ranking]
 """Query id → ranking."""
 
 Qrels = dict[str, dict[str, int]]
