@@ -61,14 +61,20 @@ class Search:
         pairs
             Queries times documents that are ranked together, where that is less than ``BLOCK`` queries.
         """
-        total, size = len(self.queries), BLOCK
-        while size % 2 == 0 and size * len(self.collection.document_ids) > pairs:
-            size //= 2
+        total, size = len(self.queries), together(len(self.collection.document_ids), pairs)
         if total <= size:
             yield self
             return
         for start in range(0, total, size):
             yield replace(self, places=range(start, min(start + size, total)))
+
+
+def together(documents: int, pairs: float) -> int:
+    """Return how many queries are ranked together: ``BLOCK``, halved until they are so many pairs with documents."""
+    size = BLOCK
+    while size % 2 == 0 and size * documents > pairs:
+        size //= 2
+    return size
 
 
 class Candidates(Protocol):
