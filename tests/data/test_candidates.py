@@ -21,6 +21,7 @@ from limbeck.data.fusion import Fusion
 from limbeck.data.run import RunFiles
 from limbeck.evaluation.fusion import reciprocal_rank_fusion
 from limbeck.evaluation.kept_run import KeptRun
+from limbeck.evaluation.ranking import Asked, search_together
 from limbeck.evaluation.runs import write_run
 from limbeck.experiment import assemble
 from limbeck.search.shards import Store
@@ -431,6 +432,12 @@ def test_embeddings_in_float16_take_half_and_change_little(search, kind):
         assert len(near) >= 8
         assert all(abs(scores[d] - score) <= 2**-10 * max(map(abs, scores.values())) for d, score in near.items())
     assert any((found[query].scores != other[query].scores).any() for query in found)
+    torch.manual_seed(1)
+    model, collator = assemble.ranker(student, TINY, search.collection, search.artefacts)
+    ids, asked = search.collection.document_ids, [Asked(collator, list(search.queries))]
+    (evaluated,) = search_together(model.eval(), asked, ids, 9, dtype="float16", names=ids.take)
+    for query, ranking in other.items():  # as evaluation has them
+        np.testing.assert_allclose(ranking.scores, evaluated[query].scores[: len(ranking.ids)], rtol=1e-5, atol=1e-6)
     with pytest.raises(ConfigError, match=r"^candidates\.dtype must be one of float32, float16, got 'int8'"):
         seeded(DENSE, dtype="int8")
 

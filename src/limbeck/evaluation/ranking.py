@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from limbeck.compare import products
-from limbeck.encodings import Rows
+from limbeck.encodings import DType, Rows
 from limbeck.evaluation.best import Best, Names
 from limbeck.evaluation.runs import cut
 from limbeck.halfway import Halfway
@@ -74,6 +74,7 @@ def search_together(
     *,
     bf16: bool = False,
     share: Share = (0, 1),
+    dtype: DType = "float32",
     names: Names | None = None,
     halfway: Halfway | None = None,
 ) -> list[Run]:
@@ -87,6 +88,8 @@ def search_together(
         As :func:`search` takes them.
     asked
         The sets.
+    dtype
+        What the documents' encodings are taken in.
     names
         Looks up the ids of documents by their places; None takes them one by one out of ``document_ids``.
     halfway
@@ -110,7 +113,7 @@ def search_together(
     for turn, (piece, block) in enumerate(pieces):
         if turn < done:
             continue
-        documents = encode(ranker, collator, block, "document", bf16=bf16)
+        documents = encode(ranker, collator, block, "document", bf16=bf16).stored(dtype)
         for (query_ids, encoded), best in zip(queries, found, strict=True):
             _compare(ranker, query_ids, encoded, block, documents, best, piece * PIECE)
         if halfway is not None:

@@ -96,6 +96,7 @@ class Engine:
                 self._collection.document_ids,
                 depth + drops,
                 bf16=self._evaluation.bf16,
+                dtype=self._evaluation.dtype,
                 names=self._collection.document_ids.take,
                 halfway=self._halfway(lambda: {**task, "documents": self._collection.content("document")}),
             )
@@ -122,7 +123,8 @@ class Engine:
     @property
     def _work(self) -> Config:
         """What work depends on beside the task."""
-        return {**self._nodes, "bf16": self._evaluation.bf16, "weights": self.ranker.checksum()}
+        numbers = {"bf16": self._evaluation.bf16, "dtype": self._evaluation.dtype}
+        return {**self._nodes, **numbers, "weights": self.ranker.checksum()}
 
     def _shared(self, task: Node, candidates: Run | None) -> list[Run]:
         def fill(folder: Path) -> None:
@@ -172,8 +174,9 @@ def work(folder: Path, number: int) -> None:
     else:
         assert isinstance(ranker, BiEncoder), "a student that scores pairs cannot search"
         asked += [_asked(each, assemble.collection(each["data"], artefacts), collator) for each in others]
-        ids, depth, bf16 = collection.document_ids, job["depth"], job["bf16"]
-        runs = search_together(ranker, asked, ids, depth, bf16=bf16, share=share, names=ids.take, halfway=halfway)
+        ids, depth = collection.document_ids, job["depth"]
+        numbers = {"bf16": job["bf16"], "dtype": job["dtype"]}
+        runs = search_together(ranker, asked, ids, depth, **numbers, share=share, names=ids.take, halfway=halfway)
     for which, found in enumerate(runs):
         check_finite(found)
         write_run(part(folder, number, which), found, "part")

@@ -101,12 +101,15 @@ class Faiss:
         """Write ``index.faiss``."""
         faiss = _import()
         width, documents = store.shard(0).rows.width, store.documents
+        vectors = "Flat" if store.identity["dtype"] == "float32" else "SQfp16"
         if self.type == "hnsw":
-            index = faiss.IndexHNSWFlat(width, self.neighbours, faiss.METRIC_INNER_PRODUCT)
+            index = faiss.index_factory(width, f"HNSW{self.neighbours},{vectors}", faiss.METRIC_INNER_PRODUCT)
             index.hnsw.efConstruction = self.build_width
         else:
             lists = min(self.lists or max(1, round(documents**0.5)), documents)
-            index = faiss.index_factory(width, f"IVF{lists},Flat", faiss.METRIC_INNER_PRODUCT)
+            index = faiss.index_factory(width, f"IVF{lists},{vectors}", faiss.METRIC_INNER_PRODUCT)
+            if vectors != "Flat":
+                index.by_residual = False  # or a vector is rounded once more, as what it differs from its centroid by
             index.train(_sample(store, lists * _TRAINED_ON))
         for shard in store.shards():
             index.add(_values(shard))

@@ -65,7 +65,7 @@ class Inverted:
             name = f"{shard.number:06d}"
             save(folder / f"{name}.starts.npy", lists.indptr.astype(np.int64))
             save(folder / f"{name}.documents.npy", lists.indices.astype(np.int32))
-            save(folder / f"{name}.weights.npy", lists.data)
+            save(folder / f"{name}.weights.npy", lists.data.astype(store.identity["dtype"]))
 
     def search(
         self, ranker: BiEncoder, queries: Rows, store: Store, folder: Path, best: Best, shards: Sequence[int]
@@ -127,4 +127,4 @@ def _lists(path: Path, words: np.ndarray, documents: int) -> Postings:
     # Compiled loops look nothing over: a wrong place would be a wrong place in memory.
     if not len(rows) == len(weights) == offsets[-1] or (len(rows) and not 0 <= rows.min() <= rows.max() < documents):
         raise ValueError("its lists do not fit one another")
-    return Postings(weights, rows, offsets, documents)
+    return Postings(weights.astype(np.float32, copy=False), rows, offsets, documents)
