@@ -10,6 +10,7 @@ from torch import Tensor
 
 from limbeck.compare import Similarity, pairwise
 from limbeck.encodings import Kind, Rows, compact, join, reorder
+from limbeck.halfway import Halfway
 from limbeck.plan import BLOCK, Plan
 from limbeck.progress import Step, show
 from limbeck.text.collate import Collator, TextFormat
@@ -192,6 +193,7 @@ def score_lists(
     bf16: bool = False,
     size: int = BLOCK,
     share: tuple[int, int] = (0, 1),
+    halfway: Halfway | None = None,
 ) -> dict[str, np.ndarray]:
     """Score candidate lists.
 
@@ -207,6 +209,8 @@ def score_lists(
         Distinct documents (of encoders) or pairs (of others) that are scored together.
     share
         (i, n): score every n-th part alone, from the i-th on.
+    halfway
+        Where it is saved how far the work is; None saves nothing.
 
     Returns
     -------
@@ -217,12 +221,16 @@ def score_lists(
     lists = {query: documents for query, documents in lists.items() if documents}
     plan = Plan(lists, by_document=ranker.separable, size=size)
     score = Scorer(ranker, collator, plan, bf16=bf16)
-    values = np.zeros(plan.pairs, dtype=np.float32)
-    numbers = range(share[0], len(plan), share[1])
+    saved = {} if halfway is None else halfway.read()
+    values, done = saved.get("values", np.zeros(plan.pairs, np.float32)), int(saved.get("done", 0))
+    numbers = range(share[0] + done * share[1], len(plan), share[1])
     with Step("scoring candidates", sum(len(plan.part(number)) for number in numbers), "pairs", part=True) as step:
         for number in numbers:
             step.begin(len(plan.part(number)))
             values[plan.part(number)] = score(number)
+            done += 1
+            if halfway is not None:
+                halfway.save(lambda done=done: {"values": values, "done": done})
             step.advance(len(plan.part(number)))
     return plan.split(values) if lists else {}
 

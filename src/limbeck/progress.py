@@ -239,10 +239,12 @@ def show(
             step.advance(len(piece))
 
 
-def reported(items: Iterable[Item], total: int | None, label: str, unit: str, *, block: int = _BLOCK) -> Iterator[Item]:
+def reported(
+    items: Iterable[Item], total: int | None, label: str, unit: str, *, part: bool = False, block: int = _BLOCK
+) -> Iterator[Item]:
     """Pass the items of a long stream on and report how far it is; ``block`` are read ahead and counted together."""
     stream = iter(items)
-    for some in show(iter(lambda: list(islice(stream, block)), []), total, label, unit):
+    for some in show(iter(lambda: list(islice(stream, block)), []), total, label, unit, part=part):
         yield from some
 
 

@@ -309,7 +309,7 @@ def test_two_processes_make_one_artefact(folder, artefacts):
         process.join()
     tokens = artefacts.root / "tokens"
     assert len(list(tokens.glob("*/meta.json"))) == 1
-    assert not list(tokens.glob("*.unfinished"))
+    assert not list(tokens.glob(".*.parts"))
 
 
 def test_what_was_begun_does_not_count(tokenizer, artefacts):
@@ -324,11 +324,43 @@ def test_what_was_begun_does_not_count(tokenizer, artefacts):
     assert len(store) == len(DOCUMENTS)
 
 
+@pytest.mark.parametrize("torn", [None, "ids.bin", "lengths.part", "keys.part"])
+def test_a_killed_process_loses_the_block_at_work(folder, tokenizer, tmp_path, monkeypatch, torn):
+    """Wherever the kill falls: a block is whole when its keys are there, which come last."""
+    monkeypatch.setattr(token_store, "_BLOCK_TEXTS", 20)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+
+    def write(target, tokenizer):
+        token_store.write(target, DOCUMENTS.items(), tokenizer, total=len(DOCUMENTS), what="documents")
+
+    write(whole, tokenizer)
+    index = token_store._index
+    monkeypatch.setattr(token_store, "_index", None)  # dies behind the last block
+    with pytest.raises(TypeError):
+        write(killed, tokenizer)
+    monkeypatch.setattr(token_store, "_index", index)
+    order = ["keys.part", "lengths.part", "ids.bin"]
+    for name in order[: order.index(torn)] if torn else []:  # the block was never written there
+        size = {"keys.part": 8 * 60, "lengths.part": 2 * 60}[name]
+        os.truncate(killed / name, size)
+    if torn:
+        os.truncate(killed / torn, (killed / torn).stat().st_size - 3)
+    counting = Counting(load_tokenizer(str(folder)).tokenizer)
+    before = counting.seen
+    write(killed, counting)
+    assert counting.seen - before == (14 if torn in ("lengths.part", "ids.bin") else 1 if torn else 0)
+    assert {path.name: path.read_bytes() for path in killed.iterdir()} == {
+        path.name: path.read_bytes() for path in whole.iterdir()
+    }
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk(tokenizer, artefacts):
     class OnFullDisk(Corpus):
         def texts(self, role):
-            (folder,) = (artefacts.root / "tokens").glob("*.unfinished")
+            (folder,) = (artefacts.root / "tokens").glob(".*.parts")
             (folder / "ids.bin").symlink_to("/dev/full")
             return super().texts(role)
 

@@ -1,6 +1,7 @@
 """TREC run files as first stage: any system's rankings."""
 
 import logging
+import math
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -44,7 +45,7 @@ class RunFiles:
     """
 
     kept: ClassVar[bool] = False
-    in_blocks: ClassVar[bool] = False
+    pairs: ClassVar[float] = math.inf
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ class Searching(Step):
     """
 
     def __init__(self, name: str, queries: int, shards: Sequence[int]) -> None:
-        super().__init__(f"{name} search", queries, "queries")
+        super().__init__(f"{name} search", queries, "queries", part=True)
         self._shards = len(shards)
 
     def searched(self, queries: int) -> None:

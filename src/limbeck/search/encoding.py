@@ -15,8 +15,6 @@ from limbeck.progress import Step
 from limbeck.search.shards import Store
 from limbeck.text.collate import Collator
 
-_SMALLER = "free some, take dtype=float16, a smaller student.dimension, or a folder on another disk by out="
-
 
 class Encoded(NamedTuple):
     """What came of it."""
@@ -38,6 +36,7 @@ def encode_into(
     documents: Iterable[tuple[str, str]],
     *,
     count: int | None = None,
+    instead: str = "",
     share: tuple[int, int] = (0, 1),
     bf16: bool = False,
 ) -> Encoded:
@@ -55,6 +54,8 @@ def encode_into(
         (id, text) of the whole collection, always in the same order.
     count
         How many there are, to say how far it is and whether the disk will do.
+    instead
+        What to do where it will not.
     share
         (i, n): encode the shards i, i + n, i + 2n, …
     bf16
@@ -70,7 +71,7 @@ def encode_into(
     lacking = None if count is None else _lacking(store, count, share)
 
     def needs() -> str:
-        return room.words(disk=each * (lacking or 0), folder=store.path, instead=_SMALLER)
+        return room.words(disk=each * (lacking or 0), folder=store.path, instead=instead)
 
     step = Step(f"encoding into {store.path}", lacking, "documents", needs=needs)
     with ThreadPoolExecutor(1) as writer, step:  # a shard is encoded while the next is read and the last one written
@@ -80,9 +81,9 @@ def encode_into(
                 step.begin(len(chunk))
                 ids, encoded = _encode(chunk, ranker, collator, bf16)
                 if not step.done:
-                    each = store.size(encoded) / len(chunk)
+                    each = encoded.stored(store.identity["dtype"]).size / len(chunk)
                     if encoded.kind == "dense":  # others differ in size from text to text
-                        room.check_disk(int(each * (lacking or 0)), store.path, "the index", _SMALLER)
+                        room.check_disk(int(each * (lacking or 0)), store.path, "encoding the collection", instead)
                 if written is not None:
                     written.result()
                 written = writer.submit(store.write, number, ids, encoded)

@@ -8,7 +8,7 @@ import numpy as np
 
 from limbeck import room
 from limbeck.config import ConfigError
-from limbeck.encodings import Kind, Rows
+from limbeck.encodings import DTYPES, Kind, Rows
 from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder
 from limbeck.progress import Step
@@ -24,7 +24,9 @@ _LARGEST = {
 _QUERIES = 1024
 """Queries that lists or a graph are searched for at once."""
 
-_SMALLER = "choose backend=exact or backend.type=flat, which map the shards, or a smaller student.dimension"
+_SMALLER = (
+    "choose backend=exact, or backend.type=flat, which read one shard after the other, or encode with dtype=float16"
+)
 
 _TRAINED_ON = 64
 """Vectors a list that the centroids are trained on."""
@@ -109,14 +111,17 @@ class Faiss:
         """Write ``index.faiss``."""
         faiss = _import()
         width, documents = store.shard(0).rows.width, store.documents
-        memory = self.memory(documents, width)
+        memory = self.memory(store, width)
         room.check_memory(memory, f"backend=faiss backend.type={self.type}", _SMALLER)
+        vectors = "Flat" if store.identity["dtype"] == "float32" else "SQfp16"
         if self.type == "hnsw":
-            index = faiss.IndexHNSWFlat(width, self.neighbours, faiss.METRIC_INNER_PRODUCT)
+            index = faiss.index_factory(width, f"HNSW{self.neighbours},{vectors}", faiss.METRIC_INNER_PRODUCT)
             index.hnsw.efConstruction = self.build_width
         else:
             lists = min(self.lists or max(1, round(documents**0.5)), documents)
-            index = faiss.index_factory(width, f"IVF{lists},Flat", faiss.METRIC_INNER_PRODUCT)
+            index = faiss.index_factory(width, f"IVF{lists},{vectors}", faiss.METRIC_INNER_PRODUCT)
+            if vectors != "Flat":
+                index.by_residual = False  # or a vector is rounded once more, as what it differs from its centroid by
             index.train(_sample(store, lists * _TRAINED_ON))
         with Step(
             f"faiss index of {store.path}", documents, "documents", needs=lambda: room.words(memory=memory)
@@ -142,7 +147,7 @@ class Faiss:
                     step.searched(len(asked))
             return
         if self.type == "hnsw" and folder not in self._indexes:
-            memory = self.memory(store.documents, asked.shape[1])
+            memory = self.memory(store, asked.shape[1])
             room.check_memory(memory, f"backend=faiss backend.type={self.type}", _SMALLER)
         index = self._opened(folder)
         if self.type == "ivf":
@@ -150,15 +155,16 @@ class Faiss:
         else:
             index.hnsw.efSearch = max(self.width, best.depth)
         depth = min(best.depth, store.documents)
-        with Step("faiss search", len(asked), "queries") as step:
+        with Step("faiss search", len(asked), "queries", part=True) as step:
             for start in range(0, len(asked), _QUERIES):
                 some = asked[start : start + _QUERIES]
                 _show(best, *index.search(some, depth), queries_from=start, scale=ranker.scale)
                 step.advance(len(some))
 
-    def memory(self, documents: int, width: int) -> int:
+    def memory(self, store: Store, width: int) -> int:
         """Return what lists or graph surely take, in bytes: vectors, and numbers of documents or edges of the graph."""
-        return documents * (4 * width + (8 if self.type == "ivf" else 8 * self.neighbours))
+        component = DTYPES[store.identity["dtype"]].itemsize
+        return store.documents * (component * width + (8 if self.type == "ivf" else 8 * self.neighbours))
 
     def _opened(self, folder: Path) -> Any:
         """Return what ``build`` wrote, read once."""

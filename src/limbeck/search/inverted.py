@@ -62,13 +62,13 @@ class Inverted:
 
     def build(self, store: Store, folder: Path) -> None:
         """Write the lists of each shard: where each word's begins, documents and weights."""
-        with Step(f"inverted lists in {folder.parent}", store.documents, "documents") as step:
+        with Step(f"inverted lists of {store.path}", store.documents, "documents") as step:
             for shard in store.shards():
                 lists = strongest(_matrix(shard.rows), self.document_terms).tocsc()
                 name = f"{shard.number:06d}"
                 save(folder / f"{name}.starts.npy", lists.indptr.astype(np.int64))
                 save(folder / f"{name}.documents.npy", lists.indices.astype(np.int32))
-                save(folder / f"{name}.weights.npy", lists.data)
+                save(folder / f"{name}.weights.npy", lists.data.astype(store.identity["dtype"]))
                 step.advance(len(shard.rows))
 
     def search(
@@ -133,4 +133,4 @@ def _lists(path: Path, words: np.ndarray, documents: int) -> Postings:
     # Compiled loops look nothing over: a wrong place would be a wrong place in memory.
     if not len(rows) == len(weights) == offsets[-1] or (len(rows) and not 0 <= rows.min() <= rows.max() < documents):
         raise ValueError("its lists do not fit one another")
-    return Postings(weights, rows, offsets, documents)
+    return Postings(weights.astype(np.float32, copy=False), rows, offsets, documents)

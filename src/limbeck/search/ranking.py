@@ -103,7 +103,7 @@ def rerank(
     rows = _rows(store, plan.document_ids, shards)[plan.documents]
     scores = np.zeros(plan.pairs, np.float32)
     by_row = np.argsort(rows, kind="stable")
-    with Step("re-ranking", int(np.count_nonzero(rows >= 0)), "pairs") as step:
+    with Step("re-ranking", int(np.count_nonzero(rows >= 0)), "pairs", part=True) as step:
         for number in range(len(store)) if shards is None else shards:
             start = number * store.shard_size
             here = by_row[slice(*np.searchsorted(rows, (start, start + store.shard_size), sorter=by_row))]
