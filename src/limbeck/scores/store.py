@@ -110,7 +110,7 @@ class ScoreStore:
             raise ConfigError(f"{path}: a score store of version {version}; this Limbeck reads {VERSION}: make it anew")
         if not re.fullmatch("[0-9a-f]{32}", str(meta.get("checksum"))):  # it names a folder, here and nowhere else
             raise ConfigError(f"{file}: its checksum is no name of a store's data; make the store anew")
-        return meta
+        return {"kind": "unknown", "scale": None, **meta}
 
     def _map(self, name: str) -> pa.ipc.RecordBatchFileReader:
         source = pa.memory_map(str(self.path / self.meta["checksum"] / name))

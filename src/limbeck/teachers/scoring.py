@@ -46,7 +46,10 @@ def open_matching(path: Path, provenance: Provenance) -> ScoreStore | None:
         return None
     store = ScoreStore.open(path)
     wanted = asdict(provenance)
-    for field in ("teacher", "revision", "prompt", "max_length", "dtype", "collection"):
+    fields = ["teacher", "revision", "prompt", "max_length", "dtype", "collection"]
+    if "values" in store.meta:  # stores of earlier versions have fewer kinds of numbers, and no scale
+        fields += ["kind", "scale"]
+    for field in fields:
         if store.meta[field] != wanted[field]:
             raise ConfigError(
                 f"{path}: the score store there has {field} {store.meta[field]!r}, not {wanted[field]!r}; "
