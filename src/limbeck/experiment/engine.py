@@ -104,6 +104,7 @@ class Engine:
         style = self._collator.style
         lengths = {"query_length": style.query_length, "document_length": style.document_length}
         job = {**task, **self._nodes, **lengths, "bf16": self._evaluation.bf16, "weights": self.ranker.checksum()}
+        job |= {"adapters": any("lora_" in name for name, _ in self.ranker.named_parameters())}
         if candidates is not None:
             job |= {"candidates": fingerprint({query: ranking.ids for query, ranking in candidates.items()})}
 
@@ -132,7 +133,9 @@ def work(folder: Path, number: int) -> None:
         assert isinstance(teaching, OnDemand), "scores that are there already are not shared"
         teaching.stores(job["lists"], share=share)
         return
-    ranker, collator = assemble.ranker(job["student"], job["backbone"], collection, artefacts, anew=True)
+    ranker, collator = assemble.ranker(
+        job["student"], job["backbone"], collection, artefacts, anew=True, trains=job["adapters"]
+    )
     load_model(ranker, str(folder / WEIGHTS))
     collator = with_lengths(collator, job["query_length"], job["document_length"])
     found = _ranked(job, ranker.to(device), collator, collection.document_ids, folder, share)

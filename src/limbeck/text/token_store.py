@@ -129,7 +129,14 @@ def _damaged(path: Path, what: str) -> ConfigError:
 
 
 def write(
-    folder: Path, texts: Iterable[Text], tokenizer: TextTokenizer, *, prefix: str = "", total: int, what: str
+    folder: Path,
+    texts: Iterable[Text],
+    tokenizer: TextTokenizer,
+    *,
+    prefix: str = "",
+    suffix: str = "",
+    total: int,
+    what: str,
 ) -> None:
     """Tokenise texts into an empty folder, in blocks: memory grows by some 40 bytes a text.
 
@@ -139,8 +146,8 @@ def write(
         Where to.
     texts
         (id, text) of the whole collection.
-    tokenizer, prefix
-        What makes token ids of a text, and what is put before each.
+    tokenizer, prefix, suffix
+        What makes token ids of a text, and what is put before and after each.
     total, what
         Number of texts and whose they are, for the progress.
     """
@@ -148,7 +155,7 @@ def write(
     keys, lengths = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.uint16)]
     kind = tokenizer.dtype.newbyteorder("<")
     with (folder / _IDS).open("wb") as file:
-        for ids, rows in _tokenised(show(_blocks(texts), total, f"tokenising {what}"), tokenizer, prefix):
+        for ids, rows in _tokenised(show(_blocks(texts), total, f"tokenising {what}"), tokenizer, prefix, suffix):
             file.write(np.concatenate(rows).astype(kind, copy=False).data)
             keys.append(key_list(ids))
             lengths.append(np.fromiter(map(len, rows), dtype=np.uint16, count=len(rows)))
@@ -203,11 +210,11 @@ def _blocks(texts: Iterable[Text]) -> Iterator[list[Text]]:
 
 
 def _tokenised(
-    blocks: Iterable[list[Text]], tokenizer: TextTokenizer, prefix: str
+    blocks: Iterable[list[Text]], tokenizer: TextTokenizer, prefix: str, suffix: str
 ) -> Iterator[tuple[list[str], list[TokenIds]]]:
     """Yield ids and rows of blocks; while one is tokenised (by all cores), the next is read and the last written."""
 
     def work(block: list[Text]) -> tuple[list[str], list[TokenIds]]:
-        return [name for name, _ in block], tokenizer.plain([prefix + text for _, text in block], MOST)
+        return [name for name, _ in block], tokenizer.plain([prefix + text + suffix for _, text in block], MOST)
 
     yield from ahead(work(block) for block in ahead(blocks))
