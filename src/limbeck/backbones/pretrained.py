@@ -165,9 +165,7 @@ class Pretrained:
             found = read_lora({})
         except ValueError as error:
             raise ConfigError(f"{error}; a decoder trains adapters unless lora=false: then all weights train") from None
-        log.info(
-            "%s: a decoder, so adapters train (backbone.lora={}); backbone.lora=false trains all weights", self.path
-        )
+        log.info("%s: a decoder, so adapters train; backbone.lora=false trains all weights", self.path)
         return found
 
     def _loaded(self, task: Task, config: Any) -> tuple[Any, dict[str, Any]]:
