@@ -14,8 +14,6 @@ DOCUMENTS = {
     "d3": "where dogs who bark swim loudly at sea",
     "d4": "night",
 }
-TOO_LONG = 2
-"""A document that every student cuts."""
 TEXTS = QUERIES | DOCUMENTS
 LENGTHS = {"query_length": 14, "document_length": 20}
 

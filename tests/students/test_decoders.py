@@ -69,7 +69,7 @@ def build(kind, folder, options=None, *, trains=False, **backbone):
     source = Pretrained(model=str(folder), **backbone)
     words = source.tokenizer(list, None)
     torch.manual_seed(0)
-    made = kind(lambda task: source.model(words, task, trains=trains), **LENGTHS, **(options or {})).eval()
+    made = kind(lambda task: source.model(words, task, trains=trains), **{**LENGTHS, **(options or {})}).eval()
     return made, collator_of(made, words)
 
 
