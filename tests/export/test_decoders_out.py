@@ -142,7 +142,8 @@ def test_it_learns_and_teaches_and_a_killed_training_goes_on(embedding, limbeck,
         "student=saved", f"student.folder={embedding}", "student.options={scale: 20, document_length: 24}",
         "teacher=saved", f"teacher.student.folder={embedding}", "teacher.student.options={document_length: 24}",
         "loss=[kl]", "eval.start=false", "eval.teacher=false", "sampler.batch_size=2", "sampler.negatives=2",
-        "trainer.steps=6", "trainer.checkpoint_every=2", "trainer.validate_every=3",
+        "trainer.steps=6", "trainer.checkpoint_every=2", "trainer.validate_every=3", "data.world.documents=80",
+        "data.world.train=20", "data.world.dev=4", "data.world.test=4",
     ]  # fmt: skip
     status, _, err = limbeck("train", *words, "paths.runs=whole")
     assert status == 0, err

@@ -55,7 +55,7 @@ def test_no_heavy_library_is_imported():
         ("trainer.chunk", ["whole number or null; default null", "(GradCache)"]),
         ("eval.metrics", ["default [ndcg@10,mrr@10,recall@100]", "on the dev split"]),
         ("data.collection", ["default synthetic", "An ir_datasets id"]),
-        ("student.pooling", ["student=dense: mean or cls; default mean", "student=cross_encoder: "]),
+        ("student.pooling", ["student=dense: mean, cls or last; default mean", "student=cross_encoder: "]),
         ("student.scale", ["student=dense: number; default 20.0", "student=colbert: number; default 1.0"]),
         ("loss.flops.weight", ["Factor of this term"]),
         ("seed", ["limbeck inspect, train, tune: whole number; default 1"]),

@@ -30,10 +30,9 @@ class TextFormat:
     query_prefix, document_prefix
         Put before each text, ``"query: "`` for example.
     query_suffix, document_suffix
-        Put after each text; a text that is too long is cut before it.
+        Put after each text; one that is too long is cut before it.
     query_length, document_length
-        Longest query and document in tokens, prefix and suffix included; for separate texts, special tokens and the
-        marker, too.
+        Longest query and document in tokens; for separate texts, special tokens and the marker included.
     query_marker, document_marker
         Token put after the first special token of each separate text; ``""`` for none. ``auto`` takes ``[unused0]`` and
         ``[unused1]`` where the vocabulary has them, as ColBERT does, and none where it has not.
