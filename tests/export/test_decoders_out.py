@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 from tests.students.test_decoders import build
 from tests.training.test_resume import check
 
@@ -18,7 +19,7 @@ from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
 from limbeck.students.saved import Saved
-from tiny_decoders import DOCUMENTS, FAMILIES, LENGTHS, QUERIES, collator_of, scores_of, write
+from tiny_decoders import DOCUMENTS, END, FAMILIES, LENGTHS, QUERIES, collator_of, scores_of, write
 
 library = pytest.importorskip("sentence_transformers")
 
@@ -142,7 +143,7 @@ def test_it_learns_and_teaches_and_a_killed_training_goes_on(embedding, limbeck,
         "student=saved", f"student.folder={embedding}", "student.options={scale: 20, document_length: 24}",
         "teacher=saved", f"teacher.student.folder={embedding}", "teacher.student.options={document_length: 24}",
         "loss=[kl]", "eval.start=false", "eval.teacher=false", "sampler.batch_size=2", "sampler.negatives=2",
-        "trainer.steps=6", "trainer.checkpoint_every=2", "trainer.validate_every=3", "data.world.documents=80",
+        "trainer.steps=6", "trainer.checkpoint_every=2", "trainer.validate_every=3", "data.world.documents=100",
         "data.world.train=20", "data.world.dev=4", "data.world.test=4",
     ]  # fmt: skip
     status, _, err = limbeck("train", *words, "paths.runs=whole")
@@ -166,6 +167,30 @@ def test_it_learns_and_teaches_and_a_killed_training_goes_on(embedding, limbeck,
     found = np.stack([ranker.score(query, documents) for query in QUERIES.values()])
     wanted = 20 * theirs(tmp_path / "made", "SentenceTransformer").numpy()
     np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-5)
+
+
+def test_qwen3_reranker_as_a_classifier_teaches_in_its_template(compose, tmp_path):
+    folder = write("Qwen3", tmp_path / "it", "ForSequenceClassification", num_labels=1, pad_token_id=END)
+    node = OmegaConf.to_container(compose("score", "teacher=qwen3_reranker_classifier", "out=x").teacher.student)
+    lengths = {"query_length": 700, "document_length": 200}
+    assert node["query_length"] == 160
+    options = {name: value for name, value in node.items() if name != "_target_"} | lengths
+    student, collator = build(CrossEncoder, folder, options)
+    start, end = "<|im_start|>", "<|im_end|>"
+    queries = [
+        f"{start}system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
+        f'provided. Note that the answer can only be "yes" or "no".{end}\n{start}user\n<Instruct>: Given a web search query, '
+        f"retrieve relevant passages that answer the query\n<Query>: {query}\n"
+        for query in QUERIES.values()
+    ]
+    documents = [
+        f"<Document>: {document}{end}\n{start}assistant\n<think>\n\n</think>\n\n" for document in DOCUMENTS.values()
+    ]
+    model = library.CrossEncoder(str(folder), device="cpu", activation_fn=torch.nn.Identity(), max_length=1000)
+    pairs = [(query, document) for query in queries for document in documents]
+    wanted = torch.tensor(model.predict(pairs)).view(len(queries), len(documents))
+    torch.testing.assert_close(scores_of(student, collator), wanted, atol=1e-5, rtol=1e-5)
+    assert wanted.std() > 1e-2
 
 
 def test_a_template_has_no_counterpart(tmp_path):

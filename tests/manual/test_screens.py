@@ -61,7 +61,7 @@ def test_no_heavy_library_is_imported():
         ("seed", ["limbeck inspect, train, tune: whole number; default 1"]),
         ("paths.data", ["BEIR folders that experiments name"]),
         ("teacher.name", ["who scored", "Verbs: import."]),
-        ("teacher.student.pooling", ["teacher=cross_encoder: "]),
+        ("teacher.student.pooling", ["teacher=cross_encoder, "]),
         ("comparison.level", ["limbeck evaluate, table: number; default 0.05"]),
         ("loss", ["Parts, loss=NAME", "  CKL, the contrastively weighted KL divergence.", "loss.ckl.gamma=5.0"]),
         ("loss.kl", ["loss=kl\n", "docs/losses.md#kl"]),

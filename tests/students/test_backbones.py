@@ -528,7 +528,7 @@ def test_a_checkpoint_in_pytorchs_own_format(copy):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (transformers.ViTConfig(hidden_size=16), "'vit', neither an encoder that reads in both directions nor a decoder"),
+        (transformers.ViTConfig(hidden_size=16), "'vit', neither an encoder that reads in both directions nor"),
         (transformers.T5Config(d_model=16, num_layers=1), "'t5', an encoder with a decoder"),
         (transformers.BartConfig(d_model=16), "'bart', an encoder with a decoder"),
     ],
