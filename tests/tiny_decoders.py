@@ -32,8 +32,19 @@ FAMILIES = {
 }
 """Heads share keys, and Gemma's attention has a window that texts are longer than."""
 
-FRAMES = {"Qwen3": ([], [END]), "Llama": ([START], []), "Gemma2": ([START], []), "Gemma3Text": ([START], [])}
-"""Special tokens around a text: Qwen3-Embedding's end token, the start tokens of the others."""
+ETTIN = {
+    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
+    "max_position_embeddings": 128, "local_attention": 12, "global_attn_every_n_layers": 2,
+    "cls_token_id": START, "sep_token_id": END, "pad_token_id": PAD,
+}  # fmt: skip
+
+FRAMES = {"Qwen3": ([], [END]), "ModernBertDecoder": ([START], [END])}
+"""Special tokens around a text; the others put a start token before it."""
+
+
+def frame(family):
+    """Return the special tokens before and after a text."""
+    return FRAMES.get(family, ([START], []))
 
 
 def tokenizer(family):
@@ -46,7 +57,7 @@ def tokenizer(family):
         TEXTS.values(),
         trainers.BpeTrainer(vocab_size=320, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False),
     )
-    before, after = ([SPECIAL[token] for token in each] for each in FRAMES[family])
+    before, after = ([SPECIAL[token] for token in each] for each in frame(family))
     made.post_processor = processors.Sequence([
         processors.ByteLevel(trim_offsets=False),
         processors.TemplateProcessing(
@@ -65,7 +76,9 @@ def write(family, folder, kind="ForCausalLM", **changed):
     words = tokenizer(family)
     torch.manual_seed(0)
     ids = {"bos_token_id": START, "eos_token_id": END, "pad_token_id": None}
-    config = getattr(transformers, f"{family}Config")(vocab_size=len(words), **{**ids, **FAMILIES[family], **changed})
+    config = getattr(transformers, f"{family}Config")(
+        vocab_size=len(words), **{**ids, **FAMILIES.get(family, ETTIN), **changed}
+    )
     name = "Gemma3" if (family, kind) == ("Gemma3Text", "ForCausalLM") else family
     model = getattr(transformers, name + kind)(config)
     for name, parameter in model.named_parameters():

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from itertools import product
 
 import numpy as np
 import pytest
@@ -56,8 +57,15 @@ def theirs(folder, kind):
     return found[0].float()
 
 
-@pytest.mark.parametrize("name", STUDENTS)
-@pytest.mark.parametrize("family", FAMILIES)
+OTHERS = [
+    ("Gemma3Text", "mean"),
+    ("Llama", "colbert"),
+    ("Gemma2", "pair"),
+    *product(["ModernBertDecoder"], ["last", "classifier"]),
+]
+
+
+@pytest.mark.parametrize(("family", "name"), [*product(FAMILIES, ["last", "classifier"]), *OTHERS])
 def test_exports_score_as_the_student_does(family, name, tmp_path):
     kind, options = STUDENTS[name]
     head = {"kind": "ForSequenceClassification", "num_labels": 1} if name == "classifier" else {}
@@ -179,8 +187,8 @@ def test_qwen3_reranker_as_a_classifier_teaches_in_its_template(compose, tmp_pat
     start, end = "<|im_start|>", "<|im_end|>"
     queries = [
         f"{start}system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
-        f'provided. Note that the answer can only be "yes" or "no".{end}\n{start}user\n<Instruct>: Given a web search query, '
-        f"retrieve relevant passages that answer the query\n<Query>: {query}\n"
+        f'provided. Note that the answer can only be "yes" or "no".{end}\n{start}user\n<Instruct>: Given a web search '
+        f"query, retrieve relevant passages that answer the query\n<Query>: {query}\n"
         for query in QUERIES.values()
     ]
     documents = [

@@ -31,13 +31,13 @@ from tiny_decoders import (
     DOCUMENTS,
     END,
     FAMILIES,
-    FRAMES,
     LENGTHS,
     QUERIES,
     START,
     TEXTS,
     collator_of,
     examples,
+    frame,
     scores_of,
     tokenizer,
     write,
@@ -172,7 +172,7 @@ def test_who_cannot_read_both_ways(tmp_path):
 
 @pytest.mark.parametrize("end_token", [False, True])
 def test_the_end_token_comes_once(family, checkpoint, tmp_path, end_token):
-    before, after = FRAMES[family]
+    before, after = frame(family)
     student, collator = build(Dense, checkpoint, end_token=end_token)
     after = [END] if end_token else after
     row = collator.document_rows(["d1"])[0].tolist()
