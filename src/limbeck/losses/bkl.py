@@ -18,7 +18,7 @@ def bkl(
     labels: Tensor,
     mask: Tensor,
     *,
-    beta: NonNegative = 0.02,
+    beta: NonNegative = 1.92,
     student_temperature: Positive = 1.0,
     teacher_temperature: Positive = 1.0,
 ) -> Tensor:
@@ -35,7 +35,9 @@ def bkl(
     mask
         (B, L) bool, False for padding; None where there is none.
     beta
-        β ≥ 0; the first author's research code has 0.01 to 0.02.
+        β ≥ 0. The first author's research code takes KL as a mean over all B · n documents of a batch of B lists of n,
+        and the added term as a sum over the batch, with b. Here KL is a sum over the list, so β = b · B · n: 1.92 for
+        its b = 0.01 with 32 lists of 6 (SPLADE), 0.96 for its b = 0.02 with 8 lists of 6 (ColBERT).
     student_temperature, teacher_temperature
         τ_s and τ_t, > 0.
 
