@@ -2,9 +2,10 @@
 
 import math
 
+import torch
 from torch import Tensor
 
-from limbeck.losses.lists import divergence, log_softmax, split, total
+from limbeck.losses.lists import divergence, log_softmax, split
 from limbeck.losses.on_scores import on_scores
 from limbeck.losses.ranges import NonNegative, Positive
 from limbeck.registry import register
@@ -75,5 +76,5 @@ def bkl(
     log_p = log_softmax(teacher, mask, teacher_temperature)
     is_positive, is_negative = split(labels, mask)
     q = log_q.exp()
-    balance = total(q * log_q, is_positive) + total(q, is_negative) / math.log(2)
+    balance = torch.where(is_positive, q * log_q, 0.0) + torch.where(is_negative, q / math.log(2), 0.0)
     return divergence(log_p, log_q) + beta * balance

@@ -129,7 +129,7 @@ def ckl(
     if negative_log == "complement":
         ratio = torch.where(is_positive, ratio, complement(p).log() - complement(q).log())
     terms = weight * p * ratio
-    return average(terms, mask) if reduction == "mean" else terms.sum(-1)
+    return terms / mask.sum(-1, keepdim=True).clamp(min=1) if reduction == "mean" else terms
 
 
 def above_positive(ranks: Tensor, is_positive: Tensor, mask: Tensor, anchor: RankAnchor) -> Tensor:

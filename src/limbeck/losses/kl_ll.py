@@ -1,8 +1,9 @@
 """KL plus the log-likelihood of the positives."""
 
+import torch
 from torch import Tensor
 
-from limbeck.losses.lists import divergence, log_softmax, split, total
+from limbeck.losses.lists import divergence, log_softmax, split
 from limbeck.losses.on_scores import on_scores
 from limbeck.losses.ranges import NonNegative, Positive
 from limbeck.registry import register
@@ -71,4 +72,4 @@ def kl_ll(
     log_q = log_softmax(student, mask, student_temperature)
     log_p = log_softmax(teacher, mask, teacher_temperature)
     is_positive, _ = split(labels, mask)
-    return divergence(log_p, log_q) - beta * total(log_q, is_positive)
+    return divergence(log_p, log_q) - beta * torch.where(is_positive, log_q, 0.0)
