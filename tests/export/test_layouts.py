@@ -206,7 +206,7 @@ def test_two_labels_are_refused_or_subtracted_on_request(tokenizer, tmp_path):
     logits = torch.tensor(model.predict(pairs))
     student, collator = read(path, labels="difference", query_length=12, document_length=45)
     torch.testing.assert_close(scores_of(student, collator)[:, 1], logits[:, 1] - logits[:, 0], atol=1e-5, rtol=1e-5)
-    assert student.number == "logit[1] - logit[0]"
+    assert student.number == "logit_difference"
     # Saved, it has one label; it is read as it is, whatever its option says.
     backbone.save(student, collator.tokenizer, tmp_path / "again")
     options = {"pooling": "head", "labels": "difference", "segments": False}

@@ -1,6 +1,6 @@
 """The best documents of each query, gathered piece by piece in memory that does not grow with the collection."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -93,6 +93,16 @@ class Best:
     def borders(self) -> np.ndarray:
         """(B) scores below which no further document of a query is among its best."""
         return self._border
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all that it has seen so far; :meth:`restore` takes it."""
+        return {"border": self._border, "scores": self._scores, "rows": self._rows, "size": self._size}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a state."""
+        self._border, self._scores, self._rows, self._size = (
+            state[name] for name in ("border", "scores", "rows", "size")
+        )
 
     def _cut(self, queries: np.ndarray) -> None:
         """Keep the best ``depth`` of queries that are full; names decide where scores tie for the last place."""

@@ -238,7 +238,7 @@ def teaching(
     teacher: StoreTeacher | NamedTeacher = build(own, *(given[name] for name in needs), key="teacher")
     if isinstance(teacher, StoreTeacher):
         return Stored(teacher, artefacts)
-    whose = Provenance(teacher.name, "logit", revision=fingerprint(own), collection=collection.texts_fingerprint)
+    whose = Provenance(teacher.name, teacher.number, revision=fingerprint(own), collection=collection.texts_fingerprint)
     return OnDemand(teacher, teacher.identity(), whose, collection, artefacts)
 
 
@@ -259,6 +259,7 @@ def _teaching_model(
     whose = Provenance(
         _model_name(node["backbone"]),
         model.number,
+        model.scale if isinstance(model, BiEncoder) else None,
         revision=fingerprint({**identity, "bf16": None}),
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",

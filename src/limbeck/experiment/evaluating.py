@@ -1,6 +1,7 @@
 """One evaluation: which systems, on which sets, and what is shown of it."""
 
 import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from limbeck.evaluation.pipeline import Pipeline
 from limbeck.evaluation.settings import evaluation
 from limbeck.experiment import assemble
 from limbeck.experiment.own_data import data_of
+from limbeck.experiment.sharing import SHARES
 from limbeck.experiment.suite import Model, RunFile, Suite, System, average, read
 from limbeck.reporting.results.systems import Named, config, file_name, find, weights
 from limbeck.reporting.terminal import show_rows
@@ -108,6 +110,7 @@ class Evaluating:
             "average": average(sets),
         }
         write_json(folder / "result.json", result)
+        shutil.rmtree(folder / SHARES, ignore_errors=True)
         _show_average(result)
         log.info("\n%s: result.json, runs/, per_query/", folder)
         return result

@@ -18,8 +18,8 @@ from typing import TextIO
 from limbeck.artefacts import write_json
 from limbeck.config import Config, ConfigError, Node, home
 from limbeck.locks import is_held, locked
+from limbeck.progress import draw_bars, not_drawn
 from limbeck.secrecy import masked, without_secrets
-from limbeck.text.progress import draw_bars
 from limbeck.training.cluster import rank, several
 from limbeck.training.validations import PRUNED
 from limbeck.unfinished import remove, write_text
@@ -184,6 +184,7 @@ def console(quiet: bool = False, *, main: bool = True) -> None:
     if not _LOGGER.handlers:
         handler = _Stderr()
         handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.addFilter(not_drawn)
         _LOGGER.addHandler(handler)
         _LOGGER.propagate = False
     for handler in _LOGGER.handlers:

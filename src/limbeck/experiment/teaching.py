@@ -233,6 +233,7 @@ class OnDemand(Teaching):
             "queries": self._collection.asked(queries),
             "depth": evaluation.search_depth,
             "bf16": evaluation.bf16,
+            "dtype": evaluation.dtype,
             "drop_self": self._collection.drop_self,
         }
 

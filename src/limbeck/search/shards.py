@@ -12,23 +12,19 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError, differences
-from limbeck.encodings import Kind, Rows, not_finite, rows
+from limbeck.encodings import Kind, Rows, check_dtype, not_finite, rows
 from limbeck.locks import locked
-
-DType = Literal["float32", "float16"]
 
 _FILE, _LOCK = "index.json", ".lock"
 _FORMAT = 1
 """Version of the layout."""
-
-_DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
 class Ids:
@@ -173,8 +169,7 @@ class Store:
         ConfigError
             A text's encoding is NaN or infinite, or becomes so in the store's type.
         """
-        dtype = _DTYPES[self.identity["dtype"]]
-        stored = rows(encoded.kind, encoded.arrays() | {"values": encoded.arrays()["values"].to(dtype)}, encoded.width)
+        stored = encoded.stored(self.identity["dtype"])
         _check_finite(ids, encoded, stored)
         unfinished = self.path / f".{number:06d}.{socket.gethostname()}.{os.getpid()}.unfinished"
         try:
@@ -292,7 +287,9 @@ def _check_finite(ids: Sequence[str], encoded: Rows, stored: Rows) -> None:
 
 
 def _check(identity: Mapping[str, Any]) -> None:
-    if identity["dtype"] not in get_args(DType):
-        raise ConfigError(f"dtype must be one of {', '.join(get_args(DType))}, got {identity['dtype']!r}")
+    try:
+        check_dtype(identity["dtype"])
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     if identity["shard_size"] < 1:
         raise ConfigError(f"shard_size must be >= 1, got {identity['shard_size']}")

@@ -105,7 +105,7 @@ class CrossEncoder(Student):
         self.activation: Literal["identity", "sigmoid"] = activation
         self.number = "probability" if activation == "sigmoid" else "logit"
         if labels == "difference" and activation == "identity":
-            self.number = "logit[1] - logit[0]"
+            self.number = "logit_difference"
         head = "classifier" if labels == "one" else "difference"
         self.backbone = load(head if pooling == "head" else "encoder")
         check_pooling(self.backbone, pooling)

@@ -109,6 +109,7 @@ class Dense(BiEncoder):
         self.query_backbone = second_tower(self.backbone, towers)
         self.pooling: Pooling = pooling
         self.normalise = similarity == "cosine"
+        self.number = "cosine" if self.normalise else "dot_product"
         width = self.backbone.config.hidden_size
         self.projection = None if projection is None else _projection(width, projection, projection_bias)
         self.activation: Activation = activation

@@ -90,7 +90,9 @@ class TokenCache:
         if path is None:
             if not self._worth(role, prefix, reads):
                 return None
-            path = self._artefacts.folder("tokens", inputs, lambda folder: self._make(folder, role, prefix, suffix))
+            path = self._artefacts.folder(
+                "tokens", inputs, lambda folder: self._make(folder, role, prefix, suffix), parts=True
+            )
         return TokenStore(path, left=self._tokenizer.cuts_left)
 
     def _worth(self, role: Role, prefix: str, reads: int | None) -> bool:
