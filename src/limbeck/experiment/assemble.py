@@ -15,7 +15,6 @@ from limbeck.artefacts import Artefacts, write_json
 from limbeck.backbones import backbone as backbones
 from limbeck.backbones import hub
 from limbeck.backbones.backbone import Backbone
-from limbeck.backbones.families import most_tokens
 from limbeck.config import ConfigError, Node, build, fingerprint, part, part_name
 from limbeck.data.candidates import Candidates
 from limbeck.data.collection import Collection, described
@@ -25,7 +24,7 @@ from limbeck.experiment.teaching import OnDemand, Stored, Teaching
 from limbeck.launchers.devices import check_accelerator
 from limbeck.scores.writer import Provenance
 from limbeck.secrecy import masked
-from limbeck.students import bare
+from limbeck.students import bare, longest
 from limbeck.students.anew import Anew, refuse_frozen, refuse_untrained
 from limbeck.students.base import BiEncoder, Student
 from limbeck.students.folders import MARK
@@ -158,7 +157,7 @@ def _model(
     except ConfigError as error:
         own = str(error).startswith(_OF_BACKBONE)
         raise ConfigError(f"{key}backbone.{error}" if own else str(error)) from error
-    _check_lengths(model, tokenizer, key)
+    longest.check(model, tokenizer, key)
     return model, tokenizer
 
 
@@ -193,24 +192,6 @@ def save(student: Student, tokenizer: TextTokenizer, folder: Path, node: Node, r
     """
     backbones.save(student, tokenizer, folder)
     write_json(folder / MARK, {"student": node, "run_id": run_id})
-
-
-def _check_lengths(model: Student, tokenizer: TextTokenizer, key: str) -> None:
-    most = most_tokens(model.backbone)
-    if most is None:
-        return
-    style = model.style
-    wanted = (
-        style.query_length + style.document_length + tokenizer.pair_overhead
-        if style.paired
-        else max(style.query_length, style.document_length)
-    )
-    if wanted > most:
-        longest = "query_length" if style.query_length > style.document_length else "document_length"
-        raise ConfigError(
-            f"{key}student.{longest}: {wanted} tokens do not fit the backbone, which reads at most {most}; "
-            f"lower {key}student.{longest}"
-        )
 
 
 def teaching(
