@@ -87,7 +87,7 @@ class Collection:
 
         Stores of earlier versions have that of documents and queries. ``theirs`` is returned if it is one of the two.
         """
-        return theirs if theirs == self.texts_fingerprint else self._corpus
+        return self.texts_fingerprint if theirs == self.texts_fingerprint else self._corpus
 
     def query_texts(self, ids: Sequence[str]) -> list[str]:
         """Look queries up by id."""

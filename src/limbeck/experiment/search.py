@@ -57,6 +57,7 @@ def _is_free(out: Path, config: Node, *, shared: bool) -> bool:
     if config["force"] or not out.exists():
         return True
     if not shared:
+        Parts.beside(out, 1).forget()
         raise ConfigError(f"out: {out} is there; give another file, or write over it by force=true")
     log.info("%s is there, whole: nothing to do for shard=%s", out, config["shard"])
     return False
@@ -145,7 +146,7 @@ class _Searching:
             self._tell(shards, first)
             self._finish([(blocks[0], found)], out)
             return
-        parts = Parts(out.with_name(f"{out.name}.parts"), count)
+        parts = Parts.beside(out, count)
         parts.open(self._inputs(count))
         for block, queries in enumerate(blocks):
             path = parts.path(number, block)
