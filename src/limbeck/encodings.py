@@ -46,6 +46,11 @@ class Rows:
         """Components of a vector, or words of the vocabulary."""
         raise NotImplementedError
 
+    @property
+    def size(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.numel() * array.element_size() for array in self.arrays().values())
+
     def to(self, device: torch.device | str) -> "Rows":
         """Return a copy on a device."""
         return rows(self.kind, {name: value.to(device) for name, value in self.arrays().items()}, self.width)

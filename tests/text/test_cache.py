@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast
 
+from jumping import lines, listening
 from limbeck.backbones.sources import load_tokenizer
 from limbeck.backbones.tiny import Tiny
 from limbeck.config import ConfigError
@@ -27,7 +29,7 @@ from limbeck.search.shards import Store
 from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
-from limbeck.text import progress, token_store
+from limbeck.text import token_store
 from limbeck.text.cache import WORTH, TokenCache
 from limbeck.text.collate import Collator, Example, TextFormat
 from limbeck.text.token_store import MOST, TokenStore
@@ -229,13 +231,16 @@ def test_texts_are_tokenised_once(folder, artefacts, caplog):
     assert caplog.text == ""
 
 
-def test_progress_in_a_log(tokenizer, artefacts, monkeypatch, caplog):
-    monkeypatch.setattr(progress, "_TELL_EVERY", -1.0)
+def test_progress_and_disk_in_a_log(tokenizer, artefacts, monkeypatch, caplog):
     monkeypatch.setattr(token_store, "_BLOCK_TEXTS", 30)
-    with caplog.at_level(logging.INFO):
-        assert len(TokenCache(artefacts, tokenizer, CORPUS).open("document", "", None)) == len(DOCUMENTS)
-    told = [message.split(" %")[0] for message in caplog.messages if message.startswith("tokenising")]
-    assert told == [f"tokenising documents of made up: {share}" for share in (40, 81, 100)]
+    with listening(caplog):
+        store = TokenCache(artefacts, tokenizer, CORPUS).open("document", "", None)
+    estimate, *shares, _ = lines(caplog, "tokenising documents of made up")
+    assert [share.split(" %")[0] for share in shares] == ["40", "81", "100"]
+    # The first line is written when the first block is on the disk: 30 of 74 texts.
+    said = float(re.search(r"([\d.]+) kB on disk", estimate)[1]) * 1000
+    written = sum((store.path / name).stat().st_size for name in ("ids.bin", "keys.bin", "starts.bin", "lengths.bin"))
+    assert said == pytest.approx(written, rel=0.3)
 
 
 def test_small_jobs_tokenise_what_they_need(tokenizer, artefacts, caplog):

@@ -10,8 +10,8 @@ from limbeck.data import bm25_index
 from limbeck.data.analysers import ANALYSERS, STOPWORDS, characters, words
 from limbeck.data.candidates import Search, best, check_depth
 from limbeck.data.collection import Collection
+from limbeck.progress import show
 from limbeck.registry import register
-from limbeck.text.progress import show
 from limbeck.types import Run
 
 _BLOCK = 10_000
@@ -110,7 +110,8 @@ class BM25:
         terms = self._tokens(list(search.queries.values()))
         depth = self.depth + collection.drop_self
         blocks = bm25_index.search(index, terms, depth, threads=torch.get_num_threads())
-        found = (each for block in show(blocks, len(terms), f"{self.label}: queries") for each in block)
+        shown = show(blocks, len(terms), f"{self.label}: queries", "queries", part=True)
+        found = (each for block in shown for each in block)
         ids = collection.document_ids
         return {
             query: best(query, ids.take(rows), scores, self.depth, drop_self=collection.drop_self)
@@ -128,8 +129,15 @@ class BM25:
     def _index(self, collection: Collection, target: Path) -> None:
         texts = (text for _, text in collection.iterate())
         blocks = iter(lambda: list(islice(texts, _BLOCK)), [])
-        shown = show(blocks, len(collection.document_ids), f"BM25 index of {collection.name}")
-        index = bm25_index.build(shown, self._tokens, target / "counted", k1=self.k1, b=self.b)
+        index = bm25_index.build(
+            blocks,
+            self._tokens,
+            target / "counted",
+            k1=self.k1,
+            b=self.b,
+            total=len(collection.document_ids),
+            label=f"BM25 index of {collection.name}",
+        )
         if not index.vocab_dict:
             raise ConfigError(f"no document of {collection.name} has a word to BM25: {self.advice}")
         index.save(target / "index")

@@ -14,12 +14,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from limbeck import room
 from limbeck.evaluation import postings
+from limbeck.progress import Step
 from limbeck.unfinished import whole_file
 
 Terms = Sequence[str]
 Found = tuple[NDArray[np.int32], NDArray[np.float32]]
 """Positions of documents, and their scores; in no order."""
+
+WEIGHT = 8
+"""Bytes of a term of a document in an index: its document and its weight."""
+
+_INSTEAD = "take candidates=dense, or candidates=run with a run file of another program"
 
 
 class _Block(NamedTuple):
@@ -42,6 +49,8 @@ def build(
     *,
     k1: float,
     b: float,
+    total: int,
+    label: str,
 ) -> Any:
     r"""Build an index of bm25s, Lucene's variant of BM25, whose memory is 8 bytes for each term of a document.
 
@@ -62,26 +71,46 @@ def build(
         Where the counts are, or will be, kept; nobody needs them afterwards.
     k1, b
         Term saturation and length normalisation.
+    total, label
+        Number of documents and what is built, to say how far it is.
 
     Returns
     -------
     bm25s.BM25
         Weights by term, and the vocabulary.
+
+    Raises
+    ------
+    ConfigError
+        The weights, whose number is known once all terms are counted, do not fit into memory.
     """
     import bm25s
 
     folder.mkdir(exist_ok=True)
     numbers: dict[str, int] = {}
-    paths = [_counted(folder / f"{at:06d}.npz", block, analyse, numbers) for at, block in enumerate(blocks)]
+    paths: list[Path] = []
+    with Step(label, total, "documents", needs=lambda: _needs(paths, total / step.done, folder)) as step:
+        for at, block in enumerate(blocks):
+            step.begin(len(block))
+            paths.append(_counted(folder / f"{at:06d}.npz", block, analyse, numbers))
+            step.advance(len(block))
     lengths = np.concatenate([np.empty(0, np.int64), *(_read(path, "lengths") for path in paths)])
     frequencies = np.zeros(len(numbers), dtype=np.int64)
     for path in paths:
         frequencies += np.bincount(_read(path, "terms"), minlength=len(numbers))
+    room.check_memory(WEIGHT * int(frequencies.sum()), label, _INSTEAD)
     index = bm25s.BM25(k1=k1, b=b, method="lucene")
     index.vocab_dict = numbers
     index.nonoccurrence_array = None
     index.scores = _by_term(paths, lengths, frequencies, k1=k1, b=b)
     return index
+
+
+def _needs(paths: Sequence[Path], factor: float, folder: Path) -> str:
+    """Say what is needed by the terms that are counted, and how many times as many there will be."""
+    weights = WEIGHT * factor * sum(len(_read(path, "terms")) for path in paths)
+    counts = factor * sum(path.stat().st_size for path in paths)
+    return room.words(memory=weights, disk=weights + counts, folder=folder.parent, instead=_INSTEAD)
 
 
 def _counted(

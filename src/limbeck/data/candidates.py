@@ -10,11 +10,13 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from limbeck import room
 from limbeck.artefacts import Artefacts
 from limbeck.config import fingerprint
 from limbeck.data.collection import Collection
 from limbeck.evaluation import kept_run
 from limbeck.evaluation.kept_run import KeptRun
+from limbeck.progress import Step
 from limbeck.types import Ranking, Run, order
 
 log = logging.getLogger(__name__)
@@ -23,6 +25,8 @@ BLOCK = 20_000
 """Queries, at most, whose rankings are kept together: what a killed process has not finished is ranked again."""
 
 _FILE = "candidates.arrow"
+
+_SMALLER = "take a smaller candidates.depth, or set paths.cache to a folder on another disk"
 
 _LOOKED_AT = 20
 """Queries that are looked at to tell whether queries are documents."""
@@ -122,15 +126,38 @@ def find(candidates: Candidates, search: Search) -> Run:
     _warn_of_own(search)
     if not candidates.kept:
         return candidates.search(search)
-    found = KeptRun([_kept(candidates, block) for block in search.blocks(candidates.pairs)])
+    found = KeptRun(_all_kept(candidates, search))
     _warn_of_nothing(candidates, search, found)
     return found
 
 
-def _kept(candidates: Candidates, search: Search) -> Path:
+def _all_kept(candidates: Candidates, search: Search) -> list[Path]:
+    """Return the files with the rankings of some queries after the others, searched first where they are not there."""
+    blocks = [(block, _inputs(candidates, block)) for block in search.blocks(candidates.pairs)]
+    lacking = [search.artefacts.find("candidates", each) is None for _, each in blocks]
+    counts = [len(block.queries) * lacks for (block, _), lacks in zip(blocks, lacking, strict=True)]
+    paths: list[Path] = []
+
+    def needs() -> str:
+        disk = sum(path.stat().st_size for path, count in zip(paths, counts, strict=False) if count)
+        return room.words(disk=disk / step.done * sum(counts), folder=search.artefacts.root, instead=_SMALLER)
+
+    with Step(f"{candidates.label} for {search.split} queries", sum(counts), "queries", needs=needs) as step:
+        for (block, each), count in zip(blocks, counts, strict=True):
+            step.begin(count)
+            paths.append(_kept(candidates, block, each))
+            step.advance(count)
+    return paths
+
+
+def _inputs(candidates: Candidates, search: Search) -> dict[str, Any]:
+    return {"version": kept_run.VERSION, **inputs(candidates, search)}
+
+
+def _kept(candidates: Candidates, search: Search, inputs: Mapping[str, Any]) -> Path:
     path = search.artefacts.folder(
         "candidates",
-        {"version": kept_run.VERSION, **inputs(candidates, search)},
+        inputs,
         lambda target: kept_run.write(target / _FILE, candidates.search(search)),
         label=f"{candidates.label} for {search.what}",
     )

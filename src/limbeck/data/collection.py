@@ -146,6 +146,13 @@ class Collection:
     def _document_count(self) -> int:
         return self._documents.docs_count() or len(self.document_ids)
 
+    @property
+    def _about(self) -> int | None:
+        """About how many documents there are, where they have not been counted yet."""
+        from limbeck.data import folder
+
+        return None if self.folder is None else folder.about(self.folder / "corpus.jsonl")
+
     @cached_property
     def document_ids(self) -> DocumentIds:
         """All document ids in collection order; an artefact, so that they are read and checked once.
@@ -159,7 +166,7 @@ class Collection:
 
         def fill(target: Path) -> None:
             ids = (document.doc_id for document in self._documents.docs_iter())
-            document_ids.write(target, ids, place, self._documents.docs_count())
+            document_ids.write(target, ids, place, self._documents.docs_count() or self._about)
 
         return DocumentIds(self._artefacts.folder("ids", {"documents": self._corpus}, fill))
 

@@ -1,7 +1,6 @@
 """An encoder as first stage: exact search of the whole collection, which is encoded once."""
 
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -21,7 +20,6 @@ from limbeck.search.inverted import Inverted
 from limbeck.search.ranking import search as ranked
 from limbeck.search.shards import Store
 from limbeck.text.collate import Collator
-from limbeck.text.progress import show
 from limbeck.types import Run
 
 
@@ -33,6 +31,10 @@ class Encoder(NamedTuple):
     identity: dict[str, Any]
     """What its scores depend on, a checksum of the weights included."""
 
+
+_OTHER_DISK = "free some, set paths.cache to a folder on another disk, or take candidates=bm25"
+
+_INSTEAD = "set candidates.dtype=float16, or paths.cache to a folder on another disk, or take candidates=bm25"
 
 Load = Callable[[Collection, Artefacts], Encoder]
 
@@ -122,11 +124,8 @@ class Dense:
     def _encode(self, search: Search, folder: Path) -> None:
         ranker, collator, _ = self._encoder(search)
         store = Store.open(folder, {"kind": ranker.kind, "dtype": self.dtype, "shard_size": BLOCK}, {})
-        texts = search.collection.iterate()
-        blocks = iter(lambda: list(islice(texts, BLOCK)), [])
-        total, what = len(search.collection.document_ids), f"{self.name} embeddings of {search.collection.name}"
-        documents = (each for block in show(blocks, total, what) for each in block)
-        encode_into(store, ranker, collator, documents, bf16=self.bf16)
+        count, documents = len(search.collection.document_ids), search.collection.iterate()
+        encode_into(store, ranker, collator, documents, count=count, instead=_INSTEAD, bf16=self.bf16)
 
     def _embedded_by(self, search: Search) -> dict[str, Any]:
         return {"bf16": self.bf16, "dtype": self.dtype, **self._encoder(search).identity}

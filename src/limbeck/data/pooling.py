@@ -15,6 +15,7 @@ from limbeck.config import ConfigError
 from limbeck.data.denoise import TeacherMargin
 from limbeck.data.document_ids import DocumentIds
 from limbeck.data.pool import Pool, join, read_pool, write_pool
+from limbeck.progress import reported, show
 from limbeck.registry import register
 from limbeck.scores.keys import ID
 from limbeck.types import Qrels, Run
@@ -143,7 +144,7 @@ class Pooling:
         blocks = [queries[start : start + _BLOCK] for start in range(0, len(queries), _BLOCK)]
         chosen = (
             partial(self._chosen, {query: qrels[query] for query in block}, candidates, document_ids, absent)
-            for block in blocks or [[]]
+            for block in show(blocks or [[]], len(queries), "training pool", "queries")
         )
         if parts is None or len(blocks) == 1:
             pool = join([choose() for choose in chosen])
@@ -166,7 +167,7 @@ class Pooling:
         labels: list[int] = []
         ranks: list[int] = []
         first_stage: list[float] = []
-        for query, judged in qrels.items():
+        for query, judged in reported(qrels.items(), len(qrels), "training pool", "queries", part=True):
             ranking = candidates[query].ids if query in candidates else []
             rank = {document: position for position, document in enumerate(ranking, 1)}
             scores = dict(zip(ranking, candidates[query].scores.tolist(), strict=True)) if ranking else {}

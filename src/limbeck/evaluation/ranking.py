@@ -15,6 +15,7 @@ from limbeck.evaluation.runs import cut
 from limbeck.halfway import Halfway
 from limbeck.inference import BiEncoder, Ranker, blocks, encode, score_lists
 from limbeck.plan import Plan
+from limbeck.progress import Step
 from limbeck.text.collate import Collator
 from limbeck.types import Ranking, Run, order
 
@@ -109,15 +110,16 @@ def search_together(
     done = int(saved.get("done", 0))
     for number, best in enumerate(found) if saved else ():
         best.restore({name: saved[f"{number}.{name}"] for name in best.state()})
-    pieces = islice(enumerate(blocks(document_ids, PIECE)), share[0], None, share[1])
-    for turn, (piece, block) in enumerate(pieces):
-        if turn < done:
-            continue
-        documents = encode(ranker, collator, block, "document", bf16=bf16).stored(dtype)
-        for (query_ids, encoded), best in zip(queries, found, strict=True):
-            _compare(ranker, query_ids, encoded, block, documents, best, piece * PIECE)
-        if halfway is not None:
-            halfway.save(partial(_state, turn + 1, found))
+    pieces = islice(enumerate(blocks(document_ids, PIECE)), share[0] + done * share[1], None, share[1])
+    with Step("exact search", max(0, len(document_ids) // share[1] - done * PIECE), "documents") as step:
+        for turn, (piece, block) in enumerate(pieces, done + 1):
+            step.begin(len(block))
+            documents = encode(ranker, collator, block, "document", bf16=bf16).stored(dtype)
+            for (query_ids, encoded), best in zip(queries, found, strict=True):
+                _compare(ranker, query_ids, encoded, block, documents, best, piece * PIECE)
+            if halfway is not None:
+                halfway.save(partial(_state, turn, found))
+            step.advance(len(block))
     return [dict(zip(ids, best.rankings(), strict=True)) for (ids, _), best in zip(queries, found, strict=True)]
 
 

@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 _MOST_SHARING = 8
 """Processes that may share a processor; each needs memory of its own, and hundreds at once bring a machine down."""
 
+_OF_BACKBONE = ("model", "layers", "lora", "gradient_checkpointing", "bidirectional", "end_token")
+"""How messages about a backbone begin: with one of its keys."""
+
 
 def device(accelerator: str, devices: int = 1, *, key: str = "devices") -> torch.device:
     """Return where models run outside of training.
@@ -82,7 +85,14 @@ def collection(node: Node, artefacts: Artefacts) -> Collection:
 
 
 def ranker(
-    student: Node, backbone: Node, collection: Collection, artefacts: Artefacts, *, key: str = "", anew: bool = False
+    student: Node,
+    backbone: Node,
+    collection: Collection,
+    artefacts: Artefacts,
+    *,
+    key: str = "",
+    anew: bool = False,
+    trains: bool | None = None,
 ) -> tuple[Student, Collator]:
     """Build a ranker and the collator that knows its tokenizer and the collection's texts.
 
@@ -96,6 +106,8 @@ def ranker(
         Prefix of both keys in messages: ``teacher.`` for a teacher's own.
     anew
         Weights that the checkpoint does not give may start anew: they are trained, or loaded, afterwards.
+    trains
+        It is trained, so that a decoder gets adapters; None where weights may start anew.
 
     Raises
     ------
@@ -113,7 +125,8 @@ def ranker(
     model = backbone.get("model")
     if isinstance(model, str) and hub.is_name(model):  # folders are compared when the configuration is composed
         bare.check(part_name(student), student, model, backbone.get("revision"), key=key, trains=anew)
-    model, tokenizer = _model(student, backbone, texts, folder, key, anew=anew)
+    trains = anew if trains is None else trains
+    model, tokenizer = _model(student, backbone, texts, folder, key, anew=anew, trains=trains)
     cache = TokenCache(artefacts, tokenizer, collection)
     return model, Collator(tokenizer, model.style, collection.query_texts, collection.document_texts, cache)
 
@@ -124,7 +137,7 @@ def saved(student: Node, backbone: Node) -> tuple[Student, TextTokenizer]:
     def nothing(*_: object) -> NoReturn:
         raise ConfigError("the tokenizer of this backbone is trained on a collection; give a saved student")
 
-    return _model(student, backbone, nothing, nothing, "", anew=False)
+    return _model(student, backbone, nothing, nothing, "", anew=False, trains=False)
 
 
 def _model(
@@ -135,14 +148,15 @@ def _model(
     key: str,
     *,
     anew: bool,
+    trains: bool,
 ) -> tuple[Student, TextTokenizer]:
     source: Backbone = build(backbone, key=f"{key}backbone")
     try:
         tokenizer = source.tokenizer(texts, folder)
-        model: Student = build(student, lambda task: source.model(tokenizer, task), key=f"{key}student")
+        model: Student = build(student, lambda task: source.model(tokenizer, task, trains=trains), key=f"{key}student")
         _check_anew(model, source, load_top(model, source), key, anew)
     except ConfigError as error:
-        own = str(error).startswith(("model", "layers", "lora.", "gradient_checkpointing"))
+        own = str(error).startswith(_OF_BACKBONE)
         raise ConfigError(f"{key}backbone.{error}" if own else str(error)) from error
     _check_lengths(model, tokenizer, key)
     return model, tokenizer
@@ -224,7 +238,8 @@ def teaching(
     teacher: StoreTeacher | NamedTeacher = build(own, *(given[name] for name in needs), key="teacher")
     if isinstance(teacher, StoreTeacher):
         return Stored(teacher, artefacts, collection)
-    whose = Provenance(teacher.name, "logit", revision=fingerprint(own), collection=collection.content("document"))
+    documents = collection.content("document")
+    whose = Provenance(teacher.name, teacher.number, revision=fingerprint(own), collection=documents)
     return OnDemand(teacher, teacher.identity(), whose, collection, artefacts)
 
 
@@ -245,6 +260,7 @@ def _teaching_model(
     whose = Provenance(
         _model_name(node["backbone"]),
         model.number,
+        model.scale if isinstance(model, BiEncoder) else None,
         revision=fingerprint({**identity, "bf16": None}),
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",

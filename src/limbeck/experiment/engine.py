@@ -133,7 +133,8 @@ class Engine:
                 write_run(folder / CANDIDATES, candidates, "candidates")
 
         self.ranker.to("cpu")  # the devices are the others' now
-        folder = self._sharing.spread({**task, **self._work}, fill)
+        adapters = any("lora_" in name for name, _ in self.ranker.named_parameters())
+        folder = self._sharing.spread({**task, **self._work, "adapters": adapters}, fill)
         runs = []
         for which, asked in enumerate(task["asked"]):
             shares = [read_run(part(folder, number, which)) for number in range(self._sharing.devices)]
@@ -163,7 +164,9 @@ def work(folder: Path, number: int) -> None:
         assert isinstance(teaching, OnDemand), "scores that are there already are not shared"
         teaching.stores(job["lists"], share=share)
         return
-    ranker, collator = assemble.ranker(job["student"], job["backbone"], collection, artefacts, anew=True)
+    ranker, collator = assemble.ranker(
+        job["student"], job["backbone"], collection, artefacts, anew=True, trains=job["adapters"]
+    )
     load_model(ranker, str(folder / WEIGHTS))
     ranker, halfway = ranker.to(device), Halfway(folder, lambda: {"share": number})
     first, *others = job["asked"]

@@ -23,6 +23,7 @@ from limbeck.inspection.pictures import draw
 from limbeck.inspection.printing import rows, show
 from limbeck.inspection.summary import hardest, summarise
 from limbeck.inspection.trec import bare_pool
+from limbeck.scores.kinds import described
 from limbeck.types import Qrels, Run
 from limbeck.unfinished import write_text
 
@@ -77,7 +78,7 @@ def inspect(plain: Config) -> Config:
     }
     folder = Path(plain["out"])
     folder.mkdir(parents=True, exist_ok=True)
-    shown = rows(figures)
+    shown = [("kind of number", described(opened.meta)), *rows(figures)]
     write_json(folder / "inspect.json", report)
     pictures = draw(folder, pool, measures, figures)
     write_text(folder / "inspect.html", page(report, shown, pictures))

@@ -41,6 +41,7 @@ def _score(config: Config) -> Config | None:
     from limbeck.experiment.own_data import lasting
     from limbeck.experiment.stages import Stages
     from limbeck.experiment.teaching import OnDemand
+    from limbeck.scores.kinds import described
     from limbeck.teachers.scoring import score_into
 
     out, share = Path(config["out"]), os.environ.get(_SHARE)
@@ -94,7 +95,7 @@ def _score(config: Config) -> Config | None:
     log.info("%r", store)
     log.info(
         "scores %.4g ± %.4g (%s); %.1f s, %.0f pairs/s; checksum %s",
-        mean, deviation, store.meta["kind"], seconds, pairs / seconds, store.checksum,
+        mean, deviation, described(store.meta), seconds, pairs / seconds, store.checksum,
     )  # fmt: skip
     return {
         "store": str(out),

@@ -12,6 +12,7 @@ from limbeck.artefacts import Artefacts
 from limbeck.config import Config, ConfigError, Node, build, fingerprint
 from limbeck.experiment.index import opened
 from limbeck.experiment.search_parts import Parts, lock
+from limbeck.progress import Step
 
 if TYPE_CHECKING:
     from limbeck.data.candidates import Candidates, Search
@@ -148,12 +149,16 @@ class _Searching:
             return
         parts = Parts.beside(out, count)
         parts.open(self._inputs(count))
-        for block, queries in enumerate(blocks):
-            path = parts.path(number, block)
-            if path.exists():
-                log.info("%s: reused", path)
-            else:
+        counts = [len(some) * (not parts.path(number, block).exists()) for block, some in enumerate(blocks)]
+        with Step(f"searching {self._store.path}", sum(counts), "queries") as step:
+            for block, queries in enumerate(blocks):
+                path = parts.path(number, block)
+                if not counts[block]:
+                    log.info("%s: reused", path)
+                    continue
+                step.begin(len(queries))
                 _write(path, self._ranked(queries, first, shards))
+                step.advance(len(queries))
         self._tell(shards, first)
         with parts.lock():
             if parts.complete(len(blocks), out):
@@ -247,14 +252,17 @@ class _Searching:
         def seen() -> "Iterator[Run]":
             nonlocal tied, documents
             for queries, run in found:
+                step.begin(len(queries))
                 tied += sum(map(ties, run.values()))
                 documents += sum(len(ranking.ids) for ranking in run.values())
                 qrels = {query: judged[query] for query in queries if query in judged}
                 for name, each in (evaluate(qrels, run, names) if qrels else {}).items():
                     values[name].update(each)
                 yield run
+                step.advance(len(queries))
 
-        write_runs(out, seen(), "limbeck")
+        with Step(f"writing {out}", len(self._query_ids), "queries") as step:
+            write_runs(out, seen(), "limbeck")
         log.info("%s: %s of %s documents have the score of the one before them", out, f"{tied:,}", f"{documents:,}")
         system = f"{self._first.name}, re-ranked" if self._first else self._backend.name
         per_query = {name: {query: values[name][query] for query in judged} for name in names}

@@ -10,6 +10,7 @@ from limbeck.backbones.mlm import mlm_parts
 from limbeck.backbones.packing import states
 from limbeck.encodings import Kind
 from limbeck.registry import register
+from limbeck.scores.kinds import Kind as Number
 from limbeck.similarity import dot
 from limbeck.students.base import BiEncoder
 from limbeck.students.towers import second_tower, tower
@@ -54,6 +55,7 @@ class Splade(BiEncoder):
     """
 
     kind: Kind = "sparse"
+    number: Number = "dot_product"
     fields: frozenset[str] = frozenset({"embeddings", "term_weights"})
 
     def __init__(

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from limbeck.plan import Plan
+from limbeck.scores.kinds import Kind
 
 Lists = Mapping[str, Sequence[str]]
 """Query id → document ids."""
@@ -37,6 +38,11 @@ class NamedTeacher(ScoringTeacher, Protocol):
     @property
     def name(self) -> str:
         """Name of the system that the scores come from."""
+        ...
+
+    @property
+    def number(self) -> Kind:
+        """What kind of number a score is."""
         ...
 
     def identity(self) -> dict[str, Any]:

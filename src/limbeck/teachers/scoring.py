@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,9 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from limbeck import room
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
 from limbeck.plan import BLOCK, Plan
+from limbeck.progress import Step
 from limbeck.scores import query_texts
 from limbeck.scores.keys import ID
 from limbeck.scores.parts import Block
@@ -26,8 +27,13 @@ from limbeck.teachers.base import Lists, ScoringTeacher
 
 log = logging.getLogger(__name__)
 
-_TELL_EVERY = 30.0
-"""Seconds between two lines of progress."""
+_HELD = 24
+"""Bytes of memory that a plan takes for each pair: numbers of its query, its document and its place in a part."""
+
+PART, ROW = 24, 12
+"""Bytes on disk of a pair in a part, and in the finished store; both are there at the end."""
+
+_FEWER = "score fewer pairs (candidates.depth, pool.negatives), or write to another disk (out, paths.cache)"
 
 
 def open_matching(path: Path, provenance: Provenance) -> ScoreStore | None:
@@ -42,7 +48,10 @@ def open_matching(path: Path, provenance: Provenance) -> ScoreStore | None:
         return None
     store = ScoreStore.open(path)
     wanted = asdict(provenance)
-    for field in ("teacher", "revision", "prompt", "max_length", "dtype", "collection"):
+    fields = ["teacher", "revision", "prompt", "max_length", "dtype", "collection"]
+    if "values" in store.meta:  # stores of earlier versions have fewer kinds of numbers, and no scale
+        fields += ["kind", "scale"]
+    for field in fields:
         if store.meta[field] != wanted[field]:
             raise ConfigError(
                 f"{path}: the score store there has {field} {store.meta[field]!r}, not {wanted[field]!r}; "
@@ -155,6 +164,9 @@ def score_into(
             return store
         plan = teacher.plan(left, size)
         begin(writer, plan, provenance)
+        done = writer.done()
+        lacking = sum(len(plan.part(number)) for number in range(len(plan)) if number not in done)
+        room.check_disk(lacking * PART + plan.pairs * ROW, path, f"scoring {plan.pairs:,} pairs", _FEWER)
         if texts is not None:
             query_texts.record(path, plan.query_ids, texts)
         if helpers is not None:
@@ -196,19 +208,13 @@ def _score(writer: StoreWriter, teacher: ScoringTeacher, plan: Plan, numbers: ra
     if not left:
         return
     score = teacher.scorer(plan)
-    total, done = sum(len(plan.part(number)) for number in left), 0
-    start = last = time.monotonic()
-    for number in left:
-        scores = score(number)
-        writer.add(number, Block(*plan.ids(number), scores))
-        done += len(scores)
-        now = time.monotonic()
-        if now - last > _TELL_EVERY:
-            last, rate = now, done / (now - start)
-            log.info(
-                "scored %s of %s pairs, %.0f pairs/s, %.0f s left",
-                f"{done:,}",
-                f"{total:,}",
-                rate,
-                (total - done) / rate,
-            )
+    total = sum(len(plan.part(number)) for number in left)
+    with Step(f"scoring into {writer.path}", total, "pairs", needs=lambda: _needs(writer.path, plan)) as step:
+        for number in left:
+            step.begin(len(plan.part(number)))
+            writer.add(number, Block(*plan.ids(number), score(number)))
+            step.advance(len(plan.part(number)))
+
+
+def _needs(path: Path, plan: Plan) -> str:
+    return room.words(memory=plan.pairs * _HELD, disk=plan.pairs * (PART + ROW), folder=path, instead=_FEWER)

@@ -29,6 +29,8 @@ class TextFormat:
         Query and document go in as one sequence (cross-encoders).
     query_prefix, document_prefix
         Put before each text, ``"query: "`` for example.
+    query_suffix, document_suffix
+        Put after each text; one that is too long is cut before it.
     query_length, document_length
         Longest query and document in tokens; for separate texts, special tokens and the marker included.
     query_marker, document_marker
@@ -63,6 +65,8 @@ class TextFormat:
     skip_punctuation: bool = False
     skip_special: bool = False
     skip_words: tuple[str, ...] = ()
+    query_suffix: str = ""
+    document_suffix: str = ""
 
     def __post_init__(self) -> None:
         for name in ("query_length", "document_length"):
@@ -123,6 +127,13 @@ class Collator:
             self._check_room("document", style.document_length)
         if style.query_augment and tokenizer.tokenizer.mask_token_id is None:
             raise ConfigError("student.query_augment needs a mask token, which this tokenizer has not; set it to false")
+        self._suffixes = {role: tokenizer.plain([self._suffix(role)])[0] for role in ("query", "document")}
+        for role, suffix in self._suffixes.items():
+            if len(suffix) >= self._length(role):
+                raise ConfigError(
+                    f"student.{role}_length: {self._length(role)} tokens leave no room for a word before the "
+                    f"{len(suffix)} of {role}_suffix; raise it"
+                )
         self._skipped: dict[Role, torch.Tensor] = {"query": self._special(), "document": self._passed_over()}
         self._texts: dict[Role, Texts] = {"query": query_texts, "document": document_texts}
         self._cache = cache
@@ -177,9 +188,9 @@ class Collator:
         bool
             Whether rows come from kept tokens from now on.
         """
-        wanted = reads != 0 and role not in self._kept and self._length(role) <= MOST
+        wanted = reads != 0 and role not in self._kept and self._length(role) + bool(self._suffix(role)) <= MOST
         if self._cache is not None and wanted:
-            opened = self._cache.open(role, self._prefix(role), reads)
+            opened = self._cache.open(role, self._prefix(role), reads, suffix=self._suffix(role))
             if opened is not None:
                 self._kept[role] = opened
         return role in self._kept
@@ -198,6 +209,9 @@ class Collator:
     def _prefix(self, role: Role) -> str:
         return self.style.query_prefix if role == "query" else self.style.document_prefix
 
+    def _suffix(self, role: Role) -> str:
+        return self.style.query_suffix if role == "query" else self.style.document_suffix
+
     def _rows(self, ids: Sequence[str], role: Role) -> list[TokenIds]:
         if self.style.paired:
             return self._plain(ids, role, self._length(role))
@@ -207,6 +221,14 @@ class Collator:
         return self.tokenizer.framed(rows, marker)
 
     def _plain(self, ids: Sequence[str], role: Role, length: int) -> list[TokenIds]:
+        """Return rows of at most ``length`` tokens, in which the suffix is not cut."""
+        suffix = self._suffixes[role]
+        if not len(suffix) or self.tokenizer.cuts_left:  # which leaves the end of a text as it is
+            return self._cut(ids, role, length)
+        rows, kept = self._cut(ids, role, length + 1), length - len(suffix)
+        return [row if len(row) <= length else np.concatenate([row[:kept], suffix]) for row in rows]
+
+    def _cut(self, ids: Sequence[str], role: Role, length: int) -> list[TokenIds]:
         if role not in self._kept:
             return self._tokenised(ids, role, length)
         kept = self._kept[role].rows(ids, length)
@@ -215,8 +237,8 @@ class Collator:
         return [next(others) if row is None else row for row in kept]
 
     def _tokenised(self, ids: Sequence[str], role: Role, length: int) -> list[TokenIds]:
-        prefix = self._prefix(role)
-        return self.tokenizer.plain([prefix + text for text in self._texts[role](ids)], length)
+        prefix, suffix = self._prefix(role), self._suffix(role)
+        return self.tokenizer.plain([prefix + text + suffix for text in self._texts[role](ids)], length)
 
     def pad(self, rows: Sequence[TokenIds], role: Role) -> Tokens:
         """Pad framed rows of separately encoded texts, augment queries, and choose which tokens get a vector."""

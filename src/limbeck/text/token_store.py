@@ -27,11 +27,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from limbeck import room
 from limbeck.ahead import ahead
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
+from limbeck.progress import Step
 from limbeck.scores.keys import Keys, key_list
-from limbeck.text.progress import show
 from limbeck.text.tokenizer import TextTokenizer, TokenIds
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,9 @@ _KEYS_SO_FAR, _LENGTHS_SO_FAR = "keys.part", "lengths.part"
 
 _BLOCK_TEXTS, _BLOCK_CHARACTERS = 8192, 4_000_000
 """Texts tokenised together: a tokenizer takes some hundred bytes a token while it works."""
+
+_INDEXED = 18
+"""Bytes on disk of a text beside its tokens: key, start, length."""
 
 Text = tuple[str, str]
 """Id and text."""
@@ -135,7 +139,14 @@ def _damaged(path: Path, what: str) -> ConfigError:
 
 
 def write(
-    folder: Path, texts: Iterable[Text], tokenizer: TextTokenizer, *, prefix: str = "", total: int, what: str
+    folder: Path,
+    texts: Iterable[Text],
+    tokenizer: TextTokenizer,
+    *,
+    prefix: str = "",
+    suffix: str = "",
+    total: int,
+    what: str,
 ) -> None:
     """Tokenise texts into a folder, in blocks: memory grows by some 40 bytes a text.
 
@@ -145,27 +156,33 @@ def write(
         Where to: empty, or left by a process that was killed while it wrote the same.
     texts
         (id, text) of the whole collection.
-    tokenizer, prefix
-        What makes token ids of a text, and what is put before each.
+    tokenizer, prefix, suffix
+        What makes token ids of a text, and what is put before and after each.
     total, what
         Number of texts and whose they are, for the progress.
     """
     start = time.perf_counter()
     kind = tokenizer.dtype.newbyteorder("<")
     done = _so_far(folder, kind)
+
+    def needs() -> str:
+        disk = ids_file.tell() / (done + step.done) * total + _INDEXED * total
+        return room.words(disk=disk, folder=folder.parent, instead="set paths.cache to a folder on another disk")
+
     with (
         (folder / _IDS).open("ab") as ids_file,
         (folder / _LENGTHS_SO_FAR).open("ab") as lengths_file,
         (folder / _KEYS_SO_FAR).open("ab") as keys_file,
+        Step(f"tokenising {what}", total - done, needs=needs) as step,
     ):
-        blocks = show(_blocks(islice(texts, done, None)), total - done, f"tokenising {what}")
-        for ids, rows in _tokenised(blocks, tokenizer, prefix):
+        for ids, rows in _tokenised(_blocks(islice(texts, done, None)), tokenizer, prefix, suffix):
             lengths = np.fromiter(map(len, rows), dtype="<u2", count=len(rows))
             tokens = np.concatenate(rows).astype(kind, copy=False)
             # In this order: a text whose key is written is there.
             for file, values in ((ids_file, tokens), (lengths_file, lengths), (keys_file, key_list(ids))):
                 file.write(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
                 _to_disk(file)
+            step.advance(len(ids))
     keys, lengths = np.fromfile(folder / _KEYS_SO_FAR, "<u8"), np.fromfile(folder / _LENGTHS_SO_FAR, "<u2")
     tokens, count = int(lengths.sum(dtype=np.int64)), len(keys)
     kept = _index(folder, keys, lengths)
@@ -229,11 +246,11 @@ def _blocks(texts: Iterable[Text]) -> Iterator[list[Text]]:
 
 
 def _tokenised(
-    blocks: Iterable[list[Text]], tokenizer: TextTokenizer, prefix: str
+    blocks: Iterable[list[Text]], tokenizer: TextTokenizer, prefix: str, suffix: str
 ) -> Iterator[tuple[list[str], list[TokenIds]]]:
     """Yield ids and rows of blocks; while one is tokenised (by all cores), the next is read and the last written."""
 
     def work(block: list[Text]) -> tuple[list[str], list[TokenIds]]:
-        return [name for name, _ in block], tokenizer.plain([prefix + text for _, text in block], MOST)
+        return [name for name, _ in block], tokenizer.plain([prefix + text + suffix for _, text in block], MOST)
 
     yield from ahead(work(block) for block in ahead(blocks))
