@@ -218,8 +218,9 @@ def teaching(
     needs = part(own, key="teacher").given
     teacher: StoreTeacher | NamedTeacher = build(own, *(given[name] for name in needs), key="teacher")
     if isinstance(teacher, StoreTeacher):
-        return Stored(teacher, artefacts)
-    whose = Provenance(teacher.name, teacher.number, revision=fingerprint(own), collection=collection.texts_fingerprint)
+        return Stored(teacher, artefacts, collection)
+    documents = collection.content("document")
+    whose = Provenance(teacher.name, teacher.number, revision=fingerprint(own), collection=documents)
     return OnDemand(teacher, teacher.identity(), whose, collection, artefacts)
 
 
@@ -244,7 +245,7 @@ def _teaching_model(
         revision=fingerprint({**identity, "bf16": None}),
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",
-        collection=collection.texts_fingerprint,
+        collection=collection.content("document"),
         command=shlex.join(["limbeck", *masked(sys.argv[1:])]),
     )
     searcher = (model, collator) if isinstance(model, BiEncoder) else None

@@ -102,7 +102,7 @@ def _check(parts: Parts, stages: Stages, pool: Pool, teaching: Teaching) -> None
             pool,
             meta=teaching.meta,
             objective=views(parts.objective.terms.items()),
-            collection_fingerprint=stages.collection.texts_fingerprint,
+            collection_fingerprint=stages.collection.named(teaching.meta.get("collection")),
             first_stage_scores=first,
             **parts.checks,
         )
