@@ -20,7 +20,7 @@ from limbeck.scores.keys import ID
 from limbeck.scores.parts import Block
 from limbeck.scores.store import META, ScoreStore
 from limbeck.scores.writer import Provenance, StoreWriter
-from limbeck.teachers.base import Lists, ScoringTeacher
+from limbeck.teachers.base import CHECKED, ChangingTeacher, Lists, Pair, ScoringTeacher
 
 log = logging.getLogger(__name__)
 
@@ -146,10 +146,26 @@ def score_into(
             return store
         plan = teacher.plan(left, size)
         begin(writer, plan, provenance)
+        if isinstance(teacher, ChangingTeacher):
+            known = writer.sample(CHECKED) or ([] if store is None else store.sample(CHECKED))
+            check_same(teacher, known)
         if helpers is not None:
             helpers()
         _score(writer, teacher, plan, range(len(plan)))
         return writer.seal(before=store, notes=None if data is None else {"data": dict(data)})
+
+
+def check_same(teacher: ChangingTeacher, known: Sequence[tuple[str, str, float]]) -> None:
+    """Have a teacher that may have changed score pairs again that are scored already; none are no check.
+
+    Raises
+    ------
+    ConfigError
+        It gives other scores now.
+    """
+    if known:
+        teacher.check_same([Pair(*each) for each in known])
+        log.info("%d pairs that are scored already have the same scores now", len(known))
 
 
 def begin(writer: StoreWriter, plan: Plan, provenance: Provenance) -> None:
