@@ -41,6 +41,7 @@ def _score(config: Config) -> Config | None:
     from limbeck.experiment.own_data import lasting
     from limbeck.experiment.stages import Stages
     from limbeck.experiment.teaching import OnDemand
+    from limbeck.scores.kinds import described
     from limbeck.teachers.scoring import score_into
 
     out, share = Path(config["out"]), os.environ.get(_SHARE)
@@ -65,7 +66,15 @@ def _score(config: Config) -> Config | None:
     log.info("%s queries, %s pairs", f"{len(lists):,}", f"{pairs:,}")
     if share:
         number, count = map(int, share.split("/"))
-        score_into(out, teaching.teacher, lists, teaching.provenance, share=(number, count), size=config["part_size"])
+        score_into(
+            out,
+            teaching.teacher,
+            lists,
+            teaching.provenance,
+            share=(number, count),
+            size=config["part_size"],
+            texts=collection.query_texts,
+        )
         return None
     start = time.perf_counter()
     devices, command = config["devices"], ["limbeck", *sys.argv[1:]]
@@ -78,6 +87,7 @@ def _score(config: Config) -> Config | None:
         helpers=helpers,
         size=config["part_size"],
         data=lasting(config["data"], "collection"),
+        texts=collection.query_texts,
     )
     assert store is not None
     seconds = time.perf_counter() - start
@@ -85,7 +95,7 @@ def _score(config: Config) -> Config | None:
     log.info("%r", store)
     log.info(
         "scores %.4g ± %.4g (%s); %.1f s, %.0f pairs/s; checksum %s",
-        mean, deviation, store.meta["kind"], seconds, pairs / seconds, store.checksum,
+        mean, deviation, described(store.meta), seconds, pairs / seconds, store.checksum,
     )  # fmt: skip
     return {
         "store": str(out),

@@ -52,6 +52,7 @@ class Start:
             "weights": engine.ranker.checksum(),
             "documents": self._collection.content("document"),
             "bf16": engine.evaluation.bf16,
+            "dtype": engine.evaluation.dtype,
             "drop_self": self._collection.drop_self,
         }
 
