@@ -34,6 +34,7 @@ from bad_world import (
     write,
 )
 
+SERVER = "score data.collection=beir data.dev=null candidates=bm25 teacher=server teacher.form=tei teacher.model=me teacher.retries=0"
 
 @dataclass(frozen=True)
 class Case:
@@ -171,6 +172,13 @@ CASES: dict[str, list[Case]] = {
         Case("cut", f"{TRAIN} name=new", "store: this score store is damaged", cut("store/*/rows.arrow", 0.9), mended=True),
         Case("of another collection", f"{TRAIN} name=new", "the scores are of the collection .*checks.ignore", edit("beir/corpus.jsonl", "d00", "e00")),
         Case("a folder outside named in it", STORES, "is no name of a store's data", edit("store/meta.json", '"checksum": "', '"checksum": "../../x')),
+    ],
+    "Servers that score": [
+        Case("nobody there", f"{SERVER} teacher.url=http://127.0.0.1:9 out=new", r"teacher: http://127.0.0.1:9/rerank: no server answers \(Connection refused\), tried once; start it, or correct teacher.url"),
+        Case("no address", f"{SERVER} teacher.url=localhost:8000 out=new", "is no address; teacher.url is one as http://localhost:8000"),
+        Case("a form that there is not", f"{SERVER} teacher.url=http://localhost teacher.form=openai out=new", "teacher.form must be one of tei, vllm_score, vllm_rerank, jina, got 'openai'"),
+        Case("a template without its place", f"{SERVER} teacher.url=http://localhost teacher.query_template=query out=new", "teacher.query_template must have {query} in it"),
+        Case("a key that is in no variable", f"{SERVER} teacher.url=http://localhost teacher.bearer_from=NO_SUCH_VARIABLE out=new", "teacher.bearer_from must name a variable of the environment"),
     ],
     "Checkpoints, models, tokenizers": [
         Case("no such run", "export run=runs/none out=made", "there is no folder 'runs/none'"),

@@ -82,6 +82,13 @@ class Collection:
             raise ConfigError(f"data.{name}: {self.name} has no {name} split here; it has {have}{hint}")
         return self.splits[name]
 
+    def named(self, theirs: str | None) -> str:
+        """Return the fingerprint by which scores name the collection: that of its documents.
+
+        Stores of earlier versions have that of documents and queries. ``theirs`` is returned if it is one of the two.
+        """
+        return self.texts_fingerprint if theirs == self.texts_fingerprint else self._corpus
+
     def query_texts(self, ids: Sequence[str]) -> list[str]:
         """Look queries up by id."""
         return [self._queries[query] for query in ids]

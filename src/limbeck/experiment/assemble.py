@@ -31,6 +31,7 @@ from limbeck.students.folders import MARK
 from limbeck.students.tops import Lacking, load_top
 from limbeck.teachers.base import Lists, NamedTeacher
 from limbeck.teachers.ranker import RankerTeacher
+from limbeck.teachers.rerank_api.teacher import ServerTeacher
 from limbeck.teachers.store import StoreTeacher
 from limbeck.text.cache import TokenCache
 from limbeck.text.collate import Collator
@@ -214,13 +215,26 @@ def teaching(
     if node.get("student") is not None:
         spread = None if sharing is None or sharing.devices == 1 else partial(sharing.score, node)
         return _teaching_model(node, own, collection, artefacts, device, spread)
-    given = {"folder": collection.folder or Path("no-such-folder"), "artefacts": artefacts}
+    given = {
+        "folder": collection.folder or Path("no-such-folder"),
+        "artefacts": artefacts,
+        "query_texts": collection.query_texts,
+        "document_texts": collection.document_texts,
+    }
     needs = part(own, key="teacher").given
-    teacher: StoreTeacher | NamedTeacher = build(own, *(given[name] for name in needs), key="teacher")
+    teacher: StoreTeacher | ServerTeacher | NamedTeacher = build(own, *(given[name] for name in needs), key="teacher")
     if isinstance(teacher, StoreTeacher):
-        return Stored(teacher, artefacts)
-    whose = Provenance(teacher.name, teacher.number, revision=fingerprint(own), collection=collection.texts_fingerprint)
+        return Stored(teacher, artefacts, collection)
+    documents = collection.content("document")
+    if isinstance(teacher, ServerTeacher):
+        whose = teacher.provenance(documents, _command())
+        return OnDemand(teacher, teacher.identity(), whose, collection, artefacts, given=teacher.store)
+    whose = Provenance(teacher.name, teacher.number, revision=fingerprint(own), collection=documents)
     return OnDemand(teacher, teacher.identity(), whose, collection, artefacts)
+
+
+def _command() -> str:
+    return shlex.join(["limbeck", *masked(sys.argv[1:])])
 
 
 def _teaching_model(
@@ -244,8 +258,8 @@ def _teaching_model(
         revision=fingerprint({**identity, "bf16": None}),
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",
-        collection=collection.texts_fingerprint,
-        command=shlex.join(["limbeck", *masked(sys.argv[1:])]),
+        collection=collection.content("document"),
+        command=_command(),
     )
     searcher = (model, collator) if isinstance(model, BiEncoder) else None
     return OnDemand(

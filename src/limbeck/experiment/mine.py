@@ -93,7 +93,7 @@ def _mine(config: Config, out: Path) -> Config:
 def _check_collection(teaching: "Teaching", collection: "Collection") -> None:
     """Refuse a store of scores of another collection: ``limbeck train`` has a check of the same kind."""
     theirs = teaching.meta["collection"]
-    ours = collection.texts_fingerprint
+    ours = collection.named(theirs)
     if theirs not in (None, ours):
         raise ConfigError(
             f"teacher.path: the scores are of the collection with fingerprint {theirs}, {collection.name} has "

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from limbeck.artefacts import write_json
@@ -47,6 +48,14 @@ class Ids:
 
     def __getitem__(self, row: int) -> str:
         return self._text[self._offsets[row] : self._offsets[row + 1]].tobytes().decode()
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return those of some rows, as objects."""
+        text, offsets = self._text, self._offsets
+        if len(rows) == 1:
+            return np.array([self[int(rows[0])]], dtype=object)
+        every = pa.LargeStringArray.from_buffers(len(self), pa.py_buffer(offsets), pa.py_buffer(text))
+        return every.take(pa.array(rows)).to_numpy(zero_copy_only=False)
 
     def all(self) -> list[str]:
         """Return all of them."""
@@ -219,14 +228,23 @@ class Store:
             yield self.shard(number)
 
     def names(self, found: np.ndarray) -> list[str]:
-        """Look the ids of rows up."""
-        return [self._names(row // self.shard_size)[row % self.shard_size] for row in found.tolist()]
+        """Look the ids of rows up, shard by shard."""
+        shards = found // self.shard_size
+        order = np.argsort(shards, kind="stable")
+        names = np.empty(len(found), dtype=object)
+        for places in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1):
+            if len(places):
+                names[places] = self._names(int(shards[places[0]])).take(found[places] % self.shard_size)
+        return names.tolist()
 
     def _names(self, number: int) -> Ids:
         if number not in self._ids:
             folder = self._folder(number)
             with readable(folder):
-                self._ids[number] = Ids(load(folder / "ids.npy"), load(folder / "id_offsets.npy"))
+                text, offsets = load(folder / "ids.npy"), load(folder / "id_offsets.npy")
+                if not len(text) == offsets[-1] or offsets[0] or (np.diff(offsets) < 0).any():
+                    raise ValueError("its ids do not fit one another")
+                self._ids[number] = Ids(text, offsets)
         return self._ids[number]
 
     def _folder(self, number: int) -> Path:
