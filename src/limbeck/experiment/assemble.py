@@ -42,8 +42,7 @@ log = logging.getLogger(__name__)
 _MOST_SHARING = 8
 """Processes that may share a processor; each needs memory of its own, and hundreds at once bring a machine down."""
 
-_OF_BACKBONE = ("model", "layers", "lora", "gradient_checkpointing", "bidirectional", "end_token")
-"""How messages about a backbone begin: with one of its keys."""
+_OF_BACKBONE = ("model", "layers", "lora", "gradient_checkpointing", "bidirectional", "end_token")  # begin its messages
 
 
 def device(accelerator: str, devices: int = 1, *, key: str = "devices") -> torch.device:
@@ -125,8 +124,7 @@ def ranker(
     model = backbone.get("model")
     if isinstance(model, str) and hub.is_name(model):  # folders are compared when the configuration is composed
         bare.check(part_name(student), student, model, backbone.get("revision"), key=key, trains=anew)
-    trains = anew if trains is None else trains
-    model, tokenizer = _model(student, backbone, texts, folder, key, anew=anew, trains=trains)
+    model, tokenizer = _model(student, backbone, texts, folder, key, anew=anew, trains=anew if trains is None else trains)
     cache = TokenCache(artefacts, tokenizer, collection)
     return model, Collator(tokenizer, model.style, collection.query_texts, collection.document_texts, cache)
 
