@@ -42,8 +42,6 @@ log = logging.getLogger(__name__)
 _MOST_SHARING = 8
 """Processes that may share a processor; each needs memory of its own, and hundreds at once bring a machine down."""
 
-_OF_BACKBONE = ("model", "layers", "lora", "gradient_checkpointing", "bidirectional", "end_token")  # begin its messages
-
 
 def device(accelerator: str, devices: int = 1, *, key: str = "devices") -> torch.device:
     """Return where models run outside of training.
@@ -124,7 +122,8 @@ def ranker(
     model = backbone.get("model")
     if isinstance(model, str) and hub.is_name(model):  # folders are compared when the configuration is composed
         bare.check(part_name(student), student, model, backbone.get("revision"), key=key, trains=anew)
-    model, tokenizer = _model(student, backbone, texts, folder, key, anew=anew, trains=anew if trains is None else trains)
+    trains = anew if trains is None else trains
+    model, tokenizer = _model(student, backbone, texts, folder, key, anew=anew, trains=trains)
     cache = TokenCache(artefacts, tokenizer, collection)
     return model, Collator(tokenizer, model.style, collection.query_texts, collection.document_texts, cache)
 
@@ -154,7 +153,8 @@ def _model(
         model: Student = build(student, lambda task: source.model(tokenizer, task, trains=trains), key=f"{key}student")
         _check_anew(model, source, load_top(model, source), key, anew)
     except ConfigError as error:
-        own = str(error).startswith(_OF_BACKBONE)
+        keys = ("model", "layers", "lora", "gradient_checkpointing", "bidirectional", "end_token")
+        own = str(error).startswith(keys)
         raise ConfigError(f"{key}backbone.{error}" if own else str(error)) from error
     longest.check(model, tokenizer, key)
     return model, tokenizer
