@@ -6,10 +6,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.room import POINTER, STRING
 from limbeck.types import Ranking, order
 
 Names = Callable[[np.ndarray], list[str]]
 """Document ids of global row numbers."""
+
+
+def held(queries: int, depth: int, documents: int) -> int:
+    """Return the least bytes that the best of all documents take for some queries, with the rankings made of them.
+
+    Row and score of each, then its id, a place in a list for that, and the score once more.
+    """
+    return queries * min(depth, documents) * (8 + STRING + 1 + POINTER + 4)
 
 
 class Best:
