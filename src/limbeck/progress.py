@@ -85,8 +85,8 @@ class Step:
         If it begins within another step, it shows nothing: what it has done counts as a share of the piece that the
         other step is at. Of encoding a block of a collection.
     needs
-        Called when the step is estimated: returns the memory and the disk that it needs, in words. See
-        :mod:`limbeck.room`.
+        Returns the memory and the disk that it needs, in words (see :mod:`limbeck.room`); nothing as long as that is
+        not known. Called when the step is estimated, and again until there is an answer.
     """
 
     def __init__(
@@ -159,9 +159,15 @@ class Step:
         if done <= 0:
             return
         left = None if self.total is None else max(0.0, self.total - done) * seconds / done
-        if not self._estimated and left is not None and seconds + left > EVERY:
-            self._estimate(seconds + left)
-        self._estimated = True
+        if not self._estimated:
+            self._estimated = True
+            if left is not None and seconds + left > EVERY:
+                self._estimate(seconds + left)
+            else:
+                self._needs = None
+        elif self._needs is not None and (needs := self._needs()):
+            self._needs = None
+            log.info("%s: needs %s", self.label, needs)
         if seconds >= BRIEF or (left is not None and seconds + left >= BRIEF):
             self._draw(done, seconds, left)
         if seconds >= BRIEF and (self._line is None or now - self._line >= EVERY):
@@ -171,6 +177,7 @@ class Step:
 
     def _estimate(self, seconds: float) -> None:
         needs = "" if self._needs is None else self._needs()
+        self._needs = None if needs else self._needs
         amount = _amount(self.total or 0, self.unit)
         log.info("%s: %s, about %s%s", self.label, amount, duration(seconds), needs and f", {needs}")
 
