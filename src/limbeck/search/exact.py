@@ -13,7 +13,7 @@ from limbeck.search.backend import Searching
 from limbeck.search.shards import Store
 
 _QUERIES = 512
-"""Queries compared with a shard at once: so small a table lies in memory that was used before, which need not be cleared."""
+"""Queries compared with a shard at once: so small a table takes memory that was used before and need not be cleared."""
 
 
 @register("backend", "exact")
