@@ -13,7 +13,8 @@ from limbeck.encodings import Kind, Rows, compact, join, reorder
 from limbeck.halfway import Halfway
 from limbeck.plan import BLOCK, Plan
 from limbeck.progress import Step, show
-from limbeck.text.collate import Collator, TextFormat
+from limbeck.text.collate import Collator
+from limbeck.text.text_format import TextFormat
 from limbeck.text.tokenizer import Role, TokenIds
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens
 

@@ -15,7 +15,6 @@ from limbeck.artefacts import Artefacts, write_json
 from limbeck.backbones import backbone as backbones
 from limbeck.backbones import hub
 from limbeck.backbones.backbone import Backbone
-from limbeck.backbones.families import most_tokens
 from limbeck.config import ConfigError, Node, build, fingerprint, part, part_name
 from limbeck.data.candidates import Candidates
 from limbeck.data.collection import Collection, described
@@ -25,13 +24,14 @@ from limbeck.experiment.teaching import OnDemand, Stored, Teaching
 from limbeck.launchers.devices import check_accelerator
 from limbeck.scores.writer import Provenance
 from limbeck.secrecy import masked
-from limbeck.students import bare
+from limbeck.students import bare, longest
 from limbeck.students.anew import Anew, refuse_frozen, refuse_untrained
 from limbeck.students.base import BiEncoder, Student
 from limbeck.students.folders import MARK
 from limbeck.students.tops import Lacking, load_top
 from limbeck.teachers.base import Lists, NamedTeacher
 from limbeck.teachers.ranker import RankerTeacher
+from limbeck.teachers.rerank_api.teacher import ServerTeacher
 from limbeck.teachers.store import StoreTeacher
 from limbeck.text.cache import TokenCache
 from limbeck.text.collate import Collator
@@ -158,7 +158,7 @@ def _model(
     except ConfigError as error:
         own = str(error).startswith(_OF_BACKBONE)
         raise ConfigError(f"{key}backbone.{error}" if own else str(error)) from error
-    _check_lengths(model, tokenizer, key)
+    longest.check(model, tokenizer, key)
     return model, tokenizer
 
 
@@ -195,24 +195,6 @@ def save(student: Student, tokenizer: TextTokenizer, folder: Path, node: Node, r
     write_json(folder / MARK, {"student": node, "run_id": run_id})
 
 
-def _check_lengths(model: Student, tokenizer: TextTokenizer, key: str) -> None:
-    most = most_tokens(model.backbone)
-    if most is None:
-        return
-    style = model.style
-    wanted = (
-        style.query_length + style.document_length + tokenizer.pair_overhead
-        if style.paired
-        else max(style.query_length, style.document_length)
-    )
-    if wanted > most:
-        longest = "query_length" if style.query_length > style.document_length else "document_length"
-        raise ConfigError(
-            f"{key}student.{longest}: {wanted} tokens do not fit the backbone, which reads at most {most}; "
-            f"lower {key}student.{longest}"
-        )
-
-
 def teaching(
     node: Node, collection: Collection, artefacts: Artefacts, device: torch.device, sharing: Sharing | None = None
 ) -> Teaching:
@@ -233,14 +215,26 @@ def teaching(
     if node.get("student") is not None:
         spread = None if sharing is None or sharing.devices == 1 else partial(sharing.score, node)
         return _teaching_model(node, own, collection, artefacts, device, spread)
-    given = {"folder": collection.folder or Path("no-such-folder"), "artefacts": artefacts}
+    given = {
+        "folder": collection.folder or Path("no-such-folder"),
+        "artefacts": artefacts,
+        "query_texts": collection.query_texts,
+        "document_texts": collection.document_texts,
+    }
     needs = part(own, key="teacher").given
-    teacher: StoreTeacher | NamedTeacher = build(own, *(given[name] for name in needs), key="teacher")
+    teacher: StoreTeacher | ServerTeacher | NamedTeacher = build(own, *(given[name] for name in needs), key="teacher")
     if isinstance(teacher, StoreTeacher):
         return Stored(teacher, artefacts, collection)
     documents = collection.content("document")
+    if isinstance(teacher, ServerTeacher):
+        whose = teacher.provenance(documents, _command())
+        return OnDemand(teacher, teacher.identity(), whose, collection, artefacts, given=teacher.store)
     whose = Provenance(teacher.name, teacher.number, revision=fingerprint(own), collection=documents)
     return OnDemand(teacher, teacher.identity(), whose, collection, artefacts)
+
+
+def _command() -> str:
+    return shlex.join(["limbeck", *masked(sys.argv[1:])])
 
 
 def _teaching_model(
@@ -265,7 +259,7 @@ def _teaching_model(
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",
         collection=collection.content("document"),
-        command=shlex.join(["limbeck", *masked(sys.argv[1:])]),
+        command=_command(),
     )
     searcher = (model, collator) if isinstance(model, BiEncoder) else None
     return OnDemand(

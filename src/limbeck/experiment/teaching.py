@@ -24,8 +24,8 @@ from limbeck.scores.keys import ID
 from limbeck.scores.store import ScoreStore
 from limbeck.scores.writer import Provenance
 from limbeck.students.base import BiEncoder
-from limbeck.teachers.base import Lists, ScoringTeacher
-from limbeck.teachers.scoring import check_texts, looked_up, open_matching, score_into, without
+from limbeck.teachers.base import CHECKED, ChangingTeacher, Lists, ScoringTeacher
+from limbeck.teachers.scoring import check_same, check_texts, looked_up, open_matching, score_into, without
 from limbeck.teachers.store import StoreTeacher
 from limbeck.text.collate import Collator
 from limbeck.types import Run
@@ -196,6 +196,8 @@ class OnDemand(Teaching):
         stores = [] if self._given is None else [self._given]
         left = without(lists, self._given)
         if left:
+            if self._given is not None and isinstance(self.teacher, ChangingTeacher):
+                check_same(self.teacher, self._given.sample(CHECKED))
             helpers = None if spread is None else partial(spread, left)
             path, texts = self._kept_in(list(left)), self._collection.query_texts
             store = score_into(path, self.teacher, left, self.provenance, share=share, helpers=helpers, texts=texts)

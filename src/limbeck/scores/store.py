@@ -224,6 +224,18 @@ class ScoreStore:
             documents = self._texts(batch["document"].to_numpy())
             yield self._texts(self._keys[here]), offsets, documents, batch["score"].to_numpy()
 
+    def sample(self, count: int) -> list[tuple[str, str, float]]:
+        """Return so many pairs at most, evenly spaced over the rows: query id, document id, score."""
+        ends = np.cumsum(self._count)
+        found = []
+        for row in np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64)).tolist():
+            place = int(ends.searchsorted(row, side="right"))
+            documents, scores, _ = self._slice(place)
+            within = row - int(ends[place] - self._count[place])
+            query, document = self._texts(np.array([self._keys[place], documents[within]]))
+            found.append((query, document, float(scores[within])))
+        return found
+
     def spread(self) -> tuple[float, float]:
         """Return mean and standard deviation of all scores."""
         batches = [self._rows.get_batch(number)["score"].to_numpy() for number in range(self._rows.num_record_batches)]

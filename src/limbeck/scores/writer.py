@@ -150,6 +150,11 @@ class StoreWriter:
         """Return the numbers of the parts that are whole."""
         return {int(file.stem) for file in self.parts.glob("*.arrow")}
 
+    def sample(self, count: int) -> list[tuple[str, str, float]]:
+        """Return so many pairs at most of the parts that are whole: query id, document id, score."""
+        files = sorted(self.parts.glob("*.arrow"))[:count]
+        return [pair for file in files for pair in Part(file).sample(-(-count // len(files)))][:count]
+
     def add(self, number: int, block: Block) -> None:
         """Sort a block and write it as a part, which is whole or not there.
 

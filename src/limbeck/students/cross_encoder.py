@@ -13,7 +13,7 @@ from limbeck.backbones.packing import states
 from limbeck.backbones.sub_batches import in_sub_batches, inputs
 from limbeck.registry import register
 from limbeck.students.base import Student
-from limbeck.text.collate import TextFormat
+from limbeck.text.text_format import TextFormat
 from limbeck.types import Batch, StudentOutput, Tokens
 
 _POOLINGS = ("mean", "cls", "last", "head")

@@ -15,7 +15,8 @@ from limbeck.registry import register
 from limbeck.similarity import dot, pick
 from limbeck.students.base import BiEncoder
 from limbeck.students.towers import second_tower, tower
-from limbeck.text.collate import Role, TextFormat
+from limbeck.text.collate import Role
+from limbeck.text.text_format import TextFormat
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens
 
 Activation = Literal["identity", "tanh", "relu", "gelu", "sigmoid"]
@@ -56,7 +57,7 @@ class Dense(BiEncoder):
         Smaller sizes that are trained together with the whole one, each with the whole loss, so that embeddings may be
         cut to them later (``dimension``).
     query_prefix, document_prefix, query_length, document_length
-        As in :class:`~limbeck.text.collate.TextFormat`.
+        As in :class:`~limbeck.text.text_format.TextFormat`.
 
     Raises
     ------

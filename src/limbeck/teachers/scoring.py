@@ -23,7 +23,7 @@ from limbeck.scores.parts import Block
 from limbeck.scores.query_texts import Texts
 from limbeck.scores.store import META, ScoreStore
 from limbeck.scores.writer import Provenance, StoreWriter
-from limbeck.teachers.base import Lists, ScoringTeacher
+from limbeck.teachers.base import CHECKED, ChangingTeacher, Lists, Pair, ScoringTeacher
 
 log = logging.getLogger(__name__)
 
@@ -169,6 +169,9 @@ def score_into(
         room.check_disk(lacking * PART + plan.pairs * ROW, path, f"scoring {plan.pairs:,} pairs", _FEWER)
         if texts is not None:
             query_texts.record(path, plan.query_ids, texts)
+        if isinstance(teacher, ChangingTeacher):
+            known = writer.sample(CHECKED) or ([] if store is None else store.sample(CHECKED))
+            check_same(teacher, known)
         if helpers is not None:
             helpers()
         _score(writer, teacher, plan, range(len(plan)))
@@ -183,6 +186,19 @@ def check_texts(path: Path, queries: Sequence[str], texts: Texts) -> None:
             f"{path}: query {changed[0]!r} had another text when it was scored ({len(changed)} such queries); score "
             "them again into another folder (limbeck score out=…)"
         )
+
+
+def check_same(teacher: ChangingTeacher, known: Sequence[tuple[str, str, float]]) -> None:
+    """Have a teacher that may have changed score pairs again that are scored already; none are no check.
+
+    Raises
+    ------
+    ConfigError
+        It gives other scores now.
+    """
+    if known:
+        teacher.check_same([Pair(*each) for each in known])
+        log.info("%d pairs that are scored already have the same scores now", len(known))
 
 
 def begin(writer: StoreWriter, plan: Plan, provenance: Provenance) -> None:
