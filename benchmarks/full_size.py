@@ -99,7 +99,9 @@ def by_bm25(documents: list[str], asked: list[list[str]], *, beside: bool) -> tu
 
     blocks = [documents[start : start + 10_000] for start in range(0, len(documents), 10_000)]
     with tempfile.TemporaryDirectory() as folder:
-        index, indexing = pairs.timed(lambda: bm25_index.build(blocks, split, Path(folder), k1=0.9, b=0.4, total=len(documents), label=""))
+        index, indexing = pairs.timed(
+            lambda: bm25_index.build(blocks, split, Path(folder), k1=0.9, b=0.4, total=len(documents), label="")
+        )
 
     def ours() -> list[Any]:
         return [each for block in bm25_index.search(index, asked, 100) for each in block]
