@@ -32,6 +32,7 @@ SECTIONS = {
     "scale": ("Cost against size", []),
     "search": ("Index and search", ["--documents", "20000"]),
     "pairs": ("Sparse search and re-ranking of many queries", []),
+    "full_size": ("Steps of full size", ["--memory"]),
     "store": ("Score store", []),
     "losses": ("Cost of each loss", []),
     "evaluate": ("Evaluation", []),

@@ -31,6 +31,7 @@ from bad_world import (
     edit,
     judge,
     recode,
+    scored,
     write,
 )
 
@@ -82,6 +83,8 @@ CASES: dict[str, list[Case]] = {
         Case("a run file of an unknown collection", "mine candidates=run candidates.file=run.trec", "data must be given: which collection candidates.file=run.trec belongs to"),
         Case("a pretrained teacher without a collection", "score teacher=cross_encoder teacher.backbone.model=nobody/nothing out=new", "data must be given: which collection teacher.backbone.model=nobody/nothing belongs to"),
         Case("scores of another collection, that denoise", f"{MINE} teacher=store teacher.path=store pool.denoise.absolute=1", "teacher.path: the scores are of the collection with fingerprint .*limbeck score", edit("beir/corpus.jsonl", "d00", "e00")),
+        Case("a query that has changed since it was scored", f"{MINE} teacher=store teacher.path=store pool.denoise.absolute=1", "store: query 'q1' had another text when it was scored .1 such queries.; score them again into another folder", scored("store", "q1", "another text")),
+        Case("vectors of a type that is not kept", f"{MINE} candidates=dense candidates.backbone.model=RUN/model candidates.dtype=int8", "candidates.dtype must be one of float32, float16, got 'int8'"),
         Case("a line that is no object", MINE, "corpus.jsonl:13: needs the string fields _id, text", add("beir/corpus.jsonl", "[1, 2]\n")),
         Case("a number for a title", MINE, "corpus.jsonl:13: title must be a string", add("beir/corpus.jsonl", '{"_id": "dx", "title": 3, "text": "x"}\n')),
         Case("a corpus in latin-1", MINE, "corpus.jsonl:13: not a JSON object in UTF-8", add("beir/corpus.jsonl", LATIN)),

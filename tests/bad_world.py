@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from limbeck.scores.query_texts import record
+
 Harm = Callable[[Path], object]
 
 
@@ -75,6 +77,15 @@ def edit(name: str, old: str, new: str) -> Harm:
         text = path.read_text(encoding="utf-8")
         assert old in text
         path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    return harm
+
+
+def scored(name: str, query: str, text: str) -> Harm:
+    """Have a score store say that a query had a text when it was scored."""
+
+    def harm(folder: Path) -> None:
+        record(of_run(folder, name), [query], lambda _: [text])
 
     return harm
 

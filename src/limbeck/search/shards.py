@@ -291,7 +291,7 @@ def _fill(folder: Path, ids: Sequence[str], encoded: Rows) -> None:
 
 def _fresh(path: Path) -> bool:
     """Return whether a folder holds nothing, or what a process that makes an index begins with."""
-    ours = all(item.name == _LOCK or item.name.startswith(f".{_FILE}.") for item in path.iterdir())
+    ours = all(item.name.endswith(_LOCK) or item.name.startswith(f".{_FILE}.") for item in path.iterdir())
     return ours or (path / _FILE).exists()
 
 
