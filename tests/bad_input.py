@@ -63,6 +63,9 @@ DEFAULTS = b"\x80\x04\x957\x00\x00\x00\x00\x00\x00\x00\x8c\x0bcollections\x94\x8
 """A pickle of an empty defaultdict."""
 UNFINISHED = both(delete("RUN/result.json"), delete("RUN/trained.json"))
 MODEL = "could not be loaded .*Give a folder that holds config.json, model.safetensors and tokenizer.json"
+PLAIN = both(copy("RUN/model", "plain"), delete("plain/limbeck.json"))
+"""A plain checkpoint, of a BERT."""
+READ = "index data=collection data.collection=beir accelerator=cpu out=new backbone=pretrained backbone.model=plain"
 
 CASES: dict[str, list[Case]] = {
     "Collections": [
@@ -198,6 +201,11 @@ CASES: dict[str, list[Case]] = {
         Case("a module that is not known", "export run=foreign out=made", "names the module custom_st.Transformer, code that is not", write("foreign/modules.json", '[{"path": "", "type": "custom_st.Transformer"}]')),
         Case("a backbone out of another student's folder", "index data=collection data.collection=beir accelerator=cpu out=new student=colbert backbone=pretrained backbone.model=RUN", "it holds a dense, not a colbert. student=saved student.folder="),
         Case("weights that no checkpoint gives", "index data=collection data.collection=beir accelerator=cpu out=new student=colbert backbone=pretrained backbone.model=RUN/model", "does not give projection.weight, which would start at random", delete("RUN/model/limbeck.json")),
+        Case("a sparse student of a decoder", f"{READ} student=splade", r"backbone.model: 'plain' is a decoder \(llama\): its head predicts the next word", both(PLAIN, write("plain/config.json", '{"model_type": "llama"}'))),
+        Case("an encoder with a decoder", READ, "backbone.model: 'plain' is of the type 't5', an encoder with a decoder; take an encoder of the family of BERT", both(PLAIN, write("plain/config.json", '{"model_type": "t5"}'))),
+        Case("a model of images, too", READ, "backbone.model: 'plain' is of the type 'gemma3', which reads more than text", both(PLAIN, write("plain/config.json", '{"model_type": "gemma3"}'))),
+        Case("an encoder that should read both ways", f"{READ} backbone.bidirectional=true", "backbone.bidirectional: 'plain' is an encoder, which reads both ways; set it to false", PLAIN),
+        Case("an end token that is not there", f"{READ} backbone.end_token=true", "backbone.end_token: the tokenizer of 'plain' has no end token", PLAIN),
         Case("a checkpoint cut", TRAIN, "damaged are last.ckpt .*Remove the folder and run again", both(UNFINISHED, cut("RUN/checkpoints/last.ckpt"))),
         Case("a checkpoint cut, evaluated", "evaluate run=RUN/checkpoints/last.ckpt eval=folder eval.sets.folder.collection=beir", "last.ckpt could not be read", cut("RUN/checkpoints/last.ckpt")),
     ],
@@ -252,6 +260,7 @@ CASES: dict[str, list[Case]] = {
         Case("an index of a student that nobody trained", f"index {COLLECTION} out=new", "backbone: all its weights start at random, and nothing trains them here: .*student=saved with its folder"),
         Case("a teacher that nobody trained", f"score {COLLECTION} teacher=dense backbone@teacher.backbone=tiny out=new", "teacher.backbone: all its weights start at random, and nothing trains them here: .*teacher=saved with its folder"),
         Case("queries longer than the backbone reads", f"{TRAIN} name=new student.query_length=1000", "student.query_length: 1000 tokens do not fit the backbone, which reads at most 256"),
+        Case("a suffix that leaves no room", f"{TRAIN} name=new student=cross_encoder student.document_length=4 'student.document_suffix= all day all day'", "student.document_length: 4 tokens leave no room for a word before the 4 of document_suffix"),
         Case("a run file in a place that takes none", "search index=index out=/proc/found.trec accelerator=cpu", "/proc/.found.trec.lock: it does not exist, and cannot be created"),
         Case("nothing to score with", f"score {COLLECTION} teacher=none out=new", "teacher=none scores nothing; choose one"),
         Case("a search of nothing", f"tune {COLLECTION}", "tune.space must be given"),

@@ -45,6 +45,7 @@ NEEDS = {  # what an option leaves to the user
     "candidates/parts=run": ["candidates=fusion"],
     "teacher=dense": ["teacher.backbone.model=somewhere"],
     "teacher=cross_encoder": ["teacher.backbone.model=somewhere"],
+    "teacher=qwen3_reranker_classifier": ["teacher.backbone.model=somewhere"],
     "teacher=run": ["teacher.path=somewhere"],
     "teacher=store": ["teacher.path=somewhere"],
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from limbeck.config import Config, ConfigError, build, part_name
+from limbeck.progress import Step
 from limbeck.screen import console
 from limbeck.secrecy import masked
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _OURS = r"\.lock|meta\.json|parts|unfinished|qrels\.tsv|[0-9a-f]{32}|\..*\.unfinished"
-_TELL = 10.0
-"""Seconds between two lines on progress."""
 
 
 def import_scores(plain: Config) -> None:
@@ -65,7 +64,7 @@ def import_scores(plain: Config) -> None:
         return {**notes, "data": of_folder(folder)} if (folder / "corpus.jsonl").is_file() else notes
 
     start = time.perf_counter()
-    blocks = _telling(source.blocks(paths, faults))
+    blocks = _reported(source.blocks(paths, faults))
     store = write_store(
         out,
         blocks,
@@ -155,27 +154,23 @@ def _fingerprint(folder: Path) -> str:
 
     with tempfile.TemporaryDirectory() as cache:
         data = Data(collection=str(folder), train=None, dev=None, test=None)
-        return data.open(Artefacts(Path(cache))).texts_fingerprint
+        return data.open(Artefacts(Path(cache))).content("document")
 
 
 # -- during and after ---------------------------------------------------------------------------------------------
 
 
-def _telling(blocks: "Iterable[Thunk]") -> "Iterator[Thunk]":
-    """Pass blocks on, and say now and then how many pairs have come."""
-    pairs, logged = 0, time.perf_counter()
+def _reported(blocks: "Iterable[Thunk]") -> "Iterator[Thunk]":
+    """Pass blocks on, and report how many pairs have come; readers of files know better how far they are."""
 
     def counted(block: "Thunk") -> "Block":
-        nonlocal pairs
         found = block()
-        pairs += len(found.scores)
+        step.advance(len(found.scores))
         return found
 
-    for block in blocks:
-        if time.perf_counter() - logged > _TELL:
-            logged = time.perf_counter()
-            log.info("%s pairs read", f"{pairs:,}")
-        yield lambda block=block: counted(block)
+    with Step("import", unit="pairs") as step:
+        for block in blocks:
+            yield lambda block=block: counted(block)
 
 
 def _report(store: "ScoreStore", faults: "Faults", seconds: float) -> None:

@@ -156,6 +156,6 @@ def _as_trained(plain: Node, queries: int | None) -> Opened:
             "candidates": candidates.label,
         },
         meta=teaching.meta,
-        fingerprint=collection.texts_fingerprint,
+        fingerprint=collection.named(teaching.meta.get("collection")),
         first_stage_scores=first_stage,
     )

@@ -66,7 +66,15 @@ def _score(config: Config) -> Config | None:
     log.info("%s queries, %s pairs", f"{len(lists):,}", f"{pairs:,}")
     if share:
         number, count = map(int, share.split("/"))
-        score_into(out, teaching.teacher, lists, teaching.provenance, share=(number, count), size=config["part_size"])
+        score_into(
+            out,
+            teaching.teacher,
+            lists,
+            teaching.provenance,
+            share=(number, count),
+            size=config["part_size"],
+            texts=collection.query_texts,
+        )
         return None
     start = time.perf_counter()
     devices, command = config["devices"], ["limbeck", *sys.argv[1:]]
@@ -79,6 +87,7 @@ def _score(config: Config) -> Config | None:
         helpers=helpers,
         size=config["part_size"],
         data=lasting(config["data"], "collection"),
+        texts=collection.query_texts,
     )
     assert store is not None
     seconds = time.perf_counter() - start

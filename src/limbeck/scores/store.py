@@ -26,6 +26,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from limbeck.config import ConfigError
+from limbeck.progress import reported, show
 from limbeck.scores.checksum import Checksum
 from limbeck.scores.keys import Keys, key, key_list, keys, texts
 
@@ -153,7 +154,8 @@ class ScoreStore:
         """
         wanted, _ = keys(document_ids)
         found = np.empty(len(wanted), dtype=np.float32)
-        for query, start, stop in zip(key_list(query_ids).tolist(), offsets[:-1], offsets[1:], strict=True):
+        lists = zip(key_list(query_ids).tolist(), offsets[:-1], offsets[1:], strict=True)
+        for query, start, stop in reported(lists, len(query_ids), f"looking scores up in {self.path}", "queries"):
             found[start:stop] = self._find(self._place(query), wanted[start:stop])
         return found
 
@@ -285,8 +287,8 @@ class ScoreStore:
         if self._rows.schema.names != names or sizes != (len(self), self.meta["queries"]):
             return False
         found = Checksum()
-        for number in range(self._rows.num_record_batches):
-            rows = self._rows.get_batch(number)
+        batches = (self._rows.get_batch(number) for number in range(self._rows.num_record_batches))
+        for number, rows in enumerate(show(batches, len(self), f"checking {self.path}", "pairs")):
             here = self._batch == number
             found.add(self._keys[here], self._count[here], [column.to_numpy() for column in rows.columns])
         return found.text() == self.checksum

@@ -21,6 +21,7 @@ import pyarrow as pa
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
 from limbeck.locks import locked
+from limbeck.progress import Step
 from limbeck.scores.checksum import Checksum
 from limbeck.scores.kinds import Kind, Values, doubtful, impossible, way_round
 from limbeck.scores.parts import Block, Duplicates, Part, id_table, merge, ranges, sorted_part, write_arrow
@@ -230,7 +231,8 @@ class StoreWriter:
         checksum, values, tables, rows, merged = Checksum(), Values(), [], 0, 0
         borders = ranges(sources)
         work = (merge(sources, low, high, self._duplicates, self.path) for low, high in borders)
-        with pa.OSFile(str(data / "rows.arrow"), "wb") as file:
+        step = Step(f"merging {self.path}", sum(len(source) for source in sources), "pairs")
+        with pa.OSFile(str(data / "rows.arrow"), "wb") as file, step:
             out: Any = None
             for number, (part, dropped) in enumerate(_ahead(self._threads, work)):
                 batch = part.rows.select(["document", "score", *(["rank"] if "rank" in part.rows.schema.names else [])])
@@ -243,6 +245,7 @@ class StoreWriter:
                 tables.append((queries, np.full(size, number, np.int32), starts, counts, first))
                 rows += len(batch)
                 merged += dropped
+                step.advance(len(batch) + dropped)
             out.close()
         self._judge(values)
         names = ("query", "batch", "start", "count", "position")
