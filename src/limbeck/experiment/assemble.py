@@ -31,6 +31,7 @@ from limbeck.students.base import BiEncoder, Student
 from limbeck.students.folders import MARK
 from limbeck.students.tops import Lacking, load_top
 from limbeck.teachers.base import Lists, NamedTeacher
+from limbeck.teachers.language_model.judge import Judge
 from limbeck.teachers.ranker import RankerTeacher
 from limbeck.teachers.store import StoreTeacher
 from limbeck.text.cache import TokenCache
@@ -217,15 +218,32 @@ def teaching(
     """
     own = {name: value for name, value in node.items() if name not in ("student", "backbone")}
     if node.get("student") is not None:
-        spread = None if sharing is None or sharing.devices == 1 else partial(sharing.score, node)
-        return _teaching_model(node, own, collection, artefacts, device, spread)
-    given = {"folder": collection.folder or Path("no-such-folder"), "artefacts": artefacts}
+        return _teaching_model(node, own, collection, artefacts, device, _spread(node, sharing))
+    given = {
+        "folder": collection.folder or Path("no-such-folder"),
+        "artefacts": artefacts,
+        "query_texts": collection.query_texts,
+        "document_texts": collection.document_texts,
+        "device": device,
+    }
     needs = part(own, key="teacher").given
-    teacher: StoreTeacher | NamedTeacher = build(own, *(given[name] for name in needs), key="teacher")
+    teacher: StoreTeacher | Judge | NamedTeacher = build(own, *(given[name] for name in needs), key="teacher")
     if isinstance(teacher, StoreTeacher):
         return Stored(teacher, artefacts)
+    if isinstance(teacher, Judge):
+        whose = teacher.provenance(collection.texts_fingerprint, _command())
+        spread = _spread(node, sharing)
+        return OnDemand(teacher, teacher.identity(), whose, collection, artefacts, given=teacher.store, spread=spread)
     whose = Provenance(teacher.name, "logit", revision=fingerprint(own), collection=collection.texts_fingerprint)
     return OnDemand(teacher, teacher.identity(), whose, collection, artefacts)
+
+
+def _spread(node: Node, sharing: Sharing | None) -> Callable[[Lists], None] | None:
+    return None if sharing is None or sharing.devices == 1 else partial(sharing.score, node)
+
+
+def _command() -> str:
+    return shlex.join(["limbeck", *masked(sys.argv[1:])])
 
 
 def _teaching_model(
@@ -249,7 +267,7 @@ def _teaching_model(
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",
         collection=collection.texts_fingerprint,
-        command=shlex.join(["limbeck", *masked(sys.argv[1:])]),
+        command=_command(),
     )
     searcher = (model, collator) if isinstance(model, BiEncoder) else None
     return OnDemand(

@@ -26,10 +26,12 @@ def score(config: Config) -> Config | None:
     Returns
     -------
     dict or None
-        What is in the store; None in a process that has done a share of the work.
+        What is in the store, or what prompts were shown; None in a process that has done a share of the work.
     """
     if not config["splits"] or set(config["splits"]) - {"train", "dev", "test"}:
         raise ConfigError(f"splits must be some of train, dev and test, got {config['splits']}")
+    if not config["show"] and config["out"] is None:
+        raise ConfigError("out must be given: out=…")
     if not config["teacher"]:
         raise ConfigError("teacher=none scores nothing; choose one, for example teacher=minilm")
     return _score(config)
@@ -39,11 +41,12 @@ def _score(config: Config) -> Config | None:
     from limbeck.artefacts import Artefacts
     from limbeck.experiment import assemble
     from limbeck.experiment.own_data import lasting
+    from limbeck.experiment.prompts import first, look
     from limbeck.experiment.stages import Stages
     from limbeck.experiment.teaching import OnDemand
     from limbeck.teachers.scoring import score_into
 
-    out, share = Path(config["out"]), os.environ.get(_SHARE)
+    share = os.environ.get(_SHARE)
     artefacts = Artefacts(Path(config["paths"]["cache"]))
     device = assemble.device(config["accelerator"], 1 if share else config["devices"])
     pooling = build(config["pool"], key="pool")
@@ -61,7 +64,11 @@ def _score(config: Config) -> Config | None:
             found = {query: ranking.ids[: config["depth"]] for query, ranking in stages.first_stage(split).items()}
         for query, documents in found.items():
             lists[query] = list(dict.fromkeys([*lists.get(query, []), *documents]))
-    pairs = sum(map(len, lists.values()))
+    if config["show"]:
+        return look(teaching.teacher, lists, config["limit"])
+    if config["limit"] is not None:
+        lists = first(lists, config["limit"])
+    out, pairs = Path(config["out"]), sum(map(len, lists.values()))
     log.info("%s queries, %s pairs", f"{len(lists):,}", f"{pairs:,}")
     if share:
         number, count = map(int, share.split("/"))

@@ -40,7 +40,7 @@ def open_matching(path: Path, provenance: Provenance) -> ScoreStore | None:
         return None
     store = ScoreStore.open(path)
     wanted = asdict(provenance)
-    for field in ("teacher", "revision", "prompt", "max_length", "dtype", "collection"):
+    for field in ("teacher", "prompt", "max_length", "dtype", "revision", "collection"):
         if store.meta[field] != wanted[field]:
             raise ConfigError(
                 f"{path}: the score store there has {field} {store.meta[field]!r}, not {wanted[field]!r}; "
