@@ -89,11 +89,14 @@ def _score(config: Config) -> Config | None:
     assert store is not None
     seconds = time.perf_counter() - start
     mean, deviation = store.spread()
+    tied = store.tied()
     log.info("%r", store)
     log.info(
         "scores %.4g ± %.4g (%s); %.1f s, %.0f pairs/s; checksum %s",
         mean, deviation, store.meta["kind"], seconds, pairs / seconds, store.checksum,
     )  # fmt: skip
+    if tied:
+        log.info("%s of them have the score of another document of their query", f"{tied:,}")
     return {
         "store": str(out),
         "teacher": store.meta["teacher"],
@@ -102,6 +105,7 @@ def _score(config: Config) -> Config | None:
         "pairs": pairs,
         "mean": mean,
         "deviation": deviation,
+        "tied": tied,
         "seconds": round(seconds, 1),
         "checksum": store.checksum,
     }

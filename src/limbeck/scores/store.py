@@ -229,6 +229,18 @@ class ScoreStore:
         square = sum(float(np.square(batch - mean, dtype=np.float64).sum()) for batch in batches) / len(self)
         return mean, square**0.5
 
+    def tied(self) -> int:
+        """Return how many pairs have the score of another document of their query."""
+        tied = 0
+        for number in range(self._rows.num_record_batches):
+            here = self._batch == number
+            owner = np.repeat(np.flatnonzero(here), self._count[here])  # queries follow one another in a batch
+            scores = self._rows.get_batch(number)["score"].to_numpy()
+            order = np.lexsort((scores, owner))
+            same = (np.diff(scores[order]) == 0) & (np.diff(owner[order]) == 0)
+            tied += int((np.append(same, False) | np.insert(same, 0, False)).sum())
+        return tied
+
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return all rows in memory: query and document keys, score, rank if there are any, position of the query."""
         queries = [np.repeat(self._keys, self._count), np.repeat(self._position, self._count)]
