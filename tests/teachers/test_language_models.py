@@ -1,6 +1,11 @@
 """Language models that judge: beside plain transformers, a pair at a time, written here anew."""
 
 import copy
+import os
+import random
+import signal
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +15,10 @@ import yaml
 
 from language_models import DOCUMENTS, LISTS, QUERIES, save, texts
 from limbeck.config import ConfigError, home
+from limbeck.scores.writer import StoreWriter
 from limbeck.teachers.causal_lm import CausalLMTeacher
+from limbeck.teachers.language_model.reading import Decoded
+from limbeck.teachers.scoring import score_into
 from limbeck.teachers.seq2seq import Seq2SeqTeacher
 
 CPU = torch.device("cpu")
@@ -365,7 +373,7 @@ def test_a_score_that_is_no_number_names_the_pair(folder, tmp_path):
         ({"segments": ["{query} {document} {document}"]}, "segments has {document} more than once"),
         ({"segments": ["{query} {document} {"]}, "segments '{query} {document} {': .*a brace itself is doubled"),
         ({"segments": []}, "segments must be a list of texts"),
-        ({"positive": True}, "positive must be a text, got True; put it into quotes"),
+        ({"positive": True}, "positive must be a text, got True; .* is quoted: 'teacher.prompt.positive=\"true\"'"),
         ({"score": "logit"}, "score must be one of difference, positive, negative, head, got 'logit'"),
         ({"bos": "yes"}, "bos must be true, false or null"),
         ({"template": "x"}, "template is no option of a prompt; options are name, segments"),
@@ -376,6 +384,64 @@ def test_a_prompt_that_makes_no_sense_is_refused_before_a_model_is_loaded(change
         teacher(CausalLMTeacher, "nowhere", prompt("free") | changed)
 
 
+def test_numbers_are_answers_too(folder):
+    template = prompt("mxbai_rerank_v2", positive=1, negative=0)  # as teacher.prompt.positive=1 makes them
+    assert list(teacher(CausalLMTeacher, folder("qwen3"), template).look("q0", "d0")["answers"]) == ["1", "0"]
+
+
 def test_braces_that_are_doubled_are_braces(folder):
     judge = teacher(CausalLMTeacher, folder("llama"), prompt("free", segments=["{{}} {query} {document} {{query}}"]))
     assert judge.look("q0", "d0")["prompt"] == "<|begin_of_text|>{} who purrs cats purr all day {query}"
+
+
+# -- killed ------------------------------------------------------------------------------------------------------------
+
+
+def test_killed_five_times_it_ends_with_the_same_store(folder, tmp_path, forked, monkeypatch):
+    judge = teacher(CausalLMTeacher, folder("llama"), prompt("free"), batch_tokens=400)
+    lists = {f"{query}{n}": documents for n in range(3) for query, documents in LISTS.items()}
+    monkeypatch.setattr(judge, "_query_texts", lambda ids: [QUERIES[each[:2]] for each in ids])
+    rng = random.Random(5)
+    rng.shuffle(documents := list(DOCUMENTS))
+    lists["q0x"] = documents
+    who = judge.provenance("a collection", "a command")
+
+    def score(name):
+        return score_into(tmp_path / name, judge, lists, who, size=6)  # lists of 7, 5 and 2 are cut by parts
+
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def killed(place, at):
+        """Score, and die when a part is written, or at the forward pass of this number, within a part."""
+        calls, read, add = 0, Decoded._logits, StoreWriter.add
+
+        def counted(self, *given, **named):
+            nonlocal calls
+            calls += 1
+            if place == "within" and calls == at:
+                die()
+            return read(self, *given, **named)
+
+        def written(self, *given):
+            add(self, *given)
+            if place == "border":
+                die()
+
+        Decoded._logits, StoreWriter.add = counted, written
+        score("killed")
+
+    whole = score("whole")
+    parts = []
+    for place in ("within", "border", "within", "border", "within"):
+        child = forked.start([], tmp_path, main=partial(killed, place, rng.randrange(2, 7)))
+        assert forked.status(child) == -signal.SIGKILL, (tmp_path / "output").read_text()
+        parts.append({file.name: file.read_bytes() for file in (tmp_path / "killed" / "parts").glob("*.arrow")})
+        assert len(parts[-1]) < 9
+    assert len(parts[1]) > len(parts[0])
+    assert all(later[name] == data for one, later in pairwise(parts) for name, data in one.items())
+    found = score("killed")
+    assert found.checksum == whole.checksum
+    for name in ("rows.arrow", "queries.arrow", "ids.arrow"):
+        same = [(tmp_path / each / whole.checksum / name).read_bytes() for each in ("whole", "killed")]
+        assert same[0] == same[1]

@@ -113,7 +113,9 @@ class Judge(ABC):
             )
         if wanted is not None and (wanted < 1 or (most is not None and wanted > most)):
             bound = f" and <= {most}, what this model reads" if most else ""
-            raise ConfigError(f"teacher.max_length must be >= 1{bound}; got {wanted}")
+            raise ConfigError(
+                f"teacher.max_length must be >= 1{bound}; got {wanted}. null takes as much as the model reads"
+            )
         return int(wanted or most or 0)
 
     def _answer(self, which: str) -> int:

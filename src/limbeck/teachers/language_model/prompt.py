@@ -106,12 +106,14 @@ def read_prompt(options: Any) -> Prompt:
     texts = [segments] if isinstance(segments, str) else segments
     if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
         raise _error("segments", f"must be a list of texts, got {segments!r}")
+    words = {name: str(value) if type(value) is int else value for name, value in options.items()}  # positive=1
     for name in ("name", "instruction", "positive", "negative"):
-        if not isinstance(options.get(name, ""), str):
-            raise _error(name, f"must be a text, got {options[name]!r}; put it into quotes")
+        if not isinstance(words.get(name, ""), str):
+            quoted = f"""'teacher.prompt.{name}="{str(words[name]).lower()}"'"""
+            raise _error(name, f"must be a text, got {words[name]!r}; what means something else is quoted: {quoted}")
     if not isinstance(options.get("bos"), bool | None):
         raise _error("bos", f"must be true, false or null, got {options['bos']!r}")
-    return Prompt(**{"name": "unnamed", **options, "segments": tuple(texts)})
+    return Prompt(**{"name": "unnamed", **words, "segments": tuple(texts)})
 
 
 def _places(segment: str) -> list[str]:
