@@ -19,9 +19,9 @@ _FEW = 4
 
 @register("teacher", "causal_lm")
 class CausalLMTeacher(Judge):
-    r"""Judges a pair by the next token: :math:`\ell(\text{positive}) - \ell(\text{negative})`.
+    """Judges a pair by the token that comes next: the logit of the positive answer minus that of the negative one.
 
-    The logits :math:`\ell` are those behind the last token of the prompt, raw. What all prompts of a list begin with,
+    The logits are those behind the last token of the prompt, raw. What all prompts of a list begin with,
     instruction and query, is read once: its keys and values serve all documents of the list. Where a model has layers
     for which that does not hold, or a prompt is longer than the window of its layers, each prompt is read whole; a
     trial when the model is loaded decides.
@@ -69,7 +69,7 @@ class CausalLMTeacher(Judge):
         revision: str | None = None,
         max_length: int | None = 1024,
         bf16: bool = False,
-        batch_tokens: int = 8192,
+        batch_tokens: int = 4096,
         prefix_cache: bool = True,
         device_map: Any = None,
         store: str | None = None,

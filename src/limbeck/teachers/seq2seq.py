@@ -16,10 +16,10 @@ from limbeck.text.collate import Texts
 
 @register("teacher", "seq2seq")
 class Seq2SeqTeacher(Judge):
-    r"""Judges a pair by the first token that the decoder would write: :math:`\ell(\text{true}) - \ell(\text{false})`.
+    """Judges a pair by the first token that the decoder would write: the logit of true minus that of false.
 
-    monoT5's own code takes the log-softmax over the two logits, :math:`\log \sigma` of this difference: the order is
-    the same, and the difference is not squeezed where the model is sure.
+    monoT5's own code takes the log-softmax over the two logits, the logarithm of the sigmoid of this difference: the
+    order is the same, and the difference is not squeezed where the model is sure.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Seq2SeqTeacher(Judge):
         revision: str | None = None,
         max_length: int | None = 512,
         bf16: bool = False,
-        batch_tokens: int = 8192,
+        batch_tokens: int = 4096,
         device_map: Any = None,
         store: str | None = None,
     ) -> None:

@@ -37,8 +37,8 @@ def answer(tokenizer: "PreTrainedTokenizerFast", text: str, key: str) -> int:
     if number is not None:
         return number
     pieces = tokenizer.convert_ids_to_tokens(_ids(tokenizer, text))
-    close = {variant: found for variant in _variants(text) if (found := _single(tokenizer, variant)) is not None}
-    single = ", ".join(f"{each!r} ({tokenizer.convert_ids_to_tokens(number)})" for each, number in close.items())
+    close = {found: variant for variant in _variants(text) if (found := _single(tokenizer, variant)) is not None}
+    single = ", ".join(f"{each!r} ({tokenizer.convert_ids_to_tokens(number)})" for number, each in close.items())
     raise ConfigError(
         f"{key}: {text!r} is not one token of this tokenizer but {len(pieces)}: {pieces}; "
         + (f"one token each are {single}" if single else "none of its spellings is one; take a word that is")
@@ -61,7 +61,7 @@ def _variants(text: str) -> Iterator[str]:
     """Yield other spellings of an answer."""
     bare = text.strip(" ▁Ġ")
     words = dict.fromkeys((bare, bare.lower(), bare.capitalize(), bare.upper()))
-    yield from (f"{before}{word}" for word in words for before in ("", " ", "▁", "Ġ") if word and before + word != text)
+    yield from (f"{before}{word}" for word in words for before in ("▁", "Ġ", " ", "") if word and before + word != text)
 
 
 class AnswerHead(nn.Module):
