@@ -36,6 +36,7 @@ from bad_world import (
     write,
 )
 
+SERVER = "score data.collection=beir data.dev=null candidates=bm25 teacher=server teacher.form=tei teacher.model=me teacher.retries=0"
 
 @dataclass(frozen=True)
 class Case:
@@ -64,6 +65,9 @@ DEFAULTS = b"\x80\x04\x957\x00\x00\x00\x00\x00\x00\x00\x8c\x0bcollections\x94\x8
 """A pickle of an empty defaultdict."""
 UNFINISHED = both(delete("RUN/result.json"), delete("RUN/trained.json"))
 MODEL = "could not be loaded .*Give a folder that holds config.json, model.safetensors and tokenizer.json"
+PLAIN = both(copy("RUN/model", "plain"), delete("plain/limbeck.json"))
+"""A plain checkpoint, of a BERT."""
+READ = "index data=collection data.collection=beir accelerator=cpu out=new backbone=pretrained backbone.model=plain"
 
 CASES: dict[str, list[Case]] = {
     "Collections": [
@@ -153,6 +157,10 @@ CASES: dict[str, list[Case]] = {
         Case("lists cut in a line", "import format=flag_embedding path=lists.jsonl out=new teacher.name=me", "lists.jsonl:1: ", write("lists.jsonl", '{"query": "a", "pos": ["b"], "ne')),
         Case("lists without scores", "import format=flag_embedding path=lists.jsonl out=new teacher.name=me", "lists.jsonl:1: ", write("lists.jsonl", '{"query": "a", "pos": ["b"], "neg": ["c"]}\n')),
         Case("a tar archive", "import format=trec_run path=scores.tar.gz out=new", "this is a tar archive; unpack it", write("scores.tar.gz", b"\x1f\x8b")),
+        Case("a sigmoid said to be a logit", "import format=table path=flat.tsv out=new teacher.name=me kind=logit", "kind=logit is said, but the scores look like probabilities.*say kind=probability", write("flat.tsv", "".join(f"q\td{i}\t{i / 200}\n" for i in range(200)))),
+        Case("cosines × 20 said to be cosines", "import format=table path=flat.tsv out=new teacher.name=me kind=cosine", "a cosine with scale=1 lies in .*say of which kind", write("flat.tsv", "q\td\t13.5\nq\te\t-2\n")),
+        Case("a kind of number that there is not", "import format=trec_run path=teacher.trec out=new kind=sigmoid", "kind must be one of logit, .*, got 'sigmoid'"),
+        Case("a scale of nothing", "import format=trec_run path=teacher.trec out=new scale=0", "scale must be a number > 0"),
         Case("into a finished store", "import format=trec_run path=teacher.trec out=store", "store is a finished score store; force=true replaces it"),
         Case("into a folder of other things", "import format=trec_run path=teacher.trec out=beir", "beir holds other things"),
         Case("below a file", "import format=trec_run path=teacher.trec out=run.trec/new", "a part of this path is a file"),
@@ -166,6 +174,13 @@ CASES: dict[str, list[Case]] = {
         Case("cut", f"{TRAIN} name=new", "store: this score store is damaged", cut("store/*/rows.arrow", 0.9), mended=True),
         Case("of another collection", f"{TRAIN} name=new", "the scores are of the collection .*checks.ignore", edit("beir/corpus.jsonl", "d00", "e00")),
         Case("a folder outside named in it", STORES, "is no name of a store's data", edit("store/meta.json", '"checksum": "', '"checksum": "../../x')),
+    ],
+    "Servers that score": [
+        Case("nobody there", f"{SERVER} teacher.url=http://127.0.0.1:9 out=new", r"teacher: http://127.0.0.1:9/rerank: no server answers \(Connection refused\), tried once; start it, or correct teacher.url"),
+        Case("no address", f"{SERVER} teacher.url=localhost:8000 out=new", "is no address; teacher.url is one as http://localhost:8000"),
+        Case("a form that there is not", f"{SERVER} teacher.url=http://localhost teacher.form=openai out=new", "teacher.form must be one of tei, vllm_score, vllm_rerank, jina, got 'openai'"),
+        Case("a template without its place", f"{SERVER} teacher.url=http://localhost teacher.query_template=query out=new", "teacher.query_template must have {query} in it"),
+        Case("a key that is in no variable", f"{SERVER} teacher.url=http://localhost teacher.bearer_from=NO_SUCH_VARIABLE out=new", "teacher.bearer_from must name a variable of the environment"),
     ],
     "Checkpoints, models, tokenizers": [
         Case("no such run", "export run=runs/none out=made", "there is no folder 'runs/none'"),
@@ -183,6 +198,11 @@ CASES: dict[str, list[Case]] = {
         Case("a module that is not known", "export run=foreign out=made", "names the module custom_st.Transformer, code that is not", write("foreign/modules.json", '[{"path": "", "type": "custom_st.Transformer"}]')),
         Case("a backbone out of another student's folder", "index data=collection data.collection=beir accelerator=cpu out=new student=colbert backbone=pretrained backbone.model=RUN", "it holds a dense, not a colbert. student=saved student.folder="),
         Case("weights that no checkpoint gives", "index data=collection data.collection=beir accelerator=cpu out=new student=colbert backbone=pretrained backbone.model=RUN/model", "does not give projection.weight, which would start at random", delete("RUN/model/limbeck.json")),
+        Case("a sparse student of a decoder", f"{READ} student=splade", r"backbone.model: 'plain' is a decoder \(llama\): its head predicts the next word", both(PLAIN, write("plain/config.json", '{"model_type": "llama"}'))),
+        Case("an encoder with a decoder", READ, "backbone.model: 'plain' is of the type 't5', an encoder with a decoder; take an encoder of the family of BERT", both(PLAIN, write("plain/config.json", '{"model_type": "t5"}'))),
+        Case("a model of images, too", READ, "backbone.model: 'plain' is of the type 'gemma3', which reads more than text", both(PLAIN, write("plain/config.json", '{"model_type": "gemma3"}'))),
+        Case("an encoder that should read both ways", f"{READ} backbone.bidirectional=true", "backbone.bidirectional: 'plain' is an encoder, which reads both ways; set it to false", PLAIN),
+        Case("an end token that is not there", f"{READ} backbone.end_token=true", "backbone.end_token: the tokenizer of 'plain' has no end token", PLAIN),
         Case("a checkpoint cut", TRAIN, "damaged are last.ckpt .*Remove the folder and run again", both(UNFINISHED, cut("RUN/checkpoints/last.ckpt"))),
         Case("a checkpoint cut, evaluated", "evaluate run=RUN/checkpoints/last.ckpt eval=folder eval.sets.folder.collection=beir", "last.ckpt could not be read", cut("RUN/checkpoints/last.ckpt")),
     ],
@@ -237,6 +257,7 @@ CASES: dict[str, list[Case]] = {
         Case("an index of a student that nobody trained", f"index {COLLECTION} out=new", "backbone: all its weights start at random, and nothing trains them here: .*student=saved with its folder"),
         Case("a teacher that nobody trained", f"score {COLLECTION} teacher=dense backbone@teacher.backbone=tiny out=new", "teacher.backbone: all its weights start at random, and nothing trains them here: .*teacher=saved with its folder"),
         Case("queries longer than the backbone reads", f"{TRAIN} name=new student.query_length=1000", "student.query_length: 1000 tokens do not fit the backbone, which reads at most 256"),
+        Case("a suffix that leaves no room", f"{TRAIN} name=new student=cross_encoder student.document_length=4 'student.document_suffix= all day all day'", "student.document_length: 4 tokens leave no room for a word before the 4 of document_suffix"),
         Case("a run file in a place that takes none", "search index=index out=/proc/found.trec accelerator=cpu", "/proc/.found.trec.lock: it does not exist, and cannot be created"),
         Case("nothing to score with", f"score {COLLECTION} teacher=none out=new", "teacher=none scores nothing; choose one"),
         Case("a search of nothing", f"tune {COLLECTION}", "tune.space must be given"),

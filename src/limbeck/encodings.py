@@ -15,6 +15,11 @@ from limbeck.types import Encoding, Vectors
 Kind = Literal["dense", "sparse", "multi"]
 """One vector a text, one weight for some of the words of a vocabulary, or several vectors a text."""
 
+DType = Literal["float32", "float16"]
+"""What the values of encodings are kept in."""
+
+DTYPES: Mapping[DType, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
+
 
 class Rows:
     """Encodings of N texts; see its three kinds."""
@@ -41,14 +46,23 @@ class Rows:
         """Components of a vector, or words of the vocabulary."""
         raise NotImplementedError
 
+    @property
+    def size(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.numel() * array.element_size() for array in self.arrays().values())
+
     def to(self, device: torch.device | str) -> "Rows":
         """Return a copy on a device."""
         return rows(self.kind, {name: value.to(device) for name, value in self.arrays().items()}, self.width)
 
     def float(self) -> "Rows":
-        """Return a copy with float32 values."""
+        """Return them with float32 values."""
+        return self.stored("float32")
+
+    def stored(self, dtype: DType) -> "Rows":
+        """Return them with values of a type; themselves if that is theirs."""
         arrays = self.arrays()
-        return rows(self.kind, arrays | {"values": arrays["values"].float()}, self.width)
+        return rows(self.kind, arrays | {"values": arrays["values"].to(DTYPES[dtype])}, self.width)
 
 
 class DenseRows(Rows):
@@ -177,6 +191,12 @@ class MultiRows(Rows):
     def arrays(self) -> dict[str, Tensor]:
         """Return ``offsets`` and ``values``."""
         return {"offsets": self.offsets, "values": self.values}
+
+
+def check_dtype(dtype: str) -> None:
+    """Raise ``ValueError`` for what is no type of values."""
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
 
 
 def rows(kind: Kind, arrays: Mapping[str, Tensor], width: int | None = None) -> Rows:

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from limbeck.compare import Similarity, pairwise
 from limbeck.encodings import Kind, Rows, compact, join, reorder
+from limbeck.halfway import Halfway
 from limbeck.plan import BLOCK, Plan
-from limbeck.text.collate import Collator, TextFormat
-from limbeck.text.progress import show
+from limbeck.progress import Step, show
+from limbeck.text.collate import Collator
+from limbeck.text.text_format import TextFormat
 from limbeck.text.tokenizer import Role, TokenIds
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens
 
@@ -126,7 +128,8 @@ def encode(ranker: BiEncoder, collator: Collator, ids: Sequence[str], role: Role
     rows = collator.query_rows(ids) if role == "query" else collator.document_rows(ids)
     parts: list[Rows] = []
     batches = list(groups([len(row) for row in rows]))
-    for group in show(batches, len(ids), f"encoding {len(ids):,} {'queries' if role == 'query' else 'documents'}"):
+    unit = "queries" if role == "query" else "documents"
+    for group in show(batches, len(ids), f"encoding {len(ids):,} {unit}", unit, part=True):
         with _evaluating(ranker), _precision(device, bf16):
             encoded = ranker.encode(_moved(collator.pad([rows[i] for i in group], role), device), role)
         parts.append(compact(encoded, ranker.kind).float())
@@ -182,7 +185,7 @@ class Scorer:
         scored: list[Tensor] = []
         rows = _pair_rows(self._collator, pairs)
         batches = list(groups([len(query) + len(document) for query, document in rows]))
-        for group in show(batches, len(pairs), f"scoring {len(pairs):,} pairs"):
+        for group in show(batches, len(pairs), f"scoring {len(pairs):,} pairs", "pairs", part=True):
             with _evaluating(ranker), _precision(device, self._bf16):
                 tokens = _moved(self._collator.pad_pairs([rows[i] for i in group]), device)
                 scored.append(ranker.score_pairs(tokens).float())
@@ -199,6 +202,7 @@ def score_lists(
     bf16: bool = False,
     size: int = BLOCK,
     share: tuple[int, int] = (0, 1),
+    halfway: Halfway | None = None,
 ) -> dict[str, np.ndarray]:
     """Score candidate lists.
 
@@ -214,6 +218,8 @@ def score_lists(
         Distinct documents (of encoders) or pairs (of others) that are scored together.
     share
         (i, n): score every n-th part alone, from the i-th on.
+    halfway
+        Where it is saved how far the work is; None saves nothing.
 
     Returns
     -------
@@ -224,9 +230,17 @@ def score_lists(
     lists = {query: documents for query, documents in lists.items() if documents}
     plan = Plan(lists, by_document=ranker.separable, size=size)
     score = Scorer(ranker, collator, plan, bf16=bf16)
-    values = np.zeros(plan.pairs, dtype=np.float32)
-    for number in range(share[0], len(plan), share[1]):
-        values[plan.part(number)] = score(number)
+    saved = {} if halfway is None else halfway.read()
+    values, done = saved.get("values", np.zeros(plan.pairs, np.float32)), int(saved.get("done", 0))
+    numbers = range(share[0] + done * share[1], len(plan), share[1])
+    with Step("scoring candidates", sum(len(plan.part(number)) for number in numbers), "pairs", part=True) as step:
+        for number in numbers:
+            step.begin(len(plan.part(number)))
+            values[plan.part(number)] = score(number)
+            done += 1
+            if halfway is not None:
+                halfway.save(lambda done=done: {"values": values, "done": done})
+            step.advance(len(plan.part(number)))
     return plan.split(values) if lists else {}
 
 

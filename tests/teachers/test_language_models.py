@@ -322,11 +322,12 @@ def test_what_scores_depend_on_is_their_identity(folder):
     ]
     texts_of = [str(each) for each in (same, *others)]
     assert len(set(texts_of)) == len(texts_of)
+    assert teacher(CausalLMTeacher, folder("qwen3"), prompt("qwen3_reranker", score="positive")).number == "logit"
     judge = teacher(CausalLMTeacher, folder("qwen3"), prompt("qwen3_reranker"), bf16=True)
     whose = judge.provenance("a collection", "limbeck score")
     assert whose.prompt is not None
     assert whose.prompt.startswith("qwen3_reranker (")
-    assert (whose.kind, whose.dtype, whose.max_length) == ("logit", "bfloat16", "prompt 300 tokens")
+    assert (whose.kind, whose.dtype, whose.max_length) == ("logit_difference", "bfloat16", "prompt 300 tokens")
     assert whose.revision == f"weights {judge.identity()['weights']}"
 
 

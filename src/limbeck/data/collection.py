@@ -82,6 +82,13 @@ class Collection:
             raise ConfigError(f"data.{name}: {self.name} has no {name} split here; it has {have}{hint}")
         return self.splits[name]
 
+    def named(self, theirs: str | None) -> str:
+        """Return the fingerprint by which scores name the collection: that of its documents.
+
+        Stores of earlier versions have that of documents and queries. ``theirs`` is returned if it is one of the two.
+        """
+        return self.texts_fingerprint if theirs == self.texts_fingerprint else self._corpus
+
     def query_texts(self, ids: Sequence[str]) -> list[str]:
         """Look queries up by id."""
         return [self._queries[query] for query in ids]
@@ -139,6 +146,13 @@ class Collection:
     def _document_count(self) -> int:
         return self._documents.docs_count() or len(self.document_ids)
 
+    @property
+    def _about(self) -> int | None:
+        """About how many documents there are, where they have not been counted yet."""
+        from limbeck.data import folder
+
+        return None if self.folder is None else folder.about(self.folder / "corpus.jsonl")
+
     @cached_property
     def document_ids(self) -> DocumentIds:
         """All document ids in collection order; an artefact, so that they are read and checked once.
@@ -152,7 +166,7 @@ class Collection:
 
         def fill(target: Path) -> None:
             ids = (document.doc_id for document in self._documents.docs_iter())
-            document_ids.write(target, ids, place, self._documents.docs_count())
+            document_ids.write(target, ids, place, self._documents.docs_count() or self._about)
 
         return DocumentIds(self._artefacts.folder("ids", {"documents": self._corpus}, fill))
 

@@ -38,7 +38,7 @@ class Parts:
         terms = {name: build(node, key=f"loss.{name}") for name, node in (config.get("loss") or {}).items()}
         self.objective = Objective(terms, order_only=taught == {"teacher_order"})
         self.sampler: ListSampler = build(config["sampler"], key="sampler")
-        rate = part(config["backbone"], key="backbone").learning_rate
+        rate = build(config["backbone"], key="backbone").learning_rate
         self.optim: AdamW = build(config["optim"], rate, key="optim")
         self.training: Training = build(config["trainer"], key="trainer")
         self.pooling: Pooling = build(config["pool"], key="pool")

@@ -5,9 +5,15 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from limbeck.config import Config, ConfigError, build
 from limbeck.experiment.devices import each_device
+
+if TYPE_CHECKING:
+    from limbeck.scores.store import ScoreStore
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +50,7 @@ def _score(config: Config) -> Config | None:
     from limbeck.experiment.prompts import first, look
     from limbeck.experiment.stages import Stages
     from limbeck.experiment.teaching import OnDemand
+    from limbeck.scores.kinds import described
     from limbeck.teachers.scoring import score_into
 
     share = os.environ.get(_SHARE)
@@ -72,7 +79,15 @@ def _score(config: Config) -> Config | None:
     log.info("%s queries, %s pairs", f"{len(lists):,}", f"{pairs:,}")
     if share:
         number, count = map(int, share.split("/"))
-        score_into(out, teaching.teacher, lists, teaching.provenance, share=(number, count), size=config["part_size"])
+        score_into(
+            out,
+            teaching.teacher,
+            lists,
+            teaching.provenance,
+            share=(number, count),
+            size=config["part_size"],
+            texts=collection.query_texts,
+        )
         return None
     start = time.perf_counter()
     devices, command = config["devices"], ["limbeck", *sys.argv[1:]]
@@ -85,15 +100,16 @@ def _score(config: Config) -> Config | None:
         helpers=helpers,
         size=config["part_size"],
         data=lasting(config["data"], "collection"),
+        texts=collection.query_texts,
     )
     assert store is not None
     seconds = time.perf_counter() - start
     mean, deviation = store.spread()
-    tied = store.tied()
+    tied = _tied(store)
     log.info("%r", store)
     log.info(
         "scores %.4g ± %.4g (%s); %.1f s, %.0f pairs/s; checksum %s",
-        mean, deviation, store.meta["kind"], seconds, pairs / seconds, store.checksum,
+        mean, deviation, described(store.meta), seconds, pairs / seconds, store.checksum,
     )  # fmt: skip
     if tied:
         log.info("%s of them have the score of another document of their query", f"{tied:,}")
@@ -109,3 +125,14 @@ def _score(config: Config) -> Config | None:
         "seconds": round(seconds, 1),
         "checksum": store.checksum,
     }
+
+
+def _tied(store: "ScoreStore") -> int:
+    """Return how many pairs have the score of another document of their query."""
+    tied = 0
+    for _, offsets, _, scores in store.batches():
+        owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        order = np.lexsort((scores, owner))
+        same = (np.diff(scores[order]) == 0) & (np.diff(owner[order]) == 0)
+        tied += int((np.append(same, False) | np.insert(same, 0, False)).sum())
+    return tied

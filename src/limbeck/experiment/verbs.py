@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _KEYS = {
     "mine": "data candidates pool teacher paths out splits accelerator force",
     "score": "data candidates pool teacher paths out splits depth limit show devices part_size accelerator",
-    "import": "format path out kind teacher collection on_error duplicates threads force",
+    "import": "format path out kind scale teacher collection on_error duplicates threads force",
     "inspect": "name seed force data candidates pool sampler teacher backbone student loss optim trainer eval checks "
     "logger paths out run qrels first_stage",
     "evaluate": "name eval candidates teacher comparison paths run run_file qrels metrics compare baseline moved "

@@ -13,6 +13,7 @@ from limbeck.config import ConfigError
 from limbeck.formats.faults import Faults
 from limbeck.formats.files import magic
 from limbeck.formats.kinds import PARQUET
+from limbeck.progress import Step
 from limbeck.scores.keys import LARGEST, pc
 
 _ROWS = 1_000_000
@@ -81,9 +82,11 @@ def read(path: Path, chosen: dict[str, str]) -> Iterator[Rows]:
         nested = any(pa.types.is_nested(file.schema_arrow.field(name).type) for name in chosen.values())
         batches = file.iter_batches(_LISTS if nested else _ROWS, columns=list(chosen.values()))
         first = 1
-        while batch := _next(path, batches):
-            yield Rows(first, {role: _plain(batch.column(name)) for role, name in chosen.items()})
-            first += len(batch)
+        with Step(f"reading {path.name}", file.metadata.num_rows, "rows") as step:
+            while batch := _next(path, batches):
+                yield Rows(first, {role: _plain(batch.column(name)) for role, name in chosen.items()})
+                first += len(batch)
+                step.advance(len(batch))
 
 
 def _next(path: Path, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:

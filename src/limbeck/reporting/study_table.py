@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from limbeck.config import FailedError, part_name
+from limbeck.progress import duration
 from limbeck.reporting.terminal import show_rows
 from limbeck.screen import console
-from limbeck.text.progress import duration
 
 if TYPE_CHECKING:
     from optuna.study import Study

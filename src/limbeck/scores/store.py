@@ -26,6 +26,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from limbeck.config import ConfigError
+from limbeck.progress import reported, show
 from limbeck.scores.checksum import Checksum
 from limbeck.scores.keys import Keys, key, key_list, keys, texts
 
@@ -109,7 +110,7 @@ class ScoreStore:
             raise ConfigError(f"{path}: a score store of version {version}; this Limbeck reads {VERSION}: make it anew")
         if not re.fullmatch("[0-9a-f]{32}", str(meta.get("checksum"))):  # it names a folder, here and nowhere else
             raise ConfigError(f"{file}: its checksum is no name of a store's data; make the store anew")
-        return meta
+        return {"kind": "unknown", "scale": None, **meta}
 
     def _map(self, name: str) -> pa.ipc.RecordBatchFileReader:
         source = pa.memory_map(str(self.path / self.meta["checksum"] / name))
@@ -153,7 +154,8 @@ class ScoreStore:
         """
         wanted, _ = keys(document_ids)
         found = np.empty(len(wanted), dtype=np.float32)
-        for query, start, stop in zip(key_list(query_ids).tolist(), offsets[:-1], offsets[1:], strict=True):
+        lists = zip(key_list(query_ids).tolist(), offsets[:-1], offsets[1:], strict=True)
+        for query, start, stop in reported(lists, len(query_ids), f"looking scores up in {self.path}", "queries"):
             found[start:stop] = self._find(self._place(query), wanted[start:stop])
         return found
 
@@ -222,24 +224,24 @@ class ScoreStore:
             documents = self._texts(batch["document"].to_numpy())
             yield self._texts(self._keys[here]), offsets, documents, batch["score"].to_numpy()
 
+    def sample(self, count: int) -> list[tuple[str, str, float]]:
+        """Return so many pairs at most, evenly spaced over the rows: query id, document id, score."""
+        ends = np.cumsum(self._count)
+        found = []
+        for row in np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64)).tolist():
+            place = int(ends.searchsorted(row, side="right"))
+            documents, scores, _ = self._slice(place)
+            within = row - int(ends[place] - self._count[place])
+            query, document = self._texts(np.array([self._keys[place], documents[within]]))
+            found.append((query, document, float(scores[within])))
+        return found
+
     def spread(self) -> tuple[float, float]:
         """Return mean and standard deviation of all scores."""
         batches = [self._rows.get_batch(number)["score"].to_numpy() for number in range(self._rows.num_record_batches)]
         mean = sum(float(batch.sum(dtype=np.float64)) for batch in batches) / len(self)
         square = sum(float(np.square(batch - mean, dtype=np.float64).sum()) for batch in batches) / len(self)
         return mean, square**0.5
-
-    def tied(self) -> int:
-        """Return how many pairs have the score of another document of their query."""
-        tied = 0
-        for number in range(self._rows.num_record_batches):
-            here = self._batch == number
-            owner = np.repeat(np.flatnonzero(here), self._count[here])  # queries follow one another in a batch
-            scores = self._rows.get_batch(number)["score"].to_numpy()
-            order = np.lexsort((scores, owner))
-            same = (np.diff(scores[order]) == 0) & (np.diff(owner[order]) == 0)
-            tied += int((np.append(same, False) | np.insert(same, 0, False)).sum())
-        return tied
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return all rows in memory: query and document keys, score, rank if there are any, position of the query."""
@@ -285,8 +287,8 @@ class ScoreStore:
         if self._rows.schema.names != names or sizes != (len(self), self.meta["queries"]):
             return False
         found = Checksum()
-        for number in range(self._rows.num_record_batches):
-            rows = self._rows.get_batch(number)
+        batches = (self._rows.get_batch(number) for number in range(self._rows.num_record_batches))
+        for number, rows in enumerate(show(batches, len(self), f"checking {self.path}", "pairs")):
             here = self._batch == number
             found.add(self._keys[here], self._count[here], [column.to_numpy() for column in rows.columns])
         return found.text() == self.checksum

@@ -13,6 +13,7 @@ from limbeck.encodings import Rows, not_finite
 from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder
 from limbeck.plan import Plan
+from limbeck.progress import Step
 from limbeck.search.backend import Backend, built, folder
 from limbeck.search.shards import Store
 from limbeck.types import Run, order
@@ -102,11 +103,13 @@ def rerank(
     rows = _rows(store, plan.document_ids, shards)[plan.documents]
     scores = np.zeros(plan.pairs, np.float32)
     by_row = np.argsort(rows, kind="stable")
-    for number in range(len(store)) if shards is None else shards:
-        start = number * store.shard_size
-        here = by_row[slice(*np.searchsorted(rows, (start, start + store.shard_size), sorter=by_row))]
-        if len(here):
-            scores[here] = pairwise(ranker, queries, store.shard(number).rows, lines[here], rows[here] - start)
+    with Step("re-ranking", int(np.count_nonzero(rows >= 0)), "pairs", part=True) as step:
+        for number in range(len(store)) if shards is None else shards:
+            start = number * store.shard_size
+            here = by_row[slice(*np.searchsorted(rows, (start, start + store.shard_size), sorter=by_row))]
+            if len(here):
+                scores[here] = pairwise(ranker, queries, store.shard(number).rows, lines[here], rows[here] - start)
+                step.advance(len(here))
     found, values = plan.split(rows >= 0), plan.split(scores)
     run = {
         query: order(list(compress(ids, found[query])), values[query][found[query]])

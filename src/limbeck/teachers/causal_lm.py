@@ -1,6 +1,6 @@
 """A causal language model as teacher: the logits of two answers behind a prompt, or a classification head."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -90,17 +90,17 @@ class CausalLMTeacher(Judge):
         self._read = Decoded(self._model, head=self.prompt.score == "head")
         self.reuses_prefixes = prefix_cache and self._read.reuses_prefixes(self._rows.samples())
 
-    def _logits(self, lists: Sequence[Sequence[Row]]) -> list[Tensor]:
+    def _logits(self, lists: Sequence[Sequence[Row]], done: Callable[[int], object]) -> list[Tensor]:
         found: list[Tensor | None] = [None] * len(lists)
         apart = []
         for number, rows in enumerate(lists):
             if self._behind_a_prefix(rows):
                 prefix = self._read.prefix(rows[0].ids[: shared(rows)])
-                found[number] = self._sorted(rows, lambda batch, prefix=prefix: self._read.behind(prefix, batch))
+                found[number] = self._sorted(rows, lambda batch, prefix=prefix: self._read.behind(prefix, batch), done)
             else:
                 apart.append(number)
         whole = [row for number in apart for row in lists[number]]
-        logits = self._sorted(whole, self._read) if whole else torch.empty(0, 1)
+        logits = self._sorted(whole, self._read, done) if whole else torch.empty(0, 1)
         for number, each in zip(apart, logits.split([len(lists[number]) for number in apart]), strict=True):
             found[number] = each
         return [each for each in found if each is not None]

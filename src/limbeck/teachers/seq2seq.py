@@ -1,6 +1,6 @@
 """An encoder with a decoder as teacher, as monoT5: the logits of two answers at the decoder's first step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -85,7 +85,7 @@ class Seq2SeqTeacher(Judge):
         )
         self._read = Encoded(self._model)
 
-    def _logits(self, lists: Sequence[Sequence[Row]]) -> list[Tensor]:
+    def _logits(self, lists: Sequence[Sequence[Row]], done: Callable[[int], object]) -> list[Tensor]:
         rows = [row for each in lists for row in each]
-        logits = self._sorted(rows, self._read) if rows else torch.empty(0, 1)
+        logits = self._sorted(rows, self._read, done) if rows else torch.empty(0, 1)
         return list(logits.split([len(each) for each in lists]))

@@ -12,6 +12,8 @@ from torch import Tensor
 from limbeck.config import ConfigError
 from limbeck.inference import groups
 from limbeck.plan import Plan
+from limbeck.progress import Step
+from limbeck.scores.kinds import Kind as Number
 from limbeck.scores.writer import Provenance
 from limbeck.teachers.language_model.answers import answer, keep_answers, keep_label, score_of
 from limbeck.teachers.language_model.checkpoint import Checkpoint, Kind, checksum
@@ -19,7 +21,6 @@ from limbeck.teachers.language_model.prompt import Prompt, read_prompt
 from limbeck.teachers.language_model.rows import Row, Rows
 from limbeck.teachers.lists import by_lists
 from limbeck.text.collate import Texts
-from limbeck.text.progress import show
 
 _PART = 2048
 """Pairs of a part at most: what a kill may cost, some minutes of a large model."""
@@ -126,6 +127,11 @@ class Judge(ABC):
         """Name of the model."""
         return self._checkpoint.name
 
+    @property
+    def number(self) -> Number:
+        """What kind of number a score is."""
+        return "logit_difference" if self.prompt.score == "difference" else "logit"
+
     def identity(self) -> dict[str, Any]:
         """Return what the scores depend on."""
         return {
@@ -143,7 +149,7 @@ class Judge(ABC):
         revision = self._checkpoint.revision
         return Provenance(
             self.name,
-            "logit",
+            self.number,
             revision=f"{f'{revision}, ' if revision else ''}weights {self._weights}",
             prompt=self.prompt.label,
             max_length=f"prompt {self.max_length} tokens",
@@ -171,9 +177,10 @@ class Judge(ABC):
         ConfigError
             A score is not finite, or a query's prompt is too long; the message names the pair or the query.
         """
-        logits = self._logits(
-            [self._prompts(query, documents) for query, documents in zip(query_ids, lists, strict=True)]
-        )
+        prompts = [self._prompts(query, documents) for query, documents in zip(query_ids, lists, strict=True)]
+        pairs = sum(map(len, prompts))
+        with Step(f"judging {pairs:,} pairs", pairs, "pairs", part=True) as step:
+            logits = self._logits(prompts, step.advance)
         found = []
         for query, documents, each in zip(query_ids, lists, logits, strict=True):
             scores = score_of(each, self.prompt.score).float().cpu().numpy()
@@ -192,15 +199,16 @@ class Judge(ABC):
         return self._rows(query, text, self._document_texts(documents)) if len(documents) else []
 
     @abstractmethod
-    def _logits(self, lists: Sequence[Sequence[Row]]) -> list[Tensor]:
-        """Return (N, A) logits for each list of N rows, in its order."""
+    def _logits(self, lists: Sequence[Sequence[Row]], done: Callable[[int], object]) -> list[Tensor]:
+        """Return (N, A) logits for each list of N rows, in its order; ``done`` gets the size of each batch."""
 
-    def _sorted(self, rows: Sequence[Row], ask: Ask) -> Tensor:
+    def _sorted(self, rows: Sequence[Row], ask: Ask, done: Callable[[int], object]) -> Tensor:
         """Return the logits of rows, asked for in batches of like length."""
         batches = list(groups([len(row) for row in rows], self._batch_tokens))
-        answers = [
-            ask([rows[i] for i in batch]).float() for batch in show(batches, len(rows), f"judging {len(rows):,} pairs")
-        ]
+        answers = []
+        for batch in batches:
+            answers.append(ask([rows[i] for i in batch]).float())
+            done(len(batch))
         place = torch.tensor([i for batch in batches for i in batch], device=answers[0].device)
         return torch.cat(answers)[place.argsort()]
 
@@ -216,7 +224,7 @@ class Judge(ABC):
         """
         (row,) = self._prompts(query, [document])
         with torch.inference_mode():
-            (logits,) = self._logits([[row]])
+            (logits,) = self._logits([[row]], lambda _: None)
         pieces = self._tokenizer.convert_ids_to_tokens(row.ids.tolist())
         names = self._tokenizer.convert_ids_to_tokens(self._answers) if self._answers else ["head"]
         return {
