@@ -24,6 +24,7 @@ IMPORT = "import format=trec_run path=teacher.trec out=new"
 INSPECT = "inspect run=run.trec qrels=qrels.txt"
 EXPORT = "export run=RUN out=made"
 SEARCH = "search index=index out=found.trec accelerator=cpu"
+LM = f"score {COLLECTION} candidates.depth=6 accelerator=cpu out=new teacher.model=lm teacher"
 GIVEN = f"mine {COLLECTION} candidates=run candidates.file=run.trec"
 STORES = "import format=score_stores path=store out=new"
 FINISHED = "RUN"
@@ -159,6 +160,23 @@ def of_run(folder: Path, name: str) -> Path:
         (found,) = folder.glob(name)
         return found
     return folder / name
+
+
+def language_model(family: str, *, nan: bool = False) -> Harm:
+    """Save a tiny language model in the folder ``lm``; with NaN among its weights."""
+
+    def harm(folder: Path) -> None:
+        from safetensors.torch import load_file, save_file
+
+        from language_models import save
+
+        file = save(folder / "lm", family) / "model.safetensors"
+        if nan:
+            weights = load_file(file)
+            weights["model.norm.weight"][0] = float("nan")
+            save_file(weights, file, {"format": "pt"})
+
+    return harm
 
 
 def judge(*rows: str) -> Harm:

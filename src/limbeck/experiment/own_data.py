@@ -145,6 +145,8 @@ def _of_node(node: "DictConfig", beside: "DictConfig", key: str, *, trained: boo
     elif (kind, name) == ("teacher", "store") or (kind, name) == ("teacher", "run"):
         for path in _list(_value(node, "path")):
             yield from _folder(f"{key}.path", path)
+    elif (kind, name) in (("teacher", "causal_lm"), ("teacher", "seq2seq")):
+        yield from _backbone(f"{key}.model", _value(node, "model"), trained=False)
     elif (kind, name) == ("candidates", "run"):
         for option in ("file", "train", "dev", "test"):
             yield from _folder(f"{key}.{option}", _value(node, option))
