@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from limbeck import progress
-from limbeck.progress import Step, bytes_of, reported, show
+from limbeck.amounts import bytes_of
+from limbeck.progress import Step, reported, show
 
 
 class Clock:

@@ -17,8 +17,9 @@ from limbeck.backbones import hub
 from limbeck.backbones.backbone import Backbone
 from limbeck.config import ConfigError, Node, build, fingerprint, part, part_name
 from limbeck.data.candidates import Candidates
-from limbeck.data.collection import Collection, described
+from limbeck.data.collection import Collection
 from limbeck.data.dense import Encoder
+from limbeck.data.opening import described
 from limbeck.experiment.sharing import Sharing
 from limbeck.experiment.teaching import OnDemand, Stored, Teaching
 from limbeck.experiment.untrained import check_anew
