@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -54,7 +54,8 @@ class Step(NamedTuple):
         ratio = "" if self.ratio is None else f"{self.ratio:.1f}"
         size = f"{self.sizes[0]:,.0f} / {self.sizes[1]:,.0f}"
         took = f"{self.seconds[0]:.3g} / {self.seconds[1]:.3g}"
-        return f"| {self.name} | {size} | {took} | {exponent:.2f} | {told(projected)} | {self.limit} | {self.beside} | {ratio} |"
+        cells = (self.name, size, took, f"{exponent:.2f}", told(projected), self.limit, self.beside, ratio)
+        return f"| {' | '.join(cells)} |"
 
 
 def told(seconds: float) -> str:
@@ -67,50 +68,54 @@ def told(seconds: float) -> str:
     )
 
 
-def cpu(call: Callable[[], Any]) -> tuple[Any, float]:
-    return pairs.timed(call)
-
-
 def texts(count: int, length: int, seed: int) -> list[str]:
     """Draw texts of words by Zipf's law."""
     rng = np.random.default_rng(seed)
-    chance = np.cumsum(1 / (np.arange(WORDS) + 3))
+    chance = np.cumsum(1 / (np.arange(WORDS) + 30))  # without the stop words
     names = np.array([f"w{number:x}z" for number in range(WORDS)])
     return [" ".join(names[np.searchsorted(chance / chance[-1], rng.random(length))]) for _ in range(count)]
 
 
 def bm25(sizes: tuple[int, int], queries: int) -> list[Step]:
     """Index and search by BM25, ours and bm25s."""
-    import bm25s
-
-    from limbeck.data import bm25_index
     from limbeck.evaluation import postings
 
     postings._compiled()
-    asked = [text.split() for text in texts(queries, ASKED, 2)]
-    indexing, searching, ratios = [], [], (0.0, 0.0)
-    for size in sizes:
-        documents = texts(size, LENGTH, 1)
-        blocks = [documents[start : start + 10_000] for start in range(0, size, 10_000)]
-        with tempfile.TemporaryDirectory() as folder:
-            index, seconds = cpu(lambda b=blocks, f=folder: bm25_index.build(b, split, Path(f), k1=0.9, b=0.4))
-        indexing.append(seconds)
-        found, seconds = cpu(lambda i=index: [each for block in bm25_index.search(i, asked, 100) for each in block])
-        searching.append(seconds)
-        if size == sizes[1]:
-            theirs = bm25s.BM25(k1=0.9, b=0.4, method="lucene")
-            _, built = cpu(lambda d=documents: theirs.index(split(d), show_progress=False))
-            few = asked[: len(asked) // 10]
-            (_, scores), retrieved = cpu(lambda: theirs.retrieve(few, k=100, show_progress=False, n_threads=1))
-            for line, (_, ours) in zip(scores, found, strict=False):
-                np.testing.assert_allclose(np.sort(ours)[::-1][:100], line[line > 0][: len(ours)], rtol=1e-5)
-            ratios = built / indexing[1], 10 * retrieved / searching[1]
-    counts = (queries * sizes[0], queries * sizes[1])
+    asked = split(texts(queries, ASKED, 2))
+    small, large = (by_bm25(texts(size, LENGTH, 1), asked, beside=size == sizes[1]) for size in sizes)
+    index, search = (tuple(each[which] for each in (small, large)) for which in (0, 1))
+    counts = queries * sizes[0], queries * sizes[1]
     return [
-        Step("BM25 index, documents", sizes, (indexing[0], indexing[1]), PASSAGES, "", "bm25s", ratios[0]),
-        Step("BM25 search, depth 100, pairs", counts, (searching[0], searching[1]), QUERIES * PASSAGES, "1.5 h", "bm25s",
-             ratios[1]),
-    ]  # fmt: skip
+        Step("BM25 index, documents", sizes, index, PASSAGES, "", "bm25s", large[2] / large[0]),
+        Step("BM25 search, pairs", counts, search, QUERIES * PASSAGES, "1.5 h", "bm25s", large[3] / large[1]),
+    ]
+
+
+def by_bm25(documents: list[str], asked: list[list[str]], *, beside: bool) -> tuple[float, float, float, float]:
+    """Return our seconds for indexing and for searching, and those of bm25s if they are asked for."""
+    import bm25s
+
+    from limbeck.data import bm25_index
+
+    blocks = [documents[start : start + 10_000] for start in range(0, len(documents), 10_000)]
+    with tempfile.TemporaryDirectory() as folder:
+        index, indexing = pairs.timed(
+            lambda: bm25_index.build(blocks, split, Path(folder), k1=0.9, b=0.4, total=len(documents), label="")
+        )
+
+    def ours() -> list[Any]:
+        return [each for block in bm25_index.search(index, asked, 100) for each in block]
+
+    found, searching = ours(), pairs.timed(ours)[1]
+    if not beside:
+        return indexing, searching, 0.0, 0.0
+    theirs, few = bm25s.BM25(k1=0.9, b=0.4, method="lucene"), asked[: len(asked) // 10]
+    _, built = pairs.timed(lambda: theirs.index(split(documents), show_progress=False))
+    (_, scores), retrieved = pairs.timed(lambda: theirs.retrieve(few, k=100, show_progress=False, n_threads=1))
+    for line, (_, values) in zip(scores, found, strict=False):
+        best = np.sort(values)[::-1][:100]
+        np.testing.assert_allclose(best, line[: len(best)], rtol=1e-5)
+    return indexing, searching, built, retrieved * len(asked) / len(few)
 
 
 def split(texts: Sequence[str]) -> list[list[str]]:
@@ -119,33 +124,36 @@ def split(texts: Sequence[str]) -> list[list[str]]:
 
 def dense(sizes: tuple[int, int], queries: int, depth: int, name: str, full: float, limit: str) -> list[Step]:
     """Search vectors of 128, ours, faiss flat, and the products alone."""
+    small, large = (by_products(size, queries, depth, beside=size == sizes[1]) for size in sizes)
+    counts, seconds = (queries * sizes[0], queries * sizes[1]), (small[0], large[0])
+    step = Step(f"{name}, depth {depth}, pairs", counts, seconds, full, limit, "faiss flat", large[1] / large[0])
+    return [step, step._replace(beside="products alone", ratio=large[2] / large[0])]
+
+
+def by_products(documents: int, queries: int, depth: int, *, beside: bool) -> tuple[float, float, float]:
+    """Return our seconds, and those of faiss flat and of the products alone if they are asked for."""
     from limbeck.evaluation.best import Best
     from limbeck.search.exact import Exact
     from limbeck.similarity import dot
 
-    rng, ranker = np.random.default_rng(1), SimpleNamespace(scale=1.0, similarity=dot)
-    seconds, beside = [], (0.0, 0.0)
-    for size in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            store, asked = pairs.filled("dense", size, Path(folder), rng), pairs.encode("dense", queries, "query", rng)
-            vectors = np.concatenate([shard.rows.float().arrays()["values"].numpy() for shard in store.shards()])
+    rng = np.random.default_rng(1)
+    ranker: Any = SimpleNamespace(scale=1.0, similarity=dot)
+    with tempfile.TemporaryDirectory() as folder:
+        store, asked = pairs.filled("dense", documents, Path(folder), rng), pairs.encode("dense", queries, "query", rng)
 
-            def ours(store: Any = store, asked: Any = asked, folder: str = folder) -> Any:
-                best = Best(queries, depth, store.names)
-                Exact().search(ranker, asked, store, Path(folder), best, range(len(store)))  # pyright: ignore[reportArgumentType]
-                return best.rankings()
+        def ours() -> Any:
+            best = Best(queries, depth, store.names)
+            Exact().search(ranker, asked, store, Path(folder), best, range(len(store)))
+            return best.rankings()
 
-            ours()  # the files are read from the disk once
-            seconds.append(cpu(ours)[1])
-            if size == sizes[1]:
-                values = asked.arrays()["values"]
-                _, alone = cpu(
-                    lambda: [values @ torch.from_numpy(vectors[s : s + 8192]).T for s in range(0, size, 8192)]
-                )
-                beside = flat(vectors, values.numpy(), depth) / seconds[1], alone / seconds[1]
-    counts = (queries * sizes[0], queries * sizes[1])
-    step = Step(f"{name}, depth {depth}, pairs", counts, (seconds[0], seconds[1]), full, limit, "faiss flat", beside[0])
-    return [step, step._replace(beside="products alone", ratio=beside[1])]
+        ours()  # the files are read from the disk once
+        seconds = pairs.timed(ours)[1]
+        if not beside:
+            return seconds, 0.0, 0.0
+        shards = [shard.rows.float().arrays()["values"] for shard in store.shards()]
+        values = asked.arrays()["values"]
+        alone = pairs.timed(lambda: [values @ shard.T for shard in shards])[1]
+        return seconds, flat(torch.cat(shards).numpy(), values.numpy(), depth), alone
 
 
 def flat(vectors: np.ndarray, queries: np.ndarray, depth: int) -> float:
@@ -157,38 +165,43 @@ def flat(vectors: np.ndarray, queries: np.ndarray, depth: int) -> float:
     faiss.omp_set_num_threads(1)
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)  # pyright: ignore[reportCallIssue]
-    return cpu(lambda: index.search(queries, depth))[1]  # pyright: ignore[reportCallIssue]
+    return pairs.timed(lambda: index.search(queries, depth))[1]  # pyright: ignore[reportCallIssue]
 
 
 def sparse(sizes: tuple[int, int], queries: int) -> Step:
     """Search sparse weights by inverted lists, and by SciPy."""
     from limbeck.evaluation import postings
+
+    postings._compiled()
+    small, large = (by_lists(size, queries, beside=size == sizes[1]) for size in sizes)
+    counts, seconds = (queries * sizes[0], queries * sizes[1]), (small[0], large[0])
+    return Step("SPLADE search, pairs", counts, seconds, QUERIES * PASSAGES, "4 h", "SciPy", large[1] / large[0])
+
+
+def by_lists(documents: int, queries: int, *, beside: bool) -> tuple[float, float]:
+    """Return our seconds, and those of SciPy if they are asked for."""
     from limbeck.evaluation.best import Best
     from limbeck.search.inverted import Inverted
 
-    rng, backend, seconds, ratio = np.random.default_rng(1), Inverted(), [], 0.0
-    postings._compiled()
-    for size in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            store, asked = pairs.filled("sparse", size, Path(folder), rng), pairs.sparse(queries, 28, rng)
-            lists = Path(folder) / "lists"
-            lists.mkdir()
-            backend.build(store, lists)
-            best, ranker = Best(queries, 100, store.names), SimpleNamespace(scale=1.0)
-            every = range(len(store))
-            _, took = cpu(lambda b=best, s=store, a=asked, f=lists: backend.search(ranker, a, s, f, b, every))  # pyright: ignore[reportArgumentType]
-            seconds.append(took)
-            if size == sizes[1]:
-                ratio = cpu(lambda a=asked, s=store: pairs.by_scipy(a, s, 100))[1] / took
-    counts = (queries * sizes[0], queries * sizes[1])
-    return Step(
-        "SPLADE by inverted lists, pairs", counts, (seconds[0], seconds[1]), QUERIES * PASSAGES, "4 h", "SciPy", ratio
-    )
+    rng, backend = np.random.default_rng(1), Inverted()
+    ranker: Any = SimpleNamespace(scale=1.0)
+    with tempfile.TemporaryDirectory() as folder:
+        store, asked = pairs.filled("sparse", documents, Path(folder), rng), pairs.sparse(queries, 28, rng)
+        lists = Path(folder) / "lists"
+        lists.mkdir()
+        backend.build(store, lists)
+
+        def ours() -> Any:
+            best = Best(queries, 100, store.names)
+            backend.search(ranker, asked, store, lists, best, range(len(store)))
+            return best.rankings()
+
+        seconds = pairs.timed(ours)[1]
+        return seconds, pairs.timed(lambda: pairs.by_scipy(asked, store, 100))[1] if beside else 0.0
 
 
 def reranking(documents: int, sizes: tuple[int, int]) -> Step:
     """Re-rank 20 candidates a query from an index of token vectors, and by a loop over queries."""
-    from limbeck.encodings import reorder
     from limbeck.search.ranking import rerank
     from limbeck.similarity import maxsim
     from limbeck.types import order
@@ -203,7 +216,7 @@ def reranking(documents: int, sizes: tuple[int, int]) -> Step:
                 str(n): order([str(row) for row in rng.choice(documents, 20, replace=False)], np.ones(20))
                 for n in range(queries)
             }
-            seconds.append(cpu(lambda a=asked, f=first: rerank(ranker, list(f), a, store, f))[1])
+            seconds.append(pairs.timed(lambda a=asked, f=first: rerank(ranker, list(f), a, store, f))[1])
             if queries == sizes[1]:
                 few = list(first.items())[: queries // 20]
                 every = [shard.rows for shard in store.shards()]
@@ -215,8 +228,7 @@ def reranking(documents: int, sizes: tuple[int, int]) -> Step:
                             shard, row = divmod(int(name), pairs.SHARD)
                             maxsim(query, every[shard].take(slice(row, row + 1)))
 
-                ratio = 20 * cpu(loop)[1] / seconds[1]
-    del reorder
+                ratio = 20 * pairs.timed(loop)[1] / seconds[1]
     counts = (20 * sizes[0], 20 * sizes[1])
     return Step("ColBERT re-ranking, 20 a query, pairs", counts, (seconds[0], seconds[1]), 20 * QUERIES, "15 min",
                 "a loop over pairs", ratio)  # fmt: skip
@@ -241,7 +253,7 @@ def opening(root: Path, sizes: tuple[int, int]) -> list[Step]:
 
     from limbeck.artefacts import Artefacts
     from limbeck.data import folder as folders
-    from limbeck.data.collection import Data
+    from limbeck.data.opening import Data
 
     folders.LARGE = 0  # kept as those above 16 MB are
     seconds, ratio = [], 0.0
@@ -254,13 +266,13 @@ def opening(root: Path, sizes: tuple[int, int]) -> list[Step]:
             return len(found.document_ids) + len(found.split("train").queries)
 
         opened()
-        seconds.append(min(cpu(opened)[1] for _ in range(3)))
+        seconds.append(min(pairs.timed(opened)[1] for _ in range(3)))
         if size == sizes[1]:
 
             def loop(place: Path = place) -> int:
                 return sum(1 for line in (place / "corpus.jsonl").open() if json.loads(line)["_id"])
 
-            ratio = cpu(loop)[1] / seconds[1]
+            ratio = pairs.timed(loop)[1] / seconds[1]
     return [Step("opening a collection again, documents", sizes, (seconds[0], seconds[1]), PASSAGES, "2 s",
                  "reading its ids", ratio)]  # fmt: skip
 

@@ -12,7 +12,7 @@ import yaml
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import entries, home
-from limbeck.data.collection import Data, described
+from limbeck.data.opening import Data, described
 from limbeck.experiment.own_data import data_of
 from limbeck.scores.store import ScoreStore
 

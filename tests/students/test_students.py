@@ -124,6 +124,17 @@ def test_every_parameter_gets_a_gradient(student):
     assert without == []
 
 
+def test_the_checksum_is_of_every_weight(student):
+    """Of single numbers too: the scale that separate towers learn."""
+    made, _ = student
+    before = {made.checksum()}
+    for parameter in made.state_dict().values():
+        if parameter.is_floating_point():
+            parameter.add_(1.0)
+            assert made.checksum() not in before
+            before.add(made.checksum())
+
+
 @pytest.mark.parametrize("name", ["dense-separate", "splade-separate"])
 def test_separate_towers_start_alike_and_are_two(name, tokenizer):
     source = Tiny(width=16, layers=1, heads=2)

@@ -71,7 +71,8 @@ class Collator:
             self._check_room("document", style.document_length)
         if style.query_augment and tokenizer.tokenizer.mask_token_id is None:
             raise ConfigError("student.query_augment needs a mask token, which this tokenizer has not; set it to false")
-        self._suffixes = {role: tokenizer.plain([self._suffix(role)])[0] for role in ("query", "document")}
+        roles: tuple[Role, ...] = ("query", "document")
+        self._suffixes: dict[Role, TokenIds] = {role: tokenizer.plain([self._suffix(role)])[0] for role in roles}
         for role, suffix in self._suffixes.items():
             if len(suffix) >= self._length(role):
                 raise ConfigError(
