@@ -288,7 +288,7 @@ MISTAKES = {
         [f"format={KD}", f"path={FILE}", "out=store", "collection=x"],
         "collection: x is neither a BEIR",
     ),
-    "no teacher": (["format=flag_embedding", f"path={FILE}", "out=store"], "teacher.name must be given"),
+    "no teacher": (["format=simlm", f"path={FILE}", "out=store"], "teacher.name must be given"),
 }
 
 
