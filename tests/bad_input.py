@@ -30,6 +30,7 @@ from bad_world import (
     document,
     edit,
     judge,
+    little,
     recode,
     write,
 )
@@ -85,7 +86,7 @@ CASES: dict[str, list[Case]] = {
         Case("NUL bytes in a corpus", MINE, "corpus.jsonl:13: not a JSON object", add("beir/corpus.jsonl", b"\0\0\0\n")),
         Case("half a pair of surrogates", MINE, r"corpus.jsonl:13: text has \\ud800, half of a character", document("dx", r"a \ud800 b")),
         Case("a document twice, mined", MINE, "corpus.jsonl: document 'd00' appears twice", document("d00")),
-        Case("a document twice, indexed", f"{INDEX}2", "document id 'd00' appears twice", document("d00")),
+        Case("a document twice, indexed", f"{INDEX}2", "corpus.jsonl: document 'd00' appears twice; ids must differ", document("d00")),
         Case("documents without a word", MINE, "no document of beir has a word to BM25: .*candidates.analyser=characters", write("beir/corpus.jsonl", "".join(f'{{"_id": "d{t}{n}", "text": "\u86cb"}}\n' for t in range(4) for n in range(3)))),
         Case("an empty document id", MINE, "the id of document '' is empty or has white space", document("")),
         Case("a document id with a space", MINE, "the id of document 'd x' is empty or has white space", document("d x"), mended=True),
@@ -192,6 +193,10 @@ CASES: dict[str, list[Case]] = {
         Case("a folder for the run file", "search index=index out=beir force=true", "out: beir is a folder; give the file to write"),
         Case("an index of another corpus", INDEX, "index holds an index of other settings", document("dx")),
         Case("a shard beyond the last", f"{INDEX}2 shard=3/2", "shard must be i/n with i from 1 to n"),
+        Case("an index larger than the disk", f"{INDEX}2", "encoding the collection needs .* of disk in index2, and 100 B are free: set dtype=float16", little(disk=100)),
+        Case("a graph larger than the memory", f"{INDEX}2 backend=faiss backend.type=hnsw", "backend=faiss backend.type=hnsw needs .* of memory, and 100 B are free: choose backend=exact", little(memory=100)),
+        Case("a BM25 index larger than the memory", f"{MINE} candidates.k1=1.5", "BM25 index of beir needs .* of memory, and 100 B are free: take candidates=dense", little(memory=100)),
+        Case("rankings larger than the memory", f"{SEARCH} depth=7", "the best 7 documents of .* queries needs .* of memory, and 100 B are free: set a smaller depth", little(memory=100)),
     ],
     "Finished runs": [
         Case("no such sweep", "report none", "there is no folder runs/none; there are base"),

@@ -212,3 +212,12 @@ def test_other_libraries_draw_no_bars_into_a_file(monkeypatch):
     monkeypatch.setattr("sys.stderr", io.StringIO())
     progress.quiet_others()
     assert progress.os.environ["TQDM_DISABLE"] == "1"
+
+
+def test_what_is_counted_after_the_end_says_nothing(clock, log):
+    step = Step("work", 2)
+    work(clock, 20, step, [1])
+    said = list(log.messages)
+    clock.now += 200
+    step.advance(1)
+    assert log.messages == said
