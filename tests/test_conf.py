@@ -53,7 +53,6 @@ NEEDS = {  # what an option leaves to the user
     "teacher=qwen3_reranker_classifier": ["teacher.backbone.model=somewhere"],
     "teacher=server": ["teacher.url=http://somewhere", "teacher.form=tei", "teacher.model=somebody"],
     "teacher=run": ["teacher.path=somewhere"],
-    "teacher=server": ["teacher.url=http://localhost", "teacher.form=tei", "teacher.model=me"],
     "teacher=store": ["teacher.path=somewhere"],
 }
 GIVEN = {  # what a verb leaves to the user
