@@ -225,7 +225,7 @@ def teaching(
     teacher: StoreTeacher | ServerTeacher | NamedTeacher = build(own, *(given[name] for name in needs), key="teacher")
     if isinstance(teacher, StoreTeacher):
         return Stored(teacher, artefacts, collection)
-    documents = collection.content("document")
+    documents = collection.documents_fingerprint
     if isinstance(teacher, ServerTeacher):
         whose = teacher.provenance(documents, _command())
         return OnDemand(teacher, teacher.identity(), whose, collection, artefacts, given=teacher.store)
@@ -258,7 +258,7 @@ def _teaching_model(
         revision=fingerprint({**identity, "bf16": None}),
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",
-        collection=collection.content("document"),
+        collection=collection.documents_fingerprint,
         command=_command(),
     )
     searcher = (model, collator) if isinstance(model, BiEncoder) else None
