@@ -10,7 +10,7 @@ import pytest
 import limbeck as library
 from limbeck.artefacts import Artefacts
 from limbeck.cli.main import main
-from limbeck.data.collection import described
+from limbeck.data.opening import described
 from limbeck.evaluation.runs import read_run
 from limbeck.experiment.own_data import data_of
 from limbeck.students.folders import MARK, space_of

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from limbeck.backbones import backbone
 from limbeck.backbones.backbone import Pooling, pool
 from limbeck.backbones.packing import states
 from limbeck.backbones.tables import VECTORS, WEIGHTS
@@ -53,9 +55,11 @@ def embed(model: nn.Module, tokens: Tokens, pooling: Pooling) -> Tensor:
     return pool(states(model, tokens), tokens, pooling)
 
 
-def check_pooling(model: nn.Module, pooling: Pooling) -> None:
-    """Raise ``ValueError`` for a pooling that a table of vectors does not have."""
-    if isinstance(model, StaticModel) and pooling != "mean":
+def check_pooling(model: Any, pooling: Pooling) -> None:
+    """Raise ``ValueError`` for a pooling that a table of vectors, or a transformer, does not have."""
+    if not isinstance(model, StaticModel):
+        backbone.check_pooling(model, pooling)
+    elif pooling != "mean":
         raise ValueError(
             f"pooling must be mean over a static backbone, whose tokens do not see one another; got {pooling}"
         )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from limbeck.backbones.backbone import pool
 from limbeck.backbones.packing import states
-from limbeck.text.progress import show
+from limbeck.progress import show
 from limbeck.text.tokenizer import TextTokenizer
 
 _TEXTS = 512
@@ -59,7 +59,7 @@ def vocabulary_vectors(model: nn.Module, tokenizer: TextTokenizer, *, width: int
     rows = tokenizer.framed([np.array([token], dtype=tokenizer.dtype) for token in range(size)])
     parts = []
     for texts in show(
-        [rows[start : start + _TEXTS] for start in range(0, size, _TEXTS)], size, "encoding the vocabulary"
+        [rows[start : start + _TEXTS] for start in range(0, size, _TEXTS)], size, "encoding the vocabulary", "tokens"
     ):
         tokens = tokenizer.pad(texts)
         parts.append(pool(states(model, tokens), tokens, "mean").float())

@@ -110,7 +110,7 @@ class Static:
         )
         return tables.words(trained)
 
-    def model(self, tokenizer: TextTokenizer, task: Task) -> Any:
+    def model(self, tokenizer: TextTokenizer, task: Task, *, trains: bool = True) -> Any:
         """Return the table as a model.
 
         Raises
@@ -118,6 +118,7 @@ class Static:
         ConfigError
             The task is not that of an encoder, or the table lacks tokens of the tokenizer.
         """
+        del trains  # there are no adapters
         if task != "encoder":
             raise ConfigError("model: a static backbone is no classifier and predicts no words; choose student=dense")
         vectors = self._vectors(tokenizer)
@@ -137,7 +138,7 @@ class Static:
         assert self._encoder is not None, "where there is no table and nothing is random, there is a transformer"
         assert self._folder is not None, "the tokenizer is asked for first"
         framed = self._encoder.tokenizer(list, self._folder)
-        encoder = self._encoder.model(framed, "encoder")
+        encoder = self._encoder.model(framed, "encoder", trains=False)
         inputs = {
             "weights": _checksum(encoder.state_dict()),
             "tokenizer": tokenizer.fingerprint,

@@ -70,8 +70,10 @@ def compiled(student: nn.Module, backend: str = "inductor") -> None:
     if not transformers:
         raise ConfigError("trainer.compile: a table of vectors has nothing to compile; set it to false")
     for model in transformers:
-        model.set_attn_implementation("sdpa")
-        model.base_model.compile(dynamic=False, backend=backend)
+        base: Any = model.base_model
+        if base._supports_sdpa:
+            model.set_attn_implementation("sdpa")
+        base.compile(dynamic=False, backend=backend)
 
 
 def is_compiled(model: nn.Module) -> bool:

@@ -97,14 +97,11 @@ def words(folder: Path) -> "TextTokenizer":
 
 
 def unframed(tokenizer: "PreTrainedTokenizerFast") -> "TextTokenizer":
-    """Return a tokenizer that puts nothing before or after a text; it is changed in place.
-
-    One without a padding token pads with token 0: padding is never read.
-    """
+    """Return a tokenizer that puts nothing before or after a text; it is changed in place."""
     from limbeck.text.tokenizer import TextTokenizer
 
     tokenizer.backend_tokenizer.post_processor = None  # pyright: ignore[reportAttributeAccessIssue]
-    return TextTokenizer(tokenizer, pad_id=0 if tokenizer.pad_token_id is None else None)
+    return TextTokenizer(tokenizer, bare=True)
 
 
 def check_fit(rows: int, tokenizer: "TextTokenizer", where: str) -> None:

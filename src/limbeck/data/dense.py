@@ -1,7 +1,7 @@
 """An encoder as first stage: exact search of the whole collection, which is encoded once."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -10,11 +10,17 @@ from limbeck.data import embeddings
 from limbeck.data.candidates import Search, best, check_depth
 from limbeck.data.collection import Collection
 from limbeck.data.embeddings import Encoder
-from limbeck.encodings import Rows
-from limbeck.evaluation.ranking import nearest
+from limbeck.encodings import DType, check_dtype
 from limbeck.inference import encode
 from limbeck.registry import register
+from limbeck.search.backend import build
+from limbeck.search.exact import Exact
+from limbeck.search.inverted import Inverted
+from limbeck.search.ranking import search as ranked
+from limbeck.search.shards import Store
 from limbeck.types import Run
+
+_INSTEAD = "set candidates.dtype=float16, or paths.cache to a folder on another disk, or take candidates=bm25"
 
 Load = Callable[[Collection, Artefacts], Encoder]
 
@@ -35,6 +41,8 @@ class Dense:
         How tables call it.
     bf16
         Encode under bfloat16 autocast.
+    dtype
+        What the embeddings are kept in: ``float32``, or ``float16`` at half the size.
 
     Raises
     ------
@@ -43,7 +51,7 @@ class Dense:
     """
 
     kept: ClassVar[bool] = True
-    in_blocks: ClassVar[bool] = True
+    pairs: ClassVar[float] = 5e10
 
     def __init__(
         self,
@@ -53,13 +61,16 @@ class Dense:
         depth: int = 100,
         name: str = "dense",
         bf16: bool = False,
+        dtype: Literal["float32", "float16"] = "float32",
     ) -> None:
         check_depth(depth)
+        check_dtype(dtype)
         self.depth = depth
         self.name = name
         self.label = f"{name} search"
         self.advice = ""
         self.bf16 = bf16
+        self.dtype: DType = dtype
         self._load = load
         self._device = device
         self._loaded: dict[str, Encoder] = {}
@@ -75,24 +86,24 @@ class Dense:
         query_ids = list(search.queries)
         ranker.to(self._device)
         try:
-            documents = self._documents(search)
+            store, backend = self._store(search), Inverted() if ranker.kind == "sparse" else Exact()
+            build(backend, store)
             queries = encode(ranker, collator, query_ids, "query", bf16=self.bf16)
-            found = nearest(ranker, query_ids, queries, documents, self.depth + drop_self)
+            found = ranked(backend, ranker, query_ids, queries, store, self.depth + drop_self)
         finally:
             ranker.to("cpu")
         return {
             query: best(query, ids, scores, self.depth, drop_self=drop_self) for query, (ids, scores) in found.items()
         }
 
-    def _documents(self, search: Search) -> Iterator[tuple[Sequence[str], Rows]]:
-        """Yield ids and encodings of the collection, encoded once for all splits and searches to come."""
-        ids, encoder = search.collection.document_ids, self._encoder(search)
-        path = embeddings.of_documents(encoder, search.collection, search.artefacts, bf16=self.bf16, name=self.name)
-        for block, encoded in embeddings.read(path, encoder.ranker.kind, ids, f"{self.label}: documents"):
-            yield block, encoded.to(self._device)
+    def _store(self, search: Search) -> Store:
+        """Return the encodings of the collection, encoded once for all splits and searches to come."""
+        numbers = {"bf16": self.bf16, "dtype": self.dtype}
+        given = self._encoder(search), search.collection, search.artefacts
+        return embeddings.of_documents(*given, **numbers, name=self.name, instead=_INSTEAD)
 
     def _embedded_by(self, search: Search) -> dict[str, Any]:
-        return {"bf16": self.bf16, **self._encoder(search).identity}
+        return {"bf16": self.bf16, "dtype": self.dtype, **self._encoder(search).identity}
 
     def _encoder(self, search: Search) -> Encoder:
         key = search.collection.fingerprint

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.data.embeddings import Table
+from limbeck.data.embeddings import Vectors
 from limbeck.scores.keys import ID, Keys, key_list, keys
 from limbeck.types import Batch
 
@@ -43,17 +43,12 @@ class Targets:
     Parameters
     ----------
     queries, documents
-        Ids, and the table of their vectors.
+        Ids, and their vectors in the same order.
     """
 
-    def __init__(self, queries: tuple[Sequence[str], Table], documents: tuple[Sequence[str], Table]) -> None:
+    def __init__(self, queries: tuple[Sequence[str], Vectors], documents: tuple[Sequence[str], Vectors]) -> None:
         self._queries = Places(queries[0]), queries[1]
         self._documents = Places(documents[0]), documents[1]
-
-    @property
-    def width(self) -> int:
-        """Components of a vector."""
-        return self._documents[1].width
 
     def __call__(self, batch: Batch) -> Batch:
         """Return the batch with ``teacher_queries`` and ``teacher_documents``."""
@@ -65,5 +60,5 @@ class Targets:
         )
 
 
-def _vectors(places: Places, table: Table, ids: Sequence[str]) -> Tensor:
-    return torch.from_numpy(table.take(places.of(ids)))
+def _vectors(places: Places, vectors: Vectors, ids: Sequence[str]) -> Tensor:
+    return torch.from_numpy(vectors.take(places.of(ids)))

@@ -15,8 +15,9 @@ from limbeck.data.targets import Targets
 from limbeck.evaluation.pipeline import Row
 from limbeck.experiment import assemble, spaces
 from limbeck.experiment.parts import Parts
-from limbeck.experiment.sharing import Sharing
+from limbeck.experiment.sharing import SHARES, Sharing
 from limbeck.experiment.stages import Stages
+from limbeck.experiment.start import Start
 from limbeck.experiment.systems import Systems
 from limbeck.experiment.teaching import Stored, Teaching
 from limbeck.inspection.findings import check, report
@@ -82,7 +83,7 @@ def prepare(parts: Parts, artefacts: Artefacts, folder: Path, *, evaluates: bool
         compiled(student)
     stages = Stages(collection, artefacts, parts.candidates, parts.pooling)
     accelerator = parts.training.accelerator
-    sharing = Sharing(evaluation.devices, config["data"], artefacts.root, accelerator, folder / ".shares")
+    sharing = Sharing(evaluation.devices, config["data"], artefacts.root, accelerator, folder / SHARES)
     teacher = config["teacher"]
     teaching = assemble.teaching(teacher, collection, artefacts, parts.device, sharing) if teacher else None
     spaces.check_fit(parts.objective, student, teaching)
@@ -98,7 +99,8 @@ def prepare(parts: Parts, artefacts: Artefacts, folder: Path, *, evaluates: bool
         if teaching is not None and evaluation.teacher:
             rows += systems.teacher(teaching, teacher)
         if evaluation.start:
-            rows += systems.student("start", "student, start", student, collator, config)
+            start = Start(config, collection, artefacts)
+            rows += systems.student("start", "student, start", student, collator, config, start.search, start.rerank)
     space = spaces.space(parts.objective, teaching)
     return Prepared(stages, pool, student, collator, systems, rows, targets, space)
 
@@ -111,7 +113,7 @@ def _check(parts: Parts, stages: Stages, pool: Pool, teaching: Teaching) -> None
             pool,
             meta=teaching.meta,
             objective=views(parts.objective.terms.items()),
-            collection_fingerprint=stages.collection.texts_fingerprint,
+            collection_fingerprint=stages.collection.named(teaching.meta.get("collection")),
             first_stage_scores=first,
             **parts.checks,
         )

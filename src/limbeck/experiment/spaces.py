@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _REMEDY = "train it with a loss on embeddings, the encoder of the index as teacher: loss=[ckl,embedding_mse]"
 
+_OTHER_DISK = "set paths.cache to a folder on another disk, or leave out the losses on embeddings"
+
 
 def check_fit(objective: "Objective", student: "Student", teaching: "Teaching | None") -> None:
     """Refuse a student whose vectors cannot be compared with its teacher's, for losses that do so.
@@ -84,7 +86,7 @@ def targets(
     """
     if not objective.reads("teacher_vectors"):
         return None
-    from limbeck.data.embeddings import Encoder, Table, of_documents, of_queries
+    from limbeck.data.embeddings import Encoder, Vectors, of_documents, of_queries
     from limbeck.data.targets import Targets
 
     model, collator = _searcher(teaching)
@@ -93,8 +95,8 @@ def targets(
     encoder, bf16, name = Encoder(model, collator, identity), bool(node.get("bf16")), "teacher's"
     ids = sorted(pool.query_ids)
     queries = of_queries(encoder, ids, collection, artefacts, bf16=bf16, name=name)
-    documents = of_documents(encoder, collection, artefacts, bf16=bf16, name=name)
-    return Targets((ids, Table(queries)), (collection.document_ids, Table(documents)))
+    documents = of_documents(encoder, collection, artefacts, bf16=bf16, dtype="float32", name=name, instead=_OTHER_DISK)
+    return Targets((ids, Vectors(queries)), (collection.document_ids, Vectors(documents)))
 
 
 def _searcher(teaching: "Teaching | None") -> tuple[Any, Any]:

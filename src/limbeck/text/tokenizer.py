@@ -37,21 +37,23 @@ class TextTokenizer:
     ----------
     tokenizer
         A fast Hugging Face tokenizer.
-    pad_id
-        Token to pad with; None takes the tokenizer's own.
+    bare
+        For a table of vectors, which reads no padding and nothing of an empty text: one without a padding token pads with
+        token 0, and an empty text stays empty.
 
     Raises
     ------
     ValueError
-        The tokenizer has no padding token and none is given, or frames texts in a way that cannot be read off.
+        The tokenizer has no padding token and is not bare, or frames texts in a way that cannot be read off.
     """
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerFast", *, pad_id: int | None = None) -> None:
-        pad_id = tokenizer.pad_token_id if pad_id is None else pad_id  # pyright: ignore[reportAssignmentType]
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast", *, bare: bool = False) -> None:
+        pad_id: Any = 0 if bare and tokenizer.pad_token_id is None else tokenizer.pad_token_id
         if pad_id is None:
             raise ValueError(f"the tokenizer of {tokenizer.name_or_path!r} has no padding token; set pad_token in it")
         self.tokenizer = tokenizer
         self.pad_id: int = int(pad_id)
+        self._bare = bare
         self.dtype = np.dtype(np.uint16 if max(tokenizer.get_vocab().values()) < 1 << 16 else np.int32)
         """What token ids are kept as: two bytes where the vocabulary fits into them."""
         self._single = self._frame("a")
@@ -86,6 +88,37 @@ class TextTokenizer:
             return_token_type_ids=False,
         )
         return [np.array(ids, dtype=self.dtype) for ids in encoded["input_ids"]]  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType]
+
+    def ended(self) -> "TextTokenizer":
+        """Return a tokenizer that puts its end token (eos) after each text and pair; itself where it does so already.
+
+        Raises
+        ------
+        ConfigError
+            It has no end token.
+        """
+        from tokenizers import processors
+
+        tokens, end = self.tokenizer, str(self.tokenizer.eos_token)
+        if tokens.eos_token is None:
+            raise ConfigError(f"end_token: the tokenizer of {tokens.name_or_path!r} has no end token (eos_token)")
+        (before, _), (after, _) = self._single
+        if after[-1:] == [tokens.eos_token_id]:
+            return self
+        frames = {"single": self._template(self._single, end), "pair": self._template(self._pair, end)}
+        special = {*before, *after, *(token for ids, _ in self._pair for token in ids), int(tokens.eos_token_id)}  # pyright: ignore[reportArgumentType]
+        tokens.backend_tokenizer.post_processor = processors.TemplateProcessing(  # pyright: ignore[reportAttributeAccessIssue]
+            **frames, special_tokens=[(str(tokens.convert_ids_to_tokens(token)), token) for token in sorted(special)]
+        )
+        return TextTokenizer(tokens)
+
+    def _template(self, frame: list[tuple[list[int], int]], end: str) -> list[str]:
+        """Return a frame as tokenizers write it, with the end token after it."""
+        written: list[str] = []
+        for text, (ids, segment) in zip(("$A", "$B"), frame[:-1], strict=False):
+            written += [f"{token}:{segment}" for token in [*self.tokenizer.convert_ids_to_tokens(ids), text]]
+        ids, segment = frame[-1]
+        return [*written, *(f"{token}:{segment}" for token in [*self.tokenizer.convert_ids_to_tokens(ids), end])]
 
     def save(self, folder: Path) -> None:
         """Save the tokenizer as transformers does, without the length at which it cut texts last."""
@@ -124,12 +157,18 @@ class TextTokenizer:
         head, tail = self._row([*before, *marker]), self._row(after)
         if not rows:
             return []
+        if not (len(head) + len(tail) or self._bare):
+            rows = [self._something(row) for row in rows]
         joined = np.concatenate([piece for row in rows for piece in (head, row, tail)])
         ends = np.cumsum(_lengths(rows) + (len(head) + len(tail))).tolist()
         return [joined[start:end] for start, end in pairwise([0, *ends])]
 
     def _row(self, ids: Sequence[int]) -> TokenIds:
         return np.array(ids, dtype=self.dtype)
+
+    def _something(self, row: TokenIds) -> TokenIds:
+        """Return a row, or one padding token for an empty one: without special tokens there is nothing else to read."""
+        return row if len(row) else self._row([self.pad_id])
 
     def number(self, token: str) -> int | None:
         """Return the id of a token of the vocabulary, or None."""
@@ -165,6 +204,10 @@ class TextTokenizer:
         """Frame N pairs of plain rows and pad them on the right to the longest of them."""
         (before, type_a), (between, type_b), (after, _) = self._pair
         head, middle, tail = self._row(before), self._row(between), self._row(after)
+        if not self.pair_overhead:
+            seconds = [
+                second if len(first) else self._something(second) for first, second in zip(firsts, seconds, strict=True)
+            ]
         pieces = [
             piece
             for first, second in zip(firsts, seconds, strict=True)
