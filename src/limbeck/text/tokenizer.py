@@ -38,8 +38,8 @@ class TextTokenizer:
     tokenizer
         A fast Hugging Face tokenizer.
     bare
-        For a table of vectors, which reads no padding and nothing of an empty text: one without a padding token pads with
-        token 0, and an empty text stays empty.
+        For a table of vectors, which reads no padding and nothing of an empty text: one without a padding token pads
+        with token 0, and an empty text stays empty.
 
     Raises
     ------
