@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from language_models import save
 
+from language_models import save
 from limbeck.cli.main import main
 from limbeck.config import home
 
@@ -230,7 +230,7 @@ def test_an_experiment_that_another_stands_for_composes(name, compose):
     assert config.name == name
     assert "???" not in str(config)
     assert config.teacher.model in LANGUAGE_MODELS
-    assert (list(config.loss)[0] == "ckl") == name.endswith("_ckl")
+    assert (next(iter(config.loss)) == "ckl") == name.endswith("_ckl")
     if name.endswith("_ckl"):  # from the student that its header exports
         assert f"out={config.student.folder}\n" in text
 

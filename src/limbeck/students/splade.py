@@ -111,8 +111,9 @@ class Splade(BiEncoder):
         self.table_file = query_table
         self.query_table: nn.Parameter | None = None
         if query_encoder == "table":  # filled where the tokenizer is known: limbeck.students.query_table
-            self.query_table = nn.Parameter(torch.ones(self.width), requires_grad=learn_query_table)
-            self.query_table.rate = _TABLE_RATE  # pyright: ignore[reportAttributeAccessIssue] - read by the optimizer
+            table = nn.Parameter(torch.ones(self.width), requires_grad=learn_query_table)
+            table.rate = _TABLE_RATE  # pyright: ignore[reportAttributeAccessIssue] - read by the optimiser
+            self.query_table = table
         self.query_backbone = second_tower(self.backbone, "separate" if query_encoder == "separate" else "shared")
         self._scale = scale
 
