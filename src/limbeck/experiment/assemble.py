@@ -210,7 +210,7 @@ def teaching(
     )
     if isinstance(teacher, StoreTeacher):
         return Stored(teacher, artefacts, collection)
-    documents = collection.content("document")
+    documents = collection.documents_fingerprint
     if isinstance(teacher, Judge | ServerTeacher):
         whose = teacher.provenance(documents, _command())
         spread = _spread(node, sharing) if isinstance(teacher, Judge) else None
@@ -248,7 +248,7 @@ def _teaching_model(
         revision=fingerprint({**identity, "bf16": None}),
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",
-        collection=collection.content("document"),
+        collection=collection.documents_fingerprint,
         command=_command(),
     )
     searcher = (model, collator) if isinstance(model, BiEncoder) else None
