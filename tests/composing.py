@@ -4,25 +4,53 @@ The configurations are the same, see ``test_config.py``; processes that a test s
 """
 
 import contextlib
+import copy
+import dataclasses
+import os
 from collections.abc import Iterator
+from typing import Any
 
-from hydra._internal import defaults_list
+from hydra._internal import config_loader_impl, defaults_list
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.defaults_list import DefaultsList, Overrides
 from hydra._internal.hydra import Hydra
-from omegaconf import OmegaConf
+from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig, OmegaConf
 
 _READ, _BUILD = Hydra.get_mode, defaults_list._create_interpolation_map
+_LIST, _COMPOSE = config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list
+_LOAD, _PARSE = ConfigRepository.load_config, OverridesParser.parse_rule
 _NOTHING = OmegaConf.create({})
+
+_LISTS: dict[tuple, DefaultsList] = {}
+"""Lists of defaults: what was chosen, and from which files and schemas → the list."""
+_COMPOSED: dict[int, DictConfig | None] = {}
+"""What a kept list of defaults is composed to, before single values are set; by the list's ``id``."""
+_LOADED: dict[tuple, ConfigResult] = {}
+"""What was read from a file as it was then."""
+_PARSED: dict[tuple[str, str], Any] = {}
+"""What a word of the command is."""
 
 
 def compose_once() -> None:
-    """Spare Hydra more than half of its work, for the rest of this process and those forked from it."""
+    """Spare Hydra nearly all of its work, for the rest of this process and those forked from it."""
     Hydra.get_mode, defaults_list._create_interpolation_map = _mode, _choices
+    config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list = _listed, _composed
+    ConfigRepository.load_config, OverridesParser.parse_rule = _loaded, _parsed
+    ConfigStore.__deepcopy__ = lambda self, _: self  # for each composition, though it copies what it hands out
 
 
 @contextlib.contextmanager
 def as_ever() -> Iterator[None]:
     """Compose as Hydra does."""
     Hydra.get_mode, defaults_list._create_interpolation_map = _READ, _BUILD
+    config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list = _LIST, _COMPOSE
+    ConfigRepository.load_config, OverridesParser.parse_rule = _LOAD, _PARSE
+    del ConfigStore.__deepcopy__
     try:
         yield
     finally:
@@ -39,3 +67,83 @@ def _choices(overrides, defaults, self_added):
     """Build what interpolations in lists of defaults are looked up in only where there is one."""
     needed = any(not each.is_self() and each.is_interpolation() for each in defaults)
     return _BUILD(overrides, defaults, self_added) if needed else _NOTHING
+
+
+def _listed(repo, config_name, overrides_list, prepend_hydra, skip_missing):
+    """List the defaults once for the same choices from the same files and schemas."""
+    given = Overrides(repo, overrides_list)
+    chosen = given.override_choices, given.append_group_defaults, given.deletions
+    key = config_name, prepend_hydra, skip_missing, repr(chosen), *map(_contents, repo.get_sources())
+    if key not in _LISTS:
+        found = _LIST(repo, config_name, overrides_list, prepend_hydra, skip_missing)
+        _LISTS[key], _COMPOSED[id(found.defaults)] = found, None
+    kept = _LISTS[key]
+    return DefaultsList(kept.defaults, kept.defaults_tree, given.config_overrides, kept.overrides)
+
+
+def _composed(self, defaults, repo):
+    """Compose a list of defaults once."""
+    composed = _COMPOSED.get(id(defaults))
+    if composed is None:
+        composed = _COMPOSE(self, defaults, repo)
+        if id(defaults) in _COMPOSED:
+            _COMPOSED[id(defaults)] = composed
+    return copy.deepcopy(composed)
+
+
+def _loaded(self, config_path):
+    """Read a file once."""
+    source = self._find_object_source(config_path, ObjectType.CONFIG)
+    if source is None or source.scheme() != "file":
+        return _LOAD(self, config_path)
+    found = os.stat(os.path.join(source.path, source._normalize_file_name(config_path)))
+    key = source.provider, source.path, config_path, found.st_mtime_ns, found.st_size
+    if key not in _LOADED:
+        _LOADED[key] = _LOAD(self, config_path)
+    return dataclasses.replace(_LOADED[key], config=copy.deepcopy(_LOADED[key].config))
+
+
+def _parsed(self, s, rule_name):
+    """Parse a word once."""
+    if (s, rule_name) not in _PARSED:
+        _PARSED[s, rule_name] = _PARSE(self, s, rule_name)
+    return copy.deepcopy(_PARSED[s, rule_name])
+
+
+def _contents(source) -> Any:
+    """Return what a source of configurations has: its files as they are now, or its schemas."""
+    if source.scheme() == "file":
+        return source.path, tuple(_files(source.path))
+    if source.scheme() == "structured":
+        return source.path, tuple(_Same(node) for node in _nodes(source.store.repo))
+    return source.path  # a package: Hydra's own
+
+
+def _files(folder: str) -> Iterator[tuple[str, int, int]]:
+    if os.path.isdir(folder):
+        for entry in os.scandir(folder):
+            if entry.is_dir():
+                yield from _files(entry.path)
+            elif entry.name.endswith(".yaml"):
+                yield entry.path, entry.stat().st_mtime_ns, entry.stat().st_size
+
+
+def _nodes(repo) -> Iterator[Any]:
+    for each in repo.values():
+        if isinstance(each, dict):
+            yield from _nodes(each)
+        else:
+            yield each
+
+
+class _Same:
+    """Is equal to itself alone, by what it holds, and keeps it."""
+
+    def __init__(self, held) -> None:
+        self.held = held
+
+    def __eq__(self, other):
+        return self.held is other.held
+
+    def __hash__(self):
+        return id(self.held)

@@ -15,7 +15,7 @@ TRAINING = [
     "trainer.steps=8",
     "trainer.validate_every=4",
     "trainer.checkpoint_every=2",
-    "trainer.log_every=1",
+    "trainer.log_every=4",
     "trainer.precision=32-true",  # the same numbers on every processor
 ]
 SMALL = [*WORLD, *STUDENT, *TRAINING]

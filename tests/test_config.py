@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from composing import as_ever
 from limbeck import config
@@ -51,18 +52,35 @@ def test_a_users_package_joins_the_registry(tmp_path, monkeypatch):
 
 
 def test_what_tests_spare_hydra_changes_no_configuration(compose):
-    words = ["loss=[ckl,info_nce]", "data=collection", "student=colbert", "backbone.width=16", "seed=3"]
+    calls = [
+        ["train", "loss=[ckl,info_nce]", "data=collection", "student=colbert", "backbone.width=16", "seed=3"],
+        ["train", "loss=[ckl,info_nce]", "data=collection", "student=colbert", "loss.ckl.gamma=7", "~teacher"],
+        ["train", "loss=[ckl]", "teacher=dense", "backbone@teacher.backbone=tiny", "+sweep.own=[1]"],
+        ["train", "loss=[kl]"],
+        ["evaluate", "metrics=[mrr]", "+eval/sets@eval.sets.a=folder"],
+        ["evaluate", "+eval/sets@eval.sets.b=folder", "eval.sets.b.collection=somewhere"],
+    ]
 
     def composed():
         from omegaconf import OmegaConf
 
-        found = compose("train", *words, own=True)
-        assert found.hydra.mode is None  # no file sets it, so that Hydra.get_mode has nothing to read
-        return OmegaConf.to_container(found)
+        found = [compose(*words, own=True) for words in calls]
+        assert {each.hydra.mode for each in found} == {None}  # no file sets it: Hydra.get_mode has nothing to read
+        return [OmegaConf.to_container(each) for each in found]
 
-    spared = composed()
+    spared = [composed(), composed()]
     with as_ever():
-        assert composed() == spared
+        assert [composed()] * 2 == spared
+
+
+def test_what_is_composed_once_is_composed_anew_from_another_file(limbeck, tmp_path):
+    (tmp_path / "own" / "experiment").mkdir(parents=True)
+    for width in (16, 24):
+        (tmp_path / "own" / "experiment" / "mine.yaml").write_text(
+            f"# @package _global_\nbackbone: {{width: {width}}}\n{'#' * width}"
+        )
+        _, out, err = limbeck("train", "--cfg", "job", "--config-dir=own", "experiment=mine", small=False)
+        assert yaml.safe_load(out)["backbone"]["width"] == width, err
 
 
 def test_run_id_depends_on_what_is_computed_alone():

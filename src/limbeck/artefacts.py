@@ -17,7 +17,7 @@ from typing import Any
 
 from limbeck.config import fingerprint
 from limbeck.locks import locked
-from limbeck.unfinished import clear, grown_folder, set_aside, whole_file, whole_folder
+from limbeck.unfinished import clear, set_aside, whole_file, whole_folder
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,12 @@ def _build(
         write_json(path / _META, meta)
 
     if parts:
-        grown_folder(target, fill)
+        grown = target.with_name(f".{target.name}.parts")
+        grown.mkdir(exist_ok=True)
+        with locked(grown / ".parts.lock", f"{kind} in {grown}"):  # whoever deletes the other lock damages nothing
+            if not _is_there(target):
+                fill(grown)
+                os.rename(grown, target)
     else:
         whole_folder(target, fill, is_whole=lambda: _is_there(target))
     return seconds

@@ -3,7 +3,6 @@
 Nothing heavy is imported here: signatures are read from the sources.
 """
 
-import operator
 from collections.abc import Iterable
 from dataclasses import field, make_dataclass
 from functools import reduce
@@ -59,10 +58,12 @@ def store_schemas(folders: Iterable[Path] = ()) -> None:
             _STORED[key] = entry
     files = (home() / "conf", *folders)
     for (group, name), default in generated().items():
-        store.store(group=group, name=name, node={"defaults": [default, "_self_"]})
+        stored = reduce(lambda place, part: place.setdefault(part, {}), group.split("/"), store.repo)
         if any((folder / group / f"{name}.yaml").is_file() for folder in files):
             # Hydra refuses an option that is in a file and here; the store outlives a call, so it may be from before.
-            reduce(operator.getitem, group.split("/"), store.repo).pop(f"{name}.yaml")
+            stored.pop(f"{name}.yaml", None)
+        elif f"{name}.yaml" not in stored:
+            store.store(group=group, name=name, node={"defaults": [default, "_self_"]})
 
 
 def _schema(entry: Entry) -> type:

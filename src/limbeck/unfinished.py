@@ -1,7 +1,7 @@
 """Files and folders that are whole or not there, whatever number of processes writes them.
 
 Each process writes beside the target, under a name that no other process uses, and renames what is whole. What a killed
-process has left is removed by the next one that writes the same target; of what grows by parts, the next one goes on.
+process has left is removed by the next one that writes the same target.
 """
 
 import contextlib
@@ -15,7 +15,6 @@ from itertools import count
 from pathlib import Path
 
 MARK = "unfinished"
-PARTS = "parts"
 _COUNT = count()
 
 _FOREIGN = 24 * 3600.0
@@ -75,22 +74,6 @@ def whole_folder(target: Path, fill: Callable[[Path], object], *, is_whole: Call
                 raise
     finally:
         remove(path)
-
-
-def grown_folder(target: Path, fill: Callable[[Path], object]) -> None:
-    """Fill a folder that then gets the name of ``target``; what an earlier process has left of it is there already.
-
-    Parameters
-    ----------
-    target
-        Must not be there; no other process may write it at the same time.
-    fill
-        Is given the folder beside it, which stays if ``fill`` does not end.
-    """
-    path = target.with_name(f".{target.name}.{PARTS}")
-    path.mkdir(exist_ok=True)
-    fill(path)
-    os.rename(path, target)
 
 
 def clear(folder: Path) -> None:

@@ -14,7 +14,8 @@ from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
 from limbeck.students.splade import Splade
-from limbeck.text.collate import Collator, Example, TextFormat
+from limbeck.text.collate import Collator, Example
+from limbeck.text.text_format import TextFormat
 from limbeck.text.tokenizer import train_wordpiece
 from limbeck.types import Ranking
 
@@ -121,6 +122,17 @@ def test_every_parameter_gets_a_gradient(student):
     ).scores.square().sum().backward()
     without = [name for name, parameter in made.named_parameters() if parameter.grad is None]
     assert without == []
+
+
+def test_the_checksum_is_of_every_weight(student):
+    """Of single numbers too: the scale that separate towers learn."""
+    made, _ = student
+    before = {made.checksum()}
+    for parameter in made.state_dict().values():
+        if parameter.is_floating_point():
+            parameter.add_(1.0)
+            assert made.checksum() not in before
+            before.add(made.checksum())
 
 
 @pytest.mark.parametrize("name", ["dense-separate", "splade-separate"])

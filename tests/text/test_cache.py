@@ -22,7 +22,7 @@ from jumping import lines, listening
 from limbeck.backbones.sources import load_tokenizer
 from limbeck.backbones.tiny import Tiny
 from limbeck.config import ConfigError
-from limbeck.data.collection import Data
+from limbeck.data.opening import Data
 from limbeck.inference import encode, score_lists
 from limbeck.search.encoding import encode_into
 from limbeck.search.shards import Store
@@ -31,7 +31,8 @@ from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
 from limbeck.text import token_store
 from limbeck.text.cache import WORTH, TokenCache
-from limbeck.text.collate import Collator, Example, TextFormat
+from limbeck.text.collate import Collator, Example
+from limbeck.text.text_format import TextFormat
 from limbeck.text.token_store import MOST, TokenStore
 from limbeck.text.tokenizer import TextTokenizer, train_wordpiece
 

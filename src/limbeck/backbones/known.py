@@ -98,6 +98,9 @@ ACTIVATIONS: Mapping[str, str] = {
 }
 """Functions after a linear layer or over scores: their names here and the classes that folders name."""
 
+POOLINGS: Mapping[str, str] = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
+"""Ways of pooling: their names here and in folders."""
+
 LEGACY_POOLING: Mapping[str, str] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",

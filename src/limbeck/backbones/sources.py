@@ -75,8 +75,20 @@ def tokenizer_folder(path: str) -> str:
     return path
 
 
-def load_tokenizer(path: str, revision: str | None = None, *, lower_case: bool = False) -> TextTokenizer:
-    """Load a fast tokenizer from a hub name or folder; with ``lower_case``, it lower-cases texts first."""
+def load_tokenizer(
+    path: str, revision: str | None = None, *, lower_case: bool = False, end_token: bool = False
+) -> TextTokenizer:
+    """Load a fast tokenizer from a hub name or folder.
+
+    Parameters
+    ----------
+    path, revision
+        Hub name or folder; commit or tag on the hub.
+    lower_case
+        Lower-case texts first.
+    end_token
+        End each text with the tokenizer's end token; none is put twice.
+    """
     from transformers import AutoTokenizer
 
     with quiet(), clear_errors(path):
@@ -89,7 +101,10 @@ def load_tokenizer(path: str, revision: str | None = None, *, lower_case: bool =
             raise ValueError("it has no tokenizer, or one without words")
         if lower_case:
             _lower(tokenizer.backend_tokenizer)
-        return TextTokenizer(tokenizer)
+        if tokenizer.pad_token is None and tokenizer.eos_token is not None:  # as decoders leave it
+            tokenizer.pad_token = tokenizer.eos_token
+        found = TextTokenizer(tokenizer)
+        return found.ended() if end_token else found
 
 
 def _lower(tokenizer: Any) -> None:

@@ -1,13 +1,12 @@
 """One run from collection to table: prepare, train, evaluate."""
 
-import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from lightning.pytorch.loggers import Logger
 
-from limbeck.artefacts import Artefacts, write_json
+from limbeck.artefacts import Artefacts
 from limbeck.config import Config
 from limbeck.evaluation.pipeline import Row
 from limbeck.experiment import assemble
@@ -15,7 +14,6 @@ from limbeck.experiment.fitting import fit
 from limbeck.experiment.parts import Parts
 from limbeck.experiment.prepared import Prepared, prepare
 from limbeck.experiment.run_folder import RunFolder, main_process
-from limbeck.experiment.sharing import SHARES
 from limbeck.experiment.suite import Model, Suite
 from limbeck.reporting.run_figures import of_run
 from limbeck.training.checkpoints import load_student
@@ -87,6 +85,5 @@ class Experiment:
             "training": {**trained, "queries": len(prepared.pool)},
             "sets": self.suite.run([Model("student", "student, distilled", self.folder.path)]),
         }
-        write_json(self.folder.path / "result.json", result)
-        shutil.rmtree(self.folder.path / SHARES, ignore_errors=True)
+        self.folder.finish(result)
         return result

@@ -72,7 +72,7 @@ class Engine:
         self.ranker = ranker
         self._collator = collator
         self._collection = collection
-        self._evaluation = evaluation
+        self.evaluation = evaluation
         self._device = device
         self._nodes = nodes
         self._sharing = sharing
@@ -84,10 +84,10 @@ class Engine:
     def search_together(self, queries: Sequence[str], others: Sequence[Other]) -> list[Run]:
         """Rank the whole collection for queries, and in the same pass for those of other sets with these documents."""
         assert isinstance(self.ranker, BiEncoder), "a student that scores pairs cannot search"
-        depth, drops = self._evaluation.search_depth, self._collection.drop_self
+        depth, drops = self.evaluation.search_depth, self._collection.drop_self
         every = [Other(Asked(self._collator, queries), self._sharing.data), *others]
         task = {"task": "search", "depth": depth + drops, "asked": [_described(each) for each in every]}
-        if self._evaluation.devices > 1:
+        if self.evaluation.devices > 1:
             runs = self._shared(task, None)
         else:
             runs = search_together(
@@ -95,8 +95,8 @@ class Engine:
                 [each.asked for each in every],
                 self._collection.document_ids,
                 depth + drops,
-                bf16=self._evaluation.bf16,
-                dtype=self._evaluation.dtype,
+                bf16=self.evaluation.bf16,
+                dtype=self.evaluation.dtype,
                 names=self._collection.document_ids.take,
                 halfway=self._halfway(lambda: {**task, "documents": self._collection.content("document")}),
             )
@@ -110,11 +110,11 @@ class Engine:
             asked = _described(Other(Asked(self._collator, list(candidates)), self._sharing.data))
             return {"task": "rerank", "depth": None, "asked": [asked], "candidates": lists}
 
-        if self._evaluation.devices > 1:
+        if self.evaluation.devices > 1:
             return self._shared(task(), candidates)[0]
         halfway = self._halfway(lambda: {**task(), "texts": self._collection.texts_fingerprint})
         ranker = self.ranker.to(self._device)
-        return rerank(ranker, self._collator, candidates, bf16=self._evaluation.bf16, halfway=halfway)
+        return rerank(ranker, self._collator, candidates, bf16=self.evaluation.bf16, halfway=halfway)
 
     def _halfway(self, task: Callable[[], Node]) -> Halfway:
         """Return where it is saved how far work is that this process does alone."""
@@ -123,7 +123,7 @@ class Engine:
     @property
     def _work(self) -> Config:
         """What work depends on beside the task."""
-        numbers = {"bf16": self._evaluation.bf16, "dtype": self._evaluation.dtype}
+        numbers = {"bf16": self.evaluation.bf16, "dtype": self.evaluation.dtype}
         return {**self._nodes, **numbers, "weights": self.ranker.checksum()}
 
     def _shared(self, task: Node, candidates: Run | None) -> list[Run]:
@@ -133,7 +133,8 @@ class Engine:
                 write_run(folder / CANDIDATES, candidates, "candidates")
 
         self.ranker.to("cpu")  # the devices are the others' now
-        folder = self._sharing.spread({**task, **self._work}, fill)
+        adapters = any("lora_" in name for name, _ in self.ranker.named_parameters())
+        folder = self._sharing.spread({**task, **self._work, "adapters": adapters}, fill)
         runs = []
         for which, asked in enumerate(task["asked"]):
             shares = [read_run(part(folder, number, which)) for number in range(self._sharing.devices)]
@@ -163,7 +164,9 @@ def work(folder: Path, number: int) -> None:
         assert isinstance(teaching, OnDemand), "scores that are there already are not shared"
         teaching.stores(job["lists"], share=share)
         return
-    ranker, collator = assemble.ranker(job["student"], job["backbone"], collection, artefacts, anew=True)
+    ranker, collator = assemble.ranker(
+        job["student"], job["backbone"], collection, artefacts, anew=True, trains=job["adapters"]
+    )
     load_model(ranker, str(folder / WEIGHTS))
     ranker, halfway = ranker.to(device), Halfway(folder, lambda: {"share": number})
     first, *others = job["asked"]

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import TextIO
 
 from limbeck.artefacts import write_json
 from limbeck.config import Config, ConfigError, Node, home
+from limbeck.experiment.sharing import SHARES
 from limbeck.locks import is_held, locked
 from limbeck.progress import draw_bars, not_drawn
 from limbeck.secrecy import masked, without_secrets
@@ -75,6 +77,11 @@ class RunFolder:
     def result(self) -> Config | None:
         """Return the finished result, or None."""
         return _read(self.path / "result.json")
+
+    def finish(self, result: Config) -> None:
+        """Write the result, and remove what was kept for work that is unfinished."""
+        write_json(self.path / "result.json", result)
+        shutil.rmtree(self.path / SHARES, ignore_errors=True)
 
     def trained(self) -> Config | None:
         """Return what is known of the finished training, or None."""

@@ -58,6 +58,7 @@ def _is_free(out: Path, config: Node, *, shared: bool) -> bool:
     if config["force"] or not out.exists():
         return True
     if not shared:
+        Parts.beside(out, 1).forget()
         raise ConfigError(f"out: {out} is there; give another file, or write over it by force=true")
     log.info("%s is there, whole: nothing to do for shard=%s", out, config["shard"])
     return False
@@ -146,7 +147,7 @@ class _Searching:
             self._tell(shards, first)
             self._finish([(blocks[0], found)], out)
             return
-        parts = Parts(out.with_name(f"{out.name}.parts"), count)
+        parts = Parts.beside(out, count)
         parts.open(self._inputs(count))
         counts = [len(some) * (not parts.path(number, block).exists()) for block, some in enumerate(blocks)]
         with Step(f"searching {self._store.path}", sum(counts), "queries") as step:

@@ -5,7 +5,7 @@ import logging
 import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError, Node, differences
@@ -36,6 +36,17 @@ class Parts:
     def __init__(self, folder: Path, count: int) -> None:
         self._folder = folder
         self._count = count
+
+    @classmethod
+    def beside(cls, out: Path, count: int) -> Self:
+        """Return the folder of the parts of a file."""
+        return cls(out.with_name(f"{out.name}.parts"), count)
+
+    def forget(self) -> None:
+        """Remove what a search that was not shared has left if it was killed behind its last write."""
+        record = self._folder / "parts.json"
+        if record.exists() and json.loads(record.read_text(encoding="utf-8"))["shards"] == 1:
+            self.remove()
 
     def lock(self) -> AbstractContextManager[object]:
         """Hold the lock of the folder."""

@@ -47,7 +47,7 @@ def folders(words: Sequence[str]) -> list[Path]:
 
     given, _ = get_args_parser().parse_known_args(list(words))
     found = [] if given.config_dir is None else [given.config_dir]
-    for override in map(read, given.overrides):
+    for override in (read(word) for word in given.overrides if "hydra.searchpath" in word):
         if override is not None and override.key_or_group == "hydra.searchpath" and isinstance(override.value(), list):
             found += [str(each).removeprefix("file://") for each in override.value()]
     return [Path(each) for each in found]

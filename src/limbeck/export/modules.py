@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck.backbones.known import ACTIVATIONS, TASKS
+from limbeck.backbones.known import ACTIVATIONS, POOLINGS, TASKS
 from limbeck.config import ConfigError
 from limbeck.export.layout import Module, Pipeline
 from limbeck.students.colbert import ColBERT
@@ -51,6 +51,11 @@ def pipeline(student: nn.Module, collator: Collator) -> Pipeline:
 
 def _cross_encoder(student: CrossEncoder, collator: Collator) -> Pipeline:
     style = student.style
+    if style.query_prefix + style.query_suffix + style.document_prefix + style.document_suffix:
+        raise ConfigError(
+            "student: this cross-encoder puts prefixes and suffixes around its texts, which a CrossEncoder of "
+            "sentence-transformers does not"
+        )
     length = style.query_length + style.document_length + collator.tokenizer.pair_overhead
     if student.pooling == "head":
         found = _transformer(student.backbone, "sequence-classification", collator.tokenizer, length)
@@ -149,7 +154,7 @@ def _transformer(model: nn.Module, task: str, tokenizer: TextTokenizer, length: 
 
 
 def _pooling(width: int, mode: str) -> Module:
-    return Module("Pooling", {"embedding_dimension": width, "pooling_mode": mode, "include_prompt": True})
+    return Module("Pooling", {"embedding_dimension": width, "pooling_mode": POOLINGS[mode], "include_prompt": True})
 
 
 def _linear(

@@ -12,8 +12,8 @@ from limbeck.registry import register
 from limbeck.search.backend import Searching
 from limbeck.search.shards import Store
 
-_QUERIES = 4096
-"""Queries compared with a shard at once."""
+_QUERIES = 512
+"""Queries compared with a shard at once: so small a table takes memory that was used before and need not be cleared."""
 
 
 @register("backend", "exact")
@@ -42,7 +42,7 @@ class Exact:
         device = queries.arrays()["values"].device
         with Searching(self.name, len(queries), shards) as step:
             for shard in store.shards(shards):
-                documents = shard.rows.to(device)
+                documents = shard.rows.to(device).float()
                 for start in range(0, len(queries), _QUERIES):
                     scores = products(ranker, queries.part(start, start + _QUERIES), documents)
                     best.offer(scores, start, shard.start, positive=queries.kind == "sparse")  # 0: no word is shared

@@ -10,7 +10,6 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,37 +20,11 @@ from limbeck.artefacts import write_json
 from limbeck.config import ConfigError, differences
 from limbeck.encodings import Kind, Rows, check_dtype, not_finite, rows
 from limbeck.locks import locked
+from limbeck.search.ids import Ids
 
 _FILE, _LOCK = "index.json", ".lock"
 _FORMAT = 1
 """Version of the layout."""
-
-
-class Ids:
-    """Document ids, mapped into memory.
-
-    Parameters
-    ----------
-    text
-        Their UTF-8 bytes, one after the other.
-    offsets
-        (N + 1) where each begins.
-    """
-
-    def __init__(self, text: np.ndarray, offsets: np.ndarray) -> None:
-        self._text = text
-        self._offsets = offsets
-
-    def __len__(self) -> int:
-        return len(self._offsets) - 1
-
-    def __getitem__(self, row: int) -> str:
-        return self._text[self._offsets[row] : self._offsets[row + 1]].tobytes().decode()
-
-    def all(self) -> list[str]:
-        """Return all of them."""
-        text, offsets = self._text.tobytes(), self._offsets.tolist()
-        return [text[start:stop].decode() for start, stop in pairwise(offsets)]
 
 
 class Shard(NamedTuple):
@@ -219,14 +192,23 @@ class Store:
             yield self.shard(number)
 
     def names(self, found: np.ndarray) -> list[str]:
-        """Look the ids of rows up."""
-        return [self._names(row // self.shard_size)[row % self.shard_size] for row in found.tolist()]
+        """Look the ids of rows up, shard by shard."""
+        shards = found // self.shard_size
+        order = np.argsort(shards, kind="stable")
+        names = np.empty(len(found), dtype=object)
+        for places in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1):
+            if len(places):
+                names[places] = self._names(int(shards[places[0]])).take(found[places] % self.shard_size)
+        return names.tolist()
 
     def _names(self, number: int) -> Ids:
         if number not in self._ids:
             folder = self._folder(number)
             with readable(folder):
-                self._ids[number] = Ids(load(folder / "ids.npy"), load(folder / "id_offsets.npy"))
+                text, offsets = load(folder / "ids.npy"), load(folder / "id_offsets.npy")
+                if not len(text) == offsets[-1] or offsets[0] or (np.diff(offsets) < 0).any():
+                    raise ValueError("its ids do not fit one another")
+                self._ids[number] = Ids(text, offsets)
         return self._ids[number]
 
     def _folder(self, number: int) -> Path:
@@ -273,7 +255,7 @@ def _fill(folder: Path, ids: Sequence[str], encoded: Rows) -> None:
 
 def _fresh(path: Path) -> bool:
     """Return whether a folder holds nothing, or what a process that makes an index begins with."""
-    ours = all(item.name == _LOCK or item.name.startswith(f".{_FILE}.") for item in path.iterdir())
+    ours = all(item.name.endswith(_LOCK) or item.name.startswith(f".{_FILE}.") for item in path.iterdir())
     return ours or (path / _FILE).exists()
 
 

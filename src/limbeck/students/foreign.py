@@ -23,7 +23,7 @@ _ENDLESS = 2**20
 """A greater length stands for none."""
 _QUERY = 32
 """A query's share of the one length of a pair, or half of it where that is less."""
-_POOLINGS = {"mean": "mean", "cls": "cls"}
+_POOLINGS = {written: name for name, written in known.POOLINGS.items()}
 _ACTIVATIONS = {written: name for name, written in known.ACTIVATIONS.items()}
 _KINDS = {
     "SentenceTransformer": "dense",
@@ -258,7 +258,7 @@ def _pooling(found: Layout, modules: Sequence[Module]) -> str:
     modes = settings.get("pooling_mode") or [mode for key, mode in known.LEGACY_POOLING.items() if settings.get(key)]
     modes = ["mean"] if not modes else [modes] if isinstance(modes, str) else list(modes)  # the library's own
     if len(modes) != 1 or modes[0] not in _POOLINGS:
-        raise found.refuse(f"{module.file}: its pooling is {' and '.join(modes)}; mean and cls are known")
+        raise found.refuse(f"{module.file}: its pooling is {' and '.join(modes)}; {', '.join(_POOLINGS)} are known")
     return _POOLINGS[modes[0]]
 
 

@@ -10,11 +10,13 @@ from limbeck.backbones.mlm import mlm_parts
 from limbeck.backbones.packing import states
 from limbeck.encodings import Kind
 from limbeck.registry import register
+from limbeck.scores.kinds import Kind as Number
 from limbeck.similarity import dot
 from limbeck.students.base import BiEncoder
 from limbeck.students.towers import second_tower, tower
 from limbeck.students.vocabulary import max_logits
-from limbeck.text.collate import Role, TextFormat
+from limbeck.text.collate import Role
+from limbeck.text.text_format import TextFormat
 from limbeck.types import Encoding, Tokens
 
 QueryEncoder = Literal["shared", "separate", "tokens"]
@@ -40,7 +42,7 @@ class Splade(BiEncoder):
         Factor of the score. Where the logits start large, scores differ by dozens and a listwise loss learns from one
         document alone: lower it.
     query_prefix, document_prefix, query_length, document_length
-        As in :class:`~limbeck.text.collate.TextFormat`.
+        As in :class:`~limbeck.text.text_format.TextFormat`.
 
     Raises
     ------
@@ -54,6 +56,7 @@ class Splade(BiEncoder):
     """
 
     kind: Kind = "sparse"
+    number: Number = "dot_product"
     fields: frozenset[str] = frozenset({"embeddings", "term_weights"})
 
     def __init__(

@@ -17,11 +17,13 @@ from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
 from limbeck.plan import BLOCK, Plan
 from limbeck.progress import Step
+from limbeck.scores import query_texts
 from limbeck.scores.keys import ID
 from limbeck.scores.parts import Block
+from limbeck.scores.query_texts import Texts
 from limbeck.scores.store import META, ScoreStore
 from limbeck.scores.writer import Provenance, StoreWriter
-from limbeck.teachers.base import Lists, ScoringTeacher
+from limbeck.teachers.base import CHECKED, ChangingTeacher, Lists, Pair, ScoringTeacher
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,10 @@ def open_matching(path: Path, provenance: Provenance) -> ScoreStore | None:
         return None
     store = ScoreStore.open(path)
     wanted = asdict(provenance)
-    for field in ("teacher", "revision", "prompt", "max_length", "dtype", "collection"):
+    fields = ["teacher", "prompt", "max_length", "dtype", "revision", "collection"]
+    if "values" in store.meta:  # stores of earlier versions have fewer kinds of numbers, and no scale
+        fields += ["kind", "scale"]
+    for field in fields:
         if store.meta[field] != wanted[field]:
             raise ConfigError(
                 f"{path}: the score store there has {field} {store.meta[field]!r}, not {wanted[field]!r}; "
@@ -103,6 +108,7 @@ def score_into(
     helpers: Callable[[], None] | None = None,
     size: int = BLOCK,
     data: Mapping[str, Any] | None = None,
+    texts: Texts | None = None,
 ) -> ScoreStore | None:
     """Score the pairs that a store lacks, and add them to it.
 
@@ -128,12 +134,21 @@ def score_into(
     data
         Configuration node that opens the collection; recorded in the store, so that a command given the store alone
         finds the collection.
+    texts
+        Looks the texts of queries up, to see that they are still what was scored; None takes that for granted.
 
     Returns
     -------
     ScoreStore or None
         The store with all pairs; None for a share.
+
+    Raises
+    ------
+    ConfigError
+        The store is of another teacher or collection, or had another text for one of the queries.
     """
+    if texts is not None:
+        check_texts(path, list(lists), texts)
     writer = StoreWriter(path, provenance)
     if share is not None:
         plan = teacher.plan(without(lists, open_matching(path, provenance)), size)
@@ -152,10 +167,38 @@ def score_into(
         done = writer.done()
         lacking = sum(len(plan.part(number)) for number in range(len(plan)) if number not in done)
         room.check_disk(lacking * PART + plan.pairs * ROW, path, f"scoring {plan.pairs:,} pairs", _FEWER)
+        if texts is not None:
+            query_texts.record(path, plan.query_ids, texts)
+        if isinstance(teacher, ChangingTeacher):
+            known = writer.sample(CHECKED) or ([] if store is None else store.sample(CHECKED))
+            check_same(teacher, known)
         if helpers is not None:
             helpers()
         _score(writer, teacher, plan, range(len(plan)))
         return writer.seal(before=store, notes=None if data is None else {"data": dict(data)})
+
+
+def check_texts(path: Path, queries: Sequence[str], texts: Texts) -> None:
+    """Raise ``ConfigError`` if a query had another text when a store was scored; the message names one."""
+    changed = query_texts.changed(path, queries, texts)
+    if changed:
+        raise ConfigError(
+            f"{path}: query {changed[0]!r} had another text when it was scored ({len(changed)} such queries); score "
+            "them again into another folder (limbeck score out=…)"
+        )
+
+
+def check_same(teacher: ChangingTeacher, known: Sequence[tuple[str, str, float]]) -> None:
+    """Have a teacher that may have changed score pairs again that are scored already; none are no check.
+
+    Raises
+    ------
+    ConfigError
+        It gives other scores now.
+    """
+    if known:
+        teacher.check_same([Pair(*each) for each in known])
+        log.info("%d pairs that are scored already have the same scores now", len(known))
 
 
 def begin(writer: StoreWriter, plan: Plan, provenance: Provenance) -> None:

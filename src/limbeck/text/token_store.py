@@ -139,7 +139,14 @@ def _damaged(path: Path, what: str) -> ConfigError:
 
 
 def write(
-    folder: Path, texts: Iterable[Text], tokenizer: TextTokenizer, *, prefix: str = "", total: int, what: str
+    folder: Path,
+    texts: Iterable[Text],
+    tokenizer: TextTokenizer,
+    *,
+    prefix: str = "",
+    suffix: str = "",
+    total: int,
+    what: str,
 ) -> None:
     """Tokenise texts into a folder, in blocks: memory grows by some 40 bytes a text.
 
@@ -149,8 +156,8 @@ def write(
         Where to: empty, or left by a process that was killed while it wrote the same.
     texts
         (id, text) of the whole collection.
-    tokenizer, prefix
-        What makes token ids of a text, and what is put before each.
+    tokenizer, prefix, suffix
+        What makes token ids of a text, and what is put before and after each.
     total, what
         Number of texts and whose they are, for the progress.
     """
@@ -170,7 +177,7 @@ def write(
         (folder / _KEYS_SO_FAR).open("ab") as keys_file,
         Step(f"tokenising {what}", total - done, needs=needs) as step,
     ):
-        for ids, rows in _tokenised(_blocks(islice(texts, done, None)), tokenizer, prefix):
+        for ids, rows in _tokenised(_blocks(islice(texts, done, None)), tokenizer, prefix, suffix):
             lengths = np.fromiter(map(len, rows), dtype="<u2", count=len(rows))
             tokens = np.concatenate(rows).astype(kind, copy=False)
             # In this order: a text whose key is written is there.
@@ -241,11 +248,11 @@ def _blocks(texts: Iterable[Text]) -> Iterator[list[Text]]:
 
 
 def _tokenised(
-    blocks: Iterable[list[Text]], tokenizer: TextTokenizer, prefix: str
+    blocks: Iterable[list[Text]], tokenizer: TextTokenizer, prefix: str, suffix: str
 ) -> Iterator[tuple[list[str], list[TokenIds]]]:
     """Yield ids and rows of blocks; while one is tokenised (by all cores), the next is read and the last written."""
 
     def work(block: list[Text]) -> tuple[list[str], list[TokenIds]]:
-        return [name for name, _ in block], tokenizer.plain([prefix + text for _, text in block], MOST)
+        return [name for name, _ in block], tokenizer.plain([prefix + text + suffix for _, text in block], MOST)
 
     yield from ahead(work(block) for block in ahead(blocks))

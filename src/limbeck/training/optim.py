@@ -21,7 +21,8 @@ class AdamW:
     suited
         Peak learning rate that suits the backbone, taken where ``lr`` is null.
     lr
-        Peak learning rate; null takes what suits the backbone: 1e-3 for random weights, 2e-5 for pretrained ones.
+        Peak learning rate; null takes what suits the backbone: 1e-3 for random weights, 2e-5 for pretrained
+        ones, 1e-4 for the adapters of a decoder.
     weight_decay
         Of matrices and embeddings.
     warmup
