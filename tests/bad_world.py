@@ -5,6 +5,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from limbeck import room
 from limbeck.scores.query_texts import record
 
 Harm = Callable[[Path], object]
@@ -139,6 +142,29 @@ def copy(name: str, to: str) -> Harm:
         shutil.copytree(path, folder / to) if path.is_dir() else shutil.copy(path, folder / to)
 
     return harm
+
+
+class Little:
+    """A machine with little memory, or a little disk, as long as this is there.
+
+    Parameters
+    ----------
+    free
+        Bytes of ``memory`` or ``disk``.
+    """
+
+    def __init__(self, **free: int) -> None:
+        self._patch = pytest.MonkeyPatch()
+        for name, count in free.items():
+            self._patch.setattr(room, f"free_{name}", lambda *_, count=count: count)
+
+    def __del__(self) -> None:
+        self._patch.undo()
+
+
+def little(**free: int) -> Harm:
+    """Leave a few bytes of ``memory`` or ``disk``."""
+    return lambda _: Little(**free)
 
 
 def both(*harms: Harm) -> Harm:

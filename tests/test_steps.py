@@ -25,8 +25,8 @@ from limbeck import room
 from limbeck.config import ConfigError
 from limbeck.data.bm25 import BM25
 from limbeck.data.candidates import Search, find
-from limbeck.data.collection import Data
 from limbeck.data.fingerprints import sha256
+from limbeck.data.opening import Data
 from limbeck.data.pooling import Pooling
 from limbeck.evaluation import kept_run
 from limbeck.evaluation.best import held

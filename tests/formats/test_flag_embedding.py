@@ -4,7 +4,7 @@ import pytest
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
-from limbeck.data.collection import Data
+from limbeck.data.opening import Data
 from limbeck.formats.collection_folder import check_free, text_id
 from limbeck.formats.faults import Faults
 from limbeck.formats.flag_embedding import FlagEmbedding

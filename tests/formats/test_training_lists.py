@@ -9,7 +9,7 @@ import pytest
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
-from limbeck.data.collection import Data
+from limbeck.data.opening import Data
 from limbeck.formats import parquet, records
 from limbeck.formats.collection_folder import _RECENT, CollectionFolder, _Known, text_id
 from limbeck.formats.faults import Faults

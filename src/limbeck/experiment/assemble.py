@@ -17,8 +17,9 @@ from limbeck.backbones import hub
 from limbeck.backbones.backbone import Backbone
 from limbeck.config import ConfigError, Node, build, fingerprint, part, part_name
 from limbeck.data.candidates import Candidates
-from limbeck.data.collection import Collection, described
+from limbeck.data.collection import Collection
 from limbeck.data.dense import Encoder
+from limbeck.data.opening import described
 from limbeck.experiment.sharing import Sharing
 from limbeck.experiment.teaching import OnDemand, Stored, Teaching
 from limbeck.experiment.untrained import check_anew
@@ -212,7 +213,7 @@ def teaching(
     )
     if isinstance(teacher, StoreTeacher):
         return Stored(teacher, artefacts, collection)
-    documents = collection.content("document")
+    documents = collection.documents_fingerprint
     if isinstance(teacher, Judge | ServerTeacher):
         whose = teacher.provenance(documents, _command())
         spread = _spread(node, sharing) if isinstance(teacher, Judge) else None
@@ -250,7 +251,7 @@ def _teaching_model(
         revision=fingerprint({**identity, "bf16": None}),
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",
-        collection=collection.content("document"),
+        collection=collection.documents_fingerprint,
         command=_command(),
     )
     searcher = (model, collator) if isinstance(model, BiEncoder) else None

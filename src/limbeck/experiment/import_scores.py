@@ -150,11 +150,11 @@ def _fingerprint(folder: Path) -> str:
     import tempfile
 
     from limbeck.artefacts import Artefacts
-    from limbeck.data.collection import Data
+    from limbeck.data.opening import Data
 
     with tempfile.TemporaryDirectory() as cache:
         data = Data(collection=str(folder), train=None, dev=None, test=None)
-        return data.open(Artefacts(Path(cache))).content("document")
+        return data.open(Artefacts(Path(cache))).documents_fingerprint
 
 
 # -- during and after ---------------------------------------------------------------------------------------------

@@ -200,7 +200,7 @@ def data_of(path: Path) -> Config | None:
 
 def of_folder(folder: Path) -> dict[str, Any]:
     """Return the ``data`` node of a BEIR folder, with the splits that it has."""
-    from limbeck.data.collection import Data
+    from limbeck.data.opening import Data
 
     found = Data(collection=str(folder.resolve())).without_absent()
     return {"_target_": "data/collection", "world": None, "collection": found.collection, **found.names,
