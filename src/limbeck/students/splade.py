@@ -23,6 +23,7 @@ QueryEncoder = Literal["shared", "separate", "tokens", "table"]
 Activation = Literal["relu", "log1p_relu"]
 
 _TABLE_RATE = 50.0
+"""Learning rate of a table of weights, of the size of 1, by that of a pretrained transformer."""
 
 
 @register("student", "splade")
