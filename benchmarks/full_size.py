@@ -253,7 +253,7 @@ def opening(root: Path, sizes: tuple[int, int]) -> list[Step]:
 
     from limbeck.artefacts import Artefacts
     from limbeck.data import folder as folders
-    from limbeck.data.collection import Data
+    from limbeck.data.opening import Data
 
     folders.LARGE = 0  # kept as those above 16 MB are
     seconds, ratio = [], 0.0

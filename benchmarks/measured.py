@@ -110,6 +110,7 @@ def measure(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        bufsize=1,
     )
     peaks, ended = Memory(), threading.Event()
     worst = [before]
@@ -129,8 +130,10 @@ def measure(
         file.write(f"$ {' '.join(command)}\n")
         assert process.stdout is not None
         for line in process.stdout:
-            file.write(f"{time.perf_counter() - start:8.1f} {line}")
-            file.flush()
+            told = line.rpartition("\r")[2].rstrip()  # of a bar that is drawn again and again, the last state
+            if told:
+                file.write(f"{time.perf_counter() - start:8.1f} {told}\n")
+                file.flush()
     _, status, used = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)

@@ -12,6 +12,7 @@ stands in the row. The last columns say what is to be expected at the size of MS
 import argparse
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -163,13 +164,46 @@ def start_up(folder: Path) -> dict[str, Any]:
     return {"wall": found.wall, "cpu": found.cpu, "resident": found.memory.resident, "own": found.memory.own}
 
 
-def projected(record: dict[str, Any], step: Step, sizes: Sizes, start: dict[str, Any]) -> dict[str, float]:
-    """Return processor hours and GB on disk at full size: what is not start-up grows by the rule."""
-    factor = sizes.factor(step.rule)
-    first = start["cpu"] * record["commands"]
-    cpu = min(first, record["cpu"]) + max(0.0, record["cpu"] - first) * factor
-    grows = sizes.factor(step.disk_rule or step.rule)
-    return {"cpu hours": cpu / 3600, "disk GB": max(0.0, record["disk"]) * grows / 1000}
+def intervals(step: Step, log: str) -> dict[str, float]:
+    """Return rule → seconds of a step's log; those of start-up are among the first."""
+    taken: dict[str, float] = {}
+
+    def add(rule: str, seconds: float) -> None:
+        if seconds > 0:
+            taken[rule] = taken.get(rule, 0.0) + seconds
+
+    marked = last = 0.0
+    for line in log.splitlines():
+        if line.startswith("$ "):  # another command, whose time begins anew
+            add(step.rule, last - marked)
+            marked = last = 0.0
+            continue
+        seconds, _, text = line.strip().partition(" ")
+        last = float(seconds)
+        rule = next((rule for pattern, rule in step.parts if re.search(pattern, text)), None)
+        if rule is not None:
+            add(rule, last - marked)
+            marked = last
+    add(step.rule, last - marked)
+    return taken
+
+
+def projected(record: dict[str, Any], step: Step, sizes: Sizes, start: dict[str, Any], log: str) -> dict[str, Any]:
+    """Return processor hours and GB on disk at full size.
+
+    The processor's time is shared out among the intervals of the log by their length. Start-up, which every command
+    has, does not grow; what else there is does, by the rule of its interval.
+    """
+    taken = intervals(step, log) or {step.rule: 1.0}
+    whole = sum(taken.values())
+    first = min(record["cpu"], start["cpu"] * record["commands"])
+    earliest = next(iter(taken))
+    work = {rule: record["cpu"] * seconds / whole for rule, seconds in taken.items()}
+    work[earliest] = max(0.0, work[earliest] - first)
+    grown = {rule: seconds * sizes.factor(rule) for rule, seconds in work.items()}
+    grows = max(grown, key=lambda rule: grown[rule])
+    disk = max(0.0, record["disk"]) * sizes.factor(step.disk_rule or step.rule)
+    return {"cpu hours": (first + sum(grown.values())) / 3600, "disk GB": disk / 1000, "mostly": grows, "work": work}
 
 
 def rows_of(folder: Path, sizes: Sizes) -> list[dict[str, Any]]:
@@ -185,7 +219,8 @@ def rows_of(folder: Path, sizes: Sizes) -> list[dict[str, Any]]:
         }
         if path.exists():
             record = json.loads(path.read_text(encoding="utf-8"))
-            row |= {**record, "rule": step.rule, "full size": projected(record, step, sizes, start)}
+            log = (folder / "logs" / f"{slug(step.name)}.log").read_text(encoding="utf-8")
+            row |= {**record, "full size": projected(record, step, sizes, start, log)}
         else:
             row["not run"] = step.why_not or "not asked for"
         rows.append(row)
@@ -198,7 +233,8 @@ def show(rows: Sequence[dict[str, Any]], sizes: Sizes) -> str:
         f"{sizes.passages:,} passages, {sizes.queries:,} training queries of which {sizes.searched:,} are searched "
         f"for, {sizes.dev:,} of dev, {sizes.pairs:,} pairs with teacher scores, {sizes.beir:,} documents of BEIR.",
         "",
-        "| step | wall, s | CPU, s | peak RSS, MB | own, MB | disk, MB | grows | full size: CPU, h | disk, GB | cut |",
+        "| step | wall, s | CPU, s | peak RSS, MB | own, MB | disk, MB | grows, mostly "
+        "| full size: CPU, h | disk, GB | cut |",
         "|---|--:|--:|--:|--:|--:|---|--:|--:|---|",
     ]
     for row in rows:
@@ -208,7 +244,7 @@ def show(rows: Sequence[dict[str, Any]], sizes: Sizes) -> str:
         full = row["full size"]
         lines.append(
             f"| {row['step']} | {row['wall']:,.0f} | {row['cpu']:,.0f} | {row['resident']:,.0f} | {row['own']:,.0f} "
-            f"| {row['disk']:,.0f} | {RULES[row['rule']]} | {full['cpu hours']:,.2f} | {full['disk GB']:,.1f} "
+            f"| {row['disk']:,.0f} | {RULES[full['mostly']]} | {full['cpu hours']:,.2f} | {full['disk GB']:,.1f} "
             f"| {row['cut']} |"
         )
     return "\n".join(lines)

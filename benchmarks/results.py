@@ -29,6 +29,7 @@ SECTIONS = {
     "profile": ("Where the time of a training step goes", ["--profile", "--settings", "dl", "--steps", "4"]),
     "encode": ("Encoding beside sentence-transformers", []),
     "score": ("Scoring pairs beside sentence-transformers", []),
+    "llm": ("Pairs judged by a language model", []),
     "scale": ("Cost against size", []),
     "search": ("Index and search", ["--documents", "20000"]),
     "pairs": ("Sparse search and re-ranking of many queries", []),

@@ -3,8 +3,6 @@
 import contextlib
 import logging
 import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -75,24 +73,6 @@ def limbeck(monkeypatch, tmp_path, cache, capsys):
         return status, captured.out, captured.err
 
     return call
-
-
-@pytest.fixture
-def process(tmp_path, cache, small):
-    """Start ``limbeck train`` in a process of its own."""
-    started = []
-
-    def start(*words):
-        command = [sys.executable, "-m", "limbeck", "train", *small, f"paths.cache={cache}", *words]
-        pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE}
-        started.append(subprocess.Popen(command, cwd=tmp_path, text=True, start_new_session=True, **pipes))
-        return started[-1]
-
-    yield start
-    for one in started:
-        if one.poll() is None:
-            os.killpg(one.pid, signal.SIGKILL)
-        one.communicate()
 
 
 @pytest.fixture

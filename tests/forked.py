@@ -2,12 +2,15 @@
 
 import contextlib
 import gc
+import importlib.util
 import os
 import random
 import runpy
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -15,6 +18,8 @@ from types import SimpleNamespace
 from typing import NoReturn
 
 import pytest
+
+from limbeck.cli.main import main as command
 
 PLACES = (
     "forward",
@@ -52,11 +57,15 @@ STALE = LAUNCHERS["torchrun"]("3") | LAUNCHERS["srun"]("3") | {"WORLD_SIZE": "4"
 
 
 @pytest.fixture(scope="session")
-def forked():
+def forked(small, cache):
     """Start, wait for, run and kill the command in processes forked from this one.
 
-    Run it once here before: each would have to import all that it needs.
+    It is run once here before: each would have to import all that it needs.
     """
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["limbeck", "train", *small, f"paths.cache={cache}", "eval.start=false"])
+        command()
     return SimpleNamespace(
         start=start,
         status=status,
@@ -67,7 +76,20 @@ def forked():
         gone=gone,
         wait_for=wait_for,
         Popen=Popen,
+        first_real=first_real,
+        as_program=as_program,
     )
+
+
+def first_real():
+    """Return a ``Popen`` that starts one process as ever, and those after it as copies of this one."""
+    kinds = iter([subprocess.Popen])
+    return lambda *given, **named: next(kinds, Popen)(*given, **named)
+
+
+def as_program() -> None:
+    """Let Lightning start others of this process as it does where this one is ``python -m limbeck``; a ``first``."""
+    sys.modules["__main__"].__spec__ = importlib.util.find_spec("limbeck.__main__")
 
 
 def start(words, folder: Path, *, kill=(), env=(), first=None, main=None, log="output") -> int:
@@ -109,9 +131,7 @@ def become(words, folder: Path, log: Path, before=lambda: None, main=None) -> No
                 signal.signal(each, signal.SIG_DFL)
         sys.argv = ["limbeck", *words]
         before()
-        from limbeck.cli.main import main as limbeck
-
-        (main or limbeck)()
+        (main or command)()
         status = 0
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -136,8 +156,8 @@ class Popen:
     Where a test needs real processes side by side, but not the seconds in which each imports torch.
     """
 
-    def __init__(self, command, *, env, stdout=None, **_) -> None:
-        _, _, module, *words = command
+    def __init__(self, words, *, env, stdout=None, **_) -> None:
+        _, _, module, *words = words
         log = Path(stdout.name) if stdout else Path.cwd() / "output"
 
         def before():

@@ -1,6 +1,7 @@
 """The notebooks: stored without outputs, and executed on a small sweep."""
 
 import base64
+import inspect
 import json
 import os
 import re
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 
 from limbeck.cli.main import main
@@ -46,17 +49,32 @@ def sweep(tmp_path_factory, cache, small):
     return folder / "runs" / "small"
 
 
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    """One kernel for all: each would import torch and matplotlib anew."""
+    folder = tmp_path_factory.mktemp("kernel")
+    manager = AsyncKernelManager()
+    run_sync(manager.start_kernel)(env=os.environ | {"TMPDIR": str(folder), "COLUMNS": "200"}, cwd=str(folder))
+    yield manager
+    run_sync(manager.shutdown_kernel)(now=True)
+
+
 @pytest.fixture
-def execute(monkeypatch, tmp_path):
-    """Execute a notebook in a folder of its own; returns all text and all pictures."""
+def execute(kernel):
+    """Execute a notebook, as if in a kernel of its own; returns all text and all pictures."""
 
     def run(name: str, **environment: object) -> tuple[str, list[bytes]]:
-        for key, value in environment.items():
-            monkeypatch.setenv(key, str(value))
-        monkeypatch.setenv("TMPDIR", str(tmp_path))
-        monkeypatch.setenv("COLUMNS", "200")
         notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4)
-        NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute(env=os.environ)
+        given = {key: str(value) for key, value in environment.items()}
+        set_given = f"""
+            import os
+            for name in ("LIMBECK_SWEEP", "LIMBECK_BASELINE"):
+                os.environ.pop(name, None)
+            os.environ.update({given})
+        """
+        texts = "%reset -f", inspect.cleandoc(set_given), "%reset -f"
+        notebook.cells[:0] = [nbformat.v4.new_code_cell(text) for text in texts]
+        NotebookClient(notebook, timeout=120, km=kernel).execute()
         outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
         assert not [output for output in outputs if output.get("name") == "stderr"], outputs
         shown = [output.get("data", {}) for output in outputs]

@@ -165,10 +165,11 @@ def test_loader_workers_and_the_process_of_wandb_end_with_a_sweep(forked, small,
 
 
 @pytest.mark.slow
-def test_processes_of_lightning_end_with_the_first(process):
+def test_processes_of_lightning_end_with_the_first(forked, small, cache, tmp_path):
     """Killed when the second has just begun: it would wait half an hour for the first."""
-    first = process("trainer=ddp_cpu", "eval.start=false", "eval.teacher=false")
-    others = wait_for(lambda: below(first.pid))
-    first.kill()
-    first.communicate()
+    words = ["train", *small, f"paths.cache={cache}", "trainer=ddp_cpu", "eval.start=false", "eval.teacher=false"]
+    first = forked.start(words, tmp_path, first=forked.as_program)
+    others = wait_for(lambda: below(first))
+    os.kill(first, signal.SIGKILL)
+    forked.status(first)
     assert gone(others, SOON) == []

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from limbeck import progress
-from limbeck.progress import Step, bytes_of, reported, show
+from limbeck.amounts import bytes_of
+from limbeck.progress import Step, reported, show
 
 
 class Clock:
@@ -143,6 +144,17 @@ def test_a_part_moves_the_step_that_it_is_in(clock, log):
     ]
 
 
+def test_needs_are_said_as_soon_as_they_are_known(clock, log):
+    answers = iter(["", "", "4.1 GB of memory"])
+    work(clock, 20, Step("work", 10, needs=lambda: next(answers)), [1, 1, 1, 1])
+    assert log.messages[:2] == ["work: 10 texts, about 3 min", "work: 10 % of 10 texts, 0.05 texts/s, 3 min left"]
+    assert log.messages[2] == "work: needs 4.1 GB of memory"
+
+
+def test_short_work_is_not_asked_what_it_needs(clock, log):
+    work(clock, 5, Step("work", 4, needs=lambda: 1 / 0), [1, 1, 1, 1])
+
+
 def test_a_part_of_nothing_is_a_step_of_its_own(clock, log):
     work(clock, 20, Step("encoding", 2, part=True), [1, 1])
     assert log.messages[-1] == "encoding: 2 texts in 40 s, 0.05 texts/s"
@@ -203,10 +215,10 @@ def test_other_libraries_draw_no_bars_into_a_file(monkeypatch):
     assert progress.os.environ["TQDM_DISABLE"] == "1"
 
 
-def test_what_is_counted_behind_the_end_is_no_error(monkeypatch):
-    """Threads may still have pieces at work when the last one was handed out."""
-    with Step("import", unit="pairs") as step:
-        pass
-    monkeypatch.setattr(progress, "clock", lambda: 1e9)
-    step.advance(3)
-    assert step.done == 3
+def test_what_is_counted_after_the_end_says_nothing(clock, log):
+    step = Step("work", 2)
+    work(clock, 20, step, [1])
+    said = list(log.messages)
+    clock.now += 200
+    step.advance(1)
+    assert log.messages == said

@@ -26,11 +26,11 @@ SHAPE = {
 WINDOW = {"sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]}
 FAMILIES = {
     "Qwen3": SHAPE,
-    "Llama": SHAPE,
+    "Llama": SHAPE | {"num_key_value_heads": 2},
     "Gemma2": SHAPE | WINDOW,
     "Gemma3Text": SHAPE | WINDOW,
 }
-"""Heads share keys, and Gemma's attention has a window that texts are longer than."""
+"""Heads share keys but in Llama, and Gemma's attention has a window that texts are longer than."""
 
 ETTIN = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,

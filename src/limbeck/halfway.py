@@ -48,7 +48,7 @@ class Halfway:
         if time.monotonic() - self._last < EVERY:
             return
         with whole_file(self._path) as unfinished, unfinished.open("wb") as file:
-            np.savez(file, **arrays())
+            np.savez(file, **arrays())  # pyright: ignore[reportArgumentType]
             file.flush()
             os.fsync(file.fileno())
         self._last = time.monotonic()

@@ -87,12 +87,20 @@ def _moved(tokens: Tokens, device: torch.device) -> Tokens:
     return tokens.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tokens.to(device)
 
 
-def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Positions in batches of like length, longest first: the worst memory use comes at once, not at the end."""
+def groups(lengths: Sequence[int], tokens: int = _BATCH_TOKENS) -> Iterator[list[int]]:
+    """Positions in batches of like length, longest first: the worst memory use comes at once, not at the end.
+
+    Parameters
+    ----------
+    lengths
+        Of the rows.
+    tokens
+        Most tokens of a batch, padding included; a longer row is a batch by itself.
+    """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     start = 0
     while start < len(order):
-        size = max(1, _BATCH_TOKENS // max(1, lengths[order[start]]))
+        size = max(1, tokens // max(1, lengths[order[start]]))
         yield order[start : start + size]
         start += size
 
@@ -119,13 +127,13 @@ def encode(ranker: BiEncoder, collator: Collator, ids: Sequence[str], role: Role
     collator.prepare(role, len(ids))
     rows = collator.query_rows(ids) if role == "query" else collator.document_rows(ids)
     parts: list[Rows] = []
-    groups = list(_groups([len(row) for row in rows]))
+    batches = list(groups([len(row) for row in rows]))
     unit = "queries" if role == "query" else "documents"
-    for group in show(groups, len(ids), f"encoding {len(ids):,} {unit}", unit, part=True):
+    for group in show(batches, len(ids), f"encoding {len(ids):,} {unit}", unit, part=True):
         with _evaluating(ranker), _precision(device, bf16):
             encoded = ranker.encode(_moved(collator.pad([rows[i] for i in group], role), device), role)
         parts.append(compact(encoded, ranker.kind).float())
-    place = torch.tensor([i for group in groups for i in group], device=device)
+    place = torch.tensor([i for group in batches for i in group], device=device)
     return reorder(join(parts), place.argsort())
 
 
@@ -176,13 +184,13 @@ class Scorer:
         pairs = list(zip(*self._plan.ids(number), strict=True))
         scored: list[Tensor] = []
         rows = _pair_rows(self._collator, pairs)
-        groups = list(_groups([len(query) + len(document) for query, document in rows]))
-        for group in show(groups, len(pairs), f"scoring {len(pairs):,} pairs", "pairs", part=True):
+        batches = list(groups([len(query) + len(document) for query, document in rows]))
+        for group in show(batches, len(pairs), f"scoring {len(pairs):,} pairs", "pairs", part=True):
             with _evaluating(ranker), _precision(device, self._bf16):
                 tokens = _moved(self._collator.pad_pairs([rows[i] for i in group]), device)
                 scored.append(ranker.score_pairs(tokens).float())
         values = np.empty(len(pairs), dtype=np.float32)
-        values[[i for group in groups for i in group]] = torch.cat(scored).cpu().numpy()  # a GPU is waited for once
+        values[[i for group in batches for i in group]] = torch.cat(scored).cpu().numpy()  # a GPU is waited for once
         return values
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import islice
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from limbeck.amounts import amount, bytes_of, duration, number
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -85,8 +87,8 @@ class Step:
         If it begins within another step, it shows nothing: what it has done counts as a share of the piece that the
         other step is at. Of encoding a block of a collection.
     needs
-        Called when the step is estimated: returns the memory and the disk that it needs, in words. See
-        :mod:`limbeck.room`.
+        Returns the memory and the disk that it needs, in words (see :mod:`limbeck.room`); nothing as long as that is
+        not known. Called when the step is estimated, and again until there is an answer.
     """
 
     def __init__(
@@ -130,8 +132,8 @@ class Step:
                 other._start += seconds
                 other._next += seconds
             if self._line is not None and kind is None:
-                amount, rate = _amount(self.done, self.unit), self._rate(self.done, seconds)
-                log.info("%s: %s in %s, %s", self.label, amount, duration(seconds), rate, extra={"drawn": drawn})
+                size, rate = amount(self.done, self.unit), self._rate(self.done, seconds)
+                log.info("%s: %s in %s, %s", self.label, size, duration(seconds), rate, extra={"drawn": drawn})
 
     def begin(self, size: int) -> None:
         """Begin a piece of so many units, whose share that is done a step within this one may say."""
@@ -152,16 +154,22 @@ class Step:
             self._outer._look()
             return
         now = clock()
-        if now < self._next or self not in _running[-1:]:
+        if now < self._next or _running[-1:] != [self]:
             return
         self._next = now + _AGAIN
         done, seconds = self.done + self._piece * self._within, now - self._start
         if done <= 0:
             return
         left = None if self.total is None else max(0.0, self.total - done) * seconds / done
-        if not self._estimated and left is not None and seconds + left > EVERY:
-            self._estimate(seconds + left)
-        self._estimated = True
+        if not self._estimated:
+            self._estimated = True
+            if left is not None and seconds + left > EVERY:
+                self._estimate(seconds + left)
+            else:
+                self._needs = None
+        elif self._needs is not None and (needs := self._needs()):
+            self._needs = None
+            log.info("%s: needs %s", self.label, needs)
         if seconds >= BRIEF or (left is not None and seconds + left >= BRIEF):
             self._draw(done, seconds, left)
         if seconds >= BRIEF and (self._line is None or now - self._line >= EVERY):
@@ -171,19 +179,20 @@ class Step:
 
     def _estimate(self, seconds: float) -> None:
         needs = "" if self._needs is None else self._needs()
-        amount = _amount(self.total or 0, self.unit)
-        log.info("%s: %s, about %s%s", self.label, amount, duration(seconds), needs and f", {needs}")
+        self._needs = None if needs else self._needs
+        size = amount(self.total or 0, self.unit)
+        log.info("%s: %s, about %s%s", self.label, size, duration(seconds), needs and f", {needs}")
 
     def _text(self, done: float, seconds: float, left: float | None) -> str:
         rate = self._rate(done, seconds)
         if self.total is None or left is None:
-            return f"{_amount(done, self.unit)}, {rate}"
+            return f"{amount(done, self.unit)}, {rate}"
         share = min(100, int(100 * done / max(1, self.total)))
-        return f"{share} % of {_amount(self.total, self.unit)}, {rate}, {duration(left)} left"
+        return f"{share} % of {amount(self.total, self.unit)}, {rate}, {duration(left)} left"
 
     def _rate(self, done: float, seconds: float) -> str:
         rate = done / max(seconds, 1e-9)
-        return f"{bytes_of(rate)}/s" if self.unit == "B" else f"{_number(rate)} {self.unit}/s"
+        return f"{bytes_of(rate)}/s" if self.unit == "B" else f"{number(rate)} {self.unit}/s"
 
     def _draw(self, done: float, seconds: float, left: float | None) -> None:
         for other in _running[:-1]:
@@ -261,41 +270,3 @@ def _console() -> "Console | None":
 def not_drawn(record: logging.LogRecord) -> bool:
     """Return whether a line of a log says what no bar shows: a filter for handlers that write to the terminal."""
     return not getattr(record, "drawn", False)
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words.
-
-    Examples
-    --------
-    >>> [duration(each) for each in (42.4, 600, 4200, 86400)]
-    ['42 s', '10 min', '1 h 10 min', '24 h']
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 and minutes < 24 * 60 else f"{minutes / 60:.0f} h"
-
-
-def bytes_of(count: float) -> str:
-    """Return a number of bytes in words.
-
-    Examples
-    --------
-    >>> [bytes_of(each) for each in (512, 2_300_000, 41e9)]
-    ['512 B', '2.3 MB', '41 GB']
-    """
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}" if count < 10 * size else f"{count / size:.0f} {unit}"
-    return f"{count:.0f} B"
-
-
-def _amount(count: float, unit: str) -> str:
-    return bytes_of(count) if unit == "B" else f"{int(count):,} {unit}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"

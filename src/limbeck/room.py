@@ -8,8 +8,8 @@ import contextlib
 import shutil
 from pathlib import Path
 
+from limbeck.amounts import bytes_of
 from limbeck.config import ConfigError
-from limbeck.progress import bytes_of
 
 STRING = 49
 """Bytes of a Python string beside its characters, if these are ASCII."""

@@ -44,7 +44,9 @@ def test_every_command_of_the_pages_is_rehearsed_in_their_order():
 
 def test_names_and_rules_of_steps_are_known():
     assert len({rehearsal.slug(step.name) for step in STEPS}) == len(STEPS)
-    assert {rule for step in STEPS for rule in (step.rule, step.disk_rule) if rule} <= set(RULES)
+    assert {
+        rule for step in STEPS for rule in (step.rule, step.disk_rule, *(each for _, each in step.parts)) if rule
+    } <= set(RULES)
 
 
 def test_words_of_the_rehearsal_take_the_place_of_those_of_the_page(tmp_path):
@@ -71,13 +73,31 @@ def test_the_first_stages_of_beir_are_named_as_the_sets_are():
         assert ("drop_self: true" in text) == ("data.drop_self=true" in of_beir(name)[0])
 
 
-def test_a_step_is_projected_by_its_rule():
-    record = {"cpu": 110.0, "commands": 1, "disk": 500.0}
-    step = Step("s", "limbeck mine", "search", disk_rule="passages")
-    found = rehearsal.projected(record, step, SIZES, {"cpu": 10.0})
+PARTS = Step("s", "limbeck mine", "search", [("^index: ", "passages"), ("^trained:", "updates")], disk_rule="passages")
+LOG = """$ limbeck mine
+     1.0 the passages, 3 %
+    40.0 index: 12 s
+    60.0 trained: 5
+   100.0 the end
+"""
+
+
+def test_time_in_a_log_grows_by_the_rule_of_its_part():
+    assert rehearsal.intervals(PARTS, LOG) == {"search": 40.0, "passages": 40.0, "updates": 20.0}
+    assert rehearsal.intervals(PARTS, LOG + LOG) == {"search": 80.0, "passages": 80.0, "updates": 40.0}
+
+
+def test_a_step_is_projected_by_its_rules():
+    """Half of the time is the processor's: 5 s of start-up, then 15, 10 and 20."""
+    record = {"cpu": 50.0, "commands": 1, "disk": 500.0}
+    found = rehearsal.projected(record, PARTS, SIZES, {"cpu": 5.0}, LOG)
     passages, queries = like.PASSAGES / 1_000_000, like.QUERIES / 2_000
-    assert found["cpu hours"] == pytest.approx((10 + 100 * passages * queries) / 3600)
+    assert found["cpu hours"] == pytest.approx((5 + 15 * passages + 10 + 20 * passages * queries) / 3600)
     assert found["disk GB"] == pytest.approx(0.5 * passages)
+    assert found["mostly"] == "search"
+
+
+def test_nothing_grows_at_full_size():
     whole = dataclasses.replace(
         SIZES,
         passages=like.PASSAGES,

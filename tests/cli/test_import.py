@@ -12,7 +12,7 @@ import yaml
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import entries, home
-from limbeck.data.collection import Data, described
+from limbeck.data.opening import Data, described
 from limbeck.experiment.own_data import data_of
 from limbeck.scores.store import ScoreStore
 
@@ -288,7 +288,7 @@ MISTAKES = {
         [f"format={KD}", f"path={FILE}", "out=store", "collection=x"],
         "collection: x is neither a BEIR",
     ),
-    "no teacher": (["format=flag_embedding", f"path={FILE}", "out=store"], "teacher.name must be given"),
+    "no teacher": (["format=simlm", f"path={FILE}", "out=store"], "teacher.name must be given"),
 }
 
 

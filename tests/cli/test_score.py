@@ -4,10 +4,12 @@ import os
 import random
 import signal
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from limbeck.experiment import devices
 from limbeck.scores.store import ScoreStore
 from limbeck.teachers.store import StoreTeacher
 
@@ -83,7 +85,8 @@ def test_killed_at_random_moments_it_ends_with_the_same_store(
 
 
 @pytest.mark.slow
-def test_two_processes_make_the_store_of_one(score, teacher, tmp_path):
+def test_two_processes_make_the_store_of_one(score, teacher, forked, tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "subprocess", SimpleNamespace(Popen=forked.first_real()))
     options = teacher("cross_encoder")
     assert score("out=one", "part_size=500", *options)[0] == 0
     status, output = score("out=two", "part_size=500", "devices=2", *options)

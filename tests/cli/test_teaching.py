@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from limbeck.data.collection import Data
+from limbeck.data.opening import Data
 from limbeck.experiment.teaching import OnDemand, Teaching
 from limbeck.plan import Plan
 from limbeck.rankings import Ranking

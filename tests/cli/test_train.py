@@ -158,13 +158,14 @@ def test_a_failure_is_kept_and_mended_by_the_same_command(limbeck, tmp_path, mon
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_run_to_the_result_of_one(limbeck, tmp_path, process):
+def test_two_processes_train_one_run_to_the_result_of_one(limbeck, tmp_path, forked, small, cache):
+    """Lightning starts the second."""
     alone = ["sampler.batch_size=4", "sampler.refresh_ranks=3", "eval.start=false"]
     limbeck("train", *alone, "paths.runs=alone")
     both = ["trainer=ddp_cpu", "sampler.batch_size=2", "sampler.refresh_ranks=3", "eval.start=false"]
-    done = process(*both)
-    _, err = done.communicate(timeout=240)
-    assert done.returncode == 0, err
+    words = ["train", *small, f"paths.cache={cache}", *both]
+    status, output = forked.run(words, tmp_path, first=forked.as_program)
+    assert status == 0, output
     run = only_run(tmp_path)  # one folder for both processes
     (other,) = (tmp_path / "alone" / "train").iterdir()
     ours, theirs = (load_file(path / "model" / "model.safetensors") for path in (run, other))

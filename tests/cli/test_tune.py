@@ -4,15 +4,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import optuna
 import pytest
 
-from forked import STALE, below, gone
+from forked import STALE
 from limbeck.config import home, run_id
 from limbeck.experiment.run_folder import RunFolder
 from limbeck.tuning import process
@@ -46,9 +44,15 @@ def test_a_dry_run_shows_the_space_and_a_configuration_and_trains_nothing(limbec
     assert "the first configuration: loss.ckl.gamma=5 optim.lr=1e-2" in out
 
 
-def test_a_study_ends_with_the_best_as_an_experiment(limbeck, forked, tmp_path, monkeypatch):
+@pytest.fixture
+def copied(forked, monkeypatch):
+    """Start trials as copies of this process."""
     names = {name: getattr(subprocess, name) for name in ("DEVNULL", "STDOUT", "TimeoutExpired")}
     monkeypatch.setattr(process, "subprocess", SimpleNamespace(Popen=forked.Popen, **names))
+
+
+@pytest.mark.usefixtures("copied")
+def test_a_study_ends_with_the_best_as_an_experiment(limbeck, tmp_path):
     words = [*QUICK, "trainer.steps=60", "trainer.validate_every=10", "name=a"]
     words += [SPACE, "tune.sampler=grid", "tune.trials=3", "tune.startup=1"]
     status, out, err = limbeck("tune", *words)
@@ -91,28 +95,23 @@ def test_a_study_ends_with_the_best_as_an_experiment(limbeck, forked, tmp_path, 
 
 
 @pytest.mark.slow
-def test_a_killed_study_goes_on_where_it_was(limbeck, tmp_path, small, cache):
+def test_a_killed_study_goes_on_where_it_was(limbeck, forked, request, tmp_path, small, cache):
+    """Its training is a process of its own, started for real."""
     words = [*QUICK, "trainer.steps=200", "trainer.validate_every=10", "trainer.checkpoint_every=10", "name=k"]
     words += ["sampler.workers=1"]
     words += ["tune.space={optim.lr: {kind: log, low: 1e-3, high: 1e-2}}", "tune.trials=1"]
-    command = [sys.executable, "-m", "limbeck", "tune", *small, f"paths.cache={cache}", *words]
-    with (tmp_path / "log").open("w") as file:
-        parent = subprocess.Popen(command, cwd=tmp_path, stdout=file, stderr=file, env=os.environ | STALE)
+    parent = forked.start(["tune", *small, f"paths.cache={cache}", *words], tmp_path, env=STALE)
 
     def validated():
         found = list((tmp_path / "runs" / "k").glob("*/validations.jsonl"))
         return len(found[0].read_text().splitlines()) if found else 0
 
-    until = time.monotonic() + 240
-    while validated() < 4:
-        assert parent.poll() is None, (tmp_path / "log").read_text()
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    others = below(parent.pid)
-    os.kill(parent.pid, signal.SIGKILL)
-    parent.wait()
+    forked.wait_for(lambda: validated() >= 4, 240)
+    others = forked.below(parent)
+    os.kill(parent, signal.SIGKILL)
+    assert forked.status(parent) == -signal.SIGKILL, (tmp_path / "output").read_text()
     assert len(others) == 2  # the training, and a worker of its loader
-    assert gone(others, 60) == []
+    assert forked.gone(others, 60) == []
     (run,) = [path.parent for path in (tmp_path / "runs" / "k").glob("*/config.yaml")]
     assert not RunFolder(run).busy()
     reached = validated()
@@ -121,6 +120,7 @@ def test_a_killed_study_goes_on_where_it_was(limbeck, tmp_path, small, cache):
     (left,) = study_of(tmp_path, "k").get_trials()
     assert left.state.name == "RUNNING"
 
+    request.getfixturevalue("copied")
     status, _, err = limbeck("tune", *words)
     assert status == 0, err
     assert "going on with trials 0" in err

@@ -21,7 +21,8 @@ def world():
 
 
 def built(blocks, folder, k1, b, analyse=lambda texts: [text.split() for text in texts]):
-    return bm25_index.build(([" ".join(terms) for terms in block] for block in blocks), analyse, folder, k1=k1, b=b)
+    texts = ([" ".join(terms) for terms in block] for block in blocks)
+    return bm25_index.build(texts, analyse, folder, k1=k1, b=b, total=500, label="BM25 index")
 
 
 def theirs(documents, k1, b):

@@ -16,8 +16,8 @@ from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
 from limbeck.data.bm25 import BM25
 from limbeck.data.candidates import Search, find, inputs
-from limbeck.data.collection import Data
 from limbeck.data.fusion import Fusion
+from limbeck.data.opening import Data
 from limbeck.data.run import RunFiles
 from limbeck.evaluation.fusion import reciprocal_rank_fusion
 from limbeck.evaluation.kept_run import KeptRun

@@ -6,7 +6,7 @@ import pytest
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
-from limbeck.data.collection import Data, described
+from limbeck.data.opening import Data, described
 
 
 def test_a_folder_is_read_through_ir_datasets(folder, artefacts):

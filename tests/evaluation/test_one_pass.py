@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from limbeck.data.collection import described
+from limbeck.data.opening import described
 from limbeck.evaluation import ranking
 from limbeck.evaluation.fusion import ReciprocalRankFusion
 from limbeck.evaluation.sets import EvalSet

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from limbeck.data.collection import Data
+from limbeck.data.opening import Data
 from limbeck.evaluation.fusion import ReciprocalRankFusion
 from limbeck.evaluation.settings import Evaluation
 from limbeck.experiment import assemble

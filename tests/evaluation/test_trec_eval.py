@@ -34,10 +34,10 @@ def trec_eval(qrels, run):
     # Where all grades of a query are negative, pytrec_eval reads and writes beyond its memory, and may crash.
     judged = {query: grades for query, grades in qrels.items() if max(grades.values()) >= 0}
     for level, ending in ((1, ""), (2, "-l2")):
-        for ours, theirs in THEIRS.items():
-            if ours + ending in found:
-                evaluator = pytrec_eval.RelevanceEvaluator(judged, {theirs}, relevance_level=level)
-                for query, values in evaluator.evaluate(run).items():
+        evaluator = pytrec_eval.RelevanceEvaluator(judged, {*THEIRS.values()}, relevance_level=level)
+        for query, values in evaluator.evaluate(run).items():
+            for ours, theirs in THEIRS.items():
+                if ours + ending in found:
                     found[ours + ending][query] = values[theirs]
     for name in ("mrr@10", "mrr@10-l2"):  # trec_eval's has no cut-off
         found[name] = {query: value if value > 1 / 10.5 else 0.0 for query, value in found[name].items()}

@@ -2,7 +2,6 @@
 
 import json
 import signal
-from itertools import product
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
 from limbeck.students.saved import Saved
-from tiny_decoders import DOCUMENTS, END, FAMILIES, LENGTHS, QUERIES, collator_of, scores_of, write
+from tiny_decoders import DOCUMENTS, END, LENGTHS, QUERIES, collator_of, scores_of, write
 
 library = pytest.importorskip("sentence_transformers")
 
@@ -57,15 +56,20 @@ def theirs(folder, kind):
     return found[0].float()
 
 
-OTHERS = [
-    ("Gemma3Text", "mean"),
+WAYS = [
+    ("Qwen3", "last"),
+    ("Qwen3", "classifier"),
     ("Llama", "colbert"),
+    ("Llama", "classifier"),
+    ("Gemma2", "last"),
     ("Gemma2", "pair"),
-    *product(["ModernBertDecoder"], ["last", "classifier"]),
+    ("Gemma3Text", "mean"),
+    ("ModernBertDecoder", "last"),
+    ("ModernBertDecoder", "classifier"),
 ]
 
 
-@pytest.mark.parametrize(("family", "name"), [*product(FAMILIES, ["last", "classifier"]), *OTHERS])
+@pytest.mark.parametrize(("family", "name"), WAYS)
 def test_exports_score_as_the_student_does(family, name, tmp_path):
     kind, options = STUDENTS[name]
     head = {"kind": "ForSequenceClassification", "num_labels": 1} if name == "classifier" else {}
@@ -147,12 +151,13 @@ def test_qwen3_embedding_scores_as_the_library_does_wherever_it_goes(embedding, 
 
 def test_it_learns_and_teaches_and_a_killed_training_goes_on(embedding, limbeck, forked, small, cache, tmp_path):
     """As student it has adapters, as teacher it has none."""
+    own = "document_length: 16, query_length: 16, query_prefix: 'Q:'"
     words = [
-        "student=saved", f"student.folder={embedding}", "student.options={scale: 20, document_length: 24}",
-        "teacher=saved", f"teacher.student.folder={embedding}", "teacher.student.options={document_length: 24}",
+        "student=saved", f"student.folder={embedding}", f"student.options={{scale: 20, {own}}}",
+        "teacher=saved", f"teacher.student.folder={embedding}", f"teacher.student.options={{{own}}}",
         "loss=[kl]", "eval.start=false", "eval.teacher=false", "sampler.batch_size=2", "sampler.negatives=2",
         "trainer.steps=6", "trainer.checkpoint_every=2", "trainer.validate_every=3", "data.world.documents=100",
-        "data.world.train=20", "data.world.dev=4", "data.world.test=4",
+        "data.world.train=20", "data.world.dev=4", "data.world.test=4", "candidates.depth=10",
     ]  # fmt: skip
     status, _, err = limbeck("train", *words, "paths.runs=whole")
     assert status == 0, err
@@ -169,12 +174,6 @@ def test_it_learns_and_teaches_and_a_killed_training_goes_on(embedding, limbeck,
     assert yaml.safe_load((run / "config.yaml").read_text())["student"]["pooling"] == "last"
     state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert state["optimizer_states"][0]["param_groups"][0]["initial_lr"] == 1e-4
-    status, _, err = limbeck("export", f"run={run}", "out=made", small=False)
-    assert status == 0, err
-    ranker, documents = load(run), list(DOCUMENTS.values())
-    found = np.stack([ranker.score(query, documents) for query in QUERIES.values()])
-    wanted = 20 * theirs(tmp_path / "made", "SentenceTransformer").numpy()
-    np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-5)
 
 
 def test_qwen3_reranker_as_a_classifier_teaches_in_its_template(compose, tmp_path):

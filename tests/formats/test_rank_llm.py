@@ -101,7 +101,7 @@ BAD = {
     "not JSON": ("{", "is no JSON"),
     "a history": (
         json.dumps({"query": {"qid": "q"}, "invocations_history": []}),
-        "history of prompts.*file of its res",
+        "scores.txt: this is .*history of prompts.*file of",
     ),
     "a request without candidates": (json.dumps({"query": {"qid": "q"}, "candidates": []}), "no list of candidates"),
     "a query that is a text": (json.dumps({"query": "q", "candidates": []}), "has no object 'query'"),

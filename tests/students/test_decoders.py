@@ -247,16 +247,15 @@ def test_the_learning_rate_suits_adapters(llama, tmp_path):
     assert rates == [1e-4, 1e-4, 2e-5, 2e-5, 2e-5, 2e-5]
 
 
-KINDS = {
+STUDENTS = {
     "dense": (Dense, {"pooling": "last", "similarity": "cosine", "scale": 20.0}),
     "cross_encoder": (CrossEncoder, {"pooling": "head"}),
-    "colbert": (ColBERT, {"dimension": 8, "query_augment": False}),
 }
 
 
-@pytest.mark.parametrize(("kind", "loss"), [("dense", kl), ("dense", ckl), ("cross_encoder", kl), ("colbert", ckl)])
+@pytest.mark.parametrize(("kind", "loss"), [("dense", ckl), ("cross_encoder", kl)])
 def test_training_lowers_the_loss_through_the_adapters(checkpoint, kind, loss):
-    made, options = KINDS[kind]
+    made, options = STUDENTS[kind]
     student, collator = build(made, checkpoint, options, trains=True)
     student.train()
     batch = collator(examples())
@@ -264,9 +263,9 @@ def test_training_lowers_the_loss_through_the_adapters(checkpoint, kind, loss):
     teacher = torch.randn(batch.index.shape)
     ranks = torch.arange(1, teacher.shape[1] + 1).expand_as(teacher).float()
     more = {"ranks": ranks} if loss is ckl else {}
-    optimiser = torch.optim.Adam([p for p in student.parameters() if p.requires_grad], lr=3e-3)
+    optimiser = torch.optim.Adam([p for p in student.parameters() if p.requires_grad], lr=5e-3)
     values = []
-    for step in range(9):
+    for step in range(6):
         value = loss(student(batch).scores, teacher, batch.labels, batch.mask, **more).mean()
         values.append(value.item())
         optimiser.zero_grad()

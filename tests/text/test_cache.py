@@ -22,7 +22,7 @@ from jumping import lines, listening
 from limbeck.backbones.sources import load_tokenizer
 from limbeck.backbones.tiny import Tiny
 from limbeck.config import ConfigError
-from limbeck.data.collection import Data
+from limbeck.data.opening import Data
 from limbeck.inference import encode, score_lists
 from limbeck.search.encoding import encode_into
 from limbeck.search.shards import Store

@@ -30,7 +30,7 @@ SHELLS = {
     "all": TORCH | SLURM | ELSE,
 }
 SHORT = ["trainer.steps=2", "trainer.validate_every=2", "eval.start=false", "eval.teacher=false", "teacher=none"]
-SHORT += ["loss=[info_nce]", "trainer.checkpoint_every=1"]
+SHORT += ["loss=[info_nce]", "trainer.checkpoint_every=1", "trainer.log_every=1"]
 
 
 @pytest.fixture
@@ -105,8 +105,7 @@ def test_the_other_verbs_work_in_any_shell(name, shell, limbeck, folder, cache, 
 
 
 @pytest.mark.parametrize("launcher", ["torchrun", "srun"])
-def test_processes_of_a_launcher_train_together(launcher, forked, limbeck, small, cache, tmp_path):
-    limbeck("train", *SHORT, "trainer.devices=1", "name=imports")
+def test_processes_of_a_launcher_train_together(launcher, forked, small, cache, tmp_path):
     words = ["train", *small, f"paths.cache={cache}", *SHORT, "trainer.devices=2", "trainer.strategy=ddp"]
     assert forked.both(words, tmp_path, launcher=launcher) == (0, 0), (tmp_path / "output").read_text()
     out = (tmp_path / "output").read_text()

@@ -118,7 +118,14 @@ def test_weights_of_terms_count(tmp_path):
 
 @pytest.mark.slow
 def test_one_batch_accumulation_and_two_processes_log_the_same(forked, limbeck, tmp_path, small, cache):
-    own = ["trainer.steps=2", "eval.start=false", "eval.teacher=false", "backbone.dropout=0", "loss=[ckl,info_nce]"]
+    own = [
+        "trainer.steps=2",
+        "trainer.log_every=1",
+        "eval.start=false",
+        "eval.teacher=false",
+        "backbone.dropout=0",
+        "loss=[ckl,info_nce]",
+    ]
     runs = {"whole": ["sampler.batch_size=4"], "accumulated": ["sampler.batch_size=1", "trainer.accumulate=4"]}
     for name, words in runs.items():
         status, _, err = limbeck("train", *own, *words, f"name={name}")

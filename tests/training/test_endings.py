@@ -60,7 +60,6 @@ def test_a_handler_of_somebody_else_is_called_once_the_state_is_saved(forked, li
         signal.signal(signal.SIGUSR2, requeue)
         signal.signal(signal.SIGTERM, requeue)
 
-    limbeck("train", "trainer.steps=1", "eval.start=false", "name=imports")
     kill = [("forward", 4, signal.SIGTERM), ("forward", 18, signal.SIGUSR2)]
     status, out = forked.run(words, tmp_path, kill=kill, first=handlers)
     assert status == 77, out
@@ -99,7 +98,6 @@ def test_a_full_disk_is_told_and_leaves_the_last_state_whole(limbeck, tmp_path, 
 
 @pytest.mark.slow
 def test_a_file_that_may_not_grow_is_told_too(forked, limbeck, tmp_path, words):
-    limbeck("train", "trainer.steps=1", "eval.start=false", "name=imports")
     words = [*words, "trainer.steps=6", "trainer.checkpoint_every=2", "backbone.width=64"]
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))  # noqa: E731
     status, out = forked.run(words, tmp_path, first=limit)
@@ -110,7 +108,6 @@ def test_a_file_that_may_not_grow_is_told_too(forked, limbeck, tmp_path, words):
 
 
 def test_memory_at_its_end_is_told_with_the_sizes_to_lower(forked, limbeck, tmp_path, words):
-    limbeck("train", "trainer.steps=1", "eval.start=false", "name=imports")
 
     def limit():
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

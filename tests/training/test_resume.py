@@ -76,7 +76,6 @@ def test_killed_at_ten_random_points(forked, limbeck, tmp_path, small, cache):
 @pytest.mark.slow
 def test_two_processes_killed_and_told_to_end(forked, limbeck, tmp_path, small, cache):
     """One of two is killed while it writes; then the other is told to end, and both save and end."""
-    limbeck("train", "trainer.steps=1", "eval.start=false", "name=imports")
     own = [*LONG, "trainer=ddp_cpu", "sampler.batch_size=2", "trainer.steps=12"]
     words = ["train", *small, f"paths.cache={cache}", *own]
 

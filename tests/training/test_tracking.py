@@ -14,6 +14,8 @@ import torch
 from limbeck.training import wandb_files
 from limbeck.training.wandb_run import Curves, WandB, identify, tags, without_secrets
 
+WANDB = ["logger=wandb", "trainer.log_every=1"]
+
 
 class Recorded:
     """One offline folder of a W&B run."""
@@ -68,7 +70,7 @@ def test_each_job_of_a_sweep_is_a_run_with_all_that_was_found(limbeck, tmp_path,
     monkeypatch.setenv("WANDB_API_KEY", "k" * 20 + "hunter2" + "k" * 13)
     monkeypatch.setenv("HF_TOKEN", "hf_hunter2hunter2")
     losses = "loss=kl,[ckl,info_nce]"
-    status, _, err = limbeck("train", "-m", losses, "logger=wandb", "logger.tags=[first try]", "name=tracked")
+    status, _, err = limbeck("train", "-m", losses, *WANDB, "logger.tags=[first try]", "name=tracked")
     assert status == 0, err
     runs = recorded(tmp_path, "tracked")
     assert len(runs) == 2
@@ -106,7 +108,7 @@ def assert_same(table, rows):
 
 def test_values_per_query_and_figures_are_artefacts_and_lie_in_the_run_folder(limbeck, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))  # where W&B would put them
-    words = ["logger=wandb", "logger.log_runs=true", "logger.job_type=tune", "name=kept"]
+    words = [*WANDB, "logger.log_runs=true", "logger.job_type=tune", "name=kept"]
     status, _, err = limbeck("train", *words)
     assert status == 0, err
     (one,) = recorded(tmp_path, "kept")
@@ -134,13 +136,13 @@ def test_run_files_are_kept_only_if_asked_for_and_a_failure_ends_the_run(limbeck
 
     with monkeypatch.context() as patched:
         patched.setattr("limbeck.experiment.engine.search_together", broken)
-        assert limbeck("train", "logger=wandb", "name=mended", "eval.start=false")[0] == 1
+        assert limbeck("train", *WANDB, "name=mended", "eval.start=false")[0] == 1
     (failed,) = recorded(tmp_path, "mended")
     assert failed.exit == 1
     assert failed.steps == list(range(8))  # the curves are there, the table is not
     assert not failed.artefacts
     time.sleep(1.1)  # folders of W&B's are named by the second
-    status, _, err = limbeck("train", "logger=wandb", "name=mended", "eval.start=false")
+    status, _, err = limbeck("train", *WANDB, "name=mended", "eval.start=false")
     assert status == 0, err
     _, mended = recorded(tmp_path, "mended")
     assert mended.run.run_id == failed.run.run_id
@@ -151,7 +153,7 @@ def test_run_files_are_kept_only_if_asked_for_and_a_failure_ends_the_run(limbeck
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_as_the_same_wandb_run(limbeck, forked, tmp_path, cache, small):
-    words = ["logger=wandb", "name=killed", "trainer.steps=120", "trainer.validate_every=0", "eval.start=false"]
+    words = [*WANDB, "name=killed", "trainer.steps=120", "trainer.validate_every=0", "eval.start=false"]
     words += ["trainer.checkpoint_every=20"]
     command = ["train", *small, f"paths.cache={cache}", *words]
     started = forked.start(command, tmp_path, first=lambda: os.environ.pop("WANDB_SERVICE", None))  # not ours: its own

@@ -89,7 +89,7 @@ def build(
     folder.mkdir(exist_ok=True)
     numbers: dict[str, int] = {}
     paths: list[Path] = []
-    with Step(label, total, "documents", needs=lambda: _needs(paths, total / step.done, folder)) as step:
+    with Step(label, total, "documents", needs=lambda: _needs(paths, total, step.done, folder)) as step:
         for at, block in enumerate(blocks):
             step.begin(len(block))
             paths.append(_counted(folder / f"{at:06d}.npz", block, analyse, numbers))
@@ -106,8 +106,11 @@ def build(
     return index
 
 
-def _needs(paths: Sequence[Path], factor: float, folder: Path) -> str:
-    """Say what is needed by the terms that are counted, and how many times as many there will be."""
+def _needs(paths: Sequence[Path], total: int, done: float, folder: Path) -> str:
+    """Say what is needed, by the terms that are counted of those documents that are done."""
+    if not done:
+        return ""
+    factor = total / done
     weights = WEIGHT * factor * sum(len(_read(path, "terms")) for path in paths)
     counts = factor * sum(path.stat().st_size for path in paths)
     return room.words(memory=weights, disk=weights + counts, folder=folder.parent, instead=_INSTEAD)

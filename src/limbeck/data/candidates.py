@@ -139,8 +139,11 @@ def _all_kept(candidates: Candidates, search: Search) -> list[Path]:
     paths: list[Path] = []
 
     def needs() -> str:
-        disk = sum(path.stat().st_size for path, count in zip(paths, counts, strict=False) if count)
-        return room.words(disk=disk / step.done * sum(counts), folder=search.artefacts.root, instead=_SMALLER)
+        if candidates.depth is None:
+            return ""
+        ids = search.collection.document_ids[:_LOOKED_AT]
+        disk = sum(counts) * min(candidates.depth, len(search.collection.document_ids)) * kept_run.size(ids)
+        return room.words(disk=disk, folder=search.artefacts.root, instead=_SMALLER)
 
     with Step(f"{candidates.label} for {search.split} queries", sum(counts), "queries", needs=needs) as step:
         for (block, each), count in zip(blocks, counts, strict=True):

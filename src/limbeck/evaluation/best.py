@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.room import POINTER, STRING
 from limbeck.types import Ranking, order
 
 _NAMED = 2**18
@@ -13,6 +14,14 @@ _NAMED = 2**18
 
 Names = Callable[[np.ndarray], list[str]]
 """Document ids of global row numbers."""
+
+
+def held(queries: int, depth: int, documents: int) -> int:
+    """Return the least bytes that the best of all documents take for some queries, with the rankings made of them.
+
+    Row and score of each, then its id, a place in a list for that, and the score once more.
+    """
+    return queries * min(depth, documents) * (8 + STRING + 1 + POINTER + 4)
 
 
 class Best:

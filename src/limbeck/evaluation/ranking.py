@@ -104,7 +104,7 @@ def search_together(
     collator = asked[0].collator
     collator.prepare("document", len(document_ids))
     queries = [(each.query_ids, encode(ranker, each.collator, each.query_ids, "query", bf16=bf16)) for each in asked]
-    take = names or (lambda rows: [document_ids[row] for row in rows.tolist()])
+    take: Names = names or (lambda rows: [document_ids[int(row)] for row in rows])
     found = [Best(len(each.query_ids), depth, take) for each in asked]
     saved = {} if halfway is None else halfway.read()
     done = int(saved.get("done", 0))

@@ -17,19 +17,21 @@ from limbeck.backbones import hub
 from limbeck.backbones.backbone import Backbone
 from limbeck.config import ConfigError, Node, build, fingerprint, part, part_name
 from limbeck.data.candidates import Candidates
-from limbeck.data.collection import Collection, described
+from limbeck.data.collection import Collection
 from limbeck.data.dense import Encoder
+from limbeck.data.opening import described
 from limbeck.experiment.sharing import Sharing
 from limbeck.experiment.teaching import OnDemand, Stored, Teaching
+from limbeck.experiment.untrained import check_anew
 from limbeck.launchers.devices import check_accelerator
 from limbeck.scores.writer import Provenance
 from limbeck.secrecy import masked
-from limbeck.students import bare, longest
-from limbeck.students.anew import Anew, refuse_frozen, refuse_untrained
+from limbeck.students import bare, longest, query_table
 from limbeck.students.base import BiEncoder, Student
 from limbeck.students.folders import MARK
-from limbeck.students.tops import Lacking, load_top
+from limbeck.students.tops import load_top
 from limbeck.teachers.base import Lists, NamedTeacher
+from limbeck.teachers.language_model.judge import Judge
 from limbeck.teachers.ranker import RankerTeacher
 from limbeck.teachers.rerank_api.teacher import ServerTeacher
 from limbeck.teachers.store import StoreTeacher
@@ -41,9 +43,6 @@ log = logging.getLogger(__name__)
 
 _MOST_SHARING = 8
 """Processes that may share a processor; each needs memory of its own, and hundreds at once bring a machine down."""
-
-_OF_BACKBONE = ("model", "layers", "lora", "gradient_checkpointing", "bidirectional", "end_token")
-"""How messages about a backbone begin: with one of its keys."""
 
 
 def device(accelerator: str, devices: int = 1, *, key: str = "devices") -> torch.device:
@@ -154,29 +153,16 @@ def _model(
     try:
         tokenizer = source.tokenizer(texts, folder)
         model: Student = build(student, lambda task: source.model(tokenizer, task, trains=trains), key=f"{key}student")
-        _check_anew(model, source, load_top(model, source), key, anew)
+        lacking = load_top(model, source)
+        if source.path is None or query_table.NAME in lacking.anew:
+            query_table.start(model, tokenizer)
+        check_anew(model, source, lacking.without(query_table.NAME), key, anew)
     except ConfigError as error:
-        own = str(error).startswith(_OF_BACKBONE)
+        keys = ("model", "layers", "lora", "gradient_checkpointing", "bidirectional", "end_token")
+        own = str(error).startswith(keys)
         raise ConfigError(f"{key}backbone.{error}" if own else str(error)) from error
     longest.check(model, tokenizer, key)
     return model, tokenizer
-
-
-def _check_anew(model: Student, source: Backbone, top: Lacking, key: str, anew: bool) -> None:
-    """Raise a ``ConfigError`` if weights start anew that nothing trains."""
-    if source.path is None:
-        if not (anew or source.untrained):
-            raise ConfigError(
-                f"{key}backbone: all its weights start at random, and nothing trains them here: the scores would mean "
-                f"nothing. Take a trained student ({key.rstrip('.') or 'student'}=saved with its folder) or checkpoint "
-                f"({key}backbone=pretrained); to try the command out, {key}backbone.untrained=true"
-            )
-        return
-    names = [*(f"backbone.{name}" for name in source.anew), *top.anew]
-    if anew:
-        refuse_frozen(model, Anew(names, source.path))
-    else:
-        refuse_untrained(Anew([*names, *top.copied], source.path, source.labels), key)
 
 
 def save(student: Student, tokenizer: TextTokenizer, folder: Path, node: Node, run_id: str) -> None:
@@ -213,24 +199,31 @@ def teaching(
     """
     own = {name: value for name, value in node.items() if name not in ("student", "backbone")}
     if node.get("student") is not None:
-        spread = None if sharing is None or sharing.devices == 1 else partial(sharing.score, node)
-        return _teaching_model(node, own, collection, artefacts, device, spread)
+        return _teaching_model(node, own, collection, artefacts, device, _spread(node, sharing))
     given = {
         "folder": collection.folder or Path("no-such-folder"),
         "artefacts": artefacts,
         "query_texts": collection.query_texts,
         "document_texts": collection.document_texts,
+        "device": device,
     }
     needs = part(own, key="teacher").given
-    teacher: StoreTeacher | ServerTeacher | NamedTeacher = build(own, *(given[name] for name in needs), key="teacher")
+    teacher: StoreTeacher | Judge | ServerTeacher | NamedTeacher = build(
+        own, *(given[name] for name in needs), key="teacher"
+    )
     if isinstance(teacher, StoreTeacher):
         return Stored(teacher, artefacts, collection)
     documents = collection.documents_fingerprint
-    if isinstance(teacher, ServerTeacher):
+    if isinstance(teacher, Judge | ServerTeacher):
         whose = teacher.provenance(documents, _command())
-        return OnDemand(teacher, teacher.identity(), whose, collection, artefacts, given=teacher.store)
+        spread = _spread(node, sharing) if isinstance(teacher, Judge) else None
+        return OnDemand(teacher, teacher.identity(), whose, collection, artefacts, given=teacher.store, spread=spread)
     whose = Provenance(teacher.name, teacher.number, revision=fingerprint(own), collection=documents)
     return OnDemand(teacher, teacher.identity(), whose, collection, artefacts)
+
+
+def _spread(node: Node, sharing: Sharing | None) -> Callable[[Lists], None] | None:
+    return None if sharing is None or sharing.devices == 1 else partial(sharing.score, node)
 
 
 def _command() -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import Config, ConfigError, Node, fingerprint
-from limbeck.data.collection import SYNTHETIC, described
+from limbeck.data.collection import SYNTHETIC
+from limbeck.data.opening import described
 from limbeck.evaluation.pipeline import Pipeline
 from limbeck.evaluation.settings import evaluation
 from limbeck.experiment import assemble

@@ -50,8 +50,8 @@ def import_scores(plain: Config) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     source: Format = build(plain["format"], out, key="format")
+    provenance = _provenance(plain, source, paths)  # what files hold, and whether with texts, is seen here
     _check_collection(source, plain["force"])
-    provenance = _provenance(plain, source, paths)
 
     name = part_name(plain["format"])
 
@@ -96,7 +96,7 @@ def _check_out(out: Path, force: bool) -> None:
 
 def _check_collection(source: "Format", force: bool) -> None:
     if source.collection is not None:
-        from limbeck.formats.flag_embedding import check_free
+        from limbeck.formats.collection_folder import check_free
 
         check_free(source.collection, force=force)
 
@@ -150,7 +150,7 @@ def _fingerprint(folder: Path) -> str:
     import tempfile
 
     from limbeck.artefacts import Artefacts
-    from limbeck.data.collection import Data
+    from limbeck.data.opening import Data
 
     with tempfile.TemporaryDirectory() as cache:
         data = Data(collection=str(folder), train=None, dev=None, test=None)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limbeck.config import Config, ConfigError, Node, build, part
-from limbeck.data.collection import described
+from limbeck.data.opening import described
 from limbeck.locks import locked
 
 if TYPE_CHECKING:

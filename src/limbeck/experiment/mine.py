@@ -189,7 +189,7 @@ def show(record: Node, out: Path) -> None:
             "without candidates": f"{len(row['without_candidates']):,}",
             "mean length": f"{row['mean_length']:.1f}",
             "longest": f"{row['longest']:,}",
-            "ties": f"{row['ties']:,}",
+            "ties": f"{row['ties']:,}" if "ties" in row else "–",  # a record of an earlier version has none
             "positives found": f"{row['positives_found']:,} of {row['positives']:,}",
             recall: "–" if row["recall"] is None else f"{row['recall']:.4f}",
             "seconds": f"{row['seconds']:.1f}",

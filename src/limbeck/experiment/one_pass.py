@@ -6,7 +6,8 @@ from pathlib import Path
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
-from limbeck.data.collection import Collection, described
+from limbeck.data.collection import Collection
+from limbeck.data.opening import described
 from limbeck.evaluation.ranking import Asked, check_finite
 from limbeck.evaluation.runs import read_run, write_run
 from limbeck.evaluation.sets import EvalSet

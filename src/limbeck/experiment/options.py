@@ -88,8 +88,8 @@ _OPTIONS: dict[str, Read] = {
     **dict.fromkeys(("path", "splits"), _texts),
     "metrics": _metrics,
     "scale": _factor,
-    **dict.fromkeys(("bf16", "force", "dry_run", "partial", "mix_commits", "mix_data"), _flag),
-    **dict.fromkeys(("depth", "devices", "part_size", "shard_size", "threads"), _whole(1)),
+    **dict.fromkeys(("bf16", "force", "show", "dry_run", "partial", "mix_commits", "mix_data"), _flag),
+    **dict.fromkeys(("depth", "limit", "devices", "part_size", "shard_size", "threads"), _whole(1)),
     **dict.fromkeys(("timed", "moved", "calibration"), _whole(0)),
     "seed": _whole(0, _LARGEST_SEED),
 }

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from limbeck.config import Config, ConfigError, Node, build, part
-from limbeck.data.collection import Data, described
+from limbeck.data.opening import Data, described
 from limbeck.data.pooling import Pooling
 from limbeck.data.sampling import ListSampler
 from limbeck.evaluation.settings import evaluation

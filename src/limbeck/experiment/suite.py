@@ -12,7 +12,8 @@ from limbeck.backbones.families import most_tokens
 from limbeck.config import Config, ConfigError, Node, build
 from limbeck.data.candidates import Search
 from limbeck.data.candidates import find as find_candidates
-from limbeck.data.collection import Collection, described
+from limbeck.data.collection import Collection
+from limbeck.data.opening import described
 from limbeck.evaluation.pipeline import Pipeline, Row
 from limbeck.evaluation.ranking import without_own
 from limbeck.evaluation.runs import read_run

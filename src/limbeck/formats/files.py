@@ -5,6 +5,7 @@ import glob
 import gzip
 import io
 import lzma
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -178,15 +179,23 @@ def magic(path: Path) -> bytes:
         return file.read(FIRST)
 
 
+def _is_data(path: Path) -> bool:
+    """Return whether a path in a folder is one of Parquet or JSON lines; hidden folders hold what a download keeps."""
+    return re.search(r"\.(parquet|jsonl(\.\w+)?)$", path.name) is not None and not any(
+        part.startswith(".") for part in path.parts
+    )
+
+
 def found(names: Iterable[str]) -> list[Path]:
     """Return the files that names or patterns (``folder/*.parquet``) stand for, in the order given.
 
-    The folder of a score store stands for its ``meta.json``.
+    The folder of a score store stands for its ``meta.json``; another one for the Parquet and JSON lines in it and below
+    it, as ``hf download`` leaves them.
 
     Raises
     ------
     ConfigError
-        There is no such file, or it is a folder.
+        There is no such file, or it is a folder without such files.
     """
     result: list[Path] = []
     for name in names:
@@ -195,7 +204,11 @@ def found(names: Iterable[str]) -> list[Path]:
             result.append(path / "meta.json")
             continue
         if path.is_dir():
-            raise ConfigError(f"path: {path} is a folder; give its files: path='{path}/*'")
+            inside = [file for file in sorted(path.rglob("*")) if _is_data(file.relative_to(path)) and file.is_file()]
+            if not inside:
+                raise ConfigError(f"path: {path} is a folder; give its files: path='{path}/*'")
+            result += inside
+            continue
         if path.is_file():
             result.append(path)
             continue

@@ -76,11 +76,11 @@ def columns(path: Path, *needed: str) -> dict[str, str]:
     return chosen
 
 
-def read(path: Path, chosen: dict[str, str]) -> Iterator[Rows]:
-    """Yield the rows of a file, some at a time; lists count as rows."""
+def read(path: Path, chosen: dict[str, str], rows: int | None = None) -> Iterator[Rows]:
+    """Yield the rows of a file, ``rows`` at a time, None for many; lists count as rows."""
     with _open(path) as file:
         nested = any(pa.types.is_nested(file.schema_arrow.field(name).type) for name in chosen.values())
-        batches = file.iter_batches(_LISTS if nested else _ROWS, columns=list(chosen.values()))
+        batches = file.iter_batches(rows or (_LISTS if nested else _ROWS), columns=list(chosen.values()))
         first = 1
         with Step(f"reading {path.name}", file.metadata.num_rows, "rows") as step:
             while batch := _next(path, batches):

@@ -40,7 +40,11 @@ class _Some(Exception):  # noqa: N818 - no error
     """Some items of the outer dictionary are there."""
 
 
-class _Plain(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIssue]
+_Reader: Any = vars(pickle)["_Unpickler"]
+"""The reader that Python has in Python; the one in C cannot be stopped."""
+
+
+class _Plain(_Reader):
     """Stops whenever some items of the outer dictionary are there."""
 
     def find_class(self, module: str, name: str, /) -> NoReturn:
@@ -87,7 +91,7 @@ class _Plain(pickle._Unpickler):  # pyright: ignore[reportAttributeAccessIssue]
         frame.seek(start + count * _PAIR.itemsize)
 
     dispatch: ClassVar[dict[int, Any]] = {
-        **pickle._Unpickler.dispatch,  # pyright: ignore[reportAttributeAccessIssue]
+        **_Reader.dispatch,
         pickle.SETITEMS[0]: load_setitems,
         pickle.BINFLOAT[0]: load_binfloat,
     }

@@ -60,6 +60,8 @@ class RankLLM(Format):
             for line, value in _values(path, faults, self.expects):
                 try:
                     query, documents = _permutation(value)
+                except ConfigError as error:  # not the line is wrong, but the file
+                    raise ConfigError(f"{path}: {error}") from None
                 except (ValueError, KeyError, TypeError) as error:
                     faults.add(path, line, _problem(error), expects=self.expects)
                     continue

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from limbeck.amounts import duration
 from limbeck.config import FailedError, part_name
-from limbeck.progress import duration
 from limbeck.reporting.terminal import show_rows
 from limbeck.screen import console
 

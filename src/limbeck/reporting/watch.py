@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from limbeck.progress import duration
+from limbeck.amounts import duration
 from limbeck.reporting.terminal import metrics_of
 
 log = logging.getLogger(__name__)

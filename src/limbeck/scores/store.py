@@ -13,7 +13,6 @@ Opening maps the files and reads ``meta.json``: time and memory do not grow with
 store share its pages.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -27,7 +26,7 @@ from numpy.typing import NDArray
 
 from limbeck.config import ConfigError
 from limbeck.progress import reported, show
-from limbeck.scores.checksum import Checksum
+from limbeck.scores.checksum import DIGESTED, Checksum, digest
 from limbeck.scores.keys import Keys, key, key_list, keys, texts
 
 META = "meta.json"
@@ -37,9 +36,6 @@ Scores = NDArray[np.floating[Any]]
 
 _DAMAGE = (OSError, pa.ArrowException, LookupError, ValueError, TypeError, MemoryError)
 """What reading a damaged Arrow file can raise."""
-
-_DIGESTED = ("queries.arrow", "ids.arrow")
-"""Files that ``meta.json`` has a checksum of as they are; of the rows it has one of what they mean."""
 
 
 class ScoreStore:
@@ -273,7 +269,7 @@ class ScoreStore:
         """
         try:
             # Of what is mapped: when the store grows, its new data lies in another folder, and this one is removed.
-            digested = {name: _digest(self._maps[name].read_at(self._maps[name].size(), 0)) for name in _DIGESTED}
+            digested = {name: digest(self._maps[name].read_at(self._maps[name].size(), 0)) for name in DIGESTED}
             same = self.meta.get("files") in (None, digested) and self._content()
         except _DAMAGE as error:
             raise self._damaged(error) from error
@@ -295,12 +291,3 @@ class ScoreStore:
 
     def _damaged(self, error: Exception) -> ConfigError:
         return ConfigError(f"{self.path}: this score store is damaged ({error}); make it anew")
-
-
-def digests(data: Path) -> dict[str, str]:
-    """Return checksums of the small files of a store's data."""
-    return {name: _digest((data / name).read_bytes()) for name in _DIGESTED}
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -22,10 +22,10 @@ from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
 from limbeck.locks import locked
 from limbeck.progress import Step
-from limbeck.scores.checksum import Checksum
+from limbeck.scores.checksum import Checksum, digests
 from limbeck.scores.kinds import Kind, Values, doubtful, impossible, way_round
 from limbeck.scores.parts import Block, Duplicates, Part, id_table, merge, ranges, sorted_part, write_arrow
-from limbeck.scores.store import META, VERSION, ScoreStore, digests
+from limbeck.scores.store import META, VERSION, ScoreStore
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def encode_into(
     lacking = None if count is None else _lacking(store, count, share)
 
     def needs() -> str:
-        return room.words(disk=each * (lacking or 0), folder=store.path, instead=instead)
+        return room.words(disk=each * lacking, folder=store.path, instead=instead) if each and lacking else ""
 
     step = Step(f"encoding into {store.path}", lacking, "documents", needs=needs)
     with ThreadPoolExecutor(1) as writer, step:  # a shard is encoded while the next is read and the last one written

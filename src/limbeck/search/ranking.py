@@ -7,16 +7,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from limbeck import room
 from limbeck.compare import pairwise
 from limbeck.config import ConfigError
 from limbeck.encodings import Rows, not_finite
-from limbeck.evaluation.best import Best
+from limbeck.evaluation.best import Best, held
 from limbeck.inference import BiEncoder
 from limbeck.plan import Plan
 from limbeck.progress import Step
 from limbeck.search.backend import Backend, built, folder
 from limbeck.search.shards import Store
 from limbeck.types import Run, order
+
+_FEWER = "set a smaller depth"
 
 
 def search(
@@ -58,6 +61,9 @@ def search(
         )
     if shards is not None and not backend.by_shard:
         raise ConfigError(f"shard: backend={backend.name} is one structure with these options; search without shard=…")
+    if backend.name == "exact" and store.kind != "sparse":  # others may find fewer
+        needed = held(len(query_ids), depth, store.documents)
+        room.check_memory(needed, f"the best {depth:,} documents of {len(query_ids):,} queries", _FEWER)
     best = Best(len(query_ids), depth, store.names)
     with torch.inference_mode():
         chosen = range(len(store)) if shards is None else shards

@@ -32,6 +32,8 @@ class Student(nn.Module):
     """What its output has beside scores: ``embeddings``, ``term_weights``."""
     number: Number = "similarity"
     """What kind of number a score is, for the provenance of stored scores."""
+    reads_queries: bool = True
+    """Queries go through a transformer."""
     style: TextFormat
     backbone: "PreTrainedModel"
     query_backbone: "PreTrainedModel | None"
@@ -50,7 +52,7 @@ class Student(nn.Module):
         weights = hashlib.sha256()
         for name, value in sorted(self.state_dict().items()):
             weights.update(name.encode())
-            weights.update(value.cpu().contiguous().view(torch.uint8).numpy())
+            weights.update(value.cpu().reshape(-1).view(torch.uint8).numpy())
         return weights.hexdigest()
 
     if TYPE_CHECKING:

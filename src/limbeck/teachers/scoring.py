@@ -48,7 +48,7 @@ def open_matching(path: Path, provenance: Provenance) -> ScoreStore | None:
         return None
     store = ScoreStore.open(path)
     wanted = asdict(provenance)
-    fields = ["teacher", "revision", "prompt", "max_length", "dtype", "collection"]
+    fields = ["teacher", "prompt", "max_length", "dtype", "revision", "collection"]
     if "values" in store.meta:  # stores of earlier versions have fewer kinds of numbers, and no scale
         fields += ["kind", "scale"]
     for field in fields:

@@ -71,7 +71,8 @@ class Collator:
             self._check_room("document", style.document_length)
         if style.query_augment and tokenizer.tokenizer.mask_token_id is None:
             raise ConfigError("student.query_augment needs a mask token, which this tokenizer has not; set it to false")
-        self._suffixes = {role: tokenizer.plain([self._suffix(role)])[0] for role in ("query", "document")}
+        roles: tuple[Role, ...] = ("query", "document")
+        self._suffixes: dict[Role, TokenIds] = {role: tokenizer.plain([self._suffix(role)])[0] for role in roles}
         for role, suffix in self._suffixes.items():
             if len(suffix) >= self._length(role):
                 raise ConfigError(
@@ -95,7 +96,10 @@ class Collator:
         return wanted
 
     def _special(self) -> torch.Tensor:
-        return self.tokenizer.special if self.style.skip_special else torch.empty(0, dtype=torch.long)
+        if not self.style.skip_special:
+            return torch.empty(0, dtype=torch.long)
+        special, unknown = self.tokenizer.special, self.tokenizer.tokenizer.unk_token_id
+        return special[special != unknown] if self.style.keep_unknown and unknown is not None else special
 
     def _passed_over(self) -> torch.Tensor:
         """Return the ids of documents' tokens that get no vector."""

@@ -166,6 +166,8 @@ def write(
     done = _so_far(folder, kind)
 
     def needs() -> str:
+        if not step.done:
+            return ""
         disk = ids_file.tell() / (done + step.done) * total + _INDEXED * total
         return room.words(disk=disk, folder=folder.parent, instead="set paths.cache to a folder on another disk")
 

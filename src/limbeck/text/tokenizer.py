@@ -92,8 +92,8 @@ class TextTokenizer:
         """
         from tokenizers import processors
 
-        tokens, end = self.tokenizer, self.tokenizer.eos_token
-        if end is None:
+        tokens, end = self.tokenizer, str(self.tokenizer.eos_token)
+        if tokens.eos_token is None:
             raise ConfigError(f"end_token: the tokenizer of {tokens.name_or_path!r} has no end token (eos_token)")
         (before, _), (after, _) = self._single
         if after[-1:] == [tokens.eos_token_id]:
