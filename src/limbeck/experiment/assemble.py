@@ -26,7 +26,7 @@ from limbeck.experiment.untrained import check_anew
 from limbeck.launchers.devices import check_accelerator
 from limbeck.scores.writer import Provenance
 from limbeck.secrecy import masked
-from limbeck.students import bare, context, longest
+from limbeck.students import bare, context, longest, query_table
 from limbeck.students.base import BiEncoder, Student
 from limbeck.students.folders import MARK
 from limbeck.students.tops import load_top
@@ -154,7 +154,10 @@ def _model(
     try:
         tokenizer = source.tokenizer(texts, folder)
         model: Student = build(student, lambda task: source.model(tokenizer, task, trains=trains), key=f"{key}student")
-        check_anew(model, source, load_top(model, source), key, anew)
+        lacking = load_top(model, source)
+        if source.path is None or query_table.NAME in lacking.anew:
+            query_table.start(model, tokenizer)
+        check_anew(model, source, lacking.without(query_table.NAME), key, anew)
     except ConfigError as error:
         keys = ("model", "layers", "lora", "gradient_checkpointing", "bidirectional", "end_token", "width")
         own = str(error).startswith(keys)

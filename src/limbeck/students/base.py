@@ -34,6 +34,8 @@ class Student(nn.Module):
     """Why vectors of single tokens (``backbone=static``) will not do; empty where they will."""
     number: Number = "similarity"
     """What kind of number a score is, for the provenance of stored scores."""
+    reads_queries: bool = True
+    """Queries go through a transformer."""
     style: TextFormat
     backbone: "PreTrainedModel"
     query_backbone: "PreTrainedModel | None"

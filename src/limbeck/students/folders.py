@@ -1,4 +1,4 @@
-"""What a folder with a student holds: ours, or one of sentence-transformers."""
+"""What a folder with a student holds: ours, one of sentence-transformers, or one of ColBERT's own code."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck.backbones import tables
+from limbeck.backbones.stanford import is_stanford
 from limbeck.config import ConfigError, own_parts, registered
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ def read(folder: Path, *, key: str) -> Found:
         return Found(kind, options, foreign.transformer())
     if tables.is_table(folder):
         return Found("dense", tables.options(folder), folder)
+    if is_stanford(folder):
+        from limbeck.students.late import stanford
+
+        return Found("colbert", stanford(folder), folder)
     if (folder / "config.yaml").is_file():
         raise ConfigError(f"{key}: the run in {str(folder)!r} has no model yet; give its limbeck train command again")
     raise ConfigError(
@@ -67,9 +72,9 @@ def read(folder: Path, *, key: str) -> Found:
 
 
 def holds(folder: Path) -> bool:
-    """Return whether a folder says which student lies in it: a run's, an export, a library's."""
+    """Return whether a folder says which student lies in it: a run's, an export, a library's, ColBERT's."""
     ours = any((place / MARK).is_file() for place in (folder, folder / "model"))
-    return ours or (folder / MODULES).is_file() or tables.is_table(folder)
+    return ours or (folder / MODULES).is_file() or tables.is_table(folder) or is_stanford(folder)
 
 
 def space_of(folder: Path) -> Node | None:
