@@ -99,7 +99,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 
 def _collection(setting: str, data: Path, artefacts: Any) -> tuple[Any, int]:
-    from limbeck.data.collection import Data, described
+    from limbeck.data.opening import Data, described
 
     if setting == "synthetic":
         from ours import composed

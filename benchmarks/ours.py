@@ -73,7 +73,7 @@ class Ranked(NamedTuple):
 def ranker(asked: Job) -> Ranked:
     """Build the student of a job as the command does."""
     from limbeck.artefacts import Artefacts
-    from limbeck.data.collection import described
+    from limbeck.data.opening import described
     from limbeck.experiment import assemble
 
     config = configuration(asked)

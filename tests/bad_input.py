@@ -16,6 +16,7 @@ from bad_world import (
     IMPORT,
     INDEX,
     INSPECT,
+    LM,
     MINE,
     SEARCH,
     STORES,
@@ -30,10 +31,14 @@ from bad_world import (
     document,
     edit,
     judge,
+    language_model,
+    little,
     recode,
+    scored,
     write,
 )
 
+SERVER = "score data.collection=beir data.dev=null candidates=bm25 teacher=server teacher.form=tei teacher.model=me teacher.retries=0"
 
 @dataclass(frozen=True)
 class Case:
@@ -62,6 +67,9 @@ DEFAULTS = b"\x80\x04\x957\x00\x00\x00\x00\x00\x00\x00\x8c\x0bcollections\x94\x8
 """A pickle of an empty defaultdict."""
 UNFINISHED = both(delete("RUN/result.json"), delete("RUN/trained.json"))
 MODEL = "could not be loaded .*Give a folder that holds config.json, model.safetensors and tokenizer.json"
+PLAIN = both(copy("RUN/model", "plain"), delete("plain/limbeck.json"))
+"""A plain checkpoint, of a BERT."""
+READ = "index data=collection data.collection=beir accelerator=cpu out=new backbone=pretrained backbone.model=plain"
 
 CASES: dict[str, list[Case]] = {
     "Collections": [
@@ -78,6 +86,8 @@ CASES: dict[str, list[Case]] = {
         Case("a run file of an unknown collection", "mine candidates=run candidates.file=run.trec", "data must be given: which collection candidates.file=run.trec belongs to"),
         Case("a pretrained teacher without a collection", "score teacher=cross_encoder teacher.backbone.model=nobody/nothing out=new", "data must be given: which collection teacher.backbone.model=nobody/nothing belongs to"),
         Case("scores of another collection, that denoise", f"{MINE} teacher=store teacher.path=store pool.denoise.absolute=1", "teacher.path: the scores are of the collection with fingerprint .*limbeck score", edit("beir/corpus.jsonl", "d00", "e00")),
+        Case("a query that has changed since it was scored", f"{MINE} teacher=store teacher.path=store pool.denoise.absolute=1", "store: query 'q1' had another text when it was scored .1 such queries.; score them again into another folder", scored("store", "q1", "another text")),
+        Case("vectors of a type that is not kept", f"{MINE} candidates=dense candidates.backbone.model=RUN/model candidates.dtype=int8", "candidates.dtype must be one of float32, float16, got 'int8'"),
         Case("a line that is no object", MINE, "corpus.jsonl:13: needs the string fields _id, text", add("beir/corpus.jsonl", "[1, 2]\n")),
         Case("a number for a title", MINE, "corpus.jsonl:13: title must be a string", add("beir/corpus.jsonl", '{"_id": "dx", "title": 3, "text": "x"}\n')),
         Case("a corpus in latin-1", MINE, "corpus.jsonl:13: not a JSON object in UTF-8", add("beir/corpus.jsonl", LATIN)),
@@ -85,7 +95,7 @@ CASES: dict[str, list[Case]] = {
         Case("NUL bytes in a corpus", MINE, "corpus.jsonl:13: not a JSON object", add("beir/corpus.jsonl", b"\0\0\0\n")),
         Case("half a pair of surrogates", MINE, r"corpus.jsonl:13: text has \\ud800, half of a character", document("dx", r"a \ud800 b")),
         Case("a document twice, mined", MINE, "corpus.jsonl: document 'd00' appears twice", document("d00")),
-        Case("a document twice, indexed", f"{INDEX}2", "document id 'd00' appears twice", document("d00")),
+        Case("a document twice, indexed", f"{INDEX}2", "corpus.jsonl: document 'd00' appears twice; ids must differ", document("d00")),
         Case("documents without a word", MINE, "no document of beir has a word to BM25: .*candidates.analyser=characters", write("beir/corpus.jsonl", "".join(f'{{"_id": "d{t}{n}", "text": "\u86cb"}}\n' for t in range(4) for n in range(3)))),
         Case("an empty document id", MINE, "the id of document '' is empty or has white space", document("")),
         Case("a document id with a space", MINE, "the id of document 'd x' is empty or has white space", document("d x"), mended=True),
@@ -150,7 +160,16 @@ CASES: dict[str, list[Case]] = {
         Case("a pickle of a defaultdict", "import format=sbert_ce_scores path=scores.pkl out=new teacher.name=me", "It seems to hold a defaultdict.*limbeck import format=table", write("scores.pkl", DEFAULTS)),
         Case("lists cut in a line", "import format=flag_embedding path=lists.jsonl out=new teacher.name=me", "lists.jsonl:1: ", write("lists.jsonl", '{"query": "a", "pos": ["b"], "ne')),
         Case("lists without scores", "import format=flag_embedding path=lists.jsonl out=new teacher.name=me", "lists.jsonl:1: ", write("lists.jsonl", '{"query": "a", "pos": ["b"], "neg": ["c"]}\n')),
+        Case("columns of no layout", "import format=training_lists path=lists.jsonl out=new teacher.name=me", "lists.jsonl: the file has the columns frage, treffer, which are neither lists with scores nor texts by id", write("lists.jsonl", '{"frage": "a", "treffer": ["b"]}\n')),
+        Case("passages without scores", "import format=training_lists path=lists.jsonl out=new teacher.name=me", "lists.jsonl:1: has passages without 'score'", write("lists.jsonl", '{"query_id": "1", "query": "a", "positive_passages": [{"docid": "1", "text": "b"}], "negative_passages": []}\n')),
+        Case("one id with two texts", "import format=training_lists path=lists.jsonl out=new teacher.name=me", "lists.jsonl:2: query '1' has another text here than before; format.ids=texts", write("lists.jsonl", '{"query_id": "1", "query": "a", "documents": ["b"], "scores": [2]}\n{"query_id": "1", "query": "c", "documents": ["b"], "scores": [1]}\n')),
+        Case("prompts of RankLLM, not its results", "import format=rank_llm path=history.json out=new teacher.name=me", "history.json: this is RankLLM's history of prompts and answers", write("history.json", '[{"query": {"qid": "1", "text": "a"}, "invocations_history": []}]')),
+        Case("a document twice in an order", "import format=rank_llm path=lists.jsonl out=new teacher.name=me", "lists.jsonl:1: has document '7' twice: it is no permutation", write("lists.jsonl", '{"query": {"qid": 1}, "candidates": [{"docid": 7}, {"docid": 7}]}\n')),
         Case("a tar archive", "import format=trec_run path=scores.tar.gz out=new", "this is a tar archive; unpack it", write("scores.tar.gz", b"\x1f\x8b")),
+        Case("a sigmoid said to be a logit", "import format=table path=flat.tsv out=new teacher.name=me kind=logit", "kind=logit is said, but the scores look like probabilities.*say kind=probability", write("flat.tsv", "".join(f"q\td{i}\t{i / 200}\n" for i in range(200)))),
+        Case("cosines × 20 said to be cosines", "import format=table path=flat.tsv out=new teacher.name=me kind=cosine", "a cosine with scale=1 lies in .*say of which kind", write("flat.tsv", "q\td\t13.5\nq\te\t-2\n")),
+        Case("a kind of number that there is not", "import format=trec_run path=teacher.trec out=new kind=sigmoid", "kind must be one of logit, .*, got 'sigmoid'"),
+        Case("a scale of nothing", "import format=trec_run path=teacher.trec out=new scale=0", "scale must be a number > 0"),
         Case("into a finished store", "import format=trec_run path=teacher.trec out=store", "store is a finished score store; force=true replaces it"),
         Case("into a folder of other things", "import format=trec_run path=teacher.trec out=beir", "beir holds other things"),
         Case("below a file", "import format=trec_run path=teacher.trec out=run.trec/new", "a part of this path is a file"),
@@ -164,6 +183,13 @@ CASES: dict[str, list[Case]] = {
         Case("cut", f"{TRAIN} name=new", "store: this score store is damaged", cut("store/*/rows.arrow", 0.9), mended=True),
         Case("of another collection", f"{TRAIN} name=new", "the scores are of the collection .*checks.ignore", edit("beir/corpus.jsonl", "d00", "e00")),
         Case("a folder outside named in it", STORES, "is no name of a store's data", edit("store/meta.json", '"checksum": "', '"checksum": "../../x')),
+    ],
+    "Servers that score": [
+        Case("nobody there", f"{SERVER} teacher.url=http://127.0.0.1:9 out=new", r"teacher: http://127.0.0.1:9/rerank: no server answers \(Connection refused\), tried once; start it, or correct teacher.url"),
+        Case("no address", f"{SERVER} teacher.url=localhost:8000 out=new", "is no address; teacher.url is one as http://localhost:8000"),
+        Case("a form that there is not", f"{SERVER} teacher.url=http://localhost teacher.form=openai out=new", "teacher.form must be one of tei, vllm_score, vllm_rerank, jina, got 'openai'"),
+        Case("a template without its place", f"{SERVER} teacher.url=http://localhost teacher.query_template=query out=new", "teacher.query_template must have {query} in it"),
+        Case("a key that is in no variable", f"{SERVER} teacher.url=http://localhost teacher.bearer_from=NO_SUCH_VARIABLE out=new", "teacher.bearer_from must name a variable of the environment"),
     ],
     "Checkpoints, models, tokenizers": [
         Case("no such run", "export run=runs/none out=made", "there is no folder 'runs/none'"),
@@ -181,6 +207,15 @@ CASES: dict[str, list[Case]] = {
         Case("a module that is not known", "export run=foreign out=made", "names the module custom_st.Transformer, code that is not", write("foreign/modules.json", '[{"path": "", "type": "custom_st.Transformer"}]')),
         Case("a backbone out of another student's folder", "index data=collection data.collection=beir accelerator=cpu out=new student=colbert backbone=pretrained backbone.model=RUN", "it holds a dense, not a colbert. student=saved student.folder="),
         Case("weights that no checkpoint gives", "index data=collection data.collection=beir accelerator=cpu out=new student=colbert backbone=pretrained backbone.model=RUN/model", "does not give projection.weight, which would start at random", delete("RUN/model/limbeck.json")),
+        Case("a sparse student of a decoder", f"{READ} student=splade", r"backbone.model: 'plain' is a decoder \(llama\): its head predicts the next word", both(PLAIN, write("plain/config.json", '{"model_type": "llama"}'))),
+        Case("a table of queries' weights that is not there", f"{READ} student=splade student.query_encoder=table student.query_table=idf.json", "student.query_table: idf.json cannot be read", PLAIN),
+        Case("a table of queries' weights of other words", f"{READ} student=splade student.query_encoder=table student.query_table=idf.json", "idf.json names no word of this tokenizer", both(PLAIN, write("idf.json", '{"nowhere": 1}'))),
+        Case("a table of queries' weights that is not read", f"{READ} student=splade student.query_table=idf.json", "query_table and learn_query_table belong to query_encoder=table", PLAIN),
+        Case("a ColBERT that scores by distances", "export run=foreign out=made", "artifact.metadata: similarity is l2; cosine is known", both(write("foreign/config.json", '{"architectures": ["HF_ColBERT"]}'), write("foreign/artifact.metadata", '{"similarity": "l2"}'))),
+        Case("an encoder with a decoder", READ, "backbone.model: 'plain' is of the type 't5', an encoder with a decoder; take an encoder of the family of BERT", both(PLAIN, write("plain/config.json", '{"model_type": "t5"}'))),
+        Case("a model of images, too", READ, "backbone.model: 'plain' is of the type 'gemma3', which reads more than text", both(PLAIN, write("plain/config.json", '{"model_type": "gemma3"}'))),
+        Case("an encoder that should read both ways", f"{READ} backbone.bidirectional=true", "backbone.bidirectional: 'plain' is an encoder, which reads both ways; set it to false", PLAIN),
+        Case("an end token that is not there", f"{READ} backbone.end_token=true", "backbone.end_token: the tokenizer of 'plain' has no end token", PLAIN),
         Case("a checkpoint cut", TRAIN, "damaged are last.ckpt .*Remove the folder and run again", both(UNFINISHED, cut("RUN/checkpoints/last.ckpt"))),
         Case("a checkpoint cut, evaluated", "evaluate run=RUN/checkpoints/last.ckpt eval=folder eval.sets.folder.collection=beir", "last.ckpt could not be read", cut("RUN/checkpoints/last.ckpt")),
     ],
@@ -192,6 +227,10 @@ CASES: dict[str, list[Case]] = {
         Case("a folder for the run file", "search index=index out=beir force=true", "out: beir is a folder; give the file to write"),
         Case("an index of another corpus", INDEX, "index holds an index of other settings", document("dx")),
         Case("a shard beyond the last", f"{INDEX}2 shard=3/2", "shard must be i/n with i from 1 to n"),
+        Case("an index larger than the disk", f"{INDEX}2", "encoding the collection needs .* of disk in index2, and 100 B are free: set dtype=float16", little(disk=100)),
+        Case("a graph larger than the memory", f"{INDEX}2 backend=faiss backend.type=hnsw", "backend=faiss backend.type=hnsw needs .* of memory, and 100 B are free: choose backend=exact", little(memory=100)),
+        Case("a BM25 index larger than the memory", f"{MINE} candidates.k1=1.5", "BM25 index of beir needs .* of memory, and 100 B are free: take candidates=dense", little(memory=100)),
+        Case("rankings larger than the memory", f"{SEARCH} depth=7", "the best 7 documents of .* queries needs .* of memory, and 100 B are free: set a smaller depth", little(memory=100)),
     ],
     "Finished runs": [
         Case("no such sweep", "report none", "there is no folder runs/none; there are base"),
@@ -235,9 +274,28 @@ CASES: dict[str, list[Case]] = {
         Case("an index of a student that nobody trained", f"index {COLLECTION} out=new", "backbone: all its weights start at random, and nothing trains them here: .*student=saved with its folder"),
         Case("a teacher that nobody trained", f"score {COLLECTION} teacher=dense backbone@teacher.backbone=tiny out=new", "teacher.backbone: all its weights start at random, and nothing trains them here: .*teacher=saved with its folder"),
         Case("queries longer than the backbone reads", f"{TRAIN} name=new student.query_length=1000", "student.query_length: 1000 tokens do not fit the backbone, which reads at most 256"),
+        Case("a suffix that leaves no room", f"{TRAIN} name=new student=cross_encoder student.document_length=4 'student.document_suffix= all day all day'", "student.document_length: 4 tokens leave no room for a word before the 4 of document_suffix"),
         Case("a run file in a place that takes none", "search index=index out=/proc/found.trec accelerator=cpu", "/proc/.found.trec.lock: it does not exist, and cannot be created"),
         Case("nothing to score with", f"score {COLLECTION} teacher=none out=new", "teacher=none scores nothing; choose one"),
         Case("a search of nothing", f"tune {COLLECTION}", "tune.space must be given"),
+    ],
+    "Language models that judge": [
+        Case("an answer that is several tokens", f"{LM}=causal_lm teacher.max_length=500 teacher.prompt.positive=relevant", r"teacher.prompt.positive: 'relevant' is not one token of this tokenizer but \d: \[", language_model("llama")),
+        Case("an answer that is no text", f"{LM}=causal_lm teacher.prompt.positive=true", """teacher.prompt.positive must be a text, got True; .* is quoted: 'teacher.prompt.positive="true"'""", language_model("llama")),
+        Case("a prompt longer than the context", f"{LM}=causal_lm teacher.max_length=20", r"query 'q0': its prompt has \d+ tokens without a document, which leaves no room for one in 20; raise teacher.max_length", language_model("llama")),
+        Case("a length that the model does not read", f"{LM}=causal_lm teacher.max_length=9999", "teacher.max_length must be >= 1 and <= 512, what this model reads; got 9999", language_model("llama")),
+        Case("weights that are not finite", f"{LM}=causal_lm teacher.max_length=500", "the teacher lm gives query 'q0' and document 'd00' the score nan: its weights are damaged, or overflow", language_model("llama", nan=True)),
+        Case("an encoder", f"score {COLLECTION} teacher=causal_lm teacher.model=RUN/model out=new", "teacher.model: .* is of the type 'bert', an encoder, which writes no answers; take teacher=cross_encoder or teacher=dense for it"),
+        Case("an encoder with a decoder, for a decoder", f"{LM}=causal_lm", "teacher.model: 'lm' is of the type 't5', an encoder with a decoder; take teacher=seq2seq for it", language_model("t5")),
+        Case("a decoder, for an encoder with a decoder", f"{LM}=seq2seq", "teacher.model: 'lm' is of the type 'llama', a decoder alone; take teacher=causal_lm for it", language_model("llama")),
+        Case("a model that is nowhere", f"{LM}=causal_lm", "teacher.model: the hub model 'lm' could not be loaded"),
+        Case("a language model for its head", f"{LM}=causal_lm teacher.prompt.score=head teacher.max_length=500", "teacher.model: 'lm' does not hold score.weight of LlamaForSequenceClassification: they would be random", language_model("llama")),
+        Case("a template without the document", f"{LM}=causal_lm 'teacher.prompt.segments=[\"{{query}} ?\"]'", "teacher.prompt.segments lacks {document}: the model would not see the document"),
+        Case("a template without the query", f"{LM}=causal_lm 'teacher.prompt.segments=[\"{{document}} ?\"]'", "teacher.prompt.segments lacks {query}: the model would not see the query"),
+        Case("an unknown place in a template", f"{LM}=causal_lm 'teacher.prompt.segments=[\"{{query}} {{passage}}\"]'", "teacher.prompt.segments has the unknown place {passage}; places are {instruction}, {query}, {document}"),
+        Case("a word for the prompt", f"{LM}=causal_lm teacher.prompt=qwen3", "teacher.prompt holds the options of a part; the part itself is chosen by teacher/prompt=qwen3"),
+        Case("prompts of a teacher that reads none", f"score {COLLECTION} show=true candidates.depth=6 accelerator=cpu teacher=saved teacher.student.folder=RUN", "show=true prints prompts, which teacher=causal_lm and teacher=seq2seq have"),
+        Case("no store to score into", f"score {COLLECTION} teacher=causal_lm teacher.model=lm", "out must be given"),
     ],
     "What is legal": [
         Case("quotes, accents, other scripts, hard spaces in an id", MINE, "training pool", document("d\\\\'\\\"\u00e9\u4e2d\u00a0x"), 0),

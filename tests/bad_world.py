@@ -5,6 +5,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from limbeck import room
+from limbeck.scores.query_texts import record
+
 Harm = Callable[[Path], object]
 
 
@@ -22,6 +27,7 @@ IMPORT = "import format=trec_run path=teacher.trec out=new"
 INSPECT = "inspect run=run.trec qrels=qrels.txt"
 EXPORT = "export run=RUN out=made"
 SEARCH = "search index=index out=found.trec accelerator=cpu"
+LM = f"score {COLLECTION} candidates.depth=6 accelerator=cpu out=new teacher.model=lm teacher"
 GIVEN = f"mine {COLLECTION} candidates=run candidates.file=run.trec"
 STORES = "import format=score_stores path=store out=new"
 FINISHED = "RUN"
@@ -79,6 +85,15 @@ def edit(name: str, old: str, new: str) -> Harm:
     return harm
 
 
+def scored(name: str, query: str, text: str) -> Harm:
+    """Have a score store say that a query had a text when it was scored."""
+
+    def harm(folder: Path) -> None:
+        record(of_run(folder, name), [query], lambda _: [text])
+
+    return harm
+
+
 def write(name: str, content: str | bytes) -> Harm:
     """Write a file."""
     data = content.encode() if isinstance(content, str) else content
@@ -129,6 +144,29 @@ def copy(name: str, to: str) -> Harm:
     return harm
 
 
+class Little:
+    """A machine with little memory, or a little disk, as long as this is there.
+
+    Parameters
+    ----------
+    free
+        Bytes of ``memory`` or ``disk``.
+    """
+
+    def __init__(self, **free: int) -> None:
+        self._patch = pytest.MonkeyPatch()
+        for name, count in free.items():
+            self._patch.setattr(room, f"free_{name}", lambda *_, count=count: count)
+
+    def __del__(self) -> None:
+        self._patch.undo()
+
+
+def little(**free: int) -> Harm:
+    """Leave a few bytes of ``memory`` or ``disk``."""
+    return lambda _: Little(**free)
+
+
 def both(*harms: Harm) -> Harm:
     """Do several things."""
     return lambda folder: [harm(folder) for harm in harms]
@@ -148,6 +186,23 @@ def of_run(folder: Path, name: str) -> Path:
         (found,) = folder.glob(name)
         return found
     return folder / name
+
+
+def language_model(family: str, *, nan: bool = False) -> Harm:
+    """Save a tiny language model in the folder ``lm``; with NaN among its weights."""
+
+    def harm(folder: Path) -> None:
+        from safetensors.torch import load_file, save_file
+
+        from language_models import save
+
+        file = save(folder / "lm", family) / "model.safetensors"
+        if nan:
+            weights = load_file(file)
+            weights["model.norm.weight"][0] = float("nan")
+            save_file(weights, file, {"format": "pt"})
+
+    return harm
 
 
 def judge(*rows: str) -> Harm:

@@ -87,6 +87,15 @@ def test_pairs_are_measured_beside_scipy_and_tables(monkeypatch, capsys):
     assert [row[1] for row in rows] == ["6,000", "400", "400", "400"]
 
 
+def test_language_models_are_measured_beside_plain_transformers(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    tiny = ["--layers", "1", "--width", "64", "--rounds", "1", "--candidates", "5"]
+    monkeypatch.setattr(sys, "argv", ["llm", *tiny])
+    importlib.import_module("llm").main()  # which compares the scores
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["| plain", "| ours, without a prefix", "| ours"]
+
+
 def test_batches_are_those_of_the_file(monkeypatch, tmp_path):
     """Ours draws the lists in the order in which the file gives them to the peers."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))

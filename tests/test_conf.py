@@ -46,6 +46,13 @@ NEEDS = {  # what an option leaves to the user
     "candidates/parts=run": ["candidates=fusion"],
     "teacher=dense": ["teacher.backbone.model=somewhere"],
     "teacher=cross_encoder": ["teacher.backbone.model=somewhere"],
+    "teacher=causal_lm": ["teacher.model=somewhere"],
+    "teacher=seq2seq": ["teacher.model=somewhere"],
+    **{
+        f"teacher/prompt={name}": ["teacher=causal_lm", "teacher.model=somewhere"] for name in options("teacher/prompt")
+    },
+    "teacher=qwen3_reranker_classifier": ["teacher.backbone.model=somewhere"],
+    "teacher=server": ["teacher.url=http://somewhere", "teacher.form=tei", "teacher.model=somebody"],
     "teacher=run": ["teacher.path=somewhere"],
     "teacher=store": ["teacher.path=somewhere"],
 }

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from language_models import save
 from limbeck.cli.main import main
 from limbeck.config import home
 
@@ -24,7 +25,17 @@ COMMON = ["the", "of", "a", "night", "long", "who", "where", "small"]
 DOCUMENTS = 40
 SPLITS = {"train": 12, "dev": 4, "test": 4, "train/judged": 12, "dev/small": 4}
 SPLITS |= {"trec-dl-2019/judged": 4, "trec-dl-2020/judged": 4}
-CHECKPOINTS = ("Luyu/co-condenser-marco", "Shitao/RetroMAE", "bert-base-uncased")
+CHECKPOINTS = (
+    "Luyu/co-condenser-marco",
+    "Shitao/RetroMAE",
+    "bert-base-uncased",
+    "answerdotai/ModernBERT-base",
+    "microsoft/MiniLM-L12-H384-uncased",
+    "jhu-clsp/ettin-encoder-32m",
+)
+LANGUAGE_MODELS = ("Qwen/Qwen3-Reranker-0.6B", "mixedbread-ai/mxbai-rerank-large-v2")
+COMPOSED = ("llm_to_modernbert_ckl", "llm_to_minilm_reranker_ckl", "llm_to_minilm_reranker_margin_mse")
+"""Experiments that others of their family stand for: they are composed and not run."""
 SMALL = ["debug=fast_dev_run", "trainer.accelerator=cpu", "paths.data=data", "paths.cache=cache"]
 EXPERIMENTS = sorted(path.stem for path in (home() / "conf" / "experiment").glob("*.yaml"))
 PAGE = home() / "docs" / "reproduction" / "README.md"
@@ -86,6 +97,20 @@ def write_teacher_scores(file):
     pq.write_table(pa.table({"query_id": list(queries), "corpus_id": list(documents), "score": scores}), file)
 
 
+def write_permutations(folder):
+    """Write two permutations of a list of each training query, as RankLLM writes them."""
+    rng = np.random.default_rng(5)
+    for name in ("first", "shuffled"):
+        lists = [
+            {
+                "query": {"text": "cat", "qid": query},
+                "candidates": [{"docid": str(d), "score": 9.0, "doc": {}} for d in rng.permutation(DOCUMENTS)],
+            }
+            for query in query_ids("train")
+        ]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lists))
+
+
 def write_checkpoint(folder):
     """Write a BERT of three layers with a head of masked words, random but for its vocabulary."""
     import torch
@@ -112,9 +137,13 @@ def world(tmp_path_factory):
     for seed, (name, spread) in enumerate({"tasb": 3, "spladepp": 9000, "repllama": 0.015}.items()):
         write_runs(folder / "data" / "msmarco-dl" / "runs", name, spread, seed)
     write_teacher_scores(folder / "ckl2024" / "public" / "pair" / "train.parquet")
+    write_permutations(folder)
     write_checkpoint(folder / "tiny")
     for name in CHECKPOINTS:
         shutil.copytree(folder / "tiny", folder / name)
+    save(folder / "judge", "qwen3", max_position_embeddings=2048)
+    for name in LANGUAGE_MODELS:
+        shutil.copytree(folder / "judge", folder / name)
     return folder
 
 
@@ -180,12 +209,30 @@ def run(compose, world, monkeypatch):
     return call
 
 
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if not name.startswith("ckl2024")])
-def test_an_experiment_on_small_collections_runs(name, run):
+ALONE = [name for name in EXPERIMENTS if not name.startswith("ckl2024") and name not in COMPOSED]
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_an_experiment_on_small_collections_runs(name, run, give):
     if name == "small_weak_teacher":  # its teacher is a re-ranker that was trained before
         made = Path("runs", "small_cross_encoder", run("small_cross_encoder")["run_id"])
         shutil.copytree(made / "model", "models/small_teacher")
+    if name == "order_only":
+        words = [line.removeprefix("# Before: limbeck ") for line in header(name) if line.startswith("# Before:")]
+        give(*shlex.split(words[0]))
     check(name, run(name))
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_an_experiment_that_another_stands_for_composes(name, compose):
+    config = compose("train", f"experiment={name}")
+    text = "\n".join(header(name))
+    assert config.name == name
+    assert "???" not in str(config)
+    assert config.teacher.model in LANGUAGE_MODELS
+    assert (next(iter(config.loss)) == "ckl") == name.endswith("_ckl")
+    if name.endswith("_ckl"):  # from the student that its header exports
+        assert f"out={config.student.folder}\n" in text
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("ckl2024")])
@@ -212,6 +259,10 @@ def test_lists_are_the_top_20_of_splade_in_fused_order(prepared):
         first = max(ranking.ids, key=lambda d: sum(1 / (61 + run[query].ids.index(d)) for run in (splade, colbert)))
         score = {d: sum(1 / (61 + run[query].ids.index(d)) for run in (splade, colbert)) for d in ranking.ids}
         assert score[ranking.ids[0]] == pytest.approx(score[first])
+
+
+def header(name):
+    return (home() / "conf" / "experiment" / f"{name}.yaml").read_text().splitlines()
 
 
 def check(name, result):

@@ -3,7 +3,7 @@
 An artefact is a folder ``CACHE/KIND/FINGERPRINT`` with ``meta.json``: all inputs, and the sizes of its files. It
 appears by one rename when it is whole, so a killed process leaves nothing that counts; a lock lets processes that need
 it at the same time build it once. Whoever reuses it compares the sizes first: a damaged artefact is named and built
-again.
+again. What takes long is built by parts, which the next process goes on with.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any
 
 from limbeck.config import fingerprint
 from limbeck.locks import locked
-from limbeck.unfinished import set_aside, whole_file, whole_folder
+from limbeck.unfinished import clear, set_aside, whole_file, whole_folder
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,13 @@ class Artefacts:
         return target if _is_there(target) and damage(target) is None else None
 
     def folder(
-        self, kind: str, inputs: Mapping[str, Any], build: Callable[[Path], object], *, label: str | None = None
+        self,
+        kind: str,
+        inputs: Mapping[str, Any],
+        build: Callable[[Path], object],
+        *,
+        label: str | None = None,
+        parts: bool = False,
     ) -> Path:
         """Return the artefact's folder, built if it is not there or damaged.
 
@@ -57,9 +63,12 @@ class Artefacts:
         inputs
             All that the content depends on, as plain containers, fingerprints of other artefacts included.
         build
-            Fills an empty folder.
+            Fills a folder, which is empty unless there are parts.
         label
             What to say while it is built; None builds silently.
+        parts
+            What a killed ``build`` has left is given to the next one, which takes of it what is whole: each of its
+            files must be whole or absent, or ``build`` must see how far it is.
         """
         target = self.path(kind, inputs)
         if self.find(kind, inputs):
@@ -74,7 +83,7 @@ class Artefacts:
                     return target
                 log.warning("%s is damaged (%s): it is built again", target, harm)
                 set_aside(target)
-            seconds = _build(target, kind, inputs, build)
+            seconds = _build(target, kind, inputs, build, parts=parts)
         if label:
             log.info("%s: %.1f s", label, seconds)
         return target
@@ -103,7 +112,9 @@ def _is_there(target: Path) -> bool:
     return (target / _META).exists()
 
 
-def _build(target: Path, kind: str, inputs: Mapping[str, Any], build: Callable[[Path], object]) -> float:
+def _build(
+    target: Path, kind: str, inputs: Mapping[str, Any], build: Callable[[Path], object], *, parts: bool
+) -> float:
     """Build an artefact and return the seconds it took."""
     start = time.perf_counter()
     seconds = 0.0
@@ -111,11 +122,20 @@ def _build(target: Path, kind: str, inputs: Mapping[str, Any], build: Callable[[
     def fill(path: Path) -> None:
         nonlocal seconds
         build(path)
+        clear(path)
         seconds = time.perf_counter() - start
         meta = {"kind": kind, "inputs": inputs, "seconds": round(seconds, 2), "files": _sizes(path)}
         write_json(path / _META, meta)
 
-    whole_folder(target, fill, is_whole=lambda: _is_there(target))
+    if parts:
+        grown = target.with_name(f".{target.name}.parts")
+        grown.mkdir(exist_ok=True)
+        with locked(grown / ".parts.lock", f"{kind} in {grown}"):  # whoever deletes the other lock damages nothing
+            if not _is_there(target):
+                fill(grown)
+                os.rename(grown, target)
+    else:
+        whole_folder(target, fill, is_whole=lambda: _is_there(target))
     return seconds
 
 

@@ -10,10 +10,16 @@ from typing import ClassVar, Literal, Self, get_args
 import torch
 from torch import Tensor
 
+from limbeck.flat import cut, offsets_of, places_of, spans
 from limbeck.types import Encoding, Vectors
 
 Kind = Literal["dense", "sparse", "multi"]
 """One vector a text, one weight for some of the words of a vocabulary, or several vectors a text."""
+
+DType = Literal["float32", "float16"]
+"""What the values of encodings are kept in."""
+
+DTYPES: Mapping[DType, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
 
 
 class Rows:
@@ -41,14 +47,23 @@ class Rows:
         """Components of a vector, or words of the vocabulary."""
         raise NotImplementedError
 
+    @property
+    def size(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.numel() * array.element_size() for array in self.arrays().values())
+
     def to(self, device: torch.device | str) -> "Rows":
         """Return a copy on a device."""
         return rows(self.kind, {name: value.to(device) for name, value in self.arrays().items()}, self.width)
 
     def float(self) -> "Rows":
-        """Return a copy with float32 values."""
+        """Return them with float32 values."""
+        return self.stored("float32")
+
+    def stored(self, dtype: DType) -> "Rows":
+        """Return them with values of a type; themselves if that is theirs."""
         arrays = self.arrays()
-        return rows(self.kind, arrays | {"values": arrays["values"].float()}, self.width)
+        return rows(self.kind, arrays | {"values": arrays["values"].to(DTYPES[dtype])}, self.width)
 
 
 class DenseRows(Rows):
@@ -119,14 +134,14 @@ class SparseRows(Rows):
 
     def take(self, rows: slice | Tensor) -> Tensor:
         """Return (n, V), zeros filled in."""
-        places, owners, count = _places(self.offsets, rows)
+        places, owners, count = places_of(self.offsets, rows)
         table = self.values.new_zeros((count, self._width))
         table[owners, self.columns[places].long()] = self.values[places]
         return table
 
     def part(self, start: int, stop: int) -> "SparseRows":
         """Return a contiguous piece."""
-        offsets, chosen = _cut(self.offsets, start, stop)
+        offsets, chosen = cut(self.offsets, start, stop)
         return SparseRows(offsets, self.columns[chosen], self.values[chosen], self._width)
 
     def arrays(self) -> dict[str, Tensor]:
@@ -161,7 +176,7 @@ class MultiRows(Rows):
 
     def take(self, rows: slice | Tensor) -> Vectors:
         """Return (n, T, D) padded to the longest of them."""
-        starts, counts = _spans(self.offsets, rows)
+        starts, counts = spans(self.offsets, rows)
         position = torch.arange(int(counts.max()) if len(counts) else 0, device=starts.device)
         mask = position < counts.unsqueeze(1)
         places = (starts.unsqueeze(1) + position).clamp_(max=len(self.values) - 1).view(-1)
@@ -171,12 +186,18 @@ class MultiRows(Rows):
 
     def part(self, start: int, stop: int) -> "MultiRows":
         """Return a contiguous piece."""
-        offsets, chosen = _cut(self.offsets, start, stop)
+        offsets, chosen = cut(self.offsets, start, stop)
         return MultiRows(offsets, self.values[chosen])
 
     def arrays(self) -> dict[str, Tensor]:
         """Return ``offsets`` and ``values``."""
         return {"offsets": self.offsets, "values": self.values}
+
+
+def check_dtype(dtype: str) -> None:
+    """Raise ``ValueError`` for what is no type of values."""
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
 
 
 def rows(kind: Kind, arrays: Mapping[str, Tensor], width: int | None = None) -> Rows:
@@ -209,12 +230,12 @@ def compact(encoded: Encoding, kind: Kind) -> Rows:
     """Drop what is padding or zero from a ranker's encodings of N texts."""
     if isinstance(encoded, Vectors):
         counts = encoded.mask.sum(1)
-        return MultiRows(_offsets(counts), encoded.values[encoded.mask])
+        return MultiRows(offsets_of(counts), encoded.values[encoded.mask])
     if kind == "dense":
         return DenseRows(encoded)
     present = encoded != 0
     columns = present.nonzero()[:, 1].to(torch.int32)
-    return SparseRows(_offsets(present.sum(1)), columns, encoded[present], encoded.shape[1])
+    return SparseRows(offsets_of(present.sum(1)), columns, encoded[present], encoded.shape[1])
 
 
 def join(parts: Sequence[Rows]) -> Rows:
@@ -233,7 +254,7 @@ def join(parts: Sequence[Rows]) -> Rows:
     arrays = [part.arrays() for part in parts]
     joined = {name: torch.cat([each[name] for each in arrays]) for name in arrays[0] if name != "offsets"}
     if "offsets" in arrays[0]:
-        joined["offsets"] = _offsets(torch.cat([each["offsets"].diff() for each in arrays]))
+        joined["offsets"] = offsets_of(torch.cat([each["offsets"].diff() for each in arrays]))
     return rows(first.kind, joined, first.width)
 
 
@@ -242,9 +263,9 @@ def reorder(encoded: Rows, order: Tensor) -> Rows:
     arrays = encoded.arrays()
     if "offsets" not in arrays:
         return rows(encoded.kind, {"values": arrays["values"][order]}, encoded.width)
-    places, owners, count = _places(arrays["offsets"], order)
+    places, owners, count = places_of(arrays["offsets"], order)
     taken = {name: value.index_select(0, places) for name, value in arrays.items() if name != "offsets"}
-    taken["offsets"] = _offsets(torch.bincount(owners, minlength=count))
+    taken["offsets"] = offsets_of(torch.bincount(owners, minlength=count))
     return rows(encoded.kind, taken, encoded.width)
 
 
@@ -258,27 +279,3 @@ def not_finite(encoded: Rows) -> int | None:
     if "offsets" not in arrays:
         return int(first)
     return int(torch.searchsorted(arrays["offsets"].contiguous(), first, right=True)) - 1
-
-
-def _offsets(counts: Tensor) -> Tensor:
-    return torch.nn.functional.pad(counts.cumsum(0), (1, 0))
-
-
-def _cut(offsets: Tensor, start: int, stop: int) -> tuple[Tensor, slice]:
-    cut = offsets[start : stop + 1]
-    first, last = (int(cut[0]), int(cut[-1])) if len(cut) else (0, 0)
-    return cut - first, slice(first, last)
-
-
-def _spans(offsets: Tensor, chosen: slice | Tensor) -> tuple[Tensor, Tensor]:
-    """Return where the entries of each chosen text begin, and how many there are."""
-    starts = offsets[:-1][chosen]
-    return starts, offsets[1:][chosen] - starts
-
-
-def _places(offsets: Tensor, chosen: slice | Tensor) -> tuple[Tensor, Tensor, int]:
-    """Return the places of the chosen texts' entries, which of the chosen each is of, and how many were chosen."""
-    starts, counts = _spans(offsets, chosen)
-    owners = torch.repeat_interleave(torch.arange(len(counts), device=offsets.device), counts)
-    within = torch.arange(len(owners), device=offsets.device) - (counts.cumsum(0) - counts)[owners]
-    return starts[owners] + within, owners, len(counts)

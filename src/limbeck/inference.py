@@ -10,9 +10,11 @@ from torch import Tensor
 
 from limbeck.compare import Similarity, pairwise
 from limbeck.encodings import Kind, Rows, compact, join, reorder
+from limbeck.halfway import Halfway
 from limbeck.plan import BLOCK, Plan
-from limbeck.text.collate import Collator, TextFormat
-from limbeck.text.progress import show
+from limbeck.progress import Step, show
+from limbeck.text.collate import Collator
+from limbeck.text.text_format import TextFormat
 from limbeck.text.tokenizer import Role, TokenIds
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens
 
@@ -85,12 +87,20 @@ def _moved(tokens: Tokens, device: torch.device) -> Tokens:
     return tokens.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tokens.to(device)
 
 
-def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Positions in batches of like length, longest first: the worst memory use comes at once, not at the end."""
+def groups(lengths: Sequence[int], tokens: int = _BATCH_TOKENS) -> Iterator[list[int]]:
+    """Positions in batches of like length, longest first: the worst memory use comes at once, not at the end.
+
+    Parameters
+    ----------
+    lengths
+        Of the rows.
+    tokens
+        Most tokens of a batch, padding included; a longer row is a batch by itself.
+    """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     start = 0
     while start < len(order):
-        size = max(1, _BATCH_TOKENS // max(1, lengths[order[start]]))
+        size = max(1, tokens // max(1, lengths[order[start]]))
         yield order[start : start + size]
         start += size
 
@@ -117,12 +127,13 @@ def encode(ranker: BiEncoder, collator: Collator, ids: Sequence[str], role: Role
     collator.prepare(role, len(ids))
     rows = collator.query_rows(ids) if role == "query" else collator.document_rows(ids)
     parts: list[Rows] = []
-    groups = list(_groups([len(row) for row in rows]))
-    for group in show(groups, len(ids), f"encoding {len(ids):,} {'queries' if role == 'query' else 'documents'}"):
+    batches = list(groups([len(row) for row in rows]))
+    unit = "queries" if role == "query" else "documents"
+    for group in show(batches, len(ids), f"encoding {len(ids):,} {unit}", unit, part=True):
         with _evaluating(ranker), _precision(device, bf16):
             encoded = ranker.encode(_moved(collator.pad([rows[i] for i in group], role), device), role)
         parts.append(compact(encoded, ranker.kind).float())
-    place = torch.tensor([i for group in groups for i in group], device=device)
+    place = torch.tensor([i for group in batches for i in group], device=device)
     return reorder(join(parts), place.argsort())
 
 
@@ -173,13 +184,13 @@ class Scorer:
         pairs = list(zip(*self._plan.ids(number), strict=True))
         scored: list[Tensor] = []
         rows = _pair_rows(self._collator, pairs)
-        groups = list(_groups([len(query) + len(document) for query, document in rows]))
-        for group in show(groups, len(pairs), f"scoring {len(pairs):,} pairs"):
+        batches = list(groups([len(query) + len(document) for query, document in rows]))
+        for group in show(batches, len(pairs), f"scoring {len(pairs):,} pairs", "pairs", part=True):
             with _evaluating(ranker), _precision(device, self._bf16):
                 tokens = _moved(self._collator.pad_pairs([rows[i] for i in group]), device)
                 scored.append(ranker.score_pairs(tokens).float())
         values = np.empty(len(pairs), dtype=np.float32)
-        values[[i for group in groups for i in group]] = torch.cat(scored).cpu().numpy()  # a GPU is waited for once
+        values[[i for group in batches for i in group]] = torch.cat(scored).cpu().numpy()  # a GPU is waited for once
         return values
 
 
@@ -191,6 +202,7 @@ def score_lists(
     bf16: bool = False,
     size: int = BLOCK,
     share: tuple[int, int] = (0, 1),
+    halfway: Halfway | None = None,
 ) -> dict[str, np.ndarray]:
     """Score candidate lists.
 
@@ -206,6 +218,8 @@ def score_lists(
         Distinct documents (of encoders) or pairs (of others) that are scored together.
     share
         (i, n): score every n-th part alone, from the i-th on.
+    halfway
+        Where it is saved how far the work is; None saves nothing.
 
     Returns
     -------
@@ -216,9 +230,17 @@ def score_lists(
     lists = {query: documents for query, documents in lists.items() if documents}
     plan = Plan(lists, by_document=ranker.separable, size=size)
     score = Scorer(ranker, collator, plan, bf16=bf16)
-    values = np.zeros(plan.pairs, dtype=np.float32)
-    for number in range(share[0], len(plan), share[1]):
-        values[plan.part(number)] = score(number)
+    saved = {} if halfway is None else halfway.read()
+    values, done = saved.get("values", np.zeros(plan.pairs, np.float32)), int(saved.get("done", 0))
+    numbers = range(share[0] + done * share[1], len(plan), share[1])
+    with Step("scoring candidates", sum(len(plan.part(number)) for number in numbers), "pairs", part=True) as step:
+        for number in numbers:
+            step.begin(len(plan.part(number)))
+            values[plan.part(number)] = score(number)
+            done += 1
+            if halfway is not None:
+                halfway.save(lambda done=done: {"values": values, "done": done})
+            step.advance(len(plan.part(number)))
     return plan.split(values) if lists else {}
 
 

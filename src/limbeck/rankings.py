@@ -14,7 +14,7 @@ class Ranking(NamedTuple):
     """float32, not increasing."""
 
 
-Run = dict[str, Ranking]
+Run = Mapping[str, Ranking]
 """Query id → ranking."""
 
 Qrels = dict[str, dict[str, int]]
@@ -47,6 +47,11 @@ def order(ids: Sequence[str], scores: np.ndarray, depth: int | None = None) -> R
     return Ranking(best[:depth], scores[:depth].copy())
 
 
+def ties(ranking: Ranking) -> int:
+    """Return how many documents have the score of the one before them, so that ids give their order."""
+    return int(np.count_nonzero(ranking.scores[1:] == ranking.scores[:-1]))
+
+
 def _by_score(scores: np.ndarray, depth: int | None) -> np.ndarray:
     """Return the places of scores from the highest down; with a depth at least that many, and all ties of the last."""
     kept = np.arange(len(scores))
@@ -64,4 +69,4 @@ def _ties(falling: np.ndarray) -> list[list[int]]:
     return [[start, last + 1] for start, last in edges.reshape(-1, 2).tolist()]
 
 
-__all__ = ["Qrels", "Ranking", "Run", "order"]
+__all__ = ["Qrels", "Ranking", "Run", "order", "ties"]

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limbeck.rankings import Qrels, Ranking, Run, order
+from limbeck.rankings import Qrels, Ranking, Run, order, ties
 
 
 class _Movable:
@@ -126,4 +126,4 @@ class StudentOutput(_Movable):
     """What it says when its vectors are cut to fewer dimensions; learned from alike (Matryoshka)."""
 
 
-__all__ = ["Batch", "Encoding", "Qrels", "Ranking", "Run", "StudentOutput", "Tokens", "Vectors", "order"]
+__all__ = ["Batch", "Encoding", "Qrels", "Ranking", "Run", "StudentOutput", "Tokens", "Vectors", "order", "ties"]

@@ -76,6 +76,12 @@ def whole_folder(target: Path, fill: Callable[[Path], object], *, is_whole: Call
         remove(path)
 
 
+def clear(folder: Path) -> None:
+    """Remove what killed processes have left half written in a folder that no other process writes into."""
+    for path in list(folder.rglob(f"*.{MARK}")):
+        remove(path)
+
+
 def set_aside(target: Path) -> None:
     """Remove a folder in one step as others see it: nobody finds half of it."""
     aside = beside(target)

@@ -48,7 +48,7 @@ def test_every_share_does_a_part_of_the_work(student, limbeck, tmp_path, monkeyp
         for number in range(devices):
             _, folder, mine = words(number)
             engine.work(tmp_path / folder, int(mine))
-            part = tmp_path / folder / f"{mine}.trec"
+            part = tmp_path / folder / f"{mine}.0.trec"
             if not part.exists():
                 done.append("scored")
                 continue

@@ -83,7 +83,7 @@ def world(finished):
     import yaml
 
     from limbeck.artefacts import Artefacts
-    from limbeck.data.collection import described
+    from limbeck.data.opening import described
 
     config = yaml.safe_load(next(finished.glob("*/config.yaml")).read_text())
     cache = config["paths"]["cache"]

@@ -12,7 +12,7 @@ import yaml
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import entries, home
-from limbeck.data.collection import Data, described
+from limbeck.data.opening import Data, described
 from limbeck.experiment.own_data import data_of
 from limbeck.scores.store import ScoreStore
 
@@ -82,17 +82,20 @@ def test_several_files_and_patterns(limbeck, scores, tmp_path):
 
 
 def test_what_is_known_of_the_teacher_is_kept(limbeck, scores, tmp_path, folder):
-    words = ["teacher.name=mine", "kind=probability", "teacher.revision=abc", "teacher.dtype=bf16", "collection=beir"]
-    status, _, err = limbeck("import", f"format={KD}", f"path={scores}", "out=store", *words, small=False)
+    words = ["teacher.name=mine", "kind=logit_difference", "teacher.revision=abc", "teacher.dtype=bf16"]
+    words += ["collection=beir", "scale=0.5"]
+    status, out, err = limbeck("import", f"format={KD}", f"path={scores}", "out=store", *words, small=False)
     assert status == 0, err
     meta = ScoreStore.open(tmp_path / "store").meta
+    assert meta["scale"] == 0.5
+    assert "mine (logit difference × 0.5)" in out
     opened = Data(collection=str(folder), dev=None).open(Artefacts(tmp_path / "cache"))
-    assert meta["collection"] == opened.texts_fingerprint  # what training will compare it with
+    assert meta["collection"] == opened.documents_fingerprint  # what training will compare it with
     own = data_of(tmp_path / "store")
     assert own is not None
     assert described(own).open(Artefacts(tmp_path / "cache")).texts_fingerprint == opened.texts_fingerprint
     assert [meta[key] for key in ("teacher", "kind", "revision", "dtype", "prompt")] == [
-        "mine", "probability", "abc", "bf16", None,
+        "mine", "logit_difference", "abc", "bf16", None,
     ]  # fmt: skip
 
 
@@ -159,7 +162,7 @@ def test_texts_bring_their_collection(limbeck, tmp_path):
         Artefacts(tmp_path / "cache")
     )
     meta = ScoreStore.open(tmp_path / "store").meta
-    assert meta["collection"] == opened.texts_fingerprint
+    assert meta["collection"] == opened.documents_fingerprint
     assert (meta["kind"], meta["positives"]) == ("unknown", 1)
     (tmp_path / "store" / "meta.json").unlink()
     status, _, err = limbeck(*words, small=False)
@@ -220,6 +223,20 @@ def test_flat_scores(limbeck, tmp_path):
     assert ScoreStore.open(tmp_path / "store").lookup("q", ["d"]).tolist() == [0.25]
 
 
+def test_a_sigmoid_is_no_logit(limbeck, tmp_path):
+    lines = [f"q{i % 12}\td{i}\t{(i * 37 % 100 + 0.5) / 100}\n" for i in range(120)]
+    (tmp_path / "a.tsv").write_text("".join(lines))
+    words = ["import", "format=table", "path=a.tsv", "out=store", "teacher.name=bge"]
+    status, _, err = limbeck(*words, "kind=logit", small=False)
+    assert status == 2
+    assert "the scores look like probabilities, as after a sigmoid: all 120 lie in [0.005, 0.995]" in err
+    assert "say kind=probability" in err
+    status, out, _ = limbeck(*words, small=False)
+    assert status == 0
+    assert "bge (unknown, and the values look like probability)" in out
+    assert limbeck(*words, "kind=probability", "force=true", small=False)[0] == 0
+
+
 def test_a_run_is_named_by_its_tag(limbeck, tmp_path):
     (tmp_path / "a.run").write_text("q Q0 d 1 0.5 splade\n")
     assert limbeck("import", "format=trec_run", "path=a.run", "out=store", "kind=similarity", small=False)[0] == 0
@@ -271,7 +288,7 @@ MISTAKES = {
         [f"format={KD}", f"path={FILE}", "out=store", "collection=x"],
         "collection: x is neither a BEIR",
     ),
-    "no teacher": (["format=flag_embedding", f"path={FILE}", "out=store"], "teacher.name must be given"),
+    "no teacher": (["format=simlm", f"path={FILE}", "out=store"], "teacher.name must be given"),
 }
 
 

@@ -1,6 +1,7 @@
 """``limbeck inspect``: what train would use, looked at; and bare TREC files."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -126,6 +127,7 @@ def test_a_score_store_and_its_provenance(limbeck, tmp_path):
     made = report(tmp_path, "second")
     assert made["source"]["teacher"] == "someone"
     assert made["meta"]["kind"] == "probability"
+    assert re.search(r"kind of number +probability ", out)
     assert {finding["name"] for finding in made["findings"]} == {"fingerprint_differs", "missing_scores"}
     assert f"{pairs:,} of {pairs:,} pairs (100%)" in out
 

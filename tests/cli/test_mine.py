@@ -59,6 +59,16 @@ def test_one_command_writes_runs_and_a_pool_that_belong_together(mine, tmp_path)
     assert record["command"][:2] == ["limbeck", "mine"]
 
 
+def test_a_record_without_a_count_of_ties_is_shown(capsys, tmp_path):
+    """As versions before wrote it."""
+    from limbeck.experiment.mine import show
+
+    row = {"split": "test", "queries": 3, "without_candidates": [], "mean_length": 2.0, "longest": 2, "positives": 3}
+    row |= {"positives_found": 1, "recall": 0.5, "seconds": 1.0}
+    show({"collection": "c", "candidates": "BM25", "depth": 2, "splits": [row], "pool": None}, tmp_path)
+    assert "1 of 3" in capsys.readouterr().out
+
+
 def test_what_is_there_is_shown_and_other_settings_are_not_written_over(mine, tmp_path):
     assert mine("splits=[test]", "out=here")[0] == 0
     folder = tmp_path / "here"

@@ -101,7 +101,8 @@ def test_the_store_grows_by_splits_and_tells_where_it_comes_from(score, teacher,
     assert status == 0, output
     assert "pairs/s; checksum" in output
     train = ScoreStore.open(tmp_path / "store")
-    assert train.meta["kind"] == "similarity"
+    assert (train.meta["kind"], train.meta["scale"]) == ("cosine", 20.0)
+    assert "(cosine × 20)" in output
     assert train.meta["max_length"].startswith("query ")
     assert train.meta["dtype"] == "float32"
     assert train.meta["command"].startswith("limbeck score")

@@ -209,6 +209,43 @@ def test_what_cannot_be_is_refused_with_what_to_do(index, search, tmp_path):
     assert "the model that index was built with has changed since" in err
 
 
+def test_a_killed_search_goes_on_with_the_queries_that_are_left(index, search, tmp_path, monkeypatch):
+    """Twenty queries, eight at a time."""
+    from limbeck.search import ranking
+
+    monkeypatch.setattr("limbeck.data.candidates.BLOCK", 8)
+    assert index()[0] == 0
+    status, told, err = search("depth=9", "timed=0", out="whole.trec")
+    assert status == 0, err
+    assert "0 of 180 documents have the score of the one before them" in err
+    rank, ranked = ranking.search, []
+
+    def dies(*given, **options):
+        if len(ranked) == 2 and dying:
+            raise ValueError("killed")
+        ranked.append(len(given[2]))
+        return rank(*given, **options)
+
+    monkeypatch.setattr(ranking, "search", dies)
+    dying = True
+    assert search("depth=9", "timed=0")[0] != 0
+    dying = False
+    assert not (tmp_path / "run.trec").exists()
+    assert ranked == [8, 8]
+    status, again, err = search("depth=9", "timed=0")
+    assert status == 0, err
+    assert ranked == [8, 8, 4]
+    assert (tmp_path / "run.trec").read_bytes() == (tmp_path / "whole.trec").read_bytes()
+    assert [w for w in again.split() if "trec" not in w] == [w for w in told.split() if "trec" not in w]
+    assert not (tmp_path / "run.trec.parts").exists()
+    dying, ranked = True, []
+    assert search("depth=9", "timed=0", "force=true")[0] != 0
+    dying = False
+    status, _, err = search("depth=8", "timed=0", "force=true")  # another search begins anew
+    assert "what is there is of another search and is removed" in err
+    assert (status, sum(ranked)) == (0, 16 + 20)
+
+
 def test_an_index_that_is_one_structure_is_not_searched_by_shards(index, search):
     pytest.importorskip("faiss")
     assert index("backend=faiss", "backend.type=ivf", "backend.lists=4")[0] == 0

@@ -10,8 +10,8 @@ from limbeck.config import ConfigError
 from limbeck.data.analysers import STOPWORDS, characters
 from limbeck.data.bm25 import BM25
 from limbeck.data.candidates import Search, find, inputs
-from limbeck.data.collection import Data
 from limbeck.data.fusion import Fusion
+from limbeck.data.opening import Data
 from limbeck.evaluation.metrics import evaluate, means
 
 

@@ -20,6 +20,11 @@ def world():
     return terms(rng, 500, 30), [*terms(rng, 40, 6), ["unknown"], [], ["w1", "w1", "unknown", "w5"]]
 
 
+def built(blocks, folder, k1, b, analyse=lambda texts: [text.split() for text in texts]):
+    texts = ([" ".join(terms) for terms in block] for block in blocks)
+    return bm25_index.build(texts, analyse, folder, k1=k1, b=b, total=500, label="BM25 index")
+
+
 def theirs(documents, k1, b):
     index = bm25s.BM25(k1=k1, b=b, method="lucene")
     index.index(documents, show_progress=False)
@@ -28,15 +33,38 @@ def theirs(documents, k1, b):
 
 @pytest.mark.parametrize("size", [1, 7, 500])
 @pytest.mark.parametrize(("k1", "b"), [(0.9, 0.4), (1.2, 1.0), (0.0, 0.0)])
-def test_weights_are_those_of_bm25s_to_the_bit(world, size, k1, b):
+def test_weights_are_those_of_bm25s_to_the_bit(world, tmp_path, size, k1, b):
     documents, queries = world
     expected = theirs(documents, k1, b)
     blocks = (documents[start : start + size] for start in range(0, len(documents), size))
-    found = bm25_index.build(blocks, k1=k1, b=b)
+    found = built(blocks, tmp_path, k1, b)
     assert found.vocab_dict.keys() == expected.vocab_dict.keys() - {""}
     for query in queries:
         if query:
             np.testing.assert_array_equal(found.get_scores(query), expected.get_scores(query))
+
+
+def test_a_killed_process_loses_the_block_at_work(world, tmp_path):
+    documents, _ = world
+    blocks = [documents[start : start + 90] for start in range(0, len(documents), 90)]
+    analysed = []
+
+    def dies(texts):
+        if len(analysed) == 3:
+            raise KeyboardInterrupt
+        analysed.append(len(texts))
+        return [text.split() for text in texts]
+
+    with pytest.raises(KeyboardInterrupt):
+        built(blocks, tmp_path / "killed", 0.9, 0.4, dies)
+    (tmp_path / "killed" / ".000003.npz.unfinished").write_bytes(b"half of it")
+    again = []
+    found = built(blocks, tmp_path / "killed", 0.9, 0.4, lambda texts: again.append(1) or [t.split() for t in texts])
+    assert (len(analysed), len(again)) == (3, len(blocks) - 3)
+    whole = built(blocks, tmp_path / "whole", 0.9, 0.4)
+    assert list(found.vocab_dict.items()) == list(whole.vocab_dict.items())
+    for name in ("data", "indices", "indptr"):
+        np.testing.assert_array_equal(found.scores[name], whole.scores[name])
 
 
 def rankings(index, queries, depth, **options):
@@ -46,9 +74,9 @@ def rankings(index, queries, depth, **options):
 
 
 @pytest.mark.parametrize("depth", [1, 10, 1000])
-def test_the_best_are_found_with_all_that_tie_for_the_last_place(world, monkeypatch, depth):
+def test_the_best_are_found_with_all_that_tie_for_the_last_place(world, tmp_path, monkeypatch, depth):
     documents, queries = world
-    index = bm25_index.build([documents], k1=0.0, b=0.0)  # counts nothing but which terms are there: many ties
+    index = built([documents], tmp_path, 0.0, 0.0)  # counts nothing but which terms are there: many ties
     monkeypatch.setattr(postings, "_QUERIES", 5)
     expected = theirs(documents, 0.0, 0.0)
     tied = False

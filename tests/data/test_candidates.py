@@ -3,24 +3,28 @@
 import bz2
 import gzip
 import hashlib
+import json
 import logging
 import math
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
 from limbeck.data.bm25 import BM25
 from limbeck.data.candidates import Search, find, inputs
-from limbeck.data.collection import Data
 from limbeck.data.fusion import Fusion
+from limbeck.data.opening import Data
 from limbeck.data.run import RunFiles
 from limbeck.evaluation.fusion import reciprocal_rank_fusion
-from limbeck.evaluation.runs import read_run, write_run
+from limbeck.evaluation.kept_run import KeptRun
+from limbeck.evaluation.ranking import Asked, search_together
+from limbeck.evaluation.runs import write_run
 from limbeck.experiment import assemble
+from limbeck.search.shards import Store
 from limbeck.types import Ranking, order
 
 TINY = {
@@ -97,12 +101,31 @@ def test_rankings_are_kept_block_by_block_and_a_kill_costs_the_block_at_work(sea
     found = find(BM25(depth=4), search)
     places = ("1 to 3", "4 to 6", "7 to 9", "10 to 10")
     assert ranked == [f"test queries {each} of 10" for each in places]
-    files = sorted(search.artefacts.root.glob("candidates/*/candidates.trec"), key=os.path.getmtime)
-    assert len(files) == 4
-    write_run(folder / "whole.trec", whole, "candidates")
-    assert b"".join(file.read_bytes() for file in files) == (folder / "whole.trec").read_bytes()
+    assert len(list(search.artefacts.root.glob("candidates/*/candidates.arrow"))) == 4
+    for name, run in (("found", found), ("whole", whole)):
+        write_run(folder / name, run, "candidates")
+    assert (folder / "found").read_bytes() == (folder / "whole").read_bytes()
+
+
+def test_as_many_queries_are_ranked_together_as_take_some_minutes(search, monkeypatch):
+    monkeypatch.setattr("limbeck.data.candidates.BLOCK", 8)
+    search.collection.split("test").queries.update({f"more{i}": "w1" for i in range(5)})
+    for pairs, sizes in ((math.inf, [7]), (30 * 4, [4, 3]), (30 * 3, [2, 2, 2, 1]), (1, [1] * 7)):
+        assert [len(block.queries) for block in search.blocks(pairs)] == sizes
+
+
+def test_a_fusion_is_ranked_block_by_block_and_its_parts_once(search, monkeypatch):
+    search.collection.split("test").queries.update({f"more{i}": f"w{i} w{i + 9}" for i in range(5)})
+    whole = Fusion({"one": BM25(depth=5), "other": BM25(depth=9, b=0.0)}).search(search)
+    monkeypatch.setattr("limbeck.data.candidates.BLOCK", 3)
+    rank, ranked = BM25.search, []
+    monkeypatch.setattr(BM25, "search", lambda self, block: ranked.append(block.what) or rank(self, block))
+    found = find(Fusion({"one": BM25(depth=5), "other": BM25(depth=9, b=0.0)}), search)
+    assert len(ranked) == 6
     assert list(found) == list(whole)
-    assert all(found[query].ids == whole[query].ids for query in ids)
+    for query, ranking in whole.items():
+        assert found[query].ids == ranking.ids
+        np.testing.assert_array_equal(found[query].scores, ranking.scores)
 
 
 # -- reciprocal rank fusion --------------------------------------------------------------------------------------------
@@ -171,7 +194,7 @@ def test_a_fusion_fuses_what_its_parts_find_each_at_its_own_depth(search):
         assert found[query].ids == expected[query].ids
         assert set(found[query].ids) == set(runs[0][query].ids) | set(runs[1][query].ids)
         assert Fusion(parts, weights={"letters": 2}, depth=3).search(search)[query].ids == found[query].ids[:3]
-    kept = {path.parent.name for path in search.artefacts.root.glob("candidates/*/candidates.trec")}
+    kept = {path.parent.name for path in search.artefacts.root.glob("candidates/*/candidates.arrow")}
     assert len(kept) == 2  # of the parts, to be used alone or in another fusion
     assert find(parts["words"], search)["q"].ids == runs[0]["q"].ids
 
@@ -341,26 +364,82 @@ def test_dense_candidates_equal_brute_force(search, similarity):
             np.testing.assert_allclose(found[query].scores, [scores[d] for d in best], rtol=1e-4, atol=1e-4)
 
 
-def test_a_collection_is_encoded_once_for_all_searches(search, monkeypatch):
-    monkeypatch.setattr("limbeck.data.dense.blocks", lambda ids: [ids[:11], ids[11:12], ids[12:]])
-    source = seeded(DENSE, depth=4)
-    first = find(source, search)
-    encoded = []
+@pytest.fixture
+def encoded(monkeypatch):
+    """Documents are encoded eleven at a time; how many each time."""
+    from limbeck.search import encoding
 
-    def counted(ranker, collator, ids, role, **options):
-        encoded.append(role)
+    monkeypatch.setattr("limbeck.data.dense.BLOCK", 11)
+    counted, real = [], encoding.encode
+
+    def count(ranker, collator, ids, role, **options):
+        counted.append(len(ids))
         return real(ranker, collator, ids, role, **options)
 
-    from limbeck.data import dense
+    monkeypatch.setattr(encoding, "encode", count)
+    return counted
 
-    real = dense.encode
-    monkeypatch.setattr(dense, "encode", counted)
+
+def test_a_collection_is_encoded_once_for_all_searches(search, encoded):
+    first = find(seeded(DENSE, depth=4), search)
+    assert encoded == [11, 11, 8]
     deeper = find(seeded(DENSE, depth=9), search)
-    assert encoded == ["query"]
+    assert len(encoded) == 3
     assert all(deeper[query].ids[:4] == ranking.ids for query, ranking in first.items())
     again = find(seeded(DENSE, depth=9, bf16=True), search)  # other embeddings
-    assert encoded[1:] == ["query", "document", "document", "document"]
+    assert len(encoded) == 6
     assert len(again["q"].ids) == 9
+
+
+def test_a_killed_encoding_goes_on_where_it_was(search, encoded, monkeypatch):
+    write = Store.write
+
+    def dies(self, number, *given):
+        if number == 2:
+            raise KeyboardInterrupt
+        write(self, number, *given)
+
+    monkeypatch.setattr(Store, "write", dies)
+    with pytest.raises(KeyboardInterrupt):
+        find(seeded(DENSE, depth=9), search)
+    monkeypatch.setattr(Store, "write", write)
+    encoded.clear()
+    find(seeded(DENSE, depth=9), search)
+    assert encoded == [8]
+    (kept,) = search.artefacts.root.glob("embeddings/*/index.json")
+    vectors = np.concatenate([shard.rows.arrays()["values"] for shard in Store(kept.parent).shards()])
+    other = Search(search.collection, "test", Artefacts(search.artefacts.root.with_name("other")))
+    find(seeded(DENSE, depth=9), other)
+    (whole,) = other.artefacts.root.glob("embeddings/*/index.json")
+    expected = np.concatenate([shard.rows.arrays()["values"] for shard in Store(whole.parent).shards()])
+    np.testing.assert_array_equal(vectors, expected)
+
+
+@pytest.mark.parametrize("kind", ["dense", "splade", "colbert"])
+def test_embeddings_in_float16_take_half_and_change_little(search, kind):
+    student = {"_target_": f"student/{kind}", "query_length": 8, "document_length": 12}
+    found, other = (
+        find(seeded(DENSE, student=student, depth=9, dtype=dtype), search) for dtype in ("float32", "float16")
+    )
+    sizes = {
+        json.loads((path.parent.parent / "index.json").read_text())["identity"]["dtype"]: path.stat().st_size - 128
+        for path in search.artefacts.root.glob("embeddings/*/shard-000000/values.npy")
+    }
+    assert sizes["float32"] == 2 * sizes["float16"]
+    for query, ranking in found.items():
+        scores = dict(zip(ranking.ids, ranking.scores.tolist(), strict=True))
+        near = {d: score for d, score in zip(*other[query], strict=True) if d in scores}
+        assert len(near) >= 8
+        assert all(abs(scores[d] - score) <= 2**-10 * max(map(abs, scores.values())) for d, score in near.items())
+    assert any((found[query].scores != other[query].scores).any() for query in found)
+    torch.manual_seed(1)
+    model, collator = assemble.ranker(student, TINY, search.collection, search.artefacts)
+    ids, asked = search.collection.document_ids, [Asked(collator, list(search.queries))]
+    (evaluated,) = search_together(model.eval(), asked, ids, 9, dtype="float16", names=ids.take)
+    for query, ranking in other.items():  # as evaluation has them
+        np.testing.assert_allclose(ranking.scores, evaluated[query].scores[: len(ranking.ids)], rtol=1e-5, atol=1e-6)
+    with pytest.raises(ConfigError, match=r"^candidates\.dtype must be one of float32, float16, got 'int8'"):
+        seeded(DENSE, dtype="int8")
 
 
 def test_an_encoder_is_known_by_its_weights(search):
@@ -406,6 +485,6 @@ def test_a_fusion_of_words_and_an_encoder(search):
             math.isclose(float(score), shares[d], rel_tol=1e-6)
             for d, score in zip(found[query].ids, found[query].scores, strict=True)
         )
-    (kept,) = [path for path in Path(search.artefacts.root).glob("candidates/*/candidates.trec")
-               if len(read_run(path)["q"].ids) > 6]  # fmt: skip
-    assert read_run(kept)["q"].ids == found["q"].ids
+    (kept,) = [path for path in Path(search.artefacts.root).glob("candidates/*/candidates.arrow")
+               if len(KeptRun([path])["q"].ids) > 6]  # fmt: skip
+    assert KeptRun([kept])["q"].ids == found["q"].ids

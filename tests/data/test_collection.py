@@ -6,7 +6,7 @@ import pytest
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
-from limbeck.data.collection import Data, described
+from limbeck.data.opening import Data, described
 
 
 def test_a_folder_is_read_through_ir_datasets(folder, artefacts):
@@ -51,7 +51,7 @@ def test_a_large_folder_is_parsed_once(folder, artefacts, monkeypatch):
     assert large.split("test").lacking == 1
     assert list(large.document_ids) == ["d1", "d2", "d 3"]
     with monkeypatch.context() as patch:
-        for name in ("_sha256", "_records", "read_split"):
+        for name in ("sha256", "_records", "read_split"):
             patch.setattr(f"limbeck.data.folder.{name}", None)
         again = data.open(artefacts)
         assert again.splits == small.splits

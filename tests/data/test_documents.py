@@ -18,8 +18,8 @@ from ir_datasets.util import LocalDownload
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
-from limbeck.data.collection import Data
 from limbeck.data.documents import damage
+from limbeck.data.opening import Data
 
 COUNT = 150
 IDS = [f"d{number}" for number in range(COUNT)]

@@ -6,7 +6,7 @@ import torch
 
 from limbeck.artefacts import Artefacts
 from limbeck.data.candidates import Search, find
-from limbeck.data.collection import Data
+from limbeck.data.opening import Data
 from limbeck.data.pooling import Pooling
 from limbeck.evaluation.fusion import ReciprocalRankFusion
 from limbeck.evaluation.settings import Evaluation

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from limbeck.config import ConfigError
+from limbeck.data import pooling
 from limbeck.data.pool import read_pool, write_pool
 from limbeck.data.pooling import Pooling
 from limbeck.types import Ranking
@@ -178,6 +180,55 @@ def test_a_pool_comes_back_as_it_was_written(tmp_path):
     assert read.ranks.tolist() == chosen.ranks.tolist()
     assert read.counts == chosen.counts
     assert {path.name for path in tmp_path.iterdir()} == {"pool.arrow", "pool.json"}
+
+
+def test_a_pool_is_chosen_by_parts_and_a_kill_costs_the_part_at_work(tmp_path, monkeypatch):
+    qrels, run, documents = world(2)
+    whole = Pooling(negatives=9, random_documents=3).choose(qrels, run, documents)
+    monkeypatch.setattr(pooling, "_BLOCK", 4)
+    chosen = []
+
+    class Dying(dict):
+        def __contains__(self, query):
+            chosen.append(query)
+            if dies_at is not None and len(chosen) > dies_at:
+                raise KeyboardInterrupt
+            return super().__contains__(query)
+
+    dies_at = 6
+    with pytest.raises(KeyboardInterrupt):
+        Pooling(negatives=9, random_documents=3).choose(qrels, Dying(run), documents, tmp_path)
+    chosen.clear()
+    dies_at = None
+    found = Pooling(negatives=9, random_documents=3).choose(qrels, Dying(run), documents, tmp_path)
+    assert chosen == list(qrels)[4:]
+    assert found.query_ids == whole.query_ids
+    assert found.document_ids.equals(whole.document_ids)
+    assert found.counts == whole.counts
+    for name in ("offsets", "labels", "ranks", "first_stage"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+    (tmp_path / "other").mkdir()
+    lacking = {f"x{i}": {"nowhere": 1} for i in range(4)}  # a part without a row
+    assert Pooling().choose(lacking | qrels, run, documents, tmp_path / "other").query_ids == whole.query_ids
+
+
+def test_random_documents_cost_as_much_as_are_drawn():
+    """Not as many as there are: a list of 30 million ids that counts what is looked up."""
+    taken = []
+
+    class Ids:
+        def __len__(self):
+            return 30_000_000
+
+        def take(self, places):
+            taken.append(len(places))
+            return [f"d{place}" for place in places.tolist()]
+
+    tracemalloc.start()
+    names = pooling._random("q", Ids(), 3, {"d1", "d2"})
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+    assert (len(set(names)), taken) == (3, [5])
 
 
 def test_a_pool_of_millions_of_rows_takes_no_memory_but_its_queries(tmp_path):

@@ -42,6 +42,14 @@ class Command(NamedTuple):
         return [word.replace("one/ID", f"one/{found.parent.name}") if found else word for word in self.words]
 
 
+def _search(index: str, name: str, *words: str) -> Command:
+    """Return a search of the index that a command leaves."""
+    given = ["search", "paths.cache=cache", "accelerator=cpu", "index=index", f"out={name}.trec", "timed=0", *words]
+    if any(word.startswith("index=") for word in words):
+        given.remove("index=index")
+    return Command(given, (index,), refuses="force=true")
+
+
 COMMANDS = {
     "mine": Command(["mine", *_WORLD, "out=mined", "candidates.depth=40"]),
     "score": Command(["score", *_WORLD, "accelerator=cpu", "out=scores", "part_size=100"]),
@@ -59,12 +67,20 @@ COMMANDS = {
     "report": Command(["report", "s", "paths.cache=cache"], ("sweep",)),
     "table": Command(["table", _TABLES, "table=drill", "paths.cache=cache"], ("sweep",)),
     "index": Command(["index", *_WORLD, *_STUDENT, "accelerator=cpu", "out=index", "shard_size=20"]),
-    "search": Command(
-        ["search", "paths.cache=cache", "accelerator=cpu", "index=index", "out=search.trec"],
-        ("index",),
-        refuses="force=true",
+    "search": _search("index", "search"),
+    "search_faiss": _search("index", "faiss", "backend=faiss"),
+    "search_rerank": _search("index", "reranked", "candidates=bm25", "candidates.depth=30"),
+    "index_inverted": Command(
+        ["index", *_WORLD, *_STUDENT, "accelerator=cpu", "student=splade", "backend=inverted", "dtype=float16",
+         "out=words", "shard_size=20"]
     ),
-}
+    "search_inverted": _search("index_inverted", "inverted", "index=words"),
+    "mine_dense": Command(
+        ["mine", *_WORLD, "accelerator=cpu", "out=mined_dense", "candidates=saved", "candidates.dtype=float16",
+         "candidates.student.folder=runs/one/ID", "candidates.depth=40", "pool.random_documents=3"],
+        ("train",),
+    ),
+}  # fmt: skip
 
 RACED = COMMANDS | {
     "inspect": Command(["inspect", *_TRAINING, "out=inspected"]),
@@ -81,6 +97,22 @@ RACED = COMMANDS | {
     ),
 }  # fmt: skip
 """What races beside that: also where a kill costs nothing that the others do not show."""
+
+
+def cut_small() -> None:
+    """Have everything that is written by parts written in parts so small that this world has several of each."""
+    from limbeck import halfway
+    from limbeck.data import bm25, candidates, dense, folder, pooling
+    from limbeck.evaluation import ranking
+    from limbeck.text import token_store
+
+    candidates.BLOCK = 7
+    pooling._BLOCK = 7
+    bm25._BLOCK = dense.BLOCK = 20
+    token_store._BLOCK_TEXTS = 20
+    ranking.PIECE = 32
+    halfway.EVERY = 0.0
+    folder.LARGE = 0  # the collection is kept as large ones are
 
 
 def with_needs(names: list[str]) -> list[str]:

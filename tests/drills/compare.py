@@ -31,6 +31,10 @@ _MARKS = re.compile(r"\.unfinished|(^|/)unfinished(/|$)|(^|/)parts(/|$)|\.arrow\
 """What stands for something in the making, and never counts as done."""
 
 
+_PLACED = re.compile(r"(^|/)checksums/")
+"""Artefacts that are named by the place of a file and its inode: two folders have the same ones under other names."""
+
+
 class Verdict(NamedTuple):
     """What the comparison of two folders found."""
 
@@ -59,6 +63,11 @@ def compare(reference: Path, folder: Path) -> Verdict:
     wanted, have = _files(reference), _files(folder)
     found.left.extend(sorted(name for name in have if _MARKS.search(name)))
     wanted, have = ({_VERSION.sub("", name) for name in names if not _MARKS.search(name)} for names in (wanted, have))
+    sums = [Counter(_lines(root / name)[0] for name in names if name.endswith("/sha256") and _PLACED.search(name))
+            for root, names in ((reference, wanted), (folder, have))]  # fmt: skip
+    found.lost.extend(f"checksum {each}" for each in sums[0] - sums[1])
+    found.doubled.extend(f"checksum {each}" for each in sums[1] - sums[0])
+    wanted, have = ({name for name in names if not _PLACED.search(name)} for names in (wanted, have))
     found.lost.extend(sorted(wanted - have))
     found.different.extend(f"{name}: only there" for name in sorted(have - wanted))
     for name in sorted(wanted & have):

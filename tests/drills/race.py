@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from commands import PUBLIC, RACED, Command, write_public
+from commands import PUBLIC, RACED, Command, cut_small, write_public
 from compare import compare
 from processes import kill, preload, run, worked
 
@@ -195,6 +195,7 @@ def drill(folder: Path, names: list[str], *, starts: int, seed: int, queries: in
     begin = time.time()
     write_public(folder / PUBLIC, queries)
     preload()
+    cut_small()
     this = Drill(folder, seed)
     draw = random.Random(seed)
     for name in names:

@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from commands import COMMANDS, PUBLIC, with_needs, write_public
+from commands import COMMANDS, PUBLIC, cut_small, with_needs, write_public
 from compare import Verdict, compare
 from processes import preload, run
 
@@ -83,7 +83,7 @@ class Drill:
         """Start a command and kill it; False if it ended before."""
         for _ in range(3):  # what is done already shortens the next attempt: draw an earlier point
             point = self._draw.uniform(0, self.seconds[name])
-            status, seconds = run(COMMANDS[name].words, place, self._log, point)
+            status, seconds = run(COMMANDS[name].within(place), place, self._log, point)
             if status is None:
                 phase = PHASES[min(3, int(4 * seconds / self.seconds[name]))]
                 self.kills.append(Kill(number, name, phase, again))
@@ -94,7 +94,7 @@ class Drill:
         return False
 
     def _complete(self, name: str, place: Path) -> float:
-        status, seconds = run(COMMANDS[name].words, place, self._log)
+        status, seconds = run(COMMANDS[name].within(place), place, self._log)
         self._check(name, status)
         return seconds
 
@@ -113,6 +113,7 @@ def drill(folder: Path, names: list[str], *, kills: int, rounds: int, seed: int,
     start = time.time()
     write_public(folder / PUBLIC, queries)
     preload()
+    cut_small()
     this = Drill(folder, names, seed)
     this.reference()
     print(f"undisturbed: {sum(this.seconds.values()):.1f} processor seconds", flush=True)

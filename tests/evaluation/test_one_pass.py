@@ -1,15 +1,17 @@
 """Sets with the same documents are searched together, and found as if each had been searched by itself."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from limbeck.data.collection import described
+from limbeck.data.opening import described
 from limbeck.evaluation import ranking
 from limbeck.evaluation.fusion import ReciprocalRankFusion
 from limbeck.evaluation.sets import EvalSet
 from limbeck.evaluation.settings import Evaluation
-from limbeck.experiment import assemble
+from limbeck.experiment import assemble, engine, sharing
 from limbeck.experiment.suite import Model, Suite
 
 STUDENT = {"_target_": "student/dense", "query_length": 8, "document_length": 12}
@@ -41,9 +43,9 @@ def student(beir, artefacts, tmp_path):
     return Model("mine", "student", tmp_path / "student")
 
 
-def evaluated(student, artefacts, beir, folder, sets):
+def evaluated(student, artefacts, beir, folder, sets, **options):
     """Evaluate, and return rows and bytes of the run files."""
-    evaluation = Evaluation(ReciprocalRankFusion(), search_depth=9)
+    evaluation = Evaluation(ReciprocalRankFusion(), search_depth=9, **options)
     nodes = {
         name: {"_target_": "eval_set/eval_set", "collection": str(beir), "split": name.split("_")[0], **options}
         for name, options in sets.items()
@@ -93,4 +95,39 @@ def test_a_set_that_cannot_be_opened_costs_the_others_nothing(beir, artefacts, s
     }
     found = Suite(evaluation, sets, BM25, None, artefacts, "cpu", tmp_path / "out").run([student])
     assert [name for name in sets if "missing" in found[name]] == ["dl19"]
+    assert sum(encoded) == COUNT
+
+
+def test_several_devices_search_sets_in_one_pass(beir, artefacts, student, encoded, tmp_path, monkeypatch):
+    def in_turn(devices, words):
+        for number in range(devices):
+            engine.work(Path(words(number)[1]), number)
+
+    sets = {"dev": {}, "dl19": {"query_length": 5}, "dl20": {"document_length": 6}}
+    monkeypatch.setattr(ranking, "PIECE", 8)
+    expected = evaluated(student, artefacts, beir, tmp_path / "alone", sets)
+    encoded.clear()
+    monkeypatch.setattr(sharing, "each_device", in_turn)
+    assert evaluated(student, artefacts, beir, tmp_path / "shared", sets, devices=2) == expected
+    assert sum(encoded) == 2 * COUNT
+
+
+def test_what_a_pass_has_found_survives_a_kill(beir, artefacts, student, encoded, tmp_path, monkeypatch):
+    """The kill falls between the sets: those that were searched beside the first are not searched again."""
+    sets = {"dev": {}, "dl19": {}, "dl20": {}}
+    expected = evaluated(student, artefacts, beir, tmp_path / "whole", sets)
+    encoded.clear()
+    first = Suite._one
+
+    def dies(self, name, *given):
+        if name == "dl19" and dying:
+            raise KeyboardInterrupt
+        return first(self, name, *given)
+
+    monkeypatch.setattr(Suite, "_one", dies)
+    dying = True
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(student, artefacts, beir, tmp_path / "out", sets)
+    dying = False
+    assert evaluated(student, artefacts, beir, tmp_path / "out", sets) == expected
     assert sum(encoded) == COUNT

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from limbeck.encodings import rows
-from limbeck.evaluation.ranking import check_finite, merge, nearest, without_own
+from limbeck.evaluation.best import Best
+from limbeck.evaluation.ranking import _compare, check_finite, merge, without_own
 from limbeck.types import Ranking, order
 
 RANKER = SimpleNamespace(similarity=lambda queries, documents: queries @ documents.T, kind="dense")
@@ -20,8 +21,10 @@ def dense(table):
 
 def ranked(documents, cuts, depth, queries=((1.0, 0.0), (0.0, 1.0))):
     ids = [f"d{i}" for i in range(len(documents))]
-    pieces = [(ids[a:b], dense(documents[a:b])) for a, b in pairwise(cuts)]
-    return nearest(RANKER, ["p", "q"], dense(queries), pieces, depth)
+    best = Best(2, depth, lambda rows: [ids[row] for row in rows])
+    for a, b in pairwise(cuts):
+        _compare(RANKER, ["p", "q"], dense(queries), ids[a:b], dense(documents[a:b]), best, a)
+    return dict(zip("pq", best.rankings(), strict=True))
 
 
 def test_ties_at_the_border_are_broken_by_id_however_the_collection_is_cut():

@@ -95,7 +95,7 @@ def test_a_folder_as_the_library_makes_it(parts, tmp_path):
 @pytest.mark.parametrize(
     ("extra", "told"),
     [
-        (lambda pooling, dense: [pooling(16, "max")], "its pooling is max; mean and cls are known"),
+        (lambda pooling, dense: [pooling(16, "max")], "its pooling is max; mean, cls, lasttoken are known"),
         (lambda pooling, dense: [pooling(16, ("mean", "cls"))], "its pooling is mean and cls"),
         (lambda pooling, dense: [pooling(16, include_prompt=False)], "leaves out the prompt"),
         (lambda pooling, dense: [pooling(16), dense(16, 8), dense(8, 8)], "3_Dense is a second layer over the"),

@@ -4,9 +4,10 @@ import pytest
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
-from limbeck.data.collection import Data
+from limbeck.data.opening import Data
+from limbeck.formats.collection_folder import check_free, text_id
 from limbeck.formats.faults import Faults
-from limbeck.formats.flag_embedding import FlagEmbedding, check_free, text_id
+from limbeck.formats.flag_embedding import FlagEmbedding
 from limbeck.scores.writer import Provenance, write_store
 
 ONE = {"query": "cats?", "pos": ["cats purr"], "neg": ["dogs bark", "猫"], "pos_scores": [9.5], "neg_scores": [1, -2.0]}

@@ -3,6 +3,7 @@ import gzip
 import lzma
 import os
 import pickle
+import random
 import shlex
 import subprocess
 import sys
@@ -18,8 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from jumping import lines, listening
 from limbeck.config import ConfigError
-from limbeck.formats import parquet, sbert_ce_scores
+from limbeck.formats import parquet, pickles, sbert_ce_scores
 
 SCORES = {1: {10: 1.5, 11: -2.0}, 2: {10: 0}, "03": {"D 4": 9.25, "文書": 1e-3}}
 ROWS = [
@@ -44,6 +46,49 @@ def test_a_plain_pickle_is_read(protocol, rows, tmp_path):
     path = tmp_path / "scores.pkl.gz"
     path.write_bytes(gzip.compress(pickle.dumps(SCORES, protocol)))
     assert rows("sbert_ce_scores", path)[0] == ROWS
+
+
+def mixed(queries):
+    """Ids and scores of every size: below 2⁸, 2¹⁶ and 2³¹, above, and negative; texts; whole numbers as scores."""
+    rng = random.Random(1)
+    ids = [lambda: rng.randrange(250), lambda: rng.randrange(60_000), lambda: rng.randrange(2**31), lambda: 2**40, str]
+    weights = [1, 2, 200, 1, 1]
+    return {
+        str(query) if query % 7 == 0 else query * 300: {
+            rng.choices(ids, weights)[0](): rng.choice([rng.uniform(-11, 11)] * 30 + [3])
+            for _ in range(rng.randrange(99))
+        }
+        for query in range(queries)
+    }
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_a_pickle_is_read_as_python_reads_it(protocol, tmp_path):
+    path = tmp_path / "scores.pkl"
+    whole = mixed(1100 if protocol == 4 else 50)
+    path.write_bytes(pickle.dumps(whole, protocol))
+    assert repr(list(pickles.items(path))) == repr(list(whole.items()))  # 1 and 1.0 are equal
+
+
+def test_a_pickle_is_read_a_thousand_queries_at_a_time(tmp_path, caplog):
+    path = tmp_path / "scores.pkl"
+    path.write_bytes(pickle.dumps({query: {10**6 + n: 0.5 + n for n in range(40)} for query in range(3000)}))
+    start = sys.getallocatedblocks()
+    with listening(caplog):
+        held = [sys.getallocatedblocks() - start for _ in pickles.items(path)]
+    assert len(held) == 3000
+    assert max(held) < 0.6 * 2 * 3000 * 40  # two objects a pair: its document and its score
+    shares = [int(line.split(" %")[0]) for line in lines(caplog, "reading scores.pkl") if " %" in line]
+    assert shares[:3] == pytest.approx([33, 66, 100], abs=5)
+
+
+def test_a_pickle_that_comes_back_to_documents_is_refused(tmp_path):
+    path, shared = tmp_path / "scores.pkl", {5: 0.5}
+    path.write_bytes(pickle.dumps({0: shared, 1: shared}))
+    assert list(pickles.items(path)) == [(0, shared), (1, shared)]
+    path.write_bytes(pickle.dumps({query: shared if query in (0, 1500) else {1: 1.0} for query in range(1600)}))
+    with pytest.raises(ConfigError, match="query 1500 has the very documents of a query far before it"):
+        list(pickles.items(path))
 
 
 @pytest.mark.parametrize("where", ["value", "key", "whole", "deep"])

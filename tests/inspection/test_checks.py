@@ -58,6 +58,27 @@ def test_probabilities_under_a_loss_of_raw_numbers(clean):
     )
 
 
+def test_another_kind_of_number_than_is_recorded(clean):
+    pool = clean()
+    squashed = with_scores(pool, 1 / (1 + np.exp(-pool.scores)))
+    finding = found(squashed, [KL], meta={"kind": "logit"})["kind_of_number"]
+    assert finding.severity == "error"
+    assert "kind=logit is recorded, but the scores look like probabilities" in finding.message
+    assert "kind=probability" in finding.remedy
+    assert "a cosine with scale=2 lies in" in found(pool, meta={"kind": "cosine", "scale": 2})["kind_of_number"].message
+    for scores, meta in ((squashed, {"kind": "probability"}), (squashed, {}), (pool, {"kind": "logit"})):
+        assert "kind_of_number" not in found(scores, meta=meta)
+
+
+def test_a_softmax_of_a_softmax(clean):
+    pool = clean()
+    finding = found(pool, [KL, ORDER], meta={"kind": "softmax"})["softmax_again"]
+    assert "loss.kl takes a softmax of them" in finding.message
+    assert "softmax_again" in found(pool, [KL], meta={"kind": "unknown", "values": {"look_like": "softmax"}})
+    assert "softmax_again" not in found(pool, [KL], meta={"kind": "probability", "values": {"look_like": None}})
+    assert "softmax_again" not in found(pool, [ORDER, MARGIN], meta={"kind": "softmax"})
+
+
 def test_lists_normalised_each_for_itself(clean):
     pool = clean()
     lists = pool.scores.reshape(60, 20)

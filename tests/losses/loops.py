@@ -103,20 +103,20 @@ def js(s, t, y, r, beta=0.5, **o):
     return total
 
 
-def bkl(s, t, y, r, beta=0.02, **o):
+def bkl(s, t, y, r, beta=1.92, **o):
     _, q = pq(s, t, **o)
     terms = [q[i] * ln(q[i]) if y[i] > 0 else q[i] / ln(2) for i in range(len(s))]
     return kl(s, t, y, r, **o) + beta * sum(terms)
 
 
-def kl_ll(s, t, y, r, beta=0.02, **o):
+def kl_ll(s, t, y, r, beta=1.92, **o):
     _, q = pq(s, t, **o)
     return kl(s, t, y, r, **o) - beta * sum(ln(q[i]) for i in range(len(s)) if y[i] > 0)
 
 
 def ckl(
-    s, t, y, r, gamma=5.0, alpha=1.0, rank_source="stored", rank_anchor="best", detach_weights=False,
-    reduction="sum", **o,
+    s, t, y, r, gamma=5.0, alpha=1.0, rank_source="stored", rank_anchor="best", positive_exponent="gamma",
+    negative_log="probability", detach_weights=False, reduction="sum", **o,
 ):  # fmt: skip
     r = shared_ranks(s) if rank_source == "student" else r
     p, q = pq(s, t, **o)
@@ -125,9 +125,24 @@ def ckl(
     total = 0.0
     for i in range(len(s)):
         seen = real(q[i]) if detach_weights else q[i]
-        weight = (1 - seen) ** gamma if y[i] > 0 else seen ** (gamma - alpha * (1 / r[i] - anchor))
-        total += weight * p[i] * ln(p[i] / q[i])
+        k = gamma - alpha * (1 / r[i] - anchor)
+        weight = (1 - seen) ** (k if positive_exponent == "rank" else gamma) if y[i] > 0 else seen**k
+        of_complement = y[i] <= 0 and negative_log == "complement"
+        total += weight * p[i] * (ln((1 - p[i]) / (1 - q[i])) if of_complement else ln(p[i] / q[i]))
     return total / len(s) if reduction == "mean" else total
+
+
+def projected_kl(s, t, y, r, mass=0.5, against="all", **o):
+    p, q = pq(s, t, **o)
+    share = sum if against == "all" else max
+    positives, negatives = [p[i] for i in range(len(s)) if y[i] > 0], [p[i] for i in range(len(s)) if y[i] <= 0]
+    if positives and negatives:
+        strong, weak = share(map(real, positives)), share(map(real, negatives))
+        if strong < mass * (strong + weak):
+            strength = mass / strong, (1 - mass) / weak
+            scaled = [p[i] * (strength[0] if y[i] > 0 else strength[1]) for i in range(len(s))]
+            p = [x / sum(scaled) for x in scaled]
+    return sum(p[i] * ln(p[i] / q[i]) for i in range(len(s)))
 
 
 def focal_kl(s, t, y, r, gamma=2.0, **o):

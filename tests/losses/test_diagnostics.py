@@ -1,10 +1,13 @@
 """The diagnostics of a batch, counted by hand and by loops; the gradient is that of a mean over four queries."""
 
+import math
+
 import pytest
 import torch
-from loss_worlds import call, world
+from loss_worlds import call, function, world
 
 from limbeck.losses.diagnostics import diagnostics
+from limbeck.losses.on_scores import terms
 
 
 def measured(teacher=True, depth=10):
@@ -49,6 +52,19 @@ def test_equals_the_loops():
         assert found[f"{key}_count_by_rank"].tolist() == [len(values) for values in at_rank[side][:4]]
     assert found["above_teacher"].item() == pytest.approx(sum(above) / len(above))
     torch.testing.assert_close(found["kl_to_teacher"], call("kl", data).mean())
+
+
+def test_terms_of_positives_and_negatives_by_hand():
+    half = torch.zeros(2, 3)
+    teacher = torch.tensor([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25]]).log()
+    labels, mask = torch.tensor([[1.0, 0, 0], [1, 0, 0]]), torch.tensor([[True, True, False], [True, True, True]])
+    found = diagnostics(half, half, teacher, labels, mask, terms=terms(function("kl"))(half, teacher, labels, mask))
+    # Two candidates: p = (2/3, 1/3), q = 1/2. Three: p = (1/4, 1/2, 1/4), q = 1/3.
+    of_positives = 2 / 3 * math.log(4 / 3), 1 / 4 * math.log(4 / 3)
+    of_negatives = 1 / 3 * math.log(3 / 2), 1 / 2 * math.log(3 / 2) + 1 / 4 * math.log(4 / 3)
+    assert found["positive_terms"].item() == pytest.approx(sum(of_positives) / 2)
+    assert found["negative_terms"].item() == pytest.approx(sum(of_negatives) / 2)
+    assert found["terms_ratio"].item() == pytest.approx(sum(of_negatives) / sum(of_positives))
 
 
 def test_above_the_teacher_by_hand():

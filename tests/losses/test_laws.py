@@ -54,7 +54,7 @@ def test_who_breaks_a_law_says_so():
 
 
 SINGLE = {
-    "bkl": (0.0, 0.02 / math.log(2)),
+    "bkl": (0.0, 1.92 / math.log(2)),
     "mse": (4.0, 4.0),
     "bce": (None, None),
 }

@@ -25,6 +25,12 @@ PARAMETERS = {
         {"rank_source": "student"}, {"rank_anchor": "first"}, {"rank_anchor": "mean", "alpha": 1.5},
         {"gamma": 0.0, "alpha": 0.0}, {"detach_weights": True}, {"detach_weights": True, "student_temperature": 0.5},
         {"rank_source": "student", "rank_anchor": "mean", "gamma": 2.5, "reduction": "mean"},
+        {"positive_exponent": "rank"}, {"positive_exponent": "rank", "rank_anchor": "first", "gamma": 2.0},
+        {"negative_log": "complement"}, {"negative_log": "complement", "gamma": 2.0, "alpha": 1.5},
+    ],
+    "projected_kl": [
+        *TEMPERATURES, {"mass": 0.8}, {"mass": 0.2}, {"against": "best"}, {"against": "best", "mass": 0.7},
+        {"against": "best", "teacher_temperature": 2.0, "mass": 0.3},
     ],
     "focal_kl": [*TEMPERATURES, {"gamma": 0.5}, {"gamma": 0.0}],
     "margin_mse": [{}],

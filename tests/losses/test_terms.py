@@ -33,6 +33,7 @@ def other_options(name):
     choices = {
         "rank_source": "student", "rank_anchor": "mean", "reduction": "mean", "target": "labels",
         "discount": "reciprocal", "gain": "linear", "detach_weights": True,
+        "positive_exponent": "rank", "negative_log": "complement", "against": "best",
     }  # fmt: skip
     for key, default in options_of(name).items():
         if key in known and key != "detach_weights":  # which changes the gradient alone
@@ -111,6 +112,10 @@ BAD = {
     "target": ["students"],
     "discount": ["none"],
     "gain": ["square"],
+    "positive_exponent": ["alpha"],
+    "negative_log": ["p"],
+    "against": ["worst"],
+    "mass": [0.0, 1.0],
     "top": [0, -1],
 }
 

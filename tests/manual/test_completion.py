@@ -25,7 +25,10 @@ from limbeck.manual.shells import SHELLS
         ("limbeck train -m loss=kl,ckl,k", ["loss=kl,ckl,kl_in_batch", "loss=kl,ckl,kl_ll"]),
         ("limbeck train loss=[kl,info_nce] loss.", ["loss.info_nce.", "loss.kl."]),
         ("limbeck train student=splade student.query_e", ["student.query_encoder="]),
-        ("limbeck train 'loss=[kl,ckl]' student.pooling=", ["student.pooling=mean", "student.pooling=cls"]),
+        (
+            "limbeck train 'loss=[kl,ckl]' student.pooling=",
+            ["student.pooling=mean", "student.pooling=cls", "student.pooling=last"],
+        ),
         ("limbeck train trainer.compile=t", ["trainer.compile=true"]),
         ("limbeck train eval/f", ["eval/fusion="]),
         ("limbeck train paths.data=", []),

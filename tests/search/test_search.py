@@ -17,6 +17,7 @@ from limbeck.evaluation.best import Best
 from limbeck.evaluation.ranking import merge
 from limbeck.inference import encode
 from limbeck.search.backend import build, built, check_kind
+from limbeck.search.backend import folder as folder_of
 from limbeck.search.encoding import encode_into
 from limbeck.search.exact import Exact
 from limbeck.search.faiss import Faiss
@@ -25,7 +26,7 @@ from limbeck.search.plaid import Plaid
 from limbeck.search.ranking import rerank, search
 from limbeck.search.shards import Store
 from limbeck.search.shares import share
-from limbeck.types import Ranking, order
+from limbeck.types import Ranking, order, ties
 
 needs_faiss = pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="faiss is not installed")
 EXACT = [
@@ -344,8 +345,29 @@ def test_float16_halves_the_files_and_changes_little(kind, worlds, tokens, tmp_p
     assert np.mean([len({*found[q].ids} & {*whole[q].ids}) / 20 for q in whole]) > 0.9
     if kind == "sparse":
         same(run(half, Inverted()), run(half, Exact()))
+        run(made, Inverted())
+        assert_half(made, half, Inverted(), "000000.weights.npy", 128)
     if kind == "dense" and importlib.util.find_spec("faiss"):
         same(run(half, Faiss()), run(half, Exact()))
+        for backend in (Faiss(type="ivf", lists=3, probe=3), Faiss(type="hnsw", width=230)):
+            same(run(half, backend), run(half, Exact()))
+            run(made, backend)
+            wide = 230 * 16 * 4  # bytes of the vectors
+            sizes = [(folder_of(backend, each.store) / "index.faiss").stat().st_size for each in (made, half)]
+            assert sizes[0] - sizes[1] == pytest.approx(wide / 2, rel=0.02)
+
+
+def assert_half(made, half, backend, name, head):
+    one, other = ((folder_of(backend, each.store) / name).stat().st_size - head for each in (made, half))
+    assert one == 2 * other > 0
+
+
+def test_scores_of_float16_tie_and_the_ties_are_counted():
+    """Scores between 2048 and 4096 go in steps of 2 where what they are made of is float16."""
+    values = torch.arange(2048.0, 2068.0).unsqueeze(1)
+    ranked = [order([f"d{i}" for i in range(20)], each.flatten()) for each in (values, values.half().float())]
+    assert [ties(ranking) for ranking in ranked] == [0, 9]
+    assert ranked[1].ids[2:5] == ["d17", "d16", "d15"]  # 2064 all: by id
 
 
 def test_shares_give_the_same_bytes_as_one_process(tokens, worlds, tmp_path):

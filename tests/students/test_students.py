@@ -14,7 +14,8 @@ from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
 from limbeck.students.splade import Splade
-from limbeck.text.collate import Collator, Example, TextFormat
+from limbeck.text.collate import Collator, Example
+from limbeck.text.text_format import TextFormat
 from limbeck.text.tokenizer import train_wordpiece
 from limbeck.types import Ranking
 
@@ -121,6 +122,17 @@ def test_every_parameter_gets_a_gradient(student):
     ).scores.square().sum().backward()
     without = [name for name, parameter in made.named_parameters() if parameter.grad is None]
     assert without == []
+
+
+def test_the_checksum_is_of_every_weight(student):
+    """Of single numbers too: the scale that separate towers learn."""
+    made, _ = student
+    before = {made.checksum()}
+    for parameter in made.state_dict().values():
+        if parameter.is_floating_point():
+            parameter.add_(1.0)
+            assert made.checksum() not in before
+            before.add(made.checksum())
 
 
 @pytest.mark.parametrize("name", ["dense-separate", "splade-separate"])
@@ -287,12 +299,14 @@ def test_unknown_checkpoints(tmp_path, tokenizer):
         (Dense, {"dimension": 17}, "dimension must be in 1 … 16, the width of the backbone, got 17"),
         (Dense, {"matryoshka": [8, 16]}, "matryoshka must hold sizes in 1 … 15, smaller than the whole, got 16"),
         (Dense, {"matryoshka": [8, 8]}, "matryoshka holds a size twice"),
-        (Splade, {"query_encoder": "none"}, "query_encoder must be one of shared, separate, tokens"),
+        (Splade, {"query_encoder": "none"}, "query_encoder must be one of shared, separate, tokens, table"),
         (Splade, {"scale": -1.0}, "scale must be > 0"),
+        (Splade, {"activation": "log"}, "activation must be one of relu, log1p_relu, got 'log'"),
+        (Splade, {"learn_query_table": True}, "query_table and learn_query_table belong to query_encoder=table"),
         (ColBERT, {"dimension": 0}, "dimension must be >= 1"),
         (ColBERT, {"scale": 0.0}, "scale must be > 0"),
         (ColBERT, {"query_augment": False, "attend_augmented": True}, "attend_augmented needs query_augment=true"),
-        (CrossEncoder, {"pooling": "max"}, "pooling must be one of mean, cls, head"),
+        (CrossEncoder, {"pooling": "max"}, "pooling must be one of mean, cls, last, head"),
         (CrossEncoder, {"query_length": 1}, "query_length must be >= 3"),
     ],
 )

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -17,19 +18,21 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerFast
 
+from jumping import lines, listening
 from limbeck.backbones.sources import load_tokenizer
 from limbeck.backbones.tiny import Tiny
 from limbeck.config import ConfigError
-from limbeck.data.collection import Data
+from limbeck.data.opening import Data
 from limbeck.inference import encode, score_lists
 from limbeck.search.encoding import encode_into
 from limbeck.search.shards import Store
 from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
-from limbeck.text import progress, token_store
+from limbeck.text import token_store
 from limbeck.text.cache import WORTH, TokenCache
-from limbeck.text.collate import Collator, Example, TextFormat
+from limbeck.text.collate import Collator, Example
+from limbeck.text.text_format import TextFormat
 from limbeck.text.token_store import MOST, TokenStore
 from limbeck.text.tokenizer import TextTokenizer, train_wordpiece
 
@@ -229,13 +232,16 @@ def test_texts_are_tokenised_once(folder, artefacts, caplog):
     assert caplog.text == ""
 
 
-def test_progress_in_a_log(tokenizer, artefacts, monkeypatch, caplog):
-    monkeypatch.setattr(progress, "_TELL_EVERY", -1.0)
+def test_progress_and_disk_in_a_log(tokenizer, artefacts, monkeypatch, caplog):
     monkeypatch.setattr(token_store, "_BLOCK_TEXTS", 30)
-    with caplog.at_level(logging.INFO):
-        assert len(TokenCache(artefacts, tokenizer, CORPUS).open("document", "", None)) == len(DOCUMENTS)
-    told = [message.split(" %")[0] for message in caplog.messages if message.startswith("tokenising")]
-    assert told == [f"tokenising documents of made up: {share}" for share in (40, 81, 100)]
+    with listening(caplog):
+        store = TokenCache(artefacts, tokenizer, CORPUS).open("document", "", None)
+    estimate, *shares, _ = lines(caplog, "tokenising documents of made up")
+    assert [share.split(" %")[0] for share in shares] == ["40", "81", "100"]
+    # The first line is written when the first block is on the disk: 30 of 74 texts.
+    said = float(re.search(r"([\d.]+) kB on disk", estimate)[1]) * 1000
+    written = sum((store.path / name).stat().st_size for name in ("ids.bin", "keys.bin", "starts.bin", "lengths.bin"))
+    assert said == pytest.approx(written, rel=0.3)
 
 
 def test_small_jobs_tokenise_what_they_need(tokenizer, artefacts, caplog):
@@ -304,7 +310,7 @@ def test_two_processes_make_one_artefact(folder, artefacts):
         process.join()
     tokens = artefacts.root / "tokens"
     assert len(list(tokens.glob("*/meta.json"))) == 1
-    assert not list(tokens.glob("*.unfinished"))
+    assert not list(tokens.glob(".*.parts"))
 
 
 def test_what_was_begun_does_not_count(tokenizer, artefacts):
@@ -319,11 +325,43 @@ def test_what_was_begun_does_not_count(tokenizer, artefacts):
     assert len(store) == len(DOCUMENTS)
 
 
+@pytest.mark.parametrize("torn", [None, "ids.bin", "lengths.part", "keys.part"])
+def test_a_killed_process_loses_the_block_at_work(folder, tokenizer, tmp_path, monkeypatch, torn):
+    """Wherever the kill falls: a block is whole when its keys are there, which come last."""
+    monkeypatch.setattr(token_store, "_BLOCK_TEXTS", 20)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+
+    def write(target, tokenizer):
+        token_store.write(target, DOCUMENTS.items(), tokenizer, total=len(DOCUMENTS), what="documents")
+
+    write(whole, tokenizer)
+    index = token_store._index
+    monkeypatch.setattr(token_store, "_index", None)  # dies behind the last block
+    with pytest.raises(TypeError):
+        write(killed, tokenizer)
+    monkeypatch.setattr(token_store, "_index", index)
+    order = ["keys.part", "lengths.part", "ids.bin"]
+    for name in order[: order.index(torn)] if torn else []:  # the block was never written there
+        size = {"keys.part": 8 * 60, "lengths.part": 2 * 60}[name]
+        os.truncate(killed / name, size)
+    if torn:
+        os.truncate(killed / torn, (killed / torn).stat().st_size - 3)
+    counting = Counting(load_tokenizer(str(folder)).tokenizer)
+    before = counting.seen
+    write(killed, counting)
+    assert counting.seen - before == (14 if torn in ("lengths.part", "ids.bin") else 1 if torn else 0)
+    assert {path.name: path.read_bytes() for path in killed.iterdir()} == {
+        path.name: path.read_bytes() for path in whole.iterdir()
+    }
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk(tokenizer, artefacts):
     class OnFullDisk(Corpus):
         def texts(self, role):
-            (folder,) = (artefacts.root / "tokens").glob("*.unfinished")
+            (folder,) = (artefacts.root / "tokens").glob(".*.parts")
             (folder / "ids.bin").symlink_to("/dev/full")
             return super().texts(role)
 

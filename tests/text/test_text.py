@@ -5,7 +5,8 @@ from transformers import AutoTokenizer
 
 from limbeck.backbones.sources import load_tokenizer
 from limbeck.config import ConfigError
-from limbeck.text.collate import Collator, Example, TextFormat
+from limbeck.text.collate import Collator, Example
+from limbeck.text.text_format import TextFormat
 from limbeck.text.tokenizer import train_wordpiece
 
 TEXTS = {

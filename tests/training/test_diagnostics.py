@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from limbeck.losses.diagnostics import diagnostics
 from limbeck.losses.kl import kl
+from limbeck.losses.on_scores import terms
 from limbeck.losses.term import Term
 from limbeck.students import base
 from limbeck.training.module import Distillation
@@ -60,9 +61,10 @@ def wanted(weight):
     scores, teacher, labels, mask = columns()
     scores.requires_grad_()
     (gradient,) = torch.autograd.grad(weight * kl(scores, teacher, labels, mask).mean(), scores)
+    of_candidates = weight * terms(kl)(scores.detach(), teacher, labels, mask)
     return {
         (f"diagnostics/{name}/{rank}" if value.ndim else f"diagnostics/{name}"): float(each)
-        for name, value in diagnostics(scores.detach(), gradient, teacher, labels, mask).items()
+        for name, value in diagnostics(scores.detach(), gradient, teacher, labels, mask, terms=of_candidates).items()
         if name != "kl_to_teacher"
         for rank, each in (enumerate(value.unbind(), 1) if value.ndim else [(0, value)])
     }
@@ -108,8 +110,9 @@ def test_they_are_those_of_the_objective(tmp_path, options):
 
 def test_weights_of_terms_count(tmp_path):
     found, doubled = logged(tmp_path / "1", weight=1.0), logged(tmp_path / "2", weight=2.0)
-    for name in ("positive_contribution", "negative_contribution", "negative_by_rank/1"):
+    for name in ("positive_contribution", "negative_contribution", "negative_by_rank/1", "negative_terms"):
         assert doubled[f"diagnostics/{name}"] == pytest.approx(2 * found[f"diagnostics/{name}"])
+    assert doubled["diagnostics/terms_ratio"] == pytest.approx(found["diagnostics/terms_ratio"])
     assert doubled["diagnostics/negative_ratio"] == pytest.approx(found["diagnostics/negative_ratio"])
 
 

@@ -14,10 +14,11 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
+from limbeck import progress
 from limbeck.data.datamodule import TrainingData
 from limbeck.data.pool import Pool
 from limbeck.data.sampling import ListSampler
-from limbeck.text.progress import draw_bars
+from limbeck.progress import draw_bars
 from limbeck.training.progress import Bar, Lines, Speed
 from limbeck.training.trainer import Training
 from limbeck.types import Ranking
@@ -87,10 +88,11 @@ def test_validation_counts_neither_as_training_nor_as_waiting(tmp_path):
     assert speed.waiting < 0.5
 
 
-def test_without_a_terminal_a_line_is_logged_every_so_often(tmp_path, caplog):
+def test_without_a_terminal_a_line_is_logged_every_so_often(tmp_path, caplog, monkeypatch):
     caplog.set_level(logging.INFO, "limbeck")
     ticks = itertools.count(step=20)  # the start, then a step every 20 seconds
-    speed, _ = train(tmp_path, loader=0.0, step=0.0, callbacks=[Lines(every=60, clock=lambda: next(ticks))])
+    monkeypatch.setattr(progress, "clock", lambda: next(ticks))
+    speed, _ = train(tmp_path, loader=0.0, step=0.0)
     (line,) = (message for message in caplog.messages if message.startswith("step "))
     step, loss, rate, left = line.split("  ")  # the end of the training has lines of its own
     assert (step, left) == (f"step 3/{STEPS}", "about 60 s left")

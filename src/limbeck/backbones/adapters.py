@@ -76,7 +76,7 @@ def read_lora(options: Any) -> Lora | None:
     if options is None:
         return None
     if not isinstance(options, Mapping):
-        raise ValueError(f"lora must be null or options like {{rank: 8}}, got {options!r}")
+        raise ValueError(f"lora must be null, false or options like {{rank: 8}}, got {options!r}")
     known = [field.name for field in fields(Lora)]
     unknown = sorted(set(options) - set(known))
     if unknown:
@@ -198,7 +198,10 @@ def _targets(model: "PreTrainedModel", ends: list[str] | None) -> list[str]:
         if isinstance(layer, nn.Linear) and id(layer) in inside and "pooler" not in name.split(".")
     ]
     if ends is None:
-        return [name for name in linear if any(part.isdigit() for part in name.split("."))]
+        found = [name for name in linear if any(part.isdigit() for part in name.split("."))]
+        if not found:
+            raise ConfigError(f"lora.targets: {type(model).__name__} has no linear layer that could get an adapter")
+        return found
     chosen = []
     for end in ends:
         found = [name for name in linear if name == end or name.endswith(f".{end}")]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from safetensors.torch import save_file
@@ -10,13 +10,14 @@ from torch import Tensor
 
 from limbeck.backbones import packing
 from limbeck.backbones.adapters import Lora, adapt, checkpoint_gradients, merged_weights
+from limbeck.backbones.decoders import is_causal
 from limbeck.text.tokenizer import TextTokenizer
 from limbeck.types import Tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "last"]
 Task = Literal["encoder", "classifier", "difference", "mlm"]
 """What a student makes of a backbone: token states, one score a sequence, the difference of two, or logits of the
 vocabulary a token."""
@@ -26,10 +27,12 @@ Load = Callable[[Task], "PreTrainedModel"]
 
 
 class Backbone(Protocol):
-    """A source of one transformer encoder and its tokenizer."""
+    """A source of one transformer and its tokenizer."""
 
-    learning_rate: ClassVar[float]
-    """Peak learning rate that suits its weights, where ``optim.lr`` is null."""
+    @property
+    def learning_rate(self) -> float:
+        """Peak learning rate that suits the weights that train, where ``optim.lr`` is null."""
+        ...
 
     @property
     def path(self) -> str | None:
@@ -55,8 +58,8 @@ class Backbone(Protocol):
         """Return the tokenizer; ``texts`` and ``folder`` serve backbones that train one."""
         ...
 
-    def model(self, tokenizer: TextTokenizer, task: Task) -> "PreTrainedModel":
-        """Return the transformer in float32."""
+    def model(self, tokenizer: TextTokenizer, task: Task, *, trains: bool = True) -> "PreTrainedModel":
+        """Return the transformer in float32; one that nothing trains gets no adapters that were not asked for."""
         ...
 
 
@@ -96,9 +99,21 @@ def save(student: torch.nn.Module, tokenizer: TextTokenizer, folder: Path) -> No
         save_file(dict(once.values()), folder / HEAD)
 
 
+def check_pooling(model: "PreTrainedModel", pooling: str) -> None:
+    """Raise a ValueError where the first token of a text is read that has seen no other."""
+    if pooling == "cls" and is_causal(model.config):
+        raise ValueError(
+            "pooling=cls reads the first token, which sees nothing of the text in a decoder; take last or mean, or "
+            "backbone.bidirectional=true"
+        )
+
+
 def pool(states: Tensor, tokens: Tokens, pooling: Pooling) -> Tensor:
-    """Reduce token states (N, T, D) to (N, D): the mean over real tokens, or the first token."""
+    """Reduce token states (N, T, D) to (N, D): the mean over real tokens, the first token, or the last real one."""
     if pooling == "cls":
         return states[:, 0]
+    if pooling == "last":
+        numbers = torch.arange(1, states.shape[1] + 1, device=states.device)
+        return states[torch.arange(len(states), device=states.device), (tokens.attention_mask * numbers).argmax(1)]
     mask = tokens.attention_mask.unsqueeze(-1).to(states.dtype)
     return (states * mask).sum(1) / mask.sum(1).clamp(min=1)

@@ -1,9 +1,10 @@
-"""What differs between the families of encoders: depth, dropout, positions, and which models are encoders at all."""
+"""What differs between families: depth, dropout, positions, and which models can be read at all."""
 
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from limbeck.backbones import decoders
 from limbeck.config import ConfigError
 
 if TYPE_CHECKING:
@@ -24,22 +25,25 @@ _HEAD_DROPOUTS = ("classifier_dropout", "classifier_dropout_prob", "seq_classif_
 """Dropout before a classifier; where it is None, the one of the states counts."""
 
 
-def check_encoder(config: "PreTrainedConfig", path: str) -> None:
-    """Raise a ConfigError unless a configuration is of an encoder that reads in both directions.
+def check_readable(config: "PreTrainedConfig", task: str, path: str) -> None:
+    """Raise a ConfigError unless a configuration is of an encoder, or of a decoder that can serve a task.
 
-    The sign is that transformers has a masked language model for it.
+    The sign is that transformers has a masked language model for it, or a causal one alone.
     """
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
     reason = None
-    if getattr(config, "is_encoder_decoder", False):
+    if decoders.is_decoder(config):
+        decoders.check(config, task, path)
+    elif getattr(config, "is_encoder_decoder", False):
         reason = "an encoder with a decoder"
     elif getattr(config, "is_decoder", False) or config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
-        reason = "no encoder that reads in both directions"
+        reason = "neither an encoder that reads in both directions nor a decoder of text"
     if reason:
         raise ConfigError(
-            f"model: {path!r} is of the type {config.model_type!r}, {reason}; take one of the family of BERT, "
-            "RoBERTa, MPNet, DistilBERT, ELECTRA, ModernBERT, DeBERTa or the like"
+            f"model: {path!r} is of the type {config.model_type!r}, {reason}; take an encoder of the family of BERT, "
+            "RoBERTa, MPNet, DistilBERT, ELECTRA, ModernBERT, DeBERTa or the like, or a decoder as Qwen3, Gemma or "
+            "Llama"
         )
 
 
@@ -49,7 +53,7 @@ def cut_layers(config: "PreTrainedConfig", layers: int, path: str) -> None:
     if layers > depth:
         raise ConfigError(f"layers must be <= {depth}, the depth of {path}, got {layers}")
     settings: Any = config
-    if getattr(config, "layer_types", None):  # ModernBERT: global or local attention, layer by layer
+    if getattr(config, "layer_types", None):  # ModernBERT, Qwen, Gemma: global or local attention, layer by layer
         settings.layer_types = settings.layer_types[:layers]
     settings.num_hidden_layers = layers
 

@@ -98,6 +98,9 @@ ACTIVATIONS: Mapping[str, str] = {
 }
 """Functions after a linear layer or over scores: their names here and the classes that folders name."""
 
+POOLINGS: Mapping[str, str] = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
+"""Ways of pooling: their names here and in folders."""
+
 LEGACY_POOLING: Mapping[str, str] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -130,12 +133,12 @@ MODULES: Mapping[str, Mapping[str, Rule]] = {
     "Normalize": {"module_input_name": TAKEN, "module_output_name": TAKEN},
     "SpladePooling": {
         "pooling_strategy": Only(("max",)),
-        "activation_function": Only(("relu",)),
+        "activation_function": Only(("relu", "log1p_relu")),
         "embedding_dimension": NEUTRAL,
         "word_embedding_dimension": NEUTRAL,
         "chunk_size": NEUTRAL,
     },
-    "SparseStaticEmbedding": {"frozen": NEUTRAL},
+    "SparseStaticEmbedding": {"frozen": TAKEN},
     "MultiVectorMask": {
         "skiplist_words": TAKEN,
         "skiplist_tasks": Only((None, "document", ["document"])),

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limbeck.backbones.decoders import is_decoder
 from limbeck.backbones.dropout import dropped_attention, quicken
 from limbeck.backbones.families import most_tokens, position_padding
 from limbeck.backbones.sub_batches import in_sub_batches, inputs, is_compiled
@@ -81,7 +82,8 @@ def enable(model: "PreTrainedModel") -> bool:
 
     quicken(model)
     base: Any = model.base_model
-    if base.config._attn_implementation != "sdpa":
+    # A decoder's mask is made by its family (causal, sliding): it reads padded texts, in sub-batches of like length.
+    if base.config._attn_implementation != "sdpa" or is_decoder(base.config):
         return False
     if NAME not in ALL_ATTENTION_FUNCTIONS:
         ALL_ATTENTION_FUNCTIONS.register(NAME, _attention)

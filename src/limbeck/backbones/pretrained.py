@@ -1,5 +1,6 @@
 """A checkpoint of the Hugging Face hub or a folder."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -7,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from limbeck.backbones import families, hub, labels, mlm
-from limbeck.backbones.adapters import read_lora
+from limbeck.backbones import decoders, families, hub, labels, mlm, stanford
+from limbeck.backbones.adapters import Lora, read_lora
 from limbeck.backbones.backbone import Task, prepared
 from limbeck.backbones.layout import lower_cases
 from limbeck.backbones.sources import clear_errors, load_tokenizer, locate, quiet, report, tokenizer_folder
+from limbeck.config import ConfigError
 from limbeck.registry import register
 from limbeck.text.tokenizer import TextTokenizer
 
@@ -30,10 +32,11 @@ _AUTO: dict[Task, str] = {
 
 @register("backbone", "pretrained")
 class Pretrained:
-    """A pretrained Hugging Face encoder, by hub name or folder.
+    """A pretrained Hugging Face transformer, by hub name or folder.
 
-    All families that transformers has a masked language model for: BERT (MiniLM), DistilBERT, ELECTRA, ModernBERT,
-    RoBERTa, XLM-R, MPNet, DeBERTa and so on. What the checkpoint and the student's transformer do not share is logged.
+    Encoders of all families that transformers has a masked language model for: BERT (MiniLM), DistilBERT, ELECTRA,
+    ModernBERT, RoBERTa, XLM-R, MPNet, DeBERTa and so on; decoders: Qwen3, Gemma, Llama and so on. What the checkpoint
+    and the student's transformer do not share is logged.
 
     Parameters
     ----------
@@ -48,19 +51,23 @@ class Pretrained:
         Override the checkpoint's dropout of states and attention, in [0, 1); null keeps it.
     lora
         Train low-rank adapters instead of the transformer: ``{rank: 8, alpha: 16, dropout: 0, targets: null}``, see
-        :class:`~limbeck.backbones.adapters.Lora`; ``{}`` takes these defaults, null trains all weights. A saved
-        student has them merged. They want a higher ``optim.lr``, about 1e-4 to 1e-3.
+        :class:`~limbeck.backbones.adapters.Lora`; ``{}`` takes these defaults, ``false`` trains all weights, and null
+        is ``false`` for encoders and ``{}`` for decoders. A saved student has them merged. They want a higher
+        ``optim.lr``, about 1e-4 to 1e-3.
     gradient_checkpointing
         Compute the states inside each layer again in the backward pass: the same numbers, less memory, about a third
         more time.
+    bidirectional
+        Let the tokens of a decoder see what follows them, too; a saved student keeps it.
+    end_token
+        Put the tokenizer's end token (eos) after each text, as ``pooling=last`` wants it, where the tokenizer does not
+        do so by itself; a saved student's tokenizer does.
 
     Raises
     ------
     ValueError
         A value is out of range, peft or a model's package is not installed, or the folder holds no single transformer.
     """
-
-    learning_rate = 2e-5
 
     def __init__(
         self,
@@ -71,6 +78,8 @@ class Pretrained:
         dropout: float | None = None,
         lora: Any = None,
         gradient_checkpointing: bool = False,
+        bidirectional: bool = False,
+        end_token: bool = False,
     ) -> None:
         if layers is not None and layers < 1:
             raise ValueError(f"layers must be >= 1 or null, got {layers}")
@@ -81,8 +90,11 @@ class Pretrained:
         self.revision = revision
         self.layers = layers
         self.dropout = dropout
-        self.lora = read_lora(lora)
+        self.lora = read_lora(None if lora is False else lora)
+        self.adapts_decoders = lora is None
         self.gradient_checkpointing = gradient_checkpointing
+        self.bidirectional = bidirectional
+        self.end_token = end_token
         self.anew: list[str] = []
         """Parameters of the model built last that the checkpoint does not give."""
         self.labels: list[str] = []
@@ -93,15 +105,33 @@ class Pretrained:
         del texts, folder  # nothing is trained
         place = hub.described(self.path, self.revision) if hub.is_name(self.path) else None
         lower_case = lower_cases(place or Path(self.path))
-        return load_tokenizer(tokenizer_folder(self.path), self.revision, lower_case=lower_case)
+        return load_tokenizer(
+            tokenizer_folder(self.path), self.revision, lower_case=lower_case, end_token=self.end_token
+        )
 
-    def model(self, tokenizer: TextTokenizer, task: Task) -> "PreTrainedModel":
-        """Load the checkpoint."""
+    @property
+    def learning_rate(self) -> float:
+        """2e-5 for all weights of a transformer, and 1e-4 for the adapters of a decoder."""
+        with contextlib.suppress(ConfigError):  # `model` raises it
+            if (self.adapts_decoders or self.lora) and decoders.is_decoder(self._config()):
+                return 1e-4
+        return 2e-5
+
+    def _config(self) -> Any:
         import transformers
 
         with quiet(), clear_errors(self.path):
-            config = transformers.AutoConfig.from_pretrained(self.path, revision=self.revision, trust_remote_code=False)
-            families.check_encoder(config, self.path)
+            return transformers.AutoConfig.from_pretrained(self.path, revision=self.revision, trust_remote_code=False)
+
+    def model(self, tokenizer: TextTokenizer, task: Task, *, trains: bool = True) -> "PreTrainedModel":
+        """Load the checkpoint."""
+        config = self._config()
+        with quiet(), clear_errors(self.path):
+            families.check_readable(config, task, self.path)
+            if decoders.is_decoder(config):
+                decoders.set_up(config, tokenizer.pad_id, bidirectional=self.bidirectional)
+            elif self.bidirectional:
+                raise ConfigError(f"bidirectional: {self.path!r} is an encoder, which reads both ways; set it to false")
             if self.layers is not None:
                 families.cut_layers(config, self.layers, self.path)
             if self.dropout is not None:
@@ -115,7 +145,8 @@ class Pretrained:
                 self.labels = labels.of_checkpoint(model, info, names)
             if task == "difference":
                 labels.check_two(info, self.labels)
-        self.anew = report(model, info, self.path, self.layers)
+        inline = [stanford.LINEAR] if stanford.is_stanford(Path(self.path)) else []  # the student's own layer
+        self.anew = report(model, info, self.path, self.layers, inline)
         if task == "difference":
             labels.subtract(model)
         if task == "encoder" and getattr(model, "pooler", None) is not None:
@@ -123,7 +154,20 @@ class Pretrained:
         if task == "mlm" and set(mlm.head_names(model)) <= set(self.anew) and mlm.start_near_identity(model):
             log.info("%s: the new head of masked words starts near the identity", self.path)
         families.check_tokenizer(model, len(tokenizer.tokenizer), tokenizer.pad_id, self.path)
-        return prepared(model, self.lora, self.gradient_checkpointing, self.anew)
+        if self.bidirectional:
+            decoders.check_both_ways(model, self.path)
+        return prepared(model, self._adapters(config, trains), self.gradient_checkpointing, self.anew)
+
+    def _adapters(self, config: Any, trains: bool) -> Lora | None:
+        """Return the settings of the adapters: a decoder that is trained has some unless ``lora=false``."""
+        if not (self.adapts_decoders and trains and decoders.is_decoder(config)):
+            return self.lora
+        try:
+            found = read_lora({})
+        except ValueError as error:
+            raise ConfigError(f"{error}; a decoder trains adapters unless lora=false: then all weights train") from None
+        log.info("%s: a decoder, so adapters train; backbone.lora=false trains all weights", self.path)
+        return found
 
     def _loaded(self, task: Task, config: Any) -> tuple[Any, dict[str, Any]]:
         """Return the checkpoint as a model for a task, and transformers' account of what they do not share."""

@@ -75,8 +75,20 @@ def tokenizer_folder(path: str) -> str:
     return path
 
 
-def load_tokenizer(path: str, revision: str | None = None, *, lower_case: bool = False) -> TextTokenizer:
-    """Load a fast tokenizer from a hub name or folder; with ``lower_case``, it lower-cases texts first."""
+def load_tokenizer(
+    path: str, revision: str | None = None, *, lower_case: bool = False, end_token: bool = False
+) -> TextTokenizer:
+    """Load a fast tokenizer from a hub name or folder.
+
+    Parameters
+    ----------
+    path, revision
+        Hub name or folder; commit or tag on the hub.
+    lower_case
+        Lower-case texts first.
+    end_token
+        End each text with the tokenizer's end token; none is put twice.
+    """
     from transformers import AutoTokenizer
 
     with quiet(), clear_errors(path):
@@ -89,7 +101,10 @@ def load_tokenizer(path: str, revision: str | None = None, *, lower_case: bool =
             raise ValueError("it has no tokenizer, or one without words")
         if lower_case:
             _lower(tokenizer.backend_tokenizer)
-        return TextTokenizer(tokenizer)
+        if tokenizer.pad_token is None and tokenizer.eos_token is not None:  # as decoders leave it
+            tokenizer.pad_token = tokenizer.eos_token
+        found = TextTokenizer(tokenizer)
+        return found.ended() if end_token else found
 
 
 def _lower(tokenizer: Any) -> None:
@@ -101,7 +116,9 @@ def _lower(tokenizer: Any) -> None:
     tokenizer.normalizer = normalizers.Sequence(steps)
 
 
-def report(model: "PreTrainedModel", info: dict[str, Any], path: str, layers: int | None) -> list[str]:
+def report(
+    model: "PreTrainedModel", info: dict[str, Any], path: str, layers: int | None, elsewhere: Collection[str] = ()
+) -> list[str]:
     """Log in one line what a checkpoint and a model do not share; return the parameters that start anew.
 
     Parameters
@@ -114,6 +131,8 @@ def report(model: "PreTrainedModel", info: dict[str, Any], path: str, layers: in
         For messages.
     layers
         The model was cut to so many layers; those left out on purpose are not reported.
+    elsewhere
+        Weights of the checkpoint that something else than the model takes.
 
     Raises
     ------
@@ -131,7 +150,7 @@ def report(model: "PreTrainedModel", info: dict[str, Any], path: str, layers: in
             f"model: {path!r} does not hold the weights that its config.json describes: {some(what)} "
             f"{'differ' if shapes.keys() & set(body) else 'are missing'}. The files are incomplete or of another model"
         )
-    unused = {_group(name) for name in info["unexpected_keys"]}
+    unused = {_group(name) for name in info["unexpected_keys"] if name not in elsewhere}
     if layers is not None:
         unused -= {name for name in unused if any(part.isdigit() and int(part) >= layers for part in name.split("."))}
     parts = []

@@ -67,8 +67,9 @@ def compiled(student: nn.Module, backend: str = "inductor") -> None:
     config.recompile_limit = max(config.recompile_limit, _SHAPES)
     for model in student.children():
         if hasattr(model, "set_attn_implementation"):
-            model.set_attn_implementation("sdpa")  # pyright: ignore[reportCallIssue]
             base: Any = model.base_model
+            if base._supports_sdpa:
+                model.set_attn_implementation("sdpa")  # pyright: ignore[reportCallIssue]
             base.compile(dynamic=False, backend=backend)
 
 

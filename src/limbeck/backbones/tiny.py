@@ -90,8 +90,9 @@ class Tiny:
         )
         return load_tokenizer(str(path))
 
-    def model(self, tokenizer: TextTokenizer, task: Task) -> "PreTrainedModel":
+    def model(self, tokenizer: TextTokenizer, task: Task, *, trains: bool = True) -> "PreTrainedModel":
         """Return a BERT with random weights."""
+        del trains  # an encoder has the adapters that are asked for, and no others
         from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
 
         labels: dict[str, Any] = {"num_labels": 1}

@@ -8,6 +8,7 @@ from limbeck.config import ConfigError, FailedError
 from limbeck.experiment.messages import explain, suggest
 from limbeck.manual.verbs import VERBS
 from limbeck.processes import end_with_parent
+from limbeck.progress import quiet_others
 from limbeck.version import __version__
 
 _ASIDE = ("help", "completion", "new")
@@ -17,6 +18,7 @@ _ASIDE = ("help", "completion", "new")
 def main() -> None:
     """Run the program."""
     end_with_parent()
+    quiet_others()
     words = sys.argv[1:]
     if words == ["--version"]:
         print(__version__)

@@ -1,5 +1,6 @@
 """BM25 first stage."""
 
+import shutil
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -9,8 +10,8 @@ from limbeck.data import bm25_index
 from limbeck.data.analysers import ANALYSERS, STOPWORDS, characters, words
 from limbeck.data.candidates import Search, best, check_depth
 from limbeck.data.collection import Collection
+from limbeck.progress import show
 from limbeck.registry import register
-from limbeck.text.progress import show
 from limbeck.types import Run
 
 _BLOCK = 10_000
@@ -47,7 +48,7 @@ class BM25:
     """
 
     kept: ClassVar[bool] = True
-    in_blocks: ClassVar[bool] = True
+    pairs: ClassVar[float] = 2e11
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class BM25:
         if stopwords is not None and stopwords not in (*STOPWORDS, *STOPWORDS.values()):
             raise ValueError(f"stopwords must be null or one of {', '.join(STOPWORDS)}, got {stopwords!r}")
         self.depth = depth
+        self._indexes: dict[Path, Any] = {}
         self.k1 = k1
         self.b = b
         self.analyser = analyser
@@ -94,7 +96,6 @@ class BM25:
         ConfigError
             No document has a word.
         """
-        import bm25s
         import torch
 
         collection = search.collection
@@ -103,26 +104,44 @@ class BM25:
             {**self._index_identity, "documents": collection.content("document")},
             lambda target: self._index(collection, target),
             label=f"BM25 index of {collection.name}",
+            parts=True,
         )
-        index = bm25s.BM25.load(path / "index", mmap=True)
+        index = self._opened(path / "index")
         terms = self._tokens(list(search.queries.values()))
         depth = self.depth + collection.drop_self
         blocks = bm25_index.search(index, terms, depth, threads=torch.get_num_threads())
-        found = (each for block in show(blocks, len(terms), f"{self.label}: queries") for each in block)
+        shown = show(blocks, len(terms), f"{self.label}: queries", "queries", part=True)
+        found = (each for block in shown for each in block)
         ids = collection.document_ids
         return {
             query: best(query, ids.take(rows), scores, self.depth, drop_self=collection.drop_self)
             for query, (rows, scores) in zip(search.queries, found, strict=True)
         }
 
+    def _opened(self, path: Path) -> Any:
+        """Return an index with its vocabulary, which is read once."""
+        if path not in self._indexes:
+            import bm25s
+
+            self._indexes[path] = bm25s.BM25.load(path, mmap=True)
+        return self._indexes[path]
+
     def _index(self, collection: Collection, target: Path) -> None:
         texts = (text for _, text in collection.iterate())
         blocks = iter(lambda: list(islice(texts, _BLOCK)), [])
-        documents = show(map(self._tokens, blocks), len(collection.document_ids), f"BM25 index of {collection.name}")
-        index = bm25_index.build(documents, k1=self.k1, b=self.b)
+        index = bm25_index.build(
+            blocks,
+            self._tokens,
+            target / "counted",
+            k1=self.k1,
+            b=self.b,
+            total=len(collection.document_ids),
+            label=f"BM25 index of {collection.name}",
+        )
         if not index.vocab_dict:
             raise ConfigError(f"no document of {collection.name} has a word to BM25: {self.advice}")
         index.save(target / "index")
+        shutil.rmtree(target / "counted")
 
     def _tokens(self, texts: list[str]) -> list[list[str]]:
         analyse = words if self.analyser == "words" else characters

@@ -5,22 +5,31 @@ builds one, and looks at all documents for each query: both are too much from a 
 rankings here are those of bm25s to the bit.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from limbeck import room
 from limbeck.evaluation import postings
+from limbeck.progress import Step
+from limbeck.unfinished import whole_file
 
 Terms = Sequence[str]
 Found = tuple[NDArray[np.int32], NDArray[np.float32]]
 """Positions of documents, and their scores; in no order."""
 
+WEIGHT = 8
+"""Bytes of a term of a document in an index: its document and its weight."""
 
-@dataclass
-class _Block:
+_INSTEAD = "take candidates=dense, or candidates=run with a run file of another program"
+
+
+class _Block(NamedTuple):
     """How often which term is in which document."""
 
     lengths: NDArray[np.int64]
@@ -29,55 +38,125 @@ class _Block:
     """Position in the block; ascending."""
     terms: NDArray[np.int32]
     counts: NDArray[np.float32]
+    new: NDArray[np.uint8]
+    """The terms that no block before has, in the order of their numbers: UTF-8, a line each."""
 
 
-def build(blocks: Iterable[Sequence[Terms]], *, k1: float, b: float) -> Any:
-    r"""Build an index of bm25s, Lucene's variant of BM25, whose memory is 20 bytes for each term of a document.
+def build(
+    blocks: Iterable[Sequence[str]],
+    analyse: Callable[[list[str]], Sequence[Terms]],
+    folder: Path,
+    *,
+    k1: float,
+    b: float,
+    total: int,
+    label: str,
+) -> Any:
+    r"""Build an index of bm25s, Lucene's variant of BM25, whose memory is 8 bytes for each term of a document.
 
     .. math::
 
         w(t, d) = \ln\left(1 + \frac{N - n_t + 0.5}{n_t + 0.5}\right)
         \frac{f_{td}}{f_{td} + k_1 (1 - b + b \, |d| / \overline{|d|})}
 
+    Terms are counted block by block. The counts of each lie in a file, so that a killed process loses one block.
+
     Parameters
     ----------
     blocks
-        The documents in order, block by block, each as its terms.
+        The texts of the documents in order, always in the same blocks.
+    analyse
+        Returns the terms of texts.
+    folder
+        Where the counts are, or will be, kept; nobody needs them afterwards.
     k1, b
         Term saturation and length normalisation.
+    total, label
+        Number of documents and what is built, to say how far it is.
 
     Returns
     -------
     bm25s.BM25
         Weights by term, and the vocabulary.
+
+    Raises
+    ------
+    ConfigError
+        The weights, whose number is known once all terms are counted, do not fit into memory.
     """
     import bm25s
 
+    folder.mkdir(exist_ok=True)
     numbers: dict[str, int] = {}
-    counted = [_count(block, numbers) for block in blocks]
-    lengths = np.concatenate([np.empty(0, np.int64), *(each.lengths for each in counted)])
+    paths: list[Path] = []
+    with Step(label, total, "documents", needs=lambda: _needs(paths, total, step.done, folder)) as step:
+        for at, block in enumerate(blocks):
+            step.begin(len(block))
+            paths.append(_counted(folder / f"{at:06d}.npz", block, analyse, numbers))
+            step.advance(len(block))
+    lengths = np.concatenate([np.empty(0, np.int64), *(_read(path, "lengths") for path in paths)])
     frequencies = np.zeros(len(numbers), dtype=np.int64)
-    for each in counted:
-        frequencies += np.bincount(each.terms, minlength=len(numbers))
+    for path in paths:
+        frequencies += np.bincount(_read(path, "terms"), minlength=len(numbers))
+    room.check_memory(WEIGHT * int(frequencies.sum()), label, _INSTEAD)
     index = bm25s.BM25(k1=k1, b=b, method="lucene")
     index.vocab_dict = numbers
     index.nonoccurrence_array = None
-    index.scores = _by_term(counted, lengths, frequencies, k1=k1, b=b)
+    index.scores = _by_term(paths, lengths, frequencies, k1=k1, b=b)
     return index
 
 
+def _needs(paths: Sequence[Path], total: int, done: float, folder: Path) -> str:
+    """Say what is needed, by the terms that are counted of those documents that are done."""
+    if not done:
+        return ""
+    factor = total / done
+    weights = WEIGHT * factor * sum(len(_read(path, "terms")) for path in paths)
+    counts = factor * sum(path.stat().st_size for path in paths)
+    return room.words(memory=weights, disk=weights + counts, folder=folder.parent, instead=_INSTEAD)
+
+
+def _counted(
+    path: Path, texts: Sequence[str], analyse: Callable[[list[str]], Sequence[Terms]], numbers: dict[str, int]
+) -> Path:
+    """Count the terms of some documents, if that is not done yet; new terms get the next number."""
+    if path.exists():
+        for term in _read(path, "new").tobytes().decode().split("\n")[:-1]:
+            numbers[term] = len(numbers)
+        return path
+    block = _count(analyse(list(texts)), numbers)
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, **block._asdict())
+        file.flush()
+        os.fsync(file.fileno())
+    return path
+
+
+def _read(path: Path, name: str) -> NDArray[Any]:
+    with np.load(path) as arrays:
+        return arrays[name]
+
+
 def _count(block: Sequence[Terms], numbers: dict[str, int]) -> _Block:
-    """Count the terms of each document; new terms get the next number."""
+    """Count the terms of each document."""
+    known = len(numbers)
     lengths = np.fromiter(map(len, block), dtype=np.int64, count=len(block))
     every = [numbers.setdefault(term, len(numbers)) for document in block for term in document]
     pairs = np.repeat(np.arange(len(block)), lengths) * len(numbers) + np.array(every, dtype=np.int64)
     distinct, counts = np.unique(pairs, return_counts=True)
     documents, terms = np.divmod(distinct, max(len(numbers), 1))
-    return _Block(lengths, documents.astype(np.int32), terms.astype(np.int32), counts.astype(np.float32))
+    new = list(islice(reversed(numbers), len(numbers) - known))[::-1]
+    return _Block(
+        lengths,
+        documents.astype(np.int32),
+        terms.astype(np.int32),
+        counts.astype(np.float32),
+        np.frombuffer("".join(f"{term}\n" for term in new).encode(), np.uint8),
+    )
 
 
 def _by_term(
-    counted: list[_Block], lengths: NDArray[np.int64], frequencies: NDArray[np.int64], *, k1: float, b: float
+    paths: Sequence[Path], lengths: NDArray[np.int64], frequencies: NDArray[np.int64], *, k1: float, b: float
 ) -> dict[str, Any]:
     """Weigh the terms of documents, and sort them by term, then document."""
     from bm25s.scoring import _build_idf_array, _score_idf_lucene, _score_tfc_lucene
@@ -88,8 +167,9 @@ def _by_term(
     data = np.empty(pointers[-1], dtype=np.float32)
     indices = np.empty(pointers[-1], dtype=np.int32)
     mean, first = lengths.mean(), 0
-    while counted:
-        each = counted.pop(0)  # its memory is free after this turn
+    for path in paths:
+        with np.load(path) as arrays:
+            each = _Block(**arrays)
         documents = each.documents + np.int32(first)
         weights = idf[each.terms] * _score_tfc_lucene(each.counts, lengths[documents], mean, k1, b)
         order = np.argsort(each.terms, kind="stable")

@@ -5,20 +5,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from limbeck import room
 from limbeck.artefacts import Artefacts
 from limbeck.config import fingerprint
 from limbeck.data.collection import Collection
-from limbeck.evaluation.runs import read_run, write_run
+from limbeck.evaluation import kept_run
+from limbeck.evaluation.kept_run import KeptRun
+from limbeck.progress import Step
 from limbeck.types import Ranking, Run, order
 
 log = logging.getLogger(__name__)
 
 BLOCK = 20_000
-"""Queries whose rankings are kept together: what a killed process has not finished is ranked again."""
+"""Queries, at most, whose rankings are kept together: what a killed process has not finished is ranked again."""
+
+_FILE = "candidates.arrow"
+
+_SMALLER = "take a smaller candidates.depth, or set paths.cache to a folder on another disk"
 
 _LOOKED_AT = 20
 """Queries that are looked at to tell whether queries are documents."""
@@ -49,14 +57,28 @@ class Search:
         total = len(self.collection.split(self.split).queries)
         return f"{self.split} queries {self.places.start + 1:,} to {self.places.stop:,} of {total:,}"
 
-    def blocks(self) -> "Iterator[Search]":
-        """Yield the same search for some queries after the others; itself if they are few."""
-        total = len(self.queries)
-        if total <= BLOCK:
+    def blocks(self, pairs: float) -> "Iterator[Search]":
+        """Yield the same search for some queries after the others; itself if they are few.
+
+        Parameters
+        ----------
+        pairs
+            Queries times documents that are ranked together, where that is less than ``BLOCK`` queries.
+        """
+        total, size = len(self.queries), together(len(self.collection.document_ids), pairs)
+        if total <= size:
             yield self
             return
-        for start in range(0, total, BLOCK):
-            yield replace(self, places=range(start, min(start + BLOCK, total)))
+        for start in range(0, total, size):
+            yield replace(self, places=range(start, min(start + size, total)))
+
+
+def together(documents: int, pairs: float) -> int:
+    """Return how many queries are ranked together: ``BLOCK``, halved until they are so many pairs with documents."""
+    size = BLOCK
+    while size % 2 == 0 and size * documents > pairs:
+        size //= 2
+    return size
 
 
 class Candidates(Protocol):
@@ -72,8 +94,8 @@ class Candidates(Protocol):
     """What it looks for in texts and what to try where it finds nothing; empty if there is nothing to say."""
     kept: ClassVar[bool]
     """Whether rankings are kept in the cache; not what is a file already."""
-    in_blocks: ClassVar[bool]
-    """Whether it ranks many queries block by block; not what puts rankings together that are there."""
+    pairs: ClassVar[float]
+    """Queries times documents that take some minutes: what a kill may cost."""
 
     def identity(self, search: Search) -> dict[str, Any]:
         """Return what the rankings depend on, beside depth, collection and queries."""
@@ -96,26 +118,53 @@ def inputs(candidates: Candidates, search: Search) -> dict[str, Any]:
 
 
 def find(candidates: Candidates, search: Search) -> Run:
-    """Return the rankings, from the cache as far as they are there: block by block, each whole or absent."""
+    """Return the rankings, from the cache as far as they are there: block by block, each whole or absent.
+
+    What is kept is mapped into memory, and read where it is looked at.
+    """
     search.collection.check_ids(search.split)
     _warn_of_own(search)
     if not candidates.kept:
         return candidates.search(search)
-    found: Run = {}
-    for block in search.blocks() if candidates.in_blocks else [search]:
-        found |= _kept(candidates, block)
+    found = KeptRun(_all_kept(candidates, search))
     _warn_of_nothing(candidates, search, found)
     return found
 
 
-def _kept(candidates: Candidates, search: Search) -> Run:
+def _all_kept(candidates: Candidates, search: Search) -> list[Path]:
+    """Return the files with the rankings of some queries after the others, searched first where they are not there."""
+    blocks = [(block, _inputs(candidates, block)) for block in search.blocks(candidates.pairs)]
+    lacking = [search.artefacts.find("candidates", each) is None for _, each in blocks]
+    counts = [len(block.queries) * lacks for (block, _), lacks in zip(blocks, lacking, strict=True)]
+    paths: list[Path] = []
+
+    def needs() -> str:
+        if candidates.depth is None:
+            return ""
+        ids = search.collection.document_ids[:_LOOKED_AT]
+        disk = sum(counts) * min(candidates.depth, len(search.collection.document_ids)) * kept_run.size(ids)
+        return room.words(disk=disk, folder=search.artefacts.root, instead=_SMALLER)
+
+    with Step(f"{candidates.label} for {search.split} queries", sum(counts), "queries", needs=needs) as step:
+        for (block, each), count in zip(blocks, counts, strict=True):
+            step.begin(count)
+            paths.append(_kept(candidates, block, each))
+            step.advance(count)
+    return paths
+
+
+def _inputs(candidates: Candidates, search: Search) -> dict[str, Any]:
+    return {"version": kept_run.VERSION, **inputs(candidates, search)}
+
+
+def _kept(candidates: Candidates, search: Search, inputs: Mapping[str, Any]) -> Path:
     path = search.artefacts.folder(
         "candidates",
-        inputs(candidates, search),
-        lambda target: write_run(target / "candidates.trec", candidates.search(search), "candidates"),
+        inputs,
+        lambda target: kept_run.write(target / _FILE, candidates.search(search)),
         label=f"{candidates.label} for {search.what}",
     )
-    return read_run(path / "candidates.trec")
+    return path / _FILE
 
 
 def _warn_of_nothing(candidates: Candidates, search: Search, found: Run) -> None:

@@ -1,22 +1,25 @@
 """An encoder as first stage: exact search of the whole collection, which is encoded once."""
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
-import numpy as np
 import torch
 
-from limbeck.artefacts import Artefacts, write_json
+from limbeck.artefacts import Artefacts
 from limbeck.data.candidates import Search, best, check_depth
 from limbeck.data.collection import Collection
-from limbeck.encodings import Rows, rows
-from limbeck.evaluation.ranking import nearest
-from limbeck.inference import blocks, encode
+from limbeck.encodings import DType, check_dtype
+from limbeck.inference import encode
+from limbeck.plan import BLOCK
 from limbeck.registry import register
+from limbeck.search.backend import build
+from limbeck.search.encoding import encode_into
+from limbeck.search.exact import Exact
+from limbeck.search.inverted import Inverted
+from limbeck.search.ranking import search as ranked
+from limbeck.search.shards import Store
 from limbeck.text.collate import Collator
-from limbeck.text.progress import show
 from limbeck.types import Run
 
 
@@ -28,6 +31,10 @@ class Encoder(NamedTuple):
     identity: dict[str, Any]
     """What its scores depend on, a checksum of the weights included."""
 
+
+_OTHER_DISK = "free some, set paths.cache to a folder on another disk, or take candidates=bm25"
+
+_INSTEAD = "set candidates.dtype=float16, or paths.cache to a folder on another disk, or take candidates=bm25"
 
 Load = Callable[[Collection, Artefacts], Encoder]
 
@@ -48,6 +55,8 @@ class Dense:
         How tables call it.
     bf16
         Encode under bfloat16 autocast.
+    dtype
+        What the embeddings are kept in: ``float32``, or ``float16`` at half the size.
 
     Raises
     ------
@@ -56,7 +65,7 @@ class Dense:
     """
 
     kept: ClassVar[bool] = True
-    in_blocks: ClassVar[bool] = True
+    pairs: ClassVar[float] = 5e10
 
     def __init__(
         self,
@@ -66,13 +75,16 @@ class Dense:
         depth: int = 100,
         name: str = "dense",
         bf16: bool = False,
+        dtype: Literal["float32", "float16"] = "float32",
     ) -> None:
         check_depth(depth)
+        check_dtype(dtype)
         self.depth = depth
         self.name = name
         self.label = f"{name} search"
         self.advice = ""
         self.bf16 = bf16
+        self.dtype: DType = dtype
         self._load = load
         self._device = device
         self._loaded: dict[str, Encoder] = {}
@@ -88,43 +100,35 @@ class Dense:
         query_ids = list(search.queries)
         ranker.to(self._device)
         try:
-            documents = self._documents(search)
+            store, backend = self._store(search), Inverted() if ranker.kind == "sparse" else Exact()
+            build(backend, store)
             queries = encode(ranker, collator, query_ids, "query", bf16=self.bf16)
-            found = nearest(ranker, query_ids, queries, documents, self.depth + drop_self)
+            found = ranked(backend, ranker, query_ids, queries, store, self.depth + drop_self)
         finally:
             ranker.to("cpu")
         return {
             query: best(query, ids, scores, self.depth, drop_self=drop_self) for query, (ids, scores) in found.items()
         }
 
-    def _documents(self, search: Search) -> Iterator[tuple[Sequence[str], Rows]]:
-        """Yield ids and encodings of the collection, encoded once for all splits and searches to come."""
-        ids = search.collection.document_ids
+    def _store(self, search: Search) -> Store:
+        """Return the encodings of the collection, encoded once for all splits and searches to come."""
         path = search.artefacts.folder(
             "embeddings",
             {**self._embedded_by(search), "documents": search.collection.content("document")},
             lambda target: self._encode(search, target),
             label=f"{self.name} embeddings of {search.collection.name}",
+            parts=True,
         )
-        kind, width = self._encoder(search).ranker.kind, json.loads((path / "width.json").read_text())
-        for number, block in enumerate(show(blocks(ids), len(ids), f"{self.label}: documents")):
-            files = {file.suffixes[-2][1:]: np.load(file) for file in path.glob(f"{number}.*.npy")}
-            yield block, rows(kind, {n: torch.from_numpy(each) for n, each in files.items()}, width).to(self._device)
+        return Store(path)
 
     def _encode(self, search: Search, folder: Path) -> None:
         ranker, collator, _ = self._encoder(search)
-        collator.prepare("document")
-        ids = search.collection.document_ids
-        for number, block in enumerate(
-            show(blocks(ids), len(ids), f"{self.name} embeddings of {search.collection.name}")
-        ):
-            encoded = encode(ranker, collator, block, "document", bf16=self.bf16)
-            for name, value in encoded.arrays().items():
-                np.save(folder / f"{number}.{name}.npy", value.cpu().numpy())
-            write_json(folder / "width.json", encoded.width)
+        store = Store.open(folder, {"kind": ranker.kind, "dtype": self.dtype, "shard_size": BLOCK}, {})
+        count, documents = len(search.collection.document_ids), search.collection.iterate()
+        encode_into(store, ranker, collator, documents, count=count, instead=_INSTEAD, bf16=self.bf16)
 
     def _embedded_by(self, search: Search) -> dict[str, Any]:
-        return {"bf16": self.bf16, **self._encoder(search).identity}
+        return {"bf16": self.bf16, "dtype": self.dtype, **self._encoder(search).identity}
 
     def _encoder(self, search: Search) -> Encoder:
         key = search.collection.fingerprint

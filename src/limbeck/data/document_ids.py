@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
+from limbeck.progress import show
 from limbeck.scores.keys import ID, pc
-from limbeck.text.progress import show
 
 _IDS, _CHECKS = "ids.arrow", "checks.json"
 
@@ -106,7 +106,7 @@ def write(folder: Path, identifiers: Iterable[str], place: str, total: int | Non
     arrays: list[pa.Array] = []
     hashes: list[NDArray[np.int64]] = []
     unfit: str | None = None
-    for block in show(iter(lambda: list(islice(stream, _BLOCK)), []), total, f"ids of {place}"):
+    for block in show(iter(lambda: list(islice(stream, _BLOCK)), []), total, f"ids of {place}", "documents"):
         arrays.append(pa.array(block, type=ID))
         hashes.append(np.fromiter(map(hash, block), np.int64, len(block)))
         if unfit is None:

@@ -45,14 +45,24 @@ class CachedStore(PickleLz4FullStore):
         Type of a document.
     options
         How the store is read, as ir_datasets has it.
+    about
+        Returns about how many documents there are, to say how far it is.
     """
 
     def __init__(
-        self, artefacts: Artefacts, corpus: str, documents: Callable[[], Iterator[Any]], data_cls: Any, options: Any
+        self,
+        artefacts: Artefacts,
+        corpus: str,
+        documents: Callable[[], Iterator[Any]],
+        data_cls: Any,
+        options: Any,
+        about: Callable[[], int],
     ) -> None:
         self._artefacts = artefacts
         self._inputs = {"corpus": corpus, "fields": list(data_cls._fields)}
-        self._plain = lambda path: PickleLz4FullStore(str(path), documents, data_cls, "doc_id", ["doc_id"])
+        self._plain = lambda path: PickleLz4FullStore(
+            str(path), documents, data_cls, "doc_id", ["doc_id"], count_hint=about
+        )
         folder = artefacts.path("documents", self._inputs)
         if folder.exists():
             self._whole()  # a damaged store is built again before anything is read of it

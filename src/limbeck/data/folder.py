@@ -1,11 +1,11 @@
 """A BEIR folder as an ir_datasets data set: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv."""
 
 import contextlib
-import hashlib
 import json
 import re
 import time
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from ir_datasets.util import LocalDownload
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
 from limbeck.data.documents import CachedStore
+from limbeck.data.fingerprints import sha256
 from limbeck.data.kept_splits import kept
 from limbeck.data.splits import Split, read_split
 from limbeck.evaluation.qrels import judgments
@@ -25,6 +26,9 @@ from limbeck.unfinished import write_text
 
 LARGE = 16 << 20
 """Bytes of files from which their checksums and what is read of them are kept; below, reading is as fast."""
+
+_SAMPLE = 1000
+"""Lines whose lengths are looked at to say about how many there are."""
 
 _SETTLED = 2 * 10**9
 """Nanoseconds without a change after which a checksum is kept."""
@@ -91,7 +95,7 @@ class FolderDocs(JsonlDocs):
     def docs_store(self, field: str = "doc_id", options: Any = DEFAULT_DOCSTORE_OPTIONS) -> CachedStore:
         """Return the by-id store, which is built when it is first read."""
         assert field == "doc_id"
-        return CachedStore(self._artefacts, self._checksum, self._iter, FolderDoc, options)
+        return CachedStore(self._artefacts, self._checksum, self._iter, FolderDoc, options, lambda: about(self._path()))
 
     def _iter(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         for _, record in _records(Path(self._path())):
@@ -143,6 +147,13 @@ class FolderQrels(BaseQrels):
     def qrels_defs(self) -> dict[int, str]:
         """Return descriptions of the grades; a folder has none."""
         return {}
+
+
+def about(path: Path) -> int:
+    """Return about how many lines a file has, by the length of the first ones."""
+    with Path(path).open("rb") as file:
+        lengths = [len(line) for line in islice(file, _SAMPLE)]
+    return round(path.stat().st_size / sum(lengths) * len(lengths)) if lengths else 0
 
 
 def is_folder(path: Path) -> bool:
@@ -212,11 +223,11 @@ def checksums(path: Path, artefacts: Artefacts) -> dict[str, str]:
 def _checksum(path: Path, artefacts: Artefacts) -> str:
     state = _state(path)
     if state["size"] < LARGE:
-        return _sha256(path)
+        return sha256(path)
     kept = artefacts.find("checksums", state)
     if kept is not None:
         return (kept / "sha256").read_text(encoding="utf-8")
-    found = _sha256(path)
+    found = sha256(path)
     # A file that has just been written may change again within what its file system takes for the same moment.
     if state == _state(path) and time.time_ns() - max(state["modified"], state["changed"]) > _SETTLED:
         with contextlib.suppress(OSError):  # of a cache that is read only
@@ -233,8 +244,3 @@ def _state(path: Path) -> dict[str, Any]:
         "modified": of.st_mtime_ns,
         "changed": of.st_ctime_ns,
     }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

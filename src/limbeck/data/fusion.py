@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from limbeck.data.candidates import Candidates, Search, check_depth, find, inputs
+from limbeck.data.collection import Collection
 from limbeck.evaluation.fusion import reciprocal_rank_fusion
 from limbeck.evaluation.runs import cut
 from limbeck.registry import register
@@ -33,7 +35,7 @@ class Fusion:
     """
 
     kept: ClassVar[bool] = True
-    in_blocks: ClassVar[bool] = False
+    pairs: ClassVar[float] = math.inf
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Fusion:
                 raise ValueError(f"weights.{name} must be a number > 0, got {weight!r}")
         self.depth = depth
         self.k = k
+        self._found: dict[tuple[Collection, str], list[Run]] = {}
         self._parts = dict(parts)
         self._weights = [float(weights.get(name, 1)) for name in parts]
         self.name = f"RRF({', '.join(part.name for part in parts.values())})"
@@ -73,6 +76,14 @@ class Fusion:
 
     def search(self, search: Search) -> Run:
         """Fuse the rankings of the parts; theirs are kept in the cache, too."""
-        runs = [find(part, search) for part in self._parts.values()]
+        runs = [{query: run[query] for query in search.queries if query in run} for run in self._runs(search)]
         fused = reciprocal_rank_fusion(runs, self._weights, k=self.k)
         return fused if self.depth is None else cut(fused, self.depth)
+
+    def _runs(self, search: Search) -> list[Run]:
+        """Return what the parts find for all queries of a split, found once."""
+        key = (search.collection, search.split)
+        if key not in self._found:
+            whole = replace(search, places=None)
+            self._found[key] = [find(part, whole) for part in self._parts.values()]
+        return self._found[key]

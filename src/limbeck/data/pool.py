@@ -6,7 +6,7 @@ out. How a pool is chosen: :mod:`limbeck.data.pooling`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -73,6 +73,29 @@ class Pool:
         )
 
 
+def join(pools: Sequence[Pool]) -> Pool:
+    """Put the pools of different queries together; what they count is added up. Teacher scores are left out."""
+    if len(pools) == 1:
+        return pools[0]
+    first_stage = [pool.first_stage for pool in pools if pool.first_stage is not None]
+    return Pool(
+        query_ids=[query for pool in pools for query in pool.query_ids],
+        offsets=np.concatenate([[0], *(np.diff(pool.offsets) for pool in pools)]).cumsum(),
+        document_ids=pa.concat_arrays([pool.document_ids for pool in pools]),
+        labels=np.concatenate([pool.labels for pool in pools]),
+        ranks=np.concatenate([pool.ranks for pool in pools]),
+        first_stage=np.concatenate(first_stage) if len(first_stage) == len(pools) else None,
+        counts=_added([pool.counts for pool in pools]),
+    )
+
+
+def _added(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        name: _added([each[name] for each in counts]) if isinstance(of, Mapping) else sum(each[name] for each in counts)
+        for name, of in counts[0].items()
+    }
+
+
 def write_pool(path: Path, pool: Pool) -> None:
     """Write ``pool.arrow`` (without the scores), and the counts as ``.json`` beside it; each is whole or not there."""
     repeats = np.repeat(np.arange(len(pool)), np.diff(pool.offsets))
@@ -97,7 +120,7 @@ def read_pool(path: Path) -> Pool:
     queries, documents, labels, ranks, *first_stage = map(_whole, table.columns)
     changes = pc.call_function("not_equal", [queries[1:], queries[:-1]])
     starts = np.flatnonzero(changes.to_numpy(zero_copy_only=False)) + 1
-    offsets = np.concatenate(([0], starts, [len(queries)]))
+    offsets = np.concatenate(([0], starts, [len(queries)])) if len(queries) else np.zeros(1, np.int64)
     counts = path.with_suffix(".json")
     return Pool(
         query_ids=queries.take(pa.array(offsets[:-1])).to_pylist(),

@@ -3,6 +3,9 @@
 import hashlib
 import logging
 from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -11,13 +14,25 @@ import pyarrow as pa
 from limbeck.config import ConfigError
 from limbeck.data.denoise import TeacherMargin
 from limbeck.data.document_ids import DocumentIds
-from limbeck.data.pool import Pool
+from limbeck.data.pool import Pool, join, read_pool, write_pool
+from limbeck.progress import reported, show
 from limbeck.registry import register
 from limbeck.scores.keys import ID
 from limbeck.types import Qrels, Run
 
 log = logging.getLogger(__name__)
 
+_BLOCK = 20_000
+"""Queries whose pools are chosen together."""
+
+_COUNTED = (
+    "positives",
+    "positives_among_the_candidates",
+    "negatives",
+    "random_documents",
+    "queries_without_candidates",
+    "queries_without_negatives",
+)
 _LEFT_OUT = (
     "queries_without_a_positive",
     "positives_not_in_the_collection",
@@ -105,7 +120,7 @@ class Pooling:
         if self.denoise.active and not scored:
             raise ConfigError("pool.denoise needs teacher scores; choose a teacher, or set its limits to null")
 
-    def choose(self, qrels: Qrels, candidates: Run, document_ids: DocumentIds) -> Pool:
+    def choose(self, qrels: Qrels, candidates: Run, document_ids: DocumentIds, parts: Path | None = None) -> Pool:
         """Choose the pools of all judged queries; what is left out is counted, and logged where it matters.
 
         Parameters
@@ -114,6 +129,9 @@ class Pooling:
             Judgments and rankings of the training queries.
         document_ids
             All documents of the collection.
+        parts
+            Folder for the pools of some queries after the others: those that a killed process has left are not chosen
+            again. None keeps them in memory.
 
         Raises
         ------
@@ -122,7 +140,26 @@ class Pooling:
         """
         absent = {document for judged in qrels.values() for document, grade in judged.items() if grade >= self.relevant}
         absent -= document_ids.known(absent)
-        counts: Counter[str] = Counter()
+        queries = list(qrels)
+        blocks = [queries[start : start + _BLOCK] for start in range(0, len(queries), _BLOCK)]
+        chosen = (
+            partial(self._chosen, {query: qrels[query] for query in block}, candidates, document_ids, absent)
+            for block in show(blocks or [[]], len(queries), "training pool", "queries")
+        )
+        if parts is None or len(blocks) == 1:
+            pool = join([choose() for choose in chosen])
+        else:
+            pool = join([_kept(parts / f"{number:06d}.arrow", choose) for number, choose in enumerate(chosen)])
+        if not len(pool):
+            raise ConfigError(
+                f"no training query has a positive document in the collection (a grade of at least {self.relevant})"
+            )
+        _tell(pool.counts, len(qrels))
+        return pool
+
+    def _chosen(self, qrels: Qrels, candidates: Run, document_ids: DocumentIds, absent: set[str]) -> Pool:
+        """Choose the pools of some queries; ``absent`` are the judged documents that the collection lacks."""
+        counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
         left: Counter[str] = Counter(dict.fromkeys(_LEFT_OUT, 0))
         query_ids: list[str] = []
         lengths: list[int] = []
@@ -130,7 +167,7 @@ class Pooling:
         labels: list[int] = []
         ranks: list[int] = []
         first_stage: list[float] = []
-        for query, judged in qrels.items():
+        for query, judged in reported(qrels.items(), len(qrels), "training pool", "queries", part=True):
             ranking = candidates[query].ids if query in candidates else []
             rank = {document: position for position, document in enumerate(ranking, 1)}
             scores = dict(zip(ranking, candidates[query].scores.tolist(), strict=True)) if ranking else {}
@@ -158,20 +195,14 @@ class Pooling:
             labels += [judged[document] for document in positives] + [0] * (len(pool) - len(positives))
             ranks += [rank.get(document, behind) for document in pool]
             first_stage += [scores.get(document, np.nan) for document in pool]
-        if not query_ids:
-            raise ConfigError(
-                f"no training query has a positive document in the collection (a grade of at least {self.relevant})"
-            )
-        counted = {"queries": len(query_ids), "pairs": len(documents), **counts, "left_out": dict(left)}
-        _tell(counted, len(qrels))
         return Pool(
             query_ids=query_ids,
-            offsets=np.concatenate(([0], np.cumsum(lengths))),
+            offsets=np.cumsum([0, *lengths]),
             document_ids=pa.array(documents, ID),
             labels=np.array(labels, dtype=np.int16),
             ranks=np.array(ranks, dtype=np.int32),
             first_stage=np.array(first_stage, dtype=np.float32),
-            counts=counted,
+            counts={"queries": len(query_ids), "pairs": len(documents), **counts, "left_out": dict(left)},
         )
 
     def _limited(self, documents: list[str], judged: dict[str, int], rank: dict[str, int], behind: int) -> list[str]:
@@ -196,6 +227,13 @@ class Pooling:
         return [found[i] for i in sorted(drawn.tolist())]
 
 
+def _kept(path: Path, choose: Callable[[], Pool]) -> Pool:
+    """Return the pool in a file, chosen and written first if it is not there."""
+    if not path.exists():
+        write_pool(path, choose())
+    return read_pool(path)
+
+
 def _generator(text: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little"))
 
@@ -208,7 +246,7 @@ def _random(query: str, documents: DocumentIds, count: int, taken: set[str]) -> 
     return [name for name in names if name not in taken][:count]
 
 
-def _tell(counts: dict[str, Any], judged: int) -> None:
+def _tell(counts: Mapping[str, Any], judged: int) -> None:
     left = counts["left_out"]
     for name, count, message in (
         ("queries_without_a_positive", left, f"%d of {judged} training queries have no positive in the collection and "

@@ -1,12 +1,13 @@
 """TREC run files as first stage: any system's rankings."""
 
-import hashlib
 import logging
+import math
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from limbeck.config import ConfigError
 from limbeck.data.candidates import Search, check_depth
+from limbeck.data.fingerprints import sha256
 from limbeck.evaluation.ranking import without
 from limbeck.evaluation.runs import read_run
 from limbeck.registry import register
@@ -44,7 +45,7 @@ class RunFiles:
     """
 
     kept: ClassVar[bool] = False
-    in_blocks: ClassVar[bool] = False
+    pairs: ClassVar[float] = math.inf
 
     def __init__(
         self,
@@ -111,8 +112,7 @@ class RunFiles:
     def _sha256(self, split: str) -> str:
         path = self._file(split)
         if path not in self._checksums:
-            with path.open("rb") as file:
-                self._checksums[path] = hashlib.file_digest(file, "sha256").hexdigest()
+            self._checksums[path] = sha256(path)
         return self._checksums[path]
 
     def _ranking(self, query: str, ranking: Ranking, drop_self: bool) -> Ranking:

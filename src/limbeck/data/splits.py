@@ -15,6 +15,7 @@ from typing import Any
 
 from limbeck.config import ConfigError, fingerprint
 from limbeck.locks import locked
+from limbeck.progress import reported
 from limbeck.types import Qrels
 
 log = logging.getLogger(__name__)
@@ -154,16 +155,19 @@ def ir_datasets_home() -> Any:
     os.environ.setdefault("IR_DATASETS_HOME", str(Path.home() / ".ir_datasets"))
     import ir_datasets
 
-    ir_datasets.log.easy().logger().setLevel(logging.ERROR)  # we report what cannot be downloaded ourselves
+    from limbeck.data.bars import quiet
+
+    quiet(ir_datasets)
     return ir_datasets
 
 
 def read_split(dataset: Any, name: str) -> Split:
     """Read queries and judgments; a judged query without text is counted and left out, as are queries without any."""
     qrels: Qrels = {}
-    for judgment in dataset.qrels_iter():
+    for judgment in reported(dataset.qrels_iter(), None, f"judgments of {name}", "judgments"):
         qrels.setdefault(judgment.query_id, {})[judgment.doc_id] = int(judgment.relevance)
-    texts = {query.query_id: query.default_text() for query in dataset.queries_iter()}
+    read = reported(dataset.queries_iter(), None, f"queries of {name}", "queries")
+    texts = {query.query_id: query.default_text() for query in read}
     queries = {query: text for query, text in texts.items() if query in qrels}
     if not queries:
         raise ConfigError(f"{name}: no query has both a text and a judgment")

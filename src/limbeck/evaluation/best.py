@@ -1,15 +1,27 @@
 """The best documents of each query, gathered piece by piece in memory that does not grow with the collection."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.room import POINTER, STRING
 from limbeck.types import Ranking, order
+
+_NAMED = 2**18
+"""Documents, about, whose ids are looked up together."""
 
 Names = Callable[[np.ndarray], list[str]]
 """Document ids of global row numbers."""
+
+
+def held(queries: int, depth: int, documents: int) -> int:
+    """Return the least bytes that the best of all documents take for some queries, with the rankings made of them.
+
+    Row and score of each, then its id, a place in a list for that, and the score once more.
+    """
+    return queries * min(depth, documents) * (8 + STRING + 1 + POINTER + 4)
 
 
 class Best:
@@ -94,6 +106,16 @@ class Best:
         """(B) scores below which no further document of a query is among its best."""
         return self._border
 
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all that it has seen so far; :meth:`restore` takes it."""
+        return {"border": self._border, "scores": self._scores, "rows": self._rows, "size": self._size}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a state."""
+        self._border, self._scores, self._rows, self._size = (
+            state[name] for name in ("border", "scores", "rows", "size")
+        )
+
     def _cut(self, queries: np.ndarray) -> None:
         """Keep the best ``depth`` of queries that are full; names decide where scores tie for the last place."""
         scores, rows = self._scores[queries], self._rows[queries]
@@ -115,13 +137,28 @@ class Best:
 
     def rankings(self) -> list[Ranking]:
         """Return the best of each query."""
-        found = []
-        for size, rows, scores in zip(self._size.tolist(), self._rows, self._scores, strict=True):
-            kept = np.arange(size)
-            if size > self.depth:
-                kept = np.flatnonzero(scores[:size] >= np.partition(scores[:size], -self.depth)[-self.depth])
-            found.append(order(self._names(rows[kept]), scores[kept], self.depth))
+        found: list[Ranking] = []
+        step = max(1, _NAMED // (2 * self.depth))
+        for start in range(0, len(self._size), step):
+            chosen = slice(start, start + step)
+            kept = [
+                _last(size, scores, self.depth)
+                for size, scores in zip(self._size[chosen].tolist(), self._scores[chosen], strict=True)
+            ]
+            names = self._names(np.concatenate([rows[k] for rows, k in zip(self._rows[chosen], kept, strict=True)]))
+            ends = np.cumsum([len(each) for each in kept]).tolist()
+            found += [
+                order(names[end - len(k) : end], scores[k], self.depth)
+                for end, k, scores in zip(ends, kept, self._scores[chosen], strict=True)
+            ]
         return found
+
+
+def _last(size: int, scores: np.ndarray, depth: int) -> np.ndarray:
+    """Return the places of the best ``depth`` of the first ``size`` scores, and of all that tie with the last."""
+    if size <= depth:
+        return np.arange(size)
+    return np.flatnonzero(scores[:size] >= np.partition(scores[:size], -depth)[-depth])
 
 
 def top(scores: Tensor, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

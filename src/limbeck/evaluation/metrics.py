@@ -7,6 +7,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from limbeck.evaluation.spelling import Spelt, check_metrics, spelt
+from limbeck.progress import reported
 from limbeck.rankings import Qrels, Ranking, Run, order
 
 PerQuery = dict[str, dict[str, float]]
@@ -62,7 +63,8 @@ def evaluate(qrels: Qrels, run: Run, metrics: Sequence[str]) -> PerQuery:
     if not qrels:
         raise ValueError("there are no judged queries to evaluate")
     result: PerQuery = {metric: dict.fromkeys(qrels, 0.0) for metric in metrics}
-    queries = (_numbered(query, grades, run[query]) for query, grades in qrels.items() if query in run)
+    judged = reported(qrels.items(), len(qrels), "comparing with the judgments", "queries", part=True)
+    queries = (_numbered(query, grades, run[query]) for query, grades in judged if query in run)
     found = [each for each in queries if len(each.numbers)]  # without a relevant document every metric is 0
     for metric, values in _by_ranx(found, metrics):
         result[metric].update(values)
@@ -102,7 +104,7 @@ def _by_ranx(found: Sequence[_Numbered], metrics: Sequence[str]) -> Iterator[tup
     from ranx.metrics import metric_switch  # two seconds: only where something is evaluated
 
     cut = [each.ranking(len(each.numbers)) for each in found]
-    for metric in metrics:
+    for metric in reported(metrics, len(metrics), "evaluating", "metrics", part=True, block=1):
         wanted = spelt(metric)
         asked = [place for place, each in enumerate(found) if each.grades[0, 1] >= wanted.level]
         if not asked:

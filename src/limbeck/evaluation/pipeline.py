@@ -11,7 +11,7 @@ from limbeck.evaluation.per_query import write_per_query
 from limbeck.evaluation.ranking import check_finite
 from limbeck.evaluation.runs import cut, read_run, write_run
 from limbeck.evaluation.settings import Evaluation
-from limbeck.rankings import Row
+from limbeck.rankings import Row, ties
 from limbeck.types import Qrels, Run
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,8 @@ class Pipeline:
                 return None
             check_finite(run)
             write_run(path, run, f"limbeck-{key}")
-            log.info("%s ranked %d queries: %.1f s", system, len(run), time.perf_counter() - start)
+            seconds, tied = time.perf_counter() - start, sum(map(ties, run.values()))
+            log.info("%s ranked %d queries: %.1f s, %s ties", system, len(run), seconds, f"{tied:,}")
         return read_run(path)
 
     def _row(self, key: str, system: str, candidates: str, run: Run) -> Row:

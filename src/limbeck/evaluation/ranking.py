@@ -1,6 +1,7 @@
 """From a ranker to a run: exact search over all documents, or re-ranking of a first stage."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -8,11 +9,13 @@ import numpy as np
 import torch
 
 from limbeck.compare import products
-from limbeck.encodings import Rows
-from limbeck.evaluation.best import Best
+from limbeck.encodings import DType, Rows
+from limbeck.evaluation.best import Best, Names
 from limbeck.evaluation.runs import cut
+from limbeck.halfway import Halfway
 from limbeck.inference import BiEncoder, Ranker, blocks, encode, score_lists
 from limbeck.plan import Plan
+from limbeck.progress import Step
 from limbeck.text.collate import Collator
 from limbeck.types import Ranking, Run, order
 
@@ -72,63 +75,85 @@ def search_together(
     *,
     bf16: bool = False,
     share: Share = (0, 1),
+    dtype: DType = "float32",
+    names: Names | None = None,
+    halfway: Halfway | None = None,
 ) -> list[Run]:
     """Rank all documents for several sets of queries in one pass over the documents; otherwise as :func:`search`.
 
     Documents are read as the first collator has it. The runs are those of the sets by themselves, to the bit.
+
+    Parameters
+    ----------
+    ranker, document_ids, depth, bf16, share
+        As :func:`search` takes them.
+    asked
+        The sets.
+    dtype
+        What the documents' encodings are taken in.
+    names
+        Looks up the ids of documents by their places; None takes them one by one out of ``document_ids``.
+    halfway
+        Where it is saved how far the work is; None saves nothing.
+
+    Raises
+    ------
+    ValueError
+        A score is NaN or infinite; query and document are named.
     """
     collator = asked[0].collator
     collator.prepare("document", len(document_ids))
     queries = [(each.query_ids, encode(ranker, each.collator, each.query_ids, "query", bf16=bf16)) for each in asked]
-    chosen = islice(blocks(document_ids, PIECE), share[0], None, share[1])
-    pieces = ((block, encode(ranker, collator, block, "document", bf16=bf16)) for block in chosen)
-    return _nearest(ranker, queries, pieces, depth)
+    take: Names = names or (lambda rows: [document_ids[int(row)] for row in rows])
+    found = [Best(len(each.query_ids), depth, take) for each in asked]
+    saved = {} if halfway is None else halfway.read()
+    done = int(saved.get("done", 0))
+    for number, best in enumerate(found) if saved else ():
+        best.restore({name: saved[f"{number}.{name}"] for name in best.state()})
+    pieces = islice(enumerate(blocks(document_ids, PIECE)), share[0] + done * share[1], None, share[1])
+    with Step("exact search", max(0, len(document_ids) // share[1] - done * PIECE), "documents") as step:
+        for turn, (piece, block) in enumerate(pieces, done + 1):
+            step.begin(len(block))
+            documents = encode(ranker, collator, block, "document", bf16=bf16).stored(dtype)
+            for (query_ids, encoded), best in zip(queries, found, strict=True):
+                _compare(ranker, query_ids, encoded, block, documents, best, piece * PIECE)
+            if halfway is not None:
+                halfway.save(partial(_state, turn, found))
+            step.advance(len(block))
+    return [dict(zip(ids, best.rankings(), strict=True)) for (ids, _), best in zip(queries, found, strict=True)]
 
 
-def nearest(
+def _compare(
     ranker: BiEncoder,
     query_ids: Sequence[str],
     queries: Rows,
-    pieces: Iterable[tuple[Sequence[str], Rows]],
-    depth: int,
+    document_ids: Sequence[str],
+    documents: Rows,
+    best: Best,
+    first: int,
+) -> None:
+    """Show the scores of a piece of the collection to the best of some queries; ``first`` is its place."""
+    for start in range(0, len(query_ids), _QUERIES):
+        table = products(ranker, queries.part(start, start + _QUERIES), documents)
+        if not torch.isfinite(table.sum()):  # one pass over a large table; which it is takes several
+            _check_table(table, query_ids[start : start + _QUERIES], document_ids)
+        best.offer(table, start, first)
+
+
+def _state(done: int, found: Sequence[Best]) -> dict[str, np.ndarray | int]:
+    every = {f"{number}.{name}": value for number, best in enumerate(found) for name, value in best.state().items()}
+    return {"done": done, **every}
+
+
+def rerank(
+    ranker: Ranker,
+    collator: Collator,
+    candidates: Run,
+    *,
+    bf16: bool = False,
+    share: Share = (0, 1),
+    halfway: Halfway | None = None,
 ) -> Run:
-    """Rank encoded documents for encoded queries, exactly.
-
-    Parameters
-    ----------
-    ranker
-        Says how similar they are.
-    query_ids, queries
-        Ids and their encodings.
-    pieces
-        The collection piece by piece: ids and their encodings.
-    depth
-        Documents kept for each query.
-    """
-    return _nearest(ranker, [(query_ids, queries)], pieces, depth)[0]
-
-
-def _nearest(
-    ranker: BiEncoder,
-    asked: Sequence[tuple[Sequence[str], Rows]],
-    pieces: Iterable[tuple[Sequence[str], Rows]],
-    depth: int,
-) -> list[Run]:
-    seen: list[str] = []
-    found = [Best(len(ids), depth, lambda rows: [seen[row] for row in rows.tolist()]) for ids, _ in asked]
-    for block, documents in pieces:
-        first = len(seen)
-        seen += block
-        for (query_ids, queries), best in zip(asked, found, strict=True):
-            for start in range(0, len(query_ids), _QUERIES):
-                table = products(ranker, queries.part(start, start + _QUERIES), documents)
-                if not torch.isfinite(table.sum()):  # one pass over a large table; which it is takes several
-                    _check_table(table, query_ids[start : start + _QUERIES], block)
-                best.offer(table, start, first)
-    return [dict(zip(ids, best.rankings(), strict=True)) for (ids, _), best in zip(asked, found, strict=True)]
-
-
-def rerank(ranker: Ranker, collator: Collator, candidates: Run, *, bf16: bool = False, share: Share = (0, 1)) -> Run:
     """Re-rank first-stage candidates; nothing is added or dropped.
 
     Parameters
@@ -141,9 +166,11 @@ def rerank(ranker: Ranker, collator: Collator, candidates: Run, *, bf16: bool = 
         Score under bfloat16 autocast.
     share
         (i, n): score every n-th part of the candidates alone, from the i-th on; the others are left out.
+    halfway
+        Where it is saved how far the work is; None saves nothing.
     """
     lists = {query: ranking.ids for query, ranking in candidates.items() if ranking.ids}
-    scores = score_lists(ranker, collator, lists, bf16=bf16, size=PIECE, share=share)
+    scores = score_lists(ranker, collator, lists, bf16=bf16, size=PIECE, share=share, halfway=halfway)
     if share[1] == 1:
         return ranked(lists, scores)
     plan = Plan(lists, by_document=ranker.separable, size=PIECE)
@@ -160,7 +187,7 @@ def ranked(lists: Mapping[str, Sequence[str]], scores: Mapping[str, np.ndarray])
 def merge(runs: Sequence[Run], depth: int | None) -> Run:
     """Put the runs of several shares together: equal to the run of all shards, ties included."""
     queries = dict.fromkeys(query for run in runs for query in run)
-    merged: Run = {}
+    merged: dict[str, Ranking] = {}
     for query in queries:
         parts = [run[query] for run in runs if query in run]
         names = [name for part in parts for name in part.ids]

@@ -13,6 +13,7 @@ from pyarrow import csv
 from limbeck.config import ConfigError
 from limbeck.formats.files import SMALL_BLOCK, chunks
 from limbeck.formats.trec_line import COMMENT, content, fields, has_comment, score
+from limbeck.progress import reported
 from limbeck.rankings import Ranking, Run, order
 from limbeck.scores.keys import pc
 from limbeck.unfinished import whole_file
@@ -42,11 +43,20 @@ def write_run(path: Path, run: Run, tag: str) -> None:
     ConfigError
         The id of a query begins with ``#``: its lines would be comments.
     """
-    check_queries(run)
+    write_runs(path, [run], tag)
+
+
+def write_runs(path: Path, runs: Iterable[Run], tag: str) -> None:
+    """Write runs of different queries one after the other into a file, as :func:`write_run` does one."""
+    label = f"writing {path.name}"
     with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
-        for query, ranking in run.items():
-            for rank, (document, score) in enumerate(zip(ranking.ids, ranking.scores.tolist(), strict=True), 1):
-                file.write(f"{query} Q0 {document} {rank} {score:.9g} {tag}\n")
+        for run in runs:
+            check_queries(run)
+            for query, (ids, scores) in reported(run.items(), len(run), label, "queries", part=True):
+                file.writelines(
+                    f"{query} Q0 {document} {rank} {score:.9g} {tag}\n"
+                    for rank, (document, score) in enumerate(zip(ids, scores.tolist(), strict=True), 1)
+                )
 
 
 def check_queries(queries: Iterable[str]) -> None:

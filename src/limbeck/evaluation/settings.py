@@ -2,9 +2,10 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from limbeck.config import build
+from limbeck.encodings import DType, check_dtype
 from limbeck.evaluation.fusion import Fusion
 from limbeck.evaluation.spelling import check_metrics
 from limbeck.registry import register
@@ -44,6 +45,9 @@ class Evaluation:
         Size of the validation while training: queries, and first-stage documents that are re-ranked.
     bf16
         Encode and score under bfloat16 autocast.
+    dtype
+        What a search takes the encodings of documents in: ``float32``, or ``float16``, as an index of half the size
+        has them.
     devices
         Processes, one a device, that encode, search and re-rank; their number changes no figure.
 
@@ -68,6 +72,7 @@ class Evaluation:
         dev_queries: int = 100,
         dev_depth: int = 50,
         bf16: bool = False,
+        dtype: Literal["float32", "float16"] = "float32",
         devices: int = 1,
     ) -> None:
         _one_of("split", split, _SPLITS)
@@ -92,7 +97,9 @@ class Evaluation:
         self.checkpoint = checkpoint
         self.dev_queries = dev_queries
         self.dev_depth = dev_depth
+        check_dtype(dtype)
         self.bf16 = bf16
+        self.dtype: DType = dtype
         self.devices = devices
 
     def check(self, *, searches: bool) -> None:

@@ -15,23 +15,25 @@ from limbeck.artefacts import Artefacts, write_json
 from limbeck.backbones import backbone as backbones
 from limbeck.backbones import hub
 from limbeck.backbones.backbone import Backbone
-from limbeck.backbones.families import most_tokens
 from limbeck.config import ConfigError, Node, build, fingerprint, part, part_name
 from limbeck.data.candidates import Candidates
-from limbeck.data.collection import Collection, described
+from limbeck.data.collection import Collection
 from limbeck.data.dense import Encoder
+from limbeck.data.opening import described
 from limbeck.experiment.sharing import Sharing
 from limbeck.experiment.teaching import OnDemand, Stored, Teaching
+from limbeck.experiment.untrained import check_anew
 from limbeck.launchers.devices import check_accelerator
 from limbeck.scores.writer import Provenance
 from limbeck.secrecy import masked
-from limbeck.students import bare
-from limbeck.students.anew import Anew, refuse_frozen, refuse_untrained
+from limbeck.students import bare, longest, query_table
 from limbeck.students.base import BiEncoder, Student
 from limbeck.students.folders import MARK
-from limbeck.students.tops import Lacking, load_top
+from limbeck.students.tops import load_top
 from limbeck.teachers.base import Lists, NamedTeacher
+from limbeck.teachers.language_model.judge import Judge
 from limbeck.teachers.ranker import RankerTeacher
+from limbeck.teachers.rerank_api.teacher import ServerTeacher
 from limbeck.teachers.store import StoreTeacher
 from limbeck.text.cache import TokenCache
 from limbeck.text.collate import Collator
@@ -82,7 +84,14 @@ def collection(node: Node, artefacts: Artefacts) -> Collection:
 
 
 def ranker(
-    student: Node, backbone: Node, collection: Collection, artefacts: Artefacts, *, key: str = "", anew: bool = False
+    student: Node,
+    backbone: Node,
+    collection: Collection,
+    artefacts: Artefacts,
+    *,
+    key: str = "",
+    anew: bool = False,
+    trains: bool | None = None,
 ) -> tuple[Student, Collator]:
     """Build a ranker and the collator that knows its tokenizer and the collection's texts.
 
@@ -96,6 +105,8 @@ def ranker(
         Prefix of both keys in messages: ``teacher.`` for a teacher's own.
     anew
         Weights that the checkpoint does not give may start anew: they are trained, or loaded, afterwards.
+    trains
+        It is trained, so that a decoder gets adapters; None where weights may start anew.
 
     Raises
     ------
@@ -113,7 +124,8 @@ def ranker(
     model = backbone.get("model")
     if isinstance(model, str) and hub.is_name(model):  # folders are compared when the configuration is composed
         bare.check(part_name(student), student, model, backbone.get("revision"), key=key, trains=anew)
-    model, tokenizer = _model(student, backbone, texts, folder, key, anew=anew)
+    trains = anew if trains is None else trains
+    model, tokenizer = _model(student, backbone, texts, folder, key, anew=anew, trains=trains)
     cache = TokenCache(artefacts, tokenizer, collection)
     return model, Collator(tokenizer, model.style, collection.query_texts, collection.document_texts, cache)
 
@@ -124,7 +136,7 @@ def saved(student: Node, backbone: Node) -> tuple[Student, TextTokenizer]:
     def nothing(*_: object) -> NoReturn:
         raise ConfigError("the tokenizer of this backbone is trained on a collection; give a saved student")
 
-    return _model(student, backbone, nothing, nothing, "", anew=False)
+    return _model(student, backbone, nothing, nothing, "", anew=False, trains=False)
 
 
 def _model(
@@ -135,34 +147,22 @@ def _model(
     key: str,
     *,
     anew: bool,
+    trains: bool,
 ) -> tuple[Student, TextTokenizer]:
     source: Backbone = build(backbone, key=f"{key}backbone")
     try:
         tokenizer = source.tokenizer(texts, folder)
-        model: Student = build(student, lambda task: source.model(tokenizer, task), key=f"{key}student")
-        _check_anew(model, source, load_top(model, source), key, anew)
+        model: Student = build(student, lambda task: source.model(tokenizer, task, trains=trains), key=f"{key}student")
+        lacking = load_top(model, source)
+        if source.path is None or query_table.NAME in lacking.anew:
+            query_table.start(model, tokenizer)
+        check_anew(model, source, lacking.without(query_table.NAME), key, anew)
     except ConfigError as error:
-        own = str(error).startswith(("model", "layers", "lora.", "gradient_checkpointing"))
+        keys = ("model", "layers", "lora", "gradient_checkpointing", "bidirectional", "end_token")
+        own = str(error).startswith(keys)
         raise ConfigError(f"{key}backbone.{error}" if own else str(error)) from error
-    _check_lengths(model, tokenizer, key)
+    longest.check(model, tokenizer, key)
     return model, tokenizer
-
-
-def _check_anew(model: Student, source: Backbone, top: Lacking, key: str, anew: bool) -> None:
-    """Raise a ``ConfigError`` if weights start anew that nothing trains."""
-    if source.path is None:
-        if not (anew or source.untrained):
-            raise ConfigError(
-                f"{key}backbone: all its weights start at random, and nothing trains them here: the scores would mean "
-                f"nothing. Take a trained student ({key.rstrip('.') or 'student'}=saved with its folder) or checkpoint "
-                f"({key}backbone=pretrained); to try the command out, {key}backbone.untrained=true"
-            )
-        return
-    names = [*(f"backbone.{name}" for name in source.anew), *top.anew]
-    if anew:
-        refuse_frozen(model, Anew(names, source.path))
-    else:
-        refuse_untrained(Anew([*names, *top.copied], source.path, source.labels), key)
 
 
 def save(student: Student, tokenizer: TextTokenizer, folder: Path, node: Node, run_id: str) -> None:
@@ -179,24 +179,6 @@ def save(student: Student, tokenizer: TextTokenizer, folder: Path, node: Node, r
     """
     backbones.save(student, tokenizer, folder)
     write_json(folder / MARK, {"student": node, "run_id": run_id})
-
-
-def _check_lengths(model: Student, tokenizer: TextTokenizer, key: str) -> None:
-    most = most_tokens(model.backbone)
-    if most is None:
-        return
-    style = model.style
-    wanted = (
-        style.query_length + style.document_length + tokenizer.pair_overhead
-        if style.paired
-        else max(style.query_length, style.document_length)
-    )
-    if wanted > most:
-        longest = "query_length" if style.query_length > style.document_length else "document_length"
-        raise ConfigError(
-            f"{key}student.{longest}: {wanted} tokens do not fit the backbone, which reads at most {most}; "
-            f"lower {key}student.{longest}"
-        )
 
 
 def teaching(
@@ -217,15 +199,35 @@ def teaching(
     """
     own = {name: value for name, value in node.items() if name not in ("student", "backbone")}
     if node.get("student") is not None:
-        spread = None if sharing is None or sharing.devices == 1 else partial(sharing.score, node)
-        return _teaching_model(node, own, collection, artefacts, device, spread)
-    given = {"folder": collection.folder or Path("no-such-folder"), "artefacts": artefacts}
+        return _teaching_model(node, own, collection, artefacts, device, _spread(node, sharing))
+    given = {
+        "folder": collection.folder or Path("no-such-folder"),
+        "artefacts": artefacts,
+        "query_texts": collection.query_texts,
+        "document_texts": collection.document_texts,
+        "device": device,
+    }
     needs = part(own, key="teacher").given
-    teacher: StoreTeacher | NamedTeacher = build(own, *(given[name] for name in needs), key="teacher")
+    teacher: StoreTeacher | Judge | ServerTeacher | NamedTeacher = build(
+        own, *(given[name] for name in needs), key="teacher"
+    )
     if isinstance(teacher, StoreTeacher):
-        return Stored(teacher, artefacts)
-    whose = Provenance(teacher.name, "logit", revision=fingerprint(own), collection=collection.texts_fingerprint)
+        return Stored(teacher, artefacts, collection)
+    documents = collection.documents_fingerprint
+    if isinstance(teacher, Judge | ServerTeacher):
+        whose = teacher.provenance(documents, _command())
+        spread = _spread(node, sharing) if isinstance(teacher, Judge) else None
+        return OnDemand(teacher, teacher.identity(), whose, collection, artefacts, given=teacher.store, spread=spread)
+    whose = Provenance(teacher.name, teacher.number, revision=fingerprint(own), collection=documents)
     return OnDemand(teacher, teacher.identity(), whose, collection, artefacts)
+
+
+def _spread(node: Node, sharing: Sharing | None) -> Callable[[Lists], None] | None:
+    return None if sharing is None or sharing.devices == 1 else partial(sharing.score, node)
+
+
+def _command() -> str:
+    return shlex.join(["limbeck", *masked(sys.argv[1:])])
 
 
 def _teaching_model(
@@ -245,11 +247,12 @@ def _teaching_model(
     whose = Provenance(
         _model_name(node["backbone"]),
         model.number,
+        model.scale if isinstance(model, BiEncoder) else None,
         revision=fingerprint({**identity, "bf16": None}),
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",
-        collection=collection.texts_fingerprint,
-        command=shlex.join(["limbeck", *masked(sys.argv[1:])]),
+        collection=collection.documents_fingerprint,
+        command=_command(),
     )
     searcher = (model, collator) if isinstance(model, BiEncoder) else None
     return OnDemand(

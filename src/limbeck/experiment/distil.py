@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lightning.pytorch.loggers import Logger
 
-from limbeck.artefacts import Artefacts, write_json
+from limbeck.artefacts import Artefacts
 from limbeck.config import Config
 from limbeck.evaluation.pipeline import Row
 from limbeck.experiment import assemble
@@ -85,5 +85,5 @@ class Experiment:
             "training": {**trained, "queries": len(prepared.pool)},
             "sets": self.suite.run([Model("student", "student, distilled", self.folder.path)]),
         }
-        write_json(self.folder.path / "result.json", result)
+        self.folder.finish(result)
         return result

@@ -2,23 +2,22 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_model, save_model
 
 from limbeck.artefacts import Artefacts
-from limbeck.config import Node, fingerprint
+from limbeck.config import Config, Node, fingerprint
 from limbeck.data.collection import Collection
 from limbeck.evaluation.ranking import (
     Asked,
-    Share,
     check_finite,
     merge,
     rerank,
-    search,
     search_together,
     without_own,
 )
@@ -27,9 +26,18 @@ from limbeck.evaluation.settings import Evaluation
 from limbeck.experiment import assemble
 from limbeck.experiment.sharing import CANDIDATES, JOB, WEIGHTS, Sharing, part
 from limbeck.experiment.teaching import OnDemand
+from limbeck.halfway import Halfway
 from limbeck.students.base import BiEncoder, Student
 from limbeck.text.collate import Collator
 from limbeck.types import Run
+
+
+class Other(NamedTuple):
+    """Queries of another set with the same documents."""
+
+    asked: Asked
+    data: Node
+    """Configuration node that opens its collection."""
 
 
 class Engine:
@@ -64,66 +72,90 @@ class Engine:
         self.ranker = ranker
         self._collator = collator
         self._collection = collection
-        self._evaluation = evaluation
+        self.evaluation = evaluation
         self._device = device
         self._nodes = nodes
         self._sharing = sharing
-
-    @property
-    def alone(self) -> bool:
-        """Whether this process does all of the work."""
-        return self._evaluation.devices == 1
 
     def search(self, queries: Sequence[str]) -> Run:
         """Rank the whole collection for queries; where they are documents of it, without themselves."""
         return self.search_together(queries, [])[0]
 
-    def search_together(self, queries: Sequence[str], others: Sequence[Asked]) -> list[Run]:
-        """Rank the whole collection for queries, and in the same pass for those of other sets with these documents.
-
-        Several devices search for the queries alone: ``others`` must be empty.
-        """
+    def search_together(self, queries: Sequence[str], others: Sequence[Other]) -> list[Run]:
+        """Rank the whole collection for queries, and in the same pass for those of other sets with these documents."""
         assert isinstance(self.ranker, BiEncoder), "a student that scores pairs cannot search"
-        depth, drops = self._evaluation.search_depth, self._collection.drop_self
-        if self._evaluation.devices > 1:
-            assert not others
-            runs = [self._shared({"task": "search", "queries": list(queries), "depth": depth + drops}, None)]
+        depth, drops = self.evaluation.search_depth, self._collection.drop_self
+        every = [Other(Asked(self._collator, queries), self._sharing.data), *others]
+        task = {"task": "search", "depth": depth + drops, "asked": [_described(each) for each in every]}
+        if self.evaluation.devices > 1:
+            runs = self._shared(task, None)
         else:
-            ranker, documents = self.ranker.to(self._device), self._collection.document_ids
-            asked = [Asked(self._collator, queries), *others]
-            runs = search_together(ranker, asked, documents, depth + drops, bf16=self._evaluation.bf16)
+            runs = search_together(
+                self.ranker.to(self._device),
+                [each.asked for each in every],
+                self._collection.document_ids,
+                depth + drops,
+                bf16=self.evaluation.bf16,
+                dtype=self.evaluation.dtype,
+                names=self._collection.document_ids.take,
+                halfway=self._halfway(lambda: {**task, "documents": self._collection.content("document")}),
+            )
         return [without_own(run, depth) for run in runs] if drops else runs
 
     def rerank(self, candidates: Run) -> Run:
         """Re-rank candidates; nothing is added or dropped."""
-        if self._evaluation.devices > 1:
-            return self._shared({"task": "rerank", "queries": list(candidates), "depth": None}, candidates)
-        return rerank(self.ranker.to(self._device), self._collator, candidates, bf16=self._evaluation.bf16)
 
-    def _shared(self, task: Node, candidates: Run | None) -> Run:
-        style = self._collator.style
-        lengths = {"query_length": style.query_length, "document_length": style.document_length}
-        job = {**task, **self._nodes, **lengths, "bf16": self._evaluation.bf16, "weights": self.ranker.checksum()}
-        if candidates is not None:
-            job |= {"candidates": fingerprint({query: ranking.ids for query, ranking in candidates.items()})}
+        def task() -> Node:
+            lists = fingerprint({query: ranking.ids for query, ranking in candidates.items()})
+            asked = _described(Other(Asked(self._collator, list(candidates)), self._sharing.data))
+            return {"task": "rerank", "depth": None, "asked": [asked], "candidates": lists}
 
+        if self.evaluation.devices > 1:
+            return self._shared(task(), candidates)[0]
+        halfway = self._halfway(lambda: {**task(), "texts": self._collection.texts_fingerprint})
+        ranker = self.ranker.to(self._device)
+        return rerank(ranker, self._collator, candidates, bf16=self.evaluation.bf16, halfway=halfway)
+
+    def _halfway(self, task: Callable[[], Node]) -> Halfway:
+        """Return where it is saved how far work is that this process does alone."""
+        return Halfway(self._sharing.folder, lambda: {**task(), **self._work})
+
+    @property
+    def _work(self) -> Config:
+        """What work depends on beside the task."""
+        numbers = {"bf16": self.evaluation.bf16, "dtype": self.evaluation.dtype}
+        return {**self._nodes, **numbers, "weights": self.ranker.checksum()}
+
+    def _shared(self, task: Node, candidates: Run | None) -> list[Run]:
         def fill(folder: Path) -> None:
             save_model(self.ranker, str(folder / WEIGHTS))
             if candidates is not None:
                 write_run(folder / CANDIDATES, candidates, "candidates")
 
         self.ranker.to("cpu")  # the devices are the others' now
-        folder = self._sharing.spread(job, fill)
-        found = merge([read_run(part(folder, number)) for number in range(self._sharing.devices)], task["depth"])
+        adapters = any("lora_" in name for name, _ in self.ranker.named_parameters())
+        folder = self._sharing.spread({**task, **self._work, "adapters": adapters}, fill)
+        runs = []
+        for which, asked in enumerate(task["asked"]):
+            shares = [read_run(part(folder, number, which)) for number in range(self._sharing.devices)]
+            found = merge(shares, task["depth"])
+            runs.append({query: found[query] for query in asked["queries"] if query in found})
         shutil.rmtree(folder)
-        return {query: found[query] for query in task["queries"] if query in found}
+        return runs
+
+
+def _described(other: Other) -> Config:
+    """Return in plain containers what another process needs to know of some queries."""
+    style = other.asked.collator.style
+    lengths = {"query_length": style.query_length, "document_length": style.document_length}
+    return {"queries": list(other.asked.query_ids), "data": other.data, **lengths}
 
 
 def work(folder: Path, number: int) -> None:
     """Do the share of one process of the job in a folder; what it has done already is not done again."""
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     share = number, job["devices"]
-    if job["task"] != "score" and part(folder, number).exists():
+    if job["task"] != "score" and part(folder, number, len(job["asked"]) - 1).exists():
         return
     artefacts, device = Artefacts(Path(job["cache"])), assemble.device(job["accelerator"])
     collection = assemble.collection(job["data"], artefacts)
@@ -132,21 +164,32 @@ def work(folder: Path, number: int) -> None:
         assert isinstance(teaching, OnDemand), "scores that are there already are not shared"
         teaching.stores(job["lists"], share=share)
         return
-    ranker, collator = assemble.ranker(job["student"], job["backbone"], collection, artefacts, anew=True)
+    ranker, collator = assemble.ranker(
+        job["student"], job["backbone"], collection, artefacts, anew=True, trains=job["adapters"]
+    )
     load_model(ranker, str(folder / WEIGHTS))
-    collator = with_lengths(collator, job["query_length"], job["document_length"])
-    found = _ranked(job, ranker.to(device), collator, collection.document_ids, folder, share)
-    check_finite(found)
-    write_run(part(folder, number), found, "part")
-
-
-def _ranked(
-    job: Node, ranker: Student, collator: Collator, document_ids: Sequence[str], folder: Path, share: Share
-) -> Run:  # fmt: skip
-    if job["task"] == "search":
+    ranker, halfway = ranker.to(device), Halfway(folder, lambda: {"share": number})
+    first, *others = job["asked"]
+    asked = [Asked(with_lengths(collator, first["query_length"], first["document_length"]), first["queries"])]
+    if job["task"] == "rerank":
+        candidates = read_run(folder / CANDIDATES)
+        runs = [rerank(ranker, asked[0].collator, candidates, bf16=job["bf16"], share=share, halfway=halfway)]
+    else:
         assert isinstance(ranker, BiEncoder), "a student that scores pairs cannot search"
-        return search(ranker, collator, job["queries"], document_ids, job["depth"], bf16=job["bf16"], share=share)
-    return rerank(ranker, collator, read_run(folder / CANDIDATES), bf16=job["bf16"], share=share)
+        asked += [_asked(each, assemble.collection(each["data"], artefacts), collator) for each in others]
+        ids, depth = collection.document_ids, job["depth"]
+        numbers = {"bf16": job["bf16"], "dtype": job["dtype"]}
+        runs = search_together(ranker, asked, ids, depth, **numbers, share=share, names=ids.take, halfway=halfway)
+    for which, found in enumerate(runs):
+        check_finite(found)
+        write_run(part(folder, number, which), found, "part")
+
+
+def _asked(described: Node, collection: Collection, collator: Collator) -> Asked:
+    """Return the queries of another set, with a collator that knows their texts and reads them at their length."""
+    style = with_lengths(collator, described["query_length"], described["document_length"]).style
+    knows = Collator(collator.tokenizer, style, collection.query_texts, collection.document_texts)
+    return Asked(knows, described["queries"])
 
 
 def with_lengths(collator: Collator, query_length: int | None, document_length: int | None) -> Collator:

@@ -4,13 +4,15 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from limbeck.artefacts import Artefacts, write_json
+from limbeck.artefacts import Artefacts
 from limbeck.config import Config, ConfigError, Node, fingerprint
-from limbeck.data.collection import SYNTHETIC, described
+from limbeck.data.collection import SYNTHETIC
+from limbeck.data.opening import described
 from limbeck.evaluation.pipeline import Pipeline
 from limbeck.evaluation.settings import evaluation
 from limbeck.experiment import assemble
 from limbeck.experiment.own_data import data_of
+from limbeck.experiment.run_folder import RunFolder
 from limbeck.experiment.suite import Model, RunFile, Suite, System, average, read
 from limbeck.reporting.results.systems import Named, config, file_name, find, weights
 from limbeck.reporting.terminal import show_rows
@@ -107,7 +109,7 @@ class Evaluating:
             "sets": sets,
             "average": average(sets),
         }
-        write_json(folder / "result.json", result)
+        RunFolder(folder).finish(result)
         _show_average(result)
         log.info("\n%s: result.json, runs/, per_query/", folder)
         return result

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from limbeck.config import Config, ConfigError, build, part_name
+from limbeck.progress import Step
 from limbeck.screen import console
 from limbeck.secrecy import masked
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _OURS = r"\.lock|meta\.json|parts|unfinished|qrels\.tsv|[0-9a-f]{32}|\..*\.unfinished"
-_TELL = 10.0
-"""Seconds between two lines on progress."""
 
 
 def import_scores(plain: Config) -> None:
@@ -51,8 +50,8 @@ def import_scores(plain: Config) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     source: Format = build(plain["format"], out, key="format")
+    provenance = _provenance(plain, source, paths)  # what files hold, and whether with texts, is seen here
     _check_collection(source, plain["force"])
-    provenance = _provenance(plain, source, paths)
 
     name = part_name(plain["format"])
 
@@ -65,7 +64,7 @@ def import_scores(plain: Config) -> None:
         return {**notes, "data": of_folder(folder)} if (folder / "corpus.jsonl").is_file() else notes
 
     start = time.perf_counter()
-    blocks = _telling(source.blocks(paths, faults))
+    blocks = _reported(source.blocks(paths, faults))
     store = write_store(
         out,
         blocks,
@@ -74,6 +73,7 @@ def import_scores(plain: Config) -> None:
         threads=plain["threads"],
         notes=notes,
         check=lambda: _check_out(out, plain["force"]),
+        doubt=True,
     )
     _report(store, faults, time.perf_counter() - start)
 
@@ -96,14 +96,15 @@ def _check_out(out: Path, force: bool) -> None:
 
 def _check_collection(source: "Format", force: bool) -> None:
     if source.collection is not None:
-        from limbeck.formats.flag_embedding import check_free
+        from limbeck.formats.collection_folder import check_free
 
         check_free(source.collection, force=force)
 
 
 def _provenance(plain: Config, source: "Format", paths: list[Path]) -> "Provenance":
+    from limbeck.scores.kinds import KINDS
     from limbeck.scores.parts import Duplicates
-    from limbeck.scores.writer import Kind, Provenance
+    from limbeck.scores.writer import Provenance
 
     if plain["duplicates"] not in get_args(Duplicates):
         raise ConfigError(f"duplicates must be one of {', '.join(get_args(Duplicates))}, got {plain['duplicates']!r}")
@@ -115,17 +116,18 @@ def _provenance(plain: Config, source: "Format", paths: list[Path]) -> "Provenan
     if not name:
         known = f"; {source.teacher} is known by {' or '.join(source.published)} in the path" if source.teacher else ""
         raise ConfigError(f"teacher.name must be given: neither the format nor the file says who scored{known}")
-    if kind not in get_args(Kind):
-        raise ConfigError(f"kind must be one of {', '.join(get_args(Kind))}, got {kind!r}")
+    if kind not in KINDS:
+        raise ConfigError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     if kind == "unknown":
         log.warning(
-            "what the scores are is unknown: say kind=logit, probability, similarity or rank, if you know; "
-            "the checks before training go by it"
+            "what the scores are is unknown: say kind=%s, if you know; the checks before training go by it",
+            ", ".join(each for each in KINDS if each != "unknown"),
         )
     return Provenance(
         **{**teacher, "max_length": None if length is None else str(length)},
         teacher=str(name),
         kind=kind,
+        scale=source.scale if plain["scale"] is None else plain["scale"],
         collection=_collection(plain["collection"]),
         command=shlex.join(["limbeck", *masked(sys.argv[1:])]),
     )
@@ -148,36 +150,34 @@ def _fingerprint(folder: Path) -> str:
     import tempfile
 
     from limbeck.artefacts import Artefacts
-    from limbeck.data.collection import Data
+    from limbeck.data.opening import Data
 
     with tempfile.TemporaryDirectory() as cache:
         data = Data(collection=str(folder), train=None, dev=None, test=None)
-        return data.open(Artefacts(Path(cache))).texts_fingerprint
+        return data.open(Artefacts(Path(cache))).documents_fingerprint
 
 
 # -- during and after ---------------------------------------------------------------------------------------------
 
 
-def _telling(blocks: "Iterable[Thunk]") -> "Iterator[Thunk]":
-    """Pass blocks on, and say now and then how many pairs have come."""
-    pairs, logged = 0, time.perf_counter()
+def _reported(blocks: "Iterable[Thunk]") -> "Iterator[Thunk]":
+    """Pass blocks on, and report how many pairs have come; readers of files know better how far they are."""
 
     def counted(block: "Thunk") -> "Block":
-        nonlocal pairs
         found = block()
-        pairs += len(found.scores)
+        step.advance(len(found.scores))
         return found
 
-    for block in blocks:
-        if time.perf_counter() - logged > _TELL:
-            logged = time.perf_counter()
-            log.info("%s pairs read", f"{pairs:,}")
-        yield lambda block=block: counted(block)
+    with Step("import", unit="pairs") as step:
+        for block in blocks:
+            yield lambda block=block: counted(block)
 
 
 def _report(store: "ScoreStore", faults: "Faults", seconds: float) -> None:
     from rich import box
     from rich.table import Table
+
+    from limbeck.scores.kinds import described
 
     if faults.count:
         first = "\n".join(f"  {place}" for place in faults.places)
@@ -185,7 +185,7 @@ def _report(store: "ScoreStore", faults: "Faults", seconds: float) -> None:
     meta = store.meta
     least, median, most = meta["per_query"]
     rows = {
-        "teacher": f"{meta['teacher']} ({meta['kind']})",
+        "teacher": f"{meta['teacher']} ({described(meta)})",
         "pairs": f"{meta['rows']:,}",
         "queries": f"{meta['queries']:,}",
         "documents per query": f"{least:,} / {median:,.0f} / {most:,} (min / median / max)",

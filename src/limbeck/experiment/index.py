@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limbeck.config import Config, ConfigError, Node, build, part
-from limbeck.data.collection import described
+from limbeck.data.opening import described
 from limbeck.locks import locked
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from limbeck.search.backend import Backend
 
 log = logging.getLogger(__name__)
+
+_INSTEAD = "set dtype=float16, out to a folder on another disk, or take a student with a smaller dimension"
 
 
 def index(plain: Config) -> None:
@@ -75,7 +77,11 @@ def _index(config: Config, backend: "Backend", share: tuple[int, int]) -> None:
     model.to(assemble.device(config["accelerator"]))
     number, count = share
     with locked(out / f".share-{number + 1}-of-{count}.lock", f"the shards in {out}"):
-        done = encode_into(store, model, collator, collection.iterate(), share=share, bf16=config["bf16"])
+        done = encode_into(
+            store, model, collator, collection.iterate(), count=collection.count("document"),
+            instead=_INSTEAD, share=share,
+            bf16=config["bf16"],
+        )  # fmt: skip
     rate = f": {done.seconds:.1f} s, {done.encoded / done.seconds:.0f} documents/s" if done.encoded else ""
     log.info("%s: encoded %s of %s documents%s", out, f"{done.encoded:,}", f"{done.documents:,}", rate)
     if not done.finished:

@@ -23,6 +23,7 @@ from limbeck.inspection.pictures import draw
 from limbeck.inspection.printing import rows, show
 from limbeck.inspection.summary import hardest, summarise
 from limbeck.inspection.trec import bare_pool
+from limbeck.scores.kinds import described
 from limbeck.types import Qrels, Run
 from limbeck.unfinished import write_text
 
@@ -77,7 +78,7 @@ def inspect(plain: Config) -> Config:
     }
     folder = Path(plain["out"])
     folder.mkdir(parents=True, exist_ok=True)
-    shown = rows(figures)
+    shown = [("kind of number", described(opened.meta)), *rows(figures)]
     write_json(folder / "inspect.json", report)
     pictures = draw(folder, pool, measures, figures)
     write_text(folder / "inspect.html", page(report, shown, pictures))
@@ -155,6 +156,6 @@ def _as_trained(plain: Node, queries: int | None) -> Opened:
             "candidates": candidates.label,
         },
         meta=teaching.meta,
-        fingerprint=collection.texts_fingerprint,
+        fingerprint=collection.named(teaching.meta.get("collection")),
         first_stage_scores=first_stage,
     )

@@ -93,7 +93,7 @@ def _mine(config: Config, out: Path) -> Config:
 def _check_collection(teaching: "Teaching", collection: "Collection") -> None:
     """Refuse a store of scores of another collection: ``limbeck train`` has a check of the same kind."""
     theirs = teaching.meta["collection"]
-    ours = collection.texts_fingerprint
+    ours = collection.named(theirs)
     if theirs not in (None, ours):
         raise ConfigError(
             f"teacher.path: the scores are of the collection with fingerprint {theirs}, {collection.name} has "
@@ -136,25 +136,34 @@ def _found(out: Path, inputs: Node, *, force: bool) -> Config | None:
 
 def _write_split(stages: "Stages", split: str, out: Path, candidates: "Candidates", relevant: int) -> Config:
     from limbeck.evaluation.runs import write_run
+    from limbeck.rankings import ties
 
     start = time.perf_counter()
     found = stages.first_stage(split)
     write_run(out / f"{split}.trec", found, candidates.name.replace(" ", ""))
     seconds = time.perf_counter() - start
     judged = stages.collection.split(split).qrels
-    positives = {query: {d for d, grade in grades.items() if grade >= relevant} for query, grades in judged.items()}
-    positives = {query: documents for query, documents in positives.items() if documents}
-    hits = {q: len(documents & set(found[q].ids)) if q in found else 0 for q, documents in positives.items()}
-    lengths = [len(ranking.ids) for ranking in found.values()]
+    lengths, tied, recalls = [], 0, []
+    positives = hits = 0
+    for ranking in found.values():  # one after the other: what is kept in the cache is never in memory at once
+        lengths.append(len(ranking.ids))
+        tied += ties(ranking)
+    for query, grades in judged.items():
+        relevant_to = {document for document, grade in grades.items() if grade >= relevant}
+        if relevant_to:
+            here = len(relevant_to.intersection(found[query].ids)) if query in found else 0
+            positives, hits = positives + len(relevant_to), hits + here
+            recalls.append(here / len(relevant_to))
     return {
         "split": split,
         "queries": len(judged),
-        "without_candidates": [query for query in judged if query not in found or not found[query].ids],
+        "without_candidates": [query for query in judged if query not in found],
         "mean_length": sum(lengths) / len(judged),
         "longest": max(lengths, default=0),
-        "positives": sum(map(len, positives.values())),
-        "positives_found": sum(hits.values()),
-        "recall": sum(hits[q] / len(positives[q]) for q in positives) / len(positives) if positives else None,
+        "ties": tied,
+        "positives": positives,
+        "positives_found": hits,
+        "recall": sum(recalls) / len(recalls) if recalls else None,
         "seconds": round(seconds, 2),
     }
 
@@ -180,6 +189,7 @@ def show(record: Node, out: Path) -> None:
             "without candidates": f"{len(row['without_candidates']):,}",
             "mean length": f"{row['mean_length']:.1f}",
             "longest": f"{row['longest']:,}",
+            "ties": f"{row['ties']:,}" if "ties" in row else "–",  # a record of an earlier version has none
             "positives found": f"{row['positives_found']:,} of {row['positives']:,}",
             recall: "–" if row["recall"] is None else f"{row['recall']:.4f}",
             "seconds": f"{row['seconds']:.1f}",

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
-from limbeck.data.collection import Collection, described
-from limbeck.evaluation.ranking import Asked
+from limbeck.data.collection import Collection
+from limbeck.data.opening import described
+from limbeck.evaluation.ranking import Asked, check_finite
+from limbeck.evaluation.runs import read_run, write_run
 from limbeck.evaluation.sets import EvalSet
-from limbeck.experiment.engine import Engine
+from limbeck.experiment.engine import Engine, Other
 from limbeck.text.collate import Collator
 from limbeck.types import Run
 
@@ -17,7 +20,7 @@ Fit = Callable[[EvalSet], Collator]
 
 
 class OnePass:
-    """What was found for a set while another one was searched.
+    """What was found for a set while another one was searched, in files until that set's turn comes.
 
     Parameters
     ----------
@@ -27,13 +30,15 @@ class OnePass:
         What their queries are called in a collection.
     artefacts
         Where collections keep what they are built from.
+    folder
+        Where the files are.
     """
 
-    def __init__(self, sets: Mapping[str, EvalSet], split: str, artefacts: Artefacts) -> None:
+    def __init__(self, sets: Mapping[str, EvalSet], split: str, artefacts: Artefacts, folder: Path) -> None:
         self._sets = sets
         self._split = split
         self._artefacts = artefacts
-        self._found: dict[tuple[str, str], Run] = {}
+        self._folder = folder
 
     def of(
         self, system: str, name: str, collection: Collection, length: int, fit: Fit
@@ -52,15 +57,21 @@ class OnePass:
         return partial(self._search, system, name, lambda: dict(self._mates(name, collection, length, fit)))
 
     def _search(
-        self, system: str, name: str, mates_of: Callable[[], dict[str, Asked]], engine: Engine, queries: Sequence[str]
+        self, system: str, name: str, mates_of: Callable[[], dict[str, Other]], engine: Engine, queries: Sequence[str]
     ) -> Run:
-        if (system, name) not in self._found:
-            mates = mates_of() if engine.alone else {}
-            runs = engine.search_together(queries, list(mates.values()))
-            self._found |= {(system, each): run for each, run in zip((name, *mates), runs, strict=True)}
-        return self._found.pop((system, name))
+        if self._file(system, name).exists():
+            return read_run(self._file(system, name))
+        mates = mates_of()
+        own, *others = engine.search_together(queries, list(mates.values()))
+        for mate, run in zip(mates, others, strict=True):
+            check_finite(run)
+            write_run(self._file(system, mate), run, "limbeck")
+        return own
 
-    def _mates(self, name: str, collection: Collection, length: int, fit: Fit) -> Iterator[tuple[str, Asked]]:
+    def _file(self, system: str, name: str) -> Path:
+        return self._folder / f"{name}.{system}.trec"
+
+    def _mates(self, name: str, collection: Collection, length: int, fit: Fit) -> Iterator[tuple[str, Other]]:
         """Yield the later sets with these documents, read at this length, with their queries."""
         own = self._sets[name]
         later = list(self._sets)[list(self._sets).index(name) + 1 :]
@@ -75,4 +86,4 @@ class OnePass:
             fitted = fit(mate)
             if opened.content("document") == collection.content("document") and fitted.style.document_length == length:
                 asks = Collator(fitted.tokenizer, fitted.style, opened.query_texts, opened.document_texts)
-                yield each, Asked(asks, list(opened.split(self._split).queries))
+                yield each, Other(Asked(asks, list(opened.split(self._split).queries)), mate.data())

@@ -1,5 +1,6 @@
 """The types of a verb's own options: those of parts are typed by their constructors, these by this table."""
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -73,6 +74,12 @@ def _whole(least: int, most: int | None = None) -> Read:
     return read
 
 
+def _factor(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError("a number > 0")
+    return float(value)
+
+
 _OPTIONS: dict[str, Read] = {
     **dict.fromkeys(("name", "out", "index", "qrels", "first_stage", "split", "shard", "dtype"), _text),
     "accelerator": _accelerator,
@@ -80,15 +87,16 @@ _OPTIONS: dict[str, Read] = {
     **dict.fromkeys(("run", "run_file", "compare"), _named_texts),
     **dict.fromkeys(("path", "splits"), _texts),
     "metrics": _metrics,
-    **dict.fromkeys(("bf16", "force", "dry_run", "partial", "mix_commits", "mix_data"), _flag),
-    **dict.fromkeys(("depth", "devices", "part_size", "shard_size", "threads"), _whole(1)),
+    "scale": _factor,
+    **dict.fromkeys(("bf16", "force", "show", "dry_run", "partial", "mix_commits", "mix_data"), _flag),
+    **dict.fromkeys(("depth", "limit", "devices", "part_size", "shard_size", "threads"), _whole(1)),
     **dict.fromkeys(("timed", "moved", "calibration"), _whole(0)),
     "seed": _whole(0, _LARGEST_SEED),
 }
 
 _OPTIONAL = (
     "qrels", "first_stage", "shard", "kind", "collection", "baseline", "run", "run_file", "compare", "splits",
-    "metrics",
+    "metrics", "scale",
 )  # fmt: skip
 """What may be null, beside what a verb allows."""
 

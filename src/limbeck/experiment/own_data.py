@@ -145,6 +145,8 @@ def _of_node(node: "DictConfig", beside: "DictConfig", key: str, *, trained: boo
     elif (kind, name) == ("teacher", "store") or (kind, name) == ("teacher", "run"):
         for path in _list(_value(node, "path")):
             yield from _folder(f"{key}.path", path)
+    elif (kind, name) in (("teacher", "causal_lm"), ("teacher", "seq2seq")):
+        yield from _backbone(f"{key}.model", _value(node, "model"), trained=False)
     elif (kind, name) == ("candidates", "run"):
         for option in ("file", "train", "dev", "test"):
             yield from _folder(f"{key}.{option}", _value(node, option))
@@ -198,7 +200,7 @@ def data_of(path: Path) -> Config | None:
 
 def of_folder(folder: Path) -> dict[str, Any]:
     """Return the ``data`` node of a BEIR folder, with the splits that it has."""
-    from limbeck.data.collection import Data
+    from limbeck.data.opening import Data
 
     found = Data(collection=str(folder.resolve())).without_absent()
     return {"_target_": "data/collection", "world": None, "collection": found.collection, **found.names,

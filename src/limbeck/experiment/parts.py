@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from limbeck.config import Config, ConfigError, Node, build, part
-from limbeck.data.collection import Data, described
+from limbeck.data.opening import Data, described
 from limbeck.data.pooling import Pooling
 from limbeck.data.sampling import ListSampler
 from limbeck.evaluation.settings import evaluation
@@ -38,7 +38,7 @@ class Parts:
         terms = {name: build(node, key=f"loss.{name}") for name, node in (config.get("loss") or {}).items()}
         self.objective = Objective(terms, order_only=taught == {"teacher_order"})
         self.sampler: ListSampler = build(config["sampler"], key="sampler")
-        rate = part(config["backbone"], key="backbone").learning_rate
+        rate = build(config["backbone"], key="backbone").learning_rate
         self.optim: AdamW = build(config["optim"], rate, key="optim")
         self.training: Training = build(config["trainer"], key="trainer")
         self.pooling: Pooling = build(config["pool"], key="pool")

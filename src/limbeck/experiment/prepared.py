@@ -13,8 +13,9 @@ from limbeck.data.pool import Pool
 from limbeck.evaluation.pipeline import Row
 from limbeck.experiment import assemble
 from limbeck.experiment.parts import Parts
-from limbeck.experiment.sharing import Sharing
+from limbeck.experiment.sharing import SHARES, Sharing
 from limbeck.experiment.stages import Stages
+from limbeck.experiment.start import Start
 from limbeck.experiment.systems import Systems
 from limbeck.experiment.teaching import Stored, Teaching
 from limbeck.inspection.findings import check, report
@@ -76,7 +77,7 @@ def prepare(parts: Parts, artefacts: Artefacts, folder: Path, *, evaluates: bool
         compiled(student)
     stages = Stages(collection, artefacts, parts.candidates, parts.pooling)
     accelerator = parts.training.accelerator
-    sharing = Sharing(evaluation.devices, config["data"], artefacts.root, accelerator, folder / ".shares")
+    sharing = Sharing(evaluation.devices, config["data"], artefacts.root, accelerator, folder / SHARES)
     teacher = config["teacher"]
     teaching = assemble.teaching(teacher, collection, artefacts, parts.device, sharing) if teacher else None
     first = stages.first_stage(evaluation.split)
@@ -90,7 +91,8 @@ def prepare(parts: Parts, artefacts: Artefacts, folder: Path, *, evaluates: bool
         if teaching is not None and evaluation.teacher:
             rows += systems.teacher(teaching, teacher)
         if evaluation.start:
-            rows += systems.student("start", "student, start", student, collator, config)
+            start = Start(config, collection, artefacts)
+            rows += systems.student("start", "student, start", student, collator, config, start.search, start.rerank)
     return Prepared(stages, pool, student, collator, systems, rows)
 
 
@@ -102,7 +104,7 @@ def _check(parts: Parts, stages: Stages, pool: Pool, teaching: Teaching) -> None
             pool,
             meta=teaching.meta,
             objective=views(parts.objective.terms.items()),
-            collection_fingerprint=stages.collection.texts_fingerprint,
+            collection_fingerprint=stages.collection.named(teaching.meta.get("collection")),
             first_stage_scores=first,
             **parts.checks,
         )

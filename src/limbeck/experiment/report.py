@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limbeck.config import ConfigError, Node
-from limbeck.data.collection import described
+from limbeck.data.opening import described
 from limbeck.experiment.run_folder import below
 from limbeck.reporting.results.systems import named_folder
 from limbeck.unfinished import write_text

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -17,9 +18,10 @@ from typing import TextIO
 
 from limbeck.artefacts import write_json
 from limbeck.config import Config, ConfigError, Node, home
+from limbeck.experiment.sharing import SHARES
 from limbeck.locks import is_held, locked
+from limbeck.progress import draw_bars, not_drawn
 from limbeck.secrecy import masked, without_secrets
-from limbeck.text.progress import draw_bars
 from limbeck.training.cluster import rank, several
 from limbeck.training.validations import PRUNED
 from limbeck.unfinished import remove, write_text
@@ -75,6 +77,11 @@ class RunFolder:
     def result(self) -> Config | None:
         """Return the finished result, or None."""
         return _read(self.path / "result.json")
+
+    def finish(self, result: Config) -> None:
+        """Write the result, and remove what was kept for work that is unfinished."""
+        write_json(self.path / "result.json", result)
+        shutil.rmtree(self.path / SHARES, ignore_errors=True)
 
     def trained(self) -> Config | None:
         """Return what is known of the finished training, or None."""
@@ -184,6 +191,7 @@ def console(quiet: bool = False, *, main: bool = True) -> None:
     if not _LOGGER.handlers:
         handler = _Stderr()
         handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.addFilter(not_drawn)
         _LOGGER.addHandler(handler)
         _LOGGER.propagate = False
     for handler in _LOGGER.handlers:

@@ -5,9 +5,15 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from limbeck.config import Config, ConfigError, build
 from limbeck.experiment.devices import each_device
+
+if TYPE_CHECKING:
+    from limbeck.scores.store import ScoreStore
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +32,12 @@ def score(config: Config) -> Config | None:
     Returns
     -------
     dict or None
-        What is in the store; None in a process that has done a share of the work.
+        What is in the store, or what prompts were shown; None in a process that has done a share of the work.
     """
     if not config["splits"] or set(config["splits"]) - {"train", "dev", "test"}:
         raise ConfigError(f"splits must be some of train, dev and test, got {config['splits']}")
+    if not config["show"] and config["out"] is None:
+        raise ConfigError("out must be given: out=…")
     if not config["teacher"]:
         raise ConfigError("teacher=none scores nothing; choose one, for example teacher=minilm")
     return _score(config)
@@ -39,11 +47,13 @@ def _score(config: Config) -> Config | None:
     from limbeck.artefacts import Artefacts
     from limbeck.experiment import assemble
     from limbeck.experiment.own_data import lasting
+    from limbeck.experiment.prompts import first, look
     from limbeck.experiment.stages import Stages
     from limbeck.experiment.teaching import OnDemand
+    from limbeck.scores.kinds import described
     from limbeck.teachers.scoring import score_into
 
-    out, share = Path(config["out"]), os.environ.get(_SHARE)
+    share = os.environ.get(_SHARE)
     artefacts = Artefacts(Path(config["paths"]["cache"]))
     device = assemble.device(config["accelerator"], 1 if share else config["devices"])
     pooling = build(config["pool"], key="pool")
@@ -61,11 +71,23 @@ def _score(config: Config) -> Config | None:
             found = {query: ranking.ids[: config["depth"]] for query, ranking in stages.first_stage(split).items()}
         for query, documents in found.items():
             lists[query] = list(dict.fromkeys([*lists.get(query, []), *documents]))
-    pairs = sum(map(len, lists.values()))
+    if config["show"]:
+        return look(teaching.teacher, lists, config["limit"])
+    if config["limit"] is not None:
+        lists = first(lists, config["limit"])
+    out, pairs = Path(config["out"]), sum(map(len, lists.values()))
     log.info("%s queries, %s pairs", f"{len(lists):,}", f"{pairs:,}")
     if share:
         number, count = map(int, share.split("/"))
-        score_into(out, teaching.teacher, lists, teaching.provenance, share=(number, count), size=config["part_size"])
+        score_into(
+            out,
+            teaching.teacher,
+            lists,
+            teaching.provenance,
+            share=(number, count),
+            size=config["part_size"],
+            texts=collection.query_texts,
+        )
         return None
     start = time.perf_counter()
     devices, command = config["devices"], ["limbeck", *sys.argv[1:]]
@@ -78,15 +100,19 @@ def _score(config: Config) -> Config | None:
         helpers=helpers,
         size=config["part_size"],
         data=lasting(config["data"], "collection"),
+        texts=collection.query_texts,
     )
     assert store is not None
     seconds = time.perf_counter() - start
     mean, deviation = store.spread()
+    tied = _tied(store)
     log.info("%r", store)
     log.info(
         "scores %.4g ± %.4g (%s); %.1f s, %.0f pairs/s; checksum %s",
-        mean, deviation, store.meta["kind"], seconds, pairs / seconds, store.checksum,
+        mean, deviation, described(store.meta), seconds, pairs / seconds, store.checksum,
     )  # fmt: skip
+    if tied:
+        log.info("%s of them have the score of another document of their query", f"{tied:,}")
     return {
         "store": str(out),
         "teacher": store.meta["teacher"],
@@ -95,6 +121,18 @@ def _score(config: Config) -> Config | None:
         "pairs": pairs,
         "mean": mean,
         "deviation": deviation,
+        "tied": tied,
         "seconds": round(seconds, 1),
         "checksum": store.checksum,
     }
+
+
+def _tied(store: "ScoreStore") -> int:
+    """Return how many pairs have the score of another document of their query."""
+    tied = 0
+    for _, offsets, _, scores in store.batches():
+        owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        order = np.lexsort((scores, owner))
+        same = (np.diff(scores[order]) == 0) & (np.diff(owner[order]) == 0)
+        tied += int((np.append(same, False) | np.insert(same, 0, False)).sum())
+    return tied

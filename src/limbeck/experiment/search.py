@@ -1,22 +1,21 @@
 """Searching: a TREC run from an index, and its evaluation."""
 
 import logging
-import shutil
+import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
-from limbeck.artefacts import Artefacts, write_json
-from limbeck.config import Config, ConfigError, Node, build, differences, fingerprint
+from limbeck.artefacts import Artefacts
+from limbeck.config import Config, ConfigError, Node, build, fingerprint
 from limbeck.experiment.index import opened
-from limbeck.locks import locked
+from limbeck.experiment.search_parts import Parts, lock
+from limbeck.progress import Step
 
 if TYPE_CHECKING:
     from limbeck.data.candidates import Candidates, Search
-    from limbeck.encodings import Rows
     from limbeck.search.backend import Backend
     from limbeck.search.shards import Store
     from limbeck.students.base import BiEncoder
@@ -49,7 +48,7 @@ def search(plain: Config) -> None:
             _Searching(plain, store).run(chosen, out)
         return
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(out):
+    with lock(out):
         if _is_free(out, plain, shared=False):
             _Searching(plain, store).run(chosen, out)
 
@@ -59,6 +58,7 @@ def _is_free(out: Path, config: Node, *, shared: bool) -> bool:
     if config["force"] or not out.exists():
         return True
     if not shared:
+        Parts.beside(out, 1).forget()
         raise ConfigError(f"out: {out} is there; give another file, or write over it by force=true")
     log.info("%s is there, whole: nothing to do for shard=%s", out, config["shard"])
     return False
@@ -100,6 +100,8 @@ class _Searching:
         check_ids(self._query_ids, "data: the query id")
         self._ranker, self._collator = self._encoder()
         self._ranker.to(device)
+        self._spent: list[tuple[int, float, float]] = []
+        """Queries, and seconds for encoding and for searching them."""
 
     def _encoder(self) -> "tuple[BiEncoder, Collator]":
         import torch
@@ -124,29 +126,50 @@ class _Searching:
         return model, type(collator)(collator.tokenizer, style, look_up.query_texts, look_up.document_texts)
 
     def run(self, share: tuple[int, int], out: Path) -> None:
-        """Search a share of the shards and write it; the last share to come merges all."""
+        """Search a share of the shards and write it; the last share to come merges all.
+
+        Queries are searched some after the others: what is found is written, and not searched again after a kill.
+        """
         number, count = share
-        if count == 1:
-            self._finish(self._ranked(None), out)
-            return
-        if self._first is None and not self._backend.by_shard:
+        if count > 1 and self._first is None and not self._backend.by_shard:
             raise ConfigError(
                 f"shard: backend={self._backend.name} is one structure with these options; search without shard=…"
             )
-        parts = out.with_name(f"{out.name}.parts")
-        self._open(parts, count)
-        path = parts / f"{number + 1}-of-{count}.trec"
-        if path.exists():
-            log.info("%s: reused", path)
-        else:
-            _write(path, self._ranked(range(number, len(self._store), count)))
-        self._merge(parts, count, out)
+        from limbeck.data.candidates import together
+        from limbeck.data.dense import Dense
 
-    def _open(self, parts: Path, count: int) -> None:
-        """Make the folder of the parts, or see that it is one of this very search."""
+        size = together(self._store.documents, math.inf if self._first else Dense.pairs)
+        blocks = [self._query_ids[start : start + size] for start in range(0, len(self._query_ids), size)]
+        shards = None if count == 1 else range(number, len(self._store), count)
+        first = self._candidates()
+        if count == len(blocks) == 1:
+            found = self._ranked(blocks[0], first, shards)
+            self._tell(shards, first)
+            self._finish([(blocks[0], found)], out)
+            return
+        parts = Parts.beside(out, count)
+        parts.open(self._inputs(count))
+        counts = [len(some) * (not parts.path(number, block).exists()) for block, some in enumerate(blocks)]
+        with Step(f"searching {self._store.path}", sum(counts), "queries") as step:
+            for block, queries in enumerate(blocks):
+                path = parts.path(number, block)
+                if not counts[block]:
+                    log.info("%s: reused", path)
+                    continue
+                step.begin(len(queries))
+                _write(path, self._ranked(queries, first, shards))
+                step.advance(len(queries))
+        self._tell(shards, first)
+        with parts.lock():
+            if parts.complete(len(blocks), out):
+                self._finish(self._merged(parts, blocks, first), out)
+                parts.remove()
+
+    def _inputs(self, count: int) -> Config:
+        """Return what the parts of a search depend on."""
         first = self._first
         inputs = first and first.identity(self._task()) | {"depth": first.depth}
-        wanted = {
+        return {
             "index": fingerprint(self._store.identity),
             "backend": fingerprint(self._node),
             "candidates": inputs and fingerprint(inputs),
@@ -155,87 +178,95 @@ class _Searching:
             **{key: self._config[key] for key in ("split", "depth", "bf16")},
             "shards": count,
         }
-        parts.mkdir(parents=True, exist_ok=True)
-        path = parts / "parts.json"
-        with _lock(parts):
-            if not path.exists():  # shares of the work may start at the same moment
-                write_json(path, wanted)
-        found = _json(path)
-        if found != wanted:
-            raise ConfigError(
-                f"out: {parts} holds parts of another search (they differ in {', '.join(differences(found, wanted))}); "
-                "delete it or give another file"
-            )
 
-    def _merge(self, parts: Path, count: int, out: Path) -> None:
+    def _merged(
+        self, parts: Parts, blocks: Sequence[list[str]], first: "Run | None"
+    ) -> "Iterator[tuple[list[str], Run]]":
+        """Yield some queries after the others with what all shares have found for them."""
         from limbeck.evaluation.ranking import merge
-        from limbeck.evaluation.runs import read_run
         from limbeck.search.ranking import check_found
 
-        with _lock(parts):
-            paths = [parts / f"{number}-of-{count}.trec" for number in range(1, count + 1)]
-            lacking = [path.name for path in paths if not path.exists()]
-            if lacking:
-                if not out.exists():
-                    log.info("%s: %d of %d parts are there", parts, count - len(lacking), count)
-                return
-            merged = merge([read_run(path) for path in paths], None if self._first else self._config["depth"])
-            whole = {query: merged[query] for query in self._query_ids if query in merged}
-            if self._first is not None:
-                check_found(self._candidates(), whole, self._store)
-            self._finish(whole, out)
-            shutil.rmtree(parts)
+        for block, queries in enumerate(blocks):
+            merged = merge(parts.read(block), None if self._first else self._config["depth"])
+            whole = {query: merged[query] for query in queries if query in merged}
+            if first is not None:
+                check_found({query: first[query] for query in queries if query in first}, whole, self._store)
+            yield queries, whole
 
     def _task(self) -> "Search":
         from limbeck.data.candidates import Search
 
         return Search(self._collection, self._config["split"], self._artefacts)
 
-    def _candidates(self) -> "Run":
+    def _candidates(self) -> "Run | None":
         from limbeck.data.candidates import find
 
-        assert self._first is not None
-        return find(self._first, self._task())
+        return None if self._first is None else find(self._first, self._task())
 
-    def _ranked(self, shards: range | None) -> "Run":
-        """Rank, and log how long it took."""
+    def _ranked(self, queries: list[str], first: "Run | None", shards: range | None) -> "Run":
+        """Rank documents for some queries, and measure how long it takes."""
         from limbeck.inference import encode
         from limbeck.search.ranking import rerank, search
 
-        ranker, store, ids = self._ranker, self._store, self._query_ids
-        first = None if self._first is None else self._candidates()
-        depth, bf16 = self._config["depth"], self._config["bf16"]
+        ranker, store = self._ranker, self._store
+        encoded, encoding = _timed(lambda: encode(ranker, self._collator, queries, "query", bf16=self._config["bf16"]))
+        if first is None:
+            depth = self._config["depth"]
+            found, searching = _timed(
+                lambda: search(self._backend, ranker, queries, encoded, store, depth, shards=shards)
+            )
+        else:
+            some = {query: first[query] for query in queries if query in first}
+            found, searching = _timed(lambda: rerank(ranker, queries, encoded, store, some, shards=shards))
+        self._spent.append((len(queries), encoding, searching))
+        return found
 
-        def ranked(queries: "Rows", chosen: list[str]) -> "Run":
-            if first is not None:
-                return rerank(ranker, chosen, queries, store, first, shards=shards)
-            return search(self._backend, ranker, chosen, queries, store, depth, shards=shards)
-
-        def encoded(chosen: list[str]) -> "Rows":
-            return encode(ranker, self._collator, chosen, "query", bf16=bf16)
-
-        queries, encoding = _timed(lambda: encoded(ids))
-        found, searching = _timed(lambda: ranked(queries, ids))
+    def _tell(self, shards: range | None, first: "Run | None") -> None:
+        """Log how long it took: all queries together, and a query alone."""
+        if not self._spent:
+            return
+        count, encoding, searching = map(sum, zip(*self._spent, strict=True))
         how = f"re-ranked {self._first.label}" if self._first else f"searched by {self._backend.name}"
         log.info(
             "%s queries encoded in %.2f s, %s in %.2f s: %.1f queries/s",
-            f"{len(ids):,}", encoding, how, searching, len(ids) / (encoding + searching),
+            f"{count:,}", encoding, how, searching, count / (encoding + searching),
         )  # fmt: skip
         alone = [
-            _timed(lambda query=query: ranked(encoded([query]), [query]))[1] for query in ids[: self._config["timed"]]
+            _timed(lambda query=query: self._ranked([query], first, shards))[1]
+            for query in self._query_ids[: self._config["timed"]]
         ]
         if alone:
             log.info("a query alone: %.1f ms (median of %d)", 1000 * median(alone), len(alone))
-        return found
 
-    def _finish(self, found: "Run", out: Path) -> None:
+    def _finish(self, found: "Iterable[tuple[list[str], Run]]", out: Path) -> None:
+        """Write what was found, some queries after the others, and evaluate it."""
         from limbeck.evaluation.metrics import evaluate, means
+        from limbeck.evaluation.runs import write_runs
+        from limbeck.rankings import ties
         from limbeck.reporting.terminal import show_rows
 
-        _write(out, found)
+        judged, names = self._split.qrels, self._config["metrics"]
+        values: dict[str, dict[str, float]] = {name: {} for name in names}
+        tied = documents = 0
+
+        def seen() -> "Iterator[Run]":
+            nonlocal tied, documents
+            for queries, run in found:
+                step.begin(len(queries))
+                tied += sum(map(ties, run.values()))
+                documents += sum(len(ranking.ids) for ranking in run.values())
+                qrels = {query: judged[query] for query in queries if query in judged}
+                for name, each in (evaluate(qrels, run, names) if qrels else {}).items():
+                    values[name].update(each)
+                yield run
+                step.advance(len(queries))
+
+        with Step(f"writing {out}", len(self._query_ids), "queries") as step:
+            write_runs(out, seen(), "limbeck")
+        log.info("%s: %s of %s documents have the score of the one before them", out, f"{tied:,}", f"{documents:,}")
         system = f"{self._first.name}, re-ranked" if self._first else self._backend.name
-        means_of = means(evaluate(self._split.qrels, found, self._config["metrics"]))
-        row = {"system": system, "queries": f"{len(self._split.qrels):,}", **means_of}
+        per_query = {name: {query: values[name][query] for query in judged} for name in names}
+        row = {"system": system, "queries": f"{len(judged):,}", **means(per_query)}
         title = f"{self._collection.name} {self._config['split']}: {out}"
         show_rows([row], ["system", "queries"], title, bold=False)
 
@@ -249,13 +280,3 @@ def _write(path: Path, found: "Run") -> None:
     from limbeck.evaluation.runs import write_run
 
     write_run(path, found, "limbeck")
-
-
-def _lock(path: Path) -> AbstractContextManager[object]:
-    return locked(path.with_name(f".{path.name}.lock"), str(path))
-
-
-def _json(path: Path) -> Config:
-    import json
-
-    return json.loads(path.read_text(encoding="utf-8"))

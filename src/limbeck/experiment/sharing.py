@@ -15,6 +15,10 @@ from limbeck.experiment.devices import each_device
 JOB, WEIGHTS, CANDIDATES = "job.json", "weights.safetensors", "candidates.trec"
 
 
+SHARES = ".shares"
+"""Folder of a run with jobs, and with what unfinished work has found so far; removed when the run is finished."""
+
+
 @dataclass(frozen=True)
 class Sharing:
     """How work is shared: all that another process needs to know to do a part of it."""
@@ -53,6 +57,6 @@ class Sharing:
         shutil.rmtree(self.spread({"task": "score", "teacher": teacher, "lists": lists}, lambda _: None))
 
 
-def part(folder: Path, number: int) -> Path:
-    """Return the run file of one process."""
-    return folder / f"{number}.trec"
+def part(folder: Path, number: int, which: int = 0) -> Path:
+    """Return the run file of one process, for one of the sets of queries."""
+    return folder / f"{number}.{which}.trec"

@@ -1,5 +1,6 @@
 """What does not depend on the student, computed once for all runs: candidates and training pool."""
 
+import shutil
 from pathlib import Path
 
 from limbeck.artefacts import Artefacts
@@ -57,11 +58,17 @@ class Stages:
         }
 
         def fill(target: Path) -> None:
-            chosen = self._pooling.choose(chosen_from.qrels, self.first_stage(split), self.collection.document_ids)
-            write_pool(target / "pool.arrow", chosen)
+            parts = target / "parts"
+            parts.mkdir(exist_ok=True)
+            found = self.first_stage(split)
+            write_pool(
+                target / "pool.arrow",
+                self._pooling.choose(chosen_from.qrels, found, self.collection.document_ids, parts),
+            )
+            shutil.rmtree(parts)
 
         label = "training pool" if split == "train" else f"pool of {split} queries"
-        pool = read_pool(self._artefacts.folder("pool", inputs, fill, label=label) / "pool.arrow")
+        pool = read_pool(self._artefacts.folder("pool", inputs, fill, label=label, parts=True) / "pool.arrow")
         return pool if teaching is None else self._pooling.denoise(teaching.scored(pool))
 
     def judged(self, pool: Pool) -> Judged:

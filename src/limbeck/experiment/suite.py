@@ -12,7 +12,8 @@ from limbeck.backbones.families import most_tokens
 from limbeck.config import Config, ConfigError, Node, build
 from limbeck.data.candidates import Search
 from limbeck.data.candidates import find as find_candidates
-from limbeck.data.collection import Collection, described
+from limbeck.data.collection import Collection
+from limbeck.data.opening import described
 from limbeck.evaluation.pipeline import Pipeline, Row
 from limbeck.evaluation.ranking import without_own
 from limbeck.evaluation.runs import read_run
@@ -21,7 +22,7 @@ from limbeck.evaluation.settings import Evaluation
 from limbeck.experiment import assemble
 from limbeck.experiment.engine import with_lengths
 from limbeck.experiment.one_pass import OnePass
-from limbeck.experiment.sharing import Sharing
+from limbeck.experiment.sharing import SHARES, Sharing
 from limbeck.experiment.systems import Systems
 from limbeck.reporting.terminal import show_rows
 from limbeck.students.base import Student
@@ -96,7 +97,7 @@ class Suite:
         self._accelerator = accelerator
         self._device = assemble.device(accelerator, evaluation.devices, key="eval.devices")
         self._folder = folder
-        self._pass = OnePass(self._sets, _SPLIT, artefacts)
+        self._pass = OnePass(self._sets, _SPLIT, artefacts, folder / SHARES)
 
     def run(self, systems: Sequence[System]) -> dict[str, Config]:
         """Evaluate systems on every set; a set that cannot be opened is reported, and the others go on.
@@ -157,7 +158,7 @@ class Suite:
         candidates = assemble.candidates(of_set(self._candidates, name), self._device)
         first = find_candidates(candidates, Search(collection, _SPLIT, self._artefacts))
         sharing = Sharing(
-            self._evaluation.devices, each.data(), self._artefacts.root, self._accelerator, self._folder / ".shares"
+            self._evaluation.devices, each.data(), self._artefacts.root, self._accelerator, self._folder / SHARES
         )
         ranked = Systems(
             collection, _SPLIT, candidates, first, self._evaluation, self._device, sharing, self._folder,

@@ -19,6 +19,7 @@ from limbeck.text.collate import Collator
 from limbeck.types import Run
 
 Find = Callable[[Engine, Sequence[str]], Run]
+Rerank = Callable[[Engine, Run], Run]
 
 
 class Systems:
@@ -82,7 +83,14 @@ class Systems:
         return self.pipeline.rows("teacher", "teacher", search=search, rerank=rerank)
 
     def student(
-        self, key: str, label: str, ranker: Student, collator: Collator, node: Node, search: Find = Engine.search
+        self,
+        key: str,
+        label: str,
+        ranker: Student,
+        collator: Collator,
+        node: Node,
+        search: Find = Engine.search,
+        rerank: Rerank = Engine.rerank,
     ) -> list[Row]:
         """Evaluate a student as it is now.
 
@@ -94,12 +102,12 @@ class Systems:
             The student, and what knows its texts.
         node
             Has the configuration nodes ``student`` and ``backbone``.
-        search
-            Ranks the whole collection.
+        search, rerank
+            Rank the whole collection, and candidates.
         """
         engine = self._engine(ranker, collator, node)
         searches = partial(search, engine, self._queries) if ranker.separable else None
-        return self.pipeline.rows(key, label, search=searches, rerank=engine.rerank)
+        return self.pipeline.rows(key, label, search=searches, rerank=partial(rerank, engine))
 
     def _engine(self, ranker: Student, collator: Collator, node: Node) -> Engine:
         nodes = {name: node[name] for name in ("student", "backbone")}

@@ -19,12 +19,13 @@ from limbeck.data.pool import Pool
 from limbeck.evaluation.ranking import check_finite, ranked
 from limbeck.evaluation.runs import read_run, write_run
 from limbeck.evaluation.settings import Evaluation
+from limbeck.scores import query_texts
 from limbeck.scores.keys import ID
 from limbeck.scores.store import ScoreStore
 from limbeck.scores.writer import Provenance
 from limbeck.students.base import BiEncoder
-from limbeck.teachers.base import Lists, ScoringTeacher
-from limbeck.teachers.scoring import looked_up, open_matching, score_into, without
+from limbeck.teachers.base import CHECKED, ChangingTeacher, Lists, ScoringTeacher
+from limbeck.teachers.scoring import check_same, check_texts, looked_up, open_matching, score_into, without
 from limbeck.teachers.store import StoreTeacher
 from limbeck.text.collate import Collator
 from limbeck.types import Run
@@ -103,15 +104,25 @@ class Stored(Teaching):
         Has the store.
     artefacts
         Where scores are kept in the order of pools.
+    collection
+        Whose queries are to have the texts that were scored.
     """
 
-    def __init__(self, teacher: StoreTeacher, artefacts: Artefacts) -> None:
+    def __init__(self, teacher: StoreTeacher, artefacts: Artefacts, collection: Collection) -> None:
         super().__init__(teacher.identity(), teacher.store.meta, teacher.missing)
         self._teacher = teacher
         self._artefacts = artefacts
+        self._collection = collection
 
     def scores_of(self, pool: Pool) -> np.ndarray:
-        """Return what the store has of a pool's pairs, from a file beside the pool that all runs share."""
+        """Return what the store has of a pool's pairs, from a file beside the pool that all runs share.
+
+        Raises
+        ------
+        ConfigError
+            A query had another text when it was scored.
+        """
+        check_texts(self._teacher.store.path, pool.query_ids, self._collection.query_texts)
 
         def column() -> np.ndarray:
             self._teacher.store.verify()
@@ -185,12 +196,21 @@ class OnDemand(Teaching):
         stores = [] if self._given is None else [self._given]
         left = without(lists, self._given)
         if left:
-            key = fingerprint({"teacher": dict(self.identity), "texts": self._collection.texts_fingerprint})
+            if self._given is not None and isinstance(self.teacher, ChangingTeacher):
+                check_same(self.teacher, self._given.sample(CHECKED))
             helpers = None if spread is None else partial(spread, left)
-            path = self._artefacts.root / "scores" / key
-            store = score_into(path, self.teacher, left, self.provenance, share=share, helpers=helpers)
+            path, texts = self._kept_in(list(left)), self._collection.query_texts
+            store = score_into(path, self.teacher, left, self.provenance, share=share, helpers=helpers, texts=texts)
             stores += [] if store is None else [store]
         return stores
+
+    def _kept_in(self, queries: Sequence[str]) -> Path:
+        """Return the store in the cache: that of the documents, unless it has another text of one of the queries."""
+        texts, scores = self._collection, self._artefacts.root / "scores"
+        path = scores / fingerprint({"teacher": dict(self.identity), "documents": texts.content("document")})
+        if query_texts.changed(path, queries, texts.query_texts):
+            path = scores / fingerprint({"teacher": dict(self.identity), "texts": texts.texts_fingerprint})
+        return path
 
     def scores_of(self, pool: Pool) -> np.ndarray:
         """Return the scores of a pool's pairs, from a file beside the pool that all runs share."""
@@ -233,6 +253,7 @@ class OnDemand(Teaching):
             "queries": self._collection.asked(queries),
             "depth": evaluation.search_depth,
             "bf16": evaluation.bf16,
+            "dtype": evaluation.dtype,
             "drop_self": self._collection.drop_self,
         }
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _KEYS = {
     "mine": "data candidates pool teacher paths out splits accelerator force",
-    "score": "data candidates pool teacher paths out splits depth devices part_size accelerator",
-    "import": "format path out kind teacher collection on_error duplicates threads force",
+    "score": "data candidates pool teacher paths out splits depth limit show devices part_size accelerator",
+    "import": "format path out kind scale teacher collection on_error duplicates threads force",
     "inspect": "name seed force data candidates pool sampler teacher backbone student loss optim trainer eval checks "
     "logger paths out run qrels first_stage",
     "evaluate": "name eval candidates teacher comparison paths run run_file qrels metrics compare baseline moved "
@@ -33,7 +33,7 @@ _KEYS = {
     "search": "data candidates backend paths index out split depth metrics timed shard bf16 accelerator force",
 }
 _HOW: dict[str, Config] = {
-    "score": {"optional": ("depth",), "required": ("splits",)},
+    "score": {"optional": ("out", "depth", "limit"), "required": ("splits",)},
     "report": {"optional": ("out",)},
     "export": {"required": ("run",)},
     "search": {"required": ("metrics",), "absent": ("data", "candidates", "backend")},
@@ -140,11 +140,13 @@ def mine(config: "DictConfig", typed: Typed) -> Result:
 
 
 def score(config: "DictConfig", typed: Typed) -> Result:
-    """Score what the store lacks."""
+    """Score what the store lacks, or show prompts."""
     settings = plain("score", config, typed)
     from limbeck.experiment.score import score as run
 
     record = run(settings)
+    if record is not None and "prompts" in record:
+        return Result(record["prompts"], None, record)
     return Result([] if record is None else [record], settings["out"], record)
 
 

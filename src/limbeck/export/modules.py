@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck.backbones.known import ACTIVATIONS, TASKS
+from limbeck.backbones.known import ACTIVATIONS, POOLINGS, TASKS
 from limbeck.config import ConfigError
 from limbeck.export.layout import Module, Pipeline
 from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
+from limbeck.students.query_table import ones
 from limbeck.students.splade import Splade
 from limbeck.text.collate import Collator, Role
 from limbeck.text.tokenizer import TextTokenizer
@@ -51,6 +52,11 @@ def pipeline(student: nn.Module, collator: Collator) -> Pipeline:
 
 def _cross_encoder(student: CrossEncoder, collator: Collator) -> Pipeline:
     style = student.style
+    if style.query_prefix + style.query_suffix + style.document_prefix + style.document_suffix:
+        raise ConfigError(
+            "student: this cross-encoder puts prefixes and suffixes around its texts, which a CrossEncoder of "
+            "sentence-transformers does not"
+        )
     length = style.query_length + style.document_length + collator.tokenizer.pair_overhead
     if student.pooling == "head":
         found = _transformer(student.backbone, "sequence-classification", collator.tokenizer, length)
@@ -85,12 +91,12 @@ def _dense(student: Dense, collator: Collator) -> Pipeline:
 
 
 def _splade(student: Splade, collator: Collator) -> Pipeline:
-    pooling = Module("SpladePooling", {"pooling_strategy": "max", "activation_function": "relu"})
+    pooling = Module("SpladePooling", {"pooling_strategy": "max", "activation_function": student.activation})
     document = _tower(student.backbone, "fill-mask", collator)
     queries = None
     if student.query_backbone is not None:
         queries = [_tower(student.query_backbone, "fill-mask", collator), pooling]
-    if student.query_encoder == "tokens":
+    if not student.reads_queries:
         queries = [_tokens(student, collator)]
     return Pipeline("SparseEncoder", [document, pooling], queries, 2, _prompts(collator), "dot")
 
@@ -99,13 +105,14 @@ def _tokens(student: Splade, collator: Collator) -> Module:
     tokenizer = collator.tokenizer
     if tokenizer.tokenizer.vocab_size != student.width:
         raise ConfigError(
-            f"student.query_encoder=tokens: the tokenizer has {tokenizer.tokenizer.vocab_size} tokens, the model "
-            f"{student.width}; SparseStaticEmbedding of sentence-transformers needs as many"
+            f"student.query_encoder={student.query_encoder}: the tokenizer has {tokenizer.tokenizer.vocab_size} "
+            f"tokens, the model {student.width}; SparseStaticEmbedding of sentence-transformers needs as many"
         )
-    weights = torch.ones(student.width)
-    weights[tokenizer.special] = 0.0
+    table = student.query_table
+    weights = ones(tokenizer, student.width) if table is None else torch.relu(table.detach())
+    frozen = table is None or not table.requires_grad
     length = student.style.query_length - tokenizer.single_overhead  # no special tokens there
-    return Module("SparseStaticEmbedding", {"frozen": True}, {"weight": weights}, tokenizer=tokenizer, length=length)
+    return Module("SparseStaticEmbedding", {"frozen": frozen}, {"weight": weights}, tokenizer=tokenizer, length=length)
 
 
 def _colbert(student: ColBERT, collator: Collator) -> Pipeline:
@@ -149,7 +156,7 @@ def _transformer(model: nn.Module, task: str, tokenizer: TextTokenizer, length: 
 
 
 def _pooling(width: int, mode: str) -> Module:
-    return Module("Pooling", {"embedding_dimension": width, "pooling_mode": mode, "include_prompt": True})
+    return Module("Pooling", {"embedding_dimension": width, "pooling_mode": POOLINGS[mode], "include_prompt": True})
 
 
 def _linear(

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from limbeck.formats.faults import Faults
 from limbeck.scores.keys import LARGEST
+from limbeck.scores.kinds import Kind
 from limbeck.scores.parts import Block
-from limbeck.scores.writer import Kind
 
 Thunk = Callable[[], Block]
 """Parses one chunk when it is called, in a thread of the store's writer."""
@@ -42,6 +42,8 @@ class Format(ABC):
     """Who scored the published file of the format."""
     kind: Kind = "unknown"
     """What the scores of the published file are."""
+    scale: float | None = None
+    """Factor that they were multiplied by, as in :class:`~limbeck.scores.writer.Provenance`."""
     published: tuple[str, ...] = ("",)
     """What the path of the published file has in it: one of these. A file of another path may be anybody's: whose
     scores it holds, and what they are, is for the user to say."""

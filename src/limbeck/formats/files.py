@@ -5,16 +5,18 @@ import glob
 import gzip
 import io
 import lzma
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from limbeck.config import ConfigError
 from limbeck.formats.kinds import FIRST, Compression, compression, refuse_archive, refuse_no_text
+from limbeck.progress import Step
 
 BLOCK = 16 << 20
 """Bytes read at once where lines are parsed by compiled code. Twice as fast as with 64 MB: the memory of one block
@@ -52,13 +54,19 @@ def chunks(paths: Iterable[Path], size: int) -> Iterator[Chunk]:
     """
     for path in paths:
         line, blank = 1, True
-        with opened_text(path) as file:
+        label = f"reading {path.name}"
+        with (
+            path.open("rb") as raw,
+            opened_text(path, raw) as file,
+            Step(label, path.stat().st_size, "B") as step,
+        ):
             while data := _read(path, file, size):
                 if line == 1:
                     data = data.removeprefix(b"\xef\xbb\xbf")  # what some editors put before UTF-8
                 blank = blank and not data.strip()
                 yield Chunk(path, line, data)
                 line += int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))
+                step.advance(raw.tell() - step.done)
         if blank:
             raise ConfigError(f"{path}: the file is empty")
 
@@ -86,8 +94,15 @@ def _read(path: Path, file: Any, size: int) -> bytes:
         raise _damaged(path, error) from error
 
 
-def opened(path: Path) -> Any:
+def opened(path: Path, raw: IO[bytes] | None = None) -> Any:
     """Open a file for reading bytes, decompressing gzip, bzip2, xz, zstandard and lz4, whatever the file is called.
+
+    Parameters
+    ----------
+    path
+        The file.
+    raw
+        The same, opened: its position says how much has been read.
 
     Raises
     ------
@@ -98,13 +113,13 @@ def opened(path: Path) -> Any:
     refuse_archive(path, start)
     if {".tar", ".tgz"} & set(path.suffixes):  # it may be damaged, and its content not be seen
         raise ConfigError(f"{path}: this is a tar archive; unpack it and give the file inside")
-    file = _decompressed(path, compression(start))
+    file = _decompressed(path, compression(start), raw)
     refuse_archive(path, _peek(path, file))
     return file
 
 
-def opened_text(path: Path) -> Any:
-    """Open a file of text for reading bytes, decompressed as by :func:`opened`.
+def opened_text(path: Path, raw: IO[bytes] | None = None) -> Any:
+    """Open a file of text for reading bytes, decompressed as by :func:`opened`, whose parameters it has.
 
     Raises
     ------
@@ -112,7 +127,7 @@ def opened_text(path: Path) -> Any:
         It is no text in UTF-8, compressed or not: what it is, is named.
     """
     refuse_no_text(path, b"" if compression(magic(path)) else magic(path))
-    file = opened(path)
+    file = opened(path, raw)
     try:
         refuse_no_text(path, _peek(path, file))
     except ConfigError:
@@ -121,26 +136,27 @@ def opened_text(path: Path) -> Any:
     return file
 
 
-def _decompressed(path: Path, how: Compression | None) -> Any:
+def _decompressed(path: Path, how: Compression | None, raw: IO[bytes] | None) -> Any:
+    source = raw or path
     match how:
         case None:
-            return path.open("rb")
+            return raw or path.open("rb")
         case "gzip":
-            return gzip.open(path)
+            return gzip.open(source)
         case "bzip2":
-            return bz2.open(path)
+            return bz2.open(source)
         case "xz":
-            return lzma.open(path)
+            return lzma.open(source)
         case "zstandard":
-            return _by_arrow(path, "zstd")
+            return _by_arrow(path, "zstd", raw)
         case "lz4":
-            return _by_arrow(path, "lz4")
+            return _by_arrow(path, "lz4", raw)
 
 
-def _by_arrow(path: Path, codec: str) -> Any:
+def _by_arrow(path: Path, codec: str, raw: IO[bytes] | None) -> Any:
     if not pa.Codec.is_available(codec):
         raise ConfigError(f"{path}: this pyarrow cannot read {codec}; decompress it with: {codec} -d {path.name}")
-    stream: Any = pa.CompressedInputStream(pa.OSFile(str(path)), codec)
+    stream: Any = pa.CompressedInputStream(pa.OSFile(str(path)) if raw is None else pa.PythonFile(raw, "r"), codec)
     return io.BufferedReader(stream)
 
 
@@ -163,15 +179,23 @@ def magic(path: Path) -> bytes:
         return file.read(FIRST)
 
 
+def _is_data(path: Path) -> bool:
+    """Return whether a path in a folder is one of Parquet or JSON lines; hidden folders hold what a download keeps."""
+    return re.search(r"\.(parquet|jsonl(\.\w+)?)$", path.name) is not None and not any(
+        part.startswith(".") for part in path.parts
+    )
+
+
 def found(names: Iterable[str]) -> list[Path]:
     """Return the files that names or patterns (``folder/*.parquet``) stand for, in the order given.
 
-    The folder of a score store stands for its ``meta.json``.
+    The folder of a score store stands for its ``meta.json``; another one for the Parquet and JSON lines in it and below
+    it, as ``hf download`` leaves them.
 
     Raises
     ------
     ConfigError
-        There is no such file, or it is a folder.
+        There is no such file, or it is a folder without such files.
     """
     result: list[Path] = []
     for name in names:
@@ -180,7 +204,11 @@ def found(names: Iterable[str]) -> list[Path]:
             result.append(path / "meta.json")
             continue
         if path.is_dir():
-            raise ConfigError(f"path: {path} is a folder; give its files: path='{path}/*'")
+            inside = [file for file in sorted(path.rglob("*")) if _is_data(file.relative_to(path)) and file.is_file()]
+            if not inside:
+                raise ConfigError(f"path: {path} is a folder; give its files: path='{path}/*'")
+            result += inside
+            continue
         if path.is_file():
             result.append(path)
             continue

@@ -13,6 +13,7 @@ from limbeck.config import ConfigError
 from limbeck.formats.faults import Faults
 from limbeck.formats.files import magic
 from limbeck.formats.kinds import PARQUET
+from limbeck.progress import Step
 from limbeck.scores.keys import LARGEST, pc
 
 _ROWS = 1_000_000
@@ -75,15 +76,17 @@ def columns(path: Path, *needed: str) -> dict[str, str]:
     return chosen
 
 
-def read(path: Path, chosen: dict[str, str]) -> Iterator[Rows]:
-    """Yield the rows of a file, some at a time; lists count as rows."""
+def read(path: Path, chosen: dict[str, str], rows: int | None = None) -> Iterator[Rows]:
+    """Yield the rows of a file, ``rows`` at a time, None for many; lists count as rows."""
     with _open(path) as file:
         nested = any(pa.types.is_nested(file.schema_arrow.field(name).type) for name in chosen.values())
-        batches = file.iter_batches(_LISTS if nested else _ROWS, columns=list(chosen.values()))
+        batches = file.iter_batches(rows or (_LISTS if nested else _ROWS), columns=list(chosen.values()))
         first = 1
-        while batch := _next(path, batches):
-            yield Rows(first, {role: _plain(batch.column(name)) for role, name in chosen.items()})
-            first += len(batch)
+        with Step(f"reading {path.name}", file.metadata.num_rows, "rows") as step:
+            while batch := _next(path, batches):
+                yield Rows(first, {role: _plain(batch.column(name)) for role, name in chosen.items()})
+                first += len(batch)
+                step.advance(len(batch))
 
 
 def _next(path: Path, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:

@@ -20,8 +20,8 @@ from limbeck.formats.faults import Faults
 from limbeck.formats.trec_run import EXPECTS, first_tag, run_blocks, tag_notes
 from limbeck.registry import register
 from limbeck.scores.keys import pc
+from limbeck.scores.kinds import Kind
 from limbeck.scores.parts import Block
-from limbeck.scores.writer import Kind
 
 _KINDS: dict[str, Kind] = {"rankzephyr": "rank", "rankgpt": "rank", "set-encoder": "logit", "monoelectra": "logit"}
 """The first two permute, and have no scores; the others score."""

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.formats import parquet
+from limbeck.formats import parquet, pickles
 from limbeck.formats.base import Format, Thunk, finite, identifiers
 from limbeck.formats.faults import Faults
-from limbeck.formats.pickles import load
 from limbeck.registry import register
 from limbeck.scores.parts import Block
 
@@ -25,7 +24,7 @@ _QUERIES = 4_000
 
 @register("format", "sbert_ce_scores")
 class SbertCeScores(Format):
-    """160 million pairs of MS MARCO. A pickle is read whole, at some 150 bytes a pair: prefer the Parquet file."""
+    """160 million pairs of MS MARCO. Memory does not grow with a file, but for ids that are texts in a pickle."""
 
     teacher = "cross-encoder/ms-marco-MiniLM-L-6-v2"
     kind = "logit"
@@ -45,7 +44,7 @@ class SbertCeScores(Format):
                 yield from self._pickled(path, faults)
 
     def _pickled(self, path: Path, faults: Faults) -> Iterator[Thunk]:
-        items = enumerate(load(path).items(), 1)
+        items = enumerate(pickles.items(path), 1)
         while some := list(islice(items, _QUERIES)):
             yield partial(_lists, some, path, faults, self.expects)
 

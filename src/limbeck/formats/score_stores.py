@@ -7,7 +7,7 @@ from typing import Any, Literal
 from limbeck.formats.base import Format, Source, Thunk
 from limbeck.formats.faults import Faults
 from limbeck.registry import register
-from limbeck.scores.ensemble import ensemble
+from limbeck.scores.ensemble import ensemble, kind_of_mean
 from limbeck.scores.store import ScoreStore
 
 
@@ -27,7 +27,6 @@ class ScoreStores(Format):
         A pair that not all stores have: ``error``, or ``drop`` it.
     """
 
-    kind = "logit"
     expects = "score stores"
 
     def __init__(
@@ -48,7 +47,8 @@ class ScoreStores(Format):
     def source(self, paths: Sequence[Path]) -> Source:
         """Return the names of all teachers."""
         self._members = [ScoreStore.open(path.parent) for path in paths]
-        return Source("ensemble of " + " and ".join(str(each.meta["teacher"]) for each in self._members), self.kind)
+        kind, self.scale = kind_of_mean(self._members, standardise=self._standardise)
+        return Source("ensemble of " + " and ".join(str(each.meta["teacher"]) for each in self._members), kind)
 
     def blocks(self, paths: Sequence[Path], faults: Faults) -> Iterator[Thunk]:
         """Yield the merged scores; there are no lines that could be malformed."""

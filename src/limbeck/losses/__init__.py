@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # what type checkers and editors see
     from limbeck.losses.list_net import list_net as list_net
     from limbeck.losses.margin_mse import margin_mse as margin_mse
     from limbeck.losses.mse import mse as mse
+    from limbeck.losses.projected_kl import projected_kl as projected_kl
     from limbeck.losses.rank_mse import rank_mse as rank_mse
     from limbeck.losses.ranknet import ranknet as ranknet
     from limbeck.losses.reverse_kl import reverse_kl as reverse_kl

@@ -86,3 +86,8 @@ class Loss(nn.Module):
     def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
         """Return the (B,) values of the queries."""
         raise NotImplementedError
+
+    def per_candidate(self, output: StudentOutput, batch: Batch) -> Tensor | None:
+        """Return the (B, L) terms whose sums are the values of the queries; None for a loss that has none."""
+        del output, batch
+        return None

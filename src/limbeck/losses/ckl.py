@@ -36,6 +36,8 @@ def ckl(
     alpha: NonNegative = 1.0,
     rank_source: Literal["stored", "student"] = "stored",
     rank_anchor: Literal["best", "first", "mean"] = "best",
+    positive_exponent: Literal["gamma", "rank"] = "gamma",
+    negative_log: Literal["probability", "complement"] = "probability",
     detach_weights: bool = False,
     student_temperature: Positive = 1.0,
     teacher_temperature: Positive = 1.0,
@@ -71,6 +73,12 @@ def ckl(
     rank_anchor
         Which positive gives π(d⁺) where there are several: ``best`` ranked, ``first`` listed, or the ``mean`` of 1/π.
         The authors' code takes the first listed; what the paper does is not known.
+    positive_exponent
+        Of a positive's weight (1-q)^k: k = ``gamma``, as the formula has it, or ``rank``, k = γ-β as for negatives: the
+        positive that anchors β keeps γ, further ones get more. The authors' code has the latter.
+    negative_log
+        What a negative's logarithm compares: ``probability`` for ln(p/q), or ``complement`` for ln((1-p)/(1-q)), a
+        variant in the authors' code. It only ever pushes a negative down.
     detach_weights
         Treat the weights as constants in the gradient; the authors' code does not.
     student_temperature, teacher_temperature
@@ -114,10 +122,14 @@ def ckl(
     is_positive, _ = split(labels, mask)
     pi = shared_ranks(student, mask) if rank_source == "student" else ranks
     beta = 0.0 if alpha == 0 or pi is None else alpha * above_positive(pi, is_positive, mask, rank_anchor)
-    weight = torch.where(is_positive, complement(log_q.exp()) ** gamma, ((gamma - beta) * log_q).exp())  # q^(γ-β)
+    p, q, k = log_p.exp(), log_q.exp(), gamma - beta
+    weight = torch.where(is_positive, complement(q) ** (k if positive_exponent == "rank" else gamma), (k * log_q).exp())
     weight = weight.detach() if detach_weights else weight
-    terms = weight * log_p.exp() * (log_p - log_q)
-    return average(terms, mask) if reduction == "mean" else terms.sum(-1)
+    ratio = log_p - log_q
+    if negative_log == "complement":
+        ratio = torch.where(is_positive, ratio, complement(p).log() - complement(q).log())
+    terms = weight * p * ratio
+    return terms / mask.sum(-1, keepdim=True).clamp(min=1) if reduction == "mean" else terms
 
 
 def above_positive(ranks: Tensor, is_positive: Tensor, mask: Tensor, anchor: RankAnchor) -> Tensor:

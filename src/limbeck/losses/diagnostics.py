@@ -14,7 +14,14 @@ _SIDES = ("positive", "negative")
 
 
 def diagnostics(
-    scores: Tensor, gradient: Tensor, teacher: Tensor | None, labels: Tensor, mask: Tensor, *, depth: int = 10
+    scores: Tensor,
+    gradient: Tensor,
+    teacher: Tensor | None,
+    labels: Tensor,
+    mask: Tensor,
+    *,
+    terms: Tensor | None = None,
+    depth: int = 10,
 ) -> dict[str, Tensor]:
     r"""Measure where an objective pushes; nothing here waits for the device.
 
@@ -30,6 +37,9 @@ def diagnostics(
         (B, L) raw scores; None leaves out what needs them.
     labels, mask
         (B, L).
+    terms
+        (B, L) terms whose sum over a list is ℓ_b, 0 under padding (:mod:`limbeck.losses.on_scores`); None leaves out
+        what needs them.
     depth
         Ranks that are looked at one by one.
 
@@ -38,7 +48,11 @@ def diagnostics(
     dict[str, Tensor]
         ``positive_contribution``, ``negative_contribution``: Σ |∂ℓ/∂s| over the positives and over the negatives of a
         query, mean over all queries. ``negative_ratio``: the latter over the former; 0 where there is no pull on
-        positives.
+        positives. With one positive a list it is 1 for every loss that does not change when all scores are shifted.
+
+        With terms, ``positive_terms``, ``negative_terms``: Σ |term| over the positives and over the negatives of a
+        query, mean over all queries. ``terms_ratio``: the latter over the former; 0 where the positives have none. It
+        says which documents the value of the loss comes from.
 
         ``positive_by_rank``, ``negative_by_rank``: (depth,) mean |∂ℓ/∂s| of the positives and of the negatives at
         each rank of the student, 0 where there is none, and ``positive_count_by_rank``, ``negative_count_by_rank``,
@@ -55,18 +69,25 @@ def diagnostics(
     >>> found["negative_ratio"]
     tensor(0.5000)
     """
-    return averaged(sums(scores, gradient, teacher, labels, mask, depth=depth))
+    return averaged(sums(scores, gradient, teacher, labels, mask, terms=terms, depth=depth))
 
 
 @torch.no_grad()
 def sums(
-    scores: Tensor, gradient: Tensor, teacher: Tensor | None, labels: Tensor, mask: Tensor, *, depth: int = 10
+    scores: Tensor,
+    gradient: Tensor,
+    teacher: Tensor | None,
+    labels: Tensor,
+    mask: Tensor,
+    *,
+    terms: Tensor | None = None,
+    depth: int = 10,
 ) -> dict[str, Tensor]:
     """Return the sums and counts that :func:`averaged` reads; they add up over batches and processes.
 
     Parameters
     ----------
-    scores, gradient, teacher, labels, mask, depth
+    scores, gradient, teacher, labels, mask, terms, depth
         As in :func:`diagnostics`.
     """
     size = at_least_float32(gradient).abs() * len(scores)
@@ -76,6 +97,8 @@ def sums(
     is_positive, is_negative = split(labels, mask)
     for side, chosen in zip(_SIDES, (is_positive, is_negative), strict=True):
         found[f"{side}_contribution"] = torch.where(chosen, size, 0.0).sum()
+        if terms is not None:
+            found[f"{side}_terms"] = torch.where(chosen, terms.abs(), 0.0).sum()
         here = (at_rank & chosen.unsqueeze(-1)).flatten(0, 1)
         found[f"{side}_by_rank"] = torch.where(here, size.flatten().unsqueeze(-1), 0.0).sum(0)
         found[f"{side}_count_by_rank"] = here.sum(0).to(size.dtype)
@@ -91,16 +114,23 @@ def averaged(total: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the values of :func:`diagnostics` from the :func:`sums` of any number of batches."""
     found: dict[str, Tensor] = {}
     for side in _SIDES:
-        found[f"{side}_contribution"] = total[f"{side}_contribution"] / total["queries"]
+        for name in (f"{side}_contribution", f"{side}_terms"):
+            if name in total:
+                found[name] = total[name] / total["queries"]
         counts = total[f"{side}_count_by_rank"]
         found[f"{side}_by_rank"] = total[f"{side}_by_rank"] / counts.clamp(min=1)
         found[f"{side}_count_by_rank"] = counts
-    pull, push = found["positive_contribution"], found["negative_contribution"]
-    found["negative_ratio"] = torch.where(pull > 0, push / torch.where(pull > 0, pull, 1.0), 0.0)
+    found["negative_ratio"] = _ratio(found["negative_contribution"], found["positive_contribution"])
+    if "positive_terms" in found:
+        found["terms_ratio"] = _ratio(found["negative_terms"], found["positive_terms"])
     if "kl_to_teacher" in total:
         found["kl_to_teacher"] = total["kl_to_teacher"] / total["queries"]
         found["above_teacher"] = total["above_teacher"] / total["with_positives"].clamp(min=1)
     return found
+
+
+def _ratio(above: Tensor, below: Tensor) -> Tensor:
+    return torch.where(below > 0, above / torch.where(below > 0, below, 1.0), 0.0)
 
 
 def _above_teacher(student_ranks: Tensor, teacher_ranks: Tensor, is_positive: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from limbeck.losses.lists import complement, log_softmax, split
+from limbeck.losses.lists import complement, divergence, log_softmax, split
 from limbeck.losses.on_scores import on_scores
 from limbeck.losses.ranges import NonNegative, Positive
 from limbeck.registry import register
@@ -71,4 +71,4 @@ def focal_kl(
     log_p = log_softmax(teacher, mask, teacher_temperature)
     is_positive, _ = split(labels, mask)
     weight = torch.where(is_positive, complement(log_q.exp()) ** gamma, (gamma * log_q).exp())  # q^γ = e^(γ ln q)
-    return (weight * log_p.exp() * (log_p - log_q)).sum(-1)
+    return weight * divergence(log_p, log_q)

@@ -70,4 +70,4 @@ def list_net(
     """
     log_q = log_softmax(student, mask, student_temperature)
     log_p = log_softmax(labels if target == "labels" else teacher, mask, teacher_temperature)
-    return -(log_p.exp() * log_q).sum(-1)
+    return -log_p.exp() * log_q

@@ -36,8 +36,8 @@ def log_softmax(scores: Tensor, mask: Tensor, temperature: float = 1.0) -> Tenso
 
 
 def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """Return (B,) Σ p ln(p/q) from two results of :func:`log_softmax`; padding adds 0, as both are 0 there."""
-    return (log_p.exp() * (log_p - log_q)).sum(-1)
+    """Return the (B, L) terms p ln(p/q) from two results of :func:`log_softmax`; 0 under padding, as both are there."""
+    return log_p.exp() * (log_p - log_q)
 
 
 def complement(q: Tensor) -> Tensor:
@@ -49,11 +49,6 @@ def split(labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Return the (B, L) masks of the positives (grade > 0) and of the negatives; padding is neither."""
     relevant = labels > 0
     return mask & relevant, mask & ~relevant
-
-
-def total(values: Tensor, chosen: Tensor) -> Tensor:
-    """Return the (B,) sums of the chosen entries."""
-    return torch.where(chosen, values, 0.0).sum(-1)
 
 
 def average(values: Tensor, chosen: Tensor, dim: int | tuple[int, ...] = -1) -> Tensor:

@@ -18,8 +18,9 @@ A call without a mask, or with None, is one without padding.
 
 What the body is given: ``student`` in float32 or better; ``teacher``, ``labels`` and ``ranks`` of the same type and
 without gradient; a mask in any case; None for what it does not read. Autocast is off. Padding may hold anything, NaN
-too. It returns (B,) values; that of a query with a number that is not finite becomes NaN, or the number is refused by
-name (:mod:`limbeck.losses.finite`).
+too. It returns (B,) values, or the (B, L) terms whose sum over a list, 0 under padding, is the value; of a loss with
+terms the diagnostics say how much positives and negatives contribute (:func:`terms`). The value of
+a query with a number that is not finite becomes NaN, or the number is refused by name (:mod:`limbeck.losses.finite`).
 """
 
 import inspect
@@ -143,6 +144,19 @@ def contract(function: Callable[..., Tensor]) -> Contract:
     return found
 
 
+def terms(function: Callable[..., Tensor]) -> Callable[..., Tensor | None]:
+    """Return what gives the (B, L) terms of a loss on scores, called as the loss itself; None if it has none.
+
+    Examples
+    --------
+    >>> from limbeck.losses import kl
+    >>> teacher = torch.tensor([[3.0, 1.0]]).log()                      # p = (3/4, 1/4), q = (1/2, 1/2)
+    >>> terms(kl)(torch.zeros(1, 2), teacher, None, None)               # 3/4 ln 3/2, 1/4 ln 1/2
+    tensor([[ 0.3041, -0.1733]])
+    """
+    return getattr(function, "terms")  # noqa: B009 - functions have no such attribute, for a type checker
+
+
 @overload
 def on_scores(function: Callable[P, Tensor]) -> Callable[P, Tensor]: ...
 
@@ -193,8 +207,8 @@ def _wrapped(
     signature = _with_optional_mask(inspect.signature(function))
     required = [name for name, each in signature.parameters.items() if each.default is each.empty]
 
-    @wraps(function)
-    def loss(*tensors: Any, **named: Any) -> Tensor:
+    def computed(*tensors: Any, **named: Any) -> tuple[Tensor, Tensor]:
+        """Return what the body returns, and (B,) 1, or NaN for a query with a number that is not finite."""
         given = {**dict(zip(what.inputs, tensors, strict=False)), **named}
         unknown = [name for name in named if name not in what.defaults and name not in what.inputs[len(tensors) :]]
         if unknown or len(tensors) > len(what.inputs) or any(name not in given for name in required):
@@ -208,12 +222,26 @@ def _wrapped(
         with torch.autocast(inputs["mask"].device.type, enabled=False):
             inputs = _prepared(inputs)
             values = function(**{name: inputs.get(name) for name in what.inputs}, **options)
-            if not isinstance(values, Tensor) or values.shape != inputs["mask"].shape[:-1]:
-                raise TypeError(f"{what.name} must return a tensor (B,), one number for each query, got {values}")
-            return sound(**inputs) * values
+            if not isinstance(values, Tensor) or values.shape not in (inputs["mask"].shape, inputs["mask"].shape[:-1]):
+                raise TypeError(
+                    f"{what.name} must return a tensor (B,), one number for each query, or (B, L), one term for each "
+                    f"candidate, got {values}"
+                )
+            return values, sound(**inputs)
+
+    @wraps(function)
+    def loss(*tensors: Any, **named: Any) -> Tensor:
+        values, factor = computed(*tensors, **named)
+        return factor * (values if values.dim() == factor.dim() else values.sum(-1))
+
+    def in_terms(*tensors: Any, **named: Any) -> Tensor | None:
+        """Return the (B, L) terms whose sum over a list is the value; None for a loss that has none."""
+        values, factor = computed(*tensors, **named)
+        return None if values.dim() == factor.dim() else factor.unsqueeze(-1) * values
 
     setattr(loss, "contract", what)  # noqa: B010 - functions have no such attribute, for a type checker
     setattr(loss, "__signature__", signature)  # noqa: B010
+    setattr(loss, "terms", in_terms)  # noqa: B010
     return loss
 
 

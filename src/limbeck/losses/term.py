@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from limbeck.losses.base import Loss
-from limbeck.losses.on_scores import Contract, contract
+from limbeck.losses.on_scores import Contract, contract, terms
 from limbeck.types import Batch, StudentOutput
 
 
@@ -86,6 +86,13 @@ class Term(Loss):
 
     def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
         """Return the (B,) values of the queries."""
+        return self.function(**self._columns(output, batch), **self.options)
+
+    def per_candidate(self, output: StudentOutput, batch: Batch) -> Tensor | None:
+        """Return the (B, L) terms whose sums are the values of the queries; None for a loss that has none."""
+        return terms(self.function)(**self._columns(output, batch), **self.options)
+
+    def _columns(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor | None]:
         columns = {
             "student": output.scores,
             "teacher": batch.teacher_scores,
@@ -93,7 +100,7 @@ class Term(Loss):
             "mask": batch.mask,
             "ranks": batch.ranks,
         }
-        return self.function(**{name: columns[name] for name in self.contract.inputs}, **self.options)
+        return {name: columns[name] for name in self.contract.inputs}
 
     def _try(self) -> None:
         """Call the function on two lists of two candidates."""

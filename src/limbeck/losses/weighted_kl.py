@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from limbeck.losses.lists import average, complement, log_softmax, split
+from limbeck.losses.lists import complement, log_softmax, split
 from limbeck.losses.on_scores import on_scores
 from limbeck.losses.ranges import Positive
 
@@ -105,4 +105,4 @@ def weighted_kl(
     weight = torch.where(is_positive, positive_weight(q), negative_weight(q))
     weight = weight.detach() if detach_weights else weight
     terms = torch.where(mask, weight * log_p.exp() * (log_p - log_q), 0.0)
-    return average(terms, mask) if reduction == "mean" else terms.sum(-1)
+    return terms / mask.sum(-1, keepdim=True).clamp(min=1) if reduction == "mean" else terms

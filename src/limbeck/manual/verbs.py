@@ -41,9 +41,9 @@ VERBS = {
             "score data.collection=beir/nfcorpus teacher=minilm out=scores/minilm",
             "score data.collection=path/to/folder out=scores/ce teacher=cross_encoder "
             "teacher.backbone.model=cross-encoder/ms-marco-MiniLM-L6-v2",
-            "score out=scores/mine teacher=saved teacher.student.folder=runs/train/ID",
+            "score data.collection=beir/nfcorpus teacher=seq2seq teacher.model=castorini/monot5-base-msmarco show=true",
         ),
-        "docs/scores.md",
+        "docs/scores.md, docs/teachers.md",
     ),
     "import": Verb(
         "bring public teacher scores, or your own, into a score store",
@@ -188,7 +188,7 @@ ASIDE = {
 PAGES = {
     "loss": "docs/losses.md",
     "student": "docs/students.md",
-    "teacher": "docs/scores.md",
+    "teacher": "docs/teachers.md",
     "candidates": "docs/candidates.md",
     "pool": "docs/candidates.md",
     "backbone": "docs/backbones.md",

@@ -10,7 +10,8 @@ from limbeck.analysis.moved import moved, with_texts
 from limbeck.analysis.quality import Bucket, by_teacher, quality_metric
 from limbeck.artefacts import Artefacts, write_json
 from limbeck.config import ConfigError
-from limbeck.data.collection import Collection, described
+from limbeck.data.collection import Collection
+from limbeck.data.opening import described
 from limbeck.evaluation.comparison import Compared, Comparing, plain
 from limbeck.evaluation.runs import read_run
 from limbeck.evaluation.values import Values

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from limbeck.amounts import duration
 from limbeck.config import FailedError, part_name
 from limbeck.reporting.terminal import show_rows
 from limbeck.screen import console
-from limbeck.text.progress import duration
 
 if TYPE_CHECKING:
     from optuna.study import Study

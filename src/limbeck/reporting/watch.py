@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from limbeck.amounts import duration
 from limbeck.reporting.terminal import metrics_of
-from limbeck.text.progress import duration
 
 log = logging.getLogger(__name__)
 

@@ -1,13 +1,17 @@
-"""Checksum over the content of a score store."""
+"""Checksums of a score store: one of what its rows mean, one of each small file as it is."""
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from limbeck.scores.keys import Keys
+
+DIGESTED = ("queries.arrow", "ids.arrow")
+"""Files that ``meta.json`` has a checksum of as they are; of the rows it has one of what they mean."""
 
 
 class Checksum:
@@ -26,3 +30,13 @@ class Checksum:
     def text(self) -> str:
         """Return 32 hexadecimal digits."""
         return hashlib.blake2b(b"".join(each.digest() for each in self._columns), digest_size=16).hexdigest()
+
+
+def digests(data: Path) -> dict[str, str]:
+    """Return checksums of the small files of a store's data."""
+    return {name: digest((data / name).read_bytes()) for name in DIGESTED}
+
+
+def digest(content: bytes) -> str:
+    """Return the checksum of a file's content."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

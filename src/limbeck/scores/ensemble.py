@@ -1,5 +1,6 @@
 """An ensemble of teachers from their stores, without scoring anything again."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
@@ -8,8 +9,11 @@ import pyarrow as pa
 
 from limbeck.config import ConfigError
 from limbeck.scores.keys import ID
+from limbeck.scores.kinds import Kind, described
 from limbeck.scores.parts import Block
 from limbeck.scores.store import ScoreStore
+
+log = logging.getLogger(__name__)
 
 Missing = Literal["error", "drop"]
 
@@ -42,14 +46,15 @@ def ensemble(
     Raises
     ------
     ConfigError
-        Fewer than two stores; weights that do not fit; a teacher whose scores are all equal; pairs that are missing
-        (with their number and the first of them).
+        Fewer than two stores; weights that do not fit; a teacher whose scores are all equal, or of another kind of
+        number than those of the others; pairs that are missing (with their number and the first of them).
     """
     weights = [1.0] * len(stores) if weights is None else list(weights)
     if len(stores) < 2:
         raise ConfigError("an ensemble needs two score stores or more")
     if len(weights) != len(stores) or not all(0 < weight < np.inf for weight in weights):
         raise ConfigError(f"weights must be {len(stores)} numbers > 0, one for each store, got {weights}")
+    check_kinds(stores, standardise=standardise)
     for store in stores:
         store.verify()
     spreads = [store.spread() if standardise else (0.0, 1.0) for store in stores]
@@ -77,6 +82,44 @@ def ensemble(
             return Block(names[kept].tolist(), column.filter(pa.array(kept)), scores)
 
         yield work
+
+
+def check_kinds(stores: Sequence[ScoreStore], *, standardise: bool) -> None:
+    """Raise unless a mean of the stores' numbers means something; warn where it is hardly meant.
+
+    Raises
+    ------
+    ConfigError
+        Ranks, or a softmax over each list, are to be averaged with other numbers: a shift or factor of each list is
+        lost in them. Or numbers of different kinds or scales are to be averaged as they are.
+    """
+    kinds = {store: (store.meta["kind"], store.meta["scale"]) for store in stores}
+    if len(set(kinds.values())) == 1:
+        return
+    named = "; ".join(f"{store.path} has {described(store.meta)}" for store in stores)
+    for store, (kind, _) in kinds.items():
+        if kind in ("rank", "softmax"):
+            raise ConfigError(
+                f"{store.path}: its scores are of the kind {kind}, each list for itself, and cannot be averaged with "
+                f"other numbers ({named}); leave this store out, or average stores of one kind"
+            )
+    if not standardise:
+        raise ConfigError(
+            f"the stores hold different kinds of numbers, {named}: their plain mean has no meaning; "
+            "format.standardise=true brings them to one scale first"
+        )
+    log.warning("the stores hold different kinds of numbers, %s: their mean after standardisation is of none", named)
+
+
+def kind_of_mean(stores: Sequence[ScoreStore], *, standardise: bool) -> tuple[Kind, float | None]:
+    """Return kind and scale of the mean of several stores: theirs, where all agree and the mean keeps it."""
+    kinds = {(store.meta["kind"], store.meta["scale"]) for store in stores}
+    kind, scale = kinds.pop()
+    if kinds:
+        return "similarity", None
+    if not standardise:
+        return kind, scale
+    return ("similarity" if kind in ("cosine", "log_probability", "probability", "softmax") else kind), None
 
 
 def _complete(stores: Sequence[ScoreStore]) -> None:

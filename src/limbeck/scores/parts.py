@@ -158,6 +158,13 @@ class Part:
     def __len__(self) -> int:
         return len(self.columns["query"])
 
+    def sample(self, count: int) -> list[tuple[str, str, float]]:
+        """Return so many pairs at most, evenly spaced over the rows: query id, document id, score."""
+        rows = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64))
+        table = self.ids["key"].to_numpy(), self.ids["id"]
+        queries, documents = (texts(self.columns[name][rows], *table) for name in ("query", "document"))
+        return list(zip(queries, documents, self.columns["score"][rows].tolist(), strict=True))
+
     @property
     def names(self) -> tuple[str, ...]:
         """The columns that the store will have, beside where a row first came."""

@@ -13,7 +13,6 @@ Opening maps the files and reads ``meta.json``: time and memory do not grow with
 store share its pages.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from limbeck.config import ConfigError
-from limbeck.scores.checksum import Checksum
+from limbeck.progress import reported, show
+from limbeck.scores.checksum import DIGESTED, Checksum, digest
 from limbeck.scores.keys import Keys, key, key_list, keys, texts
 
 META = "meta.json"
@@ -36,9 +36,6 @@ Scores = NDArray[np.floating[Any]]
 
 _DAMAGE = (OSError, pa.ArrowException, LookupError, ValueError, TypeError, MemoryError)
 """What reading a damaged Arrow file can raise."""
-
-_DIGESTED = ("queries.arrow", "ids.arrow")
-"""Files that ``meta.json`` has a checksum of as they are; of the rows it has one of what they mean."""
 
 
 class ScoreStore:
@@ -109,7 +106,7 @@ class ScoreStore:
             raise ConfigError(f"{path}: a score store of version {version}; this Limbeck reads {VERSION}: make it anew")
         if not re.fullmatch("[0-9a-f]{32}", str(meta.get("checksum"))):  # it names a folder, here and nowhere else
             raise ConfigError(f"{file}: its checksum is no name of a store's data; make the store anew")
-        return meta
+        return {"kind": "unknown", "scale": None, **meta}
 
     def _map(self, name: str) -> pa.ipc.RecordBatchFileReader:
         source = pa.memory_map(str(self.path / self.meta["checksum"] / name))
@@ -153,7 +150,8 @@ class ScoreStore:
         """
         wanted, _ = keys(document_ids)
         found = np.empty(len(wanted), dtype=np.float32)
-        for query, start, stop in zip(key_list(query_ids).tolist(), offsets[:-1], offsets[1:], strict=True):
+        lists = zip(key_list(query_ids).tolist(), offsets[:-1], offsets[1:], strict=True)
+        for query, start, stop in reported(lists, len(query_ids), f"looking scores up in {self.path}", "queries"):
             found[start:stop] = self._find(self._place(query), wanted[start:stop])
         return found
 
@@ -222,6 +220,18 @@ class ScoreStore:
             documents = self._texts(batch["document"].to_numpy())
             yield self._texts(self._keys[here]), offsets, documents, batch["score"].to_numpy()
 
+    def sample(self, count: int) -> list[tuple[str, str, float]]:
+        """Return so many pairs at most, evenly spaced over the rows: query id, document id, score."""
+        ends = np.cumsum(self._count)
+        found = []
+        for row in np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64)).tolist():
+            place = int(ends.searchsorted(row, side="right"))
+            documents, scores, _ = self._slice(place)
+            within = row - int(ends[place] - self._count[place])
+            query, document = self._texts(np.array([self._keys[place], documents[within]]))
+            found.append((query, document, float(scores[within])))
+        return found
+
     def spread(self) -> tuple[float, float]:
         """Return mean and standard deviation of all scores."""
         batches = [self._rows.get_batch(number)["score"].to_numpy() for number in range(self._rows.num_record_batches)]
@@ -259,7 +269,7 @@ class ScoreStore:
         """
         try:
             # Of what is mapped: when the store grows, its new data lies in another folder, and this one is removed.
-            digested = {name: _digest(self._maps[name].read_at(self._maps[name].size(), 0)) for name in _DIGESTED}
+            digested = {name: digest(self._maps[name].read_at(self._maps[name].size(), 0)) for name in DIGESTED}
             same = self.meta.get("files") in (None, digested) and self._content()
         except _DAMAGE as error:
             raise self._damaged(error) from error
@@ -273,20 +283,11 @@ class ScoreStore:
         if self._rows.schema.names != names or sizes != (len(self), self.meta["queries"]):
             return False
         found = Checksum()
-        for number in range(self._rows.num_record_batches):
-            rows = self._rows.get_batch(number)
+        batches = (self._rows.get_batch(number) for number in range(self._rows.num_record_batches))
+        for number, rows in enumerate(show(batches, len(self), f"checking {self.path}", "pairs")):
             here = self._batch == number
             found.add(self._keys[here], self._count[here], [column.to_numpy() for column in rows.columns])
         return found.text() == self.checksum
 
     def _damaged(self, error: Exception) -> ConfigError:
         return ConfigError(f"{self.path}: this score store is damaged ({error}); make it anew")
-
-
-def digests(data: Path) -> dict[str, str]:
-    """Return checksums of the small files of a store's data."""
-    return {name: _digest((data / name).read_bytes()) for name in _DIGESTED}
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()

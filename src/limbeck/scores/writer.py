@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +21,11 @@ import pyarrow as pa
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
 from limbeck.locks import locked
-from limbeck.scores.checksum import Checksum
+from limbeck.progress import Step
+from limbeck.scores.checksum import Checksum, digests
+from limbeck.scores.kinds import Kind, Values, doubtful, impossible, way_round
 from limbeck.scores.parts import Block, Duplicates, Part, id_table, merge, ranges, sorted_part, write_arrow
-from limbeck.scores.store import META, VERSION, ScoreStore, digests
-
-Kind = Literal["logit", "logit[1] - logit[0]", "probability", "similarity", "rank", "unknown"]
+from limbeck.scores.store import META, VERSION, ScoreStore
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,10 @@ class Provenance:
     teacher: str
     """Name of the model or system."""
     kind: Kind = "unknown"
-    """What the numbers are."""
+    """What the numbers are: see :mod:`limbeck.scores.kinds`."""
+    scale: float | None = None
+    """Factor that they were multiplied by: 20 of cosines × 20, 1/τ of what was divided by a temperature τ, of the
+    numbers before a softmax or sigmoid too. None if none is known."""
     revision: str | None = None
     """Revision or checksum of the model's weights."""
     prompt: str | None = None
@@ -59,6 +62,7 @@ def write_store(
     threads: int = 2,
     notes: Callable[[], dict[str, Any]] | None = None,
     check: Callable[[], object] | None = None,
+    doubt: bool = False,
 ) -> ScoreStore:
     """Make a store from blocks, anew.
 
@@ -79,13 +83,16 @@ def write_store(
         Called at the end; what it returns is written to ``meta.json``.
     check
         Called first, when no other process writes into the store any more: raises an error if it must not be replaced.
+    doubt
+        Refuse scores that hardly are of the kind said, too: see :func:`limbeck.scores.kinds.doubtful`.
 
     Raises
     ------
     ConfigError
-        A score is not finite or a pair has two scores (the message names the pair); there is no pair at all.
+        A score is not finite or a pair has two scores (the message names the pair); scores are not of the kind said;
+        there is no pair at all.
     """
-    writer = StoreWriter(path, provenance, duplicates=duplicates, threads=threads)
+    writer = StoreWriter(path, provenance, duplicates=duplicates, threads=threads, doubt=doubt)
     with writer:
         if check is not None:
             check()
@@ -109,18 +116,25 @@ class StoreWriter:
 
     Parameters
     ----------
-    path, provenance, duplicates, threads
+    path, provenance, duplicates, threads, doubt
         As in :func:`write_store`.
     """
 
     def __init__(
-        self, path: Path | str, provenance: Provenance, *, duplicates: Duplicates = "error", threads: int = 2
+        self,
+        path: Path | str,
+        provenance: Provenance,
+        *,
+        duplicates: Duplicates = "error",
+        threads: int = 2,
+        doubt: bool = False,
     ) -> None:
         self.path = Path(path)
         self.parts = self.path / "parts"
         self._provenance = provenance
         self._duplicates: Duplicates = duplicates
         self._threads = threads
+        self._doubt = doubt
         self._held = ExitStack()
 
     def __enter__(self) -> Self:
@@ -136,9 +150,28 @@ class StoreWriter:
         """Return the numbers of the parts that are whole."""
         return {int(file.stem) for file in self.parts.glob("*.arrow")}
 
+    def sample(self, count: int) -> list[tuple[str, str, float]]:
+        """Return so many pairs at most of the parts that are whole: query id, document id, score."""
+        files = sorted(self.parts.glob("*.arrow"))[:count]
+        return [pair for file in files for pair in Part(file).sample(-(-count // len(files)))][:count]
+
     def add(self, number: int, block: Block) -> None:
-        """Sort a block and write it as a part, which is whole or not there."""
-        write_arrow(self.parts / f"{number:08d}.arrow", [sorted_part(block, self._duplicates, self.path)])
+        """Sort a block and write it as a part, which is whole or not there.
+
+        Raises
+        ------
+        ConfigError
+            Its scores are not of the kind that the provenance says.
+        """
+        part = sorted_part(block, self._duplicates, self.path)
+        self._judge(Values.of(part["score"].to_numpy()))
+        write_arrow(self.parts / f"{number:08d}.arrow", [part])
+
+    def _judge(self, values: Values) -> None:
+        kind = self._provenance.kind
+        why = impossible(kind, self._provenance.scale, values) or (doubtful(kind, values) if self._doubt else None)
+        if why:
+            raise ConfigError(f"{self.path}: kind={kind} is said, but {why}; {way_round(values)}")
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -195,10 +228,11 @@ class StoreWriter:
         return store.checksum == checksum
 
     def _merge(self, sources: list[Part], data: Path) -> dict[str, Any]:
-        checksum, tables, rows, merged = Checksum(), [], 0, 0
+        checksum, values, tables, rows, merged = Checksum(), Values(), [], 0, 0
         borders = ranges(sources)
         work = (merge(sources, low, high, self._duplicates, self.path) for low, high in borders)
-        with pa.OSFile(str(data / "rows.arrow"), "wb") as file:
+        step = Step(f"merging {self.path}", sum(len(source) for source in sources), "pairs")
+        with pa.OSFile(str(data / "rows.arrow"), "wb") as file, step:
             out: Any = None
             for number, (part, dropped) in enumerate(_ahead(self._threads, work)):
                 batch = part.rows.select(["document", "score", *(["rank"] if "rank" in part.rows.schema.names else [])])
@@ -206,11 +240,14 @@ class StoreWriter:
                 out.write_batch(batch)
                 queries, starts, counts, first = part.queries
                 checksum.add(queries, counts, [column.to_numpy() for column in batch.columns])
+                values.add(batch["score"].to_numpy(), starts)
                 size = len(queries)
                 tables.append((queries, np.full(size, number, np.int32), starts, counts, first))
                 rows += len(batch)
                 merged += dropped
+                step.advance(len(batch) + dropped)
             out.close()
+        self._judge(values)
         names = ("query", "batch", "start", "count", "position")
         columns = [np.concatenate(column) for column in zip(*tables, strict=True)]
         columns[-1] = np.argsort(np.argsort(columns[-1], kind="stable"), kind="stable")
@@ -224,6 +261,7 @@ class StoreWriter:
             "batches": len(tables),
             "has_ranks": "rank" in sources[0].names,
             "score_type": str(sources[0].score_type),
+            "values": values.notes(),
             "checksum": checksum.text(),
         }
 

@@ -10,8 +10,27 @@ from limbeck.encodings import Kind, Rows
 from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder
 from limbeck.locks import locked
+from limbeck.progress import Step
 from limbeck.search.shards import Store
 from limbeck.unfinished import whole_folder
+
+
+class Searching(Step):
+    """How far a search is that goes from shard to shard: each counts as a share of every query.
+
+    Parameters
+    ----------
+    name, queries, shards
+        Of the backend, number of queries, and the shards that are searched.
+    """
+
+    def __init__(self, name: str, queries: int, shards: Sequence[int]) -> None:
+        super().__init__(f"{name} search", queries, "queries", part=True)
+        self._shards = len(shards)
+
+    def searched(self, queries: int) -> None:
+        """Count queries that one shard has been searched for."""
+        self.advance(queries / self._shards)
 
 
 class Backend(Protocol):

@@ -6,10 +6,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
+from limbeck import room
 from limbeck.ahead import ahead
 from limbeck.config import ConfigError
 from limbeck.encodings import Rows, join
 from limbeck.inference import BiEncoder, blocks, encode
+from limbeck.progress import Step
 from limbeck.search.shards import Store
 from limbeck.text.collate import Collator
 
@@ -22,7 +24,7 @@ class Encoded(NamedTuple):
     encoded: int
     """Of them encoded now."""
     seconds: float
-    """Spent on encoding and writing."""
+    """From the first document that is read to the last that is written, tokenising included."""
     finished: bool
     """Whether all shards are there."""
 
@@ -33,6 +35,8 @@ def encode_into(
     collator: Collator,
     documents: Iterable[tuple[str, str]],
     *,
+    count: int | None = None,
+    instead: str = "",
     share: tuple[int, int] = (0, 1),
     bf16: bool = False,
 ) -> Encoded:
@@ -48,6 +52,10 @@ def encode_into(
         A separable ranker and the collator that knows its tokenizer and text format.
     documents
         (id, text) of the whole collection, always in the same order.
+    count
+        How many there are, to say how far it is and whether the disk will do.
+    instead
+        What to do where it will not.
     share
         (i, n): encode the shards i, i + n, i + 2n, …
     bf16
@@ -56,29 +64,42 @@ def encode_into(
     Raises
     ------
     ConfigError
-        The collection is empty, or an id appears twice in a shard, or has white space.
+        The collection is empty, or an id appears twice in a shard, or has white space; or the disk is too small.
     """
-    total = done = 0
-    seconds = 0.0
-    with ThreadPoolExecutor(1) as writer:  # a shard is encoded while the one before is written and the next one read
+    start = time.perf_counter()
+    total, each = 0, 0.0
+    lacking = None if count is None else _lacking(store, count, share)
+
+    def needs() -> str:
+        return room.words(disk=each * lacking, folder=store.path, instead=instead) if each and lacking else ""
+
+    step = Step(f"encoding into {store.path}", lacking, "documents", needs=needs)
+    with ThreadPoolExecutor(1) as writer, step:  # a shard is encoded while the next is read and the last one written
         written: Future[None] | None = None
         for number, chunk in enumerate(ahead(_chunks(documents, store.shard_size))):
             if number % share[1] == share[0] and not store.has(number):
-                start = time.perf_counter()
+                step.begin(len(chunk))
                 ids, encoded = _encode(chunk, ranker, collator, bf16)
+                if not step.done:
+                    each = encoded.stored(store.identity["dtype"]).size / len(chunk)
+                    if encoded.kind == "dense":  # others differ in size from text to text
+                        room.check_disk(int(each * (lacking or 0)), store.path, "encoding the collection", instead)
                 if written is not None:
                     written.result()
                 written = writer.submit(store.write, number, ids, encoded)
-                seconds += time.perf_counter() - start
-                done += len(chunk)
+                step.advance(len(chunk))
             total += len(chunk)
         if written is not None:
-            start = time.perf_counter()
             written.result()
-            seconds += time.perf_counter() - start
     if not total:
         raise ConfigError("data.collection has no documents: there is nothing to index")
-    return Encoded(total, done, seconds, store.finish(total))
+    return Encoded(total, int(step.done), time.perf_counter() - start, store.finish(total))
+
+
+def _lacking(store: Store, count: int, share: tuple[int, int]) -> int:
+    """Return how many documents a share of the work is still to encode."""
+    shards = range(share[0], -(-count // store.shard_size), share[1])
+    return sum(min(store.shard_size, count - n * store.shard_size) for n in shards if not store.has(n))
 
 
 def _chunks(documents: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:

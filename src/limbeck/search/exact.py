@@ -9,10 +9,11 @@ from limbeck.encodings import Kind, Rows
 from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder
 from limbeck.registry import register
+from limbeck.search.backend import Searching
 from limbeck.search.shards import Store
 
-_QUERIES = 4096
-"""Queries compared with a shard at once."""
+_QUERIES = 512
+"""Queries compared with a shard at once: so small a table takes memory that was used before and need not be cleared."""
 
 
 @register("backend", "exact")
@@ -39,8 +40,10 @@ class Exact:
         """Score each shard's documents by the ranker's own ``similarity``."""
         del folder
         device = queries.arrays()["values"].device
-        for shard in store.shards(shards):
-            documents = shard.rows.to(device)
-            for start in range(0, len(queries), _QUERIES):
-                scores = products(ranker, queries.part(start, start + _QUERIES), documents)
-                best.offer(scores, start, shard.start, positive=queries.kind == "sparse")  # 0: no word is shared
+        with Searching(self.name, len(queries), shards) as step:
+            for shard in store.shards(shards):
+                documents = shard.rows.to(device).float()
+                for start in range(0, len(queries), _QUERIES):
+                    scores = products(ranker, queries.part(start, start + _QUERIES), documents)
+                    best.offer(scores, start, shard.start, positive=queries.kind == "sparse")  # 0: no word is shared
+                    step.searched(len(scores))

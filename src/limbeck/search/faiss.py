@@ -6,17 +6,27 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from limbeck import room
 from limbeck.config import ConfigError
-from limbeck.encodings import Kind, Rows
+from limbeck.encodings import DTYPES, Kind, Rows
 from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder
+from limbeck.progress import Step
 from limbeck.registry import register
+from limbeck.search.backend import Searching
 from limbeck.search.shards import Shard, Store
 
 _LARGEST = {
     "lists": 2**31 - 1, "probe": 2**31 - 1, "neighbours": 1024, "build_width": 2**31 - 1, "width": 2**31 - 1,
 }  # fmt: skip
 """What faiss can hold in its numbers; a node of a graph has memory for all its edges from the start."""
+
+_QUERIES = 1024
+"""Queries that lists or a graph are searched for at once."""
+
+_SMALLER = (
+    "choose backend=exact, or backend.type=flat, which read one shard after the other, or encode with dtype=float16"
+)
 
 _TRAINED_ON = 64
 """Vectors a list that the centroids are trained on."""
@@ -101,15 +111,24 @@ class Faiss:
         """Write ``index.faiss``."""
         faiss = _import()
         width, documents = store.shard(0).rows.width, store.documents
+        memory = self.memory(store, width)
+        room.check_memory(memory, f"backend=faiss backend.type={self.type}", _SMALLER)
+        vectors = "Flat" if store.identity["dtype"] == "float32" else "SQfp16"
         if self.type == "hnsw":
-            index = faiss.IndexHNSWFlat(width, self.neighbours, faiss.METRIC_INNER_PRODUCT)
+            index = faiss.index_factory(width, f"HNSW{self.neighbours},{vectors}", faiss.METRIC_INNER_PRODUCT)
             index.hnsw.efConstruction = self.build_width
         else:
             lists = min(self.lists or max(1, round(documents**0.5)), documents)
-            index = faiss.index_factory(width, f"IVF{lists},Flat", faiss.METRIC_INNER_PRODUCT)
+            index = faiss.index_factory(width, f"IVF{lists},{vectors}", faiss.METRIC_INNER_PRODUCT)
+            if vectors != "Flat":
+                index.by_residual = False  # or a vector is rounded once more, as what it differs from its centroid by
             index.train(_sample(store, lists * _TRAINED_ON))
-        for shard in store.shards():
-            index.add(_values(shard))
+        with Step(
+            f"faiss index of {store.path}", documents, "documents", needs=lambda: room.words(memory=memory)
+        ) as step:
+            for shard in store.shards():
+                index.add(_values(shard))
+                step.advance(len(shard.rows))
         faiss.write_index(index, str(folder / "index.faiss"))
 
     def search(
@@ -119,18 +138,33 @@ class Faiss:
         faiss = _import()
         asked = np.ascontiguousarray(queries.arrays()["values"].float().cpu().numpy())
         if self.type == "flat":
-            for shard in store.shards(shards):
-                # One more than asked for: of documents that tie for the last place, ids decide.
-                wanted = min(best.depth + 1, len(shard.rows))
-                found = faiss.knn(asked, _values(shard), wanted, metric=faiss.METRIC_INNER_PRODUCT)
-                _show(best, *found, start=shard.start, scale=ranker.scale)
+            with Searching(self.name, len(asked), shards) as step:
+                for shard in store.shards(shards):
+                    # One more than asked for: of documents that tie for the last place, ids decide.
+                    wanted = min(best.depth + 1, len(shard.rows))
+                    found = faiss.knn(asked, _values(shard), wanted, metric=faiss.METRIC_INNER_PRODUCT)
+                    _show(best, *found, rows_from=shard.start, scale=ranker.scale)
+                    step.searched(len(asked))
             return
+        if self.type == "hnsw" and folder not in self._indexes:
+            memory = self.memory(store, asked.shape[1])
+            room.check_memory(memory, f"backend=faiss backend.type={self.type}", _SMALLER)
         index = self._opened(folder)
         if self.type == "ivf":
             index.nprobe = min(self.probe, index.nlist)
         else:
             index.hnsw.efSearch = max(self.width, best.depth)
-        _show(best, *index.search(asked, min(best.depth, store.documents)), start=0, scale=ranker.scale)
+        depth = min(best.depth, store.documents)
+        with Step("faiss search", len(asked), "queries", part=True) as step:
+            for start in range(0, len(asked), _QUERIES):
+                some = asked[start : start + _QUERIES]
+                _show(best, *index.search(some, depth), queries_from=start, scale=ranker.scale)
+                step.advance(len(some))
+
+    def memory(self, store: Store, width: int) -> int:
+        """Return what lists or graph surely take, in bytes: vectors, and numbers of documents or edges of the graph."""
+        component = DTYPES[store.identity["dtype"]].itemsize
+        return store.documents * (component * width + (8 if self.type == "ivf" else 8 * self.neighbours))
 
     def _opened(self, folder: Path) -> Any:
         """Return what ``build`` wrote, read once."""
@@ -169,8 +203,10 @@ def _sample(store: Store, count: int) -> np.ndarray:
     return np.concatenate([_values(store.shard(n))[chosen[shards == n] % store.shard_size] for n in np.unique(shards)])
 
 
-def _show(best: Best, scores: np.ndarray, rows: np.ndarray, *, start: int, scale: float) -> None:
-    lines = np.repeat(np.arange(len(rows)), rows.shape[1])
+def _show(
+    best: Best, scores: np.ndarray, rows: np.ndarray, *, scale: float, rows_from: int = 0, queries_from: int = 0
+) -> None:
+    lines = np.repeat(np.arange(len(rows)) + queries_from, rows.shape[1])
     there = rows.reshape(-1) >= 0  # faiss fills up with -1
     values = (scores.reshape(-1)[there] * np.float32(scale)).astype(np.float32)
-    best.add(lines[there], rows.reshape(-1)[there] + start, values)
+    best.add(lines[there], rows.reshape(-1)[there] + rows_from, values)

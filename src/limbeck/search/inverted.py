@@ -12,7 +12,9 @@ from limbeck.evaluation import postings
 from limbeck.evaluation.best import Best
 from limbeck.evaluation.postings import Postings, Queries
 from limbeck.inference import BiEncoder
+from limbeck.progress import Step
 from limbeck.registry import register
+from limbeck.search.backend import Searching
 from limbeck.search.shards import Store, load, readable, save
 
 
@@ -60,12 +62,14 @@ class Inverted:
 
     def build(self, store: Store, folder: Path) -> None:
         """Write the lists of each shard: where each word's begins, documents and weights."""
-        for shard in store.shards():
-            lists = strongest(_matrix(shard.rows), self.document_terms).tocsc()
-            name = f"{shard.number:06d}"
-            save(folder / f"{name}.starts.npy", lists.indptr.astype(np.int64))
-            save(folder / f"{name}.documents.npy", lists.indices.astype(np.int32))
-            save(folder / f"{name}.weights.npy", lists.data)
+        with Step(f"inverted lists of {store.path}", store.documents, "documents") as step:
+            for shard in store.shards():
+                lists = strongest(_matrix(shard.rows), self.document_terms).tocsc()
+                name = f"{shard.number:06d}"
+                save(folder / f"{name}.starts.npy", lists.indptr.astype(np.int64))
+                save(folder / f"{name}.documents.npy", lists.indices.astype(np.int32))
+                save(folder / f"{name}.weights.npy", lists.data.astype(store.identity["dtype"]))
+                step.advance(len(shard.rows))
 
     def search(
         self, ranker: BiEncoder, queries: Rows, store: Store, folder: Path, best: Best, shards: Sequence[int]
@@ -76,23 +80,25 @@ class Inverted:
         words, columns = np.unique(asked.indices, return_inverse=True)
         wanted = Queries(asked.indptr.astype(np.int64), columns.astype(np.int64), asked.data)
         pairs = len(queries) * len(shards) * store.shard_size
-        for number in shards:
-            first = number * store.shard_size
-            with readable(folder):
-                lists = _lists(folder / f"{number:06d}", words, min(store.shard_size, store.documents - first))
-            start = 0
-            for found in postings.search(
-                lists,
-                wanted,
-                best.depth,
-                scale=ranker.scale,
-                floors=best.borders,
-                threads=torch.get_num_threads(),
-                pairs=pairs,
-            ):
-                lines = np.repeat(np.arange(len(found.counts)), found.counts) + start
-                best.add(lines, found.documents.astype(np.int64) + first, found.scores)
-                start += len(found.counts)
+        with Searching(self.name, len(queries), shards) as step:
+            for number in shards:
+                first = number * store.shard_size
+                with readable(folder):
+                    lists = _lists(folder / f"{number:06d}", words, min(store.shard_size, store.documents - first))
+                start = 0
+                for found in postings.search(
+                    lists,
+                    wanted,
+                    best.depth,
+                    scale=ranker.scale,
+                    floors=best.borders,
+                    threads=torch.get_num_threads(),
+                    pairs=pairs,
+                ):
+                    lines = np.repeat(np.arange(len(found.counts)), found.counts) + start
+                    best.add(lines, found.documents.astype(np.int64) + first, found.scores)
+                    start += len(found.counts)
+                    step.searched(len(found.counts))
 
 
 def _matrix(encoded: Rows) -> Any:
@@ -127,4 +133,4 @@ def _lists(path: Path, words: np.ndarray, documents: int) -> Postings:
     # Compiled loops look nothing over: a wrong place would be a wrong place in memory.
     if not len(rows) == len(weights) == offsets[-1] or (len(rows) and not 0 <= rows.min() <= rows.max() < documents):
         raise ValueError("its lists do not fit one another")
-    return Postings(weights, rows, offsets, documents)
+    return Postings(weights.astype(np.float32, copy=False), rows, offsets, documents)

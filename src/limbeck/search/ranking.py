@@ -7,15 +7,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from limbeck import room
 from limbeck.compare import pairwise
 from limbeck.config import ConfigError
 from limbeck.encodings import Rows, not_finite
-from limbeck.evaluation.best import Best
+from limbeck.evaluation.best import Best, held
 from limbeck.inference import BiEncoder
 from limbeck.plan import Plan
+from limbeck.progress import Step
 from limbeck.search.backend import Backend, built, folder
 from limbeck.search.shards import Store
 from limbeck.types import Run, order
+
+_FEWER = "set a smaller depth"
 
 
 def search(
@@ -57,6 +61,9 @@ def search(
         )
     if shards is not None and not backend.by_shard:
         raise ConfigError(f"shard: backend={backend.name} is one structure with these options; search without shard=…")
+    if backend.name == "exact" and store.kind != "sparse":  # others may find fewer
+        needed = held(len(query_ids), depth, store.documents)
+        room.check_memory(needed, f"the best {depth:,} documents of {len(query_ids):,} queries", _FEWER)
     best = Best(len(query_ids), depth, store.names)
     with torch.inference_mode():
         chosen = range(len(store)) if shards is None else shards
@@ -102,11 +109,13 @@ def rerank(
     rows = _rows(store, plan.document_ids, shards)[plan.documents]
     scores = np.zeros(plan.pairs, np.float32)
     by_row = np.argsort(rows, kind="stable")
-    for number in range(len(store)) if shards is None else shards:
-        start = number * store.shard_size
-        here = by_row[slice(*np.searchsorted(rows, (start, start + store.shard_size), sorter=by_row))]
-        if len(here):
-            scores[here] = pairwise(ranker, queries, store.shard(number).rows, lines[here], rows[here] - start)
+    with Step("re-ranking", int(np.count_nonzero(rows >= 0)), "pairs", part=True) as step:
+        for number in range(len(store)) if shards is None else shards:
+            start = number * store.shard_size
+            here = by_row[slice(*np.searchsorted(rows, (start, start + store.shard_size), sorter=by_row))]
+            if len(here):
+                scores[here] = pairwise(ranker, queries, store.shard(number).rows, lines[here], rows[here] - start)
+                step.advance(len(here))
     found, values = plan.split(rows >= 0), plan.split(scores)
     run = {
         query: order(list(compress(ids, found[query])), values[query][found[query]])

@@ -10,52 +10,21 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError, differences
-from limbeck.encodings import Kind, Rows, not_finite, rows
+from limbeck.encodings import Kind, Rows, check_dtype, not_finite, rows
 from limbeck.locks import locked
-
-DType = Literal["float32", "float16"]
+from limbeck.search.ids import Ids
 
 _FILE, _LOCK = "index.json", ".lock"
 _FORMAT = 1
 """Version of the layout."""
-
-_DTYPES = {"float32": torch.float32, "float16": torch.float16}
-
-
-class Ids:
-    """Document ids, mapped into memory.
-
-    Parameters
-    ----------
-    text
-        Their UTF-8 bytes, one after the other.
-    offsets
-        (N + 1) where each begins.
-    """
-
-    def __init__(self, text: np.ndarray, offsets: np.ndarray) -> None:
-        self._text = text
-        self._offsets = offsets
-
-    def __len__(self) -> int:
-        return len(self._offsets) - 1
-
-    def __getitem__(self, row: int) -> str:
-        return self._text[self._offsets[row] : self._offsets[row + 1]].tobytes().decode()
-
-    def all(self) -> list[str]:
-        """Return all of them."""
-        text, offsets = self._text.tobytes(), self._offsets.tolist()
-        return [text[start:stop].decode() for start, stop in pairwise(offsets)]
 
 
 class Shard(NamedTuple):
@@ -173,8 +142,7 @@ class Store:
         ConfigError
             A text's encoding is NaN or infinite, or becomes so in the store's type.
         """
-        dtype = _DTYPES[self.identity["dtype"]]
-        stored = rows(encoded.kind, encoded.arrays() | {"values": encoded.arrays()["values"].to(dtype)}, encoded.width)
+        stored = encoded.stored(self.identity["dtype"])
         _check_finite(ids, encoded, stored)
         unfinished = self.path / f".{number:06d}.{socket.gethostname()}.{os.getpid()}.unfinished"
         try:
@@ -224,14 +192,23 @@ class Store:
             yield self.shard(number)
 
     def names(self, found: np.ndarray) -> list[str]:
-        """Look the ids of rows up."""
-        return [self._names(row // self.shard_size)[row % self.shard_size] for row in found.tolist()]
+        """Look the ids of rows up, shard by shard."""
+        shards = found // self.shard_size
+        order = np.argsort(shards, kind="stable")
+        names = np.empty(len(found), dtype=object)
+        for places in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1):
+            if len(places):
+                names[places] = self._names(int(shards[places[0]])).take(found[places] % self.shard_size)
+        return names.tolist()
 
     def _names(self, number: int) -> Ids:
         if number not in self._ids:
             folder = self._folder(number)
             with readable(folder):
-                self._ids[number] = Ids(load(folder / "ids.npy"), load(folder / "id_offsets.npy"))
+                text, offsets = load(folder / "ids.npy"), load(folder / "id_offsets.npy")
+                if not len(text) == offsets[-1] or offsets[0] or (np.diff(offsets) < 0).any():
+                    raise ValueError("its ids do not fit one another")
+                self._ids[number] = Ids(text, offsets)
         return self._ids[number]
 
     def _folder(self, number: int) -> Path:
@@ -278,7 +255,7 @@ def _fill(folder: Path, ids: Sequence[str], encoded: Rows) -> None:
 
 def _fresh(path: Path) -> bool:
     """Return whether a folder holds nothing, or what a process that makes an index begins with."""
-    ours = all(item.name == _LOCK or item.name.startswith(f".{_FILE}.") for item in path.iterdir())
+    ours = all(item.name.endswith(_LOCK) or item.name.startswith(f".{_FILE}.") for item in path.iterdir())
     return ours or (path / _FILE).exists()
 
 
@@ -292,7 +269,9 @@ def _check_finite(ids: Sequence[str], encoded: Rows, stored: Rows) -> None:
 
 
 def _check(identity: Mapping[str, Any]) -> None:
-    if identity["dtype"] not in get_args(DType):
-        raise ConfigError(f"dtype must be one of {', '.join(get_args(DType))}, got {identity['dtype']!r}")
+    try:
+        check_dtype(identity["dtype"])
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     if identity["shard_size"] < 1:
         raise ConfigError(f"shard_size must be >= 1, got {identity['shard_size']}")

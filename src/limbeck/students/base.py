@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from limbeck.backbones.chunks import in_chunks
 from limbeck.encodings import Kind
-from limbeck.scores.writer import Kind as Number
+from limbeck.scores.kinds import Kind as Number
 from limbeck.similarity import pick
-from limbeck.text.collate import Role, TextFormat
+from limbeck.text.collate import Role
+from limbeck.text.text_format import TextFormat
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Student(nn.Module):
     """What its output has beside scores: ``embeddings``, ``term_weights``."""
     number: Number = "similarity"
     """What kind of number a score is, for the provenance of stored scores."""
+    reads_queries: bool = True
+    """Queries go through a transformer."""
     style: TextFormat
     backbone: "PreTrainedModel"
     query_backbone: "PreTrainedModel | None"
@@ -49,7 +52,7 @@ class Student(nn.Module):
         weights = hashlib.sha256()
         for name, value in sorted(self.state_dict().items()):
             weights.update(name.encode())
-            weights.update(value.cpu().contiguous().view(torch.uint8).numpy())
+            weights.update(value.cpu().reshape(-1).view(torch.uint8).numpy())
         return weights.hexdigest()
 
     if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from limbeck.encodings import Kind
 from limbeck.registry import register
 from limbeck.similarity import maxsim
 from limbeck.students.base import BiEncoder
-from limbeck.text.collate import Role, TextFormat
+from limbeck.text.collate import Role
+from limbeck.text.text_format import TextFormat
 from limbeck.types import Encoding, Tokens, Vectors
 
 
@@ -31,9 +32,9 @@ class ColBERT(BiEncoder):
     scale
         Factor of the score: with a query of n vectors of length 1 the sum lies in [-n, n].
     query_marker, document_marker, query_augment, attend_augmented, skip_punctuation, skip_words
-        As in :class:`~limbeck.text.collate.TextFormat`.
+        As in :class:`~limbeck.text.text_format.TextFormat`.
     query_prefix, document_prefix, query_length, document_length
-        As in :class:`~limbeck.text.collate.TextFormat`.
+        As in :class:`~limbeck.text.text_format.TextFormat`.
 
     Raises
     ------

@@ -7,15 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limbeck.backbones.backbone import Load, pool
+from limbeck.backbones.backbone import Load, check_pooling, pool
+from limbeck.backbones.decoders import is_decoder
 from limbeck.backbones.packing import states
 from limbeck.backbones.sub_batches import in_sub_batches, inputs
 from limbeck.registry import register
 from limbeck.students.base import Student
-from limbeck.text.collate import TextFormat
+from limbeck.text.text_format import TextFormat
 from limbeck.types import Batch, StudentOutput, Tokens
 
-_POOLINGS = ("mean", "cls", "head")
+_POOLINGS = ("mean", "cls", "last", "head")
 _LABELS = ("one", "difference")
 _ACTIVATIONS = ("identity", "sigmoid")
 
@@ -24,18 +25,20 @@ _ACTIVATIONS = ("identity", "sigmoid")
 class CrossEncoder(Student):
     r"""Re-ranker: one score for ``[CLS] q [SEP] d [SEP]``.
 
-    With ``mean`` and ``cls`` the score is :math:`w^\top h + b`, h pooled from the last states; the head starts at
-    w ~ N(0, 0.02²), b = 0. With ``head`` it is the logit of the backbone family's own sequence classifier with one
-    label, as the cross-encoders on the hub have it; where the checkpoint has none, transformers starts it anew. The
-    last product is computed in the precision of its weights whatever autocast says: 16-bit scores tie.
+    With ``mean``, ``cls`` and ``last`` the score is :math:`w^\top h + b`, h pooled from the last states; the head
+    starts at w ~ N(0, 0.02²), b = 0. With ``head`` it is the logit of the backbone family's own sequence classifier
+    with one label, as the cross-encoders on the hub have it; where the checkpoint has none, transformers starts it
+    anew. The last product is computed in the precision of its weights whatever autocast says: 16-bit scores tie. A
+    decoder reads the pair as its tokenizer writes one, mostly the document right after the query.
 
     Parameters
     ----------
     load
         Returns the transformer.
     pooling
-        ``mean`` over the tokens, ``cls``, the first token, or ``head``, the checkpoint's own classifier. The first
-        layers of a backbone that was trained with mean pooling may have nothing to learn from in their first token.
+        ``mean`` over the tokens, ``cls``, the first token, ``last``, the last one, or ``head``, the checkpoint's own
+        classifier (a decoder's reads the last token). The first layers of a backbone that was trained with mean
+        pooling may have nothing to learn from in their first token.
     labels
         With ``head``: ``one``, a classifier with one label, or ``difference``, one with two that is read as logit[1] -
         logit[0], the log-odds of the second.
@@ -43,8 +46,12 @@ class CrossEncoder(Student):
         ``identity``, the score is the logit, or ``sigmoid`` of it, in (0, 1).
     segments
         Say which of the two texts a token is of, where the backbone has embeddings for that.
+    query_prefix, query_suffix, document_prefix, document_suffix
+        Put before and after each text: the template that a checkpoint was trained with. A long text is cut before its
+        suffix.
     query_length, document_length
-        Longest query and document in tokens; special tokens come on top. A long document never cuts the query.
+        Longest query and document in tokens, with prefix and suffix; special tokens come on top. A long document never
+        cuts the query.
 
     Raises
     ------
@@ -62,10 +69,14 @@ class CrossEncoder(Student):
         self,
         load: Load,
         *,
-        pooling: Literal["mean", "cls", "head"] = "mean",
+        pooling: Literal["mean", "cls", "last", "head"] = "mean",
         labels: Literal["one", "difference"] = "one",
         activation: Literal["identity", "sigmoid"] = "identity",
         segments: bool = True,
+        query_prefix: str = "",
+        query_suffix: str = "",
+        document_prefix: str = "",
+        document_suffix: str = "",
         query_length: int = 32,
         document_length: int = 128,
     ) -> None:
@@ -80,15 +91,24 @@ class CrossEncoder(Student):
             )
         if activation not in _ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(_ACTIVATIONS)}, got {activation!r}")
-        self.style = TextFormat(True, "", "", query_length, document_length)
-        self.pooling: Literal["mean", "cls", "head"] = pooling
+        self.style = TextFormat(
+            True,
+            query_prefix,
+            document_prefix,
+            query_length,
+            document_length,
+            query_suffix=query_suffix,
+            document_suffix=document_suffix,
+        )
+        self.pooling: Literal["mean", "cls", "last", "head"] = pooling
         self.segments = segments
         self.activation: Literal["identity", "sigmoid"] = activation
         self.number = "probability" if activation == "sigmoid" else "logit"
         if labels == "difference" and activation == "identity":
-            self.number = "logit[1] - logit[0]"
+            self.number = "logit_difference"
         head = "classifier" if labels == "one" else "difference"
         self.backbone = load(head if pooling == "head" else "encoder")
+        check_pooling(self.backbone, pooling)
         if pooling == "head":
             inside = {id(layer) for layer in self.backbone.base_model.modules()}
             for layer in self.backbone.modules():
@@ -106,11 +126,17 @@ class CrossEncoder(Student):
 
     def _logits(self, tokens: Tokens) -> Tensor:
         if self.pooling == "head":
-            read = lambda some: self.backbone(**inputs(self.backbone, some)).logits  # noqa: E731
-            return in_sub_batches(self.backbone, tokens, read).squeeze(-1)
+            return in_sub_batches(self.backbone, tokens, self._of_head).squeeze(-1)
         found = states(self.backbone, tokens)
         with torch.autocast(tokens.input_ids.device.type, enabled=False):
             return self.head(pool(found.to(self.head.weight.dtype), tokens, self.pooling)).squeeze(-1)
+
+    def _of_head(self, tokens: Tokens) -> Tensor:
+        given = inputs(self.backbone, tokens)
+        if is_decoder(self.backbone.config):  # its classifier finds the last token by the number of the padding token
+            pad = self.backbone.config.pad_token_id
+            given["input_ids"] = tokens.input_ids.masked_fill(tokens.attention_mask == 0, pad)
+        return self.backbone(**given).logits
 
     def forward(self, batch: Batch) -> StudentOutput:
         """Score the candidates of a batch."""

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limbeck.backbones.backbone import Load, Pooling, pool
+from limbeck.backbones.backbone import Load, Pooling, check_pooling, pool
 from limbeck.backbones.chunks import in_chunks
 from limbeck.backbones.packing import states
 from limbeck.encodings import Kind
@@ -15,7 +15,8 @@ from limbeck.registry import register
 from limbeck.similarity import dot, pick
 from limbeck.students.base import BiEncoder
 from limbeck.students.towers import second_tower, tower
-from limbeck.text.collate import Role, TextFormat
+from limbeck.text.collate import Role
+from limbeck.text.text_format import TextFormat
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens
 
 Activation = Literal["identity", "tanh", "relu", "gelu", "sigmoid"]
@@ -37,7 +38,8 @@ class Dense(BiEncoder):
     load
         Returns the transformer.
     pooling
-        ``mean`` over the tokens, or ``cls``, the first token.
+        ``mean`` over the tokens, ``cls``, the first token, or ``last``, the last one, which alone has seen all of a
+        text in a decoder.
     similarity
         ``dot``, or ``cosine``: embeddings are normalised.
     scale
@@ -55,7 +57,7 @@ class Dense(BiEncoder):
         Smaller sizes that are trained together with the whole one, each with the whole loss, so that embeddings may be
         cut to them later (``dimension``).
     query_prefix, document_prefix, query_length, document_length
-        As in :class:`~limbeck.text.collate.TextFormat`.
+        As in :class:`~limbeck.text.text_format.TextFormat`.
 
     Raises
     ------
@@ -74,7 +76,7 @@ class Dense(BiEncoder):
         self,
         load: Load,
         *,
-        pooling: Literal["mean", "cls"] = "mean",
+        pooling: Literal["mean", "cls", "last"] = "mean",
         similarity: Literal["dot", "cosine"] = "dot",
         scale: float = 1.0,
         learn_scale: bool = False,
@@ -104,9 +106,11 @@ class Dense(BiEncoder):
             raise ValueError(f"activation={activation} comes after a projection: give projection, too")
         self.style = TextFormat(False, query_prefix, document_prefix, query_length, document_length)
         self.backbone = load("encoder")
+        check_pooling(self.backbone, pooling)
         self.query_backbone = second_tower(self.backbone, towers)
         self.pooling: Pooling = pooling
         self.normalise = similarity == "cosine"
+        self.number = "cosine" if self.normalise else "dot_product"
         width = self.backbone.config.hidden_size
         self.projection = None if projection is None else _projection(width, projection, projection_bias)
         self.activation: Activation = activation

@@ -1,14 +1,23 @@
 """What teachers are."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from limbeck.plan import Plan
+from limbeck.scores.kinds import Kind
 
 Lists = Mapping[str, Sequence[str]]
 """Query id → document ids."""
+
+
+class Pair(NamedTuple):
+    """A query and a document by id, with a score."""
+
+    query: str
+    document: str
+    score: float
 
 
 class Teacher(Protocol):
@@ -39,6 +48,24 @@ class NamedTeacher(ScoringTeacher, Protocol):
         """Name of the system that the scores come from."""
         ...
 
+    @property
+    def number(self) -> Kind:
+        """What kind of number a score is."""
+        ...
+
     def identity(self) -> dict[str, Any]:
         """Return what the scores depend on beside the collection."""
         ...
+
+
+@runtime_checkable
+class ChangingTeacher(ScoringTeacher, Protocol):
+    """A scoring teacher that computes elsewhere and may change unseen: there is no checksum of its weights."""
+
+    def check_same(self, known: Sequence[Pair]) -> None:
+        """Score pairs again whose scores are known, one or more; raise ``ConfigError`` if these have changed."""
+        ...
+
+
+CHECKED = 20
+"""Pairs that are scored again before more are."""

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,19 +12,28 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from limbeck import room
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
 from limbeck.plan import BLOCK, Plan
+from limbeck.progress import Step
+from limbeck.scores import query_texts
 from limbeck.scores.keys import ID
 from limbeck.scores.parts import Block
+from limbeck.scores.query_texts import Texts
 from limbeck.scores.store import META, ScoreStore
 from limbeck.scores.writer import Provenance, StoreWriter
-from limbeck.teachers.base import Lists, ScoringTeacher
+from limbeck.teachers.base import CHECKED, ChangingTeacher, Lists, Pair, ScoringTeacher
 
 log = logging.getLogger(__name__)
 
-_TELL_EVERY = 30.0
-"""Seconds between two lines of progress."""
+_HELD = 24
+"""Bytes of memory that a plan takes for each pair: numbers of its query, its document and its place in a part."""
+
+PART, ROW = 24, 12
+"""Bytes on disk of a pair in a part, and in the finished store; both are there at the end."""
+
+_FEWER = "score fewer pairs (candidates.depth, pool.negatives), or write to another disk (out, paths.cache)"
 
 
 def open_matching(path: Path, provenance: Provenance) -> ScoreStore | None:
@@ -40,7 +48,10 @@ def open_matching(path: Path, provenance: Provenance) -> ScoreStore | None:
         return None
     store = ScoreStore.open(path)
     wanted = asdict(provenance)
-    for field in ("teacher", "revision", "prompt", "max_length", "dtype", "collection"):
+    fields = ["teacher", "prompt", "max_length", "dtype", "revision", "collection"]
+    if "values" in store.meta:  # stores of earlier versions have fewer kinds of numbers, and no scale
+        fields += ["kind", "scale"]
+    for field in fields:
         if store.meta[field] != wanted[field]:
             raise ConfigError(
                 f"{path}: the score store there has {field} {store.meta[field]!r}, not {wanted[field]!r}; "
@@ -97,6 +108,7 @@ def score_into(
     helpers: Callable[[], None] | None = None,
     size: int = BLOCK,
     data: Mapping[str, Any] | None = None,
+    texts: Texts | None = None,
 ) -> ScoreStore | None:
     """Score the pairs that a store lacks, and add them to it.
 
@@ -122,12 +134,21 @@ def score_into(
     data
         Configuration node that opens the collection; recorded in the store, so that a command given the store alone
         finds the collection.
+    texts
+        Looks the texts of queries up, to see that they are still what was scored; None takes that for granted.
 
     Returns
     -------
     ScoreStore or None
         The store with all pairs; None for a share.
+
+    Raises
+    ------
+    ConfigError
+        The store is of another teacher or collection, or had another text for one of the queries.
     """
+    if texts is not None:
+        check_texts(path, list(lists), texts)
     writer = StoreWriter(path, provenance)
     if share is not None:
         plan = teacher.plan(without(lists, open_matching(path, provenance)), size)
@@ -143,10 +164,41 @@ def score_into(
             return store
         plan = teacher.plan(left, size)
         begin(writer, plan, provenance)
+        done = writer.done()
+        lacking = sum(len(plan.part(number)) for number in range(len(plan)) if number not in done)
+        room.check_disk(lacking * PART + plan.pairs * ROW, path, f"scoring {plan.pairs:,} pairs", _FEWER)
+        if texts is not None:
+            query_texts.record(path, plan.query_ids, texts)
+        if isinstance(teacher, ChangingTeacher):
+            known = writer.sample(CHECKED) or ([] if store is None else store.sample(CHECKED))
+            check_same(teacher, known)
         if helpers is not None:
             helpers()
         _score(writer, teacher, plan, range(len(plan)))
         return writer.seal(before=store, notes=None if data is None else {"data": dict(data)})
+
+
+def check_texts(path: Path, queries: Sequence[str], texts: Texts) -> None:
+    """Raise ``ConfigError`` if a query had another text when a store was scored; the message names one."""
+    changed = query_texts.changed(path, queries, texts)
+    if changed:
+        raise ConfigError(
+            f"{path}: query {changed[0]!r} had another text when it was scored ({len(changed)} such queries); score "
+            "them again into another folder (limbeck score out=…)"
+        )
+
+
+def check_same(teacher: ChangingTeacher, known: Sequence[tuple[str, str, float]]) -> None:
+    """Have a teacher that may have changed score pairs again that are scored already; none are no check.
+
+    Raises
+    ------
+    ConfigError
+        It gives other scores now.
+    """
+    if known:
+        teacher.check_same([Pair(*each) for each in known])
+        log.info("%d pairs that are scored already have the same scores now", len(known))
 
 
 def begin(writer: StoreWriter, plan: Plan, provenance: Provenance) -> None:
@@ -172,19 +224,13 @@ def _score(writer: StoreWriter, teacher: ScoringTeacher, plan: Plan, numbers: ra
     if not left:
         return
     score = teacher.scorer(plan)
-    total, done = sum(len(plan.part(number)) for number in left), 0
-    start = last = time.monotonic()
-    for number in left:
-        scores = score(number)
-        writer.add(number, Block(*plan.ids(number), scores))
-        done += len(scores)
-        now = time.monotonic()
-        if now - last > _TELL_EVERY:
-            last, rate = now, done / (now - start)
-            log.info(
-                "scored %s of %s pairs, %.0f pairs/s, %.0f s left",
-                f"{done:,}",
-                f"{total:,}",
-                rate,
-                (total - done) / rate,
-            )
+    total = sum(len(plan.part(number)) for number in left)
+    with Step(f"scoring into {writer.path}", total, "pairs", needs=lambda: _needs(writer.path, plan)) as step:
+        for number in left:
+            step.begin(len(plan.part(number)))
+            writer.add(number, Block(*plan.ids(number), score(number)))
+            step.advance(len(plan.part(number)))
+
+
+def _needs(path: Path, plan: Plan) -> str:
+    return room.words(memory=plan.pairs * _HELD, disk=plan.pairs * (PART + ROW), folder=path, instead=_FEWER)

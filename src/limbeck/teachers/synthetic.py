@@ -51,6 +51,7 @@ class SyntheticTeacher:
 
     given: ClassVar = ("folder",)
     name: ClassVar = "the synthetic teacher"
+    number: ClassVar = "similarity"
 
     def __init__(
         self,

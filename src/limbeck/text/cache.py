@@ -60,7 +60,7 @@ class TokenCache:
         self._corpus = corpus
         self._told: set[str] = set()
 
-    def open(self, role: Role, prefix: str, reads: int | None) -> TokenStore | None:
+    def open(self, role: Role, prefix: str, reads: int | None, *, suffix: str = "") -> TokenStore | None:
         """Return the cached tokens, tokenised first if it is worth it; None if texts are to be tokenised as they come.
 
         Parameters
@@ -69,6 +69,8 @@ class TokenCache:
             Queries or documents, and what is put before each.
         reads
             How many texts will be looked up, counted as often as they are; None for all of them.
+        suffix
+            What is put after each.
 
         Raises
         ------
@@ -82,12 +84,15 @@ class TokenCache:
             "tokenizer": self._tokenizer.fingerprint,
             "prefix": prefix,
             "most": MOST,
+            **({"suffix": suffix} if suffix else {}),
         }
         path = self._artefacts.find("tokens", inputs)
         if path is None:
             if not self._worth(role, prefix, reads):
                 return None
-            path = self._artefacts.folder("tokens", inputs, lambda folder: self._make(folder, role, prefix))
+            path = self._artefacts.folder(
+                "tokens", inputs, lambda folder: self._make(folder, role, prefix, suffix), parts=True
+            )
         return TokenStore(path, left=self._tokenizer.cuts_left)
 
     def _worth(self, role: Role, prefix: str, reads: int | None) -> bool:
@@ -103,11 +108,11 @@ class TokenCache:
             )
         return False
 
-    def _make(self, folder: Path, role: Role, prefix: str) -> None:
+    def _make(self, folder: Path, role: Role, prefix: str, suffix: str) -> None:
         texts, total = self._corpus.texts(role), self._corpus.count(role)
         what = f"{'queries' if role == 'query' else 'documents'} of {self._corpus.name}"
         try:
-            token_store.write(folder, texts, self._tokenizer, prefix=prefix, total=total, what=what)
+            token_store.write(folder, texts, self._tokenizer, prefix=prefix, suffix=suffix, total=total, what=what)
         except OSError as error:
             if error.errno not in _FULL:
                 raise

@@ -11,65 +11,13 @@ from limbeck.config import ConfigError
 from limbeck.scores.keys import signed_keys
 from limbeck.text.cache import TokenCache
 from limbeck.text.columns import Column, fill, fill_all, relevant_keys
+from limbeck.text.text_format import TextFormat
 from limbeck.text.token_store import MOST, TokenStore
 from limbeck.text.tokenizer import Role, TextTokenizer, TokenIds
 from limbeck.types import Batch, Tokens
 
 Texts = Callable[[Sequence[str]], list[str]]
 """Looks texts up by id, in the order asked for."""
-
-
-@dataclass(frozen=True)
-class TextFormat:
-    """How a ranker wants its texts.
-
-    Parameters
-    ----------
-    paired
-        Query and document go in as one sequence (cross-encoders).
-    query_prefix, document_prefix
-        Put before each text, ``"query: "`` for example.
-    query_length, document_length
-        Longest query and document in tokens; for separate texts, special tokens and the marker included.
-    query_marker, document_marker
-        Token put after the first special token of each separate text; ``""`` for none. ``auto`` takes ``[unused0]`` and
-        ``[unused1]`` where the vocabulary has them, as ColBERT does, and none where it has not.
-    query_augment
-        Fill queries with mask tokens up to ``query_length``; each gets a vector of its own.
-    attend_augmented
-        Let the other tokens attend to them.
-    skip_punctuation
-        Documents' punctuation gets no vector of its own.
-    skip_words
-        Nor do these tokens of documents; those that the vocabulary lacks are passed over.
-    skip_special
-        Queries' special tokens ([CLS] and the like) get none.
-
-    Raises
-    ------
-    ValueError
-        A length leaves no room for a token.
-    """
-
-    paired: bool
-    query_prefix: str = ""
-    document_prefix: str = ""
-    query_length: int = 32
-    document_length: int = 128
-    query_marker: str = ""
-    document_marker: str = ""
-    query_augment: bool = False
-    attend_augmented: bool = False
-    skip_punctuation: bool = False
-    skip_special: bool = False
-    skip_words: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("query_length", "document_length"):
-            if getattr(self, name) < 3:
-                raise ValueError(f"{name} must be >= 3 tokens, got {getattr(self, name)}")
-        if self.attend_augmented and not self.query_augment:
-            raise ValueError("attend_augmented needs query_augment=true: without it there is nothing to attend to")
 
 
 @dataclass
@@ -123,6 +71,14 @@ class Collator:
             self._check_room("document", style.document_length)
         if style.query_augment and tokenizer.tokenizer.mask_token_id is None:
             raise ConfigError("student.query_augment needs a mask token, which this tokenizer has not; set it to false")
+        roles: tuple[Role, ...] = ("query", "document")
+        self._suffixes: dict[Role, TokenIds] = {role: tokenizer.plain([self._suffix(role)])[0] for role in roles}
+        for role, suffix in self._suffixes.items():
+            if len(suffix) >= self._length(role):
+                raise ConfigError(
+                    f"student.{role}_length: {self._length(role)} tokens leave no room for a word before the "
+                    f"{len(suffix)} of {role}_suffix; raise it"
+                )
         self._skipped: dict[Role, torch.Tensor] = {"query": self._special(), "document": self._passed_over()}
         self._texts: dict[Role, Texts] = {"query": query_texts, "document": document_texts}
         self._cache = cache
@@ -140,7 +96,10 @@ class Collator:
         return wanted
 
     def _special(self) -> torch.Tensor:
-        return self.tokenizer.special if self.style.skip_special else torch.empty(0, dtype=torch.long)
+        if not self.style.skip_special:
+            return torch.empty(0, dtype=torch.long)
+        special, unknown = self.tokenizer.special, self.tokenizer.tokenizer.unk_token_id
+        return special[special != unknown] if self.style.keep_unknown and unknown is not None else special
 
     def _passed_over(self) -> torch.Tensor:
         """Return the ids of documents' tokens that get no vector."""
@@ -177,9 +136,9 @@ class Collator:
         bool
             Whether rows come from kept tokens from now on.
         """
-        wanted = reads != 0 and role not in self._kept and self._length(role) <= MOST
+        wanted = reads != 0 and role not in self._kept and self._length(role) + bool(self._suffix(role)) <= MOST
         if self._cache is not None and wanted:
-            opened = self._cache.open(role, self._prefix(role), reads)
+            opened = self._cache.open(role, self._prefix(role), reads, suffix=self._suffix(role))
             if opened is not None:
                 self._kept[role] = opened
         return role in self._kept
@@ -198,6 +157,9 @@ class Collator:
     def _prefix(self, role: Role) -> str:
         return self.style.query_prefix if role == "query" else self.style.document_prefix
 
+    def _suffix(self, role: Role) -> str:
+        return self.style.query_suffix if role == "query" else self.style.document_suffix
+
     def _rows(self, ids: Sequence[str], role: Role) -> list[TokenIds]:
         if self.style.paired:
             return self._plain(ids, role, self._length(role))
@@ -207,6 +169,14 @@ class Collator:
         return self.tokenizer.framed(rows, marker)
 
     def _plain(self, ids: Sequence[str], role: Role, length: int) -> list[TokenIds]:
+        """Return rows of at most ``length`` tokens, in which the suffix is not cut."""
+        suffix = self._suffixes[role]
+        if not len(suffix) or self.tokenizer.cuts_left:  # which leaves the end of a text as it is
+            return self._cut(ids, role, length)
+        rows, kept = self._cut(ids, role, length + 1), length - len(suffix)
+        return [row if len(row) <= length else np.concatenate([row[:kept], suffix]) for row in rows]
+
+    def _cut(self, ids: Sequence[str], role: Role, length: int) -> list[TokenIds]:
         if role not in self._kept:
             return self._tokenised(ids, role, length)
         kept = self._kept[role].rows(ids, length)
@@ -215,8 +185,8 @@ class Collator:
         return [next(others) if row is None else row for row in kept]
 
     def _tokenised(self, ids: Sequence[str], role: Role, length: int) -> list[TokenIds]:
-        prefix = self._prefix(role)
-        return self.tokenizer.plain([prefix + text for text in self._texts[role](ids)], length)
+        prefix, suffix = self._prefix(role), self._suffix(role)
+        return self.tokenizer.plain([prefix + text + suffix for text in self._texts[role](ids)], length)
 
     def pad(self, rows: Sequence[TokenIds], role: Role) -> Tokens:
         """Pad framed rows of separately encoded texts, augment queries, and choose which tokens get a vector."""

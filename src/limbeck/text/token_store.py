@@ -10,6 +10,9 @@ A store is a folder::
 
 Opening maps the files; processes that open the same store share its pages. Texts whose keys are equal (an id that
 appears twice, or two of one hash) are left out of the index, so they count as not kept.
+
+While a store is written, two more files have keys and lengths in the order of the collection. They say how far it is:
+a killed process loses the block at work.
 """
 
 import json
@@ -17,17 +20,19 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from limbeck import room
 from limbeck.ahead import ahead
 from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
+from limbeck.progress import Step
 from limbeck.scores.keys import Keys, key_list
-from limbeck.text.progress import show
 from limbeck.text.tokenizer import TextTokenizer, TokenIds
 
 log = logging.getLogger(__name__)
@@ -39,8 +44,13 @@ VERSION = 1
 
 _META, _IDS, _KEYS, _STARTS, _LENGTHS = "tokens.json", "ids.bin", "keys.bin", "starts.bin", "lengths.bin"
 
+_KEYS_SO_FAR, _LENGTHS_SO_FAR = "keys.part", "lengths.part"
+
 _BLOCK_TEXTS, _BLOCK_CHARACTERS = 8192, 4_000_000
 """Texts tokenised together: a tokenizer takes some hundred bytes a token while it works."""
+
+_INDEXED = 18
+"""Bytes on disk of a text beside its tokens: key, start, length."""
 
 Text = tuple[str, str]
 """Id and text."""
@@ -129,42 +139,77 @@ def _damaged(path: Path, what: str) -> ConfigError:
 
 
 def write(
-    folder: Path, texts: Iterable[Text], tokenizer: TextTokenizer, *, prefix: str = "", total: int, what: str
+    folder: Path,
+    texts: Iterable[Text],
+    tokenizer: TextTokenizer,
+    *,
+    prefix: str = "",
+    suffix: str = "",
+    total: int,
+    what: str,
 ) -> None:
-    """Tokenise texts into an empty folder, in blocks: memory grows by some 40 bytes a text.
+    """Tokenise texts into a folder, in blocks: memory grows by some 40 bytes a text.
 
     Parameters
     ----------
     folder
-        Where to.
+        Where to: empty, or left by a process that was killed while it wrote the same.
     texts
         (id, text) of the whole collection.
-    tokenizer, prefix
-        What makes token ids of a text, and what is put before each.
+    tokenizer, prefix, suffix
+        What makes token ids of a text, and what is put before and after each.
     total, what
         Number of texts and whose they are, for the progress.
     """
     start = time.perf_counter()
-    keys, lengths = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.uint16)]
     kind = tokenizer.dtype.newbyteorder("<")
-    with (folder / _IDS).open("wb") as file:
-        for ids, rows in _tokenised(show(_blocks(texts), total, f"tokenising {what}"), tokenizer, prefix):
-            file.write(np.concatenate(rows).astype(kind, copy=False).data)
-            keys.append(key_list(ids))
-            lengths.append(np.fromiter(map(len, rows), dtype=np.uint16, count=len(rows)))
-        _to_disk(file)
-    every = np.concatenate(lengths)
-    tokens, count = int(every.sum(dtype=np.int64)), len(every)
-    kept = _index(folder, keys, every)
+    done = _so_far(folder, kind)
+
+    def needs() -> str:
+        if not step.done:
+            return ""
+        disk = ids_file.tell() / (done + step.done) * total + _INDEXED * total
+        return room.words(disk=disk, folder=folder.parent, instead="set paths.cache to a folder on another disk")
+
+    with (
+        (folder / _IDS).open("ab") as ids_file,
+        (folder / _LENGTHS_SO_FAR).open("ab") as lengths_file,
+        (folder / _KEYS_SO_FAR).open("ab") as keys_file,
+        Step(f"tokenising {what}", total - done, needs=needs) as step,
+    ):
+        for ids, rows in _tokenised(_blocks(islice(texts, done, None)), tokenizer, prefix, suffix):
+            lengths = np.fromiter(map(len, rows), dtype="<u2", count=len(rows))
+            tokens = np.concatenate(rows).astype(kind, copy=False)
+            # In this order: a text whose key is written is there.
+            for file, values in ((ids_file, tokens), (lengths_file, lengths), (keys_file, key_list(ids))):
+                file.write(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
+                _to_disk(file)
+            step.advance(len(ids))
+    keys, lengths = np.fromfile(folder / _KEYS_SO_FAR, "<u8"), np.fromfile(folder / _LENGTHS_SO_FAR, "<u2")
+    tokens, count = int(lengths.sum(dtype=np.int64)), len(keys)
+    kept = _index(folder, keys, lengths)
     write_json(folder / _META, {"version": VERSION, "dtype": kind.str, "texts": kept, "tokens": tokens})
+    for name in (_KEYS_SO_FAR, _LENGTHS_SO_FAR):
+        (folder / name).unlink()
     seconds = time.perf_counter() - start
-    log.info("%s: %s texts, %s tokens, %.0f texts/s", what, f"{count:,}", f"{tokens:,}", count / seconds)
+    log.info("%s: %s texts, %s tokens, %.0f texts/s", what, f"{count:,}", f"{tokens:,}", (count - done) / seconds)
 
 
-def _index(folder: Path, blocks: list[Keys], lengths: NDArray[np.uint16]) -> int:
-    """Write keys, starts and lengths in the order of the keys; returns how many there are. Takes the blocks apart."""
-    keys = np.concatenate(blocks)
-    blocks.clear()
+def _so_far(folder: Path, kind: np.dtype[Any]) -> int:
+    """Return how many texts a killed process has left whole, and cut off what it has written of others."""
+    keys, lengths, ids = folder / _KEYS_SO_FAR, folder / _LENGTHS_SO_FAR, folder / _IDS
+    for path in (keys, lengths, ids):
+        path.touch()
+    texts = min(keys.stat().st_size // 8, lengths.stat().st_size // 2)
+    tokens = int(np.fromfile(lengths, "<u2", texts).sum(dtype=np.int64))
+    for path, size in ((keys, 8 * texts), (lengths, 2 * texts), (ids, kind.itemsize * tokens)):
+        if path.stat().st_size > size:
+            os.truncate(path, size)
+    return texts
+
+
+def _index(folder: Path, keys: Keys, lengths: NDArray[np.uint16]) -> int:
+    """Write keys, starts and lengths in the order of the keys; returns how many there are."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     twice = np.zeros(len(keys) + 1, dtype=bool)
@@ -203,11 +248,11 @@ def _blocks(texts: Iterable[Text]) -> Iterator[list[Text]]:
 
 
 def _tokenised(
-    blocks: Iterable[list[Text]], tokenizer: TextTokenizer, prefix: str
+    blocks: Iterable[list[Text]], tokenizer: TextTokenizer, prefix: str, suffix: str
 ) -> Iterator[tuple[list[str], list[TokenIds]]]:
     """Yield ids and rows of blocks; while one is tokenised (by all cores), the next is read and the last written."""
 
     def work(block: list[Text]) -> tuple[list[str], list[TokenIds]]:
-        return [name for name, _ in block], tokenizer.plain([prefix + text for _, text in block], MOST)
+        return [name for name, _ in block], tokenizer.plain([prefix + text + suffix for _, text in block], MOST)
 
     yield from ahead(work(block) for block in ahead(blocks))

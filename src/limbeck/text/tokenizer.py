@@ -82,6 +82,37 @@ class TextTokenizer:
         )
         return [np.array(ids, dtype=self.dtype) for ids in encoded["input_ids"]]  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType]
 
+    def ended(self) -> "TextTokenizer":
+        """Return a tokenizer that puts its end token (eos) after each text and pair; itself where it does so already.
+
+        Raises
+        ------
+        ConfigError
+            It has no end token.
+        """
+        from tokenizers import processors
+
+        tokens, end = self.tokenizer, str(self.tokenizer.eos_token)
+        if tokens.eos_token is None:
+            raise ConfigError(f"end_token: the tokenizer of {tokens.name_or_path!r} has no end token (eos_token)")
+        (before, _), (after, _) = self._single
+        if after[-1:] == [tokens.eos_token_id]:
+            return self
+        frames = {"single": self._template(self._single, end), "pair": self._template(self._pair, end)}
+        special = {*before, *after, *(token for ids, _ in self._pair for token in ids), int(tokens.eos_token_id)}  # pyright: ignore[reportArgumentType]
+        tokens.backend_tokenizer.post_processor = processors.TemplateProcessing(  # pyright: ignore[reportAttributeAccessIssue]
+            **frames, special_tokens=[(str(tokens.convert_ids_to_tokens(token)), token) for token in sorted(special)]
+        )
+        return TextTokenizer(tokens)
+
+    def _template(self, frame: list[tuple[list[int], int]], end: str) -> list[str]:
+        """Return a frame as tokenizers write it, with the end token after it."""
+        written: list[str] = []
+        for text, (ids, segment) in zip(("$A", "$B"), frame[:-1], strict=False):
+            written += [f"{token}:{segment}" for token in [*self.tokenizer.convert_ids_to_tokens(ids), text]]
+        ids, segment = frame[-1]
+        return [*written, *(f"{token}:{segment}" for token in [*self.tokenizer.convert_ids_to_tokens(ids), end])]
+
     def save(self, folder: Path) -> None:
         """Save the tokenizer as transformers does, without the length at which it cut texts last."""
         self.tokenizer.backend_tokenizer.no_truncation()
@@ -119,12 +150,18 @@ class TextTokenizer:
         head, tail = self._row([*before, *marker]), self._row(after)
         if not rows:
             return []
+        if not len(head) + len(tail):
+            rows = [self._something(row) for row in rows]
         joined = np.concatenate([piece for row in rows for piece in (head, row, tail)])
         ends = np.cumsum(_lengths(rows) + (len(head) + len(tail))).tolist()
         return [joined[start:end] for start, end in pairwise([0, *ends])]
 
     def _row(self, ids: Sequence[int]) -> TokenIds:
         return np.array(ids, dtype=self.dtype)
+
+    def _something(self, row: TokenIds) -> TokenIds:
+        """Return a row, or one padding token for an empty one: without special tokens there is nothing else to read."""
+        return row if len(row) else self._row([self.pad_id])
 
     def number(self, token: str) -> int | None:
         """Return the id of a token of the vocabulary, or None."""
@@ -160,6 +197,10 @@ class TextTokenizer:
         """Frame N pairs of plain rows and pad them on the right to the longest of them."""
         (before, type_a), (between, type_b), (after, _) = self._pair
         head, middle, tail = self._row(before), self._row(between), self._row(after)
+        if not self.pair_overhead:
+            seconds = [
+                second if len(first) else self._something(second) for first, second in zip(firsts, seconds, strict=True)
+            ]
         pieces = [
             piece
             for first, second in zip(firsts, seconds, strict=True)

@@ -157,7 +157,14 @@ class Distillation(lightning.LightningModule):
         if gradient is None:  # no term reads the scores
             return
         share = 1 + len(output.smaller)
-        found = sums(output.scores.detach(), gradient * share, batch.teacher_scores, batch.labels, batch.mask)
+        found = sums(
+            output.scores.detach(),
+            gradient * share,
+            batch.teacher_scores,
+            batch.labels,
+            batch.mask,
+            terms=self.objective.per_candidate(output, batch),
+        )
         self._measured = {name: value + self._measured.get(name, 0) for name, value in found.items()}
         if last:
             self._log_measured()

@@ -87,6 +87,14 @@ class Objective(nn.Module):
         with torch.autocast(output.scores.device.type, enabled=False), answering_nan():
             return self._computed(output, batch)
 
+    def per_candidate(self, output: StudentOutput, batch: Batch) -> Tensor | None:
+        """Return the (B, L) weighted terms of the candidates, of the losses that have such; None where none has."""
+        with torch.no_grad(), torch.autocast(output.scores.device.type, enabled=False), answering_nan():
+            losses = [cast(Loss, loss) for loss in self.terms.values()]
+            found = [(loss.weight, loss.per_candidate(output, batch)) for loss in losses]
+        present = [weight * terms for weight, terms in found if terms is not None]
+        return torch.stack(present).sum(0) if present else None
+
     def _computed(self, output: StudentOutput, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         total = output.scores.new_zeros(())
         values = {}

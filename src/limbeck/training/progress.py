@@ -3,7 +3,6 @@
 import logging
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
+from limbeck import progress
 from limbeck.data.datamodule import TrainingData
-from limbeck.text.progress import duration
 from limbeck.training.validations import Validated, append
 
 log = logging.getLogger(__name__)
@@ -144,32 +143,29 @@ class Lines(Callback):
     ----------
     every
         Seconds between two lines.
-    clock
-        Returns seconds.
     """
 
-    def __init__(self, every: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, every: float = progress.EVERY) -> None:
         self._every = every
-        self._clock = clock
         self._start = self._last = 0.0
         self._first = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock; a training that goes on has done some of its steps before."""
-        self._start = self._last = self._clock()
+        self._start = self._last = progress.clock()
         self._first = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Log a line if it is time."""
-        now = self._clock()
+        now = progress.clock()
         done, left = trainer.global_step - self._first, int(trainer.max_steps) - trainer.global_step
         if now - self._last < self._every or not done or not left:
             return
         self._last = now
         loss, speed = (float(trainer.callback_metrics[name]) for name in ("train/loss", "queries/s"))
-        remaining = duration((now - self._start) / done * left)
+        remaining = progress.duration((now - self._start) / done * left)
         words = (trainer.global_step, trainer.max_steps, loss, speed, remaining)
         log.info("step %d/%d  loss %.4g  %.1f queries/s  about %s left", *words)
 

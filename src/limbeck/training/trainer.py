@@ -13,8 +13,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from limbeck.config import ConfigError
 from limbeck.launchers.devices import check_accelerator
+from limbeck.progress import draws_bars
 from limbeck.registry import register
-from limbeck.text.progress import draws_bars
 from limbeck.training.alone import Alone
 from limbeck.training.checkpoints import AtomicCheckpoints
 from limbeck.training.guards import POLICIES

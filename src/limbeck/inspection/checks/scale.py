@@ -4,6 +4,7 @@ import numpy as np
 
 from limbeck.inspection.seen import FEW, Finding, Seen, known, percent, severity
 from limbeck.registry import register
+from limbeck.scores.kinds import Values, doubtful, impossible, way_round
 
 _ORDER = "a loss that reads the order alone (loss=ranknet, loss=rank_mse, loss=adr_mse, loss=cl_drd)"
 
@@ -14,12 +15,12 @@ def probability_scale(seen: Seen) -> Finding | None:
     """Catch probabilities that a loss reads as raw numbers.
 
     A sigmoid squeezes all that is surely relevant to 1 and all that surely is not to 0: margins vanish where the
-    teacher knew most, and a student of raw scores is held to margins below 1. Scores of the kind ``similarity`` are
-    not suspected for lying in [0, 1].
+    teacher knew most, and a student of raw scores is held to margins below 1. Scores of the kinds ``similarity`` and
+    ``cosine`` are not suspected for lying in [0, 1].
 
     Remedy
     ------
-    Store logits, ln p/(1-p); or take a loss of order. Cosines: say kind=similarity.
+    Store logits, ln p/(1-p); or take a loss of order. Cosines: say kind=cosine.
     """
     raw, kind = seen.raw, seen.meta.get("kind")
     assert seen.pool.scores is not None
@@ -28,14 +29,55 @@ def probability_scale(seen: Seen) -> Finding | None:
         return None
     lowest, highest = float(finite.min()), float(finite.max())
     within = 0 <= lowest < highest <= 1
-    if kind != "probability" and not (within and kind != "similarity"):
+    recorded = kind in ("probability", "softmax")
+    if not recorded and not (within and kind not in ("similarity", "cosine")):
         return None
-    said = "are recorded as probabilities" if kind == "probability" else "look like probabilities"
+    said = "are recorded as probabilities" if recorded else "look like probabilities"
     return Finding(
         f"the scores {said}: {'all' if within else 'they'} lie in [{lowest:.4g}, {highest:.4g}], median "
         f"{np.median(finite):.4g}, and {_named(raw)} reads raw numbers",
         f"score or import logits, ln p/(1-p), instead; or choose {_ORDER}; or, if they are cosines, say so with "
-        "kind=similarity when they are imported",
+        "kind=cosine when they are imported",
+    )
+
+
+@register("check", "kind_of_number")
+@severity("error")
+def kind_of_number(seen: Seen) -> Finding | None:
+    """Catch scores that cannot be of the kind of number recorded with them, or hardly are.
+
+    A sigmoid, a softmax or a temperature that nobody knows of changes what all losses but those of order learn: margins
+    shrink to nothing, a softmax is taken twice.
+
+    Remedy
+    ------
+    Record the kind that they are of: ``kind=`` and ``scale=`` of ``limbeck import``.
+    """
+    kind, scores = seen.meta.get("kind") or "unknown", seen.pool.scores
+    assert scores is not None
+    values = Values.of(scores[np.isfinite(scores)])
+    why = impossible(kind, seen.meta.get("scale"), values) or doubtful(kind, values)
+    return None if why is None else Finding(f"kind={kind} is recorded, but {why}", way_round(values))
+
+
+@register("check", "softmax_again")
+@severity("warning")
+def softmax_again(seen: Seen) -> Finding | None:
+    """Catch a softmax over the list that a loss takes a softmax of.
+
+    The second one is nearly flat whatever the teacher thought: probabilities of a list differ by 1 at most.
+
+    Remedy
+    ------
+    Store the logits, or ln p: at teacher_temperature=1 its softmax is p again.
+    """
+    look = (seen.meta.get("values") or {}).get("look_like")
+    losses = [name for names in seen.temperatures.values() for name in names]
+    if not losses or "softmax" not in (seen.meta.get("kind"), look):
+        return None
+    return Finding(
+        f"the scores are a softmax over the list, and {_named(losses)} takes a softmax of them",
+        f"score or import logits instead, or ln p, whose softmax is p again; or choose {_ORDER}",
     )
 
 

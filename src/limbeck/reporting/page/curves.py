@@ -20,7 +20,7 @@ Curve = tuple[np.ndarray, np.ndarray]
 BINS = 150
 """Points of a curve at most."""
 
-_RATIO = "diagnostics/negative_ratio"
+_RATIO = "diagnostics/terms_ratio"
 
 
 def learning_curves(sweep: Sweep) -> Section:
@@ -31,7 +31,8 @@ def learning_curves(sweep: Sweep) -> Section:
         "<code>train/loss</code> is their weighted sum, so losses cannot be compared by it; by "
         "<code>train/kl_to_teacher</code> they can, which is the plain KL to the teacher whatever the loss is. "
         "<code>dev/…</code> is the validation metric. "
-        f"<code>{_RATIO}</code> is the gradient’s push on negatives over its pull on positives. Curves of "
+        f"<code>{_RATIO}</code> is how much of the loss comes from negatives over how much comes from positives, "
+        "in sums of |term|, for losses that are sums over candidates, such as KL and CKL. Curves of "
         f"more than {BINS} points are averaged over {BINS} equal spans of steps. A click on a name hides its lines.</p>"
     )
     section = Section("curves", "Learning curves", intro)

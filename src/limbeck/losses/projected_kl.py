@@ -1,0 +1,96 @@
+"""Projected KL: KL to the distribution nearest to the teacher's in which the positives have their share."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from limbeck.losses.lists import FLOOR, divergence, log_softmax, masked, split
+from limbeck.losses.on_scores import on_scores
+from limbeck.losses.ranges import Positive, Share
+from limbeck.registry import register
+
+
+@register("loss", "projected_kl")
+@on_scores
+def projected_kl(
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    mask: Tensor,
+    *,
+    mass: Share = 0.5,
+    against: Literal["all", "best"] = "all",
+    student_temperature: Positive = 1.0,
+    teacher_temperature: Positive = 1.0,
+) -> Tensor:
+    r"""KL divergence from a teacher that is corrected where it contradicts the labels, per query.
+
+    .. math:: \sum_{i \in D} r_i \ln\frac{r_i}{q_i}, \qquad
+              r = \arg\min_{r'} \mathrm{KL}(r' \| p) \text{ such that } \sum_{j \in D^+} r'_j \ge m
+
+    In closed form, with P = Σ p_j over the positives: where P < m, each positive has r = p·m/P and each negative
+    r = p·(1-m)/(1-P); elsewhere r = p, plain KL. So the positives' teacher scores rise together until the positives
+    have the share m; the teacher's order among the positives, and among the negatives, stays.
+
+    Parameters
+    ----------
+    student, teacher
+        (B, L) raw scores; the teacher is detached.
+    labels
+        (B, L) grades; > 0 is a positive.
+    mask
+        (B, L) bool, False for padding; None where there is none.
+    mass
+        m, 0 < m < 1.
+    against
+        What has the rest: ``all`` negatives together, or the ``best`` negative alone, against the best positive. The
+        latter asks for p⁺/(p⁺ + p⁻) ≥ m, in scores t⁺ - t⁻ ≥ τ_t ln(m/(1-m)): 1/2 lets no negative stand above the
+        best positive.
+    student_temperature, teacher_temperature
+        τ_s and τ_t, > 0.
+
+    Returns
+    -------
+    Tensor
+        (B,) in nats, ≥ 0; plain KL for a query without positives or without negatives, 0 for a single candidate.
+
+    Raises
+    ------
+    ValueError
+        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
+        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+
+    References
+    ----------
+    Ours, of no paper. Near to it is knowledge adjustment (Wen, Lai, Qian, Preparing Lessons: Improve Knowledge
+    Distillation with Better Supervision, 2019), which moves probability to the labelled class where the teacher is
+    wrong: by swapping it with the best class (probability shift), or by mixing p with a smoothed label. The projection
+    moves as little as m asks for, in KL. Label smoothing is its limit for a teacher that knows nothing: m for the
+    positives, the rest spread evenly.
+
+    Notes
+    -----
+    When some of the teacher's lists are wrong and the labels are complete. A relevant document without a label is
+    pushed down with the negatives, the more the larger m is.
+
+    :func:`kl` for m → 0. Unlike :func:`ckl` it changes what the student is to reach, not how much each term counts.
+
+    Examples
+    --------
+    >>> import torch
+    >>> mask, zero = torch.ones(1, 2, dtype=torch.bool), torch.zeros(1, 2)
+    >>> teacher = torch.tensor([[1.0, 3.0]]).log()                          # p = (1/4, 3/4), q = (1/2, 1/2)
+    >>> round(projected_kl(zero, teacher, torch.tensor([[1, 0]]), mask, mass=0.6).item(), 4)   # r = (.6, .4)
+    0.0201
+    """
+    log_q = log_softmax(student, mask, student_temperature)
+    is_positive, is_negative = split(labels, mask)
+    t = masked(teacher, mask, teacher_temperature)
+    strength = torch.logsumexp if against == "all" else torch.amax
+    log_odds = strength(torch.where(is_positive, t, FLOOR), -1) - strength(torch.where(is_negative, t, FLOOR), -1)
+    lift = (math.log(mass / (1 - mass)) - log_odds).clamp(min=0)  # 0 where the positives have their share
+    lift = torch.where(is_positive.any(-1) & is_negative.any(-1), lift, 0.0).unsqueeze(-1)
+    log_r = log_softmax(t + lift * is_positive, mask)
+    return divergence(log_r, log_q)

@@ -1,0 +1,272 @@
+"""How far long work is: on a terminal one line that is drawn again, in a log a line a minute; with rate and time left.
+
+Every step that may be long is a :class:`Step`, or the pieces of one are passed through :func:`show`. What takes less
+than ten seconds shows nothing. A step that will take more than a minute says so after its first second, in one line,
+with the memory and the disk that it needs.
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from itertools import islice
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from limbeck.amounts import amount, bytes_of, duration, number
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+log = logging.getLogger(__name__)
+
+BRIEF = 10.0
+"""Seconds of a step that shows nothing."""
+
+EVERY = 60.0
+"""Seconds between two lines in a log; and what a step takes at least to be estimated in a line."""
+
+_FIRST = 1.0
+"""Seconds of work after which the rate is believed."""
+
+_AGAIN = 0.2
+"""Seconds between two looks at the clock that cost more than the look."""
+
+_BLOCK = 4096
+"""Items of a stream between two looks."""
+
+clock: Callable[[], float] = time.monotonic
+
+_lock = threading.RLock()
+_running: "list[Step]" = []
+"""The steps that go on, the innermost last: it alone reports."""
+_drawn = True
+"""Whether this process may draw bars; jobs that share a terminal must not."""
+
+Piece = TypeVar("Piece", bound=Sized)
+Item = TypeVar("Item")
+
+
+def draw_bars(drawn: bool) -> None:
+    """Let this process draw progress bars, where it has a terminal, or keep it from that."""
+    global _drawn
+    _drawn = drawn
+    if not drawn:
+        os.environ["TQDM_DISABLE"] = "1"
+
+
+def quiet_others() -> None:
+    """Switch the bars of other libraries off where standard error is a file or a pipe, which they fill with one line.
+
+    To be called before these libraries are imported.
+    """
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
+
+
+def draws_bars() -> bool:
+    """Return whether progress is shown by bars; else it is logged."""
+    return _drawn and (sys.stderr.isatty() or sys.stdout.isatty())
+
+
+class Step:
+    """A piece of work that may be long; a context that is entered when it begins.
+
+    Only the innermost of the steps that go on reports, and the time that it takes counts for no other.
+
+    Parameters
+    ----------
+    label
+        What is done, as a line begins.
+    total
+        Units in all, about; None if that is not known.
+    unit
+        What is counted, in the plural; ``B`` for bytes.
+    part
+        If it begins within another step, it shows nothing: what it has done counts as a share of the piece that the
+        other step is at. Of encoding a block of a collection.
+    needs
+        Returns the memory and the disk that it needs, in words (see :mod:`limbeck.room`); nothing as long as that is
+        not known. Called when the step is estimated, and again until there is an answer.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        total: int | None = None,
+        unit: str = "texts",
+        *,
+        part: bool = False,
+        needs: Callable[[], str] | None = None,
+    ) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done: float = 0
+        self._part, self._needs = part, needs
+        self._outer: Step | None = None
+        self._piece, self._within = 0, 0.0
+        self._estimated = False
+        self._line: float | None = None
+        self._bar: _Bar | None = None
+        self._start = self._next = 0.0
+
+    def __enter__(self) -> Self:
+        with _lock:
+            if self._part and _running:
+                self._outer = _running[-1]
+            else:
+                _running.append(self)
+            self._start = clock()
+            self._next = self._start + _FIRST
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        with _lock:
+            if self._outer is not None:
+                return
+            _running.remove(self)
+            drawn = self._bar is not None
+            self._erase()
+            seconds = clock() - self._start
+            for other in _running:
+                other._start += seconds
+                other._next += seconds
+            if self._line is not None and kind is None:
+                size, rate = amount(self.done, self.unit), self._rate(self.done, seconds)
+                log.info("%s: %s in %s, %s", self.label, size, duration(seconds), rate, extra={"drawn": drawn})
+
+    def begin(self, size: int) -> None:
+        """Begin a piece of so many units, whose share that is done a step within this one may say."""
+        with _lock:
+            self._piece, self._within = size, 0.0
+
+    def advance(self, count: float) -> None:
+        """Count what is done, and report if it is time."""
+        with _lock:
+            self.done += count
+            self._piece, self._within = 0, 0.0
+            self._look()
+
+    def _look(self) -> None:
+        if self._outer is not None:
+            if self.total:
+                self._outer._within = max(self._outer._within, min(1.0, self.done / self.total))
+            self._outer._look()
+            return
+        now = clock()
+        if now < self._next or _running[-1:] != [self]:
+            return
+        self._next = now + _AGAIN
+        done, seconds = self.done + self._piece * self._within, now - self._start
+        if done <= 0:
+            return
+        left = None if self.total is None else max(0.0, self.total - done) * seconds / done
+        if not self._estimated:
+            self._estimated = True
+            if left is not None and seconds + left > EVERY:
+                self._estimate(seconds + left)
+            else:
+                self._needs = None
+        elif self._needs is not None and (needs := self._needs()):
+            self._needs = None
+            log.info("%s: needs %s", self.label, needs)
+        if seconds >= BRIEF or (left is not None and seconds + left >= BRIEF):
+            self._draw(done, seconds, left)
+        if seconds >= BRIEF and (self._line is None or now - self._line >= EVERY):
+            self._line = now
+            text = self._text(done, seconds, left)
+            log.info("%s: %s", self.label, text, extra={"drawn": self._bar is not None})
+
+    def _estimate(self, seconds: float) -> None:
+        needs = "" if self._needs is None else self._needs()
+        self._needs = None if needs else self._needs
+        size = amount(self.total or 0, self.unit)
+        log.info("%s: %s, about %s%s", self.label, size, duration(seconds), needs and f", {needs}")
+
+    def _text(self, done: float, seconds: float, left: float | None) -> str:
+        rate = self._rate(done, seconds)
+        if self.total is None or left is None:
+            return f"{amount(done, self.unit)}, {rate}"
+        share = min(100, int(100 * done / max(1, self.total)))
+        return f"{share} % of {amount(self.total, self.unit)}, {rate}, {duration(left)} left"
+
+    def _rate(self, done: float, seconds: float) -> str:
+        rate = done / max(seconds, 1e-9)
+        return f"{bytes_of(rate)}/s" if self.unit == "B" else f"{number(rate)} {self.unit}/s"
+
+    def _draw(self, done: float, seconds: float, left: float | None) -> None:
+        for other in _running[:-1]:
+            other._erase()
+        if self._bar is None:
+            console = _console() if _drawn else None
+            if console is None:
+                return
+            self._bar = _Bar(console, self.label, self.total)
+        self._bar.draw(done, self._text(done, seconds, left))
+
+    def _erase(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+class _Bar:
+    """One line on a terminal; drawn by who does the work, so that no thread is needed."""
+
+    def __init__(self, console: "Console", label: str, total: int | None) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(20), TextColumn("{task.fields[text]}"))
+        self._progress = Progress(*columns, console=console, transient=True, auto_refresh=False)
+        self._task = self._progress.add_task(label, total=total, text="")
+        self._progress.start()
+
+    def draw(self, done: float, text: str) -> None:
+        self._progress.update(self._task, completed=done, text=text, refresh=True)
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+
+def show(
+    pieces: Iterable[Piece],
+    total: int | None,
+    label: str,
+    unit: str = "texts",
+    *,
+    part: bool = False,
+    needs: Callable[[], str] | None = None,
+) -> Iterator[Piece]:
+    """Pass pieces on and report how far the work on them is; the length of a piece is the number of its units.
+
+    The other parameters are those of :class:`Step`.
+    """
+    with Step(label, total, unit, part=part, needs=needs) as step:
+        for piece in pieces:
+            step.begin(len(piece))
+            yield piece
+            step.advance(len(piece))
+
+
+def reported(
+    items: Iterable[Item], total: int | None, label: str, unit: str, *, part: bool = False, block: int = _BLOCK
+) -> Iterator[Item]:
+    """Pass the items of a long stream on and report how far it is; ``block`` are read ahead and counted together."""
+    stream = iter(items)
+    for some in show(iter(lambda: list(islice(stream, block)), []), total, label, unit, part=part):
+        yield from some
+
+
+def _console() -> "Console | None":
+    """Return where a bar can be drawn; None where standard error is a file or a pipe."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if console.is_jupyter:  # rich's own bars need ipywidgets there; one line of text that is drawn again does not
+        return Console(stderr=True, force_jupyter=False, force_terminal=True)
+    return console if console.is_terminal else None
+
+
+def not_drawn(record: logging.LogRecord) -> bool:
+    """Return whether a line of a log says what no bar shows: a filter for handlers that write to the terminal."""
+    return not getattr(record, "drawn", False)

@@ -1,0 +1,31 @@
+"""A run that is kept comes back as it was, one query at a time."""
+
+import numpy as np
+import pytest
+
+from limbeck.evaluation.kept_run import KeptRun, write
+from limbeck.types import Ranking, order
+
+
+def test_a_run_in_several_files_comes_back_as_from_a_trec_file(tmp_path):
+    rng = np.random.default_rng(0)
+    run = {
+        f"q{n}": order([f"d{i}" for i in rng.choice(50, n % 7, replace=False)], rng.random(n % 7)) for n in range(20)
+    }
+    queries = list(run)
+    for name, part in (("a", queries[:9]), ("b", queries[9:9]), ("c", queries[9:])):
+        write(tmp_path / name, {query: run[query] for query in part})
+    kept = KeptRun([tmp_path / name for name in "abc"])
+    found = [query for query in queries if run[query].ids]
+    assert (list(kept), len(kept)) == (found, len(found))
+    assert "q0" not in kept
+    for query in reversed(found):
+        assert kept[query].ids == run[query].ids
+        assert kept[query].scores.dtype == np.float32
+        np.testing.assert_array_equal(kept[query].scores, run[query].scores)
+    with pytest.raises(KeyError):
+        kept["q0"]
+    kept["q1"].scores[:] = 0  # a copy: the file stays as it is
+    np.testing.assert_array_equal(kept["q1"].scores, run["q1"].scores)
+    write(tmp_path / "none", {"q": Ranking([], np.empty(0, np.float32))})
+    assert not KeptRun([tmp_path / "none"])
