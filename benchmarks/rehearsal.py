@@ -34,6 +34,8 @@ ROOT = Path(__file__).parents[1]
 KEPT = ("home", "cache", "ckl2024", "runs", "outputs", "bm25")
 """Folders whose growth is a step's: the stores of ir_datasets, ours, and results."""
 START = "start-up"
+LEAST = 100_000
+"""Passages from which on anything is projected: with fewer, start-up and loading are most of what is measured."""
 WORLD = "write the collection"
 HOME = {"HF_HUB_OFFLINE": "1", "IR_DATASETS_DL_DISABLE_PBAR": "true"}
 
@@ -242,9 +244,10 @@ def show(rows: Sequence[dict[str, Any]], sizes: Sizes) -> str:
             lines.append(f"| {row['step']} | | | | | | | | | not run: {row['not run']} |")
             continue
         full = row["full size"]
+        expected = f"{full['cpu hours']:,.2f} | {full['disk GB']:,.1f}" if sizes.passages >= LEAST else " | "
         lines.append(
             f"| {row['step']} | {row['wall']:,.0f} | {row['cpu']:,.0f} | {row['resident']:,.0f} | {row['own']:,.0f} "
-            f"| {row['disk']:,.0f} | {RULES[full['mostly']]} | {full['cpu hours']:,.2f} | {full['disk GB']:,.1f} "
+            f"| {row['disk']:,.0f} | {RULES[full['mostly']]} | {expected} "
             f"| {row['cut']} |"
         )
     return "\n".join(lines)

@@ -51,6 +51,7 @@ NEEDS = {  # what an option leaves to the user
         f"teacher/prompt={name}": ["teacher=causal_lm", "teacher.model=somewhere"] for name in options("teacher/prompt")
     },
     "teacher=qwen3_reranker_classifier": ["teacher.backbone.model=somewhere"],
+    "teacher=server": ["teacher.url=http://somewhere", "teacher.form=tei", "teacher.model=somebody"],
     "teacher=run": ["teacher.path=somewhere"],
     "teacher=store": ["teacher.path=somewhere"],
 }

@@ -133,12 +133,12 @@ MODULES: Mapping[str, Mapping[str, Rule]] = {
     "Normalize": {"module_input_name": TAKEN, "module_output_name": TAKEN},
     "SpladePooling": {
         "pooling_strategy": Only(("max",)),
-        "activation_function": Only(("relu",)),
+        "activation_function": Only(("relu", "log1p_relu")),
         "embedding_dimension": NEUTRAL,
         "word_embedding_dimension": NEUTRAL,
         "chunk_size": NEUTRAL,
     },
-    "SparseStaticEmbedding": {"frozen": NEUTRAL},
+    "SparseStaticEmbedding": {"frozen": TAKEN},
     "MultiVectorMask": {
         "skiplist_words": TAKEN,
         "skiplist_tasks": Only((None, "document", ["document"])),

@@ -26,7 +26,7 @@ from limbeck.experiment.untrained import check_anew
 from limbeck.launchers.devices import check_accelerator
 from limbeck.scores.writer import Provenance
 from limbeck.secrecy import masked
-from limbeck.students import bare, longest
+from limbeck.students import bare, longest, query_table
 from limbeck.students.base import BiEncoder, Student
 from limbeck.students.folders import MARK
 from limbeck.students.tops import load_top
@@ -153,7 +153,10 @@ def _model(
     try:
         tokenizer = source.tokenizer(texts, folder)
         model: Student = build(student, lambda task: source.model(tokenizer, task, trains=trains), key=f"{key}student")
-        check_anew(model, source, load_top(model, source), key, anew)
+        lacking = load_top(model, source)
+        if source.path is None or query_table.NAME in lacking.anew:
+            query_table.start(model, tokenizer)
+        check_anew(model, source, lacking.without(query_table.NAME), key, anew)
     except ConfigError as error:
         keys = ("model", "layers", "lora", "gradient_checkpointing", "bidirectional", "end_token")
         own = str(error).startswith(keys)
@@ -210,7 +213,7 @@ def teaching(
     )
     if isinstance(teacher, StoreTeacher):
         return Stored(teacher, artefacts, collection)
-    documents = collection.content("document")
+    documents = collection.documents_fingerprint
     if isinstance(teacher, Judge | ServerTeacher):
         whose = teacher.provenance(documents, _command())
         spread = _spread(node, sharing) if isinstance(teacher, Judge) else None
@@ -248,7 +251,7 @@ def _teaching_model(
         revision=fingerprint({**identity, "bf16": None}),
         max_length=f"query {style.query_length}, document {style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",
-        collection=collection.content("document"),
+        collection=collection.documents_fingerprint,
         command=_command(),
     )
     searcher = (model, collator) if isinstance(model, BiEncoder) else None

@@ -15,6 +15,7 @@ from limbeck.export.layout import Module, Pipeline
 from limbeck.students.colbert import ColBERT
 from limbeck.students.cross_encoder import CrossEncoder
 from limbeck.students.dense import Dense
+from limbeck.students.query_table import ones
 from limbeck.students.splade import Splade
 from limbeck.text.collate import Collator, Role
 from limbeck.text.tokenizer import TextTokenizer
@@ -90,12 +91,12 @@ def _dense(student: Dense, collator: Collator) -> Pipeline:
 
 
 def _splade(student: Splade, collator: Collator) -> Pipeline:
-    pooling = Module("SpladePooling", {"pooling_strategy": "max", "activation_function": "relu"})
+    pooling = Module("SpladePooling", {"pooling_strategy": "max", "activation_function": student.activation})
     document = _tower(student.backbone, "fill-mask", collator)
     queries = None
     if student.query_backbone is not None:
         queries = [_tower(student.query_backbone, "fill-mask", collator), pooling]
-    if student.query_encoder == "tokens":
+    if not student.reads_queries:
         queries = [_tokens(student, collator)]
     return Pipeline("SparseEncoder", [document, pooling], queries, 2, _prompts(collator), "dot")
 
@@ -104,13 +105,14 @@ def _tokens(student: Splade, collator: Collator) -> Module:
     tokenizer = collator.tokenizer
     if tokenizer.tokenizer.vocab_size != student.width:
         raise ConfigError(
-            f"student.query_encoder=tokens: the tokenizer has {tokenizer.tokenizer.vocab_size} tokens, the model "
-            f"{student.width}; SparseStaticEmbedding of sentence-transformers needs as many"
+            f"student.query_encoder={student.query_encoder}: the tokenizer has {tokenizer.tokenizer.vocab_size} "
+            f"tokens, the model {student.width}; SparseStaticEmbedding of sentence-transformers needs as many"
         )
-    weights = torch.ones(student.width)
-    weights[tokenizer.special] = 0.0
+    table = student.query_table
+    weights = ones(tokenizer, student.width) if table is None else torch.relu(table.detach())
+    frozen = table is None or not table.requires_grad
     length = student.style.query_length - tokenizer.single_overhead  # no special tokens there
-    return Module("SparseStaticEmbedding", {"frozen": True}, {"weight": weights}, tokenizer=tokenizer, length=length)
+    return Module("SparseStaticEmbedding", {"frozen": frozen}, {"weight": weights}, tokenizer=tokenizer, length=length)
 
 
 def _colbert(student: ColBERT, collator: Collator) -> Pipeline:

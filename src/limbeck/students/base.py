@@ -32,6 +32,8 @@ class Student(nn.Module):
     """What its output has beside scores: ``embeddings``, ``term_weights``."""
     number: Number = "similarity"
     """What kind of number a score is, for the provenance of stored scores."""
+    reads_queries: bool = True
+    """Queries go through a transformer."""
     style: TextFormat
     backbone: "PreTrainedModel"
     query_backbone: "PreTrainedModel | None"
