@@ -17,7 +17,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -190,41 +190,78 @@ def intervals(step: Step, log: str) -> dict[str, float]:
     return taken
 
 
-def projected(record: dict[str, Any], step: Step, sizes: Sizes, start: dict[str, Any], log: str) -> dict[str, Any]:
-    """Return processor hours and GB on disk at full size.
-
-    The processor's time is shared out among the intervals of the log by their length. Start-up, which every command
-    has, does not grow; what else there is does, by the rule of its interval.
-    """
+def worked(record: dict[str, Any], step: Step, log: str) -> dict[str, float]:
+    """Return rule → processor seconds of a step, shared out among the intervals of the log by their length."""
     taken = intervals(step, log) or {step.rule: 1.0}
-    whole = sum(taken.values())
-    first = min(record["cpu"], start["cpu"] * record["commands"])
-    earliest = next(iter(taken))
-    work = {rule: record["cpu"] * seconds / whole for rule, seconds in taken.items()}
-    work[earliest] = max(0.0, work[earliest] - first)
-    grown = {rule: seconds * sizes.factor(rule) for rule, seconds in work.items()}
-    grows = max(grown, key=lambda rule: grown[rule])
+    return {rule: record["cpu"] * seconds / sum(taken.values()) for rule, seconds in taken.items()}
+
+
+def in_proportion(work: Mapping[str, float], sizes: Sizes, start: float) -> dict[str, float]:
+    """Return rule → processor seconds at full size: all but start-up grows in proportion to what the rule names."""
+    found = {rule: seconds * sizes.factor(rule) for rule, seconds in work.items()}
+    rule = next(iter(work))
+    start = min(start, work[rule])
+    return found | {rule: start + (work[rule] - start) * sizes.factor(rule)}
+
+
+def along_a_line(
+    work: Mapping[str, float], sizes: Sizes, beside: Mapping[str, float], smaller: Sizes
+) -> dict[str, float]:
+    """Return the same along the line through a smaller rehearsal: start-up, compiling, loading are not multiplied."""
+    found = {}
+    for rule, seconds in work.items():
+        here, there = 1 / sizes.factor(rule), 1 / smaller.factor(rule)  # shares of full size
+        slope = max(0.0, (seconds - beside.get(rule, 0.0)) / (here - there)) if there < here else 0.0
+        found[rule] = seconds + slope * (1 - here)
+    return found
+
+
+def projected(record: dict[str, Any], step: Step, sizes: Sizes, full: Mapping[str, float]) -> dict[str, Any]:
+    """Return processor hours and GB on disk at full size, and what most of the time grows with."""
     disk = max(0.0, record["disk"]) * sizes.factor(step.disk_rule or step.rule)
-    return {"cpu hours": (first + sum(grown.values())) / 3600, "disk GB": disk / 1000, "mostly": grows, "work": work}
+    mostly = max(full, key=lambda rule: full[rule])
+    return {"cpu hours": sum(full.values()) / 3600, "disk GB": disk / 1000, "mostly": mostly}
 
 
-def rows_of(folder: Path, sizes: Sizes) -> list[dict[str, Any]]:
+class Rehearsed:
+    """What a folder has of a rehearsal."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.sizes = Sizes(**self._record(WORLD)["sizes"])
+        self.start: float = self._record(START)["cpu"]
+
+    def of(self, step: Step) -> tuple[dict[str, Any], dict[str, float]] | None:
+        """Return the record of a step and its work; None if it was not run."""
+        if not (self._folder / "records" / f"{slug(step.name)}.json").exists():
+            return None
+        record = self._record(step.name)
+        log = (self._folder / "logs" / f"{slug(step.name)}.log").read_text(encoding="utf-8")
+        return record, worked(record, step, log)
+
+    def _record(self, name: str) -> dict[str, Any]:
+        return json.loads((self._folder / "records" / f"{slug(name)}.json").read_text(encoding="utf-8"))
+
+
+def rows_of(rehearsed: Rehearsed, smaller: Rehearsed | None) -> list[dict[str, Any]]:
     """Return a row for each step: its record with the projection, or why there is none."""
-    start = json.loads((folder / "records" / f"{slug(START)}.json").read_text(encoding="utf-8"))
     rows = []
     for step in STEPS:
-        path = folder / "records" / f"{slug(step.name)}.json"
         row: dict[str, Any] = {
             "step": step.name,
             "page's command": step.command if step.of_page else "",
             "cut": step.cut,
         }
-        if path.exists():
-            record = json.loads(path.read_text(encoding="utf-8"))
-            log = (folder / "logs" / f"{slug(step.name)}.log").read_text(encoding="utf-8")
-            row |= {**record, "full size": projected(record, step, sizes, start, log)}
-        else:
+        found, beside = rehearsed.of(step), smaller.of(step) if smaller is not None else None
+        if found is None:
             row["not run"] = step.why_not or "not asked for"
+        else:
+            record, work = found
+            if beside is not None and smaller is not None:
+                full = along_a_line(work, rehearsed.sizes, beside[1], smaller.sizes)
+            else:
+                full = in_proportion(work, rehearsed.sizes, rehearsed.start * record["commands"])
+            row |= {**record, "full size": projected(record, step, rehearsed.sizes, full)}
         rows.append(row)
     return rows
 
@@ -263,6 +300,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("cache/rehearsal"))
     parser.add_argument("--only", nargs="+", metavar="STEP", choices=[step.name for step in STEPS])
+    parser.add_argument("--beside", type=Path, metavar="FOLDER", help="a smaller rehearsal, for the projection")
     parser.add_argument("--show", action="store_true", help="print the table and run nothing")
     return parser.parse_args()
 
@@ -281,7 +319,7 @@ def main() -> None:
             continue
         print(f"{datetime.now(UTC):%H:%M:%S} {step.name}", file=sys.stderr, flush=True)
         save(path, give(step, sizes, folder))
-    rows = rows_of(folder, sizes)
+    rows = rows_of(Rehearsed(folder), Rehearsed(asked.beside.absolute()) if asked.beside else None)
     (folder / "rehearsal.json").write_text(
         json.dumps({"sizes": asdict(sizes), "rows": rows}, indent=1), encoding="utf-8"
     )

@@ -89,12 +89,23 @@ def test_time_in_a_log_grows_by_the_rule_of_its_part():
 
 def test_a_step_is_projected_by_its_rules():
     """Half of the time is the processor's: 5 s of start-up, then 15, 10 and 20."""
-    record = {"cpu": 50.0, "commands": 1, "disk": 500.0}
-    found = rehearsal.projected(record, PARTS, SIZES, {"cpu": 5.0}, LOG)
+    record = {"cpu": 50.0, "disk": 500.0}
+    work = rehearsal.worked(record, PARTS, LOG)
+    assert work == pytest.approx({"passages": 20.0, "updates": 10.0, "search": 20.0})
+    full = rehearsal.in_proportion(work, SIZES, 5.0)
     passages, queries = like.PASSAGES / 1_000_000, like.QUERIES / 2_000
-    assert found["cpu hours"] == pytest.approx((5 + 15 * passages + 10 + 20 * passages * queries) / 3600)
+    assert full == pytest.approx({"passages": 5 + 15 * passages, "updates": 10.0, "search": 20 * passages * queries})
+    found = rehearsal.projected(record, PARTS, SIZES, full)
+    assert found["cpu hours"] == pytest.approx(sum(full.values()) / 3600)
     assert found["disk GB"] == pytest.approx(0.5 * passages)
     assert found["mostly"] == "search"
+
+
+def test_a_smaller_rehearsal_beside_says_what_does_not_grow():
+    """Of 15 s at a million passages and 6 at 100,000, 5 do not grow."""
+    smaller = dataclasses.replace(SIZES, passages=100_000)
+    full = rehearsal.along_a_line({"passages": 15.0, "updates": 3.0}, SIZES, {"passages": 6.0, "updates": 2.0}, smaller)
+    assert full == pytest.approx({"passages": 5 + 10 * like.PASSAGES / 1_000_000, "updates": 3.0})
 
 
 def test_nothing_grows_at_full_size():
