@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import measured  # noqa: E402
 import msmarco_like as like  # noqa: E402
 import rehearsal  # noqa: E402
+import rehearsal_projection as projection  # noqa: E402
 from rehearsal_steps import RULES, STEPS, Sizes, Step, of_beir  # noqa: E402
 
 PAGES = ROOT / "docs" / "reproduction"
@@ -83,19 +84,19 @@ LOG = """$ limbeck mine
 
 
 def test_time_in_a_log_grows_by_the_rule_of_its_part():
-    assert rehearsal.intervals(PARTS, LOG) == {"search": 40.0, "passages": 40.0, "updates": 20.0}
-    assert rehearsal.intervals(PARTS, LOG + LOG) == {"search": 80.0, "passages": 80.0, "updates": 40.0}
+    assert projection.intervals(PARTS, LOG) == {"search": 40.0, "passages": 40.0, "updates": 20.0}
+    assert projection.intervals(PARTS, LOG + LOG) == {"search": 80.0, "passages": 80.0, "updates": 40.0}
 
 
 def test_a_step_is_projected_by_its_rules():
     """Half of the time is the processor's: 5 s of start-up, then 15, 10 and 20."""
     record = {"cpu": 50.0, "disk": 500.0}
-    work = rehearsal.worked(record, PARTS, LOG)
+    work = projection.worked(record, PARTS, LOG)
     assert work == pytest.approx({"passages": 20.0, "updates": 10.0, "search": 20.0})
-    full = rehearsal.in_proportion(work, SIZES, 5.0)
+    full = projection.in_proportion(work, SIZES, 5.0)
     passages, queries = like.PASSAGES / 1_000_000, like.QUERIES / 2_000
     assert full == pytest.approx({"passages": 5 + 15 * passages, "updates": 10.0, "search": 20 * passages * queries})
-    found = rehearsal.projected(record, PARTS, SIZES, full)
+    found = projection.projected(record, PARTS, SIZES, full)
     assert found["cpu hours"] == pytest.approx(sum(full.values()) / 3600)
     assert found["disk GB"] == pytest.approx(0.5 * passages)
     assert found["mostly"] == "search"
@@ -104,7 +105,9 @@ def test_a_step_is_projected_by_its_rules():
 def test_a_smaller_rehearsal_beside_says_what_does_not_grow():
     """Of 15 s at a million passages and 6 at 100,000, 5 do not grow."""
     smaller = dataclasses.replace(SIZES, passages=100_000)
-    full = rehearsal.along_a_line({"passages": 15.0, "updates": 3.0}, SIZES, {"passages": 6.0, "updates": 2.0}, smaller)
+    full = projection.along_a_line(
+        {"passages": 15.0, "updates": 3.0}, SIZES, {"passages": 6.0, "updates": 2.0}, smaller
+    )
     assert full == pytest.approx({"passages": 5 + 10 * like.PASSAGES / 1_000_000, "updates": 3.0})
 
 
