@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import measured
+import msmarco_files as files
 import msmarco_like as like
 import numpy as np
 from rehearsal_projection import along_a_line, in_proportion, projected, worked
@@ -112,10 +113,10 @@ def complete(folder: Path, sizes: Sizes) -> None:
 def write_world(folder: Path, sizes: Sizes, part: float) -> dict[str, Any]:
     """Write everything that the commands read."""
     world = world_of(sizes)
-    counted = like.write(folder / "home", world, sizes.searched)
-    pairs = like.write_scores(folder / "ckl2024" / "public" / "pair", world)
-    beir = like.write_beir(folder / "home", world.seed, part)
-    like.write_checkpoints(folder, world)
+    counted = files.write(folder / "home", world, sizes.searched)
+    pairs = files.write_scores(folder / "ckl2024" / "public" / "pair", world)
+    beir = files.write_beir(folder / "home", world.seed, part)
+    files.write_checkpoints(folder, world)
     return {**counted, "scored pairs": pairs, "documents of BEIR": beir}
 
 

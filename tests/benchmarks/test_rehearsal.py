@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import measured  # noqa: E402
+import msmarco_files as files  # noqa: E402
 import msmarco_like as like  # noqa: E402
 import rehearsal  # noqa: E402
 import rehearsal_projection as projection  # noqa: E402
@@ -184,7 +185,7 @@ def test_the_same_seed_gives_the_same_collection(world):
 
 def test_ir_datasets_reads_what_is_written(world, tmp_path):
     """In a process of its own, as ir_datasets takes its home on import."""
-    counted = like.write(tmp_path, world, 20)
+    counted = files.write(tmp_path, world, 20)
     assert counted["words a query"] == pytest.approx(like.QUERY, rel=0.05)
     code = """
 import json, ir_datasets
