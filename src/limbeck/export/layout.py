@@ -75,7 +75,7 @@ class Module:
         write_json(path, settings)
 
     def _cut_texts(self, path: Path) -> None:
-        """Have the tokenizer cut texts by itself: a table of vectors is told no length."""
+        """Have the tokenizer cut texts by itself: a table of vectors takes no length."""
         words: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         left = self.tokenizer is not None and self.tokenizer.cuts_left
         words["truncation"] = {
