@@ -4,7 +4,7 @@
 those of trained students, and prints for each step the processor time on one core, the exponent by its size, the
 projection to 8,841,823 passages and 502,939 training queries, and the ratio beside what one would take instead: bm25s
 alone, faiss flat, the matrix products alone, a loop over pairs. ``--memory`` measures the peak memory of mining and
-search by 10,000 and 100,000 queries. Search of sparse weights beside SciPy, and re-ranking: ``pairs.py``.
+search by 10,000 and 100,000 queries instead. Search of sparse weights beside SciPy, and re-ranking: ``pairs.py``.
 """
 
 import argparse
@@ -340,7 +340,7 @@ def memory(root: Path, sizes: tuple[int, int], documents: int = 2000, depth: int
         found = []
         for size, place in zip(sizes, places, strict=True):
             data = ["data=collection", f"data.collection={place}", "data.dev=null", "data.test=null"]
-            kept, out = [f"paths.cache={root / f'cache{size}'}", "accelerator=cpu"], root / f"{name}{size}"
+            kept, out = [f"paths.cache={root / f'cache{size}'}", "accelerator=cpu"], root / f"{name.split()[-1]}{size}"
             if name.startswith("mine"):
                 chosen = {"BM25": ["candidates=bm25"], "dense": ["candidates=dense", *own],
                           "SPLADE": ["candidates=dense", "student@candidates.student=splade", *own]}  # fmt: skip
@@ -359,27 +359,32 @@ def memory(root: Path, sizes: tuple[int, int], documents: int = 2000, depth: int
 def main() -> None:
     end_with_parent()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--memory", action="store_true", help="also the peak memory by the number of queries")
+    parser.add_argument("--memory", action="store_true", help="the peak memory by the number of queries instead")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        if asked.memory:
+            memory(Path(folder), (10_000, 100_000))
+        else:
+            steps(Path(folder))
+
+
+def steps(root: Path) -> None:
+    """Measure the steps and print them."""
     print("| step | sizes | seconds on one core | exponent | at full size | wanted | beside | times as fast |")
     print("|---|---:|---:|---:|---:|---:|---|---:|")
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        for steps in (
-            lambda: bm25((20_000, 80_000), 2000),
-            lambda: dense((50_000, 200_000), 2500, 100, "candidates=dense", QUERIES * PASSAGES, "8 h"),
-            lambda: dense((50_000, 200_000), 700, 1000, "search, exact", DEV * PASSAGES, "faiss flat"),
-            lambda: [sparse((16_384, 65_536), 4000)],
-            lambda: [reranking(40_000, (500, 2000))],
-            lambda: opening(root / "opened", (20_000, 80_000)),
-            lambda: [first_step(root / "pools", (1_000_000, 8_000_000))],
-        ):
-            for step in steps():
-                print(step.row(), flush=True)
-        print(f"\nTwo files of judgments added to a mined collection, made anew: {', '.join(remade(root / 'remade'))}.")
-        if asked.memory:
-            memory(root / "memory", (10_000, 100_000))
+    for measured in (
+        lambda: bm25((20_000, 80_000), 2000),
+        lambda: dense((50_000, 200_000), 2500, 100, "candidates=dense", QUERIES * PASSAGES, "8 h"),
+        lambda: dense((50_000, 200_000), 700, 1000, "search, exact", DEV * PASSAGES, "faiss flat"),
+        lambda: [sparse((16_384, 65_536), 4000)],
+        lambda: [reranking(40_000, (500, 2000))],
+        lambda: opening(root / "opened", (20_000, 80_000)),
+        lambda: [first_step(root / "pools", (1_000_000, 8_000_000))],
+    ):
+        for step in measured():
+            print(step.row(), flush=True)
+    print(f"\nTwo files of judgments added to a mined collection, made anew: {', '.join(remade(root / 'remade'))}.")
 
 
 if __name__ == "__main__":

@@ -27,13 +27,15 @@ OUT = Path(__file__).with_name("results.md")
 SECTIONS = {
     "train": ("Training beside the peers", []),
     "profile": ("Where the time of a training step goes", ["--profile", "--settings", "dl", "--steps", "4"]),
+    "static": ("Static students beside transformers", []),
     "encode": ("Encoding beside sentence-transformers", []),
     "score": ("Scoring pairs beside sentence-transformers", []),
     "llm": ("Pairs judged by a language model", []),
     "scale": ("Cost against size", []),
     "search": ("Index and search", ["--documents", "20000"]),
     "pairs": ("Sparse search and re-ranking of many queries", []),
-    "full_size": ("Steps of full size", ["--memory"]),
+    "full_size": ("Steps of full size", []),
+    "memory": ("Memory by the number of queries", ["--memory"]),
     "store": ("Score store", []),
     "losses": ("Cost of each loss", []),
     "evaluate": ("Evaluation", []),
@@ -41,7 +43,7 @@ SECTIONS = {
     "startup": ("Start-up", []),
 }
 """Name → title, and words for the script of that name."""
-SCRIPTS = {"profile": "train"}
+SCRIPTS = {"profile": "train", "memory": "full_size"}
 PACKAGES = ("torch", "lightning", "transformers", "tokenizers", "numpy", "pyarrow")
 HEAD = """\
 # Results of the benchmarks

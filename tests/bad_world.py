@@ -5,6 +5,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models
+
+from limbeck import room
 from limbeck.scores.query_texts import record
 
 Harm = Callable[[Path], object]
@@ -141,6 +147,29 @@ def copy(name: str, to: str) -> Harm:
     return harm
 
 
+class Little:
+    """A machine with little memory, or a little disk, as long as this is there.
+
+    Parameters
+    ----------
+    free
+        Bytes of ``memory`` or ``disk``.
+    """
+
+    def __init__(self, **free: int) -> None:
+        self._patch = pytest.MonkeyPatch()
+        for name, count in free.items():
+            self._patch.setattr(room, f"free_{name}", lambda *_, count=count: count)
+
+    def __del__(self) -> None:
+        self._patch.undo()
+
+
+def little(**free: int) -> Harm:
+    """Leave a few bytes of ``memory`` or ``disk``."""
+    return lambda _: Little(**free)
+
+
 def both(*harms: Harm) -> Harm:
     """Do several things."""
     return lambda folder: [harm(folder) for harm in harms]
@@ -193,3 +222,11 @@ def asked(*texts: str) -> Harm:
     """Write other texts of the queries."""
     objects = [json.dumps({"_id": f"q{n}", "text": text}) for n, text in enumerate(texts)]
     return lambda folder: lines(folder / "beir/queries.jsonl", objects)
+
+
+def token_vectors(folder: Path) -> None:
+    """Write a folder of model2vec's."""
+    (folder / "table").mkdir()
+    words = Tokenizer(models.WordLevel({"[UNK]": 0, "cats": 1}, unk_token="[UNK]"))
+    words.save(str(folder / "table" / "tokenizer.json"))
+    save_file({"embeddings": np.ones((2, 3), dtype=np.float32)}, folder / "table" / "model.safetensors")

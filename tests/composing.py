@@ -7,6 +7,7 @@ import contextlib
 import copy
 import dataclasses
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,11 +20,15 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.config_source import ConfigResult
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.nodes import ValueNode
+
+from limbeck.config import home
 
 _READ, _BUILD = Hydra.get_mode, defaults_list._create_interpolation_map
 _LIST, _COMPOSE = config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list
 _LOAD, _PARSE = ConfigRepository.load_config, OverridesParser.parse_rule
+_NODES = {kind: kind.__deepcopy__ for kind in (DictConfig, ListConfig, *ValueNode.__subclasses__())}
 _NOTHING = OmegaConf.create({})
 
 _LISTS: dict[tuple, DefaultsList] = {}
@@ -42,6 +47,8 @@ def compose_once() -> None:
     config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list = _listed, _composed
     ConfigRepository.load_config, OverridesParser.parse_rule = _loaded, _parsed
     ConfigStore.__deepcopy__ = lambda self, _: self  # for each composition, though it copies what it hands out
+    for kind in _NODES:
+        kind.__deepcopy__ = _copied
 
 
 @contextlib.contextmanager
@@ -51,6 +58,8 @@ def as_ever() -> Iterator[None]:
     config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list = _LIST, _COMPOSE
     ConfigRepository.load_config, OverridesParser.parse_rule = _LOAD, _PARSE
     del ConfigStore.__deepcopy__
+    for kind, copied in _NODES.items():
+        kind.__deepcopy__ = copied
     try:
         yield
     finally:
@@ -110,10 +119,28 @@ def _parsed(self, s, rule_name):
     return copy.deepcopy(_PARSED[s, rule_name])
 
 
+def _copied(self, memo=None):
+    """Copy a node as OmegaConf does: with all below it, and with the same parent; without making each one anew."""
+    made = object.__new__(type(self))
+    metadata = object.__new__(type(self._metadata))
+    metadata.__dict__.update(self._metadata.__dict__, flags=dict(self._metadata.flags))
+    cache = self._metadata.resolver_cache
+    metadata.resolver_cache = copy.deepcopy(cache) if cache else defaultdict(dict)
+    made.__dict__.update(self.__dict__, _metadata=metadata, _flags_cache=None)
+    content = self.__dict__.get("_content")
+    if isinstance(content, dict | list):
+        pairs = content.items() if isinstance(content, dict) else enumerate(content)
+        copies = {key: copy.deepcopy(each) for key, each in pairs}
+        for each in copies.values():
+            each.__dict__["_parent"] = made
+        made.__dict__["_content"] = copies if isinstance(content, dict) else [*copies.values()]
+    return made
+
+
 def _contents(source) -> Any:
     """Return what a source of configurations has: its files as they are now, or its schemas."""
-    if source.scheme() == "file":
-        return source.path, tuple(_files(source.path))
+    if source.scheme() == "file":  # of the whole project the sweeps are looked for
+        return source.path, tuple(_files(f"{source.path}/sweeps" if source.path == str(home()) else source.path))
     if source.scheme() == "structured":
         return source.path, tuple(_Same(node) for node in _nodes(source.store.repo))
     return source.path  # a package: Hydra's own

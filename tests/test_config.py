@@ -1,8 +1,10 @@
+import copy
 import subprocess
 import sys
 
 import pytest
 import yaml
+from omegaconf import DictConfig, ListConfig
 
 from composing import as_ever
 from limbeck import config
@@ -71,6 +73,31 @@ def test_what_tests_spare_hydra_changes_no_configuration(compose):
     spared = [composed(), composed()]
     with as_ever():
         assert [composed()] * 2 == spared
+
+
+def test_a_copy_of_a_configuration_is_another_with_the_same_in_it(compose):
+    config = compose("train", "loss=[kl]", own=True)
+    once = copy.deepcopy(config)
+    with as_ever():
+        ever = copy.deepcopy(config)
+    assert state(once) == state(ever) == state(config)
+    once.loss.kl.weight = 7
+    once.hydra.job.name = "other"
+    assert state(ever) == state(config) != state(once)
+    part = copy.deepcopy(config.loss)
+    assert part.kl.weight == 1
+    assert part._get_parent() is config
+
+
+def state(node):
+    """Return all that a node is, and whether those below it know it as their parent."""
+    own = {key: value for key, value in vars(node._metadata).items() if key != "resolver_cache"}
+    content = node._content if isinstance(node, DictConfig | ListConfig) else None
+    if not isinstance(content, dict | list):
+        return type(node), own, vars(node).get("_val"), content
+    below = content.items() if isinstance(content, dict) else enumerate(content)
+    assert all(each._get_parent() is node for _, each in below)
+    return type(node), own, [(key, state(each)) for key, each in below]
 
 
 def test_what_is_composed_once_is_composed_anew_from_another_file(limbeck, tmp_path):

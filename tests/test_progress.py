@@ -215,10 +215,10 @@ def test_other_libraries_draw_no_bars_into_a_file(monkeypatch):
     assert progress.os.environ["TQDM_DISABLE"] == "1"
 
 
-def test_what_is_counted_behind_the_end_is_no_error(monkeypatch):
-    """Threads may still have pieces at work when the last one was handed out."""
-    with Step("import", unit="pairs") as step:
-        pass
-    monkeypatch.setattr(progress, "clock", lambda: 1e9)
-    step.advance(3)
-    assert step.done == 3
+def test_what_is_counted_after_the_end_says_nothing(clock, log):
+    step = Step("work", 2)
+    work(clock, 20, step, [1])
+    said = list(log.messages)
+    clock.now += 200
+    step.advance(1)
+    assert log.messages == said

@@ -154,7 +154,7 @@ class Step:
             self._outer._look()
             return
         now = clock()
-        if now < self._next or self not in _running[-1:]:
+        if now < self._next or _running[-1:] != [self]:
             return
         self._next = now + _AGAIN
         done, seconds = self.done + self._piece * self._within, now - self._start

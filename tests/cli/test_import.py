@@ -90,7 +90,7 @@ def test_what_is_known_of_the_teacher_is_kept(limbeck, scores, tmp_path, folder)
     assert meta["scale"] == 0.5
     assert "mine (logit difference × 0.5)" in out
     opened = Data(collection=str(folder), dev=None).open(Artefacts(tmp_path / "cache"))
-    assert meta["collection"] == opened.content("document")  # what training will compare it with
+    assert meta["collection"] == opened.documents_fingerprint  # what training will compare it with
     own = data_of(tmp_path / "store")
     assert own is not None
     assert described(own).open(Artefacts(tmp_path / "cache")).texts_fingerprint == opened.texts_fingerprint
@@ -162,7 +162,7 @@ def test_texts_bring_their_collection(limbeck, tmp_path):
         Artefacts(tmp_path / "cache")
     )
     meta = ScoreStore.open(tmp_path / "store").meta
-    assert meta["collection"] == opened.content("document")
+    assert meta["collection"] == opened.documents_fingerprint
     assert (meta["kind"], meta["positives"]) == ("unknown", 1)
     (tmp_path / "store" / "meta.json").unlink()
     status, _, err = limbeck(*words, small=False)
@@ -288,7 +288,7 @@ MISTAKES = {
         [f"format={KD}", f"path={FILE}", "out=store", "collection=x"],
         "collection: x is neither a BEIR",
     ),
-    "no teacher": (["format=flag_embedding", f"path={FILE}", "out=store"], "teacher.name must be given"),
+    "no teacher": (["format=simlm", f"path={FILE}", "out=store"], "teacher.name must be given"),
 }
 
 

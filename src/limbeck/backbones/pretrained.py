@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from limbeck.backbones import decoders, families, hub, labels, mlm
+from limbeck.backbones import decoders, families, hub, labels, mlm, stanford
 from limbeck.backbones.adapters import Lora, read_lora
 from limbeck.backbones.backbone import Task, prepared
 from limbeck.backbones.layout import lower_cases
@@ -145,7 +145,8 @@ class Pretrained:
                 self.labels = labels.of_checkpoint(model, info, names)
             if task == "difference":
                 labels.check_two(info, self.labels)
-        self.anew = report(model, info, self.path, self.layers)
+        inline = [stanford.LINEAR] if stanford.is_stanford(Path(self.path)) else []  # the student's own layer
+        self.anew = report(model, info, self.path, self.layers, inline)
         if task == "difference":
             labels.subtract(model)
         if task == "encoder" and getattr(model, "pooler", None) is not None:

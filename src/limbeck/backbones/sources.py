@@ -116,7 +116,9 @@ def _lower(tokenizer: Any) -> None:
     tokenizer.normalizer = normalizers.Sequence(steps)
 
 
-def report(model: "PreTrainedModel", info: dict[str, Any], path: str, layers: int | None) -> list[str]:
+def report(
+    model: "PreTrainedModel", info: dict[str, Any], path: str, layers: int | None, elsewhere: Collection[str] = ()
+) -> list[str]:
     """Log in one line what a checkpoint and a model do not share; return the parameters that start anew.
 
     Parameters
@@ -129,6 +131,8 @@ def report(model: "PreTrainedModel", info: dict[str, Any], path: str, layers: in
         For messages.
     layers
         The model was cut to so many layers; those left out on purpose are not reported.
+    elsewhere
+        Weights of the checkpoint that something else than the model takes.
 
     Raises
     ------
@@ -146,7 +150,7 @@ def report(model: "PreTrainedModel", info: dict[str, Any], path: str, layers: in
             f"model: {path!r} does not hold the weights that its config.json describes: {some(what)} "
             f"{'differ' if shapes.keys() & set(body) else 'are missing'}. The files are incomplete or of another model"
         )
-    unused = {_group(name) for name in info["unexpected_keys"]}
+    unused = {_group(name) for name in info["unexpected_keys"] if name not in elsewhere}
     if layers is not None:
         unused -= {name for name in unused if any(part.isdigit() and int(part) >= layers for part in name.split("."))}
     parts = []

@@ -54,6 +54,7 @@ class Collection:
         self.folder = folder
         self.fingerprint = content.whole
         self.texts_fingerprint = content.texts
+        self.documents_fingerprint = fingerprint({"documents": content.documents})
         self.splits = dict(splits)
         self.drop_self = drop_self
         self._corpus = content.documents
@@ -84,7 +85,7 @@ class Collection:
 
         Stores of earlier versions have that of documents and queries. ``theirs`` is returned if it is one of the two.
         """
-        return self.texts_fingerprint if theirs == self.texts_fingerprint else self._corpus
+        return self.texts_fingerprint if theirs == self.texts_fingerprint else self.documents_fingerprint
 
     def query_texts(self, ids: Sequence[str]) -> list[str]:
         """Look queries up by id."""

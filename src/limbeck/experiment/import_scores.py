@@ -154,7 +154,7 @@ def _fingerprint(folder: Path) -> str:
 
     with tempfile.TemporaryDirectory() as cache:
         data = Data(collection=str(folder), train=None, dev=None, test=None)
-        return data.open(Artefacts(Path(cache))).content("document")
+        return data.open(Artefacts(Path(cache))).documents_fingerprint
 
 
 # -- during and after ---------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import yaml
 from limbeck.backbones import hub
 from limbeck.backbones.layout import read_json
 from limbeck.backbones.sources import PACKAGE, clear_errors, locate, quiet
+from limbeck.backbones.stanford import CLASS
 from limbeck.config import Config, ConfigError, Node, entries, home, part_name
 from limbeck.experiment import assemble
 from limbeck.experiment.export import with_defaults, write
@@ -36,9 +37,9 @@ def load(
     ----------
     where
         A run (``runs/NAME/RUN_ID``), its ``model``, a folder that ``limbeck export`` or :meth:`TextRanker.save` wrote,
-        one of sentence-transformers (SentenceTransformer, SparseEncoder, MultiVectorEncoder, CrossEncoder) or of
-        PyLate, a plain checkpoint, ``package:NAME/FOLDER`` inside an installed package, or a name on the Hugging Face
-        hub.
+        one of sentence-transformers (SentenceTransformer, SparseEncoder, MultiVectorEncoder, CrossEncoder), of PyLate
+        or of ColBERT's own code, a plain checkpoint, ``package:NAME/FOLDER`` inside an installed package, or a name on
+        the Hugging Face hub.
     student
         Kind of the ranker that a plain checkpoint is: ``dense``, ``splade``, ``colbert``, ``cross_encoder``. All
         others say so themselves.
@@ -115,7 +116,8 @@ def _fetched(name: str, revision: str | None) -> str:
         return _downloaded(name, revision)
     with quiet(), clear_errors(name):  # it may not be there at all
         config = transformers.AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
-    return _downloaded(name, revision) if any(hasattr(config, key) for key in SCORES) else name
+    says = any(hasattr(config, key) for key in SCORES) or CLASS in (config.architectures or [])
+    return _downloaded(name, revision) if says else name
 
 
 def _downloaded(name: str, revision: str | None) -> str:

@@ -23,8 +23,8 @@ _ROLES = ("query", "document")
 class TextRanker:
     """A trained ranker that encodes, scores and ranks texts.
 
-    Texts are sorted by length and read in batches, with dropout off. Work that takes longer than a second shows a
-    progress bar on terminals and in notebooks.
+    Texts are sorted by length and read in batches, with dropout off. Work that takes longer than ten seconds
+    shows a progress bar on terminals and in notebooks.
 
     Parameters
     ----------

@@ -32,18 +32,19 @@ def names(path: Path) -> list[str]:
     """
     if parquet.is_parquet(path):
         return parquet.names(path)
-    first = 0
+    first, why = 0, ""
     for line, text in lines(path):
         if text.strip():
             first = first or line
             try:
                 found = json.loads(text.decode("utf-8-sig"))
-            except (ValueError, RecursionError):
+            except (ValueError, RecursionError) as error:
+                why = why or f" ({error})"
                 continue  # it is reported when rows are read
             if isinstance(found, dict):
                 return list(found)
     if first:
-        raise ConfigError(f"{path}:{first}: is neither Parquet nor a JSON object a line")
+        raise ConfigError(f"{path}:{first}: is neither Parquet nor a JSON object a line{why}")
     raise ConfigError(f"{path}: the file is empty")
 
 

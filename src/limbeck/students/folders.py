@@ -1,4 +1,4 @@
-"""What a folder with a student holds: ours, or one of sentence-transformers."""
+"""What a folder with a student holds: ours, one of sentence-transformers, or one of ColBERT's own code."""
 
 import json
 import re
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limbeck.backbones import tables
+from limbeck.backbones.stanford import is_stanford
 from limbeck.config import ConfigError, own_parts, registered
 
 if TYPE_CHECKING:
@@ -54,6 +56,12 @@ def read(folder: Path, *, key: str) -> Found:
 
         kind, options = understand(foreign)
         return Found(kind, options, foreign.transformer())
+    if tables.is_table(folder):
+        return Found("dense", tables.options(folder), folder)
+    if is_stanford(folder):
+        from limbeck.students.late import stanford
+
+        return Found("colbert", stanford(folder), folder)
     if (folder / "config.yaml").is_file():
         raise ConfigError(f"{key}: the run in {str(folder)!r} has no model yet; give its limbeck train command again")
     raise ConfigError(
@@ -64,8 +72,18 @@ def read(folder: Path, *, key: str) -> Found:
 
 
 def holds(folder: Path) -> bool:
-    """Return whether a folder says which student lies in it: a run's, an exported or sentence-transformers' folder."""
-    return any((place / MARK).is_file() for place in (folder, folder / "model")) or (folder / MODULES).is_file()
+    """Return whether a folder says which student lies in it: a run's, an export, a library's, ColBERT's."""
+    ours = any((place / MARK).is_file() for place in (folder, folder / "model"))
+    return ours or (folder / MODULES).is_file() or tables.is_table(folder) or is_stanford(folder)
+
+
+def space_of(folder: Path) -> Node | None:
+    """Return the space of another encoder that a student in a folder was brought into; None if it is in its own.
+
+    It has ``weights``, a checksum of that encoder, ``teacher``, its name, and ``losses``.
+    """
+    marks = (place / MARK for place in (folder, folder / "model") if (place / MARK).is_file())
+    return next((json.loads(mark.read_text(encoding="utf-8")).get("space") for mark in marks), None)
 
 
 def instead(key: str, folder: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from limbeck.backbones import known
-from limbeck.backbones.layout import TRANSFORMERS, Layout, Module, one, read_json
+from limbeck.backbones import known, tables
+from limbeck.backbones.layout import READERS, TRANSFORMERS, Layout, Module, one, read_json
 from limbeck.backbones.sources import load_tokenizer, tokenizer_folder
 from limbeck.students import routes
 from limbeck.students.late import is_pylate, multi_vector
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _ENDLESS = 2**20
 """A greater length stands for none."""
+_HEADS = ("sparse_linear.pt", "colbert_linear.pt")
+"""Files of bge-m3 beside its dense part."""
 _QUERY = 32
 """A query's share of the one length of a pair, or half of it where that is less."""
 _POOLINGS = {written: name for name, written in known.POOLINGS.items()}
@@ -84,7 +86,7 @@ def _kind(found: Layout) -> str:
 def _dense(found: Layout) -> dict[str, Any]:
     separate = _separate(found)
     shared = [
-        [m.folder for m in modules if m.type not in (*TRANSFORMERS, "Pooling")]
+        [m.folder for m in modules if m.type not in (*READERS, "Pooling")]
         for modules in (found.documents, found.queries)
     ]
     if shared[0] != shared[1]:
@@ -107,6 +109,9 @@ def _dense(found: Layout) -> dict[str, Any]:
             raise found.refuse(f"{found.file}: truncate_dim cuts vectors of length 1, whose dot product is no cosine")
         sizes.append(cut)
     options["dimension"] = sizes[-1] if sizes else None
+    others = [name for name in _HEADS if (found.folder / name).is_file()]
+    if others:
+        log.info("%s: %s are heads of other kinds of vectors; the dense one is read", found.folder, ", ".join(others))
     return options | ({"towers": "separate"} if separate else {}) | _style(found)
 
 
@@ -145,10 +150,22 @@ def _activation(found: Layout, module: Module) -> str:
 
 def _splade(found: Layout) -> dict[str, Any]:
     static = [module for module in found.queries if module.type == "SparseStaticEmbedding"]
+    pooled = {
+        module.config.get("activation_function", "relu")
+        for module in (*found.documents, *found.queries)
+        if module.type == "SpladePooling"
+    }
+    if len(pooled) > 1:
+        raise found.refuse("queries and documents have an activation_function each")
+    options: dict[str, Any] = {"activation": pooled.pop()} if pooled != {"relu"} else {}
     if not static:
-        encoder = "separate" if _separate(found) else "shared"
-        return {"query_encoder": encoder, **_style(found)}
-    return {"query_encoder": "tokens", **_style(found)}
+        options["query_encoder"] = "separate" if _separate(found) else "shared"
+    elif static[0].config.get("frozen") is not False and routes.plain(static[0]):
+        options["query_encoder"] = "tokens"
+    else:
+        learned = static[0].config.get("frozen") is False
+        options |= {"query_encoder": "table", **({"learn_query_table": True} if learned else {})}
+    return {**options, **_style(found)}
 
 
 def _colbert(found: Layout) -> dict[str, Any]:
@@ -229,6 +246,8 @@ def _style(found: Layout) -> dict[str, Any]:
 def length(modules: Sequence[Module], role: str) -> int | None:
     """Return the longest text of a role in tokens, special ones included, or None where nothing bounds it."""
     first = modules[0]
+    if first.type == tables.MODULE:
+        return tables.longest(first.folder)
     settings = first.config if first.type in TRANSFORMERS else {}
     most = settings.get(f"{role}_length") or settings.get("max_seq_length")
     if most is None:
@@ -251,6 +270,8 @@ def _most_of_tokenizer(first: Module) -> int | None:
 
 
 def _pooling(found: Layout, modules: Sequence[Module]) -> str:
+    if modules[0].type == tables.MODULE:
+        return "mean"
     module = one(modules, ("Pooling",))
     settings = module.config
     if settings.get("include_prompt") is False:
@@ -265,6 +286,6 @@ def _pooling(found: Layout, modules: Sequence[Module]) -> str:
 def _separate(found: Layout) -> bool:
     """Return whether queries have a transformer of their own."""
     folders = [
-        [module.folder for module in each if module.type in TRANSFORMERS] for each in (found.queries, found.documents)
+        [module.folder for module in each if module.type in READERS] for each in (found.queries, found.documents)
     ]
     return folders[0] != folders[1]

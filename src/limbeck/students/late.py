@@ -1,20 +1,54 @@
-"""Folders of late interaction: the MultiVectorEncoder of sentence-transformers, and PyLate's models."""
+"""Folders of late interaction: the MultiVectorEncoder of sentence-transformers, PyLate's models, and ColBERT's own."""
 
 import string
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from limbeck.backbones import known
+from limbeck.backbones import stanford as stanfords
 from limbeck.backbones.layout import TRANSFORMERS, Layout, one, read_json
+from limbeck.config import ConfigError
 
 _LENGTH = 32
-"""Tokens of an augmented query where PyLate does not say."""
+"""Tokens of an augmented query where PyLate or ColBERT does not say."""
+_DOCUMENT = 220
+"""Tokens of a document where ColBERT does not say."""
 
 
 def is_pylate(found: Layout) -> bool:
     """Return whether a folder is PyLate's: its class, its modules or its keys say so."""
     keys = known.PYLATE.keys() & found.settings.keys()
     return found.settings.get("model_type") == "ColBERT" or "pylate" in found.packages or bool(keys)
+
+
+def stanford(folder: Path) -> dict[str, Any]:
+    """Return what a folder of ColBERT's own code says, as options of the student ``colbert``.
+
+    ``artifact.metadata`` holds the whole configuration of its training; read is what moves a score. What it does not
+    say is as in ColBERT's own configuration.
+
+    Raises
+    ------
+    ConfigError
+        Scores there are no sums of the greatest cosines, or a file is damaged.
+    """
+    path = folder / stanfords.METADATA
+    said = read_json(path)
+    for key, wanted in (("similarity", "cosine"), ("interaction", "colbert")):
+        if said.get(key, wanted) != wanted:
+            raise ConfigError(f"{folder} cannot be read as a student: {path}: {key} is {said[key]}; {wanted} is known")
+    return {
+        "dimension": said.get("dim") or len(stanfords.projection(folder)),
+        "normalise": True,
+        "query_marker": said.get("query_token_id") or "[unused0]",
+        "document_marker": said.get("doc_token_id") or "[unused1]",
+        "query_augment": True,
+        "attend_augmented": bool(said.get("attend_to_mask_tokens")),
+        "skip_punctuation": bool(said.get("mask_punctuation", True)),
+        "query_length": said.get("query_maxlen") or _LENGTH,
+        "document_length": said.get("doc_maxlen") or _DOCUMENT,
+    }
 
 
 def multi_vector(found: Layout, lengths: Mapping[str, int | None]) -> dict[str, Any]:

@@ -25,13 +25,14 @@ def check(model: Student, tokenizer: TextTokenizer, key: str) -> None:
     if most is None:
         return
     style = model.style
+    queries = style.query_length if model.reads_queries else 0
     wanted = (
-        style.query_length + style.document_length + tokenizer.pair_overhead
+        queries + style.document_length + tokenizer.pair_overhead
         if style.paired
-        else max(style.query_length, style.document_length)
+        else max(queries, style.document_length)
     )
     if wanted > most:
-        longest = "query_length" if style.query_length > style.document_length else "document_length"
+        longest = "query_length" if queries > style.document_length else "document_length"
         raise ConfigError(
             f"{key}student.{longest}: {wanted} tokens do not fit the backbone, which reads at most {most}; "
             f"lower {key}student.{longest}"

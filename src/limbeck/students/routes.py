@@ -3,15 +3,19 @@
 A student has one tokenizer for all texts, and its two transformers have one configuration.
 """
 
+import logging
 from typing import Any
 
 import numpy as np
 import torch
 
-from limbeck.backbones import families
+from limbeck.backbones import families, tables
 from limbeck.backbones.layout import TRANSFORMERS, Layout, Module, lower_cases
 from limbeck.backbones.sources import clear_errors, load_tokenizer, quiet, some, tokenizer_folder
+from limbeck.students.query_table import ones
 from limbeck.text.tokenizer import TextTokenizer
+
+log = logging.getLogger(__name__)
 
 _NEUTRAL = {
     "_name_or_path",
@@ -40,6 +44,8 @@ def check(found: Layout) -> None:
     query, document = found.queries[0], found.documents[0]
     if query.folder == document.folder:
         return
+    if query.type != document.type and tables.MODULE in (query.type, document.type):
+        raise found.refuse(f"queries are read by a {query.type}, documents by a {document.type}; one way is known")
     words = _tokenizer(query)
     if _way(words, query) != _way(_tokenizer(document), query):
         raise found.refuse(
@@ -48,11 +54,13 @@ def check(found: Layout) -> None:
         )
     if query.type in TRANSFORMERS:
         _check_shapes(found, query, document)
-    else:
+    elif query.type != tables.MODULE:
         _check_weights(found, query, words)
 
 
 def _tokenizer(module: Module) -> TextTokenizer:
+    if module.type == tables.MODULE:
+        return tables.words(module.folder)
     return load_tokenizer(tokenizer_folder(str(module.folder)), lower_case=lower_cases(module.folder))
 
 
@@ -84,15 +92,26 @@ def _config(module: Module) -> dict[str, Any]:
 
 
 def _check_weights(found: Layout, query: Module, words: TextTokenizer) -> None:
-    """Refuse queries' tokens that do not weigh 1 each, special ones 0."""
+    """Refuse queries' tokens that weigh less than nothing, which no index of words takes."""
     with clear_errors(str(query.folder)):
         weights = query.weights["weight"]
-    wanted = torch.ones_like(weights)
-    wanted[words.special] = 0
-    wrong = (weights != wanted).nonzero().flatten().tolist()
+    wrong = (~(weights >= 0)).nonzero().flatten().tolist()
     if wrong:
         tokens = words.tokenizer.convert_ids_to_tokens(wrong)
         raise found.refuse(
-            f"the tokens of queries have weights of their own in {query.folder}: {some(map(str, tokens))}; "
-            "known are 1 for a word and 0 for a special token"
+            f"tokens of queries weigh less than 0, or no number, in {query.folder}: {some(map(str, tokens))}"
         )
+    frame = [number for number in words.special.tolist() if number != words.tokenizer.unk_token_id]
+    heavy = [number for number in frame if number < len(weights) and weights[number] != 0]
+    if heavy:
+        log.info(
+            "%s: special tokens that a query spells out (%s) weigh nothing here", query.folder,
+            some(map(str, words.tokenizer.convert_ids_to_tokens(heavy))),
+        )  # fmt: skip
+
+
+def plain(query: Module) -> bool:
+    """Return whether each word of queries weighs 1, and a special token nothing."""
+    with clear_errors(str(query.folder)):
+        weights = query.weights["weight"]
+    return torch.equal(weights, ones(_tokenizer(query), len(weights)))

@@ -3,7 +3,7 @@
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limbeck.backbones.backbone import Load
 from limbeck.backbones.mlm import mlm_parts
@@ -19,7 +19,11 @@ from limbeck.text.collate import Role
 from limbeck.text.text_format import TextFormat
 from limbeck.types import Encoding, Tokens
 
-QueryEncoder = Literal["shared", "separate", "tokens"]
+QueryEncoder = Literal["shared", "separate", "tokens", "table"]
+Activation = Literal["relu", "log1p_relu"]
+
+_TABLE_RATE = 50.0
+"""Learning rate of a table of weights, of the size of 1, by that of a pretrained transformer."""
 
 
 @register("student", "splade")
@@ -31,13 +35,26 @@ class Splade(BiEncoder):
     over the real tokens t of a text, special tokens included; the logits are those of the backbone's masked language
     model. Sparsity is learned: add ``flops`` or ``l1`` to the losses.
 
+    With ``query_encoder=table`` (inference-free) a query's weights come out of a table r of one number a word,
+
+    .. math:: w_v(q) = \max(0, r_v) \cdot [v \in q]
+
     Parameters
     ----------
     load
         Returns the masked language model.
     query_encoder
         ``shared`` with the documents, ``separate`` from them, or ``tokens``: no model reads the query, each of its
-        distinct tokens weighs 1 (special tokens do not count), and only documents are expanded.
+        distinct tokens weighs 1 (special tokens do not count), and only documents are expanded. ``table``: no model
+        reads the query, and each of its distinct tokens weighs what a table says (special tokens do not count, but for
+        the unknown word).
+    query_table
+        File of JSON that the table starts from, ``{"word": weight, …}``, as ``idf.json`` of OpenSearch; words that it
+        does not name weigh 0. null: every word weighs 1. A saved student brings its own.
+    learn_query_table
+        The table is trained, at 50 times the learning rate of the rest: it is one number a word, of the size of 1.
+    activation
+        ``relu`` as above; ``log1p_relu`` takes the logarithm twice, :math:`w_v = \ln(1 + \ln(1 + \max(0, \cdot)))`.
     scale
         Factor of the score. Where the logits start large, scores differ by dozens and a listwise loss learns from one
         document alone: lower it.
@@ -52,10 +69,13 @@ class Splade(BiEncoder):
     References
     ----------
     Formal et al., SPLADE v2: Sparse Lexical and Expansion Model for Information Retrieval, 2021 (max pooling and
-    SPLADE-doc); From Distillation to Hard Negative Sampling, SIGIR 2022.
+    SPLADE-doc); From Distillation to Hard Negative Sampling, SIGIR 2022. Geng et al., Towards Competitive Search
+    Relevance For Inference-Free Learned Sparse Retrievers, arXiv 2411.04403 (a table of IDF); Shen et al., Exploring
+    ℓ0 Sparsification for Inference-free Sparse Retrievers, arXiv 2504.14839 (``log1p_relu``).
     """
 
     kind: Kind = "sparse"
+    context = "its words come out of a masked language model"
     number: Number = "dot_product"
     fields: frozenset[str] = frozenset({"embeddings", "term_weights"})
 
@@ -63,7 +83,10 @@ class Splade(BiEncoder):
         self,
         load: Load,
         *,
-        query_encoder: Literal["shared", "separate", "tokens"] = "shared",
+        query_encoder: Literal["shared", "separate", "tokens", "table"] = "shared",
+        query_table: str | None = None,
+        learn_query_table: bool = False,
+        activation: Literal["relu", "log1p_relu"] = "relu",
         scale: float = 1.0,
         query_prefix: str = "",
         document_prefix: str = "",
@@ -73,13 +96,26 @@ class Splade(BiEncoder):
         super().__init__()
         if query_encoder not in get_args(QueryEncoder):
             raise ValueError(f"query_encoder must be one of {', '.join(get_args(QueryEncoder))}, got {query_encoder!r}")
+        if activation not in get_args(Activation):
+            raise ValueError(f"activation must be one of {', '.join(get_args(Activation))}, got {activation!r}")
+        if query_encoder != "table" and (query_table is not None or learn_query_table):
+            raise ValueError("query_table and learn_query_table belong to query_encoder=table; leave them out")
         if not scale > 0:
             raise ValueError(f"scale must be > 0, got {scale}")
+        self.reads_queries = query_encoder in ("shared", "separate")
         self.style = TextFormat(
-            False, query_prefix, document_prefix, query_length, document_length, skip_special=query_encoder == "tokens"
-        )
+            False, query_prefix, document_prefix, query_length, document_length,
+            skip_special=not self.reads_queries, keep_unknown=query_encoder == "table",
+        )  # fmt: skip
         self.backbone = load("mlm")
         self.query_encoder: QueryEncoder = query_encoder
+        self.activation: Activation = activation
+        self.table_file = query_table
+        self.query_table: nn.Parameter | None = None
+        if query_encoder == "table":  # filled where the tokenizer is known: limbeck.students.query_table
+            table = nn.Parameter(torch.ones(self.width), requires_grad=learn_query_table)
+            table.rate = _TABLE_RATE  # pyright: ignore[reportAttributeAccessIssue] - read by the optimiser
+            self.query_table = table
         self.query_backbone = second_tower(self.backbone, "separate" if query_encoder == "separate" else "shared")
         self._scale = scale
 
@@ -90,12 +126,15 @@ class Splade(BiEncoder):
 
     def encode(self, tokens: Tokens, role: Role) -> Tensor:
         """Weigh the words of the vocabulary: (N, T) → (N, V), in float32 or better."""
-        if role == "query" and self.query_encoder == "tokens":
-            return self._tokens(tokens)
+        if role == "query" and not self.reads_queries:
+            found = self._tokens(tokens)
+            return found if self.query_table is None else found * torch.relu(self.query_table)
         model = tower(self.backbone, self.query_backbone, role)
         transform, weight, bias = mlm_parts(model)
         found = transform(states(model, tokens))
-        return torch.log1p(torch.relu(max_logits(found, tokens.attention_mask, weight, bias, lengths=tokens.lengths)))
+        logits = max_logits(found, tokens.attention_mask, weight, bias, lengths=tokens.lengths)
+        weights = torch.log1p(torch.relu(logits))
+        return torch.log1p(weights) if self.activation == "log1p_relu" else weights
 
     def _tokens(self, tokens: Tokens) -> Tensor:
         assert tokens.kept is not None, "the collator says which tokens are special"

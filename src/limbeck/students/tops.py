@@ -1,7 +1,7 @@
 """What a student has on top of its transformer, loaded from where the transformer comes from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from limbeck.backbones import stanford, tables
 from limbeck.backbones.adapters import plain_name
 from limbeck.backbones.backbone import HEAD, Backbone
-from limbeck.backbones.layout import TRANSFORMERS, Layout, around
+from limbeck.backbones.bags import StaticModel
+from limbeck.backbones.layout import READERS, Layout, around
 from limbeck.backbones.sources import clear_errors, quiet, report, report_top
 from limbeck.config import ConfigError
 from limbeck.students.base import Student
@@ -31,6 +33,10 @@ class Lacking:
     copied: Sequence[str] = ()
     """Of the queries' transformer, which starts as a copy of the documents'."""
 
+    def without(self, name: str) -> "Lacking":
+        """Return the same without a parameter that something else has given."""
+        return replace(self, anew=[each for each in self.anew if each != name])
+
 
 def load_top(student: Student, source: Backbone) -> Lacking:
     """Load what lies on top of a student's transformer: in a file of ours, or in a folder of sentence-transformers.
@@ -47,6 +53,8 @@ def load_top(student: Student, source: Backbone) -> Lacking:
         return Lacking()
     anew: set[str] = set()
     given = _ours(student, where)
+    if stanford.is_stanford(Path(where)) and "projection.weight" in student.state_dict():
+        given |= _fitting(student, {"projection.weight": stanford.projection(Path(where))}, where)
     found = around(Path(where))
     if found is not None:
         with quiet(), clear_errors(str(found.folder)):
@@ -61,6 +69,18 @@ def load_top(student: Student, source: Backbone) -> Lacking:
     names = _without(student, given.keys() - anew)
     copied = [name for name in names if name.startswith(_SECOND) and name not in anew]
     return Lacking([name for name in names if name not in copied], copied)
+
+
+def _fitting(student: nn.Module, weights: dict[str, Tensor], where: str) -> dict[str, Tensor]:
+    """Return weights that have the shapes of a student's own."""
+    own = student.state_dict()
+    for name, value in weights.items():
+        if own[name].shape != value.shape:
+            raise ConfigError(
+                f"model: {where!r} holds {name} of shape {tuple(value.shape)}, and the student "
+                f"{tuple(own[name].shape)}; take the whole of it: student=saved student.folder={where}"
+            )
+    return weights
 
 
 def _without(student: nn.Module, given: set[str]) -> list[str]:
@@ -92,8 +112,11 @@ def _ours(student: nn.Module, where: str) -> dict[str, Tensor]:
 
 
 def _layers(student: nn.Module, found: Layout) -> dict[str, Tensor]:
-    """Return the weights of the linear layer on top, by their names in the student."""
+    """Return the weights of the linear layer on top, or of queries' words, by their names in the student."""
     own = student.state_dict()
+    tables = [module for module in found.queries if module.type == "SparseStaticEmbedding"]
+    if "query_table" in own and tables:
+        return {"query_table": tables[0].weights["weight"]}
     layers = [module for module in found.documents if module.type == "Dense"]
     for name in ("projection", "head"):
         if f"{name}.weight" in own and layers:
@@ -104,9 +127,11 @@ def _layers(student: nn.Module, found: Layout) -> dict[str, Tensor]:
 def _queries(student: Student, found: Layout, anew: set[str]) -> dict[str, Tensor]:
     """Return the weights of the queries' own transformer, by their names in the student; add those that start anew."""
     queries: Any = student.query_backbone
-    separate = [m for m in found.queries if m.type in TRANSFORMERS]
+    separate = [m for m in found.queries if m.type in READERS]
     if queries is None or not separate:
         return {}
+    if isinstance(queries, StaticModel):
+        return {f"{_SECOND}{tables.VECTORS}": tables.read(separate[0].folder)}
     loaded, info = type(queries).from_pretrained(
         separate[0].folder,
         config=queries.config,

@@ -96,7 +96,10 @@ class Collator:
         return wanted
 
     def _special(self) -> torch.Tensor:
-        return self.tokenizer.special if self.style.skip_special else torch.empty(0, dtype=torch.long)
+        if not self.style.skip_special:
+            return torch.empty(0, dtype=torch.long)
+        special, unknown = self.tokenizer.special, self.tokenizer.tokenizer.unk_token_id
+        return special[special != unknown] if self.style.keep_unknown and unknown is not None else special
 
     def _passed_over(self) -> torch.Tensor:
         """Return the ids of documents' tokens that get no vector."""

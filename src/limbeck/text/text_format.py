@@ -30,6 +30,8 @@ class TextFormat:
         Nor do these tokens of documents; those that the vocabulary lacks are passed over.
     skip_special
         Queries' special tokens ([CLS] and the like) get none.
+    keep_unknown
+        But the token for an unknown word does.
 
     Raises
     ------
@@ -51,6 +53,7 @@ class TextFormat:
     skip_words: tuple[str, ...] = ()
     query_suffix: str = ""
     document_suffix: str = ""
+    keep_unknown: bool = False
 
     def __post_init__(self) -> None:
         for name in ("query_length", "document_length"):

@@ -88,10 +88,15 @@ class AdamW:
             scaled gradients of ``16-mixed``.
         """
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        groups = [
-            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": self.weight_decay},
-            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        own = {id(parameter): float(getattr(parameter, "rate", 1.0)) for parameter in trained}
+        plain = [parameter for parameter in trained if own[id(parameter)] == 1]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in plain if p.ndim >= 2], "weight_decay": self.weight_decay},
+            {"params": [p for p in plain if p.ndim < 2], "weight_decay": 0.0},
         ]
+        # A rate of its own is a student's wish, as that of the table of queries' weights.
+        apart = [p for p in trained if own[id(p)] != 1]
+        groups += [{"params": [p], "weight_decay": 0.0, "lr": self.lr * own[id(p)]} for p in apart]
         optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=fused)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.factor(steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

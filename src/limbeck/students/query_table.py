@@ -1,0 +1,68 @@
+"""The table of queries' weights of an inference-free sparse student: where its numbers come from."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limbeck.config import ConfigError
+from limbeck.students.base import Student
+from limbeck.students.splade import Splade
+from limbeck.text.tokenizer import TextTokenizer
+
+NAME = "query_table"
+"""Its name among a student's parameters."""
+
+
+def start(student: Student, tokenizer: TextTokenizer) -> None:
+    """Fill the table of a student that has one: from the file it names, or with 1 a word and 0 a special token.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, holds no weights of this tokenizer's words, or one that is no number >= 0.
+    """
+    if not isinstance(student, Splade) or student.query_table is None:
+        return
+    found = ones(tokenizer, student.width)
+    if student.table_file is not None:
+        found = _read(Path(student.table_file), tokenizer, student.width)
+    with torch.no_grad():
+        student.query_table.copy_(found)
+
+
+def ones(tokenizer: TextTokenizer, width: int) -> Tensor:
+    """Return a table (V) in which each word weighs 1 and special tokens nothing."""
+    weights = torch.ones(width)
+    weights[tokenizer.special] = 0.0
+    return weights
+
+
+def _read(path: Path, tokenizer: TextTokenizer, width: int) -> Tensor:
+    weights, known = torch.zeros(width), 0
+    for word, value in _file(path).items():
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+        if not fits:
+            raise ConfigError(f"student.query_table: {path} has {value!r} for {word!r}; a weight is a number >= 0")
+        number = tokenizer.number(word)
+        if number is not None:
+            weights[number], known = float(value), known + 1
+    if not known:
+        raise ConfigError(
+            f"student.query_table: {path} names no word of this tokenizer; take the file of a model of the same "
+            "vocabulary"
+        )
+    return weights
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"student.query_table: {path} cannot be read: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f'student.query_table: {path} must hold a mapping, {{"word": weight, …}}')
+    return found
