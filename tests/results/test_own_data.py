@@ -47,7 +47,9 @@ def opened(compose):
         verb, *words = command.replace("RUN", "runs/train/scifact").split()
         config = compose(verb, *words, *(["out=x"] if verb in ("index", "score") else []))
         trains = verb in ("train", "inspect", "tune")
-        return as_plain(config, list(config), overrides=words, trains=trains, optional=("depth",))["data"]
+        return as_plain(config, list(config), overrides=words, trains=trains, optional=("depth", "limit", "out"))[
+            "data"
+        ]
 
     return call
 

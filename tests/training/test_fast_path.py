@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from limbeck.backbones import sub_batches
-from limbeck.students import cross_encoder, dense
+from limbeck.backbones import bags, sub_batches
+from limbeck.students import cross_encoder
 from limbeck.training.optim import AdamW
 from limbeck.types import Tokens
 
@@ -31,7 +31,7 @@ def test_twenty_steps_are_those_of_the_plain_path(limbeck, tmp_path, monkeypatch
         return model.base_model(**sub_batches.inputs(model, tokens)).last_hidden_state
 
     configure = AdamW.configure
-    monkeypatch.setattr(dense, "states", padded)
+    monkeypatch.setattr(bags, "states", padded)
     monkeypatch.setattr(cross_encoder, "states", padded)
     monkeypatch.setattr(AdamW, "configure", lambda *given, **_: configure(*given, fused=False))
     status, _, err = limbeck("train", *words, "name=plain")

@@ -177,5 +177,5 @@ def _checksum(weights: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(weights.items()):
         digest.update(name.encode())
-        digest.update(value.contiguous().view(torch.uint8).numpy())
+        digest.update(value.contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -63,12 +63,12 @@ def compiled(student: nn.Module, backend: str = "inductor") -> None:
 
     Texts are then read padded, in sub-batches of few shapes: each bucket has a width and a number of texts.
     """
-    from torch._dynamo import config
-
-    config.recompile_limit = max(config.recompile_limit, _SHAPES)
     transformers: list[Any] = [each for each in student.children() if hasattr(each, "set_attn_implementation")]
     if not transformers:
         raise ConfigError("trainer.compile: a table of vectors has nothing to compile; set it to false")
+    from torch._dynamo import config
+
+    config.recompile_limit = max(config.recompile_limit, _SHAPES)
     for model in transformers:
         base: Any = model.base_model
         if base._supports_sdpa:

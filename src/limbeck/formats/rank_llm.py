@@ -78,6 +78,8 @@ class RankLLM(Format):
     def finish(self) -> dict[str, Any]:
         """Return how many permutations there were of a query, and how far they agree."""
         counts = [len(permutations) for permutations in self._found.values()]
+        if not counts:
+            return {}
         several = [kendall_w(permutations) for permutations in self._found.values() if len(permutations) > 1]
         return {
             "permutations": {
