@@ -42,7 +42,7 @@ def configuration(asked: Job) -> dict[str, Any]:
         f"data.collection={asked['data']}",
         "data.dev=null",
         "data.test=null",
-        "backbone=pretrained",
+        f"backbone={asked.get('backbone', 'pretrained')}",
         f"backbone.model={asked['model']}",
         f"student={student}",
         f"student.query_length={asked['query_length']}",

@@ -12,7 +12,6 @@ stands in the row. The last columns say what is to be expected at the size of MS
 import argparse
 import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -24,8 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import measured
+import msmarco_files as files
 import msmarco_like as like
 import numpy as np
+from rehearsal_projection import along_a_line, in_proportion, projected, worked
 from rehearsal_steps import RULES, STEPS, Sizes, Step
 
 from limbeck.processes import end_with_parent, naming_this
@@ -34,6 +35,8 @@ ROOT = Path(__file__).parents[1]
 KEPT = ("home", "cache", "ckl2024", "runs", "outputs", "bm25")
 """Folders whose growth is a step's: the stores of ir_datasets, ours, and results."""
 START = "start-up"
+LEAST = 100_000
+"""Passages from which on anything is projected: with fewer, start-up and loading are most of what is measured."""
 WORLD = "write the collection"
 HOME = {"HF_HUB_OFFLINE": "1", "IR_DATASETS_DL_DISABLE_PBAR": "true"}
 
@@ -110,10 +113,10 @@ def complete(folder: Path, sizes: Sizes) -> None:
 def write_world(folder: Path, sizes: Sizes, part: float) -> dict[str, Any]:
     """Write everything that the commands read."""
     world = world_of(sizes)
-    counted = like.write(folder / "home", world, sizes.searched)
-    pairs = like.write_scores(folder / "ckl2024" / "public" / "pair", world)
-    beir = like.write_beir(folder / "home", world.seed, part)
-    like.write_checkpoints(folder, world)
+    counted = files.write(folder / "home", world, sizes.searched)
+    pairs = files.write_scores(folder / "ckl2024" / "public" / "pair", world)
+    beir = files.write_beir(folder / "home", world.seed, part)
+    files.write_checkpoints(folder, world)
     return {**counted, "scored pairs": pairs, "documents of BEIR": beir}
 
 
@@ -164,65 +167,45 @@ def start_up(folder: Path) -> dict[str, Any]:
     return {"wall": found.wall, "cpu": found.cpu, "resident": found.memory.resident, "own": found.memory.own}
 
 
-def intervals(step: Step, log: str) -> dict[str, float]:
-    """Return rule → seconds of a step's log; those of start-up are among the first."""
-    taken: dict[str, float] = {}
+class Rehearsed:
+    """What a folder has of a rehearsal."""
 
-    def add(rule: str, seconds: float) -> None:
-        if seconds > 0:
-            taken[rule] = taken.get(rule, 0.0) + seconds
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.sizes = Sizes(**self._record(WORLD)["sizes"])
+        self.start: float = self._record(START)["cpu"]
 
-    marked = last = 0.0
-    for line in log.splitlines():
-        if line.startswith("$ "):  # another command, whose time begins anew
-            add(step.rule, last - marked)
-            marked = last = 0.0
-            continue
-        seconds, _, text = line.strip().partition(" ")
-        last = float(seconds)
-        rule = next((rule for pattern, rule in step.parts if re.search(pattern, text)), None)
-        if rule is not None:
-            add(rule, last - marked)
-            marked = last
-    add(step.rule, last - marked)
-    return taken
+    def of(self, step: Step) -> tuple[dict[str, Any], dict[str, float]] | None:
+        """Return the record of a step and its work; None if it was not run."""
+        if not (self._folder / "records" / f"{slug(step.name)}.json").exists():
+            return None
+        record = self._record(step.name)
+        log = (self._folder / "logs" / f"{slug(step.name)}.log").read_text(encoding="utf-8")
+        return record, worked(record, step, log)
+
+    def _record(self, name: str) -> dict[str, Any]:
+        return json.loads((self._folder / "records" / f"{slug(name)}.json").read_text(encoding="utf-8"))
 
 
-def projected(record: dict[str, Any], step: Step, sizes: Sizes, start: dict[str, Any], log: str) -> dict[str, Any]:
-    """Return processor hours and GB on disk at full size.
-
-    The processor's time is shared out among the intervals of the log by their length. Start-up, which every command
-    has, does not grow; what else there is does, by the rule of its interval.
-    """
-    taken = intervals(step, log) or {step.rule: 1.0}
-    whole = sum(taken.values())
-    first = min(record["cpu"], start["cpu"] * record["commands"])
-    earliest = next(iter(taken))
-    work = {rule: record["cpu"] * seconds / whole for rule, seconds in taken.items()}
-    work[earliest] = max(0.0, work[earliest] - first)
-    grown = {rule: seconds * sizes.factor(rule) for rule, seconds in work.items()}
-    grows = max(grown, key=lambda rule: grown[rule])
-    disk = max(0.0, record["disk"]) * sizes.factor(step.disk_rule or step.rule)
-    return {"cpu hours": (first + sum(grown.values())) / 3600, "disk GB": disk / 1000, "mostly": grows, "work": work}
-
-
-def rows_of(folder: Path, sizes: Sizes) -> list[dict[str, Any]]:
+def rows_of(rehearsed: Rehearsed, smaller: Rehearsed | None) -> list[dict[str, Any]]:
     """Return a row for each step: its record with the projection, or why there is none."""
-    start = json.loads((folder / "records" / f"{slug(START)}.json").read_text(encoding="utf-8"))
     rows = []
     for step in STEPS:
-        path = folder / "records" / f"{slug(step.name)}.json"
         row: dict[str, Any] = {
             "step": step.name,
             "page's command": step.command if step.of_page else "",
             "cut": step.cut,
         }
-        if path.exists():
-            record = json.loads(path.read_text(encoding="utf-8"))
-            log = (folder / "logs" / f"{slug(step.name)}.log").read_text(encoding="utf-8")
-            row |= {**record, "full size": projected(record, step, sizes, start, log)}
-        else:
+        found, beside = rehearsed.of(step), smaller.of(step) if smaller is not None else None
+        if found is None:
             row["not run"] = step.why_not or "not asked for"
+        else:
+            record, work = found
+            if beside is not None and smaller is not None:
+                full = along_a_line(work, rehearsed.sizes, beside[1], smaller.sizes)
+            else:
+                full = in_proportion(work, rehearsed.sizes, rehearsed.start * record["commands"])
+            row |= {**record, "full size": projected(record, step, rehearsed.sizes, full)}
         rows.append(row)
     return rows
 
@@ -242,9 +225,10 @@ def show(rows: Sequence[dict[str, Any]], sizes: Sizes) -> str:
             lines.append(f"| {row['step']} | | | | | | | | | not run: {row['not run']} |")
             continue
         full = row["full size"]
+        expected = f"{full['cpu hours']:,.2f} | {full['disk GB']:,.1f}" if sizes.passages >= LEAST else " | "
         lines.append(
             f"| {row['step']} | {row['wall']:,.0f} | {row['cpu']:,.0f} | {row['resident']:,.0f} | {row['own']:,.0f} "
-            f"| {row['disk']:,.0f} | {RULES[full['mostly']]} | {full['cpu hours']:,.2f} | {full['disk GB']:,.1f} "
+            f"| {row['disk']:,.0f} | {RULES[full['mostly']]} | {expected} "
             f"| {row['cut']} |"
         )
     return "\n".join(lines)
@@ -260,6 +244,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("cache/rehearsal"))
     parser.add_argument("--only", nargs="+", metavar="STEP", choices=[step.name for step in STEPS])
+    parser.add_argument("--beside", type=Path, metavar="FOLDER", help="a smaller rehearsal, for the projection")
     parser.add_argument("--show", action="store_true", help="print the table and run nothing")
     return parser.parse_args()
 
@@ -278,7 +263,7 @@ def main() -> None:
             continue
         print(f"{datetime.now(UTC):%H:%M:%S} {step.name}", file=sys.stderr, flush=True)
         save(path, give(step, sizes, folder))
-    rows = rows_of(folder, sizes)
+    rows = rows_of(Rehearsed(folder), Rehearsed(asked.beside.absolute()) if asked.beside else None)
     (folder / "rehearsal.json").write_text(
         json.dumps({"sizes": asdict(sizes), "rows": rows}, indent=1), encoding="utf-8"
     )

@@ -161,11 +161,13 @@ PREPARATION = [
         (),
         ("data=msmarco_passage", "data.train=train/medical", "data.dev=null", "data.test=null"),
         then="complete",
+        disk_rule="searched",
     ),
     Step(
         "search, dev",
         "limbeck search index=ckl2024/index/splade split=test depth=1000 out=ckl2024/first_stage/test.trec",
         "dev search",
+        disk_rule="dev",
     ),
     *(
         Step(
@@ -173,6 +175,7 @@ PREPARATION = [
             "limbeck search index=ckl2024/index/splade data=msmarco_passage data.train=null data.dev=null depth=1000 "
             f"data.test=trec-dl-20{year}/judged out=ckl2024/first_stage/trec_dl_20{year}.trec",
             "passages",
+            disk_rule="fixed",
         )
         for year in (19, 20)
     ),
@@ -209,7 +212,8 @@ def table(name: str) -> Step:
 def sweep(name: str, rule: str, cut: str, *more: str) -> list[Step]:
     """Return the commands of a page: a sweep of one or two of its runs, and its table."""
     parts = ((r"^SPLADE, warm ranked", "queries"), (r"^student, start ranked", rule), TRAINED)
-    return [Step(name, f"limbeck train sweeps=ckl2024_{name}", rule, parts, (*TRAIN, *more), cut=cut), table(name)]
+    given = f"limbeck train sweeps=ckl2024_{name}"
+    return [Step(name, given, rule, parts, (*TRAIN, *more), cut=cut, disk_rule="dev"), table(name)]
 
 
 PAGES = [

@@ -27,6 +27,7 @@ OUT = Path(__file__).with_name("results.md")
 SECTIONS = {
     "train": ("Training beside the peers", []),
     "profile": ("Where the time of a training step goes", ["--profile", "--settings", "dl", "--steps", "4"]),
+    "static": ("Static students beside transformers", []),
     "encode": ("Encoding beside sentence-transformers", []),
     "score": ("Scoring pairs beside sentence-transformers", []),
     "llm": ("Pairs judged by a language model", []),

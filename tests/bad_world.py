@@ -5,7 +5,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models
 
 from limbeck import room
 from limbeck.scores.query_texts import record
@@ -219,3 +222,11 @@ def asked(*texts: str) -> Harm:
     """Write other texts of the queries."""
     objects = [json.dumps({"_id": f"q{n}", "text": text}) for n, text in enumerate(texts)]
     return lambda folder: lines(folder / "beir/queries.jsonl", objects)
+
+
+def token_vectors(folder: Path) -> None:
+    """Write a folder of model2vec's."""
+    (folder / "table").mkdir()
+    words = Tokenizer(models.WordLevel({"[UNK]": 0, "cats": 1}, unk_token="[UNK]"))
+    words.save(str(folder / "table" / "tokenizer.json"))
+    save_file({"embeddings": np.ones((2, 3), dtype=np.float32)}, folder / "table" / "model.safetensors")

@@ -8,7 +8,6 @@ import random
 import runpy
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -76,15 +75,18 @@ def forked(small, cache):
         gone=gone,
         wait_for=wait_for,
         Popen=Popen,
-        first_real=first_real,
+        in_turn=in_turn,
         as_program=as_program,
     )
 
 
-def first_real():
-    """Return a ``Popen`` that starts one process as ever, and those after it as copies of this one."""
-    kinds = iter([subprocess.Popen])
-    return lambda *given, **named: next(kinds, Popen)(*given, **named)
+def in_turn(*kinds):
+    """Return a ``Popen`` that starts a process as each of some kinds does, and those after them as copies of this one.
+
+    Copies of the process go on in the row where it was.
+    """
+    left = iter(kinds)
+    return lambda *given, **named: next(left, Popen)(*given, **named)
 
 
 def as_program() -> None:
@@ -157,7 +159,7 @@ class Popen:
     """
 
     def __init__(self, words, *, env, stdout=None, **_) -> None:
-        _, _, module, *words = words
+        module, *words = words[words.index("-m") + 1 :]
         log = Path(stdout.name) if stdout else Path.cwd() / "output"
 
         def before():
@@ -187,7 +189,12 @@ class Popen:
 
     def terminate(self) -> None:
         """Tell it to end."""
-        os.kill(self.pid, signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal while it runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
 
 
 def run(words, folder: Path, **options) -> tuple[int, str]:

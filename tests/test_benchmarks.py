@@ -9,6 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from limbeck.text.tokenizer import train_wordpiece
 
 ROOT = Path(__file__).parents[1]
 TINY = ["--peers", "--rounds", "1", "--tries", "1", "--layers", "1", "--settings", "synthetic", "--threads", "1"]
@@ -73,6 +77,23 @@ def test_inference_is_measured(script, words, run, request):
     rows = run(script, *words)
     assert rows[0][:4] == ["synthetic", "20" if script == "encode" else "16", "1", "32-true"]
     assert float(rows[0][4]) > 0
+
+
+def test_static_students_are_measured_beside_transformers(run, monkeypatch, tmp_path):
+    """On a small transformer: the vocabulary of MiniLM takes longer to encode than this test may."""
+    torch.manual_seed(0)
+    train_wordpiece(["cats purr and dogs bark"] * 3, 100, tmp_path)
+    words = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=len(words), **shape)).save_pretrained(tmp_path)
+    monkeypatch.setattr(importlib.import_module("materials"), "model", lambda layers, cache: tmp_path)
+    static = importlib.import_module("static")
+    monkeypatch.setattr(static, "STEPS", {"static": 1, "transformer": 1})
+    monkeypatch.setattr(static, "DOCUMENTS", {"static": 20, "transformer": 20})
+    rows = run("static", "--warmup", "1")
+    assert [row[:2] for row in rows] == [["synthetic", "static"], ["synthetic", "MiniLM, 1 layers"]]
+    assert rows[0][3] == rows[0][5] == "1"
+    assert all(float(row[2]) > 0 and float(row[4]) > 0 for row in rows)
 
 
 def test_pairs_are_measured_beside_scipy_and_tables(monkeypatch, capsys):

@@ -24,9 +24,10 @@ FOLDERS = {str(path.parent.relative_to(CONF)) for path in CONF.rglob("*/*.yaml")
 OPTIONS = sorted(
     f"{group}={name}"
     for group in FOLDERS
-    if group not in ("experiment", "local") and not group.startswith("eval/sets")
+    if group not in ("experiment", "local", "loss") and not group.startswith("eval/sets")
     for name in options(group)
 )
+OPTIONS.append(f"loss=[{','.join(options('loss'))}]")  # each by itself: losses/test_compose.py
 SETS = sorted(str(path.relative_to(CONF / "eval/sets").with_suffix("")) for path in CONF.glob("eval/sets/**/*.yaml"))
 VERB = {"format": "import", "backend": "index", "table": "table", "tuning": "tune"}
 """Of options that limbeck train has not."""

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from language_models import save
 from limbeck.cli.main import main
 from limbeck.config import home
 
@@ -24,7 +25,17 @@ COMMON = ["the", "of", "a", "night", "long", "who", "where", "small"]
 DOCUMENTS = 40
 SPLITS = {"train": 12, "dev": 4, "test": 4, "train/judged": 12, "dev/small": 4}
 SPLITS |= {"trec-dl-2019/judged": 4, "trec-dl-2020/judged": 4}
-CHECKPOINTS = ("Luyu/co-condenser-marco", "Shitao/RetroMAE", "bert-base-uncased")
+CHECKPOINTS = (
+    "Luyu/co-condenser-marco",
+    "Shitao/RetroMAE",
+    "bert-base-uncased",
+    "answerdotai/ModernBERT-base",
+    "microsoft/MiniLM-L12-H384-uncased",
+    "jhu-clsp/ettin-encoder-32m",
+)
+LANGUAGE_MODELS = ("Qwen/Qwen3-Reranker-0.6B", "mixedbread-ai/mxbai-rerank-large-v2")
+COMPOSED = ("llm_to_modernbert_ckl", "llm_to_minilm_reranker_ckl", "llm_to_minilm_reranker_margin_mse")
+"""Experiments that others of their family stand for: they are composed and not run."""
 SMALL = ["debug=fast_dev_run", "trainer.accelerator=cpu", "paths.data=data", "paths.cache=cache"]
 EXPERIMENTS = sorted(path.stem for path in (home() / "conf" / "experiment").glob("*.yaml"))
 PAGE = home() / "docs" / "reproduction" / "README.md"
@@ -130,6 +141,9 @@ def world(tmp_path_factory):
     write_checkpoint(folder / "tiny")
     for name in CHECKPOINTS:
         shutil.copytree(folder / "tiny", folder / name)
+    save(folder / "judge", "qwen3", max_position_embeddings=2048)
+    for name in LANGUAGE_MODELS:
+        shutil.copytree(folder / "judge", folder / name)
     return folder
 
 
@@ -195,7 +209,10 @@ def run(compose, world, monkeypatch):
     return call
 
 
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if not name.startswith("ckl2024")])
+ALONE = [name for name in EXPERIMENTS if not name.startswith("ckl2024") and name not in COMPOSED]
+
+
+@pytest.mark.parametrize("name", ALONE)
 def test_an_experiment_on_small_collections_runs(name, run, give):
     if name == "small_weak_teacher":  # its teacher is a re-ranker that was trained before
         made = Path("runs", "small_cross_encoder", run("small_cross_encoder")["run_id"])
@@ -204,6 +221,18 @@ def test_an_experiment_on_small_collections_runs(name, run, give):
         words = [line.removeprefix("# Before: limbeck ") for line in header(name) if line.startswith("# Before:")]
         give(*shlex.split(words[0]))
     check(name, run(name))
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_an_experiment_that_another_stands_for_composes(name, compose):
+    config = compose("train", f"experiment={name}")
+    text = "\n".join(header(name))
+    assert config.name == name
+    assert "???" not in str(config)
+    assert config.teacher.model in LANGUAGE_MODELS
+    assert (next(iter(config.loss)) == "ckl") == name.endswith("_ckl")
+    if name.endswith("_ckl"):  # from the student that its header exports
+        assert f"out={config.student.folder}\n" in text
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("ckl2024")])

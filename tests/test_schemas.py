@@ -53,13 +53,11 @@ def test_a_yaml_of_the_user_goes_before_the_part_of_its_name(package, tmp_path, 
     (tmp_path / "my" / "loss" / "unlisted.yaml").write_text(
         "defaults:\n  - /schema/loss@unlisted: unlisted\n  - _self_\nunlisted: {k: 8}\n"
     )
-    for place in (f"--config-dir={tmp_path / 'my'}", f"hydra.searchpath=[file://{tmp_path / 'my'}]"):
-        status, out, err = limbeck("train", "--cfg", "job", place, "loss=unlisted", small=False)
+    theirs = [f"--config-dir={tmp_path / 'my'}"], [f"hydra.searchpath=[file://{tmp_path / 'my'}]"]
+    for place, k in (([], 5), (theirs[0], 8), ([], 5), (theirs[1], 8)):
+        status, out, err = limbeck("train", "--cfg", "job", *place, "loss=unlisted", small=False)
         assert status == 0, err
-        assert yaml.safe_load(out)["loss"] == {"unlisted": {"_target_": "loss/unlisted", "k": 8}}
-    status, out, err = limbeck("train", "--cfg", "job", "loss=unlisted", small=False)
-    assert status == 0, err
-    assert yaml.safe_load(out)["loss"]["unlisted"]["k"] == 5
+        assert yaml.safe_load(out)["loss"] == {"unlisted": {"_target_": "loss/unlisted", "k": k}}
 
 
 def test_every_part_can_be_chosen():

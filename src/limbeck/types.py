@@ -103,6 +103,10 @@ class Batch(_Movable):
     positives: Tensor | None = None
     """(B, P) int64 keys of the documents that the judgments call relevant, in the batch or not;
     :data:`~limbeck.scores.keys.NO_KEY` for padding."""
+    teacher_queries: Tensor | None = None
+    """(B, D) float32: a dense teacher's vectors of the queries, for losses on embeddings."""
+    teacher_documents: Tensor | None = None
+    """(N, D) float32: its vectors of the documents."""
     query_ids: list[str] = field(default_factory=list)
     document_ids: list[list[str]] = field(default_factory=list)
 

@@ -81,7 +81,7 @@ def words(figure):
 KINDS = ["gain", "against", "sorted", "calibration"]
 
 
-@pytest.mark.parametrize(("count", "queries"), [(1, 1), (1, 200), (8, 3), (8, 200)])
+@pytest.mark.parametrize(("count", "queries"), [(1, 1), (8, 3), (8, 200)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_pictures_are_whole_and_legible(tmp_path, kind, count, queries):
     path = tmp_path / "figures" / f"{kind}.png"

@@ -15,8 +15,10 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import measured  # noqa: E402
+import msmarco_files as files  # noqa: E402
 import msmarco_like as like  # noqa: E402
 import rehearsal  # noqa: E402
+import rehearsal_projection as projection  # noqa: E402
 from rehearsal_steps import RULES, STEPS, Sizes, Step, of_beir  # noqa: E402
 
 PAGES = ROOT / "docs" / "reproduction"
@@ -83,18 +85,31 @@ LOG = """$ limbeck mine
 
 
 def test_time_in_a_log_grows_by_the_rule_of_its_part():
-    assert rehearsal.intervals(PARTS, LOG) == {"search": 40.0, "passages": 40.0, "updates": 20.0}
-    assert rehearsal.intervals(PARTS, LOG + LOG) == {"search": 80.0, "passages": 80.0, "updates": 40.0}
+    assert projection.intervals(PARTS, LOG) == {"search": 40.0, "passages": 40.0, "updates": 20.0}
+    assert projection.intervals(PARTS, LOG + LOG) == {"search": 80.0, "passages": 80.0, "updates": 40.0}
 
 
 def test_a_step_is_projected_by_its_rules():
     """Half of the time is the processor's: 5 s of start-up, then 15, 10 and 20."""
-    record = {"cpu": 50.0, "commands": 1, "disk": 500.0}
-    found = rehearsal.projected(record, PARTS, SIZES, {"cpu": 5.0}, LOG)
+    record = {"cpu": 50.0, "disk": 500.0}
+    work = projection.worked(record, PARTS, LOG)
+    assert work == pytest.approx({"passages": 20.0, "updates": 10.0, "search": 20.0})
+    full = projection.in_proportion(work, SIZES, 5.0)
     passages, queries = like.PASSAGES / 1_000_000, like.QUERIES / 2_000
-    assert found["cpu hours"] == pytest.approx((5 + 15 * passages + 10 + 20 * passages * queries) / 3600)
+    assert full == pytest.approx({"passages": 5 + 15 * passages, "updates": 10.0, "search": 20 * passages * queries})
+    found = projection.projected(record, PARTS, SIZES, full)
+    assert found["cpu hours"] == pytest.approx(sum(full.values()) / 3600)
     assert found["disk GB"] == pytest.approx(0.5 * passages)
     assert found["mostly"] == "search"
+
+
+def test_a_smaller_rehearsal_beside_says_what_does_not_grow():
+    """Of 15 s at a million passages and 6 at 100,000, 5 do not grow."""
+    smaller = dataclasses.replace(SIZES, passages=100_000)
+    full = projection.along_a_line(
+        {"passages": 15.0, "updates": 3.0}, SIZES, {"passages": 6.0, "updates": 2.0}, smaller
+    )
+    assert full == pytest.approx({"passages": 5 + 10 * like.PASSAGES / 1_000_000, "updates": 3.0})
 
 
 def test_nothing_grows_at_full_size():
@@ -170,7 +185,7 @@ def test_the_same_seed_gives_the_same_collection(world):
 
 def test_ir_datasets_reads_what_is_written(world, tmp_path):
     """In a process of its own, as ir_datasets takes its home on import."""
-    counted = like.write(tmp_path, world, 20)
+    counted = files.write(tmp_path, world, 20)
     assert counted["words a query"] == pytest.approx(like.QUERY, rel=0.05)
     code = """
 import json, ir_datasets

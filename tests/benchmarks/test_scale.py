@@ -31,6 +31,8 @@ TINY = {
 def test_every_part_is_measured(monkeypatch, capsys):
     """In this process: how memory is measured apart is tested below, and processes would take half a minute."""
     monkeypatch.setattr(scale.search, "apart", lambda function, *given: function(*given))
+    for name, small in {"WIDTH": 32, "DRAWN": 64, "LOOKED_UP": 64}.items():
+        monkeypatch.setattr(scale, name, small)
     words = [word for name, values in TINY.items() for word in (name, *values)]
     monkeypatch.setattr(sys, "argv", ["scale.py", *words])
     scale.main()

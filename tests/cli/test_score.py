@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import subprocess
 import time
 from types import SimpleNamespace
 
@@ -86,7 +87,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_store(
 
 @pytest.mark.slow
 def test_two_processes_make_the_store_of_one(score, teacher, forked, tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "subprocess", SimpleNamespace(Popen=forked.first_real()))
+    monkeypatch.setattr(devices, "subprocess", SimpleNamespace(Popen=forked.in_turn(subprocess.Popen)))
     options = teacher("cross_encoder")
     assert score("out=one", "part_size=500", *options)[0] == 0
     status, output = score("out=two", "part_size=500", "devices=2", *options)

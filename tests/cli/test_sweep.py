@@ -5,9 +5,12 @@ import json
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from submitit.local import local
 
 from forked import STALE, wait_for
 
@@ -143,7 +146,9 @@ def rows(folder):
 
 
 @pytest.mark.slow
-def test_what_slurm_takes_off_a_node_goes_on_in_another_job(limbeck, forked, small, cache, tmp_path):
+def test_what_slurm_takes_off_a_node_goes_on_in_another_job(limbeck, forked, small, cache, tmp_path, monkeypatch):
+    """Processes of submitit: one that controls, which is a copy of this one, the job, and a copy that is the other."""
+    monkeypatch.setattr(local, "subprocess", SimpleNamespace(Popen=forked.in_turn(forked.Popen, subprocess.Popen)))
     words = ["name=queued", "seed=1", *QUICK, "trainer.steps=100", "trainer.validate_every=50"]
     launched = ["-m", *words, "launcher=slurm", "launcher.cluster=local"]
     started = forked.start(

@@ -95,8 +95,8 @@ def test_a_study_ends_with_the_best_as_an_experiment(limbeck, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_study_goes_on_where_it_was(limbeck, forked, request, tmp_path, small, cache):
-    """Its training is a process of its own, started for real."""
+@pytest.mark.usefixtures("copied")
+def test_a_killed_study_goes_on_where_it_was(limbeck, forked, tmp_path, small, cache):
     words = [*QUICK, "trainer.steps=200", "trainer.validate_every=10", "trainer.checkpoint_every=10", "name=k"]
     words += ["sampler.workers=1"]
     words += ["tune.space={optim.lr: {kind: log, low: 1e-3, high: 1e-2}}", "tune.trials=1"]
@@ -120,7 +120,6 @@ def test_a_killed_study_goes_on_where_it_was(limbeck, forked, request, tmp_path,
     (left,) = study_of(tmp_path, "k").get_trials()
     assert left.state.name == "RUNNING"
 
-    request.getfixturevalue("copied")
     status, _, err = limbeck("tune", *words)
     assert status == 0, err
     assert "going on with trials 0" in err

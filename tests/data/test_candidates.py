@@ -373,7 +373,8 @@ def encoded(monkeypatch):
     counted, real = [], encoding.encode
 
     def count(ranker, collator, ids, role, **options):
-        counted.append(len(ids))
+        if len(ids) > 1:  # the first alone shows how large all are
+            counted.append(len(ids))
         return real(ranker, collator, ids, role, **options)
 
     monkeypatch.setattr(encoding, "encode", count)

@@ -13,7 +13,7 @@ from limbeck.losses.term import Term
 SOFTMAX = {"kl", "ckl", "bkl", "focal_kl", "kl_ll", "js", "list_net", "projected_kl", "reverse_kl"}
 RAW = {"mse", "margin_mse", "bce"}
 ORDER = {"ranknet", "rank_mse", "adr_mse", "cl_drd"}
-NOTHING = {"info_nce", "approx_ndcg", "lambda_loss", "hinge", "flops", "l1"}
+NOTHING = {"info_nce", "approx_ndcg", "lambda_loss", "hinge", "flops", "l1", "embedding_mse", "embedding_cosine"}
 LOSSES = sorted(name for kind, name in entries() if kind == "loss")
 
 

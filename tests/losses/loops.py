@@ -257,3 +257,12 @@ def flops(rows):
 
 def l1(rows):
     return mean(sum(activation(w) for w in row) for row in rows)
+
+
+def embedding_mse(s, t):
+    return sum((a - b) ** 2 for a, b in zip(s, t, strict=True))
+
+
+def embedding_cosine(s, t):
+    product, ours, theirs = (sum(a * b for a, b in zip(*each, strict=True)) for each in ((s, t), (s, s), (t, t)))
+    return 1 - product / cmath.sqrt(ours * theirs)

@@ -17,7 +17,9 @@ __all__ = ["tied_world", "world"]
 
 LOSSES = {name: entry for (kind, name), entry in sorted(entries().items()) if kind == "loss"}
 NAMES = list(LOSSES)
-ON_SCORES = [name for name in NAMES if name not in ("flops", "l1")]
+BESIDE_SCORES = ["embedding_cosine", "embedding_mse", "flops", "l1"]
+"""They read what a student makes of texts, and no scores: the laws of lists are not theirs."""
+ON_SCORES = [name for name in NAMES if name not in BESIDE_SCORES]
 TERMS = [name for name, entry in LOSSES.items() if entry.builder]
 
 
@@ -47,13 +49,21 @@ def batch_of(data: dict[str, torch.Tensor], *, rows: int | None = None) -> Batch
     """Wrap columns as a batch whose candidates are all distinct documents."""
     queries, candidates = data["mask"].shape
     index = torch.arange(queries * candidates).reshape(queries, candidates)
-    none = torch.zeros(rows or queries * candidates, 1, dtype=torch.long)
+    documents = rows or queries * candidates
+    none = torch.zeros(documents, 1, dtype=torch.long)
+    draw, kind = torch.Generator().manual_seed(9), data["student"].dtype
     return Batch(
-        Tokens(none, none), Tokens(none, none), index, data["mask"], data["labels"], data["teacher"], data["ranks"]
-    )
+        Tokens(none, none), Tokens(none, none), index, data["mask"], data["labels"], data["teacher"], data["ranks"],
+        teacher_queries=torch.randn(queries, WIDTH, generator=draw, dtype=kind),
+        teacher_documents=torch.randn(documents, WIDTH, generator=draw, dtype=kind),
+    )  # fmt: skip
 
 
-def output_of(data: dict[str, torch.Tensor], width: int = 5, seed: int = 3) -> StudentOutput:
+WIDTH = 5
+"""Components of embeddings."""
+
+
+def output_of(data: dict[str, torch.Tensor], width: int = WIDTH, seed: int = 3) -> StudentOutput:
     """Wrap scores as a student's output, with embeddings that have nothing to do with them."""
     draw = torch.Generator().manual_seed(seed)
     queries, candidates = data["mask"].shape

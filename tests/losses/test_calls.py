@@ -124,6 +124,18 @@ def test_regularisers(name):
         function(name)(torch.ones(3, 2), weights=torch.ones(2))
 
 
+@pytest.mark.parametrize("name", ["embedding_mse", "embedding_cosine"])
+def test_vectors_beside_the_teachers(name):
+    with pytest.raises(ValueError, match=r"^student must be a tensor \(N, D\), .* got list$"):
+        function(name)([[1.0]], torch.ones(1, 1))
+    with pytest.raises(ValueError, match=r"^teacher must be a tensor \(N, D\), .* got \(3,\)$"):
+        function(name)(torch.ones(3, 1), torch.ones(3))
+    with pytest.raises(ValueError, match=r"^teacher must have the shape of student, \(3, 2\), got \(3, 4\)$"):
+        function(name)(torch.ones(3, 2), torch.ones(3, 4))
+    half = torch.randn(3, 2).bfloat16()
+    assert function(name)(half, half).dtype == torch.float32
+
+
 def test_further_negatives():
     given, others = columns("info_nce"), torch.randn(4, 3)
     every = torch.ones(4, 3, dtype=torch.bool)

@@ -103,6 +103,17 @@ def test_embeddings(name):
         assert function(name)(embeddings).isnan()
 
 
+@pytest.mark.parametrize("name", ["embedding_mse", "embedding_cosine"])
+@pytest.mark.parametrize("side", ["student", "teacher"])
+def test_vectors(name, side):
+    given = {"student": torch.ones(3, 4), "teacher": torch.ones(3, 4)}
+    given[side][2, 1] = math.inf
+    with pytest.raises(ValueError, match=rf"^{side} must be finite.* inf for text 2, component 1 "):
+        function(name)(**given)
+    with answering_nan():
+        assert function(name)(**given).isfinite().tolist() == [True, True, False]
+
+
 @pytest.mark.parametrize("name", ON_SCORES)
 @pytest.mark.parametrize("number", NUMBERS, ids=str)
 def test_a_training_is_not_ended_by_a_loss(name, number):

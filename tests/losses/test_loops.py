@@ -47,6 +47,8 @@ PARAMETERS = {
     "cl_drd": [{}, {"top": 1}, {"top": 2}, {"top": 3}, {"top": 30}],
     "flops": SIDES,
     "l1": SIDES,
+    "embedding_mse": SIDES[:3],
+    "embedding_cosine": SIDES[:3],
 }  # fmt: skip
 CASES = [(name, options) for name, several in PARAMETERS.items() for options in several]
 IDS = [name + "".join(f"-{key}={value}" for key, value in options.items()) for name, options in CASES]
@@ -126,6 +128,26 @@ def test_value_and_gradient_of_embeddings(name, options):
         flat = side.flatten().tolist()
         expected += ramp * weight * loop(flat)
         close(gradient.flatten(), [ramp * weight * each for each in loops.gradient(loop, flat)])
+    close(value[None], [expected])
+
+
+@pytest.mark.parametrize("options", SIDES[:3], ids=str)
+@pytest.mark.parametrize("name", ["embedding_mse", "embedding_cosine"])
+def test_value_and_gradient_of_vectors_beside_the_teachers(name, options):
+    data = world()
+    output, batch = output_of(data), batch_of(data)
+    targets = batch.teacher_queries.requires_grad_(), batch.teacher_documents.requires_grad_()
+    sides = output.queries.requires_grad_(), output.documents.requires_grad_()
+    value = made(name, **options)(output, batch)
+    found = torch.autograd.grad(value, (*sides, *targets), allow_unused=True)
+    assert found[2:] == (None, None)
+    weights = [options.get("query_weight", 1.0), options.get("document_weight", 1.0)]
+    expected = 0.0
+    for side, target, weight, gradient in zip(sides, targets, weights, found[:2], strict=True):
+        rows = list(zip(side.tolist(), target.tolist(), strict=True))
+        expected += weight * loops.mean(getattr(loops, name)(s, t) for s, t in rows)
+        for (s, t), slope in zip(rows, gradient, strict=True):
+            close(slope, [weight * each / len(rows) for each in loops.gradient(getattr(loops, name), s, t)])
     close(value[None], [expected])
 
 

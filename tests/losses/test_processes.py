@@ -102,7 +102,7 @@ def found():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = mp.get_context("spawn")
+    context = mp.get_context("fork")  # each would import torch anew
     queue = context.Queue()
     workers = [context.Process(target=work, args=(rank, port, queue)) for rank in range(2)]
     for worker in workers:

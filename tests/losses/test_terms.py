@@ -40,6 +40,9 @@ def other_options(name):
             yield {key: choices.get(key) or type(default)(default * 0.7)}
 
 
+FIELDS = {"teacher_scores", "teacher_order", "ranks", "embeddings", "term_weights", "vectors", "teacher_vectors"}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_term_has_a_weight_that_is_the_objectives_affair_and_no_state(name, world):
     assert {"weight", "schedules"} <= set(options_of(name))
@@ -47,7 +50,7 @@ def test_every_term_has_a_weight_that_is_the_objectives_affair_and_no_state(name
     assert isinstance(term, Loss)
     assert term.weight == 0.25
     assert not term.state_dict()
-    assert set(term.needs) <= {"teacher_scores", "teacher_order", "ranks", "embeddings", "term_weights"}
+    assert set(term.needs) <= FIELDS
     data = world()
     value = term(output_of(data), batch_of(data))
     assert value.shape == ()

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from limbeck.artefacts import Artefacts
 from limbeck.config import build, entries, home
 from limbeck.data.datamodule import TrainingData
+from limbeck.data.sampling import Lists
 from limbeck.experiment import assemble
 from limbeck.experiment.stages import Stages
 from limbeck.schemas import store_schemas
@@ -24,8 +25,9 @@ from limbeck.types import StudentOutput
 STUDENTS = sorted(name for kind, name in entries() if kind == "student" and name != "saved")
 LOSSES = sorted(name for kind, name in entries() if kind == "loss")
 WEIGHTS_ONLY = {"flops", "l1"}
+VECTORS_ONLY = {"embedding_mse", "embedding_cosine"}
 PAIRS = [
-    *(("dense", loss) for loss in LOSSES if loss not in WEIGHTS_ONLY),
+    *(("dense", loss) for loss in LOSSES if loss not in WEIGHTS_ONLY | VECTORS_ONLY),
     *((student, loss) for student in STUDENTS for loss in ("ckl", "info_nce") if student != "dense"),
     *(("splade", loss) for loss in sorted(WEIGHTS_ONLY)),
 ]
@@ -85,7 +87,27 @@ def test_every_student_learns_with_every_loss(student, loss, world, nodes, tmp_p
     assert after < value(module, first)
 
 
-GIVEN = {"labels", "ranks", "teacher_scores", "teacher_order"}
+def test_token_vectors_learn_with_every_loss(world, nodes):
+    """A step against the gradient of one batch makes every loss smaller."""
+    artefacts, collection, pool = world
+    config = nodes()
+    torch.manual_seed(1)
+    static = {"_target_": "backbone/static", "width": 16}
+    model, collator = assemble.ranker(config["student"], static, collection, artefacts, anew=True)
+    first = collator(Lists(pool, build(config["sampler"], key="sampler"), 1).__getitems__([(0, 0), (0, 1), (0, 2)]))
+    table = model.backbone.embedding.weight
+    for loss in sorted(set(LOSSES) - WEIGHTS_ONLY - VECTORS_ONLY):
+        terms = objective(nodes, loss)
+        before, _ = terms(model(first), first)
+        (slope,) = torch.autograd.grad(before, table)
+        with torch.no_grad():
+            step = slope / slope.norm() * 1e-2
+            table -= step
+            assert terms(model(first), first)[0] < before, loss
+            table += step
+
+
+GIVEN = {"labels", "ranks", "teacher_scores", "teacher_order", "teacher_vectors"}
 
 
 @pytest.mark.parametrize("student", STUDENTS)
@@ -97,6 +119,9 @@ def test_losses_on_weights_need_a_student_that_has_them(student, nodes, world):
         terms = objective(nodes, loss)
         if loss in WEIGHTS_ONLY and student != "splade":
             with pytest.raises(ValueError, match=rf"loss\.{loss} needs term_weights.*student=splade"):
+                terms.check(GIVEN | model.fields)
+        elif loss in VECTORS_ONLY and student != "dense":
+            with pytest.raises(ValueError, match=rf"loss\.{loss} needs vectors.*student=dense"):
                 terms.check(GIVEN | model.fields)
         else:
             terms.check(GIVEN | model.fields)

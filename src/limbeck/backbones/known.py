@@ -111,9 +111,16 @@ LEGACY_POOLING: Mapping[str, str] = {
 }
 """Keys of a Pooling before version 5.4 and the mode that each turns on."""
 
+_MODEL2VEC = (
+    "model_type", "architectures", "tokenizer_name", "apply_pca", "apply_zipf", "sif_coefficient", "hidden_dim",
+    "seq_length", "normalize", "max_length", "pooling", "embedding_dtype", "vocabulary_quantization",
+)  # fmt: skip
+"""Keys of model2vec's ``config.json``, which lies beside a StaticEmbedding; that module reads none of them."""
+
 MODULES: Mapping[str, Mapping[str, Rule]] = {
     "Transformer": _TRANSFORMER,
     "MLMTransformer": _TRANSFORMER,
+    "StaticEmbedding": dict.fromkeys(_MODEL2VEC, NEUTRAL),
     "Pooling": {
         "embedding_dimension": NEUTRAL,
         "word_embedding_dimension": NEUTRAL,
@@ -148,7 +155,7 @@ MODULES: Mapping[str, Mapping[str, Rule]] = {
 """Modules that are known, with the keys of their own files."""
 
 ORDER: Mapping[str, Mapping[str, int]] = {
-    "dense": {"Transformer": 0, "Pooling": 1, "Dense": 2, "Normalize": 3},
+    "dense": {"Transformer": 0, "StaticEmbedding": 0, "Pooling": 1, "Dense": 2, "Normalize": 3},
     "splade": {"Transformer": 0, "MLMTransformer": 0, "SparseStaticEmbedding": 0, "SpladePooling": 1},
     "colbert": {"Transformer": 0, "Dense": 1, "MultiVectorMask": 2, "Normalize": 2},
     "cross_encoder": {"Transformer": 0, "Pooling": 1, "Dense": 2},

@@ -16,10 +16,13 @@ from torch import Tensor
 
 from limbeck.backbones import known
 from limbeck.backbones.sources import clear_errors, inside
+from limbeck.backbones.tables import MODULE
 from limbeck.config import ConfigError
 
 MODULES = "modules.json"
 TRANSFORMERS = ("Transformer", "MLMTransformer")
+READERS = (*TRANSFORMERS, MODULE)
+"""Modules that read texts and are a backbone here."""
 
 _OF_TRANSFORMER = [
     f"sentence_{name}_config.json"
@@ -78,8 +81,8 @@ class Layout:
         return self.folder / "config_sentence_transformers.json"
 
     def transformer(self) -> Path:
-        """Return the folder of the documents' transformer."""
-        return one(self.documents, TRANSFORMERS).folder
+        """Return the folder of the documents' transformer, or of the table of vectors in its place."""
+        return one(self.documents, READERS).folder
 
     def refuse(self, reason: str) -> ConfigError:
         """Return the error for a folder that no student represents."""

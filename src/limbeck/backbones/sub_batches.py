@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.backbones.families import most_tokens
+from limbeck.config import ConfigError
 from limbeck.types import Tokens
 
 _BUCKET = 32
@@ -65,12 +66,14 @@ def compiled(student: nn.Module, backend: str = "inductor") -> None:
     from torch._dynamo import config
 
     config.recompile_limit = max(config.recompile_limit, _SHAPES)
-    for model in student.children():
-        if hasattr(model, "set_attn_implementation"):
-            base: Any = model.base_model
-            if base._supports_sdpa:
-                model.set_attn_implementation("sdpa")  # pyright: ignore[reportCallIssue]
-            base.compile(dynamic=False, backend=backend)
+    transformers: list[Any] = [each for each in student.children() if hasattr(each, "set_attn_implementation")]
+    if not transformers:
+        raise ConfigError("trainer.compile: a table of vectors has nothing to compile; set it to false")
+    for model in transformers:
+        base: Any = model.base_model
+        if base._supports_sdpa:
+            model.set_attn_implementation("sdpa")
+        base.compile(dynamic=False, backend=backend)
 
 
 def is_compiled(model: nn.Module) -> bool:

@@ -14,7 +14,7 @@ from limbeck.text.tokenizer import TextTokenizer, train_wordpiece
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_LARGEST_VOCABULARY = 2**20
+LARGEST_VOCABULARY = 2**20
 """Of a trained tokenizer: its trainer asks for the memory of all of them at once, and aborts the process without it."""
 
 
@@ -66,8 +66,8 @@ class Tiny:
         for name, value in sizes.items():
             if value < 1:
                 raise ValueError(f"{name} must be >= 1, got {value}")
-        if vocab_size > _LARGEST_VOCABULARY:
-            raise ValueError(f"vocab_size must be <= {_LARGEST_VOCABULARY}, got {vocab_size}")
+        if vocab_size > LARGEST_VOCABULARY:
+            raise ValueError(f"vocab_size must be <= {LARGEST_VOCABULARY}, got {vocab_size}")
         if width % heads:
             raise ValueError(f"width must be a multiple of heads, got {width} and {heads}")
         if not 0 <= dropout < 1:

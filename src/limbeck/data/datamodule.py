@@ -8,7 +8,7 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import lightning
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from limbeck.data.judged import Judged
 from limbeck.data.pool import Pool
 from limbeck.data.sampling import Lists, ListSampler, Order
+from limbeck.data.targets import Targets
 from limbeck.processes import end_with_parent
 from limbeck.text.collate import Collator, Example
 from limbeck.types import Batch, Run
@@ -69,11 +70,11 @@ def _by_value(tensor: torch.Tensor) -> tuple[Any, ...]:
 class _Sender:
     """Collates in a worker."""
 
-    def __init__(self, collator: Collator) -> None:
-        self._collator = collator
+    def __init__(self, collate: Callable[[Sequence[Example]], Batch]) -> None:
+        self._collate = collate
 
     def __call__(self, examples: Sequence[Example]) -> Sent:
-        return Sent(self._collator(examples))
+        return Sent(self._collate(examples))
 
 
 class TrainingData(lightning.LightningDataModule):
@@ -94,6 +95,8 @@ class TrainingData(lightning.LightningDataModule):
         Candidates to validate on; empty for none.
     judged
         As :class:`~limbeck.data.sampling.Lists` takes it.
+    targets
+        Gives batches a dense teacher's vectors; None leaves them without.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class TrainingData(lightning.LightningDataModule):
         batches: int,
         dev: Run,
         judged: Judged | None = None,
+        targets: Targets | None = None,
     ) -> None:
         super().__init__()
         self.dev = dev
@@ -114,6 +118,7 @@ class TrainingData(lightning.LightningDataModule):
         self.seed = seed
         self.batches = batches
         self.judged = judged
+        self.targets = targets
         self._done = 0
         self._loader: Timed | None = None
 
@@ -131,7 +136,7 @@ class TrainingData(lightning.LightningDataModule):
         self._loader = Timed(
             Lists(self.pool, self.sampler, self.seed, self.judged),  # pyright: ignore[reportArgumentType]
             batch_sampler=order,
-            collate_fn=_Sender(self.collator) if workers else self.collator,
+            collate_fn=_Sender(self.collate) if workers else self.collate,
             num_workers=workers,
             worker_init_fn=_start_worker,
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
@@ -139,6 +144,11 @@ class TrainingData(lightning.LightningDataModule):
             pin_memory=self.trainer.strategy.root_device.type == "cuda",
         )
         return self._loader
+
+    def collate(self, examples: Sequence[Example]) -> Batch:
+        """Return examples as a batch, with the teacher's vectors if there are any."""
+        batch = self.collator(examples)
+        return batch if self.targets is None else self.targets(batch)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Move a batch without waiting for the device; Lightning would do that with tensors only, not with ours."""

@@ -1,38 +1,24 @@
 """An encoder as first stage: exact search of the whole collection, which is encoded once."""
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import torch
 
 from limbeck.artefacts import Artefacts
+from limbeck.data import embeddings
 from limbeck.data.candidates import Search, best, check_depth
 from limbeck.data.collection import Collection
+from limbeck.data.embeddings import Encoder
 from limbeck.encodings import DType, check_dtype
 from limbeck.inference import encode
-from limbeck.plan import BLOCK
 from limbeck.registry import register
 from limbeck.search.backend import build
-from limbeck.search.encoding import encode_into
 from limbeck.search.exact import Exact
 from limbeck.search.inverted import Inverted
 from limbeck.search.ranking import search as ranked
 from limbeck.search.shards import Store
-from limbeck.text.collate import Collator
 from limbeck.types import Run
-
-
-class Encoder(NamedTuple):
-    """A loaded ranker that encodes queries and documents apart."""
-
-    ranker: Any
-    collator: Collator
-    identity: dict[str, Any]
-    """What its scores depend on, a checksum of the weights included."""
-
-
-_OTHER_DISK = "free some, set paths.cache to a folder on another disk, or take candidates=bm25"
 
 _INSTEAD = "set candidates.dtype=float16, or paths.cache to a folder on another disk, or take candidates=bm25"
 
@@ -112,20 +98,9 @@ class Dense:
 
     def _store(self, search: Search) -> Store:
         """Return the encodings of the collection, encoded once for all splits and searches to come."""
-        path = search.artefacts.folder(
-            "embeddings",
-            {**self._embedded_by(search), "documents": search.collection.content("document")},
-            lambda target: self._encode(search, target),
-            label=f"{self.name} embeddings of {search.collection.name}",
-            parts=True,
-        )
-        return Store(path)
-
-    def _encode(self, search: Search, folder: Path) -> None:
-        ranker, collator, _ = self._encoder(search)
-        store = Store.open(folder, {"kind": ranker.kind, "dtype": self.dtype, "shard_size": BLOCK}, {})
-        count, documents = len(search.collection.document_ids), search.collection.iterate()
-        encode_into(store, ranker, collator, documents, count=count, instead=_INSTEAD, bf16=self.bf16)
+        numbers = {"bf16": self.bf16, "dtype": self.dtype}
+        given = self._encoder(search), search.collection, search.artefacts
+        return embeddings.of_documents(*given, **numbers, name=self.name, instead=_INSTEAD)
 
     def _embedded_by(self, search: Search) -> dict[str, Any]:
         return {"bf16": self.bf16, "dtype": self.dtype, **self._encoder(search).identity}

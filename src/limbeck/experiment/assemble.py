@@ -18,7 +18,7 @@ from limbeck.backbones.backbone import Backbone
 from limbeck.config import ConfigError, Node, build, fingerprint, part, part_name
 from limbeck.data.candidates import Candidates
 from limbeck.data.collection import Collection
-from limbeck.data.dense import Encoder
+from limbeck.data.embeddings import Encoder
 from limbeck.data.opening import described
 from limbeck.experiment.sharing import Sharing
 from limbeck.experiment.teaching import OnDemand, Stored, Teaching
@@ -26,7 +26,7 @@ from limbeck.experiment.untrained import check_anew
 from limbeck.launchers.devices import check_accelerator
 from limbeck.scores.writer import Provenance
 from limbeck.secrecy import masked
-from limbeck.students import bare, longest, query_table
+from limbeck.students import bare, context, longest, query_table
 from limbeck.students.base import BiEncoder, Student
 from limbeck.students.folders import MARK
 from limbeck.students.tops import load_top
@@ -149,6 +149,7 @@ def _model(
     anew: bool,
     trains: bool,
 ) -> tuple[Student, TextTokenizer]:
+    context.check(student, backbone, key)
     source: Backbone = build(backbone, key=f"{key}backbone")
     try:
         tokenizer = source.tokenizer(texts, folder)
@@ -158,14 +159,16 @@ def _model(
             query_table.start(model, tokenizer)
         check_anew(model, source, lacking.without(query_table.NAME), key, anew)
     except ConfigError as error:
-        keys = ("model", "layers", "lora", "gradient_checkpointing", "bidirectional", "end_token")
+        keys = ("model", "layers", "lora", "gradient_checkpointing", "bidirectional", "end_token", "width")
         own = str(error).startswith(keys)
         raise ConfigError(f"{key}backbone.{error}" if own else str(error)) from error
     longest.check(model, tokenizer, key)
     return model, tokenizer
 
 
-def save(student: Student, tokenizer: TextTokenizer, folder: Path, node: Node, run_id: str) -> None:
+def save(
+    student: Student, tokenizer: TextTokenizer, folder: Path, node: Node, run_id: str, space: Node | None = None
+) -> None:
     """Save a student as a Hugging Face folder, with what makes it one of ours: usable as ``student=saved``.
 
     Parameters
@@ -176,9 +179,11 @@ def save(student: Student, tokenizer: TextTokenizer, folder: Path, node: Node, r
         Made, or written over.
     node, run_id
         The student's configuration node, and the run it comes from.
+    space
+        The space that its queries were brought into (:mod:`limbeck.experiment.spaces`); None for its own.
     """
     backbones.save(student, tokenizer, folder)
-    write_json(folder / MARK, {"student": node, "run_id": run_id})
+    write_json(folder / MARK, {"student": node, "run_id": run_id, **({} if space is None else {"space": space})})
 
 
 def teaching(

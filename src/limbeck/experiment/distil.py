@@ -73,7 +73,8 @@ class Experiment:
         """Save the trained student, add its rows to those there are, and write ``result.json``."""
         student, collator, collection = prepared.student, prepared.collator, prepared.stages.collection
         load_student(self.folder.checkpoints / trained["checkpoint"], student)
-        assemble.save(student, collator.tokenizer, self.folder.model, self.config["student"], self.run_id)
+        node, place = self.config["student"], self.folder.model
+        assemble.save(student, collator.tokenizer, place, node, self.run_id, prepared.space)
         rows += prepared.systems.student("student", "student, distilled", student, collator, self.config)
         result: Config = {
             "run_id": self.run_id,

@@ -13,6 +13,7 @@ from safetensors.torch import load_model, save_model
 from limbeck.artefacts import Artefacts
 from limbeck.config import Config, Node, fingerprint
 from limbeck.data.collection import Collection
+from limbeck.encodings import Rows
 from limbeck.evaluation.ranking import (
     Asked,
     check_finite,
@@ -27,6 +28,7 @@ from limbeck.experiment import assemble
 from limbeck.experiment.sharing import CANDIDATES, JOB, WEIGHTS, Sharing, part
 from limbeck.experiment.teaching import OnDemand
 from limbeck.halfway import Halfway
+from limbeck.inference import encode
 from limbeck.students.base import BiEncoder, Student
 from limbeck.text.collate import Collator
 from limbeck.types import Run
@@ -101,6 +103,12 @@ class Engine:
                 halfway=self._halfway(lambda: {**task, "documents": self._collection.content("document")}),
             )
         return [without_own(run, depth) for run in runs] if drops else runs
+
+    def encoded(self, queries: Sequence[str], *, bf16: bool) -> tuple[BiEncoder, Rows]:
+        """Return the ranker on its device, and its encodings of queries."""
+        assert isinstance(self.ranker, BiEncoder), "a student that scores pairs encodes nothing"
+        ranker = self.ranker.to(self._device)
+        return ranker, encode(ranker, self._collator, queries, "query", bf16=bf16)
 
     def rerank(self, candidates: Run) -> Run:
         """Re-rank candidates; nothing is added or dropped."""

@@ -46,6 +46,8 @@ def _check_asked(config: Node) -> None:
             "nothing to evaluate: give run=FOLDER (a student), run_file=FILE with qrels=FILE (a ranking), a preset "
             "(eval=beir_13) for the first stage alone, or compare=[FOLDER,FOLDER] baseline=FOLDER"
         )
+    if config["index"] is not None and config["run"] is None:
+        raise ConfigError("index holds documents that students search: give them, run=FOLDER")
     if "compare" in asked:
         others = [key for key in asked if key != "compare"]
         if others:

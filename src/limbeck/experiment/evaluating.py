@@ -16,6 +16,8 @@ from limbeck.experiment.run_folder import RunFolder
 from limbeck.experiment.suite import Model, RunFile, Suite, System, average, read
 from limbeck.reporting.results.systems import Named, config, file_name, find, weights
 from limbeck.reporting.terminal import show_rows
+from limbeck.search.shards import Store
+from limbeck.students.folders import space_of
 from limbeck.training.checkpoints import load_student
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,9 @@ class Evaluating:
         self._files = [] if config["run_file"] is None else _files(config["run_file"])
         if config["qrels"] is not None and not Path(config["qrels"]).is_file():
             raise ConfigError(f"qrels: there is no file {config['qrels']}")
+        self._index = None if config["index"] is None else Store(Path(config["index"]))
+        if self._index is not None and self._evaluation.pipeline not in ("auto", ["search"]):
+            raise ConfigError("index: its documents are searched, and not re-ranked or fused; leave eval.pipeline out")
         self._seeds = {key: (named.name, named.seed) for key, named in self._models}
         if self._models and not self._sets:
             self._sets = _own_sets([named for _, named in self._models], self._artefacts)
@@ -65,6 +70,7 @@ class Evaluating:
                 "eval": {key: value for key, value in node.items() if key != "devices"},
                 "sets": self._sets,
                 "models": {key: weights(named.model) for key, named in self._models},
+                "index": None if self._index is None else fingerprint(self._index.identity),
                 "files": {file.key: [str(file.path), file.path.stat().st_mtime_ns] for file in self._files},
             }
         )[:8]
@@ -101,6 +107,7 @@ class Evaluating:
                 self._artefacts,
                 self._config["accelerator"],
                 folder,
+                self._index,
             )
             sets = suite.run(systems)
         result = {
@@ -122,7 +129,8 @@ class Evaluating:
         trained_on = assemble.collection(nodes["data"], self._artefacts)
         student, collator = assemble.ranker(nodes["student"], nodes["backbone"], trained_on, self._artefacts, anew=True)
         load_student(named.path, student)
-        assemble.save(student, collator.tokenizer, target, nodes["student"], named.path.parents[1].name)
+        run = named.path.parents[1]
+        assemble.save(student, collator.tokenizer, target, nodes["student"], run.name, space_of(run))
         return target
 
     def _judged_by_file(self, folder: Path) -> Config:

@@ -73,6 +73,7 @@ def write(out: Path, student: "Student", tokenizer: "TextTokenizer", node: Node,
     def fill(folder: Path) -> None:
         exported.write(folder)
         known = {"run_id": trained.result.get("run_id"), "data": trained.config.get("data")}
+        known |= {"space": trained.space} if trained.space else {}
         write_json(folder / MARK, {"student": node, **known})
         (folder / "README.md").write_text(card(exported, node, trained, name), encoding="utf-8")
 

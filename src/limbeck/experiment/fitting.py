@@ -105,7 +105,7 @@ def _data(parts: Parts, prepared: Prepared, steps: int, dev: Run) -> TrainingDat
     collator.prepare("query", lists)
     collator.prepare("document", lists * (sampler.positives + sampler.negatives))
     judged = prepared.stages.judged(prepared.pool) if parts.objective.over_batches else None
-    return TrainingData(prepared.pool, sampler, collator, parts.seed, batches, dev, judged)
+    return TrainingData(prepared.pool, sampler, collator, parts.seed, batches, dev, judged, prepared.targets)
 
 
 def _callbacks(

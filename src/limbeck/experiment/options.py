@@ -81,7 +81,9 @@ def _factor(value: object) -> float:
 
 
 _OPTIONS: dict[str, Read] = {
-    **dict.fromkeys(("name", "out", "index", "qrels", "first_stage", "split", "shard", "dtype"), _text),
+    **dict.fromkeys(
+        ("name", "out", "index", "qrels", "first_stage", "split", "shard", "dtype", "query_encoder"), _text
+    ),
     "accelerator": _accelerator,
     **dict.fromkeys(("kind", "collection", "on_error", "duplicates", "baseline"), _text),
     **dict.fromkeys(("run", "run_file", "compare"), _named_texts),
@@ -96,7 +98,7 @@ _OPTIONS: dict[str, Read] = {
 
 _OPTIONAL = (
     "qrels", "first_stage", "shard", "kind", "collection", "baseline", "run", "run_file", "compare", "splits",
-    "metrics", "scale",
+    "metrics", "scale", "query_encoder",
 )  # fmt: skip
 """What may be null, beside what a verb allows."""
 

@@ -11,6 +11,7 @@ from limbeck.evaluation.settings import evaluation
 from limbeck.experiment import assemble
 from limbeck.experiment.suite import of_set
 from limbeck.inspection.findings import settings
+from limbeck.students import context
 from limbeck.training.objective import Objective
 from limbeck.training.optim import AdamW
 from limbeck.training.tracking import Tracker
@@ -51,6 +52,7 @@ class Parts:
         self.candidates = assemble.candidates(of_set(config["candidates"], self.evaluation.split), self.device)
         self.data: Data = described(config["data"])
         student = part(config["student"], key="student")
+        context.check(config["student"], config["backbone"])
         self.objective.check({"labels", "ranks"} | taught | student.fields)
         if self.training.chunk is not None:
             self.objective.check_chunks()
@@ -63,7 +65,9 @@ def _taught(teacher: Node | None) -> set[str]:
     """Return what batches will have of the teacher."""
     if not teacher:
         return set()
-    return {"teacher_order"} if teacher.get("use") == "ranks" else {"teacher_order", "teacher_scores"}
+    found = {"teacher_order"} if teacher.get("use") == "ranks" else {"teacher_order", "teacher_scores"}
+    encodes = teacher.get("student") and "vectors" in part(teacher["student"], key="teacher.student").fields
+    return found | ({"teacher_vectors"} if encodes else set())
 
 
 @contextlib.contextmanager

@@ -9,9 +9,11 @@ import lightning
 
 from limbeck.artefacts import Artefacts
 from limbeck.backbones.sub_batches import compiled
+from limbeck.config import Config
 from limbeck.data.pool import Pool
+from limbeck.data.targets import Targets
 from limbeck.evaluation.pipeline import Row
-from limbeck.experiment import assemble
+from limbeck.experiment import assemble, spaces
 from limbeck.experiment.parts import Parts
 from limbeck.experiment.sharing import SHARES, Sharing
 from limbeck.experiment.stages import Stages
@@ -42,6 +44,10 @@ class Prepared:
     """The evaluated split."""
     rows: Sequence[Row]
     """Of the systems that do not depend on training."""
+    targets: Targets | None = None
+    """The teacher's vectors, for losses on embeddings."""
+    space: Config | None = None
+    """The space that such losses bring the student into."""
 
 
 def prepare(parts: Parts, artefacts: Artefacts, folder: Path, *, evaluates: bool) -> Prepared:
@@ -80,10 +86,12 @@ def prepare(parts: Parts, artefacts: Artefacts, folder: Path, *, evaluates: bool
     sharing = Sharing(evaluation.devices, config["data"], artefacts.root, accelerator, folder / SHARES)
     teacher = config["teacher"]
     teaching = assemble.teaching(teacher, collection, artefacts, parts.device, sharing) if teacher else None
+    spaces.check_fit(parts.objective, student, teaching)
     first = stages.first_stage(evaluation.split)
     pool = stages.pool(teaching)
     if teaching is not None:
         _check(parts, stages, pool, teaching)
+    targets = spaces.targets(parts.objective, teaching, teacher, pool, collection, artefacts)
     systems = Systems(collection, evaluation.split, parts.candidates, first, evaluation, parts.device, sharing, folder)
     rows = []
     if evaluates:
@@ -93,7 +101,8 @@ def prepare(parts: Parts, artefacts: Artefacts, folder: Path, *, evaluates: bool
         if evaluation.start:
             start = Start(config, collection, artefacts)
             rows += systems.student("start", "student, start", student, collator, config, start.search, start.rerank)
-    return Prepared(stages, pool, student, collator, systems, rows)
+    space = spaces.space(parts.objective, teaching)
+    return Prepared(stages, pool, student, collator, systems, rows, targets, space)
 
 
 def _check(parts: Parts, stages: Stages, pool: Pool, teaching: Teaching) -> None:

@@ -100,6 +100,7 @@ class _Searching:
         check_ids(self._query_ids, "data: the query id")
         self._ranker, self._collator = self._encoder()
         self._ranker.to(device)
+        self._asked_by = None if config["query_encoder"] is None else self._ranker.checksum()
         self._spent: list[tuple[int, float, float]] = []
         """Queries, and seconds for encoding and for searching them."""
 
@@ -107,6 +108,7 @@ class _Searching:
         import torch
 
         from limbeck.experiment import assemble
+        from limbeck.experiment.spaces import check_tied, query_encoder_nodes
         from limbeck.students.base import BiEncoder
 
         torch.manual_seed(self._made["seed"])
@@ -116,8 +118,12 @@ class _Searching:
         else:
             log.info("%s are the queries; the documents are those of the index", self._collection.name)
             indexed = opened(self._made["data"], self._artefacts)
-        model, collator = assemble.ranker(self._made["student"], self._made["backbone"], indexed, self._artefacts)
-        if model.checksum() != self._store.identity["weights"]:
+        other = self._config["query_encoder"]
+        nodes = self._made if other is None else query_encoder_nodes(Path(other), "query_encoder")
+        model, collator = assemble.ranker(nodes["student"], nodes["backbone"], indexed, self._artefacts)
+        if other is not None:
+            check_tied(Path(other), model, self._store, "query_encoder")
+        elif model.checksum() != self._store.identity["weights"]:
             raise ConfigError(
                 f"index: the model that {self._store.path} was built with has changed since; build the index anew"
             )
@@ -175,6 +181,7 @@ class _Searching:
             "candidates": inputs and fingerprint(inputs),
             "queries": self._collection.asked(self._query_ids),
             "documents": self._collection.content("document"),
+            "query_encoder": self._asked_by,
             **{key: self._config[key] for key in ("split", "depth", "bf16")},
             "shards": count,
         }
@@ -265,6 +272,7 @@ class _Searching:
             write_runs(out, seen(), "limbeck")
         log.info("%s: %s of %s documents have the score of the one before them", out, f"{tied:,}", f"{documents:,}")
         system = f"{self._first.name}, re-ranked" if self._first else self._backend.name
+        system += "" if self._asked_by is None else f", queries by {self._config['query_encoder']}"
         per_query = {name: {query: values[name][query] for query in judged} for name in names}
         row = {"system": system, "queries": f"{len(judged):,}", **means(per_query)}
         title = f"{self._collection.name} {self._config['split']}: {out}"

@@ -19,12 +19,13 @@ from limbeck.evaluation.ranking import without_own
 from limbeck.evaluation.runs import read_run
 from limbeck.evaluation.sets import EvalSet
 from limbeck.evaluation.settings import Evaluation
-from limbeck.experiment import assemble
+from limbeck.experiment import assemble, spaces
 from limbeck.experiment.engine import with_lengths
 from limbeck.experiment.one_pass import OnePass
 from limbeck.experiment.sharing import SHARES, Sharing
 from limbeck.experiment.systems import Systems
 from limbeck.reporting.terminal import show_rows
+from limbeck.search.shards import Store
 from limbeck.students.base import Student
 from limbeck.students.saved import Saved
 from limbeck.text.collate import Collator
@@ -75,6 +76,9 @@ class Suite:
         Where indexes and rankings are kept, and where models work.
     folder
         Where the results go: ``runs/SET.KEY.trec``, ``per_query/SET.KEY.parquet``.
+    index
+        Its documents are searched by the queries of the students, each of which was brought into its space; None has
+        each student encode the documents too.
     """
 
     def __init__(
@@ -86,7 +90,9 @@ class Suite:
         artefacts: Artefacts,
         accelerator: str,
         folder: Path,
+        index: Store | None = None,
     ) -> None:
+        self._index = index
         self._evaluation = evaluation
         self._sets: dict[str, EvalSet] = {name: build(node, key=f"eval.sets.{name}") for name, node in sets.items()}
         # What is re-ranked is as deep as the evaluation asks, however deep training lists are drawn from.
@@ -186,6 +192,9 @@ class Suite:
         ranker, collator = assemble.ranker(nodes["student"], nodes["backbone"], collection, self._artefacts)
         fit = partial(_fitted, ranker, collator)
         fitted = fit(each)
+        if self._index is not None:
+            search = spaces.searching(self._index, collection, system.folder, ranker, self._evaluation)
+            return ranked.student(system.key, f"{system.label}, on {self._index.path}", ranker, fitted, nodes, search)
         search = self._pass.of(system.key, name, collection, fitted.style.document_length, fit)
         return ranked.student(system.key, system.label, ranker, fitted, nodes, search)
 

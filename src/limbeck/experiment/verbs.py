@@ -24,18 +24,20 @@ _KEYS = {
     "import": "format path out kind scale teacher collection on_error duplicates threads force",
     "inspect": "name seed force data candidates pool sampler teacher backbone student loss optim trainer eval checks "
     "logger paths out run qrels first_stage",
-    "evaluate": "name eval candidates teacher comparison paths run run_file qrels metrics compare baseline moved "
-    "calibration accelerator force",
+    "evaluate": "name eval candidates teacher comparison paths run run_file qrels metrics index compare baseline "
+    "moved calibration accelerator force",
     "table": "table comparison paths out partial mix_commits mix_data",
     "report": "name out baseline paths",
     "export": "run out student backbone",
     "index": "data backbone student backend paths out dtype shard_size shard bf16 seed accelerator",
-    "search": "data candidates backend paths index out split depth metrics timed shard bf16 accelerator force",
+    "search": "data candidates backend paths index out query_encoder split depth metrics timed shard bf16 accelerator "
+    "force",
 }
 _HOW: dict[str, Config] = {
     "score": {"optional": ("out", "depth", "limit"), "required": ("splits",)},
     "report": {"optional": ("out",)},
     "export": {"required": ("run",)},
+    "evaluate": {"optional": ("index",)},
     "search": {"required": ("metrics",), "absent": ("data", "candidates", "backend")},
 }
 _OPEN_COLLECTIONS = ("mine", "score", "inspect", "index")

@@ -10,6 +10,7 @@ from typing import Any
 from limbeck.config import ConfigError, part_name
 from limbeck.export.layout import Pipeline
 from limbeck.markup import code, escape
+from limbeck.students.folders import space_of
 from limbeck.version import __version__
 
 _USE = {
@@ -38,6 +39,8 @@ class Origin:
     config: Mapping[str, Any] = field(default_factory=dict)
     result: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    space: Mapping[str, Any] | None = None
+    """The space of another encoder that its queries were brought into, as ``limbeck.json`` of its model says."""
 
 
 def origin(folder: Path) -> Origin:
@@ -53,17 +56,19 @@ def origin(folder: Path) -> Origin:
 
     run = folder.absolute()
     run = run if (run / "config.yaml").is_file() else run.parent
+    space = space_of(folder)
     if not (run / "config.yaml").is_file():
-        return Origin()
+        return Origin(space=space)
     try:
         config: Any = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
     except (OSError, ValueError, YAMLError) as error:
         raise ConfigError(f"run: {run / 'config.yaml'} cannot be read: {error}; run its training again") from error
     files = [run / name for name in ("result.json", "env.json")]
     try:
-        return Origin(config, *(json.loads(file.read_text("utf-8")) if file.is_file() else {} for file in files))
+        result, environment = (json.loads(file.read_text("utf-8")) if file.is_file() else {} for file in files)
     except ValueError as error:
         raise ConfigError(f"run: a file of {str(run)!r} is broken: {error}; run its training again") from error
+    return Origin(config, result, environment, space)
 
 
 def card(pipeline: Pipeline, student: Mapping[str, Any], origin: Origin, name: str) -> str:
@@ -98,7 +103,7 @@ def card(pipeline: Pipeline, student: Mapping[str, Any], origin: Origin, name: s
 
 def _how(pipeline: Pipeline, student: Mapping[str, Any]) -> str:
     library = pipeline.library
-    task = pipeline.modules[0].config["transformer_task"]
+    task = pipeline.modules[0].config.get("transformer_task")
     where = f"FOLDER/{pipeline.transformer}".rstrip("/")
     notes = []
     if library == "CrossEncoder":
@@ -108,14 +113,17 @@ def _how(pipeline: Pipeline, student: Mapping[str, Any]) -> str:
         )
     elif student["scale"] != 1:
         notes.append(f"In limbeck a score is {student['scale']:g} times this one; the order is the same.")
+    alone = ""
+    if task is not None:
+        alone = f"""
+
+from transformers import {_AUTO[task]}  # the transformer alone
+transformer = {_AUTO[task]}.from_pretrained("{where}")"""
     code = f"""\
 ```python
 from sentence_transformers import {library}  # 6.2 or later
 model = {library}("FOLDER")
-{_USE[library]}
-
-from transformers import {_AUTO[task]}  # the transformer alone
-transformer = {_AUTO[task]}.from_pretrained("{where}")
+{_USE[library]}{alone}
 ```"""
     return "\n\n".join(["## Use", code, *notes, "In limbeck: `student=saved student.folder=FOLDER`."])
 

@@ -15,12 +15,14 @@ from torch import Tensor
 
 from limbeck.artefacts import write_json
 from limbeck.backbones.adapters import merged_weights
+from limbeck.backbones.tables import MODULE, WORDS
 from limbeck.text.collate import Role
 from limbeck.text.tokenizer import TextTokenizer
 
 ROUTER = "router_config.json"
 
 _TYPES = {
+    "StaticEmbedding": "sentence_transformers.sentence_transformer.modules.static_embedding.StaticEmbedding",
     "Transformer": "sentence_transformers.base.modules.transformer.Transformer",
     "Dense": "sentence_transformers.base.modules.dense.Dense",
     "Normalize": "sentence_transformers.base.modules.normalize.Normalize",
@@ -56,6 +58,8 @@ class Module:
         if self.tokenizer is not None:
             self.tokenizer.save(folder)
             self._amend(folder / "tokenizer_config.json")
+        if self.type == MODULE:
+            self._cut_texts(folder / WORDS)
         if self.weights:
             save_file({name: value.detach().cpu().contiguous() for name, value in self.weights.items()}, folder / _FILE)
         write_json(folder / ("config.json" if self.model is None else _TRANSFORMER), self.config)
@@ -69,6 +73,18 @@ class Module:
             # Students always tell such models which of two texts a token is of; not every tokenizer does.
             settings["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
         write_json(path, settings)
+
+    def _cut_texts(self, path: Path) -> None:
+        """Have the tokenizer cut texts by itself: a table of vectors takes no length."""
+        words: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        left = self.tokenizer is not None and self.tokenizer.cuts_left
+        words["truncation"] = {
+            "direction": "Left" if left else "Right",
+            "max_length": self.length,
+            "strategy": "LongestFirst",
+            "stride": 0,
+        }
+        write_json(path, words)
 
 
 _FILE = "model.safetensors"
@@ -94,16 +110,19 @@ class Pipeline:
 
     @property
     def transformer(self) -> str:
-        """Return the subfolder of the documents' transformer."""
-        return "" if self.queries is None else "document_0_Transformer"
+        """Return the subfolder of the documents' transformer, or of the table in its place."""
+        first = self.modules[0].type
+        own = "" if first == "Transformer" else f"0_{first}"
+        return own if self.queries is None else f"document_0_{first}"
 
     def write(self, folder: Path) -> None:
         """Write all files into an existing folder."""
         shared = list(self.modules)
         listed: list[tuple[str, str]] = []
         if self.queries is None:
-            shared.pop(0).write(folder)
-            listed.append(("", "Transformer"))
+            first = shared.pop(0)
+            first.write(folder / self.transformer)
+            listed.append((self.transformer, first.type))
         else:
             _write_router({"query": self.queries, "document": shared[: self.own]}, folder)
             shared = shared[self.own :]

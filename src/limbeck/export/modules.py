@@ -9,7 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limbeck.backbones.adapters import merged_weights
+from limbeck.backbones.bags import StaticModel
 from limbeck.backbones.known import ACTIVATIONS, POOLINGS, TASKS
+from limbeck.backbones.tables import MODULE
 from limbeck.config import ConfigError
 from limbeck.export.layout import Module, Pipeline
 from limbeck.students.colbert import ColBERT
@@ -71,9 +74,8 @@ def _cross_encoder(student: CrossEncoder, collator: Collator) -> Pipeline:
 
 def _dense(student: Dense, collator: Collator) -> Pipeline:
     width = student.backbone.config.hidden_size
-    pooling = _pooling(width, student.pooling)
-    document = _tower(student.backbone, "feature-extraction", collator)
-    modules = [document, pooling]
+    reading = _embedding(student, student.backbone, collator, "document")
+    modules = list(reading)
     if student.projection is not None:
         layer = student.projection
         modules.append(_linear(layer.weight, layer.bias, "sentence_embedding", activation=student.activation))
@@ -84,10 +86,26 @@ def _dense(student: Dense, collator: Collator) -> Pipeline:
     if student.normalise:
         modules.append(Module("Normalize", {"module_input_name": "sentence_embedding"}))
     queries = None
-    if student.query_backbone is not None:
-        queries = [_tower(student.query_backbone, "feature-extraction", collator), pooling]
+    if student.query_backbone is not None or _two_lengths(student):
+        queries = _embedding(student, student.query_backbone or student.backbone, collator, "query")
     similarity = "cosine" if student.normalise else "dot"
-    return Pipeline("SentenceTransformer", modules, queries, 2, _prompts(collator), similarity)
+    return Pipeline("SentenceTransformer", modules, queries, len(reading), _prompts(collator), similarity)
+
+
+def _embedding(student: Dense, model: nn.Module, collator: Collator, role: Role) -> list[Module]:
+    """Return the modules that make one vector of a text."""
+    if isinstance(model, StaticModel):
+        style = collator.style
+        length = style.query_length if role == "query" else style.document_length
+        return [Module(MODULE, weights=merged_weights(model), tokenizer=collator.tokenizer, length=length)]
+    pooling = _pooling(student.backbone.config.hidden_size, student.pooling)
+    return [_tower(model, "feature-extraction", collator), pooling]
+
+
+def _two_lengths(student: Dense) -> bool:
+    """Return whether queries need a tokenizer of their own, which cuts them elsewhere: as a table's texts are cut."""
+    style = student.style
+    return isinstance(student.backbone, StaticModel) and style.query_length != style.document_length
 
 
 def _splade(student: Splade, collator: Collator) -> Pipeline:

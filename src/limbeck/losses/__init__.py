@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # what type checkers and editors see
     from limbeck.losses.bkl import bkl as bkl
     from limbeck.losses.ckl import ckl as ckl
     from limbeck.losses.cl_drd import cl_drd as cl_drd
+    from limbeck.losses.embedding_cosine import embedding_cosine as embedding_cosine
+    from limbeck.losses.embedding_mse import embedding_mse as embedding_mse
     from limbeck.losses.flops import flops as flops
     from limbeck.losses.focal_kl import focal_kl as focal_kl
     from limbeck.losses.hinge import hinge as hinge

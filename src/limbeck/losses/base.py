@@ -55,6 +55,11 @@ class Loss(nn.Module):
         cls.__init__ = construct
 
     @property
+    def scheduled(self) -> frozenset[str]:
+        """Names of the options that follow a schedule."""
+        return frozenset(self._scheduled.names)
+
+    @property
     def annotations(self) -> Mapping[str, Any]:
         """Option → its annotation, which says its type and range."""
         parameters = inspect.signature(type(self)).parameters.values()

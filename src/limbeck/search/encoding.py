@@ -78,12 +78,12 @@ def encode_into(
         written: Future[None] | None = None
         for number, chunk in enumerate(ahead(_chunks(documents, store.shard_size))):
             if number % share[1] == share[0] and not store.has(number):
+                if ranker.kind == "dense" and lacking and not each:  # others differ in size from text to text
+                    each = _size(store, _encode(chunk[:1], ranker, collator, bf16)[1])
+                    room.check_disk(int(each * lacking), store.path, "encoding the collection", instead)
                 step.begin(len(chunk))
                 ids, encoded = _encode(chunk, ranker, collator, bf16)
-                if not step.done:
-                    each = encoded.stored(store.identity["dtype"]).size / len(chunk)
-                    if encoded.kind == "dense":  # others differ in size from text to text
-                        room.check_disk(int(each * (lacking or 0)), store.path, "encoding the collection", instead)
+                each = each or _size(store, encoded)
                 if written is not None:
                     written.result()
                 written = writer.submit(store.write, number, ids, encoded)
@@ -94,6 +94,11 @@ def encode_into(
     if not total:
         raise ConfigError("data.collection has no documents: there is nothing to index")
     return Encoded(total, int(step.done), time.perf_counter() - start, store.finish(total))
+
+
+def _size(store: Store, encoded: Rows) -> float:
+    """Return the bytes of a text on disk, in the mean of some."""
+    return encoded.stored(store.identity["dtype"]).size / len(encoded)
 
 
 def _lacking(store: Store, count: int, share: tuple[int, int]) -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,9 @@ class Student(nn.Module):
     separable: bool
     """Queries and documents are encoded apart, so that a whole collection can be searched."""
     fields: frozenset[str] = frozenset()
-    """What its output has beside scores: ``embeddings``, ``term_weights``."""
+    """What its output has beside scores: ``embeddings``, ``vectors`` (one a text), ``term_weights``."""
+    context: ClassVar[str] = "it reads the states of a text's tokens"
+    """Why vectors of single tokens (``backbone=static``) will not do; empty where they will."""
     number: Number = "similarity"
     """What kind of number a score is, for the provenance of stored scores."""
     reads_queries: bool = True

@@ -48,6 +48,7 @@ class ColBERT(BiEncoder):
     """
 
     kind: Kind = "multi"
+    context = "it compares tokens as they stand in their texts"
 
     def __init__(
         self,

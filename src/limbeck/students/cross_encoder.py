@@ -64,6 +64,7 @@ class CrossEncoder(Student):
     """
 
     separable = False
+    context = "it reads query and document together"
 
     def __init__(
         self,

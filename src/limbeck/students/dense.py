@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limbeck.backbones.backbone import Load, Pooling, check_pooling, pool
+from limbeck.backbones.backbone import Load, Pooling
+from limbeck.backbones.bags import check_pooling, embed
 from limbeck.backbones.chunks import in_chunks
-from limbeck.backbones.packing import states
 from limbeck.encodings import Kind
 from limbeck.registry import register
 from limbeck.similarity import dot, pick
@@ -71,6 +71,8 @@ class Dense(BiEncoder):
     """
 
     kind: Kind = "dense"
+    fields: frozenset[str] = frozenset({"embeddings", "vectors"})
+    context = ""
 
     def __init__(
         self,
@@ -121,6 +123,12 @@ class Dense(BiEncoder):
         self.log_scale = nn.Parameter(torch.tensor(scale).log()) if learn_scale else None
 
     @property
+    def width(self) -> int:
+        """Components of a text's vector."""
+        whole = self.backbone.config.hidden_size if self.projection is None else self.projection.out_features
+        return self.dimension or whole
+
+    @property
     def scale(self) -> float:
         """Factor of the similarity, as it is now."""
         return self._scale if self.log_scale is None else float(self.log_scale.detach().exp())
@@ -131,7 +139,7 @@ class Dense(BiEncoder):
 
     def _pooled(self, tokens: Tokens, role: Role) -> Tensor:
         backbone = tower(self.backbone, self.query_backbone, role)
-        pooled = pool(states(backbone, tokens), tokens, self.pooling)
+        pooled = embed(backbone, tokens, self.pooling)
         return pooled if self.projection is None else ACTIVATIONS[self.activation](self.projection(pooled))
 
     def _finished(self, pooled: Tensor, size: int | None) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limbeck.backbones import tables
 from limbeck.backbones.stanford import is_stanford
 from limbeck.config import ConfigError, own_parts, registered
 
@@ -55,6 +56,8 @@ def read(folder: Path, *, key: str) -> Found:
 
         kind, options = understand(foreign)
         return Found(kind, options, foreign.transformer())
+    if tables.is_table(folder):
+        return Found("dense", tables.options(folder), folder)
     if is_stanford(folder):
         from limbeck.students.late import stanford
 
@@ -69,9 +72,18 @@ def read(folder: Path, *, key: str) -> Found:
 
 
 def holds(folder: Path) -> bool:
-    """Return whether a folder says which student lies in it: of a run, an export, sentence-transformers or ColBERT."""
+    """Return whether a folder says which student lies in it: a run's, an export, a library's, ColBERT's."""
     ours = any((place / MARK).is_file() for place in (folder, folder / "model"))
-    return ours or (folder / MODULES).is_file() or is_stanford(folder)
+    return ours or (folder / MODULES).is_file() or tables.is_table(folder) or is_stanford(folder)
+
+
+def space_of(folder: Path) -> Node | None:
+    """Return the space of another encoder that a student in a folder was brought into; None if it is in its own.
+
+    It has ``weights``, a checksum of that encoder, ``teacher``, its name, and ``losses``.
+    """
+    marks = (place / MARK for place in (folder, folder / "model") if (place / MARK).is_file())
+    return next((json.loads(mark.read_text(encoding="utf-8")).get("space") for mark in marks), None)
 
 
 def instead(key: str, folder: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from limbeck.backbones import known
-from limbeck.backbones.layout import TRANSFORMERS, Layout, Module, one, read_json
+from limbeck.backbones import known, tables
+from limbeck.backbones.layout import READERS, TRANSFORMERS, Layout, Module, one, read_json
 from limbeck.backbones.sources import load_tokenizer, tokenizer_folder
 from limbeck.students import routes
 from limbeck.students.late import is_pylate, multi_vector
@@ -86,7 +86,7 @@ def _kind(found: Layout) -> str:
 def _dense(found: Layout) -> dict[str, Any]:
     separate = _separate(found)
     shared = [
-        [m.folder for m in modules if m.type not in (*TRANSFORMERS, "Pooling")]
+        [m.folder for m in modules if m.type not in (*READERS, "Pooling")]
         for modules in (found.documents, found.queries)
     ]
     if shared[0] != shared[1]:
@@ -246,6 +246,8 @@ def _style(found: Layout) -> dict[str, Any]:
 def length(modules: Sequence[Module], role: str) -> int | None:
     """Return the longest text of a role in tokens, special ones included, or None where nothing bounds it."""
     first = modules[0]
+    if first.type == tables.MODULE:
+        return tables.longest(first.folder)
     settings = first.config if first.type in TRANSFORMERS else {}
     most = settings.get(f"{role}_length") or settings.get("max_seq_length")
     if most is None:
@@ -268,6 +270,8 @@ def _most_of_tokenizer(first: Module) -> int | None:
 
 
 def _pooling(found: Layout, modules: Sequence[Module]) -> str:
+    if modules[0].type == tables.MODULE:
+        return "mean"
     module = one(modules, ("Pooling",))
     settings = module.config
     if settings.get("include_prompt") is False:
@@ -282,6 +286,6 @@ def _pooling(found: Layout, modules: Sequence[Module]) -> str:
 def _separate(found: Layout) -> bool:
     """Return whether queries have a transformer of their own."""
     folders = [
-        [module.folder for module in each if module.type in TRANSFORMERS] for each in (found.queries, found.documents)
+        [module.folder for module in each if module.type in READERS] for each in (found.queries, found.documents)
     ]
     return folders[0] != folders[1]

@@ -34,20 +34,20 @@ def stanford(folder: Path) -> dict[str, Any]:
         Scores there are no sums of the greatest cosines, or a file is damaged.
     """
     path = folder / stanfords.METADATA
-    told = read_json(path)
+    said = read_json(path)
     for key, wanted in (("similarity", "cosine"), ("interaction", "colbert")):
-        if told.get(key, wanted) != wanted:
-            raise ConfigError(f"{folder} cannot be read as a student: {path}: {key} is {told[key]}; {wanted} is known")
+        if said.get(key, wanted) != wanted:
+            raise ConfigError(f"{folder} cannot be read as a student: {path}: {key} is {said[key]}; {wanted} is known")
     return {
-        "dimension": told.get("dim") or len(stanfords.projection(folder)),
+        "dimension": said.get("dim") or len(stanfords.projection(folder)),
         "normalise": True,
-        "query_marker": told.get("query_token_id") or "[unused0]",
-        "document_marker": told.get("doc_token_id") or "[unused1]",
+        "query_marker": said.get("query_token_id") or "[unused0]",
+        "document_marker": said.get("doc_token_id") or "[unused1]",
         "query_augment": True,
-        "attend_augmented": bool(told.get("attend_to_mask_tokens")),
-        "skip_punctuation": bool(told.get("mask_punctuation", True)),
-        "query_length": told.get("query_maxlen") or _LENGTH,
-        "document_length": told.get("doc_maxlen") or _DOCUMENT,
+        "attend_augmented": bool(said.get("attend_to_mask_tokens")),
+        "skip_punctuation": bool(said.get("mask_punctuation", True)),
+        "query_length": said.get("query_maxlen") or _LENGTH,
+        "document_length": said.get("doc_maxlen") or _DOCUMENT,
     }
 
 

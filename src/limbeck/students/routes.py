@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from limbeck.backbones import families
+from limbeck.backbones import families, tables
 from limbeck.backbones.layout import TRANSFORMERS, Layout, Module, lower_cases
 from limbeck.backbones.sources import clear_errors, load_tokenizer, quiet, some, tokenizer_folder
 from limbeck.students.query_table import ones
@@ -44,6 +44,8 @@ def check(found: Layout) -> None:
     query, document = found.queries[0], found.documents[0]
     if query.folder == document.folder:
         return
+    if query.type != document.type and tables.MODULE in (query.type, document.type):
+        raise found.refuse(f"queries are read by a {query.type}, documents by a {document.type}; one way is known")
     words = _tokenizer(query)
     if _way(words, query) != _way(_tokenizer(document), query):
         raise found.refuse(
@@ -52,11 +54,13 @@ def check(found: Layout) -> None:
         )
     if query.type in TRANSFORMERS:
         _check_shapes(found, query, document)
-    else:
+    elif query.type != tables.MODULE:
         _check_weights(found, query, words)
 
 
 def _tokenizer(module: Module) -> TextTokenizer:
+    if module.type == tables.MODULE:
+        return tables.words(module.folder)
     return load_tokenizer(tokenizer_folder(str(module.folder)), lower_case=lower_cases(module.folder))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from limbeck.backbones.tables import is_table
 from limbeck.config import ConfigError, check_keys, entries
 from limbeck.registry import register
 from limbeck.students.folders import MARK, MODULES, holds, read
@@ -75,8 +76,10 @@ class Saved:
 
     def _backbone(self, node: Node, transformer: Path, key: str) -> dict[str, Any]:
         pretrained = entries()["backbone", "pretrained"]
-        options: dict[str, Any] = {"_target_": pretrained.target}
-        options |= {item.name: item.default for item in pretrained.parameters if item.default is not ...}
+        static = is_table(transformer)
+        found = entries()["backbone", "static"] if static else pretrained
+        options: dict[str, Any] = {"_target_": found.target}
+        options |= {item.name: item.default for item in found.parameters if item.default is not ...}
         if node.get("_target_") == pretrained.target:
             model = node.get("model")
             if model not in (None, "???", self.given):
@@ -84,8 +87,22 @@ class Saved:
                     f"{key}backbone.model={model} and {key}student.folder={self.given} both say where the weights "
                     f"lie; choose {key}backbone=saved"
                 )
-            options |= node
+            if static:
+                _check_none({item.name: item.default for item in pretrained.parameters}, node, transformer, key)
+            else:
+                options |= node
         return options | {"model": str(transformer)}
+
+
+def _check_none(defaults: Node, node: Node, table: Path, key: str) -> None:
+    """Refuse options of a transformer for a table of vectors."""
+    changed = [name for name, value in node.items() if name in defaults and name not in ("model", "revision")
+               and value != defaults[name]]  # fmt: skip
+    if changed:
+        raise ConfigError(
+            f"{key}backbone.{changed[0]} is an option of a transformer; {str(table)!r} holds vectors of tokens, "
+            "averaged (backbone=static): leave it out"
+        )
 
 
 def _known(kind: str, name: str, key: str) -> None:

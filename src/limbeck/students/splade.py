@@ -23,6 +23,7 @@ QueryEncoder = Literal["shared", "separate", "tokens", "table"]
 Activation = Literal["relu", "log1p_relu"]
 
 _TABLE_RATE = 50.0
+"""Learning rate of a table of weights, of the size of 1, by that of a pretrained transformer."""
 
 
 @register("student", "splade")
@@ -74,6 +75,7 @@ class Splade(BiEncoder):
     """
 
     kind: Kind = "sparse"
+    context = "its words come out of a masked language model"
     number: Number = "dot_product"
     fields: frozenset[str] = frozenset({"embeddings", "term_weights"})
 
@@ -111,8 +113,9 @@ class Splade(BiEncoder):
         self.table_file = query_table
         self.query_table: nn.Parameter | None = None
         if query_encoder == "table":  # filled where the tokenizer is known: limbeck.students.query_table
-            self.query_table = nn.Parameter(torch.ones(self.width), requires_grad=learn_query_table)
-            self.query_table.rate = _TABLE_RATE  # pyright: ignore[reportAttributeAccessIssue] - read by the optimizer
+            table = nn.Parameter(torch.ones(self.width), requires_grad=learn_query_table)
+            table.rate = _TABLE_RATE  # pyright: ignore[reportAttributeAccessIssue] - read by the optimiser
+            self.query_table = table
         self.query_backbone = second_tower(self.backbone, "separate" if query_encoder == "separate" else "shared")
         self._scale = scale
 

@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from limbeck.backbones import stanford
+from limbeck.backbones import stanford, tables
 from limbeck.backbones.adapters import plain_name
 from limbeck.backbones.backbone import HEAD, Backbone
-from limbeck.backbones.layout import TRANSFORMERS, Layout, around
+from limbeck.backbones.bags import StaticModel
+from limbeck.backbones.layout import READERS, Layout, around
 from limbeck.backbones.sources import clear_errors, quiet, report, report_top
 from limbeck.config import ConfigError
 from limbeck.students.base import Student
@@ -126,9 +127,11 @@ def _layers(student: nn.Module, found: Layout) -> dict[str, Tensor]:
 def _queries(student: Student, found: Layout, anew: set[str]) -> dict[str, Tensor]:
     """Return the weights of the queries' own transformer, by their names in the student; add those that start anew."""
     queries: Any = student.query_backbone
-    separate = [m for m in found.queries if m.type in TRANSFORMERS]
+    separate = [m for m in found.queries if m.type in READERS]
     if queries is None or not separate:
         return {}
+    if isinstance(queries, StaticModel):
+        return {f"{_SECOND}{tables.VECTORS}": tables.read(separate[0].folder)}
     loaded, info = type(queries).from_pretrained(
         separate[0].folder,
         config=queries.config,

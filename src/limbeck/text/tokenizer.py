@@ -37,18 +37,23 @@ class TextTokenizer:
     ----------
     tokenizer
         A fast Hugging Face tokenizer.
+    bare
+        For a table of vectors, which reads no padding and nothing of an empty text: one without a padding token pads
+        with token 0, and an empty text stays empty.
 
     Raises
     ------
     ValueError
-        The tokenizer has no padding token, or frames texts in a way that cannot be read off.
+        The tokenizer has no padding token and is not bare, or frames texts in a way that cannot be read off.
     """
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerFast") -> None:
-        if tokenizer.pad_token_id is None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast", *, bare: bool = False) -> None:
+        pad_id: Any = 0 if bare and tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        if pad_id is None:
             raise ValueError(f"the tokenizer of {tokenizer.name_or_path!r} has no padding token; set pad_token in it")
         self.tokenizer = tokenizer
-        self.pad_id: int = int(tokenizer.pad_token_id)  # pyright: ignore[reportArgumentType]
+        self.pad_id: int = int(pad_id)
+        self._bare = bare
         self.dtype = np.dtype(np.uint16 if max(tokenizer.get_vocab().values()) < 1 << 16 else np.int32)
         """What token ids are kept as: two bytes where the vocabulary fits into them."""
         self._single = self._frame("a")
@@ -56,6 +61,8 @@ class TextTokenizer:
 
     def _frame(self, *texts: str) -> list[tuple[list[int], int]]:
         """Return the special tokens (with segment number) before, between and after the texts."""
+        if self.tokenizer.backend_tokenizer.post_processor is None:
+            return [([], number) for number in (0, *range(len(texts)))]
         encoded = self.tokenizer(texts[0], texts[1] if len(texts) > 1 else None, return_token_type_ids=True)
         ids, types = list(encoded["input_ids"]), list(encoded["token_type_ids"])
         frame, start = [], 0
@@ -150,7 +157,7 @@ class TextTokenizer:
         head, tail = self._row([*before, *marker]), self._row(after)
         if not rows:
             return []
-        if not len(head) + len(tail):
+        if not (len(head) + len(tail) or self._bare):
             rows = [self._something(row) for row in rows]
         joined = np.concatenate([piece for row in rows for piece in (head, row, tail)])
         ends = np.cumsum(_lengths(rows) + (len(head) + len(tail))).tolist()

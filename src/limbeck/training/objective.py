@@ -17,6 +17,8 @@ _REMEDY = {
     "teacher_order": "choose a teacher (teacher=synthetic, teacher=minilm, …)",
     "ranks": "choose candidates with ranks (candidates=bm25)",
     "embeddings": "choose a student that encodes queries and documents apart (student=dense)",
+    "vectors": "it compares one vector a text with the teacher's (student=dense)",
+    "teacher_vectors": "choose a dense encoder as teacher (teacher=minilm, teacher=dense …)",
     "term_weights": "it is a term for weights of the words of a vocabulary (student=splade)",
 }
 
@@ -56,6 +58,10 @@ class Objective(nn.Module):
                             "nothing but the teacher's order (ranknet, rank_mse, adr_mse, cl_drd)"
                         )
                     raise ConfigError(f"loss.{name} needs {field}, which this training does not have; {remedy}")
+
+    def reads(self, field: str) -> bool:
+        """Return whether a term needs a field of the batch or of the student's output."""
+        return any(field in cast(Loss, loss).needs for loss in self.terms.values())
 
     @property
     def over_batches(self) -> bool:

@@ -1,0 +1,65 @@
+"""A text as the mean of its tokens' vectors: what a table of vectors makes of it, or a transformer with pooling."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from limbeck.backbones import backbone
+from limbeck.backbones.backbone import Pooling, pool
+from limbeck.backbones.packing import states
+from limbeck.backbones.tables import VECTORS, WEIGHTS
+from limbeck.types import Tokens
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a table, under the names that transformers have for them."""
+
+    vocab_size: int
+    hidden_size: int
+
+
+class StaticModel(nn.Module):
+    r"""A vector a token, wherever it stands: :math:`E(t) = \frac{1}{n} \sum_{i=1}^{n} v_{t_i}`.
+
+    Parameters
+    ----------
+    vectors
+        (V, D), one row for each token of the vocabulary. They are trained.
+    """
+
+    def __init__(self, vectors: Tensor) -> None:
+        super().__init__()
+        self.embedding = nn.EmbeddingBag.from_pretrained(vectors, freeze=False, mode="mean")
+        self.config = Sizes(*vectors.shape)
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        """Return the mean vector of each text, (N, T) → (N, D); 0 for a text without tokens."""
+        real = tokens.attention_mask
+        counts = real.sum(1)
+        return self.embedding(tokens.input_ids[real.bool()], counts.cumsum(0) - counts)
+
+    def save_pretrained(self, folder: Path, state_dict: dict[str, Tensor]) -> None:
+        """Write the table as sentence-transformers does."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({VECTORS: state_dict[VECTORS].detach().cpu().contiguous()}, folder / WEIGHTS)
+
+
+def embed(model: nn.Module, tokens: Tokens, pooling: Pooling) -> Tensor:
+    """Return one vector a text, (N, T) → (N, D)."""
+    if isinstance(model, StaticModel):
+        return model(tokens)
+    return pool(states(model, tokens), tokens, pooling)
+
+
+def check_pooling(model: Any, pooling: Pooling) -> None:
+    """Raise ``ValueError`` for a pooling that a table of vectors, or a transformer, does not have."""
+    if not isinstance(model, StaticModel):
+        backbone.check_pooling(model, pooling)
+    elif pooling != "mean":
+        raise ValueError(
+            f"pooling must be mean over a static backbone, whose tokens do not see one another; got {pooling}"
+        )

@@ -1,0 +1,181 @@
+"""Token embeddings, averaged: a table of vectors in place of a transformer."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from limbeck.backbones import hub, tables
+from limbeck.backbones.backbone import Task
+from limbeck.backbones.bags import StaticModel
+from limbeck.backbones.encoded import vocabulary_vectors
+from limbeck.backbones.layout import layout
+from limbeck.backbones.pretrained import Pretrained
+from limbeck.backbones.sources import PACKAGE, RUN_MODEL, locate, quiet
+from limbeck.backbones.tiny import LARGEST_VOCABULARY
+from limbeck.config import ConfigError
+from limbeck.registry import register
+from limbeck.text.tokenizer import TextTokenizer, train_wordpiece
+
+log = logging.getLogger(__name__)
+
+_RANDOM_WIDTH = 256
+
+Folder = Callable[..., Path]
+"""Returns an artefact's folder by kind, inputs, and what fills it."""
+
+
+@register("backbone", "static")
+class Static:
+    """A vector for each token; a text is the mean of its tokens' vectors. Far faster than a transformer.
+
+    Parameters
+    ----------
+    model
+        Where the vectors come from: hub name, ``package:NAME/FOLDER`` or a folder. Of token vectors (a StaticEmbedding
+        of sentence-transformers, a model of model2vec, a run of ours), these are taken. Of a transformer, each token of
+        its vocabulary is encoded by it, as model2vec does. null: WordPiece trained on the collection, random vectors.
+    revision
+        Commit or tag on the hub.
+    random
+        Take no more than the tokenizer of ``model``: the vectors start at random.
+    width
+        Components of a vector. Of encoded ones, the first principal components; null keeps all, around no mean. Of
+        random ones, drawn from N(0, 1); null is 256.
+    sif
+        a > 0 of the weight a / (a + p(token)) of encoded vectors, p by Zipf's law from the order of the vocabulary:
+        frequent tokens count less. null weighs all alike.
+    vocab_size
+        Largest size of a vocabulary that is trained.
+    untrained
+        Let random vectors search, score or teach although nothing trains them: to try a command out.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range, or does not apply to what ``model`` holds.
+    """
+
+    learning_rate = 1e-2
+
+    def __init__(
+        self,
+        *,
+        model: str | None = None,
+        revision: str | None = None,
+        random: bool = False,
+        width: int | None = None,
+        sif: float | None = 1e-4,
+        vocab_size: int = 8000,
+        untrained: bool = False,
+    ) -> None:
+        if width is not None and width < 1:
+            raise ValueError(f"width must be >= 1 or null, got {width}")
+        if sif is not None and not sif > 0:
+            raise ValueError(f"sif must be > 0 or null, got {sif}")
+        if not 1 <= vocab_size <= LARGEST_VOCABULARY:
+            raise ValueError(f"vocab_size must be in 1 … {LARGEST_VOCABULARY}, got {vocab_size}")
+        self._table = None if model is None else _table(model, revision)
+        self._encoder = None if model is None or self._table else Pretrained(model=model, revision=revision)
+        if self._table and width is not None and not random:
+            raise ValueError(
+                f"width is that of the vectors in {self._table}: leave it out; student.dimension cuts a text's vector"
+            )
+        self._random = random or model is None
+        self._width = width
+        self._sif = sif
+        self._vocab_size = vocab_size
+        self._folder: Folder | None = None
+        self.untrained = untrained
+        self.path = None if self._random else str(self._table or locate(str(model)))
+        self.anew: list[str] = []
+        self.labels: list[str] = []
+
+    def tokenizer(self, texts: Callable[[], Iterable[str]], folder: Folder) -> TextTokenizer:
+        """Return the tokenizer of the table or of the transformer, or train one; it puts nothing around a text."""
+        self._folder = folder
+        if self._table:
+            return tables.words(self._table)
+        if self._encoder:
+            return tables.unframed(self._encoder.tokenizer(texts, folder).tokenizer)
+        trained = folder(
+            "tokenizer",
+            {"kind": "wordpiece", "vocab_size": self._vocab_size},
+            lambda target: train_wordpiece(texts(), self._vocab_size, target),
+        )
+        return tables.words(trained)
+
+    def model(self, tokenizer: TextTokenizer, task: Task, *, trains: bool = True) -> Any:
+        """Return the table as a model.
+
+        Raises
+        ------
+        ConfigError
+            The task is not that of an encoder, or the table lacks tokens of the tokenizer.
+        """
+        del trains  # there are no adapters
+        if task != "encoder":
+            raise ConfigError("model: a static backbone is no classifier and predicts no words; choose student=dense")
+        vectors = self._vectors(tokenizer)
+        tables.check_fit(len(vectors), tokenizer, self.path or "the collection")
+        return StaticModel(vectors)
+
+    def _vectors(self, tokenizer: TextTokenizer) -> Tensor:
+        if self._random:
+            size = max(tokenizer.tokenizer.get_vocab().values()) + 1
+            return torch.randn(size, self._width or _RANDOM_WIDTH)
+        if self._table is None:
+            self.path = str(self._encoded(tokenizer))
+        return tables.read(Path(str(self.path)))
+
+    def _encoded(self, tokenizer: TextTokenizer) -> Path:
+        """Return the folder of a table that the transformer's vectors of single tokens are kept in."""
+        assert self._encoder is not None, "where there is no table and nothing is random, there is a transformer"
+        assert self._folder is not None, "the tokenizer is asked for first"
+        framed = self._encoder.tokenizer(list, self._folder)
+        encoder = self._encoder.model(framed, "encoder", trains=False)
+        inputs = {
+            "weights": _checksum(encoder.state_dict()),
+            "tokenizer": tokenizer.fingerprint,
+            "width": self._width,
+            "sif": self._sif,
+        }
+
+        def fill(target: Path) -> None:
+            table = vocabulary_vectors(encoder, framed, width=self._width, sif=self._sif)
+            save_file({tables.VECTORS: table.contiguous()}, target / tables.WEIGHTS)
+            tokenizer.tokenizer.backend_tokenizer.save(str(target / tables.WORDS))
+
+        return self._folder("vectors", inputs, fill)
+
+
+def _table(model: str, revision: str | None) -> Path | None:
+    """Return the folder of the token vectors that a name stands for; None if it holds a transformer."""
+    if hub.is_name(model):
+        found = hub.described(model, revision)
+        whole = found is not None and layout(found)
+        return _fetched(model, revision) if whole and whole.documents[0].type == tables.MODULE else None
+    folder = Path(locate(model) if model.startswith(PACKAGE) else model)
+    listed = layout(folder)
+    inside = listed.transformer() if listed is not None and listed.documents[0].type == tables.MODULE else None
+    return next((place for place in (inside, folder, folder / RUN_MODEL) if place and tables.is_table(place)), None)
+
+
+def _fetched(model: str, revision: str | None) -> Path | None:
+    from huggingface_hub import snapshot_download
+
+    with quiet():
+        return _table(snapshot_download(model, revision=revision, allow_patterns=["*.json", "*.safetensors"]), None)
+
+
+def _checksum(weights: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        digest.update(name.encode())
+        digest.update(value.contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()

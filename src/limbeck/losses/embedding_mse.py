@@ -1,0 +1,84 @@
+"""Embedding MSE: the student's vectors move to where the teacher's are."""
+
+from typing import Any
+
+from torch import Tensor
+
+from limbeck.losses.embeddings import EmbeddingLoss, compared
+from limbeck.losses.ranges import Finite, NonNegative
+from limbeck.registry import register
+
+
+def embedding_mse(student: Tensor, teacher: Tensor) -> Tensor:
+    r"""Squared distance of a student's vector from its teacher's, per text.
+
+    .. math:: \lVert s - t \rVert^2 = \sum_{i=1}^{D} (s_i - t_i)^2
+
+    Parameters
+    ----------
+    student
+        (N, D) vectors, of queries or of documents, as they are compared in a search.
+    teacher
+        (N, D) vectors of the same texts; no gradient.
+
+    Returns
+    -------
+    Tensor
+        (N,), ≥ 0. Of vectors of length 1 it is 2 (1 - cos), so that it lies in [0, 4].
+
+    Raises
+    ------
+    ValueError
+        The inputs are not (N, D) alike, or a number is not finite; :mod:`limbeck.losses.finite` says when it is NaN in
+        the result instead.
+
+    References
+    ----------
+    Reimers and Gurevych, Making Monolingual Sentence Embeddings Multilingual using Knowledge Distillation, EMNLP 2020;
+    for rankers Kim et al., EmbedDistill: A Geometric Knowledge Distillation for Information Retrieval, 2023.
+
+    Notes
+    -----
+    Beside a loss on scores, for a student that is to search an index of its teacher: queries by the student, documents
+    by the teacher.
+
+    The term of the objective is query_weight · mean over the queries + document_weight · mean over the distinct
+    documents of a batch. The sum runs over the components, not the mean: that is D times ``torch.nn.MSELoss``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> embedding_mse(torch.tensor([[1.0, 0.0], [3.0, 4.0]]), torch.tensor([[0.0, 1.0], [3.0, 4.0]]))
+    tensor([2., 0.])
+    """
+    ours, theirs = compared(student, teacher)
+    return (ours - theirs).square().sum(-1)
+
+
+@register("loss", "embedding_mse")
+class EmbeddingMSE(EmbeddingLoss):
+    """:func:`embedding_mse` as a term of the objective.
+
+    Parameters
+    ----------
+    weight, schedules
+        As in :class:`~limbeck.losses.base.Loss`.
+    query_weight, document_weight
+        Factors ≥ 0 of the two sides.
+    """
+
+    compares_lengths = True
+
+    def __init__(
+        self,
+        *,
+        weight: Finite = 1.0,
+        query_weight: NonNegative = 1.0,
+        document_weight: NonNegative = 1.0,
+        schedules: Any = None,
+    ) -> None:
+        super().__init__(weight=weight, query_weight=query_weight, document_weight=document_weight, schedules=schedules)
+
+    def term(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return the (N,) values of N texts."""
+        return embedding_mse(student, teacher)
