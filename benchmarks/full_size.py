@@ -307,19 +307,24 @@ def remade(root: Path) -> list[str]:
 
 def peak(*words: str) -> float:
     """Run the command; return the most memory that it held of its own, without mapped files, in MB."""
-    process = subprocess.Popen([sys.executable, "-m", "limbeck", *words], stderr=subprocess.PIPE, text=True,
-                               stdout=subprocess.DEVNULL, env=os.environ | naming_this())  # fmt: skip
     most = 0.0
-    while process.poll() is None:
-        try:
-            lines = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8").splitlines()
-            most = max([most, *(int(line.split()[1]) / 1000 for line in lines if line.startswith("RssAnon"))])
-        except OSError:
-            pass
-        time.sleep(0.02)
-    if process.returncode:
-        assert process.stderr is not None
-        raise SystemExit(process.stderr.read())
+    with tempfile.TemporaryFile("w+") as printed:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "limbeck", *words],
+            stderr=printed,
+            stdout=subprocess.DEVNULL,
+            env=os.environ | naming_this(),
+        )
+        while process.poll() is None:
+            try:
+                lines = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8").splitlines()
+                most = max([most, *(int(line.split()[1]) / 1000 for line in lines if line.startswith("RssAnon"))])
+            except OSError:
+                pass
+            time.sleep(0.02)
+        if process.returncode:
+            printed.seek(0)
+            raise SystemExit(printed.read())
     return most
 
 
