@@ -4,7 +4,6 @@ A folder has ``modules.json``, a list of modules with a ``config.json`` each; a 
 for queries and one for documents. Read are the formats of versions 2 to 6. sentence-transformers is not needed.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from limbeck.backbones import known
+from limbeck.backbones.settings_file import read_json
 from limbeck.backbones.sources import clear_errors, inside
 from limbeck.backbones.tables import MODULE
 from limbeck.config import ConfigError
@@ -178,13 +178,3 @@ def one(modules: Sequence[Module], types: Sequence[str]) -> Module:
         where = modules[0].folder.parent if modules else "it"
         raise ConfigError(f"{where} cannot be read as a student: it has {len(chosen)} modules {types[0]}, not one")
     return chosen[0]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a file of JSON; one that is not there is empty."""
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error

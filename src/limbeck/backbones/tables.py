@@ -5,10 +5,10 @@ Both are a folder with ``model.safetensors`` and ``tokenizer.json``. sentence-tr
 them a token has) and ``weights`` (its factor). Nothing here needs torch before a table is read.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limbeck.backbones.settings_file import read_json
 from limbeck.config import ConfigError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _names(path: Path) -> set[str]:
 def options(folder: Path) -> dict[str, Any]:
     """Return the options of the dense student that a folder of model2vec's comes to."""
     length = longest(folder)
-    normalised = bool(_json(folder / "config.json").get("normalize"))
+    normalised = bool(read_json(folder / "config.json").get("normalize"))
     return {
         "pooling": "mean",
         "similarity": "cosine" if normalised else "dot",
@@ -58,7 +58,7 @@ def longest(folder: Path) -> int:
     """Return how many tokens of a text are read: as its tokenizer says, else as many as are ever kept of one."""
     from limbeck.text.token_store import MOST
 
-    truncation = _json(folder / WORDS).get("truncation") or {}
+    truncation = read_json(folder / WORDS).get("truncation") or {}
     return int(truncation.get("max_length") or MOST)
 
 
@@ -112,12 +112,3 @@ def check_fit(rows: int, tokenizer: "TextTokenizer", where: str) -> None:
             f"model: the tokenizer of {where} has a token {largest}, the table {rows} vectors: they do not belong "
             "together"
         )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error

@@ -6,7 +6,7 @@ import torch
 import yaml
 
 from limbeck.backbones import hub
-from limbeck.backbones.layout import read_json
+from limbeck.backbones.settings_file import read_json
 from limbeck.backbones.sources import PACKAGE, clear_errors, locate, quiet
 from limbeck.backbones.stanford import CLASS
 from limbeck.config import Config, ConfigError, Node, entries, home, part_name

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from limbeck.backbones import known, tables
-from limbeck.backbones.layout import READERS, TRANSFORMERS, Layout, Module, one, read_json
+from limbeck.backbones.layout import READERS, TRANSFORMERS, Layout, Module, one
+from limbeck.backbones.settings_file import read_json
 from limbeck.backbones.sources import load_tokenizer, tokenizer_folder
 from limbeck.students import routes
 from limbeck.students.late import is_pylate, multi_vector

@@ -7,7 +7,8 @@ from typing import Any
 
 from limbeck.backbones import known
 from limbeck.backbones import stanford as stanfords
-from limbeck.backbones.layout import TRANSFORMERS, Layout, one, read_json
+from limbeck.backbones.layout import TRANSFORMERS, Layout, one
+from limbeck.backbones.settings_file import read_json
 from limbeck.config import ConfigError
 
 _LENGTH = 32
