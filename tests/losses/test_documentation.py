@@ -20,8 +20,8 @@ MODULES = sorted(path.stem for path in (Path(inspect.getfile(page)).parent).glob
 
 
 def test_the_page_is_up_to_date():
-    written = (home() / "docs" / "losses.md").read_text(encoding="utf-8")
-    assert written == page(), "run: python -m limbeck.losses.document > docs/losses.md"
+    written = (home() / "docs" / "reference" / "losses.md").read_text(encoding="utf-8")
+    assert written == page(), "run: python -m limbeck.losses.document > docs/reference/losses.md"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,6 +1,6 @@
 """Is one system better than another? Paired tests, intervals and corrections over per-query values.
 
-What the numbers say, and what they do not: docs/significance.md.
+What the numbers say, and what they do not: docs/concepts/significance.md.
 """
 
 import math

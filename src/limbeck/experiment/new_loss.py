@@ -134,7 +134,7 @@ Write your formula into {loss} and into the loop of its test. Then:
   limbeck help loss.{name}
 
 pip install -e . can replace PYTHONPATH, nothing LIMBECK_PACKAGES. No YAML is
-needed. More: docs/extending.md"""
+needed. More: docs/howto/extending.md"""
 
 
 def write(name: str, folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Writes docs/checks.md from the docstrings: ``python -m limbeck.inspection.document > docs/checks.md``."""
+"""Writes the page of the checks: ``python -m limbeck.inspection.document > docs/reference/checks.md``."""
 
 import inspect
 import textwrap
@@ -11,7 +11,7 @@ from limbeck.losses.document import markdown
 HEAD = """\
 # The checks of teacher scores
 
-Written by `python -m limbeck.inspection.document > docs/checks.md` from the docstrings; do not edit.
+Written by `python -m limbeck.inspection.document > docs/reference/checks.md` from the docstrings; do not edit.
 
 `limbeck train` makes them before the first step, `limbeck inspect` with the same overrides shows them with numbers and
 pictures. A warning is logged; an error stops the training. Which checks apply depends on what the losses make of the

@@ -1,4 +1,4 @@
-"""Writes docs/losses.md from the docstrings: ``python -m limbeck.losses.document > docs/losses.md``."""
+"""Writes the page of the losses: ``python -m limbeck.losses.document > docs/reference/losses.md``."""
 
 import importlib
 import inspect
@@ -14,7 +14,7 @@ from limbeck.losses.weighted_kl import weighted_kl
 HEAD = """\
 # The losses
 
-Written by `python -m limbeck.losses.document > docs/losses.md` from the docstrings; do not edit.
+Written by `python -m limbeck.losses.document > docs/reference/losses.md` from the docstrings; do not edit.
 
 A loss is chosen with `loss=NAME`, several with `loss=[ckl,info_nce,flops] loss.info_nce.weight=0.1`. Each is a pure
 function of (B, L) tensors, B queries with L candidates: `from limbeck.losses import ckl`. It gives one value a query;
@@ -47,7 +47,7 @@ loss:
 `step` has `values` and the steps `at` which the next one begins. The value depends on the step alone, so a resumed
 training goes on exactly. A value that is out of range at any step is refused before the training starts.
 
-A loss of your own: `limbeck new loss NAME` writes a package with one, and its test ([extending](extending.md)).
+`limbeck new loss NAME` writes a package with a loss of your own and its test ([extending](../howto/extending.md)).
 
 """
 

@@ -8,7 +8,7 @@
     loss = DistillationLoss(model, "ckl", gamma=5, scale=20)
     SentenceTransformerTrainer(model=model, args=args, train_dataset=data, loss=loss).train()
 
-See docs/integrations.md. Nothing else in limbeck imports sentence-transformers.
+See docs/howto/integrations.md. Nothing else in limbeck imports sentence-transformers.
 """
 
 try:

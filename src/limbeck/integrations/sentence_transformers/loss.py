@@ -59,8 +59,8 @@ class DistillationLoss(nn.Module):
 
     Notes
     -----
-    What a batch holds is in docs/integrations.md: texts in the library's formats, and a label column of one number a
-    document (the teacher's scores; grades, if the loss reads no teacher), or of all three kinds of numbers as
+    What a batch holds is in docs/howto/integrations.md: texts in the library's formats, and a label column of one
+    number a document (the teacher's scores; grades, if the loss reads no teacher), or of all three kinds of numbers as
     :class:`~limbeck.integrations.sentence_transformers.ListColumns` packs them.
 
     Examples
