@@ -23,7 +23,7 @@ _RANGES: dict[str, Any] = {
     **dict.fromkeys(("Finite", "Positive", "NonNegative", "Share"), float),
     **dict.fromkeys(("Count", "WholeNonNegative"), int),
 }
-"""Names of :mod:`limbeck.losses.ranges`: to OmegaConf they are plain numbers."""
+"""Names of ``limbeck.losses.ranges``: to OmegaConf they are plain numbers."""
 
 
 class RegistryError(ValueError):

@@ -144,7 +144,7 @@ class ServerTeacher:
         Parameters
         ----------
         collection, command
-            As in :class:`~limbeck.scores.writer.Provenance`.
+            As in ``limbeck.scores.writer.Provenance``.
         """
         plain = self._templates == ("{query}", "{document}")
         return Provenance(
