@@ -132,8 +132,8 @@ def blocks(page):
 
 
 def test_the_page_runs_in_a_notebook(tmp_path, cache, monkeypatch):
-    """A sweep, its table and its report in one process, and all else that docs/python.md shows."""
-    found = blocks(ROOT / "docs" / "python.md")
+    """A sweep, its table and its report in one process, and all else that docs/howto/python.md shows."""
+    found = blocks(ROOT / "docs" / "howto" / "python.md")
     for language, text in found:
         if language == "yaml":
             path = tmp_path / text.splitlines()[0].removeprefix("# ")

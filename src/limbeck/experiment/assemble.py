@@ -174,13 +174,13 @@ def save(
     Parameters
     ----------
     student, tokenizer
-        As :func:`ranker` and a collator have them.
+        As ``ranker`` and a collator have them.
     folder
         Made, or written over.
     node, run_id
         The student's configuration node, and the run it comes from.
     space
-        The space that its queries were brought into (:mod:`limbeck.experiment.spaces`); None for its own.
+        The space that its queries were brought into (``limbeck.experiment.spaces``); None for its own.
     """
     backbones.save(student, tokenizer, folder)
     write_json(folder / MARK, {"student": node, "run_id": run_id, **({} if space is None else {"space": space})})
