@@ -1,7 +1,7 @@
 """How losses, metrics, sets and configurations are called where people read them: tables, figures, pages, trackers.
 
-The one place for such names. Keys, file names and the words of a command line stay as they are typed; what is not listed
-here (a loss or a set of your own) is shown under its own name.
+The one place for such names. Keys, file names and the words of a command line stay as they are typed; what is not
+listed here (a loss or a set of your own) is shown under its own name.
 """
 
 import re
@@ -163,32 +163,40 @@ def configuration(name: str) -> str:
 
     Examples
     --------
-    >>> configuration("ckl loss.ckl.gamma=2"), configuration("nfcorpus: splade kl+flops loss.flops.weight=0.1")
+    >>> configuration("ckl loss.ckl.gamma=2.0"), configuration("nfcorpus: splade kl+flops loss.flops.weight=0.1")
     ('CKL γ=2', 'NFCorpus: SPLADE KL + FLOPS FLOPS weight=0.1')
     """
-    return " ".join(map(_word, name.split(" ")))
+    words = name.split(" ")
+    alone = next((word for word in words if word in LOSSES), "+")  # its options need not name it again
+    return " ".join(_word(word, alone) for word in words)
 
 
-def _word(word: str) -> str:
+def _word(word: str, alone: str) -> str:
     if word.endswith(":"):
         return f"{SETS.get(word[:-1], word[:-1])}:"
     name, equals, given = word.partition("=")
     if equals:
-        return f"{_short(name)}={given}"
+        return f"{_short(name, alone)}={_number(given)}"
     terms = word.split("+")
     return loss(word) if all(each in LOSSES for each in terms) or len(terms) > 1 else PARTS.get(word, word)
 
 
-def _short(name: str) -> str:
+def _number(text: str) -> str:
+    """Return ``2.0`` as ``2``; whatever is no such number as it is."""
+    return re.sub(r"(?<=\d)\.0$", "", text)
+
+
+def _short(name: str, alone: str) -> str:
     if name in _KEYS:
         return _KEYS[name]
     parts = name.split(".")
     if parts[0] == "loss" and len(parts) == 3:
-        return OPTIONS.get(parts[2]) or f"{loss(parts[1])} {parts[2].replace('_', ' ')}"
+        option = OPTIONS.get(parts[2]) or parts[2].replace("_", " ")
+        return option if alone == parts[1] else f"{loss(parts[1])} {option}"
     return name
 
 
-def of_run(terms: Sequence[str], overrides: Sequence[str], seed: int) -> str:
+def of_run(terms: Sequence[str], overrides: Sequence[str], seed: int | None, typed: Sequence[str] = ()) -> str:
     """Return the name of one run: its losses as they are typed, what was set by hand, and the seed.
 
     Parameters
@@ -199,7 +207,10 @@ def of_run(terms: Sequence[str], overrides: Sequence[str], seed: int) -> str:
         What its configuration was composed from, as ``KEY=VALUE``; those of losses as a whole, of places and of how a
         run is watched are left out.
     seed
-        Its seed.
+        Its seed; None for what has none.
+    typed
+        The words of the command. What one of several jobs has in common with it is the same in all of them, and is left
+        out but for options of losses; of a single job, what says how data and device are set up.
 
     Examples
     --------
@@ -207,15 +218,27 @@ def of_run(terms: Sequence[str], overrides: Sequence[str], seed: int) -> str:
     'ckl γ=2 negatives=7 seed=1'
     """
     words = ["+".join(terms)]
+    alone = terms[0] if len(terms) == 1 else "+"
+    words_typed = {each.lower() for each in typed}  # Hydra writes true as True
+    several = typed and any(
+        each.lower() not in words_typed for each in overrides if not each.lstrip("+").startswith(_FREE)
+    )
     for override in overrides:
         name, _, given = override.lstrip("+").partition("=")
-        if not name.startswith("~") and name != "loss" and not name.startswith(_FREE):
-            words.append(f"{_short(name)}={given.rstrip('/').rpartition('/')[2]}")
-    return " ".join([*dict.fromkeys(words), f"seed={seed}"])
+        shared = (
+            override.lower() in words_typed
+            and not name.startswith("loss.")
+            and (several or not name.startswith(_MODEL))
+        )
+        if not (name.startswith("~") or name == "loss" or name.startswith(_FREE) or shared):
+            words.append(f"{_short(name, alone)}={_number(given.rstrip('/').rpartition('/')[2])}")
+    return " ".join([*dict.fromkeys(words), *([] if seed is None else [f"seed={seed}"])])
 
 
 _FREE = ("seed", "name", "force", "sweeps", "launcher", "paths", "logger", "hydra", "checks", "experiment", "debug")
 """What says nothing of what a run computes, or is spelt out by others."""
+
+_MODEL = ("student", "teacher", "sampler", "optim", "pool", "callbacks")
 
 
 def curve(name: str) -> str:

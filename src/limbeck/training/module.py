@@ -109,7 +109,14 @@ class Distillation(lightning.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the norm; Lightning refuses to under mixed precision with a fused optimiser, even where none scales."""
+        """Clip the norm; Lightning refuses to under mixed precision with a fused optimiser, even where none scales.
+
+        Before that the norm is logged, and the learning rate that the update will have.
+        """
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0 and _whole(self.trainer):  # pyright: ignore[reportAttributeAccessIssue]
+            gradients = [each.grad for each in self.parameters() if each.grad is not None]
+            self.log("train/gradient_norm", torch.nn.utils.get_total_norm(gradients), batch_size=1)
+            self.log("train/learning_rate", optimizer.param_groups[0]["lr"], batch_size=1)
         if gradient_clip_val and self.trainer.precision == "bf16-mixed" and _whole(self.trainer):
             torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
         else:
