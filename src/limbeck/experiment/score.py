@@ -45,7 +45,7 @@ def score(config: Config) -> Config | None:
 
 def _score(config: Config) -> Config | None:
     from limbeck.artefacts import Artefacts
-    from limbeck.experiment import assemble
+    from limbeck.experiment import assemble, emulated
     from limbeck.experiment.own_data import lasting
     from limbeck.experiment.prompts import first, look
     from limbeck.experiment.stages import Stages
@@ -56,6 +56,7 @@ def _score(config: Config) -> Config | None:
     share = os.environ.get(_SHARE)
     artefacts = Artefacts(Path(config["paths"]["cache"]))
     device = assemble.device(config["accelerator"], 1 if share else config["devices"])
+    emulated.warn(config, device)
     pooling = build(config["pool"], key="pool")
     candidates = assemble.candidates(config["candidates"], device)
     collection = assemble.collection(config["data"], artefacts)

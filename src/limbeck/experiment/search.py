@@ -76,7 +76,7 @@ class _Searching:
     """
 
     def __init__(self, config: Node, store: "Store") -> None:
-        from limbeck.experiment import assemble
+        from limbeck.experiment import assemble, emulated
         from limbeck.search.backend import check_kind
         from limbeck.search.encoding import check_ids
 
@@ -85,6 +85,7 @@ class _Searching:
         self._made = store.meta["made_from"]
         log.info("%s: %s documents", store.path, f"{store.documents:,}")
         device = assemble.device(config["accelerator"])
+        emulated.warn(config, device)
         node = config.get("backend") or store.meta.get("backend")
         if node is None:
             raise ConfigError(f"{store.path} is not finished; give its limbeck index command again to go on")
