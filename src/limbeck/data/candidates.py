@@ -132,12 +132,12 @@ def find(candidates: Candidates, search: Search) -> Run:
 
 
 def find_share(candidates: Candidates, search: Search, share: tuple[int, int]) -> None:
-    """Search for the queries of blocks i, i + n, … of a split, and keep the rankings in the cache for :func:`find`.
+    """Search for the queries of blocks i, i + n, … of a split, and keep the rankings in the cache for ``find``.
 
     Parameters
     ----------
     candidates, search
-        As for :func:`find`. Where rankings are not kept, nothing is done.
+        As for ``find``. Where rankings are not kept, nothing is done.
     share
         (i, n).
     """

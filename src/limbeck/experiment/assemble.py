@@ -174,13 +174,13 @@ def save(
     Parameters
     ----------
     student, tokenizer
-        As :func:`ranker` and a collator have them.
+        As ``ranker`` and a collator have them.
     folder
         Made, or written over.
     node, run_id
         The student's configuration node, and the run it comes from.
     space
-        The space that its queries were brought into (:mod:`limbeck.experiment.spaces`); None for its own.
+        The space that its queries were brought into (``limbeck.experiment.spaces``); None for its own.
     """
     backbones.save(student, tokenizer, folder)
     write_json(folder / MARK, {"student": node, "run_id": run_id, **({} if space is None else {"space": space})})
@@ -202,7 +202,9 @@ def teaching(
     sharing
         How the candidates that it re-ranks are shared among processes; None scores them in this one.
     """
-    own = {name: value for name, value in node.items() if name not in ("student", "backbone")}
+    own = {name: value for name, value in node.items() if name not in ("student", "backbone", "of")}
+    if "of" in node:
+        return build(own, teaching(node["of"], collection, artefacts, device, sharing), collection, key="teacher")
     if node.get("student") is not None:
         return _teaching_model(node, own, collection, artefacts, device, _spread(node, sharing))
     given = {
@@ -246,8 +248,7 @@ def _teaching_model(
     model, collator = ranker(node["student"], node["backbone"], collection, artefacts, key="teacher.")
     weights = model.checksum()
     teacher: RankerTeacher = build(own, model.to(device), collator, key="teacher")
-    # Not the store that it may take scores from: they are the same scores.
-    identity = {name: value for name, value in node.items() if name != "store"} | {"weights": weights}
+    identity = {name: value for name, value in node.items() if name != "store"} | {"weights": weights}  # same scores
     style = model.style
     whose = Provenance(
         _model_name(node["backbone"]),
@@ -266,9 +267,9 @@ def _teaching_model(
 
 
 def _model_name(backbone: Node) -> str:
-    """Return what the configuration says of the model: MODEL, or the kind of backbone, with its layers."""
-    name = backbone.get("model") or part_name(backbone)
-    return f"{name}, {backbone['layers']} layers" if backbone.get("layers") else str(name)
+    """Return the model, or the kind of backbone, with its layers."""
+    name = str(backbone.get("model") or part_name(backbone))
+    return f"{name}, {backbone['layers']} layers" if backbone.get("layers") else name
 
 
 def candidates(node: Node, device: torch.device, *, key: str = "candidates") -> Candidates:

@@ -38,7 +38,7 @@ class Stages:
         return find(self._candidates, self._task(split))
 
     def keep_share(self, split: str, share: tuple[int, int]) -> None:
-        """Search for a share (i, n) of a split's queries; :meth:`first_stage` then finds it in the cache."""
+        """Search for a share (i, n) of a split's queries; ``first_stage`` then finds it in the cache."""
         find_share(self._candidates, self._task(split), share)
 
     def candidate_inputs(self, split: str) -> Config:

@@ -14,7 +14,7 @@ _POLL = 0.2
 
 
 class RayProcess:
-    """One training at work somewhere on a cluster; what :class:`limbeck.tuning.process.Process` is here.
+    """One training at work somewhere on a cluster; what ``limbeck.tuning.process.Process`` is here.
 
     The parameters are those of that class, behind the launcher, which must be connected. A trial has the devices that
     Ray gives it.
