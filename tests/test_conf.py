@@ -58,6 +58,7 @@ NEEDS = {  # what an option leaves to the user
     "teacher=server": ["teacher.url=http://somewhere", "teacher.form=tei", "teacher.model=somebody"],
     "teacher=run": ["teacher.path=somewhere"],
     "teacher=store": ["teacher.path=somewhere"],
+    "candidates=refine": ["candidates.parts.splade.backbone.model=somewhere"],
 }
 GIVEN = {  # what a verb leaves to the user
     "import": ["path=somewhere", "out=somewhere"],
