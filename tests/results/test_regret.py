@@ -72,7 +72,7 @@ def test_a_setting_that_lacks_a_loss_is_left_out_and_named(ladder, table):
     )
     made = table(**spec(columns={"alpha": ["ndcg@10"], "beta": ["ndcg@10"]}))
     assert all(list(each.settings) == ["0, alpha, ndcg@10", "0.8, alpha, ndcg@10"] for each in made.regrets)
-    assert "left out: 0, beta, ndcg@10; 0.8, beta, ndcg@10" in " ".join(made.notes)
+    assert "left out: 0.8, beta, ndcg@10." in " ".join(made.notes)
 
 
 def test_without_a_whole_setting_there_is_no_regret(runs, table):

@@ -63,9 +63,8 @@ def add_regrets(table: Table) -> None:
         others = [label for number, label in enumerate(row.labels) if number != place]
         for column, cell in zip(table.columns, row.cells, strict=True):
             name = ", ".join([*others, table.spec.title(column.set), table.spec.title(column.metric)])
-            own = found.setdefault(name, {})
             if cell is not None:
-                own[row.labels[place]] = _averaged(row, values_of(row, column))
+                found.setdefault(name, {})[row.labels[place]] = _averaged(row, values_of(row, column))
     whole = {name: own for name, own in found.items() if len(own) == len(systems)}
     if not whole:
         lacking = next(f"{name} lacks {', '.join(set(systems) - set(own))}" for name, own in found.items())
