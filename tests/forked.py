@@ -32,7 +32,7 @@ PLACES = (
     "validating",
     "validated",
 )
-"""Where a process can be killed; each is a moment of the real training, see :func:`_arm`."""
+"""Where a process can be killed; each is a moment of the real training, see ``_arm``."""
 
 LAUNCHERS = {
     None: lambda rank: {"NODE_RANK": "0", "LOCAL_RANK": rank},

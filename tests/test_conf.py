@@ -134,7 +134,7 @@ def commands(*pages):
     return [line.split("#")[0].strip() for line in lines if re.match(r"limbeck (?!new )", line)]
 
 
-PAGES = [home() / name for name in ("README.md", "docs/scores.md", "docs/evaluation.md")]
+PAGES = [home() / name for name in ("README.md", "docs/howto/scores.md", "docs/howto/evaluation.md")]
 PAGES += sorted((home() / "docs" / "reproduction").glob("*.md"))
 
 

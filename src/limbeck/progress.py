@@ -1,6 +1,6 @@
 """How far long work is: on a terminal one line that is drawn again, in a log a line a minute; with rate and time left.
 
-Every step that may be long is a :class:`Step`, or the pieces of one are passed through :func:`show`. What takes less
+Every step that may be long is a ``Step``, or the pieces of one are passed through ``show``. What takes less
 than ten seconds shows nothing. A step that will take more than a minute says so after its first second, in one line,
 with the memory and the disk that it needs.
 """
@@ -87,7 +87,7 @@ class Step:
         If it begins within another step, it shows nothing: what it has done counts as a share of the piece that the
         other step is at. Of encoding a block of a collection.
     needs
-        Returns the memory and the disk that it needs, in words (see :mod:`limbeck.room`); nothing as long as that is
+        Returns the memory and the disk that it needs, in words (see ``limbeck.room``); nothing as long as that is
         not known. Called when the step is estimated, and again until there is an answer.
     """
 
@@ -239,7 +239,7 @@ def show(
 ) -> Iterator[Piece]:
     """Pass pieces on and report how far the work on them is; the length of a piece is the number of its units.
 
-    The other parameters are those of :class:`Step`.
+    The other parameters are those of ``Step``.
     """
     with Step(label, total, unit, part=part, needs=needs) as step:
         for piece in pieces:

@@ -99,10 +99,10 @@ class Batch(_Movable):
     ranks: Tensor | None = None
     """(B, L) float32 1-based ranks in the candidate ranking; 1 for padding. A float, as losses take 1/rank."""
     document_keys: Tensor | None = None
-    """(N,) int64 of :mod:`limbeck.scores.keys`: equal keys are the same document, in all processes."""
+    """(N,) int64 of ``limbeck.scores.keys``: equal keys are the same document, in all processes."""
     positives: Tensor | None = None
     """(B, P) int64 keys of the documents that the judgments call relevant, in the batch or not;
-    :data:`~limbeck.scores.keys.NO_KEY` for padding."""
+    ``NO_KEY`` for padding."""
     teacher_queries: Tensor | None = None
     """(B, D) float32: a dense teacher's vectors of the queries, for losses on embeddings."""
     teacher_documents: Tensor | None = None

@@ -23,7 +23,7 @@ class Sizes:
 
 
 class StaticModel(nn.Module):
-    r"""A vector a token, wherever it stands: :math:`E(t) = \frac{1}{n} \sum_{i=1}^{n} v_{t_i}`.
+    r"""A vector a token, wherever it stands: $`E(t) = \frac{1}{n} \sum_{i=1}^{n} v_{t_i}`$.
 
     Parameters
     ----------

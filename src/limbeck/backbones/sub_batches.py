@@ -77,5 +77,5 @@ def compiled(student: nn.Module, backend: str = "inductor") -> None:
 
 
 def is_compiled(model: nn.Module) -> bool:
-    """Return whether :func:`compiled` was called for a transformer."""
+    """Return whether ``compiled`` was called for a transformer."""
     return getattr(model, "base_model", model)._compiled_call_impl is not None

@@ -174,13 +174,13 @@ def save(
     Parameters
     ----------
     student, tokenizer
-        As :func:`ranker` and a collator have them.
+        As ``ranker`` and a collator have them.
     folder
         Made, or written over.
     node, run_id
         The student's configuration node, and the run it comes from.
     space
-        The space that its queries were brought into (:mod:`limbeck.experiment.spaces`); None for its own.
+        The space that its queries were brought into (``limbeck.experiment.spaces``); None for its own.
     """
     backbones.save(student, tokenizer, folder)
     write_json(folder / MARK, {"student": node, "run_id": run_id, **({} if space is None else {"space": space})})
@@ -249,13 +249,12 @@ def _teaching_model(
     weights = model.checksum()
     teacher: RankerTeacher = build(own, model.to(device), collator, key="teacher")
     identity = {name: value for name, value in node.items() if name != "store"} | {"weights": weights}  # same scores
-    style = model.style
     whose = Provenance(
         _model_name(node["backbone"]),
         model.number,
         model.scale if isinstance(model, BiEncoder) else None,
         revision=fingerprint({**identity, "bf16": None}),
-        max_length=f"query {style.query_length}, document {style.document_length} tokens",
+        max_length=f"query {model.style.query_length}, document {model.style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",
         collection=collection.documents_fingerprint,
         command=_command(),

@@ -44,11 +44,11 @@ def train(*overrides: str) -> RunResult:
 
     Examples
     --------
-    ::
-
-        result = limbeck.train("data.collection=beir/nfcorpus", "teacher=minilm", "backbone=minilm")
-        print(result)
-        result.ranker().rank("a query", {"d1": "a document"})
+    ```python
+    result = limbeck.train("data.collection=beir/nfcorpus", "teacher=minilm", "backbone=minilm")
+    print(result)
+    result.ranker().rank("a query", {"d1": "a document"})
+    ```
     """
     return _call("train", overrides, act=_on_one_device)
 
@@ -73,7 +73,7 @@ def sweep(*overrides: str) -> SweepResult:
     Returns
     -------
     SweepResult
-        ``runs``, a :class:`RunResult` each; ``rows`` of their students, with what varies.
+        ``runs``, a ``RunResult`` each; ``rows`` of their students, with what varies.
 
     Raises
     ------

@@ -52,7 +52,7 @@ class OnePass:
         collection, length
             The set's, and how many tokens of its documents the system reads.
         fit
-            As :data:`Fit` says.
+            As ``Fit`` says.
         """
         return partial(self._search, system, name, lambda: dict(self._mates(name, collection, length, fit)))
 

@@ -51,7 +51,7 @@ def rows(tabulated: "Table") -> list[dict[str, Any]]:
 
 
 def tabulate(config: Node, name: str) -> "Table":
-    """Return the table (:class:`limbeck.reporting.results.cells.Table`) of a composed configuration.
+    """Return the table (``limbeck.reporting.results.cells.Table``) of a composed configuration.
 
     Raises
     ------

@@ -120,7 +120,7 @@ class _Trainer:
     name
         Of the study, and of its runs.
     config_dirs
-        As in :func:`tune`.
+        As in ``tune``.
     """
 
     def __init__(self, typed: Sequence[str], name: str, config_dirs: Sequence[str]) -> None:

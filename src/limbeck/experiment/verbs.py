@@ -101,7 +101,7 @@ def swept(outcomes: Sequence[Node]) -> Result:
     Parameters
     ----------
     outcomes
-        As :func:`limbeck.experiment.sweep.collected` has them.
+        As ``limbeck.experiment.sweep.collected`` has them.
     """
     from limbeck.experiment.sweep import check
     from limbeck.reporting.sweep_table import show

@@ -43,7 +43,7 @@ class Format(ABC):
     kind: Kind = "unknown"
     """What the scores of the published file are."""
     scale: float | None = None
-    """Factor that they were multiplied by, as in :class:`~limbeck.scores.writer.Provenance`."""
+    """Factor that they were multiplied by, as in ``Provenance``."""
     published: tuple[str, ...] = ("",)
     """What the path of the published file has in it: one of these. A file of another path may be anybody's: whose
     scores it holds, and what they are, is for the user to say."""

@@ -28,8 +28,10 @@ def projected_kl(
 ) -> Tensor:
     r"""KL divergence from a teacher that is corrected where it contradicts the labels, per query.
 
-    .. math:: \sum_{i \in D} r_i \ln\frac{r_i}{q_i}, \qquad
-              r = \arg\min_{r'} \mathrm{KL}(r' \| p) \text{ such that } \sum_{j \in D^+} r'_j \ge m
+    ```math
+    \sum_{i \in D} r_i \ln\frac{r_i}{q_i}, \qquad
+    r = \arg\min_{r'} \mathrm{KL}(r' \| p) \text{ such that } \sum_{j \in D^+} r'_j \ge m
+    ```
 
     In closed form, with P = Σ p_j over the positives: where P < m, each positive has r = p·m/P and each negative
     r = p·(1-m)/(1-P); elsewhere r = p, plain KL. So the positives' teacher scores rise together until the positives
@@ -65,8 +67,8 @@ def projected_kl(
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -81,7 +83,7 @@ def projected_kl(
     When some of the teacher's lists are wrong and the labels are complete. A relevant document without a label is
     pushed down with the negatives, the more the larger m is.
 
-    :func:`kl` for m → 0. Unlike :func:`ckl` it changes what the student is to reach, not how much each term counts.
+    ``kl`` for m → 0. Unlike ``ckl`` it changes what the student is to reach, not how much each term counts.
 
     Examples
     --------

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Student(nn.Module):
     """A ranker that can be trained: called on a batch, it scores the candidates.
 
-    A student is a :class:`~limbeck.inference.BiEncoder` if it is ``separable``, else a
-    :class:`~limbeck.inference.PairScorer`.
+    A student is a ``BiEncoder`` if it is ``separable``, else a
+    ``PairScorer``.
     """
 
     separable: bool

@@ -21,7 +21,7 @@ def max_logits(
     lengths: Sequence[int] | None = None,
     chunk: int = _CHUNK,
 ) -> Tensor:
-    r"""Return :math:`m_{nv} = b_v + \max_{t} \langle h_{nt}, w_v \rangle` over the real tokens t of text n.
+    r"""Return $`m_{nv} = b_v + \max_{t} \langle h_{nt}, w_v \rangle`$ over the real tokens t of text n.
 
     T · V logits a text are computed in chunks; only the greatest is kept, with its token. So is the gradient: it goes
     to that one token, and costs as much as there are gradients that are not zero. Under autocast the products

@@ -25,7 +25,7 @@ class Process:
     Parameters
     ----------
     module
-        What is run with ``python -m``; it calls :func:`limbeck.processes.end_with_parent`.
+        What is run with ``python -m``; it calls ``limbeck.processes.end_with_parent``.
     words
         Its arguments.
     log

@@ -113,7 +113,7 @@ class Table:
 
 
 def make(name: str, spec: Spec, runs: Sequence[Finished], *, partial: bool = False) -> Table:
-    """Put finished runs into rows and columns. Marks are put by :mod:`limbeck.reporting.results.marking`.
+    """Put finished runs into rows and columns. Marks are put by ``limbeck.reporting.results.marking``.
 
     Parameters
     ----------

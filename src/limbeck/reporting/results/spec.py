@@ -1,4 +1,4 @@
-"""What a table's YAML asks for, checked. docs/tables.md describes the keys."""
+"""What a table's YAML asks for, checked. docs/howto/tables.md describes the keys."""
 
 import difflib
 from collections.abc import Mapping
