@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from limbeck.config import ConfigError, differences
 from limbeck.reporting.results.commands import commands, untold
@@ -11,6 +12,9 @@ from limbeck.reporting.results.published import Published
 from limbeck.reporting.results.rows import Line, lines
 from limbeck.reporting.results.spec import Spec
 from limbeck.reporting.results.sweep import Finished
+
+if TYPE_CHECKING:
+    from limbeck.reporting.results.regret import Regret
 
 STUDENT = "student"
 
@@ -94,6 +98,8 @@ class Table:
     """Of the caption: what the marks mean, and the like."""
     notes: list[str] = field(default_factory=list)
     """Where it comes from, and what was left out."""
+    regrets: list["Regret"] = field(default_factory=list)
+    """Of the values of a row key, least first."""
 
     def published(self) -> Iterator[tuple[Published, list[float | None]]]:
         """Yield published systems with their values, one a column."""
