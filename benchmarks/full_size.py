@@ -324,7 +324,7 @@ def peak(*words: str) -> float:
             time.sleep(0.02)
         if process.returncode:
             printed.seek(0)
-            raise SystemExit(printed.read())
+            raise SystemExit(f"{printed.read()}{' '.join(words)}: exit status {process.returncode}")
     return most
 
 

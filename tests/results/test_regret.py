@@ -68,7 +68,10 @@ def test_the_interval_is_that_of_a_bootstrap_over_queries_that_the_settings_shar
 
 def test_a_setting_that_lacks_a_loss_is_left_out_and_named(ladder, table):
     ladder.add(
-        loss="kl", collection="/data/beta", content="bbbb", extra={"teacher": {"_target_": "teacher/synthetic", "wrong_share": 0.8}}
+        loss="kl",
+        collection="/data/beta",
+        content="bbbb",
+        extra={"teacher": {"_target_": "teacher/synthetic", "wrong_share": 0.8}},
     )
     made = table(**spec(columns={"alpha": ["ndcg@10"], "beta": ["ndcg@10"]}))
     assert all(list(each.settings) == ["0, alpha, ndcg@10", "0.8, alpha, ndcg@10"] for each in made.regrets)

@@ -30,7 +30,7 @@ def projected_kl(
 
     ```math
     \sum_{i \in D} r_i \ln\frac{r_i}{q_i}, \qquad
-    r = \arg\min_{r'} \mathrm{KL}(r' \| p) \text{ such that } \sum_{j \in D^+} r'_j \ge m
+    r = \underset{r'}{\mathrm{arg\,min}} \; \mathrm{KL}(r' \| p) \text{ such that } \sum_{j \in D^+} r'_j \ge m
     ```
 
     In closed form, with P = Σ p_j over the positives: where P < m, each positive has r = p·m/P and each negative

@@ -4,7 +4,6 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from limbeck.config import ConfigError, differences
 from limbeck.reporting.results.commands import commands, untold
@@ -12,9 +11,6 @@ from limbeck.reporting.results.published import Published
 from limbeck.reporting.results.rows import Line, lines
 from limbeck.reporting.results.spec import Spec
 from limbeck.reporting.results.sweep import Finished
-
-if TYPE_CHECKING:
-    from limbeck.reporting.results.regret import Regret
 
 STUDENT = "student"
 
@@ -83,6 +79,33 @@ class Reference:
     cells: list[Cell | None]
 
 
+@dataclass(frozen=True)
+class Regret:
+    """What a system loses by not being the best one."""
+
+    system: str
+    settings: Mapping[str, float]
+    """Setting → (best - it) / best."""
+    low: float
+    high: float
+    """95 % interval of the largest, by a bootstrap over queries."""
+
+    @property
+    def largest(self) -> float:
+        """Over the settings."""
+        return max(self.settings.values())
+
+    @property
+    def where(self) -> str:
+        """The setting where it is largest."""
+        return max(self.settings, key=lambda setting: self.settings[setting])
+
+    @property
+    def mean(self) -> float:
+        """Over the settings."""
+        return sum(self.settings.values()) / len(self.settings)
+
+
 @dataclass
 class Table:
     """All of a table."""
@@ -98,7 +121,7 @@ class Table:
     """Of the caption: what the marks mean, and the like."""
     notes: list[str] = field(default_factory=list)
     """Where it comes from, and what was left out."""
-    regrets: list["Regret"] = field(default_factory=list)
+    regrets: list[Regret] = field(default_factory=list)
     """Of the values of a row key, least first."""
 
     def published(self) -> Iterator[tuple[Published, list[float | None]]]:

@@ -1,43 +1,15 @@
 """Regret: how far each system stays below the best one, setting by setting, and where that is most."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from limbeck.config import ConfigError
-from limbeck.reporting.results.cells import Table, TableRow
+from limbeck.reporting.results.cells import Regret, Table, TableRow
 from limbeck.reporting.results.marking import values_of
 
 RESAMPLES = 1000
 _SEED = 13
-
-
-@dataclass(frozen=True)
-class Regret:
-    """What a system loses by not being the best one."""
-
-    system: str
-    settings: Mapping[str, float]
-    """Setting → (best - it) / best."""
-    low: float
-    high: float
-    """95 % interval of the largest, by a bootstrap over queries."""
-
-    @property
-    def largest(self) -> float:
-        """Over the settings."""
-        return max(self.settings.values())
-
-    @property
-    def where(self) -> str:
-        """The setting where it is largest."""
-        return max(self.settings, key=lambda setting: self.settings[setting])
-
-    @property
-    def mean(self) -> float:
-        """Over the settings."""
-        return sum(self.settings.values()) / len(self.settings)
 
 
 def add_regrets(table: Table) -> None:
