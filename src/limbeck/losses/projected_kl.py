@@ -48,11 +48,11 @@ def projected_kl(
     mass
         m, 0 < m < 1.
     against
-        What has the rest: ``all`` negatives together, or the ``best`` negative alone, against the best positive. The
+        What has the rest: `all` negatives together, or the `best` negative alone, against the best positive. The
         latter asks for p⁺/(p⁺ + p⁻) ≥ m, in scores t⁺ - t⁻ ≥ τ_t ln(m/(1-m)): 1/2 lets no negative stand above the
         best positive.
     evidence
-        Whether m follows the teacher's own order, query by query. ``none``: it does not. ``order``: m is multiplied by
+        Whether m follows the teacher's own order, query by query. `none`: it does not. `order`: m is multiplied by
         the share of the pairs of a positive and a negative that the teacher has the wrong way round (ties count half),
         so a teacher that puts all positives first is not corrected at all, one at chance by half of m, and one that
         puts them last by m. For lists of one positive this is (rank - 1)/(L - 1), its rank against chance.
@@ -67,8 +67,8 @@ def projected_kl(
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described (`limbeck.losses.on_scores`). A number that is read is not finite;
+        `limbeck.losses.finite` says when it is NaN in the result instead.
 
     References
     ----------
@@ -83,7 +83,7 @@ def projected_kl(
     When some of the teacher's lists are wrong and the labels are complete. A relevant document without a label is
     pushed down with the negatives, the more the larger m is.
 
-    ``kl`` for m → 0. Unlike ``ckl`` it changes what the student is to reach, not how much each term counts.
+    `kl` for m → 0. Unlike `ckl` it changes what the student is to reach, not how much each term counts.
 
     Examples
     --------
