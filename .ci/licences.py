@@ -1,6 +1,6 @@
-"""Write docs/licences.md: every package that `pip install limbeck` brings, with the licence its metadata name.
+"""Write docs/contributing/licences.md: all packages that `pip install limbeck` brings, with licences by their metadata.
 
-python .ci/licences.py > docs/licences.md
+python .ci/licences.py > docs/contributing/licences.md
 """
 
 from importlib.metadata import PackageNotFoundError, distribution, metadata
@@ -12,7 +12,7 @@ _HEAD = """\
 # Licences
 
 What `pip install limbeck` brings, by the metadata of the packages. Those in bold are asked for by limbeck itself, the
-others by them. Made by `python .ci/licences.py > docs/licences.md`; a test holds the bold ones.
+others by them. Made by `python .ci/licences.py > docs/contributing/licences.md`; a test holds the bold ones.
 """
 
 

@@ -148,7 +148,7 @@ def _archive(path: Path, inner: str, world: World) -> None:
 
 
 def write_checkpoints(folder: Path, world: World, names: Sequence[str] = CHECKPOINTS) -> None:
-    """Write masked language models of one layer, in which a passage has some :data:`ACTIVE` words for SPLADE."""
+    """Write masked language models of one layer, in which a passage has some ``ACTIVE`` words for SPLADE."""
     import shutil
 
     import torch
@@ -179,7 +179,7 @@ def write_checkpoints(folder: Path, world: World, names: Sequence[str] = CHECKPO
 
 
 def _set_active(student: Any, collator: Any, tokenizer: Any, texts: Sequence[str]) -> None:
-    """Move the bias of the head so that a passage weighs :data:`ACTIVE` words in the median."""
+    """Move the bias of the head so that a passage weighs ``ACTIVE`` words in the median."""
     from limbeck.inference import encode
 
     known = {str(place): text for place, text in enumerate(texts)}

@@ -113,7 +113,7 @@ class World:
         self._bounds = np.searchsorted(self.topic[self._order], np.arange(topics + 1))
 
     def block(self, number: int) -> Texts:
-        """Return passages, :data:`BLOCK` of them."""
+        """Return passages, ``BLOCK`` of them."""
         rng = np.random.default_rng([self.seed, 2, number])
         topics = self.topic[number * BLOCK : (number + 1) * BLOCK]
         spread = np.log(1 + (DEVIATION / WORDS) ** 2)

@@ -62,12 +62,12 @@ class Step:
     command: str
     """As the page has it."""
     rule: str = "fixed"
-    """Of :data:`RULES`."""
+    """Of ``RULES``."""
     parts: Sequence[tuple[str, str]] = ()
     """Patterns of lines of its log, each with the rule of what took from the marked line before to such a line; what
-    comes behind the last one grows by :attr:`rule`."""
+    comes behind the last one grows by ``rule``."""
     more: Sequence[str] = ()
-    """Words that the rehearsal adds; ``{name}`` is a field of :class:`Sizes`."""
+    """Words that the rehearsal adds; ``{name}`` is a field of ``Sizes``."""
     given: Sequence[str] = ()
     """Commands that are given for it, where it stands for several; empty: itself."""
     then: str = ""

@@ -1,6 +1,7 @@
 """Shared fixtures: no network, seeded, small."""
 
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -23,6 +24,7 @@ from limbeck.cli.main import main
 from small import SMALL
 
 compose_once()
+gc.set_threshold(20_000, 50, 50)  # looking for garbage among all that is imported took a tenth of the suite's time
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("LIMBECK_SHARED", ROOT.parent / "shared"))
 

@@ -32,7 +32,7 @@ PLACES = (
     "validating",
     "validated",
 )
-"""Where a process can be killed; each is a moment of the real training, see :func:`_arm`."""
+"""Where a process can be killed; each is a moment of the real training, see ``_arm``."""
 
 LAUNCHERS = {
     None: lambda rank: {"NODE_RANK": "0", "LOCAL_RANK": rank},
@@ -46,6 +46,11 @@ LAUNCHERS = {
     "srun": lambda rank: {
         "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "x", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2",
         "SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_PROCID": rank, "SLURM_LOCALID": rank,
+        "SLURM_NODELIST": "127.0.0.1",
+    },
+    "srun, two nodes": lambda node: {
+        "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "x", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1",
+        "SLURM_NNODES": "2", "SLURM_NODEID": node, "SLURM_PROCID": node, "SLURM_LOCALID": "0",
         "SLURM_NODELIST": "127.0.0.1",
     },
 }  # fmt: skip

@@ -58,6 +58,7 @@ NEEDS = {  # what an option leaves to the user
     "teacher=server": ["teacher.url=http://somewhere", "teacher.form=tei", "teacher.model=somebody"],
     "teacher=run": ["teacher.path=somewhere"],
     "teacher=store": ["teacher.path=somewhere"],
+    "candidates=refine": ["candidates.parts.splade.backbone.model=somewhere"],
 }
 GIVEN = {  # what a verb leaves to the user
     "import": ["path=somewhere", "out=somewhere"],
@@ -133,7 +134,7 @@ def commands(*pages):
     return [line.split("#")[0].strip() for line in lines if re.match(r"limbeck (?!new )", line)]
 
 
-PAGES = [home() / name for name in ("README.md", "docs/scores.md", "docs/evaluation.md")]
+PAGES = [home() / name for name in ("README.md", "docs/howto/scores.md", "docs/howto/evaluation.md")]
 PAGES += sorted((home() / "docs" / "reproduction").glob("*.md"))
 
 

@@ -1,6 +1,6 @@
 """Bad input: status 2, one message that says what is wrong where, no traceback, nothing that counts as done.
 
-The cases are those of ``bad_input.py``. ``docs/errors.md`` is what they print:
+The cases are those of ``bad_input.py``. ``docs/reference/errors.md`` is what they print:
 ``python tests/test_errors.py --write`` writes it.
 """
 
@@ -19,7 +19,7 @@ from bad_world import MINE, cut, world
 from limbeck.cli.main import main
 from limbeck.config import ConfigError
 
-PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "errors.md"
 WRITING = "--write" in sys.orig_argv  # in the process that writes, pytest imports this file once more
 DONE = {"result.json", "meta.json", "mine.json", "trained.json", "inspect.json", "report.html", "found.trec"}
 """Files that say that something is finished."""

@@ -1,17 +1,15 @@
 """The verbs as functions of Python: overrides, messages and run folders of the command; results; twice in a process."""
 
 import ast
-import os
 import re
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 import limbeck
 from limbeck.experiment.result import Result, SweepResult
+from pages import blocks
 from small import SMALL
 
 ROOT = Path(__file__).parents[1]
@@ -124,43 +122,6 @@ def test_without_pandas_it_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(limbeck.ConfigError, match=r"^to_pandas\(\) needs pandas"):
         Result([{"a": 1}]).to_pandas()
-
-
-def blocks(page):
-    """Return the blocks of a page as (language, text), in order."""
-    return re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-
-
-def test_the_page_runs_in_a_notebook(tmp_path, cache, monkeypatch):
-    """A sweep, its table and its report in one process, and all else that docs/python.md shows."""
-    found = blocks(ROOT / "docs" / "python.md")
-    for language, text in found:
-        if language == "yaml":
-            path = tmp_path / text.splitlines()[0].removeprefix("# ")
-            path.parent.mkdir(parents=True)
-            path.write_text(text)
-    cells = [nbformat.v4.new_code_cell(text) for language, text in found if language == "python"]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    monkeypatch.setenv("COLUMNS", "200")
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute(env=dict(os.environ))
-    score, _, trained, swept, table, other, error, _ = notebook.cells
-    assert re.match(r"\[\('d2', 0\.\d+\), \('d1', ", shown(score)["text/plain"])
-    assert "student, distilled" in written(trained)
-    assert "student, distilled" in shown(swept)["text/html"]
-    assert shown(table)["text/plain"] == "'runs/losses/report.html'"
-    assert (tmp_path / "runs" / "losses" / "report.html").is_file()
-    assert "Two losses" in (tmp_path / "tables" / "losses.md").read_text()
-    assert shown(other)["text/plain"] == "5.0"
-    assert written(error).startswith("loss.ckl.gama is no key of the configuration; did you mean gamma?")
-
-
-def shown(cell):
-    (found,) = [each["data"] for each in cell.outputs if "data" in each]
-    return found
-
-
-def written(cell):
-    return "".join(each["text"] for each in cell.outputs if each.get("name") == "stdout")
 
 
 def test_the_block_of_the_readme_composes(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""The notebooks: stored without outputs, and executed on a small sweep."""
+"""The notebooks, executed on a small sweep, and the page of Python, executed as if it were one."""
 
 import base64
 import inspect
@@ -15,6 +15,7 @@ from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 
 from limbeck.cli.main import main
+from pages import blocks
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -125,3 +126,35 @@ def test_teacher_quality(execute, sweep):
     assert 50 <= int(share) <= 100  # it misreads one query in five
     buckets = re.findall(r"teacher \S+ to \S+, (\d+) queries: ndcg@10 [+-]\d\.\d{3}", text)
     assert sum(map(int, buckets)) == 20
+
+
+@pytest.mark.slow
+def test_the_page_of_python_runs_in_a_notebook(kernel, tmp_path):
+    """A sweep, its table and its report in one process, and all else that docs/howto/python.md shows."""
+    found = blocks(ROOT / "docs" / "howto" / "python.md")
+    for language, text in found:
+        if language == "yaml":
+            path = tmp_path / text.splitlines()[0].removeprefix("# ")
+            path.parent.mkdir(parents=True)
+            path.write_text(text)
+    texts = ["%reset -f", f"%cd -q {tmp_path}", *(text for language, text in found if language == "python")]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in texts])
+    NotebookClient(notebook, timeout=120, km=kernel).execute()
+    score, _, trained, swept, table, other, error, _ = notebook.cells[2:]
+    assert re.match(r"\[\('d2', 0\.\d+\), \('d1', ", shown(score)["text/plain"])
+    assert "student, distilled" in written(trained)
+    assert "student, distilled" in shown(swept)["text/html"]
+    assert shown(table)["text/plain"] == "'runs/losses/report.html'"
+    assert (tmp_path / "runs" / "losses" / "report.html").is_file()
+    assert "Two losses" in (tmp_path / "tables" / "losses.md").read_text()
+    assert shown(other)["text/plain"] == "5.0"
+    assert written(error).startswith("loss.ckl.gama is no key of the configuration; did you mean gamma?")
+
+
+def shown(cell):
+    (found,) = [each["data"] for each in cell.outputs if "data" in each]
+    return found
+
+
+def written(cell):
+    return "".join(each["text"] for each in cell.outputs if each.get("name") == "stdout")

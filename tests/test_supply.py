@@ -53,13 +53,15 @@ def test_the_lowest_are_the_lower_bounds():
 
 
 def test_licences_are_told(tmp_path):
-    script, page = ROOT / ".ci" / "licences.py", ROOT / "docs" / "licences.md"
+    script, page = ROOT / ".ci" / "licences.py", ROOT / "docs" / "contributing" / "licences.md"
     made = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True).stdout
     rows = {canonicalize_name(row[0]): row for row in map(cells, made.splitlines()) if row}
     told = {canonicalize_name(row[0]): row for row in map(cells, page.read_text().splitlines()) if row}
     for needed in RUNTIME:
         name = canonicalize_name(needed.name)
-        assert told[name][2] == rows[name][2], f"{needed.name}: run python .ci/licences.py > docs/licences.md"
+        assert told[name][2] == rows[name][2], (
+            f"{needed.name}: run python .ci/licences.py > docs/contributing/licences.md"
+        )
 
 
 def cells(line):

@@ -20,7 +20,7 @@ ConfigStore.instance().store(
 
 
 class LimbeckLauncher(Launcher):
-    """Composes all jobs of a sweep and has :mod:`limbeck.experiment.sweep` run them."""
+    """Composes all jobs of a sweep and has ``limbeck.experiment.sweep`` run them."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what the jobs are composed from."""

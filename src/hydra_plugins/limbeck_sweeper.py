@@ -20,7 +20,7 @@ ConfigStore.instance().store(
 
 
 class LimbeckSweeper(BasicSweeper):
-    """A grid, of which :mod:`limbeck.experiment.jobs` leaves what makes sense."""
+    """A grid, of which ``limbeck.experiment.jobs`` leaves what makes sense."""
 
     def sweep(self, arguments: list[str]) -> Any:
         """Make the jobs of a file's grid as changed by what was typed."""

@@ -4,7 +4,7 @@
     ranker = limbeck.load("runs/train/f1553819")
     ranker.rank("who swims?", {"d1": "fish swim", "d2": "dogs bark"})
 
-Nothing heavy is imported before it is asked for: docs/python.md says what there is.
+Nothing heavy is imported before it is asked for: docs/howto/python.md says what there is.
 """
 
 from importlib import import_module

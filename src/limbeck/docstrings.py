@@ -1,4 +1,8 @@
-"""Docstrings as text for people: their sections, the parameters they explain, and reStructuredText as plain words."""
+"""Docstrings as text for people: their sections, the parameters they explain, and their Markdown as plain words.
+
+A docstring is numpydoc whose text is Markdown, with formulas as code hosts read them: in fences of ``math``, and
+between dollar signs with backticks inside a line. So one text serves Python's ``help``, the site and the pages.
+"""
 
 import re
 import textwrap
@@ -37,17 +41,16 @@ def explained(docstring: str) -> dict[str, str]:
 
 
 def plain(text: str) -> str:
-    r"""Return reStructuredText, as far as docstrings use it, as words in one paragraph; formulas are left out.
+    r"""Return Markdown, as far as docstrings use it, as words in one paragraph; formulas and code blocks are left out.
 
     Examples
     --------
-    >>> plain("Ranks, as :func:`~limbeck.a.b` has them:\n``depth`` is γ :math:`> 0`.")
+    >>> plain("Ranks, as ``b`` has them:\n``depth`` is γ $`> 0`$, $`\\bar e`$.")
     'Ranks, as b has them: depth is γ > 0.'
     """
-    text = re.sub(r"^\.\. math::.*\n(?:[ ]+.*\n?|\n)*", "", text, flags=re.MULTILINE)
-    text = re.sub(r",? ?:math:`[^`]*\\[^`]*`", "", text)  # in the words of TeX it would be no plain text
-    text = re.sub(r":\w+:`~(?:[\w.]*\.)?(\w+)`", r"\1", text)
-    text = re.sub(r":\w+:`([^`]*)`", r"\1", text)
+    text = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r",? ?\$`[^`]*\\[^`]*`\$", "", text)  # in the words of TeX it would be no plain text
+    text = re.sub(r"\$`([^`]*)`\$", r"\1", text)
     return " ".join(re.sub(r"`{1,2}", "", text).split())
 
 

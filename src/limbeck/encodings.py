@@ -1,6 +1,6 @@
 """Encodings of many texts, kept compactly: dense vectors, sparse weights, or several vectors a text.
 
-A ranker hands out and takes padded tensors (:data:`limbeck.types.Encoding`); what is kept of a collection is held here
+A ranker hands out and takes padded tensors (``limbeck.types.Encoding``); what is kept of a collection is held here
 as flat arrays, which may lie in main memory, on a device, or in memory-mapped files.
 """
 
@@ -31,7 +31,7 @@ class Rows:
         raise NotImplementedError
 
     def take(self, rows: slice | Tensor) -> Encoding:
-        """Return some of them as :meth:`similarity` of a ranker takes them."""
+        """Return some of them as ``similarity`` of a ranker takes them."""
         raise NotImplementedError
 
     def part(self, start: int, stop: int) -> Self:
@@ -39,7 +39,7 @@ class Rows:
         raise NotImplementedError
 
     def arrays(self) -> dict[str, Tensor]:
-        """Return their arrays, by name; :func:`rows` is the inverse."""
+        """Return their arrays, by name; ``rows`` is the inverse."""
         raise NotImplementedError
 
     @property

@@ -4,8 +4,8 @@
 and hold their memory, their GPU and their locks. So every process that we start asks twice a second whether the one
 that started it is still there, and if not, it is killed; those that it has started itself follow in the same way.
 
-The one that starts others names itself in their environment (:func:`naming_this`, :func:`named`); the started one
-calls :func:`end_with_parent`. It asks for ``getppid``, which changes when the parent is gone: that works on Linux and
+The one that starts others names itself in their environment (``naming_this``, ``named``); the started one
+calls ``end_with_parent``. It asks for ``getppid``, which changes when the parent is gone: that works on Linux and
 macOS, whichever thread started the process. Only the standard library is imported here, so that any process can
 afford it.
 """

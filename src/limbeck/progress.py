@@ -1,6 +1,6 @@
 """How far long work is: on a terminal one line that is drawn again, in a log a line a minute; with rate and time left.
 
-Every step that may be long is a :class:`Step`, or the pieces of one are passed through :func:`show`. What takes less
+Every step that may be long is a ``Step``, or the pieces of one are passed through ``show``. What takes less
 than ten seconds shows nothing. A step that will take more than a minute says so after its first second, in one line,
 with the memory and the disk that it needs.
 """
@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -41,6 +42,8 @@ clock: Callable[[], float] = time.monotonic
 _lock = threading.RLock()
 _running: "list[Step]" = []
 """The steps that go on, the innermost last: it alone reports."""
+_listener: "Callable[[str, float, int | None], None] | None" = None
+"""Told how far the innermost step is, whenever that may be shown."""
 _drawn = True
 """Whether this process may draw bars; jobs that share a terminal must not."""
 
@@ -54,6 +57,23 @@ def draw_bars(drawn: bool) -> None:
     _drawn = drawn
     if not drawn:
         os.environ["TQDM_DISABLE"] = "1"
+
+
+@contextmanager
+def told(listener: Callable[[str, float, int | None], None]) -> Iterator[None]:
+    """Tell a function how far work is; a context.
+
+    Parameters
+    ----------
+    listener
+        Called now and then, by the thread that works, with what is done, how much of it, and how much there is.
+    """
+    global _listener
+    before, _listener = _listener, listener
+    try:
+        yield
+    finally:
+        _listener = before
 
 
 def quiet_others() -> None:
@@ -87,7 +107,7 @@ class Step:
         If it begins within another step, it shows nothing: what it has done counts as a share of the piece that the
         other step is at. Of encoding a block of a collection.
     needs
-        Returns the memory and the disk that it needs, in words (see :mod:`limbeck.room`); nothing as long as that is
+        Returns the memory and the disk that it needs, in words (see ``limbeck.room``); nothing as long as that is
         not known. Called when the step is estimated, and again until there is an answer.
     """
 
@@ -158,6 +178,8 @@ class Step:
             return
         self._next = now + _AGAIN
         done, seconds = self.done + self._piece * self._within, now - self._start
+        if _listener is not None:
+            _listener(self.label, done, self.total)
         if done <= 0:
             return
         left = None if self.total is None else max(0.0, self.total - done) * seconds / done
@@ -239,7 +261,7 @@ def show(
 ) -> Iterator[Piece]:
     """Pass pieces on and report how far the work on them is; the length of a piece is the number of its units.
 
-    The other parameters are those of :class:`Step`.
+    The other parameters are those of ``Step``.
     """
     with Step(label, total, unit, part=part, needs=needs) as step:
         for piece in pieces:

@@ -23,7 +23,7 @@ _RANGES: dict[str, Any] = {
     **dict.fromkeys(("Finite", "Positive", "NonNegative", "Share"), float),
     **dict.fromkeys(("Count", "WholeNonNegative"), int),
 }
-"""Names of :mod:`limbeck.losses.ranges`: to OmegaConf they are plain numbers."""
+"""Names of ``limbeck.losses.ranges``: to OmegaConf they are plain numbers."""
 
 
 class RegistryError(ValueError):
@@ -50,7 +50,7 @@ _OF_TERM = (
     Parameter("weight", float, 1.0, "float", "Factor of this term in the objective; 0 keeps it as a measurement."),
     Parameter(
         "schedules", Any, None, "Any",
-        "Mapping from option to schedule over the steps, for any numeric option, ``weight`` too: docs/losses.md.",
+        "Option → schedule over the steps, for any numeric option, ``weight`` too: docs/reference/losses.md.",
     ),
 )  # fmt: skip
 """What a term of the objective has beside the options of its function."""

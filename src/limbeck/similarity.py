@@ -20,7 +20,7 @@ def dot(queries: Tensor, documents: Tensor) -> Tensor:
 
 
 def dot_pairs(queries: Tensor, documents: Tensor) -> Tensor:
-    """Return the inner product of each query with one document: (P, D) × (P, D) → (P,), as precise as :func:`dot`."""
+    """Return the inner product of each query with one document: (P, D) × (P, D) → (P,), as precise as ``dot``."""
     with torch.autocast(queries.device.type, enabled=False):
         return (_lift(queries) * _lift(documents)).sum(-1)
 
@@ -28,7 +28,9 @@ def dot_pairs(queries: Tensor, documents: Tensor) -> Tensor:
 def maxsim(queries: Vectors, documents: Vectors, *, chunk: int = _CHUNK) -> Tensor:
     r"""Return the late interaction of every query with every document, in float32 or better whatever autocast says.
 
-    .. math:: s(q, d) = \sum_{i} \max_{j} \langle q_i, d_j \rangle
+    ```math
+    s(q, d) = \sum_{i} \max_{j} \langle q_i, d_j \rangle
+    ```
 
     over the vectors that the masks leave; a document or query without any scores 0.
 
@@ -65,7 +67,7 @@ def maxsim(queries: Vectors, documents: Vectors, *, chunk: int = _CHUNK) -> Tens
 
 
 def maxsim_pairs(queries: Vectors, documents: Vectors) -> Tensor:
-    """Return the late interaction of each query with one document, as :func:`maxsim` has it.
+    """Return the late interaction of each query with one document, as ``maxsim`` has it.
 
     Parameters
     ----------

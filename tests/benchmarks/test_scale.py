@@ -28,8 +28,9 @@ TINY = {
 
 
 @pytest.mark.slow
-def test_every_part_is_measured(monkeypatch, capsys):
+def test_every_part_is_measured(monkeypatch, capsys, limbeck):
     """In this process: how memory is measured apart is tested below, and processes would take half a minute."""
+    monkeypatch.setattr(scale.search, "limbeck", lambda *words: (limbeck(*words, small=False)[2], 1.0))
     monkeypatch.setattr(scale.search, "apart", lambda function, *given: function(*given))
     for name, small in {"WIDTH": 32, "DRAWN": 64, "LOOKED_UP": 64}.items():
         monkeypatch.setattr(scale, name, small)

@@ -324,4 +324,4 @@ def test_every_format_composes_and_is_documented(name, limbeck):
     status, out, err = limbeck("import", "--cfg", "job", f"format={name}", "path=x", "out=y", small=False)
     assert status == 0, err
     assert yaml.safe_load(out)["format"]["_target_"] == entries()["format", name].target
-    assert f"`{name}`" in (home() / "docs" / "import.md").read_text()
+    assert f"`{name}`" in (home() / "docs" / "howto" / "import.md").read_text()

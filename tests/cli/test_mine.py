@@ -186,7 +186,7 @@ def test_train_denoises_with_its_teacher_or_refuses(limbeck, tmp_path):
 
 
 def documented():
-    text = (home() / "docs" / "candidates.md").read_text().replace("\\\n", " ")
+    text = (home() / "docs" / "howto" / "candidates.md").read_text().replace("\\\n", " ")
     lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
     return [line.split("  #")[0].strip() for line in lines]
 
@@ -200,7 +200,7 @@ def test_documented_commands_compose(command, limbeck):
 
 
 def test_the_documented_fusion_of_ones_own(limbeck, tmp_path, cache):
-    text = (home() / "docs" / "candidates.md").read_text()
+    text = (home() / "docs" / "howto" / "candidates.md").read_text()
     (own,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     assert limbeck("train")[0] == 0
     (model,) = (tmp_path / "runs" / "train").glob("*/model")

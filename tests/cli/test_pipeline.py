@@ -183,7 +183,7 @@ def test_senseless_pipelines_are_refused_before_anything_is_read(limbeck, tmp_pa
 
 
 def commands():
-    text = (home() / "docs" / "pipelines.md").read_text().replace("\\\n", " ")
+    text = (home() / "docs" / "howto" / "pipelines.md").read_text().replace("\\\n", " ")
     return [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
 
 

@@ -149,7 +149,14 @@ def rows(folder):
 def test_what_slurm_takes_off_a_node_goes_on_in_another_job(limbeck, forked, small, cache, tmp_path, monkeypatch):
     """Processes of submitit: one that controls, which is a copy of this one, the job, and a copy that is the other."""
     monkeypatch.setattr(local, "subprocess", SimpleNamespace(Popen=forked.in_turn(forked.Popen, subprocess.Popen)))
-    words = ["name=queued", "seed=1", *QUICK, "trainer.steps=100", "trainer.validate_every=50"]
+    words = [
+        "name=queued",
+        "seed=1",
+        *QUICK,
+        "trainer.steps=60",
+        "trainer.validate_every=30",
+        "trainer.checkpoint_every=5",
+    ]
     launched = ["-m", *words, "launcher=slurm", "launcher.cluster=local"]
     started = forked.start(
         ["train", *small, f"paths.cache={cache}", *launched], tmp_path, env=STALE

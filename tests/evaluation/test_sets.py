@@ -263,7 +263,7 @@ def test_a_level_counts_grades_from_2_on_as_trec_eval_does(shared):
     assert ours["map"] != pytest.approx(ours["map-l2"], abs=0.01)
 
 
-PAGE = home() / "docs" / "evaluation_sets.md"
+PAGE = home() / "docs" / "reference" / "evaluation_sets.md"
 
 
 def table_rows(first):

@@ -84,7 +84,7 @@ def test_exports_score_as_the_student_does(family, name, tmp_path):
     made = pipeline(student, collator)
     made.write(tmp_path / "made")
     found = theirs(tmp_path / "made", made.library) * getattr(student, "scale", 1)
-    # A pair that is too long is cut in another way (docs/export.md).
+    # A pair that is too long is cut in another way (docs/howto/export.md).
     lengths = [len(row) for row in collator.tokenizer.plain(list(DOCUMENTS.values()))]
     same = [i for i, length in enumerate(lengths) if not pairs or length <= LENGTHS["document_length"]]
     torch.testing.assert_close(found[:, same], scores[:, same], atol=1e-5, rtol=1e-5)

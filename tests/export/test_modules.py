@@ -29,7 +29,7 @@ def test_sentence_transformers_gives_the_same_scores(name, make, tmp_path):
     made = pipeline(student, collator)
     made.write(tmp_path)
     scores = theirs(loaded(tmp_path, made.library)).cpu().float() * getattr(student, "scale", 1.0)
-    # A pair that is too long is cut in another way (docs/export.md).
+    # A pair that is too long is cut in another way (docs/howto/export.md).
     same = [i for i in range(len(DOCUMENTS)) if i != TOO_LONG] if name.startswith("cross") else range(len(DOCUMENTS))
     torch.testing.assert_close(scores[:, same], scores_of(student, collator)[:, same], atol=1e-4, rtol=1e-4)
     assert scores.std() > 1e-3

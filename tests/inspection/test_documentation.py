@@ -14,8 +14,8 @@ NAMES = sorted(checks())
 
 
 def test_the_page_is_up_to_date():
-    written = (home() / "docs" / "checks.md").read_text(encoding="utf-8")
-    assert written == page(), "run: python -m limbeck.inspection.document > docs/checks.md"
+    written = (home() / "docs" / "reference" / "checks.md").read_text(encoding="utf-8")
+    assert written == page(), "run: python -m limbeck.inspection.document > docs/reference/checks.md"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,7 +3,6 @@
 import doctest
 import importlib
 import inspect
-import itertools
 import re
 from pathlib import Path
 
@@ -13,15 +12,15 @@ from loss_worlds import LOSSES, NAMES, TERMS, function, options_of
 from limbeck.config import home
 from limbeck.docstrings import sections
 from limbeck.inspection.document import page as checks_page
-from limbeck.losses.document import markdown, page
+from limbeck.losses.document import page
 
 SECTIONS = ("Parameters", "Returns", "References", "Notes", "Examples")
 MODULES = sorted(path.stem for path in (Path(inspect.getfile(page)).parent).glob("[a-z]*.py"))
 
 
 def test_the_page_is_up_to_date():
-    written = (home() / "docs" / "losses.md").read_text(encoding="utf-8")
-    assert written == page(), "run: python -m limbeck.losses.document > docs/losses.md"
+    written = (home() / "docs" / "reference" / "losses.md").read_text(encoding="utf-8")
+    assert written == page(), "run: python -m limbeck.losses.document > docs/reference/losses.md"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -29,7 +28,7 @@ def test_docstring_has_everything(name):
     text = inspect.getdoc(function(name))
     parts = sections(text)
     assert set(SECTIONS) <= set(parts)
-    assert ".. math::" in parts["Summary"]
+    assert "```math" in parts["Summary"]
     assert ">>>" in parts["Examples"]
     assert any(shape in parts["Returns"] for shape in ("(B,)", "(N,)", "Scalar"))
     described = {key.strip() for line in parts["Parameters"].splitlines() if line[:1] != " " for key in line.split(",")}
@@ -49,38 +48,19 @@ def test_doctests(name):
     assert found.attempted > 0 or name not in NAMES
 
 
-def test_markdown():
-    text = "A :func:`kl` of :math:`q`, ``x``.\n\n.. math:: a \\\\\n          b\n\nEnd.\n\n.. math:: c"
-    fences = "```math\na \\\\\nb\n```", "```math\nc\n```"
-    assert markdown(text) == f"A [`kl`](#kl) of $`q`$, `x`.\n\n{fences[0]}\n\nEnd.\n\n{fences[1]}"
-
-
-PAGES = {"losses.md": (page, [function(name) for name in [*NAMES, "weighted_kl"]]), "checks.md": (checks_page, [])}
+PAGES = {"losses.md": page, "checks.md": checks_page}
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_every_formula_is_typeset_and_nothing_of_rst_is_left(name):
-    """Outside of code there is no directive, no role, no doubled backtick, no TeX; in fences there are all formulas."""
-    make, functions = PAGES[name]
-    fences = re.findall(r"^```(\w*)\n(.*?)^```$", make(), flags=re.MULTILINE | re.DOTALL)
-    typeset = ["".join(text.split()) for language, text in fences if language == "math"]
-    written = [text for each in functions for text in formulas(inspect.getdoc(each))]
-    assert sorted(typeset) == sorted(written)
-    outside = re.sub(r"^```(\w*)\n(.*?)^```$", "", make(), flags=re.MULTILINE | re.DOTALL)
+def test_nothing_is_raw_on_a_page(name):
+    """Outside of code and formulas there is no TeX, no reStructuredText, no underline of a section."""
+    outside = re.sub(r"^ *```(\w*)\n(.*?)^ *```$", "", PAGES[name](), flags=re.MULTILINE | re.DOTALL)
     outside = re.sub(r"\$`[^`]*`\$", "", outside)
-    raw = re.findall(r"^\.\. .*|:\w+:`|``|`_|\$|\\[a-zA-Z]+|^[-=~]{4,}$", outside, flags=re.MULTILINE)
+    raw = re.findall(r"^\.\. .*|:\w+:`|`_|\$|\\[a-zA-Z]+|^[-=~]{4,}$", outside, flags=re.MULTILINE)
     assert not raw
 
 
-def formulas(docstring):
-    """The formulas of a docstring without white space: a directive ends at the next line that is not indented."""
-    found = []
-    for block in docstring.split(".. math::")[1:]:
-        first, *lines = block.split("\n")
-        more = itertools.takewhile(lambda line: line[:1] == " ", lines)
-        found.append("".join("".join([first, *more]).split()))
-    return found
-
-
-def test_each_loss_has_a_formula():
-    assert all(formulas(inspect.getdoc(function(name))) for name in NAMES)
+def test_no_docstring_is_restructured_text():
+    """One text serves ``help``, the pages and the site: Markdown."""
+    sources = (home() / "src").rglob("*.py")
+    assert not [str(path) for path in sources if re.search(r":[a-z]+:`|^ *\.\. \w+::", path.read_text(), re.MULTILINE)]

@@ -51,7 +51,7 @@ def test_no_heavy_library_is_imported():
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("loss.ckl.gamma", ["loss=ckl: number >= 0; default 5.0", "every exponent γ-β is positive", "docs/losses.md"]),
+        ("loss.ckl.gamma", ["loss=ckl: number >= 0; default 5.0", "every exponent γ-β is positive", "/losses.md"]),
         ("trainer.chunk", ["whole number or null; default null", "(GradCache)"]),
         ("eval.metrics", ["default [ndcg@10,mrr@10,recall@100]", "on the dev split"]),
         ("data.collection", ["default synthetic", "An ir_datasets id"]),
@@ -64,7 +64,7 @@ def test_no_heavy_library_is_imported():
         ("teacher.student.pooling", ["teacher=cross_encoder, "]),
         ("comparison.level", ["limbeck evaluate, table: number; default 0.05"]),
         ("loss", ["Parts, loss=NAME", "  CKL, the contrastively weighted KL divergence.", "loss.ckl.gamma=5.0"]),
-        ("loss.kl", ["loss=kl\n", "docs/losses.md#kl"]),
+        ("loss.kl", ["loss=kl\n", "docs/reference/losses.md#kl"]),
         ("eval/fusion=weighted", ["eval.fusion.normalise="]),
         ("data.world", ["data.world.documents=2000", "Number of documents."]),
         ("eval.sets", ["eval/sets: a group of limbeck inspect, train, tune, evaluate", "Any BEIR folder"]),
@@ -94,7 +94,7 @@ def test_an_unknown_word_gets_a_suggestion(word, close):
 
 
 def test_where_other_keys_are_explained_is_said():
-    with pytest.raises(ConfigError, match=r"Read on: docs/tables\.md"):
+    with pytest.raises(ConfigError, match=r"Read on: docs/howto/tables\.md"):
         of_word("table.rows")
     with pytest.raises(ConfigError, match=r"^hydra\.mode is Hydra's: limbeck VERB --hydra-help"):
         of_word("hydra.mode")

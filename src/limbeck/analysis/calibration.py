@@ -16,7 +16,7 @@ QUANTITIES = (
     "kl", "kl_positives", "kl_negatives", "teacher_mass", "student_mass", "teacher_entropy", "student_entropy",
     "size", "positives",
 )  # fmt: skip
-"""What :func:`summarise` averages: fields of :class:`Calibration`."""
+"""What ``summarise`` averages: fields of ``Calibration``."""
 
 ALL, RIGHT, WRONG = "all", "teacher right", "teacher wrong"
 """Groups of lists: all, and those where the teacher's first document is, or is not, a positive."""
@@ -74,8 +74,10 @@ def measure(
 ) -> Calibration:
     r"""Measure lists of different lengths, one after another in flat arrays.
 
-    .. math:: p = \mathrm{softmax}(t/τ_t), \quad q = \mathrm{softmax}(s/τ_s), \quad
-              \mathrm{KL} = \sum_{i \in D^+} p_i \ln \frac{p_i}{q_i} + \sum_{i \in D^-} p_i \ln \frac{p_i}{q_i}
+    ```math
+    p = \mathrm{softmax}(t/τ_t), \quad q = \mathrm{softmax}(s/τ_s), \quad
+    \mathrm{KL} = \sum_{i \in D^+} p_i \ln \frac{p_i}{q_i} + \sum_{i \in D^-} p_i \ln \frac{p_i}{q_i}
+    ```
 
     Parameters
     ----------
@@ -97,7 +99,7 @@ def measure(
     Notes
     -----
     ``teacher_right`` does not give a teacher the benefit of a tie: a negative with the score of the best positive
-    makes it wrong. A list without positives is neither right nor wrong; :func:`summarise` leaves it out.
+    makes it wrong. A list without positives is neither right nor wrong; ``summarise`` leaves it out.
 
     Examples
     --------
@@ -173,7 +175,7 @@ def summarise(groups: Mapping[tuple[str, str], Sequence[Calibration]]) -> list[S
     Parameters
     ----------
     groups
-        (System, split) → one measurement a seed; see :func:`over_seeds`.
+        (System, split) → one measurement a seed; see ``over_seeds``.
 
     Returns
     -------

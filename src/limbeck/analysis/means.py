@@ -22,7 +22,9 @@ class Mean:
 def mean(sample: np.ndarray) -> Mean:
     r"""Return the mean of a sample and its interval by Student's t.
 
-    .. math:: \bar x \pm t_{n-1,\,0.975} \, \frac{s}{\sqrt n}
+    ```math
+    \bar x \pm t_{n-1,\,0.975} \, \frac{s}{\sqrt n}
+    ```
 
     where s is the standard deviation with n - 1. Unlike the normal approximation this stays honest for a handful of
     queries: with two the factor is 12.7, not 1.96. The interval has no width where all values are equal.

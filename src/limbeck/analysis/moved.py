@@ -87,7 +87,7 @@ def with_texts(
     Parameters
     ----------
     moves
-        From :func:`moved`.
+        From ``moved``.
     query_texts, document_texts
         Look texts up by id; each is called once.
     baseline, system

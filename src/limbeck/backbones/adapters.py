@@ -23,7 +23,7 @@ _BASE = ".base_layer."
 
 @dataclass(frozen=True)
 class Lora:
-    r"""Low-rank adapters, :math:`W x + \frac{\alpha}{r} B A x` with W frozen, A random and B zero at the start.
+    r"""Low-rank adapters, $`W x + \frac{\alpha}{r} B A x`$ with W frozen, A random and B zero at the start.
 
     Parameters
     ----------

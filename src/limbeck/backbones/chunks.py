@@ -17,7 +17,7 @@ _size: ContextVar[int | None] = ContextVar("texts of a chunk", default=None)
 
 @contextmanager
 def chunks_of(size: int | None) -> Iterator[None]:
-    """Let students encode so many texts of a batch at once (:func:`in_chunks`); None: all of them."""
+    """Let students encode so many texts of a batch at once (``in_chunks``); None: all of them."""
     token = _size.set(size)
     try:
         yield
@@ -26,7 +26,7 @@ def chunks_of(size: int | None) -> Iterator[None]:
 
 
 def in_chunks(encode: Callable[[Tokens, Role], Encoding], tokens: Tokens, role: Role) -> Encoding:
-    """Encode the texts of a batch so that, within :func:`chunks_of`, the states of one chunk are in memory at a time.
+    """Encode the texts of a batch so that, within ``chunks_of``, the states of one chunk are in memory at a time.
 
     Only what the loss reads is kept of a chunk. In the backward pass each chunk is encoded again, with the same
     dropout, and its gradient is added to that of the parameters: the gradient is that of the whole batch.
@@ -58,7 +58,7 @@ def _twice(encode: Callable[[Tokens, Role], Encoding], chunk: Tokens, role: Role
     """Encode a chunk now, and again in the backward pass.
 
     ``checkpoint`` saves the random state of the devices of the tensors among its arguments, so that dropout is the same
-    again; it does not look into a :class:`~limbeck.types.Tokens`.
+    again; it does not look into a ``Tokens``.
     """
 
     def read(input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, kept: Tensor | None) -> Encoding:

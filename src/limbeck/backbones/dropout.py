@@ -28,7 +28,9 @@ def dropped_attention(
 ) -> Tensor:
     r"""Scaled dot-product attention with dropout of the attention weights.
 
-    .. math:: D(\mathrm{softmax}(\mathrm{scale} \cdot Q K^\top))\, V
+    ```math
+    D(\mathrm{softmax}(\mathrm{scale} \cdot Q K^\top))\, V
+    ```
 
     as ``torch.nn.functional.scaled_dot_product_attention`` has it, which on processors draws each random number with a
     generator for real numbers.

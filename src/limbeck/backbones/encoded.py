@@ -21,13 +21,13 @@ _UNUSED = re.compile(r"\[unused\d+\]")
 def vocabulary_vectors(model: nn.Module, tokenizer: TextTokenizer, *, width: int | None, sif: float | None) -> Tensor:
     r"""Encode each token of a vocabulary alone, between the special tokens, and take the mean of its states.
 
-    .. math::
+    ```math
+    v_t = \frac{a}{a + p(t)} \, P \, (e_t - \bar e), \qquad
+    p(t) = \frac{1}{r_t + 1} \Big/ \sum_u \frac{1}{r_u + 1}
+    ```
 
-        v_t = \frac{a}{a + p(t)} \, P \, (e_t - \bar e), \qquad
-        p(t) = \frac{1}{r_t + 1} \Big/ \sum_u \frac{1}{r_u + 1}
-
-    e_t is what the encoder makes of token t, :math:`\bar e` their mean, P the first ``width`` principal components and
-    :math:`r_t = 1, 2, …` the place of t in the vocabulary, where frequent tokens come first (Zipf's law). Special and
+    e_t is what the encoder makes of token t, $`\bar e`$ their mean, P the first ``width`` principal components and
+    $`r_t = 1, 2, …`$ the place of t in the vocabulary, where frequent tokens come first (Zipf's law). Special and
     unused tokens start at 0 and count in neither.
 
     Parameters

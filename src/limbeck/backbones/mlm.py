@@ -76,7 +76,9 @@ _LAYOUTS = (
 def mlm_parts(model: nn.Module) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor | None]:
     r"""Take the head of a masked language model apart, so that its last product can be computed in pieces.
 
-    .. math:: \mathrm{logits} = t(h) E^\top + b, \quad t(h) = \mathrm{LayerNorm}(\mathrm{act}(W h + c))
+    ```math
+    \mathrm{logits} = t(h) E^\top + b, \quad t(h) = \mathrm{LayerNorm}(\mathrm{act}(W h + c))
+    ```
 
     Parameters
     ----------
@@ -111,10 +113,10 @@ def mlm_parts(model: nn.Module) -> tuple[Callable[[Tensor], Tensor], Tensor, Ten
 
 
 def start_near_identity(model: nn.Module) -> bool:
-    r"""Set a head that a checkpoint has not so that its logits are :math:`\mathrm{LayerNorm}(h) E^\top + b`.
+    r"""Set a head that a checkpoint has not so that its logits are $`\mathrm{LayerNorm}(h) E^\top + b`$.
 
     With W = I and c = SHIFT, gelu(h + c) is h + c; the LayerNorm, with weight 1 and bias 0, takes the constant away.
-    The bias :math:`b_v = -\mathrm{COSINE} \sqrt{H} \, \lVert e_v \rVert` makes a logit positive where the cosine of the
+    The bias $`b_v = -\mathrm{COSINE} \sqrt{H} \, \lVert e_v \rVert`$ makes a logit positive where the cosine of the
     state and the word's embedding is above COSINE: states lie in a cone, and without it every word would be active.
 
     Parameters
@@ -148,7 +150,7 @@ def head_names(model: nn.Module) -> list[str]:
 
 
 def check(model: "PreTrainedModel") -> None:
-    """Raise a ConfigError that names the class if :func:`mlm_parts` cannot take the model apart."""
+    """Raise a ConfigError that names the class if ``mlm_parts`` cannot take the model apart."""
     _layout(model)
 
 

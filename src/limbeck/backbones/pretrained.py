@@ -51,7 +51,7 @@ class Pretrained:
         Override the checkpoint's dropout of states and attention, in [0, 1); null keeps it.
     lora
         Train low-rank adapters instead of the transformer: ``{rank: 8, alpha: 16, dropout: 0, targets: null}``, see
-        :class:`~limbeck.backbones.adapters.Lora`; ``{}`` takes these defaults, ``false`` trains all weights, and null
+        ``Lora``; ``{}`` takes these defaults, ``false`` trains all weights, and null
         is ``false`` for encoders and ``{}`` for decoders. A saved student has them merged. They want a higher
         ``optim.lr``, about 1e-4 to 1e-3.
     gradient_checkpointing

@@ -50,10 +50,12 @@ def words(texts: list[str], *, stopwords: str | None, stemmer: Any) -> list[list
 def characters(texts: Iterable[str], *, stopwords: str | None, stemmer: Any) -> list[list[str]]:
     r"""Return characters and pairs of them where words are not parted, and whole words elsewhere.
 
-    Texts are brought to NFKC and lower case. A run :math:`c_1 … c_n` of characters of a script without blanks between
+    Texts are brought to NFKC and lower case. A run $`c_1 … c_n`$ of characters of a script without blanks between
     words (Chinese, Japanese, Thai, Lao, Khmer, Burmese, Tibetan, …) or of symbols (emoji) gives
 
-    .. math:: c_1, …, c_n, \; c_1c_2, …, c_{n-1}c_n
+    ```math
+    c_1, …, c_n, \; c_1c_2, …, c_{n-1}c_n
+    ```
 
     so that a query of one character finds something, and pairs, which are rarer, weigh more than their parts. Any other
     run of letters, marks and digits is one word, also of one letter; stop words are dropped and the others stemmed.

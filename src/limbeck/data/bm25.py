@@ -31,7 +31,7 @@ class BM25:
     analyser
         What is counted: ``words``, two or more letters or digits in a row; or ``characters``, single ones and pairs
         where a script has no blanks between words (Chinese, Japanese, Thai, Khmer, …), and whole words elsewhere, also
-        of one letter. See :mod:`limbeck.data.analysers`.
+        of one letter. See ``limbeck.data.analysers``.
     stemmer
         Snowball language, or null for none.
     stopwords

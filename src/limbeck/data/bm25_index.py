@@ -54,10 +54,10 @@ def build(
 ) -> Any:
     r"""Build an index of bm25s, Lucene's variant of BM25, whose memory is 8 bytes for each term of a document.
 
-    .. math::
-
-        w(t, d) = \ln\left(1 + \frac{N - n_t + 0.5}{n_t + 0.5}\right)
-        \frac{f_{td}}{f_{td} + k_1 (1 - b + b \, |d| / \overline{|d|})}
+    ```math
+    w(t, d) = \ln\left(1 + \frac{N - n_t + 0.5}{n_t + 0.5}\right)
+    \frac{f_{td}}{f_{td} + k_1 (1 - b + b \, |d| / \overline{|d|})}
+    ```
 
     Terms are counted block by block. The counts of each lie in a file, so that a killed process loses one block.
 
@@ -187,7 +187,7 @@ def search(index: Any, queries: Sequence[Terms], depth: int, *, threads: int = 1
     Parameters
     ----------
     index
-        As :func:`build` returns it, or loaded.
+        As ``build`` returns it, or loaded.
     queries
         Their terms.
     depth

@@ -94,7 +94,7 @@ class TrainingData(lightning.LightningDataModule):
     dev
         Candidates to validate on; empty for none.
     judged
-        As :class:`~limbeck.data.sampling.Lists` takes it.
+        As ``Lists`` takes it.
     targets
         Gives batches a dense teacher's vectors; None leaves them without.
     """

@@ -58,7 +58,9 @@ def denoise(pool: Pool, absolute: float | None = None, relative: float | None = 
 
     With s⁺ the highest teacher score among the positives of a query, a negative is dropped if its score is
 
-    .. math:: s > s⁺ - absolute \quad\text{or}\quad s > relative · s⁺
+    ```math
+    s > s⁺ - absolute \quad\text{or}\quad s > relative · s⁺
+    ```
 
     The best positive, not the lowest: one positive that the teacher misjudges would otherwise take all negatives along.
 

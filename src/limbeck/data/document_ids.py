@@ -31,7 +31,7 @@ _WHITE = re.compile(r"[ \t\n\v\f\r]")
 
 
 class DocumentIds(Sequence[str]):
-    """The ids that :func:`write` has put into a folder.
+    """The ids that ``write`` has put into a folder.
 
     Only the path travels to another process: there the file is mapped anew.
 

@@ -62,7 +62,7 @@ def of_documents(
 def of_queries(
     encoder: Encoder, ids: Sequence[str], collection: Collection, artefacts: Artefacts, *, bf16: bool, name: str
 ) -> Store:
-    """Return the encodings of some queries, given sorted, in float32; otherwise as :func:`of_documents`."""
+    """Return the encodings of some queries, given sorted, in float32; otherwise as ``of_documents``."""
     inputs = {"bf16": bf16, "dtype": "float32", **encoder.identity, "queries": collection.asked(ids)}
 
     def fill(folder: Path) -> None:

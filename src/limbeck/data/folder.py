@@ -198,7 +198,7 @@ def read(path: Path, name: str, data_set: Dataset, artefacts: Artefacts) -> Spli
     Parameters
     ----------
     path, name, data_set
-        The folder, and the split as :func:`split` returns it.
+        The folder, and the split as ``split`` returns it.
     artefacts
         The cache.
     """

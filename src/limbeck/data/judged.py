@@ -12,7 +12,7 @@ from limbeck.types import Qrels
 class Judged:
     """Keys of the relevant documents of each query.
 
-    Like :class:`~limbeck.data.sampling.Lists`, it holds no Python object a query, so that workers copy nothing.
+    Like ``Lists``, it holds no Python object a query, so that workers copy nothing.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Training pools: for each training query the documents that lists are drawn from, with label, rank and teacher score.
 
 ``pool.arrow`` has the columns query_id, document_id, label, rank and first_stage, the score that the first stage gave;
-teacher scores come in its row order (:mod:`limbeck.data.aligned`). ``pool.json`` beside the pool counts what was left
-out. How a pool is chosen: :mod:`limbeck.data.pooling`.
+teacher scores come in its row order (``limbeck.data.aligned``). ``pool.json`` beside the pool counts what was left
+out. How a pool is chosen: ``limbeck.data.pooling``.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 The world is a probabilistic model. Words are only its surface: relevance is decided on latent concepts, and every
 concept has several words, so that matching words (BM25) finds a part of the relevant documents and a student has
-something to learn. The symbols are those of the parameters' descriptions in :class:`World`.
+something to learn. The symbols are those of the parameters' descriptions in ``World``.
 
 Latent part
     There are T topics of C concepts each. A document d draws a topic uniformly, then, without replacement, m *central*

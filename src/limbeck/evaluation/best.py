@@ -27,7 +27,7 @@ def held(queries: int, depth: int, documents: int) -> int:
 class Best:
     """Keeps the best ``depth`` of all that it is shown, for B queries, in at most 16 · B · depth bytes.
 
-    Order and ties are those of :func:`limbeck.types.order`, so the result does not depend on how a collection is cut
+    Order and ties are those of ``limbeck.types.order``, so the result does not depend on how a collection is cut
     or in which order its pieces come.
 
     Parameters
@@ -107,7 +107,7 @@ class Best:
         return self._border
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return all that it has seen so far; :meth:`restore` takes it."""
+        """Return all that it has seen so far; ``restore`` takes it."""
         return {"border": self._border, "scores": self._scores, "rows": self._rows, "size": self._size}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
@@ -162,7 +162,7 @@ def _last(size: int, scores: np.ndarray, depth: int) -> np.ndarray:
 
 
 def top(scores: Tensor, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the best of each line of a table of scores, as :meth:`Best.add` takes them.
+    """Return the best of each line of a table of scores, as ``Best.add`` takes them.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ def compare(
     test
         Whose p-values are corrected.
     resamples, confidence, seed
-        As in :func:`~limbeck.evaluation.significance.paired`.
+        As in ``limbeck.evaluation.significance.paired``.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def _plain(value: Any) -> Any:
 
 @register("comparison", "comparison")
 class Comparing:
-    """How systems are compared with a baseline: :func:`compare` and :func:`marks`, with these options.
+    """How systems are compared with a baseline: ``compare`` and ``marks``, with these options.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ class Comparing:
         self.seed = seed
 
     def compare(self, values: Evaluated, baseline: str) -> list[Compared]:
-        """Compare every system with the baseline, as :func:`compare` does."""
+        """Compare every system with the baseline, as ``compare`` does."""
         return compare(
             values,
             baseline,
@@ -179,5 +179,5 @@ class Comparing:
         )
 
     def marks(self, row: Compared) -> str:
-        """Return the mark of a row at ``level``, as :func:`marks` does."""
+        """Return the mark of a row at ``level``, as ``marks`` does."""
         return marks(row, self.level)

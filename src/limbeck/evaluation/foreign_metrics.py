@@ -1,4 +1,4 @@
-"""Metrics as trec_eval, pytrec_eval, ir_measures, BEIR and others spell them, in the words of :mod:`.spelling`.
+"""Metrics as trec_eval, pytrec_eval, ir_measures, BEIR and others spell them, in the words of ``.spelling``.
 
 ``ndcg_cut_10``, ``P.10``, ``recip_rank`` (trec_eval, pytrec_eval); ``nDCG@10``, ``AP(rel=2)``,
 ``nDCG(dcg="exp-log2")@10`` (ir_measures, https://ir-measur.es/en/latest/measures.html); ``ndcg_at_10`` (BEIR, MTEB).

@@ -16,7 +16,9 @@ NORMALISATIONS = ("none", "min_max", "z")
 def reciprocal_rank_fusion(runs: Sequence[Run], weights: Sequence[float] | None = None, *, k: int = 60) -> Run:
     r"""Fuse rankings by the sum of their reciprocal ranks.
 
-    .. math:: s(q, d) = \sum_i \frac{w_i}{k + rank_i(q, d)}
+    ```math
+    s(q, d) = \sum_i \frac{w_i}{k + rank_i(q, d)}
+    ```
 
     over the rankings that hold the document; ranks are 1-based.
 
@@ -54,10 +56,12 @@ def weighted_sum(
 ) -> Run:
     r"""Fuse rankings by the weighted sum of their normalised scores.
 
-    .. math:: s(q, d) = \sum_i w_i \, n_i(q, d)
+    ```math
+    s(q, d) = \sum_i w_i \, n_i(q, d)
+    ```
 
     where, over the documents that ranking i has for the query, n is the score itself (``none``),
-    :math:`(s - \min) / (\max - \min)` (``min_max``) or :math:`(s - mean) / std` (``z``); 0 where all scores are equal.
+    $`(s - \min) / (\max - \min)`$ (``min_max``) or $`(s - mean) / std`$ (``z``); 0 where all scores are equal.
     A document that a ranking of the query lacks gets the lowest n of that ranking: it scored no better.
 
     Parameters
@@ -126,7 +130,7 @@ class Fusion(Protocol):
 
 @register("fusion", "rrf")
 class ReciprocalRankFusion:
-    """Two rankings, fused by :func:`reciprocal_rank_fusion`.
+    """Two rankings, fused by ``reciprocal_rank_fusion``.
 
     Parameters
     ----------
@@ -162,7 +166,7 @@ class ReciprocalRankFusion:
 
 @register("fusion", "weighted")
 class WeightedSum:
-    """Two rankings, fused by :func:`weighted_sum`.
+    """Two rankings, fused by ``weighted_sum``.
 
     Parameters
     ----------

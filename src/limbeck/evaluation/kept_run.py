@@ -25,7 +25,7 @@ class KeptRun(Mapping[str, Ranking]):
     Parameters
     ----------
     paths
-        Files of :func:`write`, each with other queries.
+        Files of ``write``, each with other queries.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:

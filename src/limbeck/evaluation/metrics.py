@@ -46,7 +46,7 @@ def evaluate(qrels: Qrels, run: Run, metrics: Sequence[str]) -> PerQuery:
     metrics
         ranx names: ``ndcg@10``, ``mrr@10``, ``recall@100``, ``map``, … The lowest grade that counts as relevant is 1,
         or the suffix ``-l``, at the end: ``recall@1000-l2``, ``map-l2``. The gains of ``ndcg`` are the grades,
-        as in trec_eval; those of ``ndcg_burges`` are :math:`2^{grade} - 1`.
+        as in trec_eval; those of ``ndcg_burges`` are $`2^{grade} - 1`$.
 
     Returns
     -------
@@ -72,7 +72,13 @@ def evaluate(qrels: Qrels, run: Run, metrics: Sequence[str]) -> PerQuery:
 
 
 def means(per_query: PerQuery) -> dict[str, float]:
-    """Average each metric over the queries."""
+    """Average each metric over the queries.
+
+    Parameters
+    ----------
+    per_query
+        Metric → query id → value, as ``evaluate`` returns it.
+    """
     return {metric: float(np.mean(list(values.values()))) for metric, values in per_query.items()}
 
 

@@ -20,7 +20,7 @@ def write_per_query(path: Path, per_query: PerQuery) -> None:
 
 
 def read_per_query(path: Path, metric: str) -> dict[str, float]:
-    """Read one metric of a file of :func:`write_per_query`: query id → value."""
+    """Read one metric of a file of ``write_per_query``: query id → value."""
     table = pq.read_table(path, columns=["query_id", metric])
     return dict(zip(table["query_id"].to_pylist(), table[metric].to_pylist(), strict=True))
 

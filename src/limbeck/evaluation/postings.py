@@ -98,7 +98,9 @@ def search(
 ) -> Iterator[Found]:
     r"""Find the best documents of each query; of those that tie for the last place, all.
 
-    .. math:: s(q, d) = \mathrm{scale} \cdot \sum_{t \in q} w_t(q)\, w_t(d)
+    ```math
+    s(q, d) = \mathrm{scale} \cdot \sum_{t \in q} w_t(q)\, w_t(d)
+    ```
 
     in float32, summed in the order of the query's terms.
 

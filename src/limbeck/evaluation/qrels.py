@@ -46,7 +46,7 @@ def read_qrels(path: Path) -> Qrels:
 
 
 def judgments(path: Path) -> Iterator[tuple[str, str, int]]:
-    """Yield query, document and grade of each judged pair, once, in file order; otherwise as :func:`read_qrels`."""
+    """Yield query, document and grade of each judged pair, once, in file order; otherwise as ``read_qrels``."""
     lines = (line for chunk in chunks([path], SMALL_BLOCK) for line in chunk.lines())
     first = next(filterfalse(is_comment, lines), None)  # of an empty file, chunks raises
     if first is None:

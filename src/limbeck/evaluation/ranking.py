@@ -79,14 +79,14 @@ def search_together(
     names: Names | None = None,
     halfway: Halfway | None = None,
 ) -> list[Run]:
-    """Rank all documents for several sets of queries in one pass over the documents; otherwise as :func:`search`.
+    """Rank all documents for several sets of queries in one pass over the documents; otherwise as ``search``.
 
     Documents are read as the first collator has it. The runs are those of the sets by themselves, to the bit.
 
     Parameters
     ----------
     ranker, document_ids, depth, bf16, share
-        As :func:`search` takes them.
+        As ``search`` takes them.
     asked
         The sets.
     dtype

@@ -47,7 +47,7 @@ def write_run(path: Path, run: Run, tag: str) -> None:
 
 
 def write_runs(path: Path, runs: Iterable[Run], tag: str) -> None:
-    """Write runs of different queries one after the other into a file, as :func:`write_run` does one."""
+    """Write runs of different queries one after the other into a file, as ``write_run`` does one."""
     label = f"writing {path.name}"
     with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         for run in runs:
@@ -70,7 +70,7 @@ def check_queries(queries: Iterable[str]) -> None:
 
 
 def read_run(path: Path, *, use: Use = "scores") -> Run:
-    """Read a TREC run file, compressed or not, as trec_eval does: see :mod:`limbeck.formats.trec_line`.
+    """Read a TREC run file, compressed or not, as trec_eval does: see ``limbeck.formats.trec_line``.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def no_collection() -> Iterator[None]:
 
 
 def _by_block(path: Path, use: Use) -> Run | None:
-    """Read a file whose columns are parted by single spaces; None at anything else, which :func:`_by_line` judges."""
+    """Read a file whose columns are parted by single spaces; None at anything else, which ``_by_line`` judges."""
     ids: dict[str, list[str]] = {}
     values: dict[str, list[np.ndarray]] = {}
     for chunk in chunks([path], BLOCK):

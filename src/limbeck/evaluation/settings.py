@@ -27,7 +27,7 @@ class Evaluation:
     split
         Split of the final table.
     metrics
-        By name, ``mrr@10`` for example, as :mod:`limbeck.evaluation.spelling` has them; the first one selects the best
+        By name, ``mrr@10`` for example, as ``limbeck.evaluation.spelling`` has them; the first one selects the best
         checkpoint on the dev split.
     pipeline
         Stages that are reported of each system, in order; the last one counts. ``search`` ranks the whole collection,

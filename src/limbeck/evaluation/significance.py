@@ -1,6 +1,6 @@
 """Is one system better than another? Paired tests, intervals and corrections over per-query values.
 
-What the numbers say, and what they do not: docs/significance.md.
+What the numbers say, and what they do not: docs/concepts/significance.md.
 """
 
 import math
@@ -60,12 +60,14 @@ def paired(
 ) -> Difference:
     r"""Compare a system with a baseline, query by query.
 
-    With :math:`\bar x_q` the mean of a system's values over its seeds and
-    :math:`d_q = \bar x_q^{system} - \bar x_q^{baseline}` for the n queries, the t-test has
+    With $`\bar x_q`$ the mean of a system's values over its seeds and
+    $`d_q = \bar x_q^{system} - \bar x_q^{baseline}`$ for the n queries, the t-test has
 
-    .. math:: t = \sqrt{n} \, d_z, \quad d_z = \bar d / s_d, \quad s_d^2 = \frac{1}{n - 1} \sum_q (d_q - \bar d)^2
+    ```math
+    t = \sqrt{n} \, d_z, \quad d_z = \bar d / s_d, \quad s_d^2 = \frac{1}{n - 1} \sum_q (d_q - \bar d)^2
+    ```
 
-    with n - 1 degrees of freedom. The interval is the percentile bootstrap of :math:`\bar d` over queries.
+    with n - 1 degrees of freedom. The interval is the percentile bootstrap of $`\bar d`$ over queries.
 
     Parameters
     ----------
@@ -132,9 +134,11 @@ def randomisation(differences: np.ndarray, *, resamples: int = 10_000, seed: int
     r"""Fisher's randomisation test of paired differences, two-sided.
 
     If the two systems are exchangeable, each difference is as likely to have the other sign. With R random patterns of
-    signs :math:`σ_q`,
+    signs $`σ_q`$,
 
-    .. math:: p = \frac{1 + \#\{σ: |\sum_q σ_q d_q| \ge |\sum_q d_q|\}}{1 + R}
+    ```math
+    p = \frac{1 + \#\{σ: |\sum_q σ_q d_q| \ge |\sum_q d_q|\}}{1 + R}
+    ```
 
     Differences of 0 have no part in it. If all patterns of the others are no more than R, each is taken once and p is
     exact, without the ones.
@@ -177,9 +181,11 @@ def randomisation(differences: np.ndarray, *, resamples: int = 10_000, seed: int
 def holm(p_values: Sequence[float]) -> list[float]:
     r"""Adjust p-values by Holm's step-down method, in the order given.
 
-    .. math:: \tilde p_{(i)} = \min\bigl(1, \max_{j \le i} (m - j + 1) \, p_{(j)}\bigr)
+    ```math
+    \tilde p_{(i)} = \min\bigl(1, \max_{j \le i} (m - j + 1) \, p_{(j)}\bigr)
+    ```
 
-    with :math:`p_{(1)} \le … \le p_{(m)}`. The family-wise error is kept whatever the dependence of the tests.
+    with $`p_{(1)} \le … \le p_{(m)}`$. The family-wise error is kept whatever the dependence of the tests.
 
     Parameters
     ----------
@@ -207,7 +213,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def bonferroni(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values by Bonferroni's method: min(1, m p), in the order given; NaN and errors as in :func:`holm`.
+    """Adjust p-values by Bonferroni's method: min(1, m p), in the order given.
+
+    Parameters
+    ----------
+    p_values
+        m of them; NaN and errors as in ``holm``.
 
     Examples
     --------

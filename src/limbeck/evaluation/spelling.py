@@ -1,7 +1,7 @@
 """How metrics are spelt: ``NAME``, ``NAME@CUTOFF``, ``NAME-lLEVEL``, ``NAME@CUTOFF-lLEVEL``, and ``rbp.PERSISTENCE``.
 
 This is what ranx reads, without what it reads and does not heed. ranx itself takes two seconds to import, which is why
-its names stand here, too. What other programs call the same metrics is translated (:mod:`.foreign_metrics`).
+its names stand here, too. What other programs call the same metrics is translated (``.foreign_metrics``).
 """
 
 import difflib
@@ -28,7 +28,7 @@ class Spelt:
     """A metric taken apart."""
 
     name: str
-    """One of :data:`NAMES`."""
+    """One of ``NAMES``."""
     cutoff: int | None
     level: int
     """The lowest grade that counts as relevant."""
@@ -42,7 +42,7 @@ def check_metrics(metrics: Sequence[str]) -> list[str]:
     Parameters
     ----------
     metrics
-        As in :func:`~limbeck.evaluation.metrics.evaluate`.
+        As in ``limbeck.evaluation.metrics.evaluate``.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def spelt(metric: str) -> Spelt:
     Raises
     ------
     ValueError
-        As in :func:`check_metrics`.
+        As in ``check_metrics``.
     """
     return _apart(spelling(metric))
 

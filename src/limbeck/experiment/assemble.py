@@ -174,13 +174,13 @@ def save(
     Parameters
     ----------
     student, tokenizer
-        As :func:`ranker` and a collator have them.
+        As ``ranker`` and a collator have them.
     folder
         Made, or written over.
     node, run_id
         The student's configuration node, and the run it comes from.
     space
-        The space that its queries were brought into (:mod:`limbeck.experiment.spaces`); None for its own.
+        The space that its queries were brought into (``limbeck.experiment.spaces``); None for its own.
     """
     backbones.save(student, tokenizer, folder)
     write_json(folder / MARK, {"student": node, "run_id": run_id, **({} if space is None else {"space": space})})
@@ -202,7 +202,9 @@ def teaching(
     sharing
         How the candidates that it re-ranks are shared among processes; None scores them in this one.
     """
-    own = {name: value for name, value in node.items() if name not in ("student", "backbone")}
+    own = {name: value for name, value in node.items() if name not in ("student", "backbone", "of")}
+    if "of" in node:
+        return build(own, teaching(node["of"], collection, artefacts, device, sharing), collection, key="teacher")
     if node.get("student") is not None:
         return _teaching_model(node, own, collection, artefacts, device, _spread(node, sharing))
     given = {
@@ -246,15 +248,13 @@ def _teaching_model(
     model, collator = ranker(node["student"], node["backbone"], collection, artefacts, key="teacher.")
     weights = model.checksum()
     teacher: RankerTeacher = build(own, model.to(device), collator, key="teacher")
-    # Not the store that it may take scores from: they are the same scores.
-    identity = {name: value for name, value in node.items() if name != "store"} | {"weights": weights}
-    style = model.style
+    identity = {name: value for name, value in node.items() if name != "store"} | {"weights": weights}  # same scores
     whose = Provenance(
         _model_name(node["backbone"]),
         model.number,
         model.scale if isinstance(model, BiEncoder) else None,
         revision=fingerprint({**identity, "bf16": None}),
-        max_length=f"query {style.query_length}, document {style.document_length} tokens",
+        max_length=f"query {model.style.query_length}, document {model.style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",
         collection=collection.documents_fingerprint,
         command=_command(),
@@ -266,9 +266,9 @@ def _teaching_model(
 
 
 def _model_name(backbone: Node) -> str:
-    """Return what the configuration says of the model: MODEL, or the kind of backbone, with its layers."""
-    name = backbone.get("model") or part_name(backbone)
-    return f"{name}, {backbone['layers']} layers" if backbone.get("layers") else str(name)
+    """Return the model, or the kind of backbone, with its layers."""
+    name = str(backbone.get("model") or part_name(backbone))
+    return f"{name}, {backbone['layers']} layers" if backbone.get("layers") else name
 
 
 def candidates(node: Node, device: torch.device, *, key: str = "candidates") -> Candidates:

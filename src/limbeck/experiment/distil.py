@@ -88,6 +88,7 @@ class Experiment:
             "split": self.parts.evaluation.split,
             "rows": rows,
             "training": {**trained, "queries": len(prepared.pool)},
+            **({} if prepared.degraded is None else {"degraded": prepared.degraded}),
             "sets": self.suite.run([Model("student", label, self.folder.path)]),
         }
         self.folder.finish(result)

@@ -50,7 +50,7 @@ def write(out: Path, student: "Student", tokenizer: "TextTokenizer", node: Node,
     out
         The folder. An earlier export there gives way.
     student, tokenizer
-        As :func:`limbeck.experiment.assemble.saved` builds them.
+        As ``limbeck.experiment.assemble.saved`` builds them.
     node
         The student's configuration node, defaults included.
     trained, name

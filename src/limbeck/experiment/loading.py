@@ -36,7 +36,7 @@ def load(
     Parameters
     ----------
     where
-        A run (``runs/NAME/RUN_ID``), its ``model``, a folder that ``limbeck export`` or :meth:`TextRanker.save` wrote,
+        A run (``runs/NAME/RUN_ID``), its ``model``, a folder that ``limbeck export`` or ``TextRanker.save`` wrote,
         one of sentence-transformers (SentenceTransformer, SparseEncoder, MultiVectorEncoder, CrossEncoder), of PyLate
         or of ColBERT's own code, a plain checkpoint, ``package:NAME/FOLDER`` inside an installed package, or a name on
         the Hugging Face hub.
@@ -65,10 +65,10 @@ def load(
 
     Examples
     --------
-    ::
-
-        ranker = limbeck.load("runs/train/f1553819")
-        ranker.rank("who swims?", {"d1": "fish swim", "d2": "dogs bark"})
+    ```python
+    ranker = limbeck.load("runs/train/f1553819")
+    ranker.rank("who swims?", {"d1": "fish swim", "d2": "dogs bark"})
+    ```
     """
     given = Path(where).expanduser()
     source = str(given) if given.exists() else str(where)

@@ -38,10 +38,10 @@ def as_plain(
     config, keys
         As Hydra composed it, and the keys that the verb knows.
     overrides, trains
-        As in :func:`limbeck.experiment.own_data.named`: where no collection is chosen, that of the run,
+        As in ``limbeck.experiment.own_data.named``: where no collection is chosen, that of the run,
         candidates or scores that are named is taken. None, of verbs that open no collection, leaves ``data`` as it is.
     optional, required
-        As in :func:`limbeck.experiment.options.typed`.
+        As in ``limbeck.experiment.options.typed``.
     absent
         Keys that may be missing; the others must be there.
 

@@ -28,8 +28,10 @@ def {name}(
 ) -> Tensor:
     r"""KL divergence of the student from the sharpened teacher, per query.
 
-    .. math:: \sum_i p_i \ln\frac{{p_i}}{{q_i}}, \quad
-        q = \mathrm{{softmax}}(s), \; p = \mathrm{{softmax}}(κ t)
+    ```math
+    \sum_i p_i \ln\frac{{p_i}}{{q_i}}, \quad
+    q = \mathrm{{softmax}}(s), \; p = \mathrm{{softmax}}(κ t)
+    ```
 
     with the student's scores s, the teacher's t, and κ, the sharpness.
 
@@ -134,7 +136,7 @@ Write your formula into {loss} and into the loop of its test. Then:
   limbeck help loss.{name}
 
 pip install -e . can replace PYTHONPATH, nothing LIMBECK_PACKAGES. No YAML is
-needed. More: docs/extending.md"""
+needed. More: docs/howto/extending.md"""
 
 
 def write(name: str, folder: Path) -> str:

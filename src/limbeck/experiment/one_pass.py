@@ -55,7 +55,7 @@ class OnePass:
         collection, length
             The set's, and how many tokens of its documents the system reads.
         fit
-            As :data:`Fit` says.
+            As ``Fit`` says.
         """
         later = list(self._sets)[list(self._sets).index(name) + 1 :]
         place = self._sets[name].collection

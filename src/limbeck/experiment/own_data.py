@@ -98,7 +98,7 @@ def chosen(config: "DictConfig", overrides: Sequence[str]) -> bool:
     Parameters
     ----------
     config, overrides
-        As in :func:`named`.
+        As in ``named``.
     """
     from omegaconf import OmegaConf
 

@@ -66,6 +66,8 @@ def _taught(teacher: Node | None) -> set[str]:
     """Return what batches will have of the teacher."""
     if not teacher:
         return set()
+    if "of" in teacher:
+        return _taught(teacher["of"]) & {"teacher_order", "teacher_scores"}
     found = {"teacher_order"} if teacher.get("use") == "ranks" else {"teacher_order", "teacher_scores"}
     encodes = teacher.get("student") and "vectors" in part(teacher["student"], key="teacher.student").fields
     return found | ({"teacher_vectors"} if encodes else set())

@@ -14,6 +14,7 @@ from limbeck.data.pool import Pool
 from limbeck.data.targets import Targets
 from limbeck.evaluation.pipeline import Row
 from limbeck.experiment import assemble, spaces
+from limbeck.experiment.degraded import Degraded
 from limbeck.experiment.parts import Parts
 from limbeck.experiment.sharing import SHARES, Sharing
 from limbeck.experiment.stages import Stages
@@ -48,6 +49,8 @@ class Prepared:
     """The teacher's vectors, for losses on embeddings."""
     space: Config | None = None
     """The space that such losses bring the student into."""
+    degraded: Config | None = None
+    """By how much the teacher was made worse."""
 
 
 def prepare(parts: Parts, artefacts: Artefacts, folder: Path, *, evaluates: bool) -> Prepared:
@@ -102,7 +105,8 @@ def prepare(parts: Parts, artefacts: Artefacts, folder: Path, *, evaluates: bool
             start = Start(config, collection, artefacts)
             rows += systems.student("start", "student, start", student, collator, config, start.search, start.rerank)
     space = spaces.space(parts.objective, teaching)
-    return Prepared(stages, pool, student, collator, systems, rows, targets, space)
+    degraded = teaching.said(pool.query_ids) if isinstance(teaching, Degraded) else None
+    return Prepared(stages, pool, student, collator, systems, rows, targets, space, degraded)
 
 
 def _check(parts: Parts, stages: Stages, pool: Pool, teaching: Teaching) -> None:

@@ -81,7 +81,7 @@ class RunResult(Result):
         return f"<RunResult {self.folder}{': ' if words else ''}{', '.join(words)}>"
 
     def ranker(self, **options: Any) -> "TextRanker":
-        """Load the trained student: :func:`limbeck.load` with the folder; ``options`` are its."""
+        """Load the trained student: ``limbeck.load`` with the folder; ``options`` are its."""
         from limbeck.experiment.loading import load
 
         assert self.folder is not None, "a run has a folder"

@@ -1,6 +1,6 @@
 """Work that is shared by several devices: a job on disk, one process a device, and the parts put together.
 
-The processes run :mod:`limbeck.experiment.share`.
+The processes run ``limbeck.experiment.share``.
 """
 
 import shutil

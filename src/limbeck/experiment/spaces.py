@@ -182,7 +182,7 @@ def searching(
     Raises
     ------
     ConfigError
-        The index holds other documents, or :func:`check_tied` refuses the student.
+        The index holds other documents, or ``check_tied`` refuses the student.
     """
     from limbeck.evaluation.ranking import without_own
     from limbeck.search.exact import Exact

@@ -33,12 +33,12 @@ class Start:
         return "model" in self._nodes["backbone"]
 
     def search(self, engine: Engine, queries: Sequence[str]) -> Run:
-        """Rank the whole collection for queries, as :meth:`~limbeck.experiment.engine.Engine.search` does."""
+        """Rank the whole collection for queries, as ``search`` does."""
         inputs = {"queries": self._collection.asked(queries), "depth": engine.evaluation.search_depth}
         return self._kept(engine, inputs, lambda: engine.search(queries))
 
     def rerank(self, engine: Engine, candidates: Run) -> Run:
-        """Re-rank candidates, as :meth:`~limbeck.experiment.engine.Engine.rerank` does."""
+        """Re-rank candidates, as ``rerank`` does."""
         lists = fingerprint({query: list(ranking.ids) for query, ranking in candidates.items()})
         inputs = {"queries": self._collection.asked(candidates), "candidates": lists}
         return self._kept(engine, inputs, lambda: engine.rerank(candidates))

@@ -36,7 +36,7 @@ class Systems:
     folder
         Run folder.
     name, metrics
-        As :class:`~limbeck.evaluation.pipeline.Pipeline` takes them.
+        As ``Pipeline`` takes them.
     """
 
     def __init__(

@@ -51,7 +51,7 @@ def rows(tabulated: "Table") -> list[dict[str, Any]]:
 
 
 def tabulate(config: Node, name: str) -> "Table":
-    """Return the table (:class:`limbeck.reporting.results.cells.Table`) of a composed configuration.
+    """Return the table (``limbeck.reporting.results.cells.Table``) of a composed configuration.
 
     Raises
     ------
@@ -61,6 +61,7 @@ def tabulate(config: Node, name: str) -> "Table":
     from limbeck.reporting.results.cells import make
     from limbeck.reporting.results.marking import mark
     from limbeck.reporting.results.references import add_references
+    from limbeck.reporting.results.regret import add_regrets
     from limbeck.reporting.results.spec import read_spec
     from limbeck.reporting.results.sweep import check_commits, check_data, collect, commits, remarks
 
@@ -76,5 +77,6 @@ def tabulate(config: Node, name: str) -> "Table":
     add_references(tabulated, swept.runs)
     mark(tabulated, settings)
     states = ", ".join(f"{len(runs)} of {state}" for state, runs in commits(swept.runs).items())
-    tabulated.notes = [f"{len(swept.runs)} finished runs: {states}.", *remarks(swept)]
+    add_regrets(tabulated)
+    tabulated.notes[:0] = [f"{len(swept.runs)} finished runs: {states}.", *remarks(swept)]
     return tabulated

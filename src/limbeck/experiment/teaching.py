@@ -143,7 +143,7 @@ class OnDemand(Teaching):
     teacher
         Who scores.
     identity
-        As :class:`Teaching` takes it.
+        As ``Teaching`` takes it.
     provenance
         What is written into score stores.
     collection, artefacts

@@ -29,7 +29,7 @@ class TextRanker:
     Parameters
     ----------
     student, tokenizer
-        As :func:`limbeck.experiment.assemble.saved` builds them.
+        As ``limbeck.experiment.assemble.saved`` builds them.
     node
         The student's configuration node, defaults included.
     source
@@ -47,7 +47,7 @@ class TextRanker:
     kind : str
         ``dense``, ``splade``, ``colbert``, ``cross_encoder``, or a student of your own.
     scale : float
-        Factor between the similarity of two encodings and :meth:`score`; 1 for cross-encoders.
+        Factor between the similarity of two encodings and ``score``; 1 for cross-encoders.
     """
 
     def __init__(
@@ -93,9 +93,9 @@ class TextRanker:
         -------
         numpy.ndarray, scipy.sparse.csr_array or list
             float32 in the order of the texts. Of a dense student an array (N, D), of a sparse one a CSR array (N, V)
-            over the vocabulary: inner products times :attr:`scale` are scores. Of a multi-vector one a list of N
+            over the vocabulary: inner products times ``scale`` are scores. Of a multi-vector one a list of N
             arrays (T, D), one vector a token; a score is the sum over the query's vectors of the largest inner product
-            with one of the document's, times :attr:`scale`.
+            with one of the document's, times ``scale``.
 
         Raises
         ------
@@ -195,7 +195,7 @@ class TextRanker:
         message: str = "Upload a ranker",
         token: str | None = None,
     ) -> str:
-        """Upload what :meth:`save` writes to a repository on the Hugging Face hub, created if it is not there.
+        """Upload what ``save`` writes to a repository on the Hugging Face hub, created if it is not there.
 
         Parameters
         ----------

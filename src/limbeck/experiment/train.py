@@ -1,4 +1,4 @@
-"""One run of a training. Sweeps run theirs by :mod:`limbeck.experiment.sweep`."""
+"""One run of a training. Sweeps run theirs by ``limbeck.experiment.sweep``."""
 
 import logging
 import time

@@ -30,7 +30,7 @@ def pipeline(student: nn.Module, collator: Collator) -> Pipeline:
     Parameters
     ----------
     student
-        A :class:`Dense`, :class:`Splade`, :class:`ColBERT` or :class:`CrossEncoder`.
+        A ``Dense``, ``Splade``, ``ColBERT`` or ``CrossEncoder``.
     collator
         Its collator: the tokenizer, and the markers it has.
 

@@ -43,7 +43,7 @@ class Format(ABC):
     kind: Kind = "unknown"
     """What the scores of the published file are."""
     scale: float | None = None
-    """Factor that they were multiplied by, as in :class:`~limbeck.scores.writer.Provenance`."""
+    """Factor that they were multiplied by, as in ``Provenance``."""
     published: tuple[str, ...] = ("",)
     """What the path of the published file has in it: one of these. A file of another path may be anybody's: whose
     scores it holds, and what they are, is for the user to say."""
@@ -56,7 +56,13 @@ class Format(ABC):
         self.store = store
 
     def source(self, paths: Sequence[Path]) -> Source:
-        """Return the teacher and the kind of the scores; None and ``unknown`` where the file does not say."""
+        """Return the teacher and the kind of the scores; None and ``unknown`` where the files do not say.
+
+        Parameters
+        ----------
+        paths
+            Files that exist, in order.
+        """
         places = [str(path.absolute()).lower() for path in paths]
         if all(any(name.lower() in place for name in self.published) for place in places):
             return Source(self.teacher, self.kind)

@@ -27,7 +27,7 @@ def default_place(store: Path, collection: str | None) -> Path:
 
 
 class CollectionFolder:
-    """A BEIR folder in the making, a context manager; :meth:`finish` gives it its name when it is whole.
+    """A BEIR folder in the making, a context manager; ``finish`` gives it its name when it is whole.
 
     Each id is written once. Memory grows by 16 bytes an id.
 
@@ -68,7 +68,7 @@ class CollectionFolder:
         return self._add("queries", identifier or text_id(text), text, "")
 
     def document(self, text: str, identifier: str | None = None, title: str = "") -> str:
-        """Write a document, as :meth:`query` does a query."""
+        """Write a document, as ``query`` does a query."""
         return self._add("corpus", identifier or text_id(f"{title}\n{text}" if title else text), text, title)
 
     def has(self, role: str, identifier: str) -> bool:

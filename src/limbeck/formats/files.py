@@ -119,7 +119,7 @@ def opened(path: Path, raw: IO[bytes] | None = None) -> Any:
 
 
 def opened_text(path: Path, raw: IO[bytes] | None = None) -> Any:
-    """Open a file of text for reading bytes, decompressed as by :func:`opened`, whose parameters it has.
+    """Open a file of text for reading bytes, decompressed as by ``opened``, whose parameters it has.
 
     Raises
     ------

@@ -79,7 +79,7 @@ def refuse_archive(path: Path, start: bytes) -> None:
     path
         The file, for the message.
     start
-        Its first :data:`FIRST` bytes, or those of what it compresses.
+        Its first ``FIRST`` bytes, or those of what it compresses.
     """
     if start.startswith(b"PK\x03\x04"):
         _refuse(path, *_zip(start))

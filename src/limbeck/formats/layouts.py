@@ -64,7 +64,7 @@ class Layout(NamedTuple):
     """Raises ``ValueError``, ``KeyError`` or ``TypeError`` for a row that is malformed."""
 
 
-EXPECTS = "a query and its scored documents in one of the layouts of docs/import.md"
+EXPECTS = "a query and its scored documents in one of the layouts of docs/howto/import.md"
 
 
 def layout(names: Sequence[str]) -> Layout | None:

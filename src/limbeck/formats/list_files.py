@@ -48,8 +48,8 @@ def seen(path: Path) -> ListFile:
         return ListFile(path, None, (*document, title), "document")
     raise ConfigError(
         f"{path}: the file has the columns {', '.join(have)}, which are neither lists with scores nor texts by id; "
-        "docs/import.md has the layouts. Lists without scores are for limbeck score; other names of columns, a pair a "
-        "line, for format=table"
+        "docs/howto/import.md has the layouts. Lists without scores are for limbeck score; other names of columns, a "
+        "pair a line, for format=table"
     )
 
 

@@ -1,6 +1,6 @@
 """Results of RankLLM: permutations of candidate lists by list-wise re-rankers (RankZephyr, RankGPT, FIRST, …).
 
-A JSON object a line, or one JSON array of them, as its ``DataWriter`` writes them::
+A JSON object a line, or one JSON array of them, as its ``DataWriter`` writes them:
 
     {"query": {"text": "…", "qid": "264014"}, "candidates": [{"docid": "4834547", "score": 14.97, "doc": {…}}, …]}
 
@@ -30,9 +30,11 @@ _PAIRS = 500_000
 class RankLLM(Format):
     r"""Permutations; several of one query become one order, by the mean rank.
 
-    .. math:: s(q, d) = -\frac{1}{m} \sum_{p=1}^m r_p(d)
+    ```math
+    s(q, d) = -\frac{1}{m} \sum_{p=1}^m r_p(d)
+    ```
 
-    over the m permutations of the query, from any of the files. :math:`r_p(d)` counts from 1; a document that a
+    over the m permutations of the query, from any of the files. $`r_p(d)`$ counts from 1; a document that a
     permutation lacks has the rank behind its last. This is Borda's count but for a constant, and the order that is
     nearest to all permutations by the squared differences of ranks. Ranks are stored beside the scores: documents of
     equal mean share one. How far the permutations agree is recorded as Kendall's W, 1 if they are the same.
@@ -108,9 +110,11 @@ def mean_ranks(permutations: Sequence[Sequence[str]]) -> dict[str, float]:
 def kendall_w(permutations: Sequence[Sequence[str]]) -> float:
     r"""Return Kendall's coefficient of concordance of m orders of n documents.
 
-    .. math:: W = \frac{12 \sum_d (R_d - \bar R)^2}{m^2 (n^3 - n)}
+    ```math
+    W = \frac{12 \sum_d (R_d - \bar R)^2}{m^2 (n^3 - n)}
+    ```
 
-    with :math:`R_d` the sum of the document's ranks: 1 if all orders are the same, about 1/m if they are random. A list
+    with $`R_d`$ the sum of the document's ranks: 1 if all orders are the same, about 1/m if they are random. A list
     of one document is in concord.
     """
     sums = np.array(list(mean_ranks(permutations).values())) * len(permutations)

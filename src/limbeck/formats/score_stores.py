@@ -13,7 +13,7 @@ from limbeck.scores.store import ScoreStore
 
 @register("format", "score_stores")
 class ScoreStores(Format):
-    """Weighted mean of the teachers of several score stores: see :func:`limbeck.scores.ensemble.ensemble`.
+    """Weighted mean of the teachers of several score stores: see ``limbeck.scores.ensemble.ensemble``.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Public training lists with scores, in any of the layouts of :mod:`limbeck.formats.layouts`, with their texts.
+"""Public training lists with scores, in any of the layouts of ``limbeck.formats.layouts``, with their texts.
 
 Parquet or JSON lines; files, or the folder that ``hf download`` leaves. Tables of texts beside the lists (query_id and
 query or text; document_id, passage_id, … and text or passage) are found by their columns.

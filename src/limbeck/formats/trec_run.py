@@ -1,4 +1,4 @@
-"""TREC runs: ``query Q0 document rank score tag``; what else a file may hold: :mod:`limbeck.formats.trec_line`.
+"""TREC runs: ``query Q0 document rank score tag``; what else a file may hold: ``limbeck.formats.trec_line``.
 
 The order of a run is its rank column. A re-ranker that permutes often leaves the scores of the first stage beside its
 ranks, so a run is never sorted by score here. Scores are kept as float64: a run written back is the run that was read.
@@ -67,7 +67,7 @@ class TrecRun(Format):
 
 
 def tag_notes(tags: set[str]) -> dict[str, Any]:
-    """Return tags as the store keeps them, for :func:`write_trec`."""
+    """Return tags as the store keeps them, for ``write_trec``."""
     return {"tag": min(tags)} if len(tags) == 1 else {"tags": sorted(tags)}
 
 

@@ -1,4 +1,4 @@
-"""Writes docs/checks.md from the docstrings: ``python -m limbeck.inspection.document > docs/checks.md``."""
+"""Writes the page of the checks: ``python -m limbeck.inspection.document > docs/reference/checks.md``."""
 
 import inspect
 import textwrap
@@ -6,12 +6,11 @@ import textwrap
 from limbeck.config import entries
 from limbeck.docstrings import sections
 from limbeck.inspection.findings import checks, severity_of
-from limbeck.losses.document import markdown
 
 HEAD = """\
 # The checks of teacher scores
 
-Written by `python -m limbeck.inspection.document > docs/checks.md` from the docstrings; do not edit.
+Written by `python -m limbeck.inspection.document > docs/reference/checks.md` from the docstrings; do not edit.
 
 `limbeck train` makes them before the first step, `limbeck inspect` with the same overrides shows them with numbers and
 pictures. A warning is logged; an error stops the training. Which checks apply depends on what the losses make of the
@@ -29,10 +28,10 @@ def page() -> str:
     written = []
     for name, function in sorted(checks().items()):
         parts = sections(inspect.getdoc(function) or "")
-        what, why = (markdown(text).replace("\n", " ") for text in parts["Summary"].split("\n\n", 1))
+        what, why = (text.replace("\n", " ") for text in parts["Summary"].split("\n\n", 1))
         lines.append(f"| [`{name}`](#{name}) | {severity_of(function)} | {what} |")
         written.append(f"## {name}\n\n{severity_of(function).capitalize()}. {what}\n\n{why}\n")
-        written.append(f"**Remedy.** {markdown(parts['Remedy']).replace(chr(10), ' ')}\n")
+        written.append(f"**Remedy.** {parts['Remedy'].replace(chr(10), ' ')}\n")
         options = _options(name, parts.get("Parameters", ""))
         if options:
             written.append(f"**Options**, as `checks.{name}.OPTION`\n\n{options}\n")
@@ -48,7 +47,7 @@ def _options(name: str, described: str) -> str:
                 options = ", ".join(f"`{option}` = {defaults[option]:g}" for option in line.split(", "))
                 lines.append(f"- {options}:")
             else:
-                lines[-1] += f" {markdown(line)}"
+                lines[-1] += f" {line.strip()}"
     return "\n".join(lines)
 
 

@@ -39,7 +39,7 @@ def checks() -> dict[str, Callable[..., Finding | None]]:
 
 
 def settings(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of :func:`check` that the node ``checks`` of a configuration sets.
+    """Return the arguments of ``check`` that the node ``checks`` of a configuration sets.
 
     Parameters
     ----------
@@ -97,12 +97,12 @@ def check(
     meta
         Provenance of the scores, as of a score store: ``kind`` and ``collection`` are read.
     objective
-        How the losses read the scores, from :func:`~limbeck.inspection.losses.views`. If none reads them, there is
+        How the losses read the scores, from ``views``. If none reads them, there is
         nothing to check.
     collection_fingerprint
         Of the collection that is trained on.
     first_stage_scores
-        The first stage's own scores, from :func:`first_stage_scores`; None leaves out the check that needs them.
+        The first stage's own scores, from ``first_stage_scores``; None leaves out the check that needs them.
     ignore
         Names of checks to leave out.
     queries
@@ -110,7 +110,7 @@ def check(
     thresholds
         Check → option → value.
     measures
-        What :func:`~limbeck.inspection.measures.measure` has found of this pool, if it was called already.
+        What ``measure`` has found of this pool, if it was called already.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def first_stage_scores(pool: Pool, run: Run, queries: int | None = 5000) -> np.n
     pool, run
         What to line up.
     queries
-        As in :func:`check`.
+        As in ``check``.
     """
     scores = np.full(len(pool.labels), np.nan)
     for query in choose(pool, queries).tolist():

@@ -19,7 +19,7 @@ def rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
     Parameters
     ----------
     figures
-        From :func:`limbeck.inspection.summary.summarise`.
+        From ``limbeck.inspection.summary.summarise``.
     """
     missing, spread, positives = figures["missing"], figures["spread"], figures["positives"]
     agreement, entropy = figures["agreement"], figures["entropy"]
@@ -60,7 +60,7 @@ def show(report: Mapping[str, Any], figures: Sequence[tuple[str, str]]) -> None:
     report
         As in ``inspect.json``.
     figures
-        From :func:`rows`.
+        From ``rows``.
     """
     screen = console(soft_wrap=True)
     for finding in report["findings"]:

@@ -2,7 +2,7 @@
 
 A check is a function ``name(seen, *, option=default, …) -> Finding | None``, registered as ``@register("check", NAME)``
 with a severity. Its docstring says in the first paragraph what it catches, in the second why that ruins a run, and
-under ``Remedy`` what to do; docs/checks.md is written from it.
+under ``Remedy`` what to do; docs/reference/checks.md is written from it.
 """
 
 from collections.abc import Callable, Mapping, Sequence

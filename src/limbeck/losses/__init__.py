@@ -2,7 +2,7 @@
 
 >>> from limbeck.losses import ckl
 
-gives the function :func:`limbeck.losses.ckl.ckl`; nothing is imported before it is asked for.
+gives the function ``limbeck.losses.ckl.ckl``; nothing is imported before it is asked for.
 """
 
 import sys

@@ -25,8 +25,10 @@ def adr_mse(
 ) -> Tensor:
     r"""Mean discounted squared difference of ranks, per query.
 
-    .. math:: \frac{1}{|D|} \sum_i \frac{(\hat r_i - r_i)^2}{\log_2(r_i + 1)}, \quad
-              \hat r_i = 1 + \sum_{j \ne i} σ\bigl((s_j - s_i)/τ\bigr)
+    ```math
+    \frac{1}{|D|} \sum_i \frac{(\hat r_i - r_i)^2}{\log_2(r_i + 1)}, \quad
+    \hat r_i = 1 + \sum_{j \ne i} σ\bigl((s_j - s_i)/τ\bigr)
+    ```
 
     with r the 1-based rank by the teacher's scores; candidates that the teacher ties share their mean rank.
 
@@ -51,8 +53,8 @@ def adr_mse(
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -63,7 +65,7 @@ def adr_mse(
     -----
     To distil orders (of a generative re-ranker) into a cross-encoder, with the top of the list counting most.
 
-    :func:`rank_mse` with a discount.
+    ``rank_mse`` with a discount.
 
     Examples
     --------

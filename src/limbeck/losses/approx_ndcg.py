@@ -25,8 +25,10 @@ def approx_ndcg(
 ) -> Tensor:
     r"""One minus nDCG with soft ranks, per query.
 
-    .. math:: 1 - \frac{1}{\mathrm{IDCG}} \sum_i \frac{G_i}{\log_2(1 + \hat r_i)}, \quad
-              \hat r_i = 1 + \sum_{j \ne i} σ\bigl((s_j - s_i)/τ\bigr)
+    ```math
+    1 - \frac{1}{\mathrm{IDCG}} \sum_i \frac{G_i}{\log_2(1 + \hat r_i)}, \quad
+    \hat r_i = 1 + \sum_{j \ne i} σ\bigl((s_j - s_i)/τ\bigr)
+    ```
 
     Parameters
     ----------
@@ -51,8 +53,8 @@ def approx_ndcg(
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -62,7 +64,7 @@ def approx_ndcg(
     -----
     When the labels are graded and complete enough to trust the metric itself.
 
-    :func:`lambda_loss` bounds the same metric by pairs.
+    ``lambda_loss`` bounds the same metric by pairs.
 
     Examples
     --------

@@ -16,17 +16,17 @@ from limbeck.types import Batch, StudentOutput
 class Loss(nn.Module):
     """Term of the objective; its value is the mean over queries of the per-query values.
 
-    A loss on scores is a function, which :class:`~limbeck.losses.term.Term` turns into a term. A subclass is for what
+    A loss on scores is a function, which ``Term`` turns into a term. A subclass is for what
     reads more than scores: it stores its options under their names, their annotations say their ranges, and ``needs``
     says which optional fields it reads, so that missing data is an error before the first step. It holds no state:
-    what follows a schedule is a pure function of the step, set by :meth:`at`, so nothing has to be checkpointed.
+    what follows a schedule is a pure function of the step, set by ``at``, so nothing has to be checkpointed.
 
     Parameters
     ----------
     weight
         Factor of this term in the objective; any finite number, 0 keeps the term as a measurement.
     schedules
-        Mapping from option to schedule, for any numeric option, ``weight`` too: see :mod:`limbeck.losses.schedules`.
+        Mapping from option to schedule, for any numeric option, ``weight`` too: see ``limbeck.losses.schedules``.
         Typed Any, as OmegaConf lets no command line fill a typed mapping.
     """
 
@@ -40,7 +40,7 @@ class Loss(nn.Module):
         self._scheduled = Scheduled({} if schedules is None else schedules)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let every constructor end with :meth:`settle`, so that no loss can forget its checks."""
+        """Let every constructor end with ``settle``, so that no loss can forget its checks."""
         super().__init_subclass__(**kwargs)
         constructor = cls.__dict__.get("__init__")
         if constructor is None:
@@ -85,14 +85,25 @@ class Loss(nn.Module):
         self._scheduled.apply(self, step)
 
     def forward(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the scalar loss of a batch, unweighted."""
+        """Return the scalar loss of a batch, unweighted: the mean of ``per_query``.
+
+        Parameters
+        ----------
+        output
+            What the student makes of the batch: scores, embeddings.
+        batch
+            Teacher scores, labels, ranks and mask.
+        """
         return self.per_query(output, batch).mean()
 
     def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the (B,) values of the queries."""
+        """Return the (B,) values of the queries; ``output`` and ``batch`` as in ``forward``."""
         raise NotImplementedError
 
     def per_candidate(self, output: StudentOutput, batch: Batch) -> Tensor | None:
-        """Return the (B, L) terms whose sums are the values of the queries; None for a loss that has none."""
+        """Return the (B, L) terms whose sums are the values of the queries; None for a loss that has none.
+
+        ``output`` and ``batch`` are as in ``forward``.
+        """
         del output, batch
         return None

@@ -25,7 +25,9 @@ def bce(
 ) -> Tensor:
     r"""Binary cross-entropy, per query.
 
-    .. math:: \frac{1}{|D|} \sum_i -y_i \ln σ(s_i/τ_s) - (1-y_i) \ln(1 - σ(s_i/τ_s)), \quad y_i = σ(t_i/τ_t)
+    ```math
+    \frac{1}{|D|} \sum_i -y_i \ln σ(s_i/τ_s) - (1-y_i) \ln(1 - σ(s_i/τ_s)), \quad y_i = σ(t_i/τ_t)
+    ```
 
     Parameters
     ----------
@@ -48,8 +50,8 @@ def bce(
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -59,7 +61,7 @@ def bce(
     -----
     For cross-encoder students whose scores should be read as probabilities.
 
-    Not shift-invariant. Pointwise, as :func:`mse` is.
+    Not shift-invariant. Pointwise, as ``mse`` is.
 
     Examples
     --------

@@ -25,7 +25,9 @@ def bkl(
 ) -> Tensor:
     r"""Balanced KL, per query.
 
-    .. math:: \mathrm{KL} + β \Bigl( \sum_{j \in D^+} q_j \ln q_j + \frac{1}{\ln 2} \sum_{i \in D^-} q_i \Bigr)
+    ```math
+    \mathrm{KL} + β \Bigl( \sum_{j \in D^+} q_j \ln q_j + \frac{1}{\ln 2} \sum_{i \in D^-} q_i \Bigr)
+    ```
 
     Parameters
     ----------
@@ -50,8 +52,8 @@ def bkl(
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -60,9 +62,9 @@ def bkl(
 
     Notes
     -----
-    As the predecessor to compare :func:`ckl` with.
+    As the predecessor to compare ``ckl`` with.
 
-    :func:`kl` for β = 0; :func:`kl_ll` adds the plain log-likelihood instead.
+    ``kl`` for β = 0; ``kl_ll`` adds the plain log-likelihood instead.
 
     Examples
     --------

@@ -45,10 +45,11 @@ def ckl(
 ) -> Tensor:
     r"""Contrastively weighted KL divergence, per query.
 
-    .. math::
-        \mathrm{CKL} = \sum_{j \in D^+} (1-q_j)^γ p_j \ln\frac{p_j}{q_j}
-                     + \sum_{i \in D^-} q_i^{γ-β_i} p_i \ln\frac{p_i}{q_i}, \quad
-        β_i = α \left(\frac{1}{π(d_i)} - \frac{1}{π(d^+)}\right)
+    ```math
+    \mathrm{CKL} = \sum_{j \in D^+} (1-q_j)^γ p_j \ln\frac{p_j}{q_j}
+                 + \sum_{i \in D^-} q_i^{γ-β_i} p_i \ln\frac{p_i}{q_i}, \quad
+    β_i = α \left(\frac{1}{π(d_i)} - \frac{1}{π(d^+)}\right)
+    ```
 
     with q and p the student's and the teacher's softmax over the candidates. A positive that the student already ranks
     high and a negative that it already ranks low count little. Terms with q > p are negative, so the sum may be too.
@@ -94,8 +95,8 @@ def ckl(
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -105,7 +106,7 @@ def ckl(
     -----
     When the student is already trained (with MarginMSE, say) and the teacher is not always right.
 
-    :func:`weighted_kl` with the weights above. α = 0 is :func:`focal_kl`, γ = α = 0 is :func:`kl`. The authors use it
+    ``weighted_kl`` with the weights above. α = 0 is ``focal_kl``, γ = α = 0 is ``kl``. The authors use it
     alone, without a contrastive term and without FLOPS.
 
     Examples

@@ -15,8 +15,10 @@ from limbeck.registry import register
 def cl_drd(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, top: Count = 5) -> Tensor:
     r"""Logistic loss over the pairs of one stage of the curriculum, weighted as in LambdaRank, per query.
 
-    .. math:: \frac{1}{|P|} \sum_{(i, j) \in P} \Bigl|\frac{1}{π_i} - \frac{1}{π_j}\Bigr|
-              \ln\bigl(1 + e^{-(s_i - s_j)}\bigr), \quad P = \{(i, j): g(i) < g(j)\}
+    ```math
+    \frac{1}{|P|} \sum_{(i, j) \in P} \Bigl|\frac{1}{π_i} - \frac{1}{π_j}\Bigr|
+    \ln\bigl(1 + e^{-(s_i - s_j)}\bigr), \quad P = \{(i, j): g(i) < g(j)\}
+    ```
 
     π is the rank by the current student scores (no gradient); where these tie, the weight is its mean over all orders
     of the tied candidates. g groups the candidates by their rank r under the teacher: each of the best ``top`` is a
@@ -42,8 +44,8 @@ def cl_drd(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, top
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -57,7 +59,7 @@ def cl_drd(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, top
     10,000 and 30 from step 20,000. The authors' code trains the stages one after another, each on other lists, with
     graded lists of 5, 10, 20 and 30 to choose from; when to go on is a choice of ours, and so is the mean per query
     where theirs is over the batch.
-    For K = L all pairs of the teacher's order count, as in :func:`ranknet`, with weights.
+    For K = L all pairs of the teacher's order count, as in ``ranknet``, with weights.
 
     Examples
     --------

@@ -25,7 +25,7 @@ def diagnostics(
 ) -> dict[str, Tensor]:
     r"""Measure where an objective pushes; nothing here waits for the device.
 
-    The objective is the mean of a value per query, :math:`L = \frac{1}{B} \sum_b ℓ_b`. What is measured is the
+    The objective is the mean of a value per query, $`L = \frac{1}{B} \sum_b ℓ_b`$. What is measured is the
     gradient of ℓ, so no number depends on how many queries a batch has.
 
     Parameters
@@ -38,7 +38,7 @@ def diagnostics(
     labels, mask
         (B, L).
     terms
-        (B, L) terms whose sum over a list is ℓ_b, 0 under padding (:mod:`limbeck.losses.on_scores`); None leaves out
+        (B, L) terms whose sum over a list is ℓ_b, 0 under padding (``limbeck.losses.on_scores``); None leaves out
         what needs them.
     depth
         Ranks that are looked at one by one.
@@ -83,12 +83,12 @@ def sums(
     terms: Tensor | None = None,
     depth: int = 10,
 ) -> dict[str, Tensor]:
-    """Return the sums and counts that :func:`averaged` reads; they add up over batches and processes.
+    """Return the sums and counts that ``averaged`` reads; they add up over batches and processes.
 
     Parameters
     ----------
     scores, gradient, teacher, labels, mask, terms, depth
-        As in :func:`diagnostics`.
+        As in ``diagnostics``.
     """
     size = at_least_float32(gradient).abs() * len(scores)
     ranks = ranks_by(scores, mask)
@@ -111,7 +111,7 @@ def sums(
 
 
 def averaged(total: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the values of :func:`diagnostics` from the :func:`sums` of any number of batches."""
+    """Return the values of ``diagnostics`` from the ``sums`` of any number of batches."""
     found: dict[str, Tensor] = {}
     for side in _SIDES:
         for name in (f"{side}_contribution", f"{side}_terms"):

@@ -61,7 +61,7 @@ def rows_of_all(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def encodings_of_all(encoded: Encoding) -> tuple[Encoding, Tensor]:
-    """Gather N encoded texts of all processes, as :func:`rows_of_all`; vectors of a text are padded to the most."""
+    """Gather N encoded texts of all processes, as ``rows_of_all``; vectors of a text are padded to the most."""
     if isinstance(encoded, Tensor):
         return rows_of_all(encoded)
     if processes() == 1:

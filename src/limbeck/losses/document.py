@@ -1,4 +1,4 @@
-"""Writes docs/losses.md from the docstrings: ``python -m limbeck.losses.document > docs/losses.md``."""
+"""Writes the page of the losses: ``python -m limbeck.losses.document > docs/reference/losses.md``."""
 
 import importlib
 import inspect
@@ -14,7 +14,7 @@ from limbeck.losses.weighted_kl import weighted_kl
 HEAD = """\
 # The losses
 
-Written by `python -m limbeck.losses.document > docs/losses.md` from the docstrings; do not edit.
+Written by `python -m limbeck.losses.document > docs/reference/losses.md` from the docstrings; do not edit.
 
 A loss is chosen with `loss=NAME`, several with `loss=[ckl,info_nce,flops] loss.info_nce.weight=0.1`. Each is a pure
 function of (B, L) tensors, B queries with L candidates: `from limbeck.losses import ckl`. It gives one value a query;
@@ -47,7 +47,7 @@ loss:
 `step` has `values` and the steps `at` which the next one begins. The value depends on the step alone, so a resumed
 training goes on exactly. A value that is out of range at any step is refused before the training starts.
 
-A loss of your own: `limbeck new loss NAME` writes a package with one, and its test ([extending](extending.md)).
+`limbeck new loss NAME` writes a package with a loss of your own and its test ([extending](../howto/extending.md)).
 
 """
 
@@ -62,7 +62,7 @@ def page() -> str:
         term = build({"_target_": entry.target}, key=entry.name)
         needs = ", ".join(f"`{field}`" for field in term.needs) or "labels only"
         parts = sections(inspect.getdoc(function) or "")
-        when = markdown(parts["Notes"].split("\n\n")[0]).replace("\n", " ")
+        when = _linked(parts["Notes"].split("\n\n")[0]).replace("\n", " ")
         what = (inspect.getdoc(inspect.getmodule(function)) or "").splitlines()[0]
         lines.append(f"| [`{entry.name}`](#{entry.name}) | {what} | {needs} | {when} |")
         written.append(_section(entry.name, function, parts, _options(entry)))
@@ -70,32 +70,20 @@ def page() -> str:
     return "\n".join([HEAD, *lines, "", *written, general]).rstrip() + "\n"
 
 
-def markdown(text: str) -> str:
-    """Turn reStructuredText, as far as the docstrings use it, into Markdown.
-
-    Formulas go into fences and, inside a line, between $` and `$: code hosts typeset what is in there as it is. Between
-    dollar signs alone they read it as Markdown first, and a backslash, an underscore or a plus sign is lost.
-    """
-
-    def block(found: re.Match[str]) -> str:
-        formula = textwrap.dedent(f"{found[1].strip()}\n{textwrap.dedent(found[2])}").strip()
-        return f"```math\n{formula}\n```\n"
-
-    text = re.sub(r"^\.\. math::(.*)(?:\n|\Z)((?:[ ]+.*\n?)*)", block, text, flags=re.MULTILINE)
-    text = re.sub(r":math:`([^`]*)`", r"$`\1`$", text)
-    text = re.sub(r":func:`(\w+)`", r"[`\1`](#\1)", text)
-    text = re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", text)
-    return re.sub(r"(?<!`)``(?!`)", "`", text).strip()
+def _linked(text: str) -> str:
+    """Return a docstring's text with the names of losses as links to their sections."""
+    names = [*(name for kind, name in entries() if kind == "loss"), "weighted_kl"]
+    return re.sub(rf"``({'|'.join(names)})``", r"[`\1`](#\1)", text)
 
 
 def _section(name: str, function: Callable[..., Any], parts: dict[str, str], options: str) -> str:
-    body = [f"## {name}", markdown(parts["Summary"]), f"**Call**\n\n```python\n{name}{_signature(function)}\n```"]
+    body = [f"## {name}", _linked(parts["Summary"]), f"**Call**\n\n```python\n{name}{_signature(function)}\n```"]
     if options:
         body.append(f"**Options**, as `loss.{name}.OPTION`: {options}")
     body.append("**Parameters**\n\n" + _fields(parts["Parameters"]))
-    body.append("**Returns**\n\n" + markdown(textwrap.dedent(parts["Returns"].split("\n", 1)[1])))
-    body.append("**Notes**\n\n" + markdown(parts["Notes"]))
-    body.append("**Reference**\n\n" + markdown(parts["References"]))
+    body.append("**Returns**\n\n" + textwrap.dedent(parts["Returns"].split("\n", 1)[1]))
+    body.append("**Notes**\n\n" + _linked(parts["Notes"]))
+    body.append("**Reference**\n\n" + parts["References"])
     body.append(f"**Example**\n\n```pycon\n{parts['Examples']}\n```\n")
     return "\n\n".join(body)
 
@@ -120,7 +108,7 @@ def _fields(text: str) -> str:
     lines = []
     for names, body in fields(text):
         shown = ", ".join(f"`{name}`" for name in names)
-        lines.append(f"- {shown}: " + markdown(body).replace("\n", "\n  "))
+        lines.append(f"- {shown}: " + _linked(body).replace("\n", "\n  "))
     return "\n".join(lines)
 
 

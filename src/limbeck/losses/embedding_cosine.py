@@ -13,7 +13,9 @@ from limbeck.registry import register
 def embedding_cosine(student: Tensor, teacher: Tensor) -> Tensor:
     r"""One minus the cosine of a student's vector and its teacher's, per text.
 
-    .. math:: 1 - \frac{\langle s, t \rangle}{\lVert s \rVert \, \lVert t \rVert}
+    ```math
+    1 - \frac{\langle s, t \rangle}{\lVert s \rVert \, \lVert t \rVert}
+    ```
 
     Parameters
     ----------
@@ -30,7 +32,7 @@ def embedding_cosine(student: Tensor, teacher: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        The inputs are not (N, D) alike, or a number is not finite; :mod:`limbeck.losses.finite` says when it is NaN in
+        The inputs are not (N, D) alike, or a number is not finite; ``limbeck.losses.finite`` says when it is NaN in
         the result instead.
 
     References
@@ -40,10 +42,10 @@ def embedding_cosine(student: Tensor, teacher: Tensor) -> Tensor:
 
     Notes
     -----
-    As :func:`embedding_mse`, where the lengths of the two models' vectors have nothing to do with one another.
+    As ``embedding_mse``, where the lengths of the two models' vectors have nothing to do with one another.
 
     The term of the objective is query_weight · mean over the queries + document_weight · mean over the distinct
-    documents of a batch. Of vectors of length 1 it is half of :func:`embedding_mse`.
+    documents of a batch. Of vectors of length 1 it is half of ``embedding_mse``.
 
     Examples
     --------
@@ -57,12 +59,12 @@ def embedding_cosine(student: Tensor, teacher: Tensor) -> Tensor:
 
 @register("loss", "embedding_cosine")
 class EmbeddingCosine(EmbeddingLoss):
-    """:func:`embedding_cosine` as a term of the objective.
+    """``embedding_cosine`` as a term of the objective.
 
     Parameters
     ----------
     weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
+        As in ``limbeck.losses.base.Loss``.
     query_weight, document_weight
         Factors ≥ 0 of the two sides.
     """

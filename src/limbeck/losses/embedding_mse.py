@@ -12,7 +12,9 @@ from limbeck.registry import register
 def embedding_mse(student: Tensor, teacher: Tensor) -> Tensor:
     r"""Squared distance of a student's vector from its teacher's, per text.
 
-    .. math:: \lVert s - t \rVert^2 = \sum_{i=1}^{D} (s_i - t_i)^2
+    ```math
+    \lVert s - t \rVert^2 = \sum_{i=1}^{D} (s_i - t_i)^2
+    ```
 
     Parameters
     ----------
@@ -29,7 +31,7 @@ def embedding_mse(student: Tensor, teacher: Tensor) -> Tensor:
     Raises
     ------
     ValueError
-        The inputs are not (N, D) alike, or a number is not finite; :mod:`limbeck.losses.finite` says when it is NaN in
+        The inputs are not (N, D) alike, or a number is not finite; ``limbeck.losses.finite`` says when it is NaN in
         the result instead.
 
     References
@@ -57,12 +59,12 @@ def embedding_mse(student: Tensor, teacher: Tensor) -> Tensor:
 
 @register("loss", "embedding_mse")
 class EmbeddingMSE(EmbeddingLoss):
-    """:func:`embedding_mse` as a term of the objective.
+    """``embedding_mse`` as a term of the objective.
 
     Parameters
     ----------
     weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
+        As in ``limbeck.losses.base.Loss``.
     query_weight, document_weight
         Factors ≥ 0 of the two sides.
     """

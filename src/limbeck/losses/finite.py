@@ -6,7 +6,7 @@ padding. A GPU would have to be waited for to know whether there are any, so the
 
 - Called directly with tensors on a CPU, a loss raises a ``ValueError`` that names the input, the query and the
   candidate.
-- On any other device, while ``torch.compile`` traces, inside ``torch.func.vmap`` and inside :func:`answering_nan` (so
+- On any other device, while ``torch.compile`` traces, inside ``torch.func.vmap`` and inside ``answering_nan`` (so
   in every training), the value of such a query is NaN. A training then stops, or leaves the update out, and names the
   query (``trainer.nonfinite``); the check ``not_finite`` has looked at the teacher's scores before it began.
 """

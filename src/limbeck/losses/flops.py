@@ -12,7 +12,9 @@ from limbeck.registry import register
 def flops(embeddings: Tensor, *, gather: bool = False, weights: Tensor | None = None) -> Tensor:
     r"""FLOPS regulariser of a batch of embeddings.
 
-    .. math:: \sum_{v=1}^{V} \Bigl( \frac{1}{N} \sum_{n=1}^{N} |w_{nv}| \Bigr)^2
+    ```math
+    \sum_{v=1}^{V} \Bigl( \frac{1}{N} \sum_{n=1}^{N} |w_{nv}| \Bigr)^2
+    ```
 
     Parameters
     ----------
@@ -33,7 +35,7 @@ def flops(embeddings: Tensor, *, gather: bool = False, weights: Tensor | None = 
     Raises
     ------
     ValueError
-        ``embeddings`` are not (N, V), or a number is not finite; :mod:`limbeck.losses.finite` says when it is NaN in
+        ``embeddings`` are not (N, V), or a number is not finite; ``limbeck.losses.finite`` says when it is NaN in
         the result instead.
 
     References
@@ -45,7 +47,7 @@ def flops(embeddings: Tensor, *, gather: bool = False, weights: Tensor | None = 
     -----
     Beside a ranking loss, for sparse students that go into an inverted index.
 
-    Unlike :func:`l1` it presses hardest on entries of the vocabulary that are active in many texts.
+    Unlike ``l1`` it presses hardest on entries of the vocabulary that are active in many texts.
 
     The term of the objective is min(1, ((n+1)/warmup_steps)²) · (query_weight · f(queries) + document_weight ·
     f(documents)) at step n. SPLADE warms up quadratically over 50,000 steps.
@@ -61,18 +63,18 @@ def flops(embeddings: Tensor, *, gather: bool = False, weights: Tensor | None = 
 
 @register("loss", "flops")
 class FLOPS(Regulariser):
-    """:func:`flops` as a term of the objective.
+    """``flops`` as a term of the objective.
 
     Parameters
     ----------
     weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
+        As in ``limbeck.losses.base.Loss``.
     query_weight, document_weight
         Factors λ_q and λ_d ≥ 0 of the two sides.
     warmup_steps
         Steps over which the value grows quadratically to its full size; 0 starts at once.
     gather
-        As in :func:`flops`.
+        As in ``flops``.
     """
 
     def __init__(

@@ -23,7 +23,9 @@ def focal_kl(
 ) -> Tensor:
     r"""KL divergence with the weights of the focal loss, per query.
 
-    .. math:: \sum_{j \in D^+} (1-q_j)^γ p_j \ln\frac{p_j}{q_j} + \sum_{i \in D^-} q_i^γ p_i \ln\frac{p_i}{q_i}
+    ```math
+    \sum_{j \in D^+} (1-q_j)^γ p_j \ln\frac{p_j}{q_j} + \sum_{i \in D^-} q_i^γ p_i \ln\frac{p_i}{q_i}
+    ```
 
     Parameters
     ----------
@@ -46,8 +48,8 @@ def focal_kl(
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -57,7 +59,7 @@ def focal_kl(
     -----
     To see what CKL's weighting does without its ranks; needs no candidate ranks.
 
-    :func:`ckl` with α = 0, :func:`weighted_kl` with (1-q)^γ and q^γ, and :func:`kl` for γ = 0.
+    ``ckl`` with α = 0, ``weighted_kl`` with (1-q)^γ and q^γ, and ``kl`` for γ = 0.
 
     Examples
     --------

@@ -14,7 +14,9 @@ from limbeck.registry import register
 def hinge(student: Tensor, teacher: Unread, labels: Tensor, mask: Tensor, *, margin: Positive = 1.0) -> Tensor:
     r"""Mean hinge over the pairs of a positive and a negative, per query.
 
-    .. math:: \frac{1}{|D^+||D^-|} \sum_{j \in D^+} \sum_{i \in D^-} \max(0, m - (s_j - s_i))
+    ```math
+    \frac{1}{|D^+||D^-|} \sum_{j \in D^+} \sum_{i \in D^-} \max(0, m - (s_j - s_i))
+    ```
 
     Parameters
     ----------
@@ -37,8 +39,8 @@ def hinge(student: Tensor, teacher: Unread, labels: Tensor, mask: Tensor, *, mar
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -48,7 +50,7 @@ def hinge(student: Tensor, teacher: Unread, labels: Tensor, mask: Tensor, *, mar
     -----
     As a baseline without a teacher; pairs that are right by the margin give no gradient.
 
-    :func:`margin_mse` asks for the teacher's margin instead of one margin for all.
+    ``margin_mse`` asks for the teacher's margin instead of one margin for all.
 
     Examples
     --------

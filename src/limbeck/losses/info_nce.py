@@ -29,7 +29,9 @@ def info_nce(
 ) -> Tensor:
     r"""Negative log-likelihood of the positives under the softmax over the candidates, per query.
 
-    .. math:: \frac{1}{|D^+|} \sum_{j \in D^+} -\ln \frac{e^{s_j/τ}}{\sum_{i \in D \cup O} e^{s_i/τ}}
+    ```math
+    \frac{1}{|D^+|} \sum_{j \in D^+} -\ln \frac{e^{s_j/τ}}{\sum_{i \in D \cup O} e^{s_i/τ}}
+    ```
 
     Parameters
     ----------
@@ -55,8 +57,8 @@ def info_nce(
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -108,14 +110,14 @@ def _mask_of(others: Tensor, mask: Tensor | None, queries: int) -> Tensor:
 
 @register("loss", "info_nce")
 class InfoNCE(Loss):
-    """:func:`info_nce` as a term of the objective.
+    """``info_nce`` as a term of the objective.
 
     Parameters
     ----------
     weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
+        As in ``limbeck.losses.base.Loss``.
     temperature
-        As in :func:`info_nce`.
+        As in ``info_nce``.
     in_batch
         The documents of the other queries of the batch are negatives too.
     gather

@@ -25,7 +25,9 @@ def js(
 ) -> Tensor:
     r"""Jensen-Shannon divergence, generalised by β, per query.
 
-    .. math:: β\, \mathrm{KL}(p \| m) + (1-β)\, \mathrm{KL}(q \| m), \quad m = β p + (1-β) q
+    ```math
+    β\, \mathrm{KL}(p \| m) + (1-β)\, \mathrm{KL}(q \| m), \quad m = β p + (1-β) q
+    ```
 
     Parameters
     ----------
@@ -48,8 +50,8 @@ def js(
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -60,7 +62,7 @@ def js(
     -----
     When single wild teacher scores make KL unstable: it is bounded.
 
-    Over β it tends to :func:`kl` (β → 0) and to :func:`reverse_kl` (β → 1), each after division by β or 1-β.
+    Over β it tends to ``kl`` (β → 0) and to ``reverse_kl`` (β → 1), each after division by β or 1-β.
 
     Examples
     --------

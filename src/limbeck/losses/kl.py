@@ -21,8 +21,10 @@ def kl(
 ) -> Tensor:
     r"""KL divergence of the student from the teacher, per query.
 
-    .. math:: \mathrm{KL} = \sum_{i} p_i \ln (p_i / q_i), \quad
-              q = \mathrm{softmax}(s/τ_s),\; p = \mathrm{softmax}(t/τ_t)
+    ```math
+    \mathrm{KL} = \sum_{i} p_i \ln (p_i / q_i), \quad
+    q = \mathrm{softmax}(s/τ_s),\; p = \mathrm{softmax}(t/τ_t)
+    ```
 
     Parameters
     ----------
@@ -43,8 +45,8 @@ def kl(
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -54,7 +56,7 @@ def kl(
     -----
     The default of listwise distillation, when the teacher is to be copied as it is.
 
-    The same gradient as :func:`list_net` with the teacher as target; :func:`weighted_kl` without weights.
+    The same gradient as ``list_net`` with the teacher as target; ``weighted_kl`` without weights.
 
     Examples
     --------

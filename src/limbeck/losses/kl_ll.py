@@ -23,7 +23,9 @@ def kl_ll(
 ) -> Tensor:
     r"""KL divergence minus the log-likelihood of the positives, per query.
 
-    .. math:: \mathrm{KL} - β \sum_{j \in D^+} \ln q_j
+    ```math
+    \mathrm{KL} - β \sum_{j \in D^+} \ln q_j
+    ```
 
     Parameters
     ----------
@@ -36,7 +38,7 @@ def kl_ll(
     beta
         β ≥ 0. The first author's research code has b = 0.01 beside a KL that is a mean over all B · n documents of a
         batch of B lists of n. Here KL is a sum over the list, so β = b · B · n, 1.92 for 32 lists of 6, as in
-        :func:`bkl`.
+        ``bkl``.
     student_temperature, teacher_temperature
         τ_s and τ_t, > 0.
 
@@ -48,8 +50,8 @@ def kl_ll(
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -57,9 +59,9 @@ def kl_ll(
 
     Notes
     -----
-    As the plainest way to add labels to a teacher, a baseline of :func:`ckl`.
+    As the plainest way to add labels to a teacher, a baseline of ``ckl``.
 
-    :func:`kl` + β · :func:`info_nce` where a query has one positive (``info_nce`` takes the mean over positives).
+    ``kl`` + β · ``info_nce`` where a query has one positive (``info_nce`` takes the mean over positives).
 
     Examples
     --------

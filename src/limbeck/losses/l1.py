@@ -12,7 +12,9 @@ from limbeck.registry import register
 def l1(embeddings: Tensor, *, gather: bool = False, weights: Tensor | None = None) -> Tensor:
     r"""Mean L1 norm of a batch of embeddings.
 
-    .. math:: \frac{1}{N} \sum_{n=1}^{N} \sum_{v=1}^{V} |w_{nv}|
+    ```math
+    \frac{1}{N} \sum_{n=1}^{N} \sum_{v=1}^{V} |w_{nv}|
+    ```
 
     Parameters
     ----------
@@ -33,7 +35,7 @@ def l1(embeddings: Tensor, *, gather: bool = False, weights: Tensor | None = Non
     Raises
     ------
     ValueError
-        ``embeddings`` are not (N, V), or a number is not finite; :mod:`limbeck.losses.finite` says when it is NaN in
+        ``embeddings`` are not (N, V), or a number is not finite; ``limbeck.losses.finite`` says when it is NaN in
         the result instead.
 
     References
@@ -43,9 +45,9 @@ def l1(embeddings: Tensor, *, gather: bool = False, weights: Tensor | None = Non
 
     Notes
     -----
-    Beside a ranking loss, for sparse students; usual for queries where :func:`flops` is for documents.
+    Beside a ranking loss, for sparse students; usual for queries where ``flops`` is for documents.
 
-    Presses on all entries of the vocabulary alike, unlike :func:`flops`.
+    Presses on all entries of the vocabulary alike, unlike ``flops``.
 
     The term of the objective is min(1, ((n+1)/warmup_steps)²) · (query_weight · f(queries) + document_weight ·
     f(documents)) at step n. SPLADE warms up quadratically over 50,000 steps.
@@ -61,18 +63,18 @@ def l1(embeddings: Tensor, *, gather: bool = False, weights: Tensor | None = Non
 
 @register("loss", "l1")
 class L1(Regulariser):
-    """:func:`l1` as a term of the objective.
+    """``l1`` as a term of the objective.
 
     Parameters
     ----------
     weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
+        As in ``limbeck.losses.base.Loss``.
     query_weight, document_weight
         Factors λ_q and λ_d ≥ 0 of the two sides.
     warmup_steps
         Steps over which the value grows quadratically to its full size; 0 starts at once.
     gather
-        As in :func:`l1`.
+        As in ``l1``.
     """
 
     def __init__(

@@ -25,9 +25,11 @@ def lambda_loss(
 ) -> Tensor:
     r"""NDCG-Loss2++, per query.
 
-    .. math:: \sum_{y_i > y_j} (ρ_{ij} + μ δ_{ij})\, |G_i - G_j| \log_2\bigl(1 + e^{-σ (s_i - s_j)}\bigr), \quad
-              ρ_{ij} = \Bigl|\frac{1}{D_i} - \frac{1}{D_j}\Bigr|, \;
-              δ_{ij} = \Bigl|\frac{1}{D(|π_i - π_j|)} - \frac{1}{D(|π_i - π_j| + 1)}\Bigr|
+    ```math
+    \sum_{y_i > y_j} (ρ_{ij} + μ δ_{ij})\, |G_i - G_j| \log_2\bigl(1 + e^{-σ (s_i - s_j)}\bigr), \quad
+    ρ_{ij} = \Bigl|\frac{1}{D_i} - \frac{1}{D_j}\Bigr|, \;
+    δ_{ij} = \Bigl|\frac{1}{D(|π_i - π_j|)} - \frac{1}{D(|π_i - π_j| + 1)}\Bigr|
+    ```
 
     with D(k) = log₂(1+k), D_i = D(π_i), π_i the rank by the current student scores (no gradient) and
     G_i = (2^{y_i} - 1) / maxDCG. Where student scores tie, ρ + μδ is its mean over all orders of the tied candidates.
@@ -55,8 +57,8 @@ def lambda_loss(
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -64,9 +66,9 @@ def lambda_loss(
 
     Notes
     -----
-    With graded labels, when nDCG is what counts and gradients of :func:`approx_ndcg` vanish.
+    With graded labels, when nDCG is what counts and gradients of ``approx_ndcg`` vanish.
 
-    :func:`ranknet` over labels with weights by rank.
+    ``ranknet`` over labels with weights by rank.
 
     Examples
     --------

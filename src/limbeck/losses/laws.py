@@ -7,7 +7,7 @@ For a loss of a package of the user's own, put the package's name into ``LIMBECK
 
 Each law is tried with the default options and with each other word of a ``Literal`` option, most of them in float64 and
 in float32 under autocast. A law that a loss rightly breaks is declared where the loss is
-(:func:`~limbeck.losses.on_scores.on_scores`).
+(``on_scores``).
 """
 
 import argparse

@@ -24,7 +24,9 @@ def list_net(
 ) -> Tensor:
     r"""Cross-entropy of the student's softmax under the target's, per query.
 
-    .. math:: -\sum_i p_i \ln q_i, \quad q = \mathrm{softmax}(s/τ_s),\; p = \mathrm{softmax}(t/τ_t)
+    ```math
+    -\sum_i p_i \ln q_i, \quad q = \mathrm{softmax}(s/τ_s),\; p = \mathrm{softmax}(t/τ_t)
+    ```
 
     Parameters
     ----------
@@ -47,8 +49,8 @@ def list_net(
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -58,7 +60,7 @@ def list_net(
     -----
     When a paper reports ListNet, or grades instead of a teacher are to be followed listwise.
 
-    :func:`kl` plus the entropy of the target, so with the teacher its gradient is KL's.
+    ``kl`` plus the entropy of the target, so with the teacher its gradient is KL's.
 
     Examples
     --------

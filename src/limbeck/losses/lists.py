@@ -36,7 +36,7 @@ def log_softmax(scores: Tensor, mask: Tensor, temperature: float = 1.0) -> Tenso
 
 
 def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """Return the (B, L) terms p ln(p/q) from two results of :func:`log_softmax`; 0 under padding, as both are there."""
+    """Return the (B, L) terms p ln(p/q) from two results of ``log_softmax``; 0 under padding, as both are there."""
     return log_p.exp() * (log_p - log_q)
 
 

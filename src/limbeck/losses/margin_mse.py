@@ -13,7 +13,9 @@ from limbeck.registry import register
 def margin_mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
     r"""Mean squared difference of margins, per query.
 
-    .. math:: \frac{1}{|D^+||D^-|} \sum_{j \in D^+} \sum_{i \in D^-} \bigl((s_j - s_i) - (t_j - t_i)\bigr)^2
+    ```math
+    \frac{1}{|D^+||D^-|} \sum_{j \in D^+} \sum_{i \in D^-} \bigl((s_j - s_i) - (t_j - t_i)\bigr)^2
+    ```
 
     Parameters
     ----------
@@ -32,8 +34,8 @@ def margin_mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -41,9 +43,9 @@ def margin_mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -
 
     Notes
     -----
-    To train from scratch on a teacher's raw scores; the usual start of a student that :func:`ckl` then refines.
+    To train from scratch on a teacher's raw scores; the usual start of a student that ``ckl`` then refines.
 
-    :func:`mse` without its dependence on the level of the scores.
+    ``mse`` without its dependence on the level of the scores.
 
     With d = s - t the mean over pairs is the variance of d over the positives, plus that over the negatives, plus the
     squared difference of their means: no pair is formed, so time and memory grow with L, not with L².

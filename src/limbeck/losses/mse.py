@@ -12,7 +12,9 @@ from limbeck.registry import register
 def mse(student: Tensor, teacher: Tensor, labels: Unread, mask: Tensor) -> Tensor:
     r"""Mean squared difference of scores, per query.
 
-    .. math:: \frac{1}{|D|} \sum_i (s_i - t_i)^2
+    ```math
+    \frac{1}{|D|} \sum_i (s_i - t_i)^2
+    ```
 
     Parameters
     ----------
@@ -31,8 +33,8 @@ def mse(student: Tensor, teacher: Tensor, labels: Unread, mask: Tensor) -> Tenso
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -42,7 +44,7 @@ def mse(student: Tensor, teacher: Tensor, labels: Unread, mask: Tensor) -> Tenso
     -----
     When the student should reproduce the scores themselves, level and scale included (a cross-encoder's, say).
 
-    Not shift-invariant; :func:`margin_mse` is.
+    Not shift-invariant; ``margin_mse`` is.
 
     Examples
     --------

@@ -1,17 +1,17 @@
 """What all losses on scores share, so that the function of one holds its formula and nothing else.
 
-::
-
-    @register("loss", "mine")
-    @on_scores
-    def mine(student: Tensor, teacher: Tensor, labels: Unread, mask: Tensor, *, sharpness: Positive = 1.0) -> Tensor:
-        ...
+```python
+@register("loss", "mine")
+@on_scores
+def mine(student: Tensor, teacher: Tensor, labels: Unread, mask: Tensor, *, sharpness: Positive = 1.0) -> Tensor:
+    ...
+```
 
 The signature says everything. The positional parameters are of ``student``, ``teacher``, ``labels``, ``mask`` and
 ``ranks``, all (B, L), and their names say what the loss needs: a teacher's scores, the ranks of the candidates. Three
 annotations say more: ``Unread`` (the parameter is there so that all losses are called alike), ``Order`` (of the
 teacher's scores only the order is read) and ``Annotated[Tensor, Unless(option=value)]`` (not read if the option has
-that value). The keyword-only parameters are options; their annotations (:mod:`limbeck.losses.ranges`, ``Literal``) are
+that value). The keyword-only parameters are options; their annotations (``limbeck.losses.ranges``, ``Literal``) are
 checked at every call.
 
 A call without a mask, or with None, is one without padding.
@@ -19,8 +19,8 @@ A call without a mask, or with None, is one without padding.
 What the body is given: ``student`` in float32 or better; ``teacher``, ``labels`` and ``ranks`` of the same type and
 without gradient; a mask in any case; None for what it does not read. Autocast is off. Padding may hold anything, NaN
 too. It returns (B,) values, or the (B, L) terms whose sum over a list, 0 under padding, is the value; of a loss with
-terms the diagnostics say how much positives and negatives contribute (:func:`terms`). The value of
-a query with a number that is not finite becomes NaN, or the number is refused by name (:mod:`limbeck.losses.finite`).
+terms the diagnostics say how much positives and negatives contribute (``terms``). The value of
+a query with a number that is not finite becomes NaN, or the number is refused by name (``limbeck.losses.finite``).
 """
 
 import inspect
@@ -136,7 +136,7 @@ def contract(function: Callable[..., Tensor]) -> Contract:
     Raises
     ------
     TypeError
-        The function is not decorated with :func:`on_scores`.
+        The function is not decorated with ``on_scores``.
     """
     found = getattr(function, "contract", None)
     if not isinstance(found, Contract):
@@ -185,7 +185,7 @@ def on_scores(
     check
         Called with the options that its parameters name; raises ``ValueError`` for values that do not go together.
     shift_invariant
-        Whether a number added to all of the student's scores changes nothing: :mod:`limbeck.losses.laws` tests it.
+        Whether a number added to all of the student's scores changes nothing: ``limbeck.losses.laws`` tests it.
     by_listing
         Values of options with which it matters which of several positives is listed first.
 

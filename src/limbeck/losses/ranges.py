@@ -1,7 +1,7 @@
 """The ranges of options, as annotations: ``gamma: NonNegative = 5.0``.
 
-The decorator :func:`~limbeck.losses.on_scores.on_scores` and the term of the objective check them; the static schema
-of the configuration (:mod:`limbeck.registry`) knows them as plain numbers.
+The decorator ``on_scores`` and the term of the objective check them; the static schema
+of the configuration (``limbeck.registry``) knows them as plain numbers.
 """
 
 import math

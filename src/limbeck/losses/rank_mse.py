@@ -14,7 +14,9 @@ from limbeck.registry import register
 def rank_mse(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, temperature: Positive = 1.0) -> Tensor:
     r"""Mean squared difference of ranks, per query.
 
-    .. math:: \frac{1}{|D|} \sum_i (\hat r_i - r_i)^2, \quad \hat r_i = 1 + \sum_{j \ne i} σ\bigl((s_j - s_i)/τ\bigr)
+    ```math
+    \frac{1}{|D|} \sum_i (\hat r_i - r_i)^2, \quad \hat r_i = 1 + \sum_{j \ne i} σ\bigl((s_j - s_i)/τ\bigr)
+    ```
 
     with r the 1-based rank by the teacher's scores; candidates that the teacher ties share their mean rank.
 
@@ -38,8 +40,8 @@ def rank_mse(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, t
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -50,7 +52,7 @@ def rank_mse(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, t
     -----
     When only the teacher's order can be trusted, and the whole order matters.
 
-    :func:`adr_mse` without the discount.
+    ``adr_mse`` without the discount.
 
     Examples
     --------

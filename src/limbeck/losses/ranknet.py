@@ -14,7 +14,9 @@ from limbeck.registry import register
 def ranknet(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, sigma: Positive = 1.0) -> Tensor:
     r"""Mean logistic loss over the pairs that the teacher orders, per query.
 
-    .. math:: \frac{1}{|\{(i, j): t_i > t_j\}|} \sum_{t_i > t_j} \ln\bigl(1 + e^{-σ (s_i - s_j)}\bigr)
+    ```math
+    \frac{1}{|\{(i, j): t_i > t_j\}|} \sum_{t_i > t_j} \ln\bigl(1 + e^{-σ (s_i - s_j)}\bigr)
+    ```
 
     Parameters
     ----------
@@ -35,8 +37,8 @@ def ranknet(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, si
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -47,7 +49,7 @@ def ranknet(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, si
     -----
     When only the teacher's order can be trusted (a generative re-ranker has no scores).
 
-    All pairs count alike; :func:`cl_drd` and :func:`lambda_loss` weight them by rank.
+    All pairs count alike; ``cl_drd`` and ``lambda_loss`` weight them by rank.
 
     Examples
     --------

@@ -30,7 +30,9 @@ def shared_ranks(scores: Tensor, mask: Tensor) -> Tensor:
 def soft_ranks(scores: Tensor, mask: Tensor, temperature: float) -> Tensor:
     r"""Return differentiable ranks: (B, L) → (B, L).
 
-    .. math:: \hat r_i = 1 + \sum_{j \ne i} σ\bigl((s_j - s_i)/τ\bigr)
+    ```math
+    \hat r_i = 1 + \sum_{j \ne i} σ\bigl((s_j - s_i)/τ\bigr)
+    ```
     """
     scores = masked(scores, mask, temperature)
     wins = torch.sigmoid(scores.unsqueeze(-2) - scores.unsqueeze(-1))

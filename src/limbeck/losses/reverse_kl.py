@@ -21,7 +21,9 @@ def reverse_kl(
 ) -> Tensor:
     r"""Reverse KL divergence, per query.
 
-    .. math:: \sum_i q_i \ln (q_i / p_i), \quad q = \mathrm{softmax}(s/τ_s),\; p = \mathrm{softmax}(t/τ_t)
+    ```math
+    \sum_i q_i \ln (q_i / p_i), \quad q = \mathrm{softmax}(s/τ_s),\; p = \mathrm{softmax}(t/τ_t)
+    ```
 
     Parameters
     ----------
@@ -42,8 +44,8 @@ def reverse_kl(
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -53,7 +55,7 @@ def reverse_kl(
     -----
     When the student is too small to follow the whole teacher and should get its top right.
 
-    :func:`kl` with the roles exchanged; :func:`js` lies between the two.
+    ``kl`` with the roles exchanged; ``js`` lies between the two.
 
     Examples
     --------

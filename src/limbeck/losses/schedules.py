@@ -1,6 +1,6 @@
 """Options that follow a schedule over the steps of a training.
 
-In YAML, below the loss it belongs to::
+In YAML, below the loss it belongs to:
 
     loss.ckl.schedules:
       gamma:  {kind: linear, start: 2.0, end: 5.0, steps: 1000}
@@ -119,7 +119,7 @@ def _list(where: str, value: Any) -> list[Any]:
 
 
 class Schedulable(Protocol):
-    """What :class:`Scheduled` sets options on."""
+    """What ``Scheduled`` sets options on."""
 
     @property
     def annotations(self) -> Mapping[str, Any]:

@@ -18,9 +18,9 @@ class Term(Loss):
     Parameters
     ----------
     function
-        Decorated with :func:`~limbeck.losses.on_scores.on_scores`.
+        Decorated with ``on_scores``.
     weight, schedules
-        As in :class:`~limbeck.losses.base.Loss`.
+        As in ``limbeck.losses.base.Loss``.
     options
         Keyword-only parameters of the function; they become attributes, so that schedules can set them.
 

@@ -48,8 +48,10 @@ def weighted_kl(
 ) -> Tensor:
     r"""KL divergence with a weight on every term, per query.
 
-    .. math:: \sum_{j \in D^+} w^+(q_j)\, p_j \ln\frac{p_j}{q_j} + \sum_{i \in D^-} w^-(q_i)\, p_i \ln\frac{p_i}{q_i},
-              \quad q = \mathrm{softmax}(s/τ_s),\; p = \mathrm{softmax}(t/τ_t)
+    ```math
+    \sum_{j \in D^+} w^+(q_j)\, p_j \ln\frac{p_j}{q_j} + \sum_{i \in D^-} w^-(q_i)\, p_i \ln\frac{p_i}{q_i},
+    \quad q = \mathrm{softmax}(s/τ_s),\; p = \mathrm{softmax}(t/τ_t)
+    ```
 
     Parameters
     ----------
@@ -77,8 +79,8 @@ def weighted_kl(
     Raises
     ------
     ValueError
-        An input or option is not as described (:mod:`limbeck.losses.on_scores`). A number that is read is not finite;
-        :mod:`limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
+        ``limbeck.losses.finite`` says when it is NaN in the result instead.
 
     References
     ----------
@@ -88,7 +90,7 @@ def weighted_kl(
     -----
     For experiments with weights of your own; in Python only.
 
-    Without weights it is :func:`kl`, with (1-q)^γ and q^(γ-β) :func:`ckl`, with β = 0 :func:`focal_kl`.
+    Without weights it is ``kl``, with (1-q)^γ and q^(γ-β) ``ckl``, with β = 0 ``focal_kl``.
 
     Examples
     --------

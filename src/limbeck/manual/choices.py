@@ -59,7 +59,7 @@ def about(group: str, name: str) -> list[str]:
 
 def _formula(text: str) -> bool:
     """Return whether a paragraph is a formula, or goes on about its symbols."""
-    return text.lstrip().startswith((".. math::", "with "))
+    return text.lstrip().startswith(("```math", "with "))
 
 
 def _defaults(group: str, name: str) -> list[tuple[str, str]]:

@@ -34,7 +34,7 @@ class Key:
     annotation: str
     """Type, as in the signature; empty of a key that no signature has."""
     text: str
-    """What its docstring, or the comment in the YAML, says; reStructuredText."""
+    """What its docstring, or the comment in the YAML, says; Markdown."""
 
 
 def of_verb(verb: str, chosen: Chosen | None = None) -> dict[str, Key]:
@@ -156,8 +156,8 @@ def _commented(file: Path, place: str) -> dict[str, Key]:
 
 
 def _text(entry: Entry, item: Parameter) -> str:
-    """Return what a docstring says of a parameter, there or, ``As in :class:`~a.b.C```, elsewhere."""
-    pointer = re.fullmatch(r"As in :\w+:`~?([\w.]+)`\.?", item.text)
+    """Return what a docstring says of a parameter, there or, ``As in ``a.b.C````, elsewhere."""
+    pointer = re.fullmatch(r"As in ``([\w.]+)``\.?", item.text)
     if pointer is None:
         return item.text
     module, _, name = pointer[1].rpartition(".")

@@ -50,7 +50,7 @@ def of_verb_named(verb: str) -> str:
     Parameters
     ----------
     verb
-        One of :data:`limbeck.manual.verbs.VERBS`.
+        One of ``limbeck.manual.verbs.VERBS``.
     """
     described, keys = VERBS[verb], of_verb(verb)
     used = {key: keys[key] if key in keys else _to_give(key) for key in described.keys}

@@ -18,7 +18,7 @@ _WORDS = {
     "Count": "whole number >= 1",
     "WholeNonNegative": "whole number >= 0",
 }
-"""Simple types, and the ranges of :mod:`limbeck.losses.ranges`."""
+"""Simple types, and the ranges of ``limbeck.losses.ranges``."""
 
 
 def words(annotation: str) -> str:

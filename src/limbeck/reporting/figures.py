@@ -38,7 +38,7 @@ def gain_by_teacher(
     path
         The PNG.
     buckets
-        System → its buckets, of the same teacher and queries (:func:`limbeck.analysis.quality.by_teacher`).
+        System → its buckets, of the same teacher and queries (``limbeck.analysis.quality.by_teacher``).
     metric, baseline
         What they are called.
     teacher
@@ -182,7 +182,7 @@ def calibration(path: Path, summaries: Sequence[Summary]) -> Figure:
     path
         The PNG.
     summaries
-        From :func:`limbeck.analysis.calibration.summarise`.
+        From ``limbeck.analysis.calibration.summarise``.
 
     Raises
     ------

@@ -25,9 +25,11 @@ def ensemble(
     standardise: bool = True,
     missing: Missing = "error",
 ) -> Iterator[Callable[[], Block]]:
-    r"""Weighted mean of the teachers of several stores, as blocks for :func:`~limbeck.scores.writer.write_store`.
+    r"""Weighted mean of the teachers of several stores, as blocks for ``write_store``.
 
-    .. math:: t(q, d) = \sum_k w_k \frac{t_k(q, d) - μ_k}{σ_k} \Big/ \sum_k w_k
+    ```math
+    t(q, d) = \sum_k w_k \frac{t_k(q, d) - μ_k}{σ_k} \Big/ \sum_k w_k
+    ```
 
     with μ and σ the mean and standard deviation of all scores of teacher k, so that a teacher with large numbers does
     not outvote the others.

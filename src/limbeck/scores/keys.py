@@ -21,7 +21,7 @@ Keys = NDArray[np.uint64]
 Ids = NDArray[np.int64] | pa.Array | Sequence[str]
 
 ID = pa.large_string()
-"""Arrow's type of ids: a column of its plain strings ends at 2³¹ characters, and :func:`pyarrow.array` then returns
+"""Arrow's type of ids: a column of its plain strings ends at 2³¹ characters, and ``pyarrow.array`` then returns
 several pieces. That is 71 million ids of 30 characters."""
 
 LARGEST = 10**18

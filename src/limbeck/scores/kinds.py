@@ -66,7 +66,7 @@ class Values:
 
     @classmethod
     def of(cls, scores: np.ndarray, starts: np.ndarray | None = None) -> Self:
-        """Return the values of scores alone: see :meth:`add`."""
+        """Return the values of scores alone: see ``add``."""
         values = cls()
         values.add(scores, starts)
         return values
@@ -120,7 +120,7 @@ def impossible(kind: str, scale: float | None, values: Values) -> str | None:
     Parameters
     ----------
     kind, scale
-        What is said: see :class:`limbeck.scores.writer.Provenance`.
+        What is said: see ``limbeck.scores.writer.Provenance``.
     values
         What is seen.
     """
@@ -146,7 +146,7 @@ def doubtful(kind: str, values: Values) -> str | None:
     Parameters
     ----------
     kind, values
-        As in :func:`impossible`.
+        As in ``impossible``.
     """
     look = values.looks_like()
     span = f"all {values.count:,} lie in [{values.lowest:.6g}, {values.highest:.6g}]"

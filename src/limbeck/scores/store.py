@@ -1,12 +1,12 @@
 """The score store: for pairs of a query and a document a teacher's raw score, memory-mapped, with its provenance.
 
-A store is a folder::
+A store is a folder:
 
     meta.json           provenance, counts, checksum; names the folder of the data; written last
     CHECKSUM/rows.arrow     document (uint64 key), score (float32 or float64) and, of rankings, rank (int32);
                             sorted by query, then document; one record batch holds whole queries
     CHECKSUM/queries.arrow  query (uint64 key, sorted), batch, start, count, position (order of first appearance)
-    CHECKSUM/ids.arrow      key, id: the ids that are no numbers, sorted by key; see :mod:`limbeck.scores.keys`
+    CHECKSUM/ids.arrow      key, id: the ids that are no numbers, sorted by key; see ``limbeck.scores.keys``
     parts/                  what an unfinished writer has done so far
 
 Opening maps the files and reads ``meta.json``: time and memory do not grow with the rows. Processes that open the same
@@ -39,7 +39,7 @@ _DAMAGE = (OSError, pa.ArrowException, LookupError, ValueError, TypeError, Memor
 
 
 class ScoreStore:
-    """A finished store, opened for reading. Make one with :meth:`open`.
+    """A finished store, opened for reading. Make one with ``open``.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ class Provenance:
     teacher: str
     """Name of the model or system."""
     kind: Kind = "unknown"
-    """What the numbers are: see :mod:`limbeck.scores.kinds`."""
+    """What the numbers are: see ``limbeck.scores.kinds``."""
     scale: float | None = None
     """Factor that they were multiplied by: 20 of cosines × 20, 1/τ of what was divided by a temperature τ, of the
     numbers before a softmax or sigmoid too. None if none is known."""
@@ -84,7 +84,7 @@ def write_store(
     check
         Called first, when no other process writes into the store any more: raises an error if it must not be replaced.
     doubt
-        Refuse scores that hardly are of the kind said, too: see :func:`limbeck.scores.kinds.doubtful`.
+        Refuse scores that hardly are of the kind said, too: see ``limbeck.scores.kinds.doubtful``.
 
     Raises
     ------
@@ -110,14 +110,14 @@ def _numbered(add: Callable[[int, Block], None], number: int, block: Callable[[]
 class StoreWriter:
     """A store in the making; a context manager that holds the store's lock.
 
-    :meth:`add` writes numbered parts, in any order and from any process; :attr:`done` lists them, so a
-    killed writer goes on with those that are not. :meth:`seal` makes the store of them, and of the store that was
+    ``add`` writes numbered parts, in any order and from any process; ``done`` lists them, so a
+    killed writer goes on with those that are not. ``seal`` makes the store of them, and of the store that was
     there before if asked to.
 
     Parameters
     ----------
     path, provenance, duplicates, threads, doubt
-        As in :func:`write_store`.
+        As in ``write_store``.
     """
 
     def __init__(

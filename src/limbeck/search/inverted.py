@@ -22,7 +22,9 @@ from limbeck.search.shards import Store, load, readable, save
 class Inverted:
     r"""Inverted lists of a sparse student: for each word of the vocabulary the documents that have it, by weight.
 
-    .. math:: s(q, d) = \mathrm{scale} \cdot \sum_{v \in q \cap d} w_v(q)\, w_v(d)
+    ```math
+    s(q, d) = \mathrm{scale} \cdot \sum_{v \in q \cap d} w_v(q)\, w_v(d)
+    ```
 
     summed over the words of the query alone. Exact, unless terms are left out.
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Student(nn.Module):
     """A ranker that can be trained: called on a batch, it scores the candidates.
 
-    A student is a :class:`~limbeck.inference.BiEncoder` if it is ``separable``, else a
-    :class:`~limbeck.inference.PairScorer`.
+    A student is a ``BiEncoder`` if it is ``separable``, else a
+    ``PairScorer``.
     """
 
     separable: bool
@@ -81,7 +81,15 @@ class BiEncoder(Student):
 
     @abstractmethod
     def encode(self, tokens: Tokens, role: Role) -> Encoding:
-        """Encode N texts: (N, T) token ids."""
+        """Return the encodings of N texts.
+
+        Parameters
+        ----------
+        tokens
+            (N, T) token ids.
+        role
+            ``query`` or ``document``.
+        """
 
     @abstractmethod
     def similarity(self, queries: Encoding, documents: Encoding) -> Tensor:

@@ -16,7 +16,7 @@ from limbeck.types import Encoding, Tokens, Vectors
 
 @register("student", "colbert")
 class ColBERT(BiEncoder):
-    r"""Multi-vector bi-encoder, :math:`s(q, d) = \mathrm{scale} \cdot \sum_i \max_j \langle q_i, d_j \rangle`.
+    r"""Multi-vector bi-encoder, $`s(q, d) = \mathrm{scale} \cdot \sum_i \max_j \langle q_i, d_j \rangle`$.
 
     A token's vector is a linear projection (no bias, w ~ N(0, 0.02²)) of its last state. Special tokens and markers
     have vectors as other tokens do.
@@ -32,9 +32,9 @@ class ColBERT(BiEncoder):
     scale
         Factor of the score: with a query of n vectors of length 1 the sum lies in [-n, n].
     query_marker, document_marker, query_augment, attend_augmented, skip_punctuation, skip_words
-        As in :class:`~limbeck.text.text_format.TextFormat`.
+        As in ``limbeck.text.text_format.TextFormat``.
     query_prefix, document_prefix, query_length, document_length
-        As in :class:`~limbeck.text.text_format.TextFormat`.
+        As in ``limbeck.text.text_format.TextFormat``.
 
     Raises
     ------

@@ -25,7 +25,7 @@ _ACTIVATIONS = ("identity", "sigmoid")
 class CrossEncoder(Student):
     r"""Re-ranker: one score for ``[CLS] q [SEP] d [SEP]``.
 
-    With ``mean``, ``cls`` and ``last`` the score is :math:`w^\top h + b`, h pooled from the last states; the head
+    With ``mean``, ``cls`` and ``last`` the score is $`w^\top h + b`$, h pooled from the last states; the head
     starts at w ~ N(0, 0.02²), b = 0. With ``head`` it is the logit of the backbone family's own sequence classifier
     with one label, as the cross-encoders on the hub have it; where the checkpoint has none, transformers starts it
     anew. The last product is computed in the precision of its weights whatever autocast says: 16-bit scores tie. A

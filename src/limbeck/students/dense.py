@@ -31,7 +31,7 @@ ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
 
 @register("student", "dense")
 class Dense(BiEncoder):
-    r"""Dense bi-encoder, :math:`s(q, d) = \mathrm{scale} \cdot \langle E(q), E(d) \rangle`.
+    r"""Dense bi-encoder, $`s(q, d) = \mathrm{scale} \cdot \langle E(q), E(d) \rangle`$.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Dense(BiEncoder):
         Smaller sizes that are trained together with the whole one, each with the whole loss, so that embeddings may be
         cut to them later (``dimension``).
     query_prefix, document_prefix, query_length, document_length
-        As in :class:`~limbeck.text.text_format.TextFormat`.
+        As in ``limbeck.text.text_format.TextFormat``.
 
     Raises
     ------

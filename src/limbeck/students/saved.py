@@ -127,7 +127,7 @@ def resolve(config: Any) -> None:
 
     Done before interpolations are read, so that what refers to the backbone refers to the one found. Another
     student whose backbone comes out of a folder that holds one is compared with it, by
-    :func:`~limbeck.students.bare.check`.
+    ``check``.
 
     Parameters
     ----------

@@ -28,16 +28,20 @@ _TABLE_RATE = 50.0
 
 @register("student", "splade")
 class Splade(BiEncoder):
-    r"""Sparse bi-encoder, :math:`s(q, d) = \mathrm{scale} \cdot \sum_v w_v(q)\, w_v(d)`.
+    r"""Sparse bi-encoder, $`s(q, d) = \mathrm{scale} \cdot \sum_v w_v(q)\, w_v(d)`$.
 
-    .. math:: w_v = \ln\left(1 + \max(0, \max_t \mathrm{logit}_{tv})\right)
+    ```math
+    w_v = \ln\left(1 + \max(0, \max_t \mathrm{logit}_{tv})\right)
+    ```
 
     over the real tokens t of a text, special tokens included; the logits are those of the backbone's masked language
     model. Sparsity is learned: add ``flops`` or ``l1`` to the losses.
 
     With ``query_encoder=table`` (inference-free) a query's weights come out of a table r of one number a word,
 
-    .. math:: w_v(q) = \max(0, r_v) \cdot [v \in q]
+    ```math
+    w_v(q) = \max(0, r_v) \cdot [v \in q]
+    ```
 
     Parameters
     ----------
@@ -54,12 +58,12 @@ class Splade(BiEncoder):
     learn_query_table
         The table is trained, at 50 times the learning rate of the rest: it is one number a word, of the size of 1.
     activation
-        ``relu`` as above; ``log1p_relu`` takes the logarithm twice, :math:`w_v = \ln(1 + \ln(1 + \max(0, \cdot)))`.
+        ``relu`` as above; ``log1p_relu`` takes the logarithm twice, $`w_v = \ln(1 + \ln(1 + \max(0, \cdot)))`$.
     scale
         Factor of the score. Where the logits start large, scores differ by dozens and a listwise loss learns from one
         document alone: lower it.
     query_prefix, document_prefix, query_length, document_length
-        As in :class:`~limbeck.text.text_format.TextFormat`.
+        As in ``limbeck.text.text_format.TextFormat``.
 
     Raises
     ------

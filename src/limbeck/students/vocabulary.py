@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from limbeck.types import moved
+
 _CHUNK = 2**25
 """Logits held at once."""
 
@@ -21,7 +23,7 @@ def max_logits(
     lengths: Sequence[int] | None = None,
     chunk: int = _CHUNK,
 ) -> Tensor:
-    r"""Return :math:`m_{nv} = b_v + \max_{t} \langle h_{nt}, w_v \rangle` over the real tokens t of text n.
+    r"""Return $`m_{nv} = b_v + \max_{t} \langle h_{nt}, w_v \rangle`$ over the real tokens t of text n.
 
     T · V logits a text are computed in chunks; only the greatest is kept, with its token. So is the gradient: it goes
     to that one token, and costs as much as there are gradients that are not zero. Under autocast the products
@@ -62,7 +64,7 @@ def _pieces(states: Tensor, words: int, lengths: Sequence[int] | None, chunk: in
     while start < len(order):
         tokens = int(known[order[start]])
         rows = order[start : start + max(1, chunk // (tokens * words))]
-        pieces.append((torch.from_numpy(rows).to(states.device), tokens))
+        pieces.append((moved(torch.from_numpy(rows), states.device), tokens))
         start += len(rows)
     return pieces
 

@@ -29,31 +29,31 @@ class CausalLMTeacher(Judge):
     Parameters
     ----------
     query_texts, document_texts, device
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
     model
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
     prompt
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
     revision
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
     max_length
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
     bf16
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
     batch_tokens
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
     prefix_cache
         Read what the prompts of a list share once; false reads each prompt whole. The scores are the same but for
         rounding.
     device_map
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
     store
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
 
     Raises
     ------
     ConfigError
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
     """
 
     kind: ClassVar[Kind] = "causal_lm"

@@ -24,28 +24,28 @@ class Seq2SeqTeacher(Judge):
     Parameters
     ----------
     query_texts, document_texts, device
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
     model
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
     prompt
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
     revision
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
     max_length
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
     bf16
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
     batch_tokens
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
     device_map
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
     store
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
 
     Raises
     ------
     ConfigError
-        As in :class:`~limbeck.teachers.language_model.judge.Judge`.
+        As in ``limbeck.teachers.language_model.judge.Judge``.
 
     References
     ----------

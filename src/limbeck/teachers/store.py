@@ -62,7 +62,7 @@ class StoreTeacher:
         return [look(query, list(documents)) for query, documents in zip(query_ids, lists, strict=True)]
 
     def column(self, query_ids: Sequence[str], offsets: np.ndarray, documents: pa.Array) -> np.ndarray:
-        """Return what :meth:`score` does, as one column: list i is ``documents[offsets[i]:offsets[i + 1]]``."""
+        """Return what ``score`` does, as one column: list i is ``documents[offsets[i]:offsets[i + 1]]``."""
         if self.use == "scores":
             return self.store.lookup_many(query_ids, offsets, documents)
         lists = (documents[start:stop].to_pylist() for start, stop in pairwise(offsets.tolist()))

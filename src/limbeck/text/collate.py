@@ -30,11 +30,11 @@ class Example:
     teacher_scores: Column | None = None
     ranks: Column | None = None
     relevant: np.ndarray | None = None
-    """Keys (:mod:`limbeck.scores.keys`) of all documents that the judgments call relevant, int64."""
+    """Keys (``limbeck.scores.keys``) of all documents that the judgments call relevant, int64."""
 
 
 class Collator:
-    """Turns examples into a :class:`~limbeck.types.Batch`.
+    """Turns examples into a ``Batch``.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ class Collator:
         return self._rows(ids, "query")
 
     def document_rows(self, ids: Sequence[str]) -> list[TokenIds]:
-        """Return token rows of documents, as :meth:`query_rows`."""
+        """Return token rows of documents, as ``query_rows``."""
         return self._rows(ids, "document")
 
     def _length(self, role: Role) -> int:

@@ -31,6 +31,6 @@ def fill(columns: Sequence[Column], width: int, padding: float) -> torch.Tensor:
 
 
 def fill_all(columns: Sequence[Column | None], width: int, padding: float) -> torch.Tensor | None:
-    """As :func:`fill`, or None unless every query has the values: an invented score must not pass for a real one."""
+    """As ``fill``, or None unless every query has the values: an invented score must not pass for a real one."""
     present = [column for column in columns if column is not None]
     return fill(present, width, padding) if len(present) == len(columns) else None

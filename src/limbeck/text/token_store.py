@@ -1,10 +1,10 @@
 """Plain token ids of all texts of a collection on disk, memory-mapped.
 
-A store is a folder::
+A store is a folder:
 
     tokens.json     version, type of the ids, number of texts and tokens
     ids.bin         the token ids, text after text in the order of the collection
-    keys.bin        uint64 keys of the ids of the texts, sorted; see :mod:`limbeck.scores.keys`
+    keys.bin        uint64 keys of the ids of the texts, sorted; see ``limbeck.scores.keys``
     starts.bin      int64, in the order of the keys: where a text begins in ids.bin
     lengths.bin     uint16, in the order of the keys: how many tokens it has
 

@@ -50,7 +50,7 @@ class Nonfinite(Callback):
     mechanism of scaled gradients, and leaves weights and state as they are. The numbers are read, at once, every
     ``every`` updates and before each checkpoint; so no step waits for the device, a checkpoint never holds what came
     of such an update, and a training stops at most ``every`` updates late. A step costs one more pass over the
-    gradient. Where a loss is not finite its gradient is not either (:func:`poisoned`), so processes agree.
+    gradient. Where a loss is not finite its gradient is not either (``poisoned``), so processes agree.
 
     With the scaled gradients of ``16-mixed`` those that overflow are the scaler's; only losses are looked at.
 

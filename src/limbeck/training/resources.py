@@ -24,7 +24,7 @@ def explained(folder: Path, sizes: Mapping[str, object]) -> Iterator[None]:
     folder
         Where the training writes.
     sizes
-        As :func:`sizes` gives them.
+        As ``sizes`` gives them.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Where metrics go: a CSV file, nowhere, or Weights & Biases (:mod:`limbeck.training.wandb_run`)."""
+"""Where metrics go: a CSV file, nowhere, or Weights & Biases (``limbeck.training.wandb_run``)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

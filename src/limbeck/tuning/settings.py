@@ -17,7 +17,7 @@ class Settings:
     ----------
     space
         What is searched: key of the configuration → ``{kind: float, low: …, high: …}``; see
-        :mod:`limbeck.tuning.space`. Typed Any: a mapping, null until it is given.
+        ``limbeck.tuning.space``. Typed Any: a mapping, null until it is given.
     trials
         Number of trials in all, whatever becomes of each; a study that goes on makes what is missing.
     timeout

@@ -1,14 +1,14 @@
 """Limbeck's losses in the trainers of sentence-transformers.
 
-::
+```python
+from limbeck.integrations.sentence_transformers import DistillationLoss, ListColumns
 
-    from limbeck.integrations.sentence_transformers import DistillationLoss, ListColumns
+data.set_transform(ListColumns())                              # columns query, documents, scores, labels, ranks
+loss = DistillationLoss(model, "ckl", gamma=5, scale=20)
+SentenceTransformerTrainer(model=model, args=args, train_dataset=data, loss=loss).train()
+```
 
-    data.set_transform(ListColumns())                              # columns query, documents, scores, labels, ranks
-    loss = DistillationLoss(model, "ckl", gamma=5, scale=20)
-    SentenceTransformerTrainer(model=model, args=args, train_dataset=data, loss=loss).train()
-
-See docs/integrations.md. Nothing else in limbeck imports sentence-transformers.
+See docs/howto/integrations.md. Nothing else in limbeck imports sentence-transformers.
 """
 
 try:

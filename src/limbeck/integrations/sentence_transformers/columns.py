@@ -1,7 +1,7 @@
 """From columns of a dataset to those that the trainers of sentence-transformers read.
 
 Their collators take one label column; every other column is text. So teacher scores, grades and ranks travel as one
-column, ``label``: for each query the rows of :data:`NUMBERS`, NaN where there is no such column or no document.
+column, ``label``: for each query the rows of ``NUMBERS``, NaN where there is no such column or no document.
 """
 
 import math

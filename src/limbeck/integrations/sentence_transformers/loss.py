@@ -37,7 +37,7 @@ class DistillationLoss(nn.Module):
         ``SentenceTransformer``, ``SparseEncoder``, ``MultiVectorEncoder`` or ``CrossEncoder`` with one label.
     loss
         Name of a loss in the registry, or a function that is decorated with
-        :func:`~limbeck.losses.on_scores.on_scores`.
+        ``on_scores``.
     ranks
         Where the ranks π come from, for losses that read them: ``data``, a column, or ``student``, the order of the
         list by the model's present scores, without gradient; documents that tie share their mean rank.
@@ -59,17 +59,17 @@ class DistillationLoss(nn.Module):
 
     Notes
     -----
-    What a batch holds is in docs/integrations.md: texts in the library's formats, and a label column of one number a
-    document (the teacher's scores; grades, if the loss reads no teacher), or of all three kinds of numbers as
-    :class:`~limbeck.integrations.sentence_transformers.ListColumns` packs them.
+    What a batch holds is in docs/howto/integrations.md: texts in the library's formats, and a label column of one
+    number a document (the teacher's scores; grades, if the loss reads no teacher), or of all three kinds of numbers as
+    ``ListColumns`` packs them.
 
     Examples
     --------
-    ::
-
-        model = SentenceTransformer("sentence-transformers/all-MiniLM-L6-v2")
-        loss = DistillationLoss(model, "ckl", gamma=5, scale=20)
-        SentenceTransformerTrainer(model=model, train_dataset=data, loss=loss).train()
+    ```python
+    model = SentenceTransformer("sentence-transformers/all-MiniLM-L6-v2")
+    loss = DistillationLoss(model, "ckl", gamma=5, scale=20)
+    SentenceTransformerTrainer(model=model, train_dataset=data, loss=loss).train()
+    ```
     """
 
     def __init__(
@@ -128,7 +128,15 @@ class DistillationLoss(nn.Module):
     def compute_loss_from_embeddings(
         self, embeddings: Sequence[Tensor], labels: Tensor | Sequence[Tensor] | None = None
     ) -> Tensor:
-        """Return the same from (B, D) embeddings of the queries and of the documents at each place: for SpladeLoss."""
+        """Return the loss from embeddings that another loss has already computed: for SpladeLoss.
+
+        Parameters
+        ----------
+        embeddings
+            (B, D) of the queries, then of the documents at each place.
+        labels
+            As in ``forward``.
+        """
         targets = self._read(labels)
         found = scoring.of_embeddings(self._own[0], embeddings[0], embeddings[1:])
         return self._value(found, [found.shape[1]] * len(found), targets)

@@ -17,7 +17,7 @@ class Targets:
     numbers: Mapping[str, Tensor]
     """Of ``scores``, ``labels`` and ``ranks`` those that the data have: (B, L) float32, NaN for padding."""
     lengths: list[int]
-    """Documents of each query, padding of :class:`~limbeck.integrations.sentence_transformers.ListColumns` included."""
+    """Documents of each query, padding of ``ListColumns`` included."""
     mask: Tensor
     """(B, L) bool, False for padding."""
 
@@ -29,7 +29,7 @@ def read(label: Tensor | Sequence[Tensor] | None, plain: str) -> Targets | None:
     ----------
     label
         (B, L), one number a document, or (B, 3, L) as
-        :class:`~limbeck.integrations.sentence_transformers.ListColumns` packs it; as a tensor, or as a list of tensors
+        ``ListColumns`` packs it; as a tensor, or as a list of tensors
         (L_b) or (3, L_b), as the collator of cross-encoders has it.
     plain
         What one number a document is: ``scores`` or ``labels``.

@@ -1,6 +1,8 @@
 r"""The weights of CKL's terms over the student's ranking: Figure 1 of the paper, from run files.
 
-.. math:: w^+_j = (1-q_j)^γ, \qquad w^-_i = q_i^{γ-β_i}, \qquad β_i = α\left(\frac{1}{π(d_i)} - \frac{1}{π(d^+)}\right)
+```math
+w^+_j = (1-q_j)^γ, \qquad w^-_i = q_i^{γ-β_i}, \qquad β_i = α\left(\frac{1}{π(d_i)} - \frac{1}{π(d^+)}\right)
+```
 
 with q the student's softmax over a list and π the rank in the first stage. KL has the weight 1 everywhere.
 
@@ -34,7 +36,7 @@ class Setting:
     gamma: float
     alpha: float
     anchor: Any
-    """Which positive gives π(d⁺): ``rank_anchor`` of :func:`~limbeck.losses.ckl.ckl`."""
+    """Which positive gives π(d⁺): ``rank_anchor`` of ``ckl``."""
     by_student: bool
     """Whether π is the rank by the student, not in the first stage."""
     temperature: float

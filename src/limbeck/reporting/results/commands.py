@@ -43,7 +43,7 @@ def command(env: Mapping[str, Any]) -> str | None:
     Parameters
     ----------
     env
-        As in :func:`flags`.
+        As in ``flags``.
     """
     overrides = env.get("overrides")
     return shlex.join(["limbeck", "train", *flags(env), *_searched(env), *overrides]) if overrides else None
@@ -57,7 +57,7 @@ def commands(runs: Sequence[Finished]) -> list[str]:
     Parameters
     ----------
     runs
-        With ``overrides`` in their ``env.json``; those without are left out: see :func:`untold`.
+        With ``overrides`` in their ``env.json``; those without are left out: see ``untold``.
     """
     boxes: list[_Box] = []
     for run in runs:

@@ -175,7 +175,7 @@ def beside(systems: Sequence[Member], system: str, *, key: str) -> Member:
     systems
         All with the same one on the same set.
     system
-        One of :data:`BESIDE`.
+        One of ``BESIDE``.
     key
         The option that asks for it, for messages.
 

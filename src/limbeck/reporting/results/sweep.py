@@ -60,7 +60,7 @@ class Finished:
 
     @cached_property
     def what(self) -> str:
-        """Fingerprint of :attr:`computed`."""
+        """Fingerprint of ``computed``."""
         return fingerprint(self.computed)
 
 

@@ -27,7 +27,7 @@ class Checkpoint:
     Parameters
     ----------
     model
-        Hub name or folder, as :func:`limbeck.backbones.sources.locate` takes it.
+        Hub name or folder, as ``limbeck.backbones.sources.locate`` takes it.
     revision
         Commit or tag on the hub.
     kind

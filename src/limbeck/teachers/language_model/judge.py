@@ -41,7 +41,7 @@ class Judge(ABC):
     model
         Hub name or folder.
     prompt
-        What it reads and answers, as :class:`~limbeck.teachers.language_model.prompt.Prompt` has it; a name by
+        What it reads and answers, as ``Prompt`` has it; a name by
         ``teacher/prompt=NAME``.
     revision
         Commit or tag on the hub; pin it for results to be published.

@@ -97,7 +97,7 @@ class Decoded:
         """Return whether a prefix may be read once for many rows, by trying it on some rows that differ in length.
 
         Layers that keep anything but keys and values (recurrent states), or that drop old ones (sliding windows), are
-        known by the cache that they fill: the former are refused, the latter bound the length, :attr:`window`.
+        known by the cache that they fill: the former are refused, the latter bound the length, ``window``.
         """
         reason = self._refusal(rows)
         if reason is not None:

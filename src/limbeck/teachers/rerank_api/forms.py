@@ -34,7 +34,7 @@ class Form(NamedTuple):
     """How a server is asked, and how it answers."""
 
     path: str
-    """Appended to an address that names none of :data:`PATHS`."""
+    """Appended to an address that names none of ``PATHS``."""
     body: Body
     listed: str | None
     """Key of the list of scores in the answer; None if the answer is that list."""

@@ -44,7 +44,7 @@ class ServerTeacher:
     raw_scores
         Ask for scores without a sigmoid. Not in the power of ``jina``.
     kind
-        What kind of number the scores are (docs/scores.md); null is what the form says: ``logit`` or, without
+        What kind of number the scores are (docs/howto/scores.md); null is what the form says: ``logit`` or, without
         ``raw_scores``, ``probability``; ``unknown`` of ``jina``.
     query_template, document_template
         What is sent in place of a text, with ``{query}`` or ``{document}`` in it, for models that want a prompt.
@@ -144,7 +144,7 @@ class ServerTeacher:
         Parameters
         ----------
         collection, command
-            As in :class:`~limbeck.scores.writer.Provenance`.
+            As in ``limbeck.scores.writer.Provenance``.
         """
         plain = self._templates == ("{query}", "{document}")
         return Provenance(
