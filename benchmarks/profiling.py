@@ -119,7 +119,7 @@ def _parts(asked: Job, wait: Callable[[], object]) -> tuple[dict[str, float], di
     class Watching(Callback):
         def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, number: int) -> None:
             if number >= asked["warmup"]:
-                _count(counted, module.student.backbone, batch)
+                count(counted, module.student.backbone, batch)
 
         def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, number: int) -> None:
             if number + 1 == asked["warmup"]:
@@ -166,7 +166,7 @@ def _loader(watch: Watch, data: Any) -> None:
     data.train_dataloader = timed
 
 
-def _count(counted: dict[str, float], backbone: Any, batch: Any) -> None:
+def count(counted: dict[str, float], backbone: Any, batch: Any) -> None:
     """Add up the documents, real tokens and FLOPs of a batch.
 
     Of each layer: 2 a weight and token, and 4 × length × width a token for attention; three times that with the
