@@ -395,8 +395,9 @@ def main() -> None:
     ours.CANDIDATES = SIZES[asked.device].candidates
     peak = asked.peak
     if peak is None and asked.device == "cuda":
-        name = torch.cuda.get_device_name()
-        peak = next((values[1] for part, values in profiling.PEAKS.items() if part in name), None)
+        from limbeck.training.utilisation import peak as known
+
+        peak = known(torch.cuda.get_device_name(), "bf16-mixed")
     with tempfile.TemporaryDirectory() as scratch:
         sections = measured(Bench(asked.device, Path(scratch), peak))
     seconds = time.perf_counter() - start
