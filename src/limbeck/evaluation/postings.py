@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from limbeck.progress import Step
+
 _QUERIES = 256
 """Queries that a thread ranks at once."""
 
@@ -130,7 +132,9 @@ def search(
     if pairs < _COMPILED_FROM:
         rank, rows = _plain, ()
     else:
-        rank, rows = _compiled(), _rows(postings, queries)
+        with Step("compiling of the search"):  # it counts for no step around it, whose rate would be wrong
+            rank = _compiled()
+        rows = _rows(postings, queries)
 
     def ranked(start: int) -> Found:
         block = queries.part(start, min(count, start + _QUERIES))
