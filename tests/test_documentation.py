@@ -132,7 +132,7 @@ def test_commands_name_verbs_groups_parts_and_keys_that_exist(page):
         if any(word.startswith("--config-dir") or "=my_" in word or "sharp_kl" in word for word in words):
             continue  # parts of the reader's own
         words = with_name(words) if verb == "report" else words
-        given = dict(word.lstrip("+~").partition("=")[::2] for word in words if not word.startswith("-"))
+        given = dict(word.lstrip("+~").partition("=")[::2] for word in words if not word.startswith(("-", "…")))
         known = {*keys.of_verb(verb), *defaults(verb), *groups()}
         chosen = {group: value.strip("[]").split(",") for group, value in given.items() if group in groups()}
         for group, names in chosen.items():
@@ -170,6 +170,13 @@ def test_python_is_python_and_imports_what_there_is(page):
 def test_yaml_and_json_can_be_read(page):
     assert all(yaml.safe_load(block) is not None for block in blocks(page, "yaml"))
     assert all(json.loads(block) for block in blocks(page, "json"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_pages_say_it_in_plain_words(page):
+    """Words that the field does not use: errors are messages, files lie in folders, numbers are shown."""
+    text = re.sub(r"^```.*?^```$|`[^`]*`", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert not re.findall(r"\b(?:is|are|was|were|un)\s*told\b|\bbecame of\b|\bgone on with\b", text)
 
 
 # -- formulas and links ---------------------------------------------------------------------------------------------

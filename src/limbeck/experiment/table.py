@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limbeck.artefacts import write_json
 from limbeck.config import Node, build
 from limbeck.unfinished import write_text
 
@@ -14,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def write(config: Node, name: str) -> "Table":
-    """Print the table, write ``OUT/NAME.md`` and ``OUT/NAME.tex``, and return it.
+    """Print the table, write `OUT/NAME.md`, `OUT/NAME.tex` and `OUT/NAME.json`, and return it.
 
     Parameters
     ----------
@@ -25,6 +26,7 @@ def write(config: Node, name: str) -> "Table":
     """
     from limbeck.reporting.results.latex import latex
     from limbeck.reporting.results.markdown import markdown
+    from limbeck.reporting.results.plain import plain
     from limbeck.reporting.results.terminal import show
 
     tabulated = tabulate(config, name)
@@ -32,7 +34,8 @@ def write(config: Node, name: str) -> "Table":
     out = Path(config["out"])
     for suffix, text in {"md": markdown(tabulated), "tex": latex(tabulated)}.items():
         write_text(out / f"{name}.{suffix}", text)
-    log.info("\n%s: %s.md, %s.tex", out, name, name)
+    write_json(out / f"{name}.json", plain(tabulated))
+    log.info("\n%s: %s.md, %s.tex, %s.json", out, name, name, name)
     return tabulated
 
 

@@ -13,7 +13,7 @@ _SEED = 13
 
 
 def add_regrets(table: Table) -> None:
-    """Put the regret of each value of the row key ``table.regret`` into a table, least first.
+    """Put the regret of each value of the row key `table.regret` into a table, least first.
 
     A setting is what the other row keys say, on one set by one metric. Per setting and system, values per query are
     averaged over seeds. Settings that lack a system are left out, and the notes name them. The interval: queries are
