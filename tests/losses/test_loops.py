@@ -30,7 +30,8 @@ PARAMETERS = {
     ],
     "projected_kl": [
         *TEMPERATURES, {"mass": 0.8}, {"mass": 0.2}, {"against": "best"}, {"against": "best", "mass": 0.7},
-        {"against": "best", "teacher_temperature": 2.0, "mass": 0.3},
+        {"against": "best", "teacher_temperature": 2.0, "mass": 0.3}, {"evidence": "order"},
+        {"evidence": "order", "mass": 0.9}, {"evidence": "order", "against": "best", "mass": 0.8},
     ],
     "focal_kl": [*TEMPERATURES, {"gamma": 0.5}, {"gamma": 0.0}],
     "margin_mse": [{}],

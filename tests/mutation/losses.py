@@ -110,6 +110,8 @@ MUTATIONS = [
     Mutation("ckl", "complement(p).log() - complement(q).log()", "complement(q).log() - complement(p).log()"),
     Mutation("projected_kl", "mass / (1 - mass)", "mass"),
     Mutation("projected_kl", "- log_odds).clamp(min=0)", "- log_odds)"),
+    Mutation("projected_kl", "(1 - above.sign()) / 2", "(1 - above.sign()) / 3"),
+    Mutation("projected_kl", "mass * _wrong", "_wrong"),
     Mutation("projected_kl", "lift * is_positive", "lift * is_negative"),
     Mutation("projected_kl", 'if against == "all" else', 'if against != "all" else'),
     Mutation("projected_kl", "is_positive.any(-1) & is_negative.any(-1)", "is_negative.any(-1)"),
