@@ -111,7 +111,7 @@ def projected_kl(
 
 
 def _odds(scores: Tensor, is_positive: Tensor, is_negative: Tensor, *, best: bool) -> Tensor:
-    """Return ln(P / (1 - P)) of the positives' share P of the softmax, or of the best positive's and negative's; (B,)."""
+    """Return ln(P / (1 - P)), with P the share of the positives, or of the best one beside the best negative; (B,)."""
     strength = torch.amax if best else torch.logsumexp
     positive, negative = (torch.where(each, scores, FLOOR) for each in (is_positive, is_negative))
     return strength(positive, -1) - strength(negative, -1)
