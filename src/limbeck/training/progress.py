@@ -41,8 +41,8 @@ def quiet() -> None:
 class Speed(Callback):
     """Logs queries per second over all processes and the share of the time that was spent waiting for data.
 
-    Every ``trainer.log_every`` updates also tokens per second, the share of a GPU's peak that they make (MFU), and how busy
-    its driver calls it.
+    Every ``trainer.log_every`` updates also tokens per second, the share of a GPU's peak that they make (MFU), and how
+    busy its driver calls it.
 
     Validation is left out of both, and so is the first batch, which warms up. What a process waits for is the next
     batch of its loader, collated by workers or here; it is measured on the processor, without asking the device.
