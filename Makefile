@@ -34,6 +34,7 @@ check: $(DEV)  ## Lint, format, types, layers, documentation
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(MAKE) docs
+	$(BIN)/python -m pytest -n 0 tests/test_documentation.py
 
 docs: $(DEV)  ## Build the documentation in build/site; a broken link fails (needs no connection)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet

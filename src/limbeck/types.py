@@ -64,7 +64,7 @@ class Tokens(_Movable):
         return self.input_ids.shape[0]
 
     def rows(self, rows: Sequence[int], width: int) -> "Tokens":
-        """Return some of the texts, cut or padded to a width."""
+        """Return some of the texts: their ``rows``, cut or padded to ``width`` tokens."""
         index = moved(torch.tensor(rows), self.input_ids.device)
         more = max(0, width - self.input_ids.shape[1])
         found = self._map(lambda value: F.pad(value[index, :width], (0, more)) if more else value[index, :width])

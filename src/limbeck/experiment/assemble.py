@@ -249,13 +249,12 @@ def _teaching_model(
     weights = model.checksum()
     teacher: RankerTeacher = build(own, model.to(device), collator, key="teacher")
     identity = {name: value for name, value in node.items() if name != "store"} | {"weights": weights}  # same scores
-    style = model.style
     whose = Provenance(
         _model_name(node["backbone"]),
         model.number,
         model.scale if isinstance(model, BiEncoder) else None,
         revision=fingerprint({**identity, "bf16": None}),
-        max_length=f"query {style.query_length}, document {style.document_length} tokens",
+        max_length=f"query {model.style.query_length}, document {model.style.document_length} tokens",
         dtype="bfloat16" if teacher.bf16 else "float32",
         collection=collection.documents_fingerprint,
         command=_command(),

@@ -53,7 +53,7 @@ def _index(config: Config, backend: "Backend | None", share: Share) -> None:
     import torch
 
     from limbeck.artefacts import Artefacts
-    from limbeck.experiment import assemble
+    from limbeck.experiment import assemble, emulated
     from limbeck.experiment.own_data import lasting
     from limbeck.search.backend import build as build_index
     from limbeck.search.encoding import encode_into
@@ -83,7 +83,8 @@ def _index(config: Config, backend: "Backend | None", share: Share) -> None:
     }
     out = Path(config["out"])
     store = Store.open(out, identity, made_from)
-    model.to(assemble.device(config["accelerator"]))
+    model.to(device := assemble.device(config["accelerator"]))
+    emulated.warn(config, device)
     number, count = share
     with locked(out / f".share-{number + 1}-of-{count}.lock", f"the shards in {out}"):
         done = encode_into(

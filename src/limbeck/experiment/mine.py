@@ -59,11 +59,12 @@ def search_share(config: Config, share: Share) -> None:
 
 def _mine(config: Config, out: Path, count: int) -> Config:
     from limbeck.artefacts import Artefacts, write_json
-    from limbeck.experiment import assemble
+    from limbeck.experiment import assemble, emulated
     from limbeck.experiment.own_data import lasting
     from limbeck.experiment.stages import Stages
 
     artefacts, device = Artefacts(Path(config["paths"]["cache"])), assemble.device(config["accelerator"])
+    emulated.warn(config, device)
     pooling = build(config["pool"], key="pool")
     pooling.check(scored=bool(config["teacher"]))
     if config["teacher"] and not pooling.denoise.active:

@@ -54,7 +54,7 @@ def score_share(config: Config, share: Share) -> None:
 
 def _score(config: Config, share: Share | None) -> Config | None:
     from limbeck.artefacts import Artefacts
-    from limbeck.experiment import assemble
+    from limbeck.experiment import assemble, emulated
     from limbeck.experiment.own_data import lasting
     from limbeck.experiment.prompts import first, look
     from limbeck.experiment.stages import Stages
@@ -64,6 +64,7 @@ def _score(config: Config, share: Share | None) -> Config | None:
 
     artefacts = Artefacts(Path(config["paths"]["cache"]))
     device = assemble.device(config["accelerator"], 1 if share else config["devices"])
+    emulated.warn(config, device)
     pooling = build(config["pool"], key="pool")
     candidates = assemble.candidates(config["candidates"], device)
     collection = assemble.collection(config["data"], artefacts)

@@ -79,7 +79,7 @@ class _Searching:
     """
 
     def __init__(self, config: Node, store: "Store") -> None:
-        from limbeck.experiment import assemble
+        from limbeck.experiment import assemble, emulated
         from limbeck.search.backend import check_kind
         from limbeck.search.encoding import check_ids
 
@@ -88,6 +88,7 @@ class _Searching:
         self._made = store.meta["made_from"]
         log.info("%s: %s documents", store.path, f"{store.documents:,}")
         device = assemble.device(config["accelerator"])
+        emulated.warn(config, device)
         node = config.get("backend") or store.meta.get("backend")
         if node is None:
             raise ConfigError(f"{store.path} is not finished; give its limbeck index command again to go on")
@@ -263,33 +264,14 @@ class _Searching:
 
     def _finish(self, found: "Iterable[tuple[list[str], Run]]", out: Path) -> None:
         """Write what was found, some queries after the others, and evaluate it."""
-        from limbeck.evaluation.metrics import evaluate, means
-        from limbeck.evaluation.runs import write_runs
-        from limbeck.rankings import ties
+        from limbeck.experiment.found import write
         from limbeck.reporting.terminal import show_rows
 
-        judged, names, tied, documents = self._split.qrels, self._config["metrics"], 0, 0
-        values: dict[str, dict[str, float]] = {name: {} for name in names}
-
-        def seen() -> "Iterator[Run]":
-            nonlocal tied, documents
-            for queries, run in found:
-                step.begin(len(queries))
-                tied += sum(map(ties, run.values()))
-                documents += sum(len(ranking.ids) for ranking in run.values())
-                qrels = {query: judged[query] for query in queries if query in judged}
-                for name, each in (evaluate(qrels, run, names) if qrels else {}).items():
-                    values[name].update(each)
-                yield run
-                step.advance(len(queries))
-
-        with Step(f"writing {out}", len(self._query_ids), "queries") as step:
-            write_runs(out, seen(), "limbeck")
-        log.info("%s: %s of %s documents have the score of the one before them", out, f"{tied:,}", f"{documents:,}")
+        judged = self._split.qrels
+        values = write(found, out, judged, self._config["metrics"], len(self._query_ids))
         asked_by = "" if self._asked_by is None else f", queries by {self._config['query_encoder']}"
         system = (f"{self._first.name}, re-ranked" if self._first else self._backend.name) + asked_by
-        found_for = means({name: {query: values[name][query] for query in judged} for name in names})
-        row = {"system": system, "queries": f"{len(judged):,}", **found_for}
+        row = {"system": system, "queries": f"{len(judged):,}", **values}
         title = f"{self._collection.name} {self._config['split']}: {out}"
         show_rows([row], ["system", "queries"], title, bold=False)
 
