@@ -4,9 +4,9 @@
 
 The same 32 lists of 8 documents are read by the same dense student (MiniLM cut to 3 layers), forward and backward, in
 four batches: of 8 lists each as they come (``sampler.batch_size=8 trainer.accumulate=4``), or longest first, each
-filled up to a quarter of the tokens. Both sum to the same gradient, which is checked. Texts are read as a training reads
-them, without padding, and padded, in sub-batches of like length, as backbones are read that cannot do otherwise. Rounds
-alternate; the figure is the median of the ratios of processor time, which others on the machine disturb least.
+filled up to a quarter of the tokens. Both sum to the same gradient, which is checked. Texts are read as a training
+reads them, without padding, and padded, in sub-batches of like length, as backbones are read that cannot do otherwise.
+Rounds alternate; the figure is the median of the ratios of processor time, which others on the machine disturb least.
 """
 
 import argparse

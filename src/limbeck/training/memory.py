@@ -28,8 +28,8 @@ class Needs(NamedTuple):
 def needs(student: Student, sampler: ListSampler, *, precision: str, chunk: int | None) -> Needs:
     r"""Estimate what a training takes.
 
-    Of a trained weight 16 bytes (itself, its gradient, two moments), of a fixed one 4, and under 16-bit precision 2 more
-    for its copy. Of a token and layer of width D and inner width F
+    Of a trained weight 16 bytes (itself, its gradient, two moments), of a fixed one 4, and under 16-bit precision 2
+    more for its copy. Of a token and layer of width D and inner width F
 
     ```math
     e\,(8 D + 2 F) + x\,D + 2 D
