@@ -70,7 +70,7 @@ def dies_at_work(cluster, runs, killed):
                     return node, own, lock.parent
         return None
 
-    node, own, run = wait_for(at_work, 240)
+    node, own, run = wait_for(at_work, 900)
     node.all_processes["raylet"][0].process.kill()
     for number in own:
         os.kill(number, signal.SIGKILL)
@@ -92,7 +92,7 @@ def test_twelve_runs_on_three_nodes_of_which_one_dies(limbeck, cluster, tmp_path
     status, out, err = limbeck("train", *GRID, "launcher=ray", f"launcher.address={cluster.address}")
     killer.join()
     assert status == 0, err
-    assert out == table
+    assert out.endswith(table)  # behind what Ray itself says of the node
     finished = sorted(path.parent for path in (tmp_path / "runs" / "grid").glob("*/result.json"))
     assert len(finished) == 12
     for run in finished:

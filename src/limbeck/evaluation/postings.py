@@ -193,7 +193,7 @@ def _loops(
     pointers: np.ndarray, row_of: np.ndarray, table: np.ndarray, scores: np.ndarray, floors: np.ndarray,
     scale: np.float32, depth: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Rank by loops, to be compiled: as ``_plain``, but frequent terms by rows. Scores are 0 before and after."""
+    """Rank by loops, to be compiled: as `_plain`, but frequent terms by rows. Scores are 0 before and after."""
     counts, size, end = np.zeros(len(floors), np.int64), len(scores), 0
     rows, values = np.empty(2 * size, np.int32), np.empty(2 * size, np.float32)
     few = np.empty(int(_RARE * size) + 1, np.uint32)

@@ -1,6 +1,7 @@
 """Projected KL: KL to the distribution nearest to the teacher's in which the positives have their share."""
 
 import math
+from functools import partial
 from typing import Literal
 
 import torch
@@ -22,7 +23,7 @@ def projected_kl(
     *,
     mass: Share = 0.5,
     against: Literal["all", "best"] = "all",
-    evidence: Literal["none", "order"] = "none",
+    evidence: Literal["none", "order", "student"] = "none",
     student_temperature: Positive = 1.0,
     teacher_temperature: Positive = 1.0,
 ) -> Tensor:
@@ -56,6 +57,8 @@ def projected_kl(
         the share of the pairs of a positive and a negative that the teacher has the wrong way round (ties count half),
         so a teacher that puts all positives first is not corrected at all, one at chance by half of m, and one that
         puts them last by m. For lists of one positive this is (rank - 1)/(L - 1), its rank against chance.
+        `student`: m is at most what the student gives the positives by now (detached), so the teacher never pulls them
+        below where other queries have brought them, and is corrected nowhere else.
     student_temperature, teacher_temperature
         τ_s and τ_t, > 0.
 
@@ -96,15 +99,22 @@ def projected_kl(
     log_q = log_softmax(student, mask, student_temperature)
     is_positive, is_negative = split(labels, mask)
     t = masked(teacher, mask, teacher_temperature)
-    strength = torch.logsumexp if against == "all" else torch.amax
-    log_odds = strength(torch.where(is_positive, t, FLOOR), -1) - strength(torch.where(is_negative, t, FLOOR), -1)
-    target = (
-        math.log(mass / (1 - mass)) if evidence == "none" else torch.logit(mass * _wrong(t, is_positive, is_negative))
-    )
-    lift = (target - log_odds).clamp(min=0)  # 0 where the positives have their share
+    odds = partial(_odds, is_positive=is_positive, is_negative=is_negative, best=against == "best")
+    target = torch.full_like(t[..., 0], math.log(mass / (1 - mass)))
+    if evidence == "order":
+        target = torch.logit(mass * _wrong(t, is_positive, is_negative))
+    elif evidence == "student":
+        target = torch.minimum(target, odds(log_q.detach()))
+    lift = (target - odds(t)).clamp(min=0)  # 0 where the positives have their share
     lift = torch.where(is_positive.any(-1) & is_negative.any(-1), lift, 0.0).unsqueeze(-1)
-    log_r = log_softmax(t + lift * is_positive, mask)
-    return divergence(log_r, log_q)
+    return divergence(log_softmax(t + lift * is_positive, mask), log_q)
+
+
+def _odds(scores: Tensor, is_positive: Tensor, is_negative: Tensor, *, best: bool) -> Tensor:
+    """Return ln(P / (1 - P)), with P the share of the positives, or of the best one beside the best negative; (B,)."""
+    strength = torch.amax if best else torch.logsumexp
+    positive, negative = (torch.where(each, scores, FLOOR) for each in (is_positive, is_negative))
+    return strength(positive, -1) - strength(negative, -1)
 
 
 def _wrong(scores: Tensor, is_positive: Tensor, is_negative: Tensor) -> Tensor:
