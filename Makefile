@@ -6,7 +6,7 @@ RUN := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs bench drills fuzz lowest plaid audit clean
+.PHONY: help setup demo test check docs gpu bench drills fuzz lowest plaid audit clean
 
 help:  ## Show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -34,12 +34,20 @@ check: $(DEV)  ## Lint, format, types, layers, documentation
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(MAKE) docs
+	$(BIN)/python -m pytest -n 0 tests/test_documentation.py
 
 docs: $(DEV)  ## Build the documentation in build/site; a broken link fails (needs no connection)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 bench: $(DEV)  ## Run the benchmarks of the CPU (under 30 minutes on 2 cores), write benchmarks/results.md
 	$(BIN)/python benchmarks/results.py
+
+# No network and no pip: the interpreter that has the packages already, as an image with CUDA brings it.
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,python3)
+DEVICE ?= cuda
+
+gpu:  ## Prove a GPU in under ten minutes: tests, then docs/reference/gpu.md (DEVICE=cpu tries it without one)
+	PYTHONPATH=src $(GPU_PYTHON) benchmarks/gpu.py --device $(DEVICE)
 
 drills: $(DEV)  ## Kill commands at random points and let them race one another; compare with undisturbed results (40 minutes)
 	$(BIN)/python tests/drills/run.py

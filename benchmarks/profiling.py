@@ -11,17 +11,6 @@ from typing import Any
 import ours
 from clock import Job
 
-PEAKS = {
-    "H200": (67e12, 989e12),
-    "H100": (67e12, 989e12),
-    "A100": (19.5e12, 312e12),
-    "L40S": (91.6e12, 362e12),
-    "L4": (30.3e12, 121e12),
-    "4090": (82.6e12, 165e12),
-    "3090": (35.6e12, 71e12),
-    "V100": (15.7e12, 125e12),
-}
-"""Part of a device's name → peak FLOP/s in float32 outside of tensor cores, and in 16 bits without sparsity (SXM)."""
 OPERATORS = 12
 
 
@@ -119,7 +108,7 @@ def _parts(asked: Job, wait: Callable[[], object]) -> tuple[dict[str, float], di
     class Watching(Callback):
         def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, number: int) -> None:
             if number >= asked["warmup"]:
-                _count(counted, module.student.backbone, batch)
+                count(counted, module.student.backbone, batch)
 
         def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, number: int) -> None:
             if number + 1 == asked["warmup"]:
@@ -166,30 +155,23 @@ def _loader(watch: Watch, data: Any) -> None:
     data.train_dataloader = timed
 
 
-def _count(counted: dict[str, float], backbone: Any, batch: Any) -> None:
-    """Add up the documents, real tokens and FLOPs of a batch.
+def count(counted: dict[str, float], backbone: Any, batch: Any) -> None:
+    """Add up the documents, real tokens and FLOPs of a batch."""
+    from limbeck.training.utilisation import flops, real_tokens
 
-    Of each layer: 2 a weight and token, and 4 × length × width a token for attention; three times that with the
-    backward pass. Embeddings, heads, norms and what is computed for padding are not counted.
-    """
-    config = backbone.config
-    width, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    weights = 4 * width * width + 2 * width * inner
-    for tokens in (batch.queries, batch.documents):
-        if tokens is not None:
-            lengths = tokens.attention_mask.sum(1).double()
-            counted["tokens"] += int(lengths.sum())
-            counted["flops"] += 3 * layers * float((2 * weights * lengths + 4 * width * lengths.square()).sum())
+    lengths = real_tokens(batch)
+    counted["tokens"] += sum(lengths)
+    counted["flops"] += flops(backbone.config, lengths)
     counted["documents"] += int(batch.mask.sum())
 
 
 def _device(rate: float, peak: float | None, precision: str) -> None:
     import torch
 
+    from limbeck.training import utilisation
+
     name = torch.cuda.get_device_name()
-    known = [values for part, values in PEAKS.items() if part in name]
-    if peak is None and known:
-        peak = known[0][precision != "32-true"]
+    peak = peak or utilisation.peak(name, precision)
     used = f", {rate / peak:.1%} of {peak / 1e12:g} TFLOP/s (assumed peak)" if peak else "; give --peak for the share"
     print(f"{name}: {torch.cuda.max_memory_allocated() / 1e6:,.0f} MB at most{used}")
 

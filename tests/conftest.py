@@ -14,6 +14,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # tiny models: threads of two test workers 
 os.environ.setdefault("WANDB_MODE", "offline")
 
 import pytest
+import torch
 from filelock import FileLock
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -29,8 +30,22 @@ ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("LIMBECK_SHARED", ROOT.parent / "shared"))
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--device", choices=["cuda", "cpu"], help="run the tests marked gpu, there")
+
+
+@pytest.fixture(scope="session")
+def device(request):
+    """Where the tests marked gpu run."""
+    return torch.device(request.config.getoption("--device"))
+
+
+def pytest_collection_modifyitems(config, items):
     """Begin with the slow tests: one that came last would keep one worker while the other waits."""
+    if config.getoption("--device") is None:
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="make gpu runs it: --device cuda, or --device cpu to try it"))
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

@@ -48,6 +48,11 @@ LAUNCHERS = {
         "SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_PROCID": rank, "SLURM_LOCALID": rank,
         "SLURM_NODELIST": "127.0.0.1",
     },
+    "srun, two nodes": lambda node: {
+        "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "x", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "1",
+        "SLURM_NNODES": "2", "SLURM_NODEID": node, "SLURM_PROCID": node, "SLURM_LOCALID": "0",
+        "SLURM_NODELIST": "127.0.0.1",
+    },
 }  # fmt: skip
 """What a launcher says to the processes of a training."""
 

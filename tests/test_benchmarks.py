@@ -136,3 +136,23 @@ def test_batches_are_those_of_the_file(monkeypatch, tmp_path):
     assert [example.query_id for example in examples] == [each["query_id"] for each in lists]
     assert [example.document_ids for example in examples] == [each["document_ids"] for each in lists]
     assert [list(example.teacher_scores) for example in examples] == [each["scores"] for each in lists]
+
+
+@pytest.mark.slow
+def test_the_page_of_a_gpu_is_written(monkeypatch, tmp_path):
+    """At the size of a toy and on the processor; the tests that belong to it are in tests/gpu."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    gpu = importlib.import_module("gpu")
+    shape = {"hidden_size": 48, "num_hidden_layers": 1, "intermediate_size": 48}
+    toy = gpu.SIZES["cpu"]._replace(models={"toy": shape}, lengths=(16,), warmup=1, steps=1)
+    monkeypatch.setitem(gpu.SIZES, "cpu", toy)
+    monkeypatch.setattr(gpu.ours, "CANDIDATES", toy.candidates)
+    monkeypatch.setattr(gpu, "find_spec", lambda _: None)
+    monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu", "--no-tests", "--out", str(tmp_path / "gpu.md")])
+    gpu.main()
+    page = (tmp_path / "gpu.md").read_text()
+    assert "the processor (a dry run)" in page
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| toy |")]
+    assert [len(row) for row in rows] == [9, 4, 4]
+    assert float(rows[0][2]) > 0
+    assert "## Where the time of a step goes" in page

@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
+from omegaconf import OmegaConf
 
 from language_models import save
 from limbeck.cli.main import main
@@ -38,6 +40,27 @@ COMPOSED = ("llm_to_modernbert_ckl", "llm_to_minilm_reranker_ckl", "llm_to_minil
 """Experiments that others of their family stand for: they are composed and not run."""
 SMALL = ["debug=fast_dev_run", "trainer.accelerator=cpu", "paths.data=data", "paths.cache=cache"]
 EXPERIMENTS = sorted(path.stem for path in (home() / "conf" / "experiment").glob("*.yaml"))
+
+
+def other_loss(name):
+    """Return the experiment that one differs from by its loss, if by nothing else."""
+    given = yaml.safe_load((home() / "conf" / "experiment" / f"{name}.yaml").read_text())
+    base, *others = given["defaults"]
+    overridden = [each for each in others if each != "_self_"]
+    return (
+        base
+        if given.keys() <= {"defaults", "name", "loss"} and all("override /loss" in e for e in overridden)
+        else None
+    )
+
+
+STAND_IN = {
+    name: base
+    for name in EXPERIMENTS
+    if name not in COMPOSED and not name.startswith("ckl2024_dense") and isinstance(base := other_loss(name), str)
+}
+"""Experiment → that which is run for it, since it has another loss alone. Of one student all losses are run."""
+RUN = [name for name in EXPERIMENTS if name not in (*COMPOSED, *STAND_IN)]
 PAGE = home() / "docs" / "reproduction" / "README.md"
 
 
@@ -88,9 +111,9 @@ def write_runs(folder, name, spread, seed):
         (folder / f"{name}.{year}.trec").write_text("\n".join(lines) + "\n")
 
 
-def write_teacher_scores(file):
-    """Write raw logits of all pairs of MS MARCO's training queries, as sentence-transformers publishes them."""
-    pairs = [(query, str(document)) for query in query_ids("train/judged") for document in range(DOCUMENTS)]
+def write_teacher_scores(file, *splits):
+    """Write raw logits of all pairs of some splits' queries, as sentence-transformers publishes them."""
+    pairs = [(query, str(d)) for split in splits for query in query_ids(split) for d in range(DOCUMENTS)]
     queries, documents = zip(*pairs, strict=True)
     file.parent.mkdir(parents=True)
     scores = np.random.default_rng(3).normal(0, 5, len(pairs))
@@ -136,7 +159,7 @@ def world(tmp_path_factory):
         write_collection(folder / "data" / name)
     for seed, (name, spread) in enumerate({"tasb": 3, "spladepp": 9000, "repllama": 0.015}.items()):
         write_runs(folder / "data" / "msmarco-dl" / "runs", name, spread, seed)
-    write_teacher_scores(folder / "ckl2024" / "public" / "pair" / "train.parquet")
+    write_teacher_scores(folder / "ckl2024" / "public" / "pair" / "train.parquet", "train/judged")
     write_permutations(folder)
     write_checkpoint(folder / "tiny")
     for name in CHECKPOINTS:
@@ -184,6 +207,29 @@ def prepared(give, world):
     return world
 
 
+WARM = [
+    f"{key}=tiny" for key in ("backbone.model", *(f"candidates.parts.{x}.backbone.model" for x in ("splade", "minilm")))
+]
+
+
+@pytest.fixture(scope="module")
+def warm(give, world):
+    """What the refinement study starts from: a store of the teacher's scores, and students that have begun."""
+    write_teacher_scores(world / "refine" / "scores.parquet", "train", "dev")
+    give(
+        "import",
+        "format=sbert_ce_scores",
+        "path=refine/scores.parquet",
+        "out=refine/teacher_nfcorpus",
+        "teacher.name=some",
+        "kind=logit",
+    )
+    for student in ("splade", "dense"):
+        give("train", f"experiment=refine_{student}_warm_up", *SMALL, *WARM)
+        (made,) = (world / "runs" / f"refine_{student}_warm_up").iterdir()
+        give("export", f"run={made}", f"out=refine/{student}_nfcorpus")
+
+
 def found(world, word):
     """Return the one run of a path that ends in ID."""
     (run,) = (path for path in (world / word.partition("=")[2]).parent.iterdir() if path.is_dir())
@@ -195,11 +241,12 @@ def run(compose, world, monkeypatch):
     """Make the run of an experiment; returns what it has found."""
     from limbeck.experiment.train import plan, train
 
-    def call(name):
+    def call(name, *more):
         monkeypatch.chdir(world)
-        monkeypatch.setattr(sys, "argv", ["limbeck", "train", f"experiment={name}", *SMALL])
+        monkeypatch.setattr(sys, "argv", ["limbeck", "train", f"experiment={name}", *SMALL, *more])
         config = compose("train", *sys.argv[2:])
-        for model in (config.backbone, (config.teacher or {}).get("backbone")):
+        teacher = config.teacher or {}
+        for model in (config.backbone, teacher.get("backbone"), teacher.get("of", {}).get("backbone")):
             if model is not None and model.model.startswith("package:"):  # MiniLM is larger than this test can wait for
                 model.model = "tiny"
         result = train(*plan(config, sys.argv[2:]), sys.argv[2:])
@@ -209,7 +256,7 @@ def run(compose, world, monkeypatch):
     return call
 
 
-ALONE = [name for name in EXPERIMENTS if not name.startswith("ckl2024") and name not in COMPOSED]
+ALONE = [name for name in RUN if not name.startswith(("ckl2024", "refine", "regret"))]
 
 
 @pytest.mark.parametrize("name", ALONE)
@@ -235,7 +282,17 @@ def test_an_experiment_that_another_stands_for_composes(name, compose):
         assert f"out={config.student.folder}\n" in text
 
 
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("ckl2024")])
+@pytest.mark.parametrize("name", sorted(STAND_IN))
+def test_an_experiment_of_another_loss_differs_in_that_alone(name, compose):
+    config, base = (OmegaConf.to_container(compose("train", f"experiment={each}")) for each in (name, STAND_IN[name]))
+    assert config["name"] == name
+    assert config["loss"] != base["loss"] or name.endswith("_kl")
+    for each in ("name", "loss"):
+        del config[each], base[each]
+    assert config == base
+
+
+@pytest.mark.parametrize("name", [name for name in RUN if name.startswith("ckl2024")])
 @pytest.mark.usefixtures("prepared")
 def test_an_experiment_of_the_reproduction_runs(name, run):
     result = run(name)  # warm starts are found finished
@@ -244,6 +301,12 @@ def test_an_experiment_of_the_reproduction_runs(name, run):
         assert set(result["sets"]) == {"trec_dl_2019", "trec_dl_2020"}
         for each in result["sets"].values():
             assert [row["system"] for row in each["rows"]] == ["SPLADE, warm", "student, distilled"]
+
+
+@pytest.mark.parametrize("name", [name for name in RUN if name.startswith(("refine", "regret"))])
+@pytest.mark.usefixtures("warm")
+def test_an_experiment_of_the_refinement_study_runs(name, run):
+    check(name, run(name, *WARM if name.endswith("warm_up") else ()))  # warm starts are found finished
 
 
 def test_lists_are_the_top_20_of_splade_in_fused_order(prepared):

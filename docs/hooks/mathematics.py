@@ -23,7 +23,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def mathml(formula: str, display: Literal["inline", "block"] = "inline") -> str:
     """Return a formula as MathML; a command that is not known is a warning, which ends a strict build."""
-    made = convert(textwrap.dedent(formula).strip(), display=display)
+    spaced = re.sub(r"\\(ln|log)\b", r"\\,\\\1\\,", textwrap.dedent(formula).strip())  # MathML leaves none around names
+    made = convert(spaced.replace("\\log\\,_", "\\log_"), display=display)
     if unknown := re.findall(r">\\?(\\[a-zA-Z]+)", made):
         _log.warning("the formula %s has what latex2mathml does not know: %s", formula.strip(), ", ".join(unknown))
     return made

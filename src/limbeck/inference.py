@@ -82,6 +82,11 @@ def _precision(device: torch.device, bf16: bool) -> AbstractContextManager:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
 
 
+def bf16_processor() -> bool:
+    """Return whether the processor multiplies bfloat16 itself; without that it is several times slower than float32."""
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
 def _moved(tokens: Tokens, device: torch.device) -> Tokens:
     """Return tokens on a device; a GPU takes them while it computes, from memory that does not move."""
     return tokens.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tokens.to(device)

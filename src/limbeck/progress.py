@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -41,6 +42,8 @@ clock: Callable[[], float] = time.monotonic
 _lock = threading.RLock()
 _running: "list[Step]" = []
 """The steps that go on, the innermost last: it alone reports."""
+_listener: "Callable[[str, float, int | None], None] | None" = None
+"""Told how far the innermost step is, whenever that may be shown."""
 _drawn = True
 """Whether this process may draw bars; jobs that share a terminal must not."""
 
@@ -54,6 +57,23 @@ def draw_bars(drawn: bool) -> None:
     _drawn = drawn
     if not drawn:
         os.environ["TQDM_DISABLE"] = "1"
+
+
+@contextmanager
+def told(listener: Callable[[str, float, int | None], None]) -> Iterator[None]:
+    """Tell a function how far work is; a context.
+
+    Parameters
+    ----------
+    listener
+        Called now and then, by the thread that works, with what is done, how much of it, and how much there is.
+    """
+    global _listener
+    before, _listener = _listener, listener
+    try:
+        yield
+    finally:
+        _listener = before
 
 
 def quiet_others() -> None:
@@ -158,6 +178,8 @@ class Step:
             return
         self._next = now + _AGAIN
         done, seconds = self.done + self._piece * self._within, now - self._start
+        if _listener is not None:
+            _listener(self.label, done, self.total)
         if done <= 0:
             return
         left = None if self.total is None else max(0.0, self.total - done) * seconds / done

@@ -32,7 +32,7 @@ def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
 
     def shown(value: Any) -> Any:
         if isinstance(value, Mapping):
-            return {key: shown(each) for key, each in value.items() if not _secret(str(key))}
+            return {key: shown(each) for key, each in value.items() if not is_secret(str(key))}
         if isinstance(value, list | tuple):
             return [shown(each) for each in value]
         return _replaced(value, hidden) if isinstance(value, str) else value
@@ -51,7 +51,7 @@ def masked(words: Sequence[str]) -> list[str]:
     hidden, shown, after = _hidden(), [], False
     for word in words:
         key, sign, _ = word.partition("=")
-        named = _secret(key)
+        named = is_secret(key)
         if after:
             shown.append(_LEFT_OUT)
         else:
@@ -61,7 +61,7 @@ def masked(words: Sequence[str]) -> list[str]:
 
 
 def _hidden() -> list[str]:
-    return [value for name, value in os.environ.items() if _secret(name) and len(value) >= _LEAST_SECRET]
+    return [value for name, value in os.environ.items() if is_secret(name) and len(value) >= _LEAST_SECRET]
 
 
 def _replaced(text: str, hidden: Sequence[str]) -> str:
@@ -70,6 +70,7 @@ def _replaced(text: str, hidden: Sequence[str]) -> str:
     return _LOOKS.sub(_LEFT_OUT, text)
 
 
-def _secret(name: str) -> bool:
+def is_secret(name: str) -> bool:
+    """Return whether the name of a key or a variable sounds like a secret."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|\W", "_", name).lower()
     return _SECRET.search(words) is not None

@@ -14,6 +14,17 @@ from torch import Tensor
 from limbeck.rankings import Qrels, Ranking, Run, order, ties
 
 
+def moved(value: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of this process on a device.
+
+    A GPU copies it from memory that does not move, behind the work that it was given before: a plain copy would wait
+    for that.
+    """
+    if device.type == "cuda":
+        value = value.pin_memory()
+    return value.to(device, non_blocking=device.type != "cpu")
+
+
 class _Movable:
     """Moves and pins every tensor of a dataclass; Lightning calls both."""
 
@@ -53,8 +64,8 @@ class Tokens(_Movable):
         return self.input_ids.shape[0]
 
     def rows(self, rows: Sequence[int], width: int) -> "Tokens":
-        """Return some of the texts, cut or padded to a width."""
-        index = torch.tensor(rows, device=self.input_ids.device)
+        """Return some of the texts: their ``rows``, cut or padded to ``width`` tokens."""
+        index = moved(torch.tensor(rows), self.input_ids.device)
         more = max(0, width - self.input_ids.shape[1])
         found = self._map(lambda value: F.pad(value[index, :width], (0, more)) if more else value[index, :width])
         found.lengths = None if self.lengths is None else [self.lengths[row] for row in rows]

@@ -74,3 +74,17 @@ def test_every_share_does_a_part_of_the_work(student, limbeck, tmp_path, monkeyp
 def test_a_process_that_fails_is_told():
     with pytest.raises(ConfigError, match=r"processes \[1\] of 2 failed; the same command goes on with what is left"):
         devices.each_device(2, lambda number: ["this", "no_such_module"][number : number + 1])
+
+
+@pytest.mark.parametrize(
+    ("visible", "seen"), [(None, ["0", "1", "2"]), ("3,5", ["3", "5", "3"]), ("", ["", "", ""])], ids=str
+)
+def test_each_process_sees_one_of_the_gpus_that_may_be_used(visible, seen, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    given = []
+    popen = lambda words, env: given.append(env["CUDA_VISIBLE_DEVICES"]) or SimpleNamespace(wait=lambda: 0, poll=lambda: 0)  # noqa: E731, E501 # fmt: skip
+    monkeypatch.setattr(devices, "subprocess", SimpleNamespace(Popen=popen))
+    devices.each_device(3, lambda _: ["this"])
+    assert given == seen

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from language_models import save
 from limbeck.experiment import devices
 from limbeck.scores.store import ScoreStore
 from limbeck.teachers.store import StoreTeacher
@@ -86,11 +87,13 @@ def test_killed_at_random_moments_it_ends_with_the_same_store(
 
 
 @pytest.mark.slow
-def test_two_processes_make_the_store_of_one(score, teacher, forked, tmp_path, monkeypatch):
+def test_two_processes_make_the_store_of_one(score, forked, tmp_path, monkeypatch):
+    """Of a language model, whose prompts and cache each of them has for itself."""
     monkeypatch.setattr(devices, "subprocess", SimpleNamespace(Popen=forked.in_turn(subprocess.Popen)))
-    options = teacher("cross_encoder")
-    assert score("out=one", "part_size=500", *options)[0] == 0
-    status, output = score("out=two", "part_size=500", "devices=2", *options)
+    save(tmp_path / "lm", "qwen3")
+    options = ["teacher=causal_lm", "teacher.model=lm", "teacher.max_length=100", "candidates.depth=6"]
+    assert score("out=one", "part_size=60", *options)[0] == 0
+    status, output = score("out=two", "part_size=60", "devices=2", *options)
     assert status == 0, output
     assert ScoreStore.open(tmp_path / "two").checksum == ScoreStore.open(tmp_path / "one").checksum
 

@@ -1,5 +1,6 @@
 """``limbeck table``: real runs into Markdown and LaTeX, and the commands beside them run again."""
 
+import json
 import re
 import shlex
 import shutil
@@ -51,7 +52,12 @@ def test_two_files_and_a_table_on_the_terminal(table, finished, tmp_path):
     assert "| KL |" in text
     assert "| *BM25 (k1=0.9, b=0.4)* |" in text
     assert r"\begin{tabular}{lrrr}" in (tmp_path / "tables" / "mine.tex").read_text()
-    assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == ["mine.md", "mine.tex"]
+    assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == ["mine.json", "mine.md", "mine.tex"]
+    told = json.loads((tmp_path / "tables" / "mine.json").read_text())
+    for row in told["rows"]:  # the same figures
+        assert row["labels"][0] in text
+        assert all(f"{cell['mean']:.3f}" in text for cell in row["cells"] if cell)
+    assert len(told["rows"]) == len([line for line in text.splitlines() if re.match(r"\| (KL|CKL|kl|ckl)", line)])
 
 
 def test_the_command_beside_a_row_makes_it_again(table, finished, tmp_path, monkeypatch, cache):

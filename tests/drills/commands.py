@@ -6,6 +6,7 @@ All paths are relative, so that the same words in two folders must leave the sam
 """
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,6 +71,18 @@ COMMANDS = {
     "search": _search("index", "search"),
     "search_faiss": _search("index", "faiss", "backend=faiss"),
     "search_rerank": _search("index", "reranked", "candidates=bm25", "candidates.depth=30"),
+    # What is built of the vectors beside them: lists and a graph by faiss; PLAID where fast-plaid is installed.
+    **{
+        f"index_{kind}": Command(
+            ["index", *_WORLD, *_STUDENT, "accelerator=cpu", "shard_size=20", "backend=faiss", f"backend.type={kind}",
+             f"out={kind}"]
+        )
+        for kind in ("ivf", "hnsw")
+    },
+    **{
+        f"search_{kind}": _search(f"index_{kind}", kind, f"index={kind}", "backend=faiss", f"backend.type={kind}")
+        for kind in ("ivf", "hnsw")
+    },
     "index_inverted": Command(
         ["index", *_WORLD, *_STUDENT, "accelerator=cpu", "student=splade", "backend=inverted", "dtype=float16",
          "out=words", "shard_size=20"]
@@ -81,6 +94,20 @@ COMMANDS = {
         ("train",),
     ),
 }  # fmt: skip
+
+if find_spec("fast_plaid"):
+    COMMANDS["index_plaid"] = Command(
+        ["index", *_WORLD, *_STUDENT, "accelerator=cpu", "student=colbert", "student.dimension=16", "backend=plaid",
+         "out=plaid", "shard_size=20"]
+    )  # fmt: skip
+    COMMANDS["search_plaid"] = _search("index_plaid", "plaid", "index=plaid")
+
+GROUPS = {
+    "mining": ("mine", "mine_dense", "score", "score_more", "import"),
+    "training": ("train", "sweep", "evaluate", "report", "table"),
+    "search": tuple(name for name in COMMANDS if name.startswith(("index", "search"))),
+}
+"""Commands that may be drilled apart from the others."""
 
 RACED = COMMANDS | {
     "inspect": Command(["inspect", *_TRAINING, "out=inspected"]),
@@ -102,13 +129,13 @@ RACED = COMMANDS | {
 def cut_small() -> None:
     """Have everything that is written by parts written in parts so small that this world has several of each."""
     from limbeck import halfway
-    from limbeck.data import bm25, candidates, dense, folder, pooling
+    from limbeck.data import bm25, candidates, embeddings, folder, pooling
     from limbeck.evaluation import ranking
     from limbeck.text import token_store
 
     candidates.BLOCK = 7
     pooling._BLOCK = 7
-    bm25._BLOCK = dense.BLOCK = 20
+    bm25._BLOCK = embeddings.BLOCK = 20
     token_store._BLOCK_TEXTS = 20
     ranking.PIECE = 32
     halfway.EVERY = 0.0

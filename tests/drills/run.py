@@ -1,6 +1,6 @@
 """Fault drills: ``kill -9`` at random points of every command, then the same commands again, then the comparison.
 
-    python tests/drills/run.py [--kills N] [--seed S] [--commands train,score,…] [--rounds R] [--folder F] [--json FILE]
+    python tests/drills/run.py [--kills N] [--seed S] [--commands search,train,…] [--rounds R] [--folder F] [--json F]
 
 Each round is a folder of its own. There every command is started, and killed at a point drawn uniformly from the
 processor time that it takes undisturbed; then the same command is given again, and killed again, until its kills are
@@ -19,9 +19,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from commands import COMMANDS, PUBLIC, cut_small, with_needs, write_public
+from commands import COMMANDS, GROUPS, PUBLIC, cut_small, with_needs, write_public
 from compare import Verdict, compare
 from processes import preload, run
+
+KILLS = 5
+"""Of each command, if no number is given."""
 
 PHASES = ("first quarter", "second quarter", "third quarter", "last quarter")
 
@@ -179,24 +182,25 @@ def table(record: dict[str, Any]) -> str:
 def main() -> None:
     """Run the drill that the arguments describe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=55)
+    parser.add_argument("--kills", type=int, help=f"in all; {KILLS} for each command if it is left out")
     parser.add_argument("--rounds", type=int, default=2, help="folders that the kills are spread over")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--commands", default=",".join(COMMANDS), help=f"of {', '.join(COMMANDS)}")
+    parser.add_argument(
+        "--commands", default=",".join(COMMANDS), help=f"of {', '.join(COMMANDS)}; or groups: {', '.join(GROUPS)}"
+    )
     parser.add_argument("--queries", type=int, default=650, help="queries of the file that import reads")
     parser.add_argument(
         "--folder", type=Path, help="kept afterwards; otherwise a temporary one, kept if something is wrong"
     )
     parser.add_argument("--json", type=Path, help="where the record is written")
     given = parser.parse_args()
-    names = given.commands.split(",")
+    names = [name for word in given.commands.split(",") for name in GROUPS.get(word, (word,))]
     if unknown := sorted(set(names) - set(COMMANDS)):
         parser.error(f"unknown commands: {', '.join(unknown)}")
     folder = given.folder or Path(tempfile.mkdtemp(prefix="limbeck-drill-"))
     folder.mkdir(parents=True, exist_ok=True)
-    record = drill(
-        folder.resolve(), names, kills=given.kills, rounds=given.rounds, seed=given.seed, queries=given.queries
-    )
+    kills = KILLS * len(names) if given.kills is None else given.kills
+    record = drill(folder.resolve(), names, kills=kills, rounds=given.rounds, seed=given.seed, queries=given.queries)
     if given.json:
         given.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(table(record))

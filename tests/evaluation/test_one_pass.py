@@ -1,11 +1,13 @@
 """Sets with the same documents are searched together, and found as if each had been searched by itself."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from limbeck.artefacts import Artefacts
 from limbeck.data.opening import described
 from limbeck.evaluation import ranking
 from limbeck.evaluation.fusion import ReciprocalRankFusion
@@ -13,6 +15,8 @@ from limbeck.evaluation.sets import EvalSet
 from limbeck.evaluation.settings import Evaluation
 from limbeck.experiment import assemble, engine, sharing
 from limbeck.experiment.suite import Model, Suite
+from small import STUDENT as SMALL_STUDENT
+from small import TRAINING
 
 STUDENT = {"_target_": "student/dense", "query_length": 8, "document_length": 12}
 TINY = {"_target_": "backbone/tiny", "vocab_size": 300, "width": 16, "layers": 1, "heads": 2}
@@ -131,3 +135,36 @@ def test_what_a_pass_has_found_survives_a_kill(beir, artefacts, student, encoded
     dying = False
     assert evaluated(student, artefacts, beir, tmp_path / "out", sets) == expected
     assert sum(encoded) == COUNT
+
+
+def test_a_training_encodes_its_own_documents_and_those_of_its_sets_once(beir, encoded, limbeck, tmp_path):
+    """As each by itself, to the bit; a set of other documents is a pass of its own."""
+    other = tmp_path / "other"
+    shutil.copytree(beir, other)
+    with (other / "corpus.jsonl").open("a") as file:
+        file.write('{"_id": "c99", "title": "", "text": "w1 w2"}\n')
+    words = ["data=collection", f"data.collection={beir}", "data.train=dl19", "data.dev=null", "data.test=dev",
+             "teacher=none", "loss=[info_nce]", "eval.start=false", "eval.search_depth=9", "candidates.stopwords=null",
+             "trainer.validate_every=0", "paths.cache=own"]  # fmt: skip
+    sets = {"dl19": beir, "dl20": beir, "else": other}
+    for name, place in sets.items():
+        split = "dl20" if name == "else" else name
+        words.append(
+            f"+eval.sets.{name}={{_target_: eval_set/eval_set, collection: {place}, split: {split}, metrics: null, "
+            "drop_self: false, query_length: null, document_length: null, documents: null, queries: null}"
+        )
+    status, _, err = limbeck("train", *SMALL_STUDENT, *TRAINING, *words, "name=mine", small=False)
+    assert status == 0, err
+    assert sum(encoded) == COUNT + COUNT + 1
+    (run,) = (tmp_path / "runs" / "mine").glob("*/")
+    together = {path.name: path.read_bytes() for path in run.glob("runs/*.student.trec")}
+    assert len(together) == 1 + len(sets)
+    assert not (run / ".shares").exists()
+    for name, split in {"dev": "dev", "dl19": "dl19", "dl20": "dl20"}.items():
+        node = {"_target_": "eval_set/eval_set", "collection": str(beir), "split": split}
+        evaluation = Evaluation(ReciprocalRankFusion(), search_depth=9)
+        Suite(evaluation, {name: node}, BM25, None, Artefacts(tmp_path / "own"), "cpu", tmp_path / name).run(
+            [Model("student", "student", run)]
+        )
+        alone = (tmp_path / name / "runs" / f"{name}.student.trec").read_bytes()
+        assert alone == together[f"{'test' if name == 'dev' else name}.student.trec"]

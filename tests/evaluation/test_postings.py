@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from limbeck import progress
 from limbeck.evaluation import postings
 from limbeck.evaluation.postings import Postings, Queries
 
@@ -78,11 +79,28 @@ def test_the_best_with_all_that_tie_for_the_last_place(world, monkeypatch, compi
 def test_a_large_piece_of_work_is_compiled_and_a_small_one_not(world, monkeypatch):
     documents, queries = world
     used = []
-    monkeypatch.setattr(postings, "_compiled", lambda: used.append(True) or postings._plain)
+    plain = lambda *given: postings._plain(*given[:6], *given[8:])  # noqa: E731 - without the rows
+    monkeypatch.setattr(postings, "_compiled", lambda: used.append(True) or plain)
     whole = found(documents, queries, 10)
     assert not used
     assert found(documents, queries, 10, pairs=10**8) == whole
     assert used == [True]
+
+
+def test_compiling_is_no_part_of_the_rate_of_the_search_around_it(world, monkeypatch):
+    documents, queries = world
+    now = [0.0]
+    monkeypatch.setattr(progress, "clock", lambda: now[0])
+
+    def compiles():
+        now[0] += 100
+        return lambda *given: postings._plain(*given[:6], *given[8:])
+
+    monkeypatch.setattr(postings, "_compiled", compiles)
+    with progress.Step("search", 37, "queries") as step:
+        found(documents, queries, 10, pairs=10**8)
+        now[0] += 2
+        assert step._rate(step.total, now[0] - step._start) == "18 queries/s"
 
 
 def test_weights_of_zero_and_terms_that_come_twice(monkeypatch):

@@ -132,10 +132,16 @@ def ckl(
     return total / len(s) if reduction == "mean" else total
 
 
-def projected_kl(s, t, y, r, mass=0.5, against="all", **o):
+def projected_kl(s, t, y, r, mass=0.5, against="all", evidence="none", **o):
     p, q = pq(s, t, **o)
     share = sum if against == "all" else max
     positives, negatives = [p[i] for i in range(len(s)) if y[i] > 0], [p[i] for i in range(len(s)) if y[i] <= 0]
+    if evidence == "order":
+        apart = [t[j] - t[i] for j, i in pairs(len(s)) if y[j] > 0 >= y[i]]
+        mass *= sum(1.0 if real(x) < 0 else 0.5 if real(x) == 0 else 0.0 for x in apart) / max(1, len(apart))
+    if evidence == "student" and positives and negatives:
+        own = [share(real(q[i]) for i in range(len(s)) if (y[i] > 0) == kind) for kind in (True, False)]
+        mass = min(mass, own[0] / (own[0] + own[1]))
     if positives and negatives:
         strong, weak = share(map(real, positives)), share(map(real, negatives))
         if strong < mass * (strong + weak):

@@ -30,7 +30,10 @@ PARAMETERS = {
     ],
     "projected_kl": [
         *TEMPERATURES, {"mass": 0.8}, {"mass": 0.2}, {"against": "best"}, {"against": "best", "mass": 0.7},
-        {"against": "best", "teacher_temperature": 2.0, "mass": 0.3},
+        {"against": "best", "teacher_temperature": 2.0, "mass": 0.3}, {"evidence": "order"},
+        {"evidence": "order", "mass": 0.9}, {"evidence": "order", "against": "best", "mass": 0.8},
+        {"evidence": "student"}, {"evidence": "student", "mass": 0.9},
+        {"evidence": "student", "against": "best", "mass": 0.9},
     ],
     "focal_kl": [*TEMPERATURES, {"gamma": 0.5}, {"gamma": 0.0}],
     "margin_mse": [{}],

@@ -9,9 +9,11 @@ import yaml
 
 from limbeck.config import entries
 from limbeck.evaluation.per_query import write_per_query
+from limbeck.experiment.table import tabulate
 
 QUERIES = [f"q{number}" for number in range(40)]
 METRICS = ("ndcg@10", "mrr@10")
+COMPARISON = {"_target_": "comparison/comparison"}
 
 
 def target(kind, name):
@@ -103,3 +105,22 @@ class Runs:
 def runs(tmp_path):
     """Write runs below ``tmp_path / "runs"``."""
     return Runs(tmp_path / "runs")
+
+
+@pytest.fixture
+def table(runs):
+    """Make a table of the sweep ``sweep``."""
+
+    def call(partial=False, mix_commits=False, mix_data=False, comparison=None, **spec):
+        spec = {"caption": "Losses", "runs": ["sweep"], "rows": ["loss"], **spec}
+        config = {
+            "table": spec,
+            "comparison": COMPARISON | (comparison or {}),
+            "paths": {"runs": str(runs.root)},
+            "partial": partial,
+            "mix_commits": mix_commits,
+            "mix_data": mix_data,
+        }
+        return tabulate(config, "t")
+
+    return call

@@ -15,32 +15,10 @@ from limbeck.config import ConfigError, home
 from limbeck.evaluation.comparison import Comparing
 from limbeck.evaluation.per_query import read_per_query
 from limbeck.evaluation.significance import holm, paired
-from limbeck.experiment.table import tabulate
 from limbeck.reporting.results.cells import Column
 from limbeck.reporting.results.commands import command
 from limbeck.reporting.results.markdown import markdown
 from limbeck.reporting.results.spec import read_spec
-
-COMPARISON = {"_target_": "comparison/comparison"}
-
-
-@pytest.fixture
-def table(runs):
-    """Make a table of the sweep ``sweep``."""
-
-    def call(partial=False, mix_commits=False, mix_data=False, comparison=None, **spec):
-        spec = {"caption": "Losses", "runs": ["sweep"], "rows": ["loss"], **spec}
-        config = {
-            "table": spec,
-            "comparison": COMPARISON | (comparison or {}),
-            "paths": {"runs": str(runs.root)},
-            "partial": partial,
-            "mix_commits": mix_commits,
-            "mix_data": mix_data,
-        }
-        return tabulate(config, "t")
-
-    return call
 
 
 def row(made, *labels):

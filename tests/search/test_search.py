@@ -11,11 +11,13 @@ import pytest
 import torch
 from search_worlds import DOCUMENTS, QUERIES, expected, identity, needs_plaid, student, tokenizer, world
 
+from limbeck.amounts import duration
 from limbeck.config import ConfigError
 from limbeck.encodings import MultiRows, join
 from limbeck.evaluation.best import Best
 from limbeck.evaluation.ranking import merge
 from limbeck.inference import encode
+from limbeck.search import clustering
 from limbeck.search.backend import build, built, check_kind
 from limbeck.search.backend import folder as folder_of
 from limbeck.search.encoding import encode_into
@@ -231,6 +233,24 @@ def test_an_index_is_built_once_and_only_what_it_depends_on_makes_another(worlds
     assert not built(Faiss(type="ivf", lists=4), made.store)
     with pytest.raises(ConfigError, match="is one structure"):
         run(made, Faiss(type="ivf", lists=3), shards=[0])
+
+
+def _told(caplog):
+    return [each.getMessage() for each in caplog.records if each.name == clustering.__name__]
+
+
+@needs_faiss
+def test_long_clustering_says_how_long_it_takes_by_its_size(worlds, monkeypatch, caplog, tmp_path):
+    monkeypatch.setattr(clustering, "_one", lambda centroids, width: 1e-3)
+    caplog.set_level("INFO")
+    made, rounds = worlds("dense"), 10
+    Faiss(type="ivf", lists=3).build(made.store, tmp_path)  # of so few documents, 1 s at most
+    assert not _told(caplog)
+    monkeypatch.setattr(clustering, "_one", lambda centroids, width: 1.0)
+    Faiss(type="ivf", lists=3).build(made.store, tmp_path)
+    seconds = min(made.store.documents, 3 * 64) * rounds * 3
+    wanted = f"faiss lists of {made.store.path}: 3 centroids, at least {duration(seconds)} without a word"
+    assert _told(caplog) == [wanted]
 
 
 def test_pruned_lists_score_by_the_strongest_terms(worlds):

@@ -104,14 +104,17 @@ def test_the_other_verbs_work_in_any_shell(name, shell, limbeck, folder, cache, 
     assert (tmp_path / "found.trec").read_text()
 
 
-@pytest.mark.parametrize("launcher", ["torchrun", "srun"])
-def test_processes_of_a_launcher_train_together(launcher, forked, small, cache, tmp_path):
-    words = ["train", *small, f"paths.cache={cache}", *SHORT, "trainer.devices=2", "trainer.strategy=ddp"]
+@pytest.mark.parametrize(("launcher", "shape"), [("torchrun", (2, 1)), ("srun, two nodes", (1, 2))])
+def test_processes_of_a_launcher_train_together(launcher, shape, forked, small, cache, tmp_path):
+    shape = [f"trainer.devices={shape[0]}", f"trainer.num_nodes={shape[1]}"]
+    words = ["train", *small, f"paths.cache={cache}", *SHORT, *shape, "trainer.strategy=ddp"]
     assert forked.both(words, tmp_path, launcher=launcher) == (0, 0), (tmp_path / "output").read_text()
     out = (tmp_path / "output").read_text()
     assert "training: 2 steps of 8 queries" in out
     assert out.count("training: 2 steps") == 1  # the first alone says so
     assert len(list(tmp_path.glob("runs/train/*/result.json"))) == 1
+    (log,) = tmp_path.glob("runs/train/*/train.rank-1.log")
+    assert "training: 2 steps" in log.read_text()
 
 
 @pytest.mark.parametrize(

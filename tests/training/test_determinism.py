@@ -1,6 +1,9 @@
 """The same seed, the same bits; and the same training, however it is cut into batches and processes."""
 
 import os
+import socket
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -70,17 +73,41 @@ def test_losses_over_the_batch_are_those_of_one_process(forked, limbeck, tmp_pat
 
 
 @pytest.mark.slow
-def test_two_nodes_agree_with_one_process(forked, limbeck, tmp_path, small, cache):
-    """Each process is the first of its node, and one of them alone writes."""
-    own = [*SHORT, "optim.eps=1e-3"]
+def test_two_nodes_of_torchrun_agree_with_one_process(limbeck, tmp_path, small, cache):
+    """Two commands that find each other, as on two machines; one process writes, both log.
+
+    Refreshed ranks, and negatives of the whole batch, are shared between the nodes.
+    """
+    own = [*SHORT, "optim.eps=1e-3", "loss.info_nce.in_batch=true", "loss.info_nce.gather=true"]
     status, _, err = limbeck("train", *own, "sampler.batch_size=4", "name=whole")
     assert status == 0, err
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     nodes = ["trainer=ddp_cpu", "trainer.devices=1", "trainer.num_nodes=2", "sampler.batch_size=2", "name=nodes"]
-    words = ["train", *small, f"paths.cache={cache}", *own, *nodes]
-    assert forked.both(words, tmp_path, launcher="torchrun, two nodes") == (0, 0), (tmp_path / "output").read_text()
+    launched = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    launched += ["--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=one", "--local-addr=127.0.0.1"]
+    launched += ["-m", "limbeck", "train", *small, f"paths.cache={cache}", *own, *nodes]
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+    outputs = [tmp_path / f"node-{node}" for node in range(2)]
+    started = []
+    try:
+        for output in outputs:
+            with output.open("w") as file:
+                streams = {"stdout": file, "stderr": subprocess.STDOUT}
+                started.append(subprocess.Popen(launched, cwd=tmp_path, env=environment, **streams))
+        ended = [node.wait(timeout=500) for node in started]
+    finally:
+        for node in started:
+            node.kill()
+    said = "".join(output.read_text() for output in outputs)
+    assert ended == [0, 0], said
     whole, other = weights(tmp_path, "whole"), weights(tmp_path, "nodes")
     assert max((whole[key] - other[key]).abs().max().item() for key in whole) <= 1e-6
-    assert (tmp_path / "output").read_text().count("steps of 4 queries") == 1
+    (run,) = (tmp_path / "runs" / "nodes").iterdir()
+    assert said.count("steps of 4 queries") == 1
+    assert {path.name for path in run.glob("*.log")} == {"train.log", "train.rank-1.log"}
+    assert all("training: 8 steps of 4 queries" in path.read_text() for path in run.glob("*.log"))
 
 
 def test_deterministic_operations_are_chosen_and_given_up(monkeypatch):

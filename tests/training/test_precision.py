@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from limbeck.experiment import emulated
 from limbeck.losses.approx_ndcg import approx_ndcg
 from limbeck.losses.base import Loss
 from limbeck.losses.cl_drd import cl_drd
@@ -80,3 +81,17 @@ def test_the_objective_is_outside_of_autocast(loss):
         total, values = objective(StudentOutput(scores), batch)
         assert torch.is_autocast_enabled("cpu")
     torch.testing.assert_close((values, torch.autograd.grad(total, scores)[0]), expected, rtol=0, atol=0)
+
+
+def test_emulated_bfloat16_is_said_once_with_the_keys_that_ask_for_it(monkeypatch, caplog):
+    config = {"bf16": True, "eval": {"bf16": False}, "teacher": {"bf16": True}, "trainer": {"precision": "bf16-mixed"}}
+    monkeypatch.setattr(emulated, "bf16_processor", lambda: True)
+    emulated.warn(config, torch.device("cpu"))
+    monkeypatch.setattr(emulated, "bf16_processor", lambda: False)
+    emulated.warn(config, torch.device("cuda"))
+    emulated.warn({"bf16": False, "trainer": {"precision": "auto"}}, torch.device("cpu"))
+    assert not caplog.records
+    for _ in range(2):
+        emulated.warn(config, torch.device("cpu"))
+    (record,) = caplog.records
+    assert record.getMessage().startswith("bf16=true, teacher.bf16=true, trainer.precision=bf16-mixed: ")

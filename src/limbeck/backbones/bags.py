@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -11,7 +13,7 @@ from limbeck.backbones import backbone
 from limbeck.backbones.backbone import Pooling, pool
 from limbeck.backbones.packing import states
 from limbeck.backbones.tables import VECTORS, WEIGHTS
-from limbeck.types import Tokens
+from limbeck.types import Tokens, moved
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,17 @@ class StaticModel(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tensor:
         """Return the mean vector of each text, (N, T) → (N, D); 0 for a text without tokens."""
-        real = tokens.attention_mask
-        counts = real.sum(1)
-        return self.embedding(tokens.input_ids[real.bool()], counts.cumsum(0) - counts)
+        if tokens.lengths is None:
+            real = tokens.attention_mask
+            counts = real.sum(1)
+            return self.embedding(tokens.input_ids[real.bool()], counts.cumsum(0) - counts)
+        # The same without asking the device how many tokens are real.
+        lengths, (rows, width) = np.asarray(tokens.lengths, dtype=np.int64), tokens.input_ids.shape
+        starts = lengths.cumsum() - lengths
+        places = np.repeat(np.arange(rows) * width - starts, lengths) + np.arange(lengths.sum())
+        device = tokens.input_ids.device
+        chosen = tokens.input_ids.flatten()[moved(torch.from_numpy(places), device)]
+        return self.embedding(chosen, moved(torch.from_numpy(starts), device))
 
     def save_pretrained(self, folder: Path, state_dict: dict[str, Tensor]) -> None:
         """Write the table as sentence-transformers does."""

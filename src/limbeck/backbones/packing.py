@@ -20,7 +20,7 @@ from limbeck.backbones.decoders import is_decoder
 from limbeck.backbones.dropout import dropped_attention, quicken
 from limbeck.backbones.families import most_tokens, position_padding
 from limbeck.backbones.sub_batches import in_sub_batches, inputs, is_compiled
-from limbeck.types import Tokens
+from limbeck.types import Tokens, moved
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -150,17 +150,18 @@ def _packed(base: Any, tokens: Tokens) -> Tensor:
     order = np.argsort(lengths, kind="stable")
     bounds = np.concatenate(([0], lengths[order].cumsum()))
     positions = np.arange(bounds[-1]) - np.repeat(bounds[:-1], lengths[order])
-    places = torch.from_numpy(np.repeat(order * width, lengths[order]) + positions).to(device)
+    places = moved(torch.from_numpy(np.repeat(order * width, lengths[order]) + positions), device)
     offset = position_padding(base)
     given = {
         name: value.flatten()[places].unsqueeze(0)
         for name, value in inputs(base, tokens).items()
         if name != "attention_mask"
     }
-    given["position_ids"] = torch.from_numpy(positions + (0 if offset is None else offset + 1)).to(device).unsqueeze(0)
+    position_ids = torch.from_numpy(positions + (0 if offset is None else offset + 1))
+    given["position_ids"] = moved(position_ids, device).unsqueeze(0)
     layout = Layout(
         list(_groups(lengths[order], bounds, device)),
-        torch.from_numpy(bounds.astype(np.int32)).to(device),
+        moved(torch.from_numpy(bounds.astype(np.int32)), device),
         int(lengths.max()),
     )
     found = base(**given, layout=layout).last_hidden_state[0]
@@ -181,8 +182,8 @@ def _groups(lengths: np.ndarray, bounds: np.ndarray, device: torch.device) -> It
             yield Group(tokens, texts, width)
         else:
             mask = np.arange(width) < lengths[start:end, None]
-            places = torch.from_numpy(np.flatnonzero(mask)).to(device)
-            yield Group(tokens, texts, width, places, torch.from_numpy(mask).to(device)[:, None, None])
+            places = moved(torch.from_numpy(np.flatnonzero(mask)), device)
+            yield Group(tokens, texts, width, places, moved(torch.from_numpy(mask), device)[:, None, None])
         start = end
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from limbeck.backbones.families import most_tokens
 from limbeck.config import ConfigError
-from limbeck.types import Tokens
+from limbeck.types import Tokens, moved
 
 _BUCKET = 32
 """Widths of the sub-batches of a compiled backbone are multiples of it: each shape is compiled once."""
@@ -55,7 +55,7 @@ def in_sub_batches(model: nn.Module, tokens: Tokens, read: Callable[[Tokens], Te
         spare = [chosen[0]] * (count - len(chosen)) if static else []
         parts.append(read(tokens.rows(chosen + spare, width))[: len(chosen)])
         start += len(chosen)
-    return torch.cat(parts)[torch.tensor(order, device=tokens.input_ids.device).argsort()]
+    return torch.cat(parts)[moved(torch.tensor(order).argsort(), tokens.input_ids.device)]
 
 
 def compiled(student: nn.Module, backend: str = "inductor") -> None:

@@ -131,9 +131,25 @@ def find(candidates: Candidates, search: Search) -> Run:
     return found
 
 
-def _all_kept(candidates: Candidates, search: Search) -> list[Path]:
+def find_share(candidates: Candidates, search: Search, share: tuple[int, int]) -> None:
+    """Search for the queries of blocks i, i + n, … of a split, and keep the rankings in the cache for ``find``.
+
+    Parameters
+    ----------
+    candidates, search
+        As for ``find``. Where rankings are not kept, nothing is done.
+    share
+        (i, n).
+    """
+    search.collection.check_ids(search.split)
+    if candidates.kept:
+        _all_kept(candidates, search, share)
+
+
+def _all_kept(candidates: Candidates, search: Search, share: tuple[int, int] = (0, 1)) -> list[Path]:
     """Return the files with the rankings of some queries after the others, searched first where they are not there."""
-    blocks = [(block, _inputs(candidates, block)) for block in search.blocks(candidates.pairs)]
+    mine = islice(search.blocks(candidates.pairs), share[0], None, share[1])
+    blocks = [(block, _inputs(candidates, block)) for block in mine]
     lacking = [search.artefacts.find("candidates", each) is None for _, each in blocks]
     counts = [len(block.queries) * lacks for (block, _), lacks in zip(blocks, lacking, strict=True)]
     paths: list[Path] = []

@@ -72,7 +72,13 @@ def evaluate(qrels: Qrels, run: Run, metrics: Sequence[str]) -> PerQuery:
 
 
 def means(per_query: PerQuery) -> dict[str, float]:
-    """Average each metric over the queries."""
+    """Average each metric over the queries.
+
+    Parameters
+    ----------
+    per_query
+        Metric → query id → value, as ``evaluate`` returns it.
+    """
     return {metric: float(np.mean(list(values.values()))) for metric, values in per_query.items()}
 
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from limbeck.progress import Step
+
 _QUERIES = 256
 """Queries that a thread ranks at once."""
 
@@ -20,6 +22,18 @@ _AHEAD = 4
 
 _COMPILED_FROM = 10**8
 """Queries times documents from which compiling the loops, two seconds, pays."""
+
+_OFTEN = 0.2
+"""Share of the documents that a term of a row is in: adding a whole row up is quicker than a list of as many places."""
+
+_ROWS = 2**26
+"""Bytes of rows at most."""
+
+_BLOCK = 64
+"""Documents whose scores are compared together: processors do it with several at once where none is picked out."""
+
+_RARE = 0.25
+"""Share of the documents up to which only those of the lists are looked at."""
 
 
 class Postings(NamedTuple):
@@ -114,14 +128,19 @@ def search(
     pairs = count * postings.size if pairs is None else pairs
     floors = np.zeros(count, np.float32) if floors is None else np.maximum(floors, np.float32(0))
     depth = max(1, min(depth, postings.size))
-    weights, documents, pointers = postings.weights, postings.documents.view(np.uint32), postings.starts
-    rank = _plain if pairs < _COMPILED_FROM else _compiled()
+    lists = (postings.weights, postings.documents.view(np.uint32), postings.starts)
+    if pairs < _COMPILED_FROM:
+        rank, rows = _plain, ()
+    else:
+        with Step("compiling of the search"):  # it counts for no step around it, whose rate would be wrong
+            rank = _compiled()
+        rows = _rows(postings, queries)
 
     def ranked(start: int) -> Found:
         block = queries.part(start, min(count, start + _QUERIES))
         least = floors[start : start + _QUERIES]
         scores = np.zeros(postings.size, np.float32)
-        return Found(*rank(*block, weights, documents, pointers, scores, least, np.float32(scale), depth))
+        return Found(*rank(*block, *lists, *rows, scores, least, np.float32(scale), depth))
 
     starts = range(0, count, _QUERIES)
     with ThreadPoolExecutor(threads) as pool:
@@ -149,42 +168,74 @@ def _plain(
     return np.array([len(each) for each, _ in found]), rows, values
 
 
+def _rows(postings: Postings, queries: Queries) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Write the weights of frequent terms out, one of each document; zeros leave a sum as it is.
+
+    Returns
+    -------
+    tuple
+        For each term the number of its row, -1 if it has none; and the rows.
+    """
+    lengths = np.diff(postings.starts)
+    asked = np.unique(queries.terms)
+    often = asked[lengths[asked] > _OFTEN * postings.size]
+    often = often[np.argsort(-lengths[often], kind="stable")][: _ROWS // (4 * max(1, postings.size))]
+    row_of, rows = np.full(len(lengths), -1), np.zeros((len(often), postings.size), np.float32)
+    row_of[often] = np.arange(len(often))
+    for row, term in zip(rows, often, strict=True):
+        places = slice(postings.starts[term], postings.starts[term + 1])
+        row[postings.documents[places]] = postings.weights[places]
+    return row_of, rows
+
+
 def _loops(
     starts: np.ndarray, terms: np.ndarray, weights: np.ndarray, data: np.ndarray, indices: np.ndarray,
-    pointers: np.ndarray, scores: np.ndarray, floors: np.ndarray, scale: np.float32, depth: int,
+    pointers: np.ndarray, row_of: np.ndarray, table: np.ndarray, scores: np.ndarray, floors: np.ndarray,
+    scale: np.float32, depth: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Rank by loops, to be compiled. Scores are 0 before and after each query."""
-    counts = np.zeros(len(floors), np.int64)
-    every, few = np.arange(len(scores)).astype(np.uint32), np.empty(len(scores), np.uint32)
-    rows, values = np.empty(2 * len(scores), np.int32), np.empty(2 * len(scores), np.float32)
-    end = 0
+    """Rank by loops, to be compiled: as `_plain`, but frequent terms by rows. Scores are 0 before and after."""
+    counts, size, end = np.zeros(len(floors), np.int64), len(scores), 0
+    rows, values = np.empty(2 * size, np.int32), np.empty(2 * size, np.float32)
+    few = np.empty(int(_RARE * size) + 1, np.uint32)
     for query in range(len(floors)):
         total = 0
         for term in terms[starts[query] : starts[query + 1]]:
             total += pointers[term + 1] - pointers[term]
-        rare = total < len(scores)  # then only documents of the lists are looked at, some of them twice
+        rare = total < _RARE * size  # then only documents of the lists are looked at, some of them twice
         count = 0
         for place in range(starts[query], starts[query + 1]):
-            weight, first, last = weights[place], pointers[terms[place]], pointers[terms[place] + 1]
-            for posting in range(np.uint64(first), np.uint64(last)):  # signed places could be negative: twice the time
-                scores[indices[posting]] += weight * data[posting]
+            weight, term = weights[place], terms[place]
+            first, last = np.uint64(pointers[term]), np.uint64(pointers[term + 1])  # signed ones take twice the time
+            if row_of[term] >= 0:
+                _add(scores, weight, table[row_of[term]])
+            else:
+                for posting in range(first, last):
+                    scores[indices[posting]] += weight * data[posting]
             if rare:
-                few[count : count + last - first] = indices[first:last]
-                count += last - first
-        if len(rows) - end < len(scores):
+                for posting in range(first, last):
+                    few[count] = indices[posting]
+                    count += 1
+        if len(rows) - end < size:
             rows, values = np.concatenate((rows, np.empty_like(rows))), np.concatenate((values, np.empty_like(values)))
         least = floors[query]
         best: list[Any] = [least] * depth  # a heap: the least comes first
         found = end
-        for document in few[:count] if rare else every:
-            value = scores[document] * scale
-            scores[document] = 0
-            if value >= least and value > 0:
-                rows[found], values[found] = document, value
-                found += 1
-                if value > least:
-                    heapreplace(best, value)
-                    least = best[0]
+        for start in range(0, count if rare else size, _BLOCK):
+            stop = min(start + _BLOCK, count if rare else size)
+            if not rare and not _reached(scores[start:stop], scale, least):
+                continue
+            for place in range(start, stop):
+                document = few[place] if rare else place
+                value = scores[document] * scale
+                scores[document] = 0
+                if value >= least and value > 0:
+                    rows[found], values[found] = document, value
+                    found += 1
+                    if value > least:
+                        heapreplace(best, value)
+                        least = best[0]
+        if not rare:
+            scores[:] = 0
         for place in range(end, found):  # some came before better ones
             if values[place] >= least:
                 rows[end], values[end] = rows[place], values[place]
@@ -193,19 +244,37 @@ def _loops(
     return counts, rows[:end].copy(), values[:end].copy()
 
 
+def _add(scores: np.ndarray, weight: np.float32, row: np.ndarray) -> None:
+    """Add up a row of weights."""
+    for document in range(len(scores)):
+        scores[document] += weight * row[document]
+
+
+def _reached(scores: np.ndarray, scale: np.float32, least: np.float32) -> np.int32:
+    """Return whether one of some scores is at least so large; it goes on after the first, which is quicker."""
+    found = np.int32(0)
+    for place in range(len(scores)):
+        found |= np.int32(scores[place] * scale >= least)
+    return found
+
+
 @cache
 def _compiled() -> Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Compile the loops, also where Numba is switched off for ranx, which would compile for half a minute."""
     import numba
     from numba import types
+    from numba.extending import register_jitable
 
+    for part in (_add, _reached):
+        register_jitable(part)
     config: Any = numba.config
     off = config.DISABLE_JIT
     config.DISABLE_JIT = 0
     try:
         whole, real = types.int64[::1], types.float32[::1]
         lists = (types.Array(kind, 1, "C", readonly=True) for kind in (types.float32, types.uint32, types.int64))
-        signature = (whole, whole, real, *lists, real, real, types.float32, types.int64)
+        rows = (whole, types.float32[:, ::1])
+        signature = (whole, whole, real, *lists, *rows, real, real, types.float32, types.int64)
         return numba.njit(signature, nogil=True)(_loops)
     finally:
         config.DISABLE_JIT = off

@@ -213,7 +213,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def bonferroni(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values by Bonferroni's method: min(1, m p), in the order given; NaN and errors as in ``holm``.
+    """Adjust p-values by Bonferroni's method: min(1, m p), in the order given.
+
+    Parameters
+    ----------
+    p_values
+        m of them; NaN and errors as in ``holm``.
 
     Examples
     --------

@@ -33,7 +33,7 @@ class Degraded(Teaching):
     misread
         Share of queries whose scores are those of q', the training query with the most similar words (cosine of counts
         by inverse frequency; never one of the same words). A coherent error. A store may lack these pairs: take a
-        teacher that scores any pair, or ``missing: drop`` of the store.
+        teacher that scores any pair, or `missing: drop` of the store.
     negated
         Share of queries whose scores change their sign: the order is turned upside down.
     seed

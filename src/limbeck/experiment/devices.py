@@ -28,8 +28,8 @@ def each_device(devices: int, words: Callable[[int], Sequence[str]], share: str 
     ConfigError
         A process failed; its messages are on standard error.
     """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = visible.split(",") if visible else [str(number) for number in range(devices)]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # empty where GPUs are there but none is to be used
+    names = [str(number) for number in range(devices)] if visible is None else visible.split(",")
     threads = str(max(1, (os.cpu_count() or 1) // devices))
     started = [
         subprocess.Popen(

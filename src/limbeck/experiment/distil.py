@@ -78,7 +78,11 @@ class Experiment:
         load_student(self.folder.checkpoints / trained["checkpoint"], student)
         node, place = self.config["student"], self.folder.model
         assemble.save(student, collator.tokenizer, place, node, self.run_id, prepared.space)
-        rows += prepared.systems.student("student", "student, distilled", student, collator, self.config)
+        label, found_by = "student, distilled", {}
+        if not self.parts.training.compile:  # compiled, it may round otherwise than the saved one that the sets get
+            data = self.config["data"]["collection"]
+            found_by["search"] = self.suite.before("student", data, collection, student, collator)
+        rows += prepared.systems.student("student", label, student, collator, self.config, **found_by)
         result: Config = {
             "run_id": self.run_id,
             "name": self.config["name"],
@@ -88,7 +92,7 @@ class Experiment:
             "rows": rows,
             "training": {**trained, "queries": len(prepared.pool)},
             **({} if prepared.degraded is None else {"degraded": prepared.degraded}),
-            "sets": self.suite.run([Model("student", "student, distilled", self.folder.path)]),
+            "sets": self.suite.run([Model("student", label, self.folder.path)]),
         }
         self.folder.finish(result)
         return result

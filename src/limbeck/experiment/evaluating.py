@@ -10,7 +10,7 @@ from limbeck.data.collection import SYNTHETIC
 from limbeck.data.opening import described
 from limbeck.evaluation.pipeline import Pipeline
 from limbeck.evaluation.settings import evaluation
-from limbeck.experiment import assemble
+from limbeck.experiment import assemble, emulated
 from limbeck.experiment.own_data import data_of
 from limbeck.experiment.run_folder import RunFolder
 from limbeck.experiment.suite import Model, RunFile, Suite, System, average, read
@@ -57,6 +57,7 @@ class Evaluating:
         self._seeds = {key: (named.name, named.seed) for key, named in self._models}
         if self._models and not self._sets:
             self._sets = _own_sets([named for _, named in self._models], self._artefacts)
+        emulated.warn({"eval": node}, assemble.device(config["accelerator"]))
         keys = [key for key, _ in self._models] + [file.key for file in self._files]
         taken = {key for key in keys if keys.count(key) > 1} | ({"teacher", "first_stage"} & set(keys))
         if taken:

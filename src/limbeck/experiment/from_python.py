@@ -100,27 +100,82 @@ def evaluate(*overrides: str) -> Result:
 
 
 def mine(*overrides: str) -> Result:
-    """Find candidates and write them with the training pool, as ``limbeck mine`` does; ``rows`` has the splits."""
+    """Find candidates and write them with the training pool, as ``limbeck mine`` does.
+
+    Parameters
+    ----------
+    overrides
+        ``"data.collection=beir/nfcorpus", "candidates=fusion", "out=mined/nfcorpus"``.
+
+    Returns
+    -------
+    Result
+        ``rows`` of the splits; ``record["pool"]`` counts the pairs.
+    """
     return _call("mine", overrides)
 
 
 def score(*overrides: str) -> Result:
-    """Score candidates with a teacher into a store, as ``limbeck score`` does; ``record`` says what is in it."""
+    """Score candidates with a teacher into a store, as ``limbeck score`` does; what the store has is not scored again.
+
+    Parameters
+    ----------
+    overrides
+        ``"data.collection=beir/nfcorpus", "teacher=minilm", "out=scores/nfcorpus"``.
+
+    Returns
+    -------
+    Result
+        ``record`` has the counts, the provenance and the ``checksum`` of the store.
+    """
     return _call("score", overrides)
 
 
 def inspect(*overrides: str) -> Result:
-    """Look at teacher scores, as ``limbeck inspect`` does; ``rows`` has the findings, ``record`` the whole report."""
+    """Check teacher scores before a training, as ``limbeck inspect`` does.
+
+    Parameters
+    ----------
+    overrides
+        Those of the training, or ``"run=teacher.trec", "qrels=qrels.tsv"``.
+
+    Returns
+    -------
+    Result
+        ``rows`` has the findings, ``record`` the whole report.
+    """
     return _call("inspect", overrides)
 
 
 def table(*overrides: str) -> Result:
-    """Put finished sweeps into a table, as ``limbeck table table=NAME`` does; ``rows`` has means and deviations."""
+    """Put finished sweeps into a table, as ``limbeck table`` does.
+
+    Parameters
+    ----------
+    overrides
+        ``"table=small_losses"``; ``"--config-dir=conf"`` for a table of your own.
+
+    Returns
+    -------
+    Result
+        ``rows`` has means and deviations; ``folder`` the Markdown and LaTeX.
+    """
     return _call("table", overrides)
 
 
 def report(*overrides: str) -> Result:
-    """Write the HTML page about a sweep, as ``limbeck report NAME`` does; ``record["page"]`` is its place."""
+    """Write the HTML page about a sweep, as ``limbeck report NAME`` does.
+
+    Parameters
+    ----------
+    overrides
+        The name of the sweep, then options: ``"my_sweep", "out=my_sweep.html"``.
+
+    Returns
+    -------
+    Result
+        ``record["page"]`` is where the page lies.
+    """
     return _call("report", overrides)
 
 

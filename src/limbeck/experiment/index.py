@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from limbeck.config import Config, ConfigError, Node, build, part
 from limbeck.data.opening import described
+from limbeck.experiment.spread import Share, shards, spread
 from limbeck.locks import locked
 
 if TYPE_CHECKING:
@@ -31,20 +32,28 @@ def index(plain: Config) -> None:
     from limbeck.search.backend import check_kind
     from limbeck.search.shares import share
 
-    chosen = share(plain["shard"])
+    count, chosen = shards(plain), share(plain["shard"])
     backend = build(plain["backend"], key="backend")
     student = part(plain["student"], key="student")
     if not student.separable:
         raise ConfigError("student must encode queries and documents apart to be searched (a dense student does)")
     check_kind(backend, student.kind)
+    if count > 1:
+        spread(encode_share, plain, Path(plain["out"]), count)
     _index(plain, backend, chosen)
 
 
-def _index(config: Config, backend: "Backend", share: tuple[int, int]) -> None:
+def encode_share(config: Config, share: Share) -> None:
+    """Encode the documents of a shard, and leave the index to the process that waits for all."""
+    _index(config, None, share)
+
+
+def _index(config: Config, backend: "Backend | None", share: Share) -> None:
+    """Encode a share of the documents; build the index behind the last one if there is a backend to do so."""
     import torch
 
     from limbeck.artefacts import Artefacts
-    from limbeck.experiment import assemble
+    from limbeck.experiment import assemble, emulated
     from limbeck.experiment.own_data import lasting
     from limbeck.search.backend import build as build_index
     from limbeck.search.encoding import encode_into
@@ -74,7 +83,8 @@ def _index(config: Config, backend: "Backend", share: tuple[int, int]) -> None:
     }
     out = Path(config["out"])
     store = Store.open(out, identity, made_from)
-    model.to(assemble.device(config["accelerator"]))
+    model.to(device := assemble.device(config["accelerator"]))
+    emulated.warn(config, device)
     number, count = share
     with locked(out / f".share-{number + 1}-of-{count}.lock", f"the shards in {out}"):
         done = encode_into(
@@ -84,6 +94,8 @@ def _index(config: Config, backend: "Backend", share: tuple[int, int]) -> None:
         )  # fmt: skip
     rate = f": {done.seconds:.1f} s, {done.encoded / done.seconds:.0f} documents/s" if done.encoded else ""
     log.info("%s: encoded %s of %s documents%s", out, f"{done.encoded:,}", f"{done.documents:,}", rate)
+    if backend is None:
+        return
     if not done.finished:
         log.info("%s: other shards are not there yet; the process that writes the last one builds the index", out)
         return

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limbeck.config import Config, ConfigError, Node, build, differences
+from limbeck.experiment.spread import Share, shards, spread
 from limbeck.locks import locked
 from limbeck.secrecy import masked
 
@@ -36,19 +37,34 @@ def mine(config: Config) -> Config:
     dict
         The record, as in ``mine.json``.
     """
-    out = Path(config["out"])
+    out, count = Path(config["out"]), shards(config)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out / ".lock", f"the candidates in {out}"):
-        return _mine(config, out)
+        return _mine(config, out, count)
 
 
-def _mine(config: Config, out: Path) -> Config:
-    from limbeck.artefacts import Artefacts, write_json
+def search_share(config: Config, share: Share) -> None:
+    """Search for a share of the queries of all splits, into the cache."""
+    from limbeck.artefacts import Artefacts
     from limbeck.experiment import assemble
+    from limbeck.experiment.stages import Stages
+
+    artefacts, device = Artefacts(Path(config["paths"]["cache"])), assemble.device(config["accelerator"])
+    candidates = assemble.candidates(config["candidates"], device)
+    collection = assemble.collection(config["data"], artefacts)
+    stages = Stages(collection, artefacts, candidates, build(config["pool"], key="pool"))
+    for split in _splits(config["splits"], collection):
+        stages.keep_share(split, share)
+
+
+def _mine(config: Config, out: Path, count: int) -> Config:
+    from limbeck.artefacts import Artefacts, write_json
+    from limbeck.experiment import assemble, emulated
     from limbeck.experiment.own_data import lasting
     from limbeck.experiment.stages import Stages
 
     artefacts, device = Artefacts(Path(config["paths"]["cache"])), assemble.device(config["accelerator"])
+    emulated.warn(config, device)
     pooling = build(config["pool"], key="pool")
     pooling.check(scored=bool(config["teacher"]))
     if config["teacher"] and not pooling.denoise.active:
@@ -74,6 +90,8 @@ def _mine(config: Config, out: Path) -> Config:
     record = _found(out, inputs, force=bool(config["force"]))
     if record is not None:
         return record
+    if count > 1:
+        spread(search_share, config, out, count)
     rows = [_write_split(stages, split, out, candidates, pooling.relevant) for split in splits]
     pool = _write_pool(stages, teaching, out) if "train" in splits else None
     record = {

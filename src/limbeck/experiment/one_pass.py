@@ -1,4 +1,7 @@
-"""Sets with the same documents, searched by a student in one pass over them: encoding these is most of the work."""
+"""Sets with the same documents, searched by a student in one pass over them: encoding these is most of the work.
+
+The split that a run is evaluated on by itself goes first, if it has these documents too.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -54,30 +57,52 @@ class OnePass:
         fit
             As ``Fit`` says.
         """
-        return partial(self._search, system, name, lambda: dict(self._mates(name, collection, length, fit)))
+        later = list(self._sets)[list(self._sets).index(name) + 1 :]
+        place = self._sets[name].collection
+        return partial(self._search, system, name, partial(self._mates, later, place, collection, length, fit))
+
+    def before(
+        self, system: str, place: str, collection: Collection, length: int, fit: Fit
+    ) -> Callable[[Engine, Sequence[str]], Run]:
+        """Return how a system searches what is no set itself, before all sets.
+
+        Parameters
+        ----------
+        system, collection, length, fit
+            As ``of`` takes them.
+        place
+            How the configuration names the collection.
+        """
+        return partial(
+            self._search, system, None, partial(self._mates, list(self._sets), place, collection, length, fit)
+        )
 
     def _search(
-        self, system: str, name: str, mates_of: Callable[[], dict[str, Other]], engine: Engine, queries: Sequence[str]
+        self,
+        system: str,
+        name: str | None,
+        mates_of: Callable[[], Iterator[tuple[str, Other]]],
+        engine: Engine,
+        queries: Sequence[str],
     ) -> Run:
-        if self._file(system, name).exists():
-            return read_run(self._file(system, name))
-        mates = mates_of()
+        # A student that was saved and loaded has other weights if its adapters were merged.
+        files = self._folder / f"{system}.{engine.ranker.checksum()}"
+        if name is not None and (files / f"{name}.trec").exists():
+            return read_run(files / f"{name}.trec")
+        mates = dict(mates_of())
         own, *others = engine.search_together(queries, list(mates.values()))
         for mate, run in zip(mates, others, strict=True):
             check_finite(run)
-            write_run(self._file(system, mate), run, "limbeck")
+            write_run(files / f"{mate}.trec", run, "limbeck")
         return own
 
-    def _file(self, system: str, name: str) -> Path:
-        return self._folder / f"{name}.{system}.trec"
-
-    def _mates(self, name: str, collection: Collection, length: int, fit: Fit) -> Iterator[tuple[str, Other]]:
-        """Yield the later sets with these documents, read at this length, with their queries."""
-        own = self._sets[name]
-        later = list(self._sets)[list(self._sets).index(name) + 1 :]
-        for each in later:
+    def _mates(
+        self, names: Sequence[str], place: str, collection: Collection, length: int, fit: Fit
+    ) -> Iterator[tuple[str, Other]]:
+        """Yield those of some sets that have the documents of a collection, read at this length, with their queries."""
+        for each in names:
             mate = self._sets[each]
-            if (mate.collection, mate.drop_self) != (own.collection, own.drop_self):
+            if (mate.collection, mate.drop_self) != (place, collection.drop_self):
                 continue
             try:
                 opened = described(mate.data(), key=f"eval.sets.{each}").open(self._artefacts)

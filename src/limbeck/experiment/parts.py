@@ -8,7 +8,7 @@ from limbeck.data.opening import Data, described
 from limbeck.data.pooling import Pooling
 from limbeck.data.sampling import ListSampler
 from limbeck.evaluation.settings import evaluation
-from limbeck.experiment import assemble
+from limbeck.experiment import assemble, emulated
 from limbeck.experiment.suite import of_set
 from limbeck.inspection.findings import settings
 from limbeck.students import context
@@ -51,6 +51,7 @@ class Parts:
         if self.training.accelerator == "cpu":
             assemble.device("cpu", self.training.devices, key="trainer.devices")
         self.device = assemble.device(self.training.accelerator, self.evaluation.devices, key="eval.devices")
+        emulated.warn(config, self.device)
         self.candidates = assemble.candidates(of_set(config["candidates"], self.evaluation.split), self.device)
         self.data: Data = described(config["data"])
         student = part(config["student"], key="student")

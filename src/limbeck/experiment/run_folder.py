@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -42,8 +43,12 @@ def main_process(config: Node) -> bool:
     ConfigError
         ``trainer.devices`` does not fit what a launcher has started.
     """
+    return _rank(config) == 0
+
+
+def _rank(config: Node) -> int:
     trainer = config.get("trainer")
-    return trainer is None or rank(trainer["devices"], trainer["num_nodes"]) == 0
+    return 0 if trainer is None else rank(trainer["devices"], trainer["num_nodes"])
 
 
 def below(root: str, name: object) -> Path:
@@ -123,10 +128,12 @@ class RunFolder:
         BusyError
             Another process makes this very run, and ``wait`` is False.
         """
-        if not main_process(config):
-            yield
-            return
         self.path.mkdir(parents=True, exist_ok=True)
+        number = _rank(config)
+        if number:
+            with _logged(self.path / f"train.rank-{number}.log", errors=True):
+                yield
+            return
         what = f"the run {self.path}{_hint()}"
         with locked(self.path / _LOCK, what, wait=wait), self._recorded(config, overrides):
             yield
@@ -135,28 +142,42 @@ class RunFolder:
     def _recorded(self, config: Node, overrides: Sequence[str]) -> Iterator[None]:
         if config["force"]:
             self._clear()
-        handler = logging.FileHandler(self.path / "train.log", encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-        _LOGGER.addHandler(handler)
-        try:
-            (self.path / PRUNED).unlink(missing_ok=True)
-            _record(self.path, config, overrides)
-            _LOGGER.info("run folder: %s", self.path)
-            yield
-            (self.path / "error.txt").unlink(missing_ok=True)
-        except BaseException:
-            with contextlib.suppress(OSError):  # a full disk: what is raised says so
-                write_text(self.path / "error.txt", traceback.format_exc())
-            raise
-        finally:
-            _LOGGER.removeHandler(handler)
-            handler.close()
+        with _logged(self.path / "train.log"):
+            try:
+                (self.path / PRUNED).unlink(missing_ok=True)
+                _record(self.path, config, overrides)
+                _LOGGER.info("run folder: %s", self.path)
+                yield
+                (self.path / "error.txt").unlink(missing_ok=True)
+            except BaseException:
+                with contextlib.suppress(OSError):  # a full disk: what is raised says so
+                    write_text(self.path / "error.txt", traceback.format_exc())
+                raise
 
     def _clear(self) -> None:
-        """Delete what an earlier run left, but for the lock, which this process holds."""
+        """Delete what an earlier run left, but for the lock, which this process holds, and the logs of the others."""
         for path in self.path.iterdir():
-            if path.name != _LOCK:
+            if path.name != _LOCK and not path.name.startswith("train.rank-"):
                 remove(path)
+
+
+@contextlib.contextmanager
+def _logged(path: Path, *, errors: bool = False) -> Iterator[None]:
+    """Log into a file what this process does, and if asked for what has ended it; a context."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    _LOGGER.addHandler(handler)
+    try:
+        if errors:
+            _LOGGER.info("process %d on host %s", os.getpid(), socket.gethostname())
+        yield
+    except BaseException:
+        if errors:
+            handler.handle(logging.makeLogRecord({"msg": traceback.format_exc(), "levelno": logging.ERROR}))
+        raise
+    finally:
+        _LOGGER.removeHandler(handler)
+        handler.close()
 
 
 def _hint() -> str:
@@ -184,10 +205,10 @@ def console(quiet: bool = False, *, main: bool = True) -> None:
     quiet
         Write errors alone to standard error, and draw no bars; ``train.log`` has the rest.
     main
-        Whether it is the first process of a run; the others log errors alone.
+        Whether it is the first process of a run; the others write errors alone there, and all into their own logs.
     """
     draw_bars(not quiet)
-    _LOGGER.setLevel(logging.INFO if main else logging.ERROR)
+    _LOGGER.setLevel(logging.INFO)
     if not _LOGGER.handlers:
         handler = _Stderr()
         handler.setFormatter(logging.Formatter("%(message)s"))
@@ -196,7 +217,7 @@ def console(quiet: bool = False, *, main: bool = True) -> None:
         _LOGGER.propagate = False
     for handler in _LOGGER.handlers:
         if isinstance(handler, _Stderr):
-            handler.setLevel(logging.ERROR if quiet else logging.INFO)
+            handler.setLevel(logging.ERROR if quiet or not main else logging.INFO)
 
 
 def _read(path: Path) -> Config | None:

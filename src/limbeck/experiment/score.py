@@ -11,6 +11,7 @@ import numpy as np
 
 from limbeck.config import Config, ConfigError, build
 from limbeck.experiment.devices import each_device
+from limbeck.experiment.spread import Share, shards, spread
 
 if TYPE_CHECKING:
     from limbeck.scores.store import ScoreStore
@@ -40,12 +41,20 @@ def score(config: Config) -> Config | None:
         raise ConfigError("out must be given: out=…")
     if not config["teacher"]:
         raise ConfigError("teacher=none scores nothing; choose one, for example teacher=minilm")
-    return _score(config)
+    if shards(config) > 1 and config["devices"] > 1:
+        raise ConfigError("devices are processes of this machine, shards those of a launcher: set one of them to 1")
+    number, _, count = os.environ.get(_SHARE, "").partition("/")
+    return _score(config, (int(number), int(count)) if count else None)
 
 
-def _score(config: Config) -> Config | None:
+def score_share(config: Config, share: Share) -> None:
+    """Score a share of the parts, and leave the store to the process that waits for all."""
+    _score(config, share)
+
+
+def _score(config: Config, share: Share | None) -> Config | None:
     from limbeck.artefacts import Artefacts
-    from limbeck.experiment import assemble
+    from limbeck.experiment import assemble, emulated
     from limbeck.experiment.own_data import lasting
     from limbeck.experiment.prompts import first, look
     from limbeck.experiment.stages import Stages
@@ -53,9 +62,9 @@ def _score(config: Config) -> Config | None:
     from limbeck.scores.kinds import described
     from limbeck.teachers.scoring import score_into
 
-    share = os.environ.get(_SHARE)
     artefacts = Artefacts(Path(config["paths"]["cache"]))
     device = assemble.device(config["accelerator"], 1 if share else config["devices"])
+    emulated.warn(config, device)
     pooling = build(config["pool"], key="pool")
     candidates = assemble.candidates(config["candidates"], device)
     collection = assemble.collection(config["data"], artefacts)
@@ -78,13 +87,12 @@ def _score(config: Config) -> Config | None:
     out, pairs = Path(config["out"]), sum(map(len, lists.values()))
     log.info("%s queries, %s pairs", f"{len(lists):,}", f"{pairs:,}")
     if share:
-        number, count = map(int, share.split("/"))
         score_into(
             out,
             teaching.teacher,
             lists,
             teaching.provenance,
-            share=(number, count),
+            share=share,
             size=config["part_size"],
             texts=collection.query_texts,
         )
@@ -92,6 +100,8 @@ def _score(config: Config) -> Config | None:
     start = time.perf_counter()
     devices, command = config["devices"], ["limbeck", *sys.argv[1:]]
     helpers = (lambda: each_device(devices, lambda _: command, _SHARE)) if devices > 1 else None
+    if config["shards"] > 1:
+        helpers = lambda: spread(score_share, config, out, config["shards"])  # noqa: E731
     store = score_into(
         out,
         teaching.teacher,

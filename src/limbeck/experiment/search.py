@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from limbeck.artefacts import Artefacts
 from limbeck.config import Config, ConfigError, Node, build, fingerprint
 from limbeck.experiment.index import opened
-from limbeck.experiment.search_parts import Parts, lock
+from limbeck.experiment.search_parts import Parts, is_free, lock
+from limbeck.experiment.spread import Share, shards, spread
 from limbeck.progress import Step
 
 if TYPE_CHECKING:
@@ -38,30 +39,32 @@ def search(plain: Config) -> None:
     from limbeck.search.shards import Store
     from limbeck.search.shares import share
 
-    out = Path(plain["out"])
-    chosen = share(plain["shard"])
+    out, count, chosen = Path(plain["out"]), shards(plain), share(plain["shard"])
     if out.is_dir():
         raise ConfigError(f"out: {out} is a folder; give the file to write: out={out / 'run.trec'}")
     store = Store(Path(plain["index"]))
     if chosen[1] > 1:
-        if _is_free(out, plain, shared=True):
+        if is_free(out, plain, shared=True):
             _Searching(plain, store).run(chosen, out)
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     with lock(out):
-        if _is_free(out, plain, shared=False):
-            _Searching(plain, store).run(chosen, out)
+        if not is_free(out, plain, shared=False):
+            return
+        searching, count = _Searching(plain, store), min(count, len(store))
+        searching.check(count)
+        if count > 1:
+            spread(search_share, plain, out, count)
+            searching.merge(count, out)
+        else:
+            searching.run(chosen, out)
 
 
-def _is_free(out: Path, config: Node, *, shared: bool) -> bool:
-    """Return whether the file is to be written; False for a share of a search whose file is there already."""
-    if config["force"] or not out.exists():
-        return True
-    if not shared:
-        Parts.beside(out, 1).forget()
-        raise ConfigError(f"out: {out} is there; give another file, or write over it by force=true")
-    log.info("%s is there, whole: nothing to do for shard=%s", out, config["shard"])
-    return False
+def search_share(config: Config, share: Share) -> None:
+    """Search a share of the shards, and leave merging to the process that waits for all."""
+    from limbeck.search.shards import Store
+
+    _Searching(config, Store(Path(config["index"]))).run(share, Path(config["out"]), merges=False)
 
 
 class _Searching:
@@ -76,7 +79,7 @@ class _Searching:
     """
 
     def __init__(self, config: Node, store: "Store") -> None:
-        from limbeck.experiment import assemble
+        from limbeck.experiment import assemble, emulated
         from limbeck.search.backend import check_kind
         from limbeck.search.encoding import check_ids
 
@@ -85,6 +88,7 @@ class _Searching:
         self._made = store.meta["made_from"]
         log.info("%s: %s documents", store.path, f"{store.documents:,}")
         device = assemble.device(config["accelerator"])
+        emulated.warn(config, device)
         node = config.get("backend") or store.meta.get("backend")
         if node is None:
             raise ConfigError(f"{store.path} is not finished; give its limbeck index command again to go on")
@@ -131,21 +135,14 @@ class _Searching:
         style, look_up = collator.style, self._collection
         return model, type(collator)(collator.tokenizer, style, look_up.query_texts, look_up.document_texts)
 
-    def run(self, share: tuple[int, int], out: Path) -> None:
-        """Search a share of the shards and write it; the last share to come merges all.
+    def run(self, share: Share, out: Path, *, merges: bool = True) -> None:
+        """Search a share of the shards and write it; the last share to come merges all, if it is to.
 
         Queries are searched some after the others: what is found is written, and not searched again after a kill.
         """
         number, count = share
-        if count > 1 and self._first is None and not self._backend.by_shard:
-            raise ConfigError(
-                f"shard: backend={self._backend.name} is one structure with these options; search without shard=…"
-            )
-        from limbeck.data.candidates import together
-        from limbeck.data.dense import Dense
-
-        size = together(self._store.documents, math.inf if self._first else Dense.pairs)
-        blocks = [self._query_ids[start : start + size] for start in range(0, len(self._query_ids), size)]
+        self.check(count)
+        blocks = self._blocks()
         shards = None if count == 1 else range(number, len(self._store), count)
         first = self._candidates()
         if count == len(blocks) == 1:
@@ -158,18 +155,38 @@ class _Searching:
         counts = [len(some) * (not parts.path(number, block).exists()) for block, some in enumerate(blocks)]
         with Step(f"searching {self._store.path}", sum(counts), "queries") as step:
             for block, queries in enumerate(blocks):
-                path = parts.path(number, block)
                 if not counts[block]:
-                    log.info("%s: reused", path)
+                    log.info("%s: reused", parts.path(number, block))
                     continue
                 step.begin(len(queries))
-                _write(path, self._ranked(queries, first, shards))
+                parts.write(number, block, self._ranked(queries, first, shards))
                 step.advance(len(queries))
         self._tell(shards, first)
+        if merges:
+            self.merge(count, out)
+
+    def merge(self, count: int, out: Path) -> None:
+        """Put the parts of all shares together, if all are there."""
+        parts, blocks = Parts.beside(out, count), self._blocks()
         with parts.lock():
             if parts.complete(len(blocks), out):
-                self._finish(self._merged(parts, blocks, first), out)
+                self._finish(self._merged(parts, blocks, self._candidates()), out)
                 parts.remove()
+
+    def check(self, count: int) -> None:
+        """Raise ``ConfigError`` if the index cannot be searched by so many shares."""
+        if count > 1 and self._first is None and not self._backend.by_shard:
+            raise ConfigError(
+                f"shard: backend={self._backend.name} is one structure with these options; search without shard=…"
+            )
+
+    def _blocks(self) -> list[list[str]]:
+        """Return the queries that are searched together."""
+        from limbeck.data.candidates import together
+        from limbeck.data.dense import Dense
+
+        size = together(self._store.documents, math.inf if self._first else Dense.pairs)
+        return [self._query_ids[start : start + size] for start in range(0, len(self._query_ids), size)]
 
     def _inputs(self, count: int) -> Config:
         """Return what the parts of a search depend on."""
@@ -247,34 +264,14 @@ class _Searching:
 
     def _finish(self, found: "Iterable[tuple[list[str], Run]]", out: Path) -> None:
         """Write what was found, some queries after the others, and evaluate it."""
-        from limbeck.evaluation.metrics import evaluate, means
-        from limbeck.evaluation.runs import write_runs
-        from limbeck.rankings import ties
+        from limbeck.experiment.found import write
         from limbeck.reporting.terminal import show_rows
 
-        judged, names = self._split.qrels, self._config["metrics"]
-        values: dict[str, dict[str, float]] = {name: {} for name in names}
-        tied = documents = 0
-
-        def seen() -> "Iterator[Run]":
-            nonlocal tied, documents
-            for queries, run in found:
-                step.begin(len(queries))
-                tied += sum(map(ties, run.values()))
-                documents += sum(len(ranking.ids) for ranking in run.values())
-                qrels = {query: judged[query] for query in queries if query in judged}
-                for name, each in (evaluate(qrels, run, names) if qrels else {}).items():
-                    values[name].update(each)
-                yield run
-                step.advance(len(queries))
-
-        with Step(f"writing {out}", len(self._query_ids), "queries") as step:
-            write_runs(out, seen(), "limbeck")
-        log.info("%s: %s of %s documents have the score of the one before them", out, f"{tied:,}", f"{documents:,}")
-        system = f"{self._first.name}, re-ranked" if self._first else self._backend.name
-        system += "" if self._asked_by is None else f", queries by {self._config['query_encoder']}"
-        per_query = {name: {query: values[name][query] for query in judged} for name in names}
-        row = {"system": system, "queries": f"{len(judged):,}", **means(per_query)}
+        judged = self._split.qrels
+        values = write(found, out, judged, self._config["metrics"], len(self._query_ids))
+        asked_by = "" if self._asked_by is None else f", queries by {self._config['query_encoder']}"
+        system = (f"{self._first.name}, re-ranked" if self._first else self._backend.name) + asked_by
+        row = {"system": system, "queries": f"{len(judged):,}", **values}
         title = f"{self._collection.name} {self._config['split']}: {out}"
         show_rows([row], ["system", "queries"], title, bold=False)
 
@@ -282,9 +279,3 @@ class _Searching:
 def _timed(call: Callable[[], Result]) -> tuple[Result, float]:
     start = time.perf_counter()
     return call(), time.perf_counter() - start
-
-
-def _write(path: Path, found: "Run") -> None:
-    from limbeck.evaluation.runs import write_run
-
-    write_run(path, found, "limbeck")

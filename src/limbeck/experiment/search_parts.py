@@ -96,6 +96,29 @@ class Parts:
 
         return [read_run(self.path(number, block)) for number in range(self._count)]
 
+    def write(self, number: int, block: int, found: "Run") -> None:
+        """Write what a share has found for a block of queries."""
+        from limbeck.evaluation.runs import write_run
+
+        write_run(self.path(number, block), found, "limbeck")
+
     def remove(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self._folder)
+
+
+def is_free(out: Path, config: Node, *, shared: bool) -> bool:
+    """Return whether a run file is to be written; False for a share of a search whose file is there already.
+
+    Raises
+    ------
+    ConfigError
+        It is there, and the search is not shared.
+    """
+    if config["force"] or not out.exists():
+        return True
+    if not shared:
+        Parts.beside(out, 1).forget()
+        raise ConfigError(f"out: {out} is there; give another file, or write over it by force=true")
+    log.info("%s is there, whole: nothing to do for shard=%s", out, config["shard"])
+    return False

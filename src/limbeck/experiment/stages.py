@@ -5,7 +5,7 @@ from pathlib import Path
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import Config
-from limbeck.data.candidates import Candidates, Search, find, inputs
+from limbeck.data.candidates import Candidates, Search, find, find_share, inputs
 from limbeck.data.collection import Collection
 from limbeck.data.judged import Judged
 from limbeck.data.pool import Pool, read_pool, write_pool
@@ -36,6 +36,10 @@ class Stages:
     def first_stage(self, split: str) -> Run:
         """Return the candidates of a split."""
         return find(self._candidates, self._task(split))
+
+    def keep_share(self, split: str, share: tuple[int, int]) -> None:
+        """Search for a share (i, n) of a split's queries; ``first_stage`` then finds it in the cache."""
+        find_share(self._candidates, self._task(split), share)
 
     def candidate_inputs(self, split: str) -> Config:
         """Return what the candidates of a split depend on."""

@@ -1,7 +1,7 @@
 """Systems on sets: each set is opened, searched or re-ranked by each system, and evaluated."""
 
 import logging
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from limbeck.evaluation.runs import read_run
 from limbeck.evaluation.sets import EvalSet
 from limbeck.evaluation.settings import Evaluation
 from limbeck.experiment import assemble, spaces
-from limbeck.experiment.engine import with_lengths
+from limbeck.experiment.engine import Engine, with_lengths
 from limbeck.experiment.one_pass import OnePass
 from limbeck.experiment.sharing import SHARES, Sharing
 from limbeck.experiment.systems import Systems
@@ -126,6 +126,25 @@ class Suite:
                 log.error("%s is missing: %s", name, reason.partition(". ")[0])  # what to do is said once, at the end
                 found[name] = {"missing": reason}
         return found
+
+    def before(
+        self, system: str, place: str, collection: Collection, ranker: Student, collator: Collator
+    ) -> Callable[[Engine, Sequence[str]], Run]:
+        """Return how a student searches its own split, and in the same pass the sets that have the same documents.
+
+        Parameters
+        ----------
+        system
+            Its key, as the sets will be evaluated with it.
+        place
+            How the configuration names the collection.
+        collection
+            What is searched.
+        ranker, collator
+            The student.
+        """
+        fit = partial(_fitted, ranker, collator)
+        return self._pass.before(system, place, collection, collator.style.document_length, fit)
 
     def _announce(self) -> None:
         for name, each in self._sets.items():

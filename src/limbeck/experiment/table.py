@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limbeck.artefacts import write_json
 from limbeck.config import Node, build
 from limbeck.unfinished import write_text
 
@@ -14,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def write(config: Node, name: str) -> "Table":
-    """Print the table, write ``OUT/NAME.md`` and ``OUT/NAME.tex``, and return it.
+    """Print the table, write `OUT/NAME.md`, `OUT/NAME.tex` and `OUT/NAME.json`, and return it.
 
     Parameters
     ----------
@@ -25,6 +26,7 @@ def write(config: Node, name: str) -> "Table":
     """
     from limbeck.reporting.results.latex import latex
     from limbeck.reporting.results.markdown import markdown
+    from limbeck.reporting.results.plain import plain
     from limbeck.reporting.results.terminal import show
 
     tabulated = tabulate(config, name)
@@ -32,7 +34,8 @@ def write(config: Node, name: str) -> "Table":
     out = Path(config["out"])
     for suffix, text in {"md": markdown(tabulated), "tex": latex(tabulated)}.items():
         write_text(out / f"{name}.{suffix}", text)
-    log.info("\n%s: %s.md, %s.tex", out, name, name)
+    write_json(out / f"{name}.json", plain(tabulated))
+    log.info("\n%s: %s.md, %s.tex, %s.json", out, name, name, name)
     return tabulated
 
 
@@ -61,6 +64,7 @@ def tabulate(config: Node, name: str) -> "Table":
     from limbeck.reporting.results.cells import make
     from limbeck.reporting.results.marking import mark
     from limbeck.reporting.results.references import add_references
+    from limbeck.reporting.results.regret import add_regrets
     from limbeck.reporting.results.spec import read_spec
     from limbeck.reporting.results.sweep import check_commits, check_data, collect, commits, remarks
 
@@ -76,5 +80,6 @@ def tabulate(config: Node, name: str) -> "Table":
     add_references(tabulated, swept.runs)
     mark(tabulated, settings)
     states = ", ".join(f"{len(runs)} of {state}" for state, runs in commits(swept.runs).items())
-    tabulated.notes = [f"{len(swept.runs)} finished runs: {states}.", *remarks(swept)]
+    add_regrets(tabulated)
+    tabulated.notes[:0] = [f"{len(swept.runs)} finished runs: {states}.", *remarks(swept)]
     return tabulated

@@ -5,12 +5,14 @@ import logging
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck.config import ConfigError, build, check_node, home, identity, run_id
 from limbeck.experiment.groups import without_null
 from limbeck.experiment.messages import explain
+from limbeck.experiment.placing import Start, placing
 from limbeck.experiment.run_folder import RunFolder, below
 from limbeck.experiment.train import plan
 from limbeck.locks import locked
@@ -23,13 +25,14 @@ if TYPE_CHECKING:
 
     from limbeck.tuning.best import Word
     from limbeck.tuning.configurations import Configurations, Planned
+    from limbeck.tuning.on_ray import RayProcess
     from limbeck.tuning.process import Process
     from limbeck.tuning.settings import Settings
     from limbeck.tuning.space import Parameter
 
 log = logging.getLogger(__name__)
 
-_OWN = ("tune", "tuning", "name", "dry_run")
+_OWN = ("tune", "tuning", "name", "dry_run", "launcher")
 
 
 def tune(config: "DictConfig", overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> None:
@@ -63,11 +66,13 @@ def tune(config: "DictConfig", overrides: Sequence[str], config_dirs: Sequence[s
         _show(settings, trainer, trainer.configurations(space))
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / ".tune.lock", f"the study in {folder}"):
-        _search(settings, trainer, trainer.configurations(space), folder)
+    with locked(folder / ".tune.lock", f"the study in {folder}"), placing(config.launcher) as start:
+        _search(settings, trainer, trainer.configurations(space), folder, start)
 
 
-def _search(settings: "Settings", trainer: "_Trainer", configurations: "Configurations", folder: Path) -> None:
+def _search(
+    settings: "Settings", trainer: "_Trainer", configurations: "Configurations", folder: Path, start: Start
+) -> None:
     from limbeck.reporting.study_table import TrialLog, show
     from limbeck.tuning.study import enqueue, open_study
     from limbeck.tuning.trials import Runs, Search, grid_points
@@ -80,7 +85,7 @@ def _search(settings: "Settings", trainer: "_Trainer", configurations: "Configur
         enqueue(study, points)
         total = len(points)
     log_trial = TrialLog(study, trainer.metric, total)
-    runs = Runs(trainer.start, lambda path: RunFolder(path).busy(), trainer.value)
+    runs = Runs(partial(trainer.start, start), lambda path: RunFolder(path).busy(), trainer.value)
     Search(settings, study, configurations, runs, folder, total, log_trial).run()
     best = show(study, trainer.metric, total)
     words = [*trainer.base, *configurations.words(best.params)]
@@ -207,13 +212,11 @@ class _Trainer:
 
         return Configurations(self.base, space, self.compose, _planned, explain)
 
-    def start(self, words: list[str], log_file: Path, seen: dict[str, str]) -> "Process":
+    def start(self, begin: Start, words: list[str], log_file: Path, seen: dict[str, str]) -> "Process | RayProcess":
         """Start the process of a trial."""
-        from limbeck.tuning.process import Process
-
         dirs = [word for folder in self._config_dirs for word in ("--config-dir", folder)]
         typed = ["train", *dirs, *self.base, *words, f"name={self.name}"]
-        return Process("limbeck.cli.trial", typed, log_file, seen)
+        return begin("limbeck.cli.trial", typed, log_file, seen)
 
     def value(self, folder: Path) -> float | None:
         """Return the value of the checkpoint that a finished run has kept."""

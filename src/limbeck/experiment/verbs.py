@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 _KEYS = {
-    "mine": "data candidates pool teacher paths out splits accelerator force",
-    "score": "data candidates pool teacher paths out splits depth limit show devices part_size accelerator",
+    "mine": "data candidates pool teacher paths launcher out splits shards accelerator force",
+    "score": "data candidates pool teacher paths launcher out splits depth limit show devices shards part_size "
+    "accelerator",
     "import": "format path out kind scale teacher collection on_error duplicates threads force",
     "inspect": "name seed force data candidates pool sampler teacher backbone student loss optim trainer eval checks "
     "callbacks logger paths out run qrels first_stage",
@@ -29,9 +30,9 @@ _KEYS = {
     "table": "table comparison paths out partial mix_commits mix_data",
     "report": "name out baseline paths",
     "export": "run out student backbone card",
-    "index": "data backbone student backend paths out dtype shard_size shard bf16 seed accelerator",
-    "search": "data candidates backend paths index out query_encoder split depth metrics timed shard bf16 accelerator "
-    "force",
+    "index": "data backbone student backend paths launcher out dtype shard_size shard shards bf16 seed accelerator",
+    "search": "data candidates backend paths launcher index out query_encoder split depth metrics timed shard shards "
+    "bf16 accelerator force",
 }
 _HOW: dict[str, Config] = {
     "score": {"optional": ("out", "depth", "limit"), "required": ("splits",)},

@@ -160,8 +160,8 @@ def _limits(origin: Origin, said: Mapping[str, Any]) -> list[str]:
     """Return what one must know before using it."""
     sets = [collection_name(origin), *(origin.result.get("sets") or {})] if origin.result else []
     lines = [
-        f"Measured on {', '.join(escape(written_group(each)) for each in sets if each)} alone; on other texts it may rank "
-        "worse than the teacher, or than BM25."
+        f"Measured on {', '.join(escape(written_group(each)) for each in sets if each)} alone; on other texts it may "
+        "rank worse than the teacher, or than BM25."
         if any(sets)
         else "Not measured: there is no record of its training.",
         "It has learned its teacher's errors, and whatever bias its teacher and its documents have.",

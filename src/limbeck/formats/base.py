@@ -56,7 +56,13 @@ class Format(ABC):
         self.store = store
 
     def source(self, paths: Sequence[Path]) -> Source:
-        """Return the teacher and the kind of the scores; None and ``unknown`` where the file does not say."""
+        """Return the teacher and the kind of the scores; None and ``unknown`` where the files do not say.
+
+        Parameters
+        ----------
+        paths
+            Files that exist, in order.
+        """
         places = [str(path.absolute()).lower() for path in paths]
         if all(any(name.lower() in place for name in self.published) for place in places):
             return Source(self.teacher, self.kind)

@@ -85,14 +85,25 @@ class Loss(nn.Module):
         self._scheduled.apply(self, step)
 
     def forward(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the scalar loss of a batch, unweighted."""
+        """Return the scalar loss of a batch, unweighted: the mean of ``per_query``.
+
+        Parameters
+        ----------
+        output
+            What the student makes of the batch: scores, embeddings.
+        batch
+            Teacher scores, labels, ranks and mask.
+        """
         return self.per_query(output, batch).mean()
 
     def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
-        """Return the (B,) values of the queries."""
+        """Return the (B,) values of the queries; ``output`` and ``batch`` as in ``forward``."""
         raise NotImplementedError
 
     def per_candidate(self, output: StudentOutput, batch: Batch) -> Tensor | None:
-        """Return the (B, L) terms whose sums are the values of the queries; None for a loss that has none."""
+        """Return the (B, L) terms whose sums are the values of the queries; None for a loss that has none.
+
+        ``output`` and ``batch`` are as in ``forward``.
+        """
         del output, batch
         return None

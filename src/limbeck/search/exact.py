@@ -12,7 +12,7 @@ from limbeck.registry import register
 from limbeck.search.backend import Searching
 from limbeck.search.shards import Store
 
-_QUERIES = 512
+_QUERIES = 256
 """Queries compared with a shard at once: so small a table takes memory that was used before and need not be cleared."""
 
 

@@ -14,6 +14,7 @@ from limbeck.inference import BiEncoder
 from limbeck.progress import Step
 from limbeck.registry import register
 from limbeck.search.backend import Searching
+from limbeck.search.clustering import announce
 from limbeck.search.shards import Shard, Store
 
 _LARGEST = {
@@ -122,7 +123,9 @@ class Faiss:
             index = faiss.index_factory(width, f"IVF{lists},{vectors}", faiss.METRIC_INNER_PRODUCT)
             if vectors != "Flat":
                 index.by_residual = False  # or a vector is rounded once more, as what it differs from its centroid by
-            index.train(_sample(store, lists * _TRAINED_ON))
+            sample = _sample(store, lists * _TRAINED_ON)
+            announce(f"faiss lists of {store.path}", len(sample) * index.cp.niter, lists, width)
+            index.train(sample)
         with Step(
             f"faiss index of {store.path}", documents, "documents", needs=lambda: room.words(memory=memory)
         ) as step:

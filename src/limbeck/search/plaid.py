@@ -15,7 +15,9 @@ from limbeck.config import ConfigError
 from limbeck.encodings import Kind, Rows
 from limbeck.evaluation.best import Best
 from limbeck.inference import BiEncoder
+from limbeck.progress import Step
 from limbeck.registry import register
+from limbeck.search.clustering import announce
 from limbeck.search.shards import Shard, Store, load, readable
 
 _NEAR_ONE = 0.01
@@ -86,12 +88,17 @@ class Plaid:
         ConfigError
             PLAID cannot hold these vectors: the message says why.
         """
-        documents = []
-        for shard in store.shards():
-            _check(store, shard)
-            values = shard.rows.arrays()["values"]
-            offsets = shard.rows.arrays()["offsets"].tolist()
-            documents += [values[start:stop] for start, stop in pairwise(offsets)]
+        documents, vectors = [], 0
+        with Step(f"vectors of {store.path}", store.documents, "documents") as step:
+            for shard in store.shards():
+                _check(store, shard)
+                values = shard.rows.arrays()["values"]
+                offsets = shard.rows.arrays()["offsets"].tolist()
+                documents += [values[start:stop] for start, stop in pairwise(offsets)]
+                vectors += len(values)
+                step.advance(len(shard.rows))
+        # Each is quantised by the nearest centroid, of 16 times the root of their number, as ColBERTv2 has it.
+        announce(f"PLAID of {store.path}", vectors, round(16 * vectors**0.5), store.shard(0).rows.width)
         try:
             index = _import().FastPlaid(str(folder / "plaid"), device="cpu")
             index.create(documents, nbits=self.bits, start_from_scratch=0)  # or it keeps a pickle of all vectors

@@ -81,7 +81,15 @@ class BiEncoder(Student):
 
     @abstractmethod
     def encode(self, tokens: Tokens, role: Role) -> Encoding:
-        """Encode N texts: (N, T) token ids."""
+        """Return the encodings of N texts.
+
+        Parameters
+        ----------
+        tokens
+            (N, T) token ids.
+        role
+            ``query`` or ``document``.
+        """
 
     @abstractmethod
     def similarity(self, queries: Encoding, documents: Encoding) -> Tensor:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from limbeck.types import moved
+
 _CHUNK = 2**25
 """Logits held at once."""
 
@@ -62,7 +64,7 @@ def _pieces(states: Tensor, words: int, lengths: Sequence[int] | None, chunk: in
     while start < len(order):
         tokens = int(known[order[start]])
         rows = order[start : start + max(1, chunk // (tokens * words))]
-        pieces.append((torch.from_numpy(rows).to(states.device), tokens))
+        pieces.append((moved(torch.from_numpy(rows), states.device), tokens))
         start += len(rows)
     return pieces
 

@@ -24,7 +24,15 @@ class Teacher(Protocol):
     """Knows how relevant documents are to queries."""
 
     def score(self, query_ids: Sequence[str], lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """Return raw float32 scores, one array a query, in the order of its list."""
+        """Return raw float32 scores, one array a query, in the order of its list.
+
+        Parameters
+        ----------
+        query_ids
+            Ids of B queries.
+        lists
+            For each of them the ids of its documents.
+        """
         ...
 
 
@@ -32,11 +40,19 @@ class ScoringTeacher(Teacher, Protocol):
     """A teacher that can score any pair of a collection, part by part."""
 
     def plan(self, lists: Lists, size: int) -> Plan:
-        """Cut the scoring of lists into parts."""
+        """Cut the scoring of lists into parts.
+
+        Parameters
+        ----------
+        lists
+            Query id → ids of its documents.
+        size
+            Pairs of a part, at most.
+        """
         ...
 
     def scorer(self, plan: Plan) -> Callable[[int], np.ndarray]:
-        """Return what scores a part, float32."""
+        """Return what scores a part of the plan: called with its number, it returns float32 scores."""
         ...
 
 

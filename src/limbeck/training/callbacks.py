@@ -1,7 +1,7 @@
 """Callbacks that a configuration may add to a training, each through Lightning's own class.
 
-All of them keep what they know in the checkpoint, so that a training that goes on from one ends as if it had never stopped.
-Callbacks for which that does not hold (``StochasticWeightAveraging`` begins its schedule anew) are not offered.
+All of them keep what they know in the checkpoint, so a training that goes on from one ends as if it had never
+stopped. Callbacks for which that does not hold (``StochasticWeightAveraging`` begins its schedule anew) are not offered.
 """
 
 from typing import Any, Protocol
@@ -83,8 +83,8 @@ class Stopping:
         del logs
         if monitor is None or not training.validate_every:
             raise ConfigError(
-                "callbacks.early_stopping: nothing is validated (trainer.validate_every=0, or no dev split), so there is "
-                "nothing to stop by; leave it out"
+                "callbacks.early_stopping: nothing is validated (trainer.validate_every=0, or no dev split), so "
+                "there is nothing to stop by; leave it out"
             )
         return _Stopping(
             monitor, mode="max", patience=self.patience, min_delta=self.min_delta, check_on_train_epoch_end=False

@@ -12,7 +12,9 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 
 from limbeck import progress
 from limbeck.data.datamodule import TrainingData
+from limbeck.training import utilisation
 from limbeck.training.validations import Validated, append
+from limbeck.types import Batch
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,9 @@ def quiet() -> None:
 class Speed(Callback):
     """Logs queries per second over all processes and the share of the time that was spent waiting for data.
 
+    Every ``trainer.log_every`` updates also tokens per second, the share of a GPU's peak that they make (MFU), and how
+    busy its driver calls it.
+
     Validation is left out of both, and so is the first batch, which warms up. What a process waits for is the next
     batch of its loader, collated by workers or here; it is measured on the processor, without asking the device.
     A line is written after each validation, and one at the end.
@@ -57,6 +62,11 @@ class Speed(Callback):
         self._batches = 0
         self._seconds = 0.0
         self._waited = 0.0
+        self._tokens = 0
+        self._flops = 0.0
+        self.device = ""
+        """What it trains on, once it does."""
+        self._peak: float | None = None
         self._since: tuple[float, float] | None = None
 
     @property
@@ -68,6 +78,24 @@ class Speed(Callback):
     def waiting(self) -> float:
         """Share of the time that this process has waited for data, from 0 to 1."""
         return self._waited / self._seconds if self._seconds else 0.0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Tokens that this process has read, without padding, a second."""
+        return self._tokens / self._seconds if self._seconds else 0.0
+
+    @property
+    def mfu(self) -> float | None:
+        """Share of the device's peak that the layers' FLOPs make, from 0 to 1; None where the peak is not known."""
+        return None if self._peak is None or not self._seconds else self._flops / self._seconds / self._peak
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record the device."""
+        root = trainer.strategy.root_device
+        self.device = utilisation.device_name(root)
+        self._peak = utilisation.peak(self.device, str(trainer.precision))
+        for logger in trainer.loggers:
+            logger.log_hyperparams({"device": self.device})
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Go on with the clocks."""
@@ -83,16 +111,36 @@ class Speed(Callback):
             self._seconds += now[0] - self._since[0]
             self._waited += now[1] - self._since[1]
             self._batches += 1
+            self._count(pl_module, batch)
         self._since = now
-        speed = self.queries_per_second * trainer.world_size
-        for name, value in (("queries/s", speed), ("waiting", self.waiting)):
+        world = trainer.world_size
+        for name, value in (("queries/s", self.queries_per_second * world), ("waiting", self.waiting)):
             # A tensor in main memory: a number would be copied to the device, and the copy waited for.
             pl_module.log(name, torch.tensor(value), prog_bar=True, batch_size=1)
+        if (batch_idx + 1) % (trainer.accumulate_grad_batches * self._every(trainer)) == 0:
+            more = {"tokens/s": self.tokens_per_second * world, "MFU": self.mfu}
+            more["GPU busy"] = utilisation.busy(trainer.strategy.root_device)
+            for name, value in more.items():
+                if value is not None:
+                    pl_module.log(name, torch.tensor(value), batch_size=1)
+
+    def _every(self, trainer: Trainer) -> int:
+        return trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _count(self, module: Any, batch: Any) -> None:
+        """Add up the tokens and FLOPs of a batch; by the lengths that the collator gives, the device is not asked."""
+        if not isinstance(batch, Batch):
+            return
+        lengths = utilisation.real_tokens(batch)
+        self._tokens += sum(lengths)
+        backbone = getattr(module.student, "backbone", None)
+        self._flops += utilisation.flops(getattr(backbone, "config", None), lengths)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write a line to the log, and what to do where the loader was too slow."""
         rate = f"{self.queries_per_second * trainer.world_size:.1f} queries/s"
-        log.info("trained: %s, %.1f %% of the time waiting for data", rate, 100 * self.waiting)
+        used = "" if self.mfu is None else f", {100 * self.mfu:.0f} % of the peak of {self.device}"
+        log.info("trained: %s%s, %.1f %% of the time waiting for data", rate, used, 100 * self.waiting)
         if self.waiting > STARVED:
             log.info("the loader is slower than the student; more workers may help: raise sampler.workers")
 

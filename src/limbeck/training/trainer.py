@@ -12,6 +12,7 @@ from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from limbeck.config import ConfigError
+from limbeck.inference import bf16_processor
 from limbeck.launchers.devices import check_accelerator
 from limbeck.progress import draws_bars
 from limbeck.registry import register
@@ -49,13 +50,8 @@ def _fastest(accelerator: str) -> str:
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         quick = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        quick = accelerator in ("auto", "cpu") and not torch.backends.mps.is_available() and _bf16_processor()
+        quick = accelerator in ("auto", "cpu") and not torch.backends.mps.is_available() and bf16_processor()
     return "bf16-mixed" if quick else "32-true"
-
-
-def _bf16_processor() -> bool:
-    """Return whether the processor multiplies bfloat16 itself; without that it is several times slower than float32."""
-    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 @register("trainer", "trainer")

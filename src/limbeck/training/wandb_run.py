@@ -216,8 +216,9 @@ class Curves(Logger):
         self._run.log(curves, step=step)
         self.step = max(self.step, step)
 
-    def log_hyperparams(self, *_: Any) -> None:
-        """Nothing: the configuration is recorded when the run is opened."""
+    def log_hyperparams(self, params: Mapping[str, Any], *_: Any) -> None:
+        """Add what is known once the training has begun, as the device; the configuration is recorded at the start."""
+        self._run.config.update(dict(params), allow_val_change=True)
 
 
 def _settings() -> Any:

@@ -63,11 +63,16 @@ class Process:
 
     def message(self) -> str:
         """Return why it failed: what it explained, else its last words."""
-        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        explained = [number for number, line in enumerate(lines) if line.startswith(_NAME)]
-        if explained:
-            return "\n".join(lines[explained[-1] :]).removeprefix(_NAME)
-        return f"exit status {self._process.returncode}: {lines[-1] if lines else 'it said nothing'} (see {self._log})"
+        return said(self._log, self._process.returncode)
+
+
+def said(log: Path, status: int | None) -> str:
+    """Return what a process that failed explained in its log, else its last words."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    explained = [number for number, line in enumerate(lines) if line.startswith(_NAME)]
+    if explained:
+        return "\n".join(lines[explained[-1] :]).removeprefix(_NAME)
+    return f"exit status {status}: {lines[-1] if lines else 'it said nothing'} (see {log})"
 
 
 def environment(workers: int) -> dict[str, str]:

@@ -12,6 +12,7 @@ from limbeck.artefacts import write_json
 from limbeck.config import ConfigError
 from limbeck.training.validations import PRUNED, Validated, read
 from limbeck.tuning.configurations import Configurations
+from limbeck.tuning.on_ray import RayProcess
 from limbeck.tuning.process import Process, environment
 from limbeck.tuning.settings import Settings
 from limbeck.tuning.space import Value, grid
@@ -33,7 +34,7 @@ _HOPELESS = 5
 class Runs:
     """What the search needs to know of runs."""
 
-    start: Callable[[list[str], Path, dict[str, str]], Process]
+    start: Callable[[list[str], Path, dict[str, str]], Process | RayProcess]
     """Overrides of a run, file for what it says, environment → its process."""
     busy: Callable[[Path], bool]
     """Whether some process makes the run in a folder now."""
@@ -47,7 +48,7 @@ class _Active:
     words: list[str]
     folder: Path
     slot: int
-    process: Process | None = None
+    process: Process | RayProcess | None = None
     reported: set[int] = field(default_factory=set)
     worse: Validated | None = None
     """Where it fell behind."""

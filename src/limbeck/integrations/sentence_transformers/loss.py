@@ -128,7 +128,15 @@ class DistillationLoss(nn.Module):
     def compute_loss_from_embeddings(
         self, embeddings: Sequence[Tensor], labels: Tensor | Sequence[Tensor] | None = None
     ) -> Tensor:
-        """Return the same from (B, D) embeddings of the queries and of the documents at each place: for SpladeLoss."""
+        """Return the loss from embeddings that another loss has already computed: for SpladeLoss.
+
+        Parameters
+        ----------
+        embeddings
+            (B, D) of the queries, then of the documents at each place.
+        labels
+            As in ``forward``.
+        """
         targets = self._read(labels)
         found = scoring.of_embeddings(self._own[0], embeddings[0], embeddings[1:])
         return self._value(found, [found.shape[1]] * len(found), targets)

@@ -79,6 +79,33 @@ class Reference:
     cells: list[Cell | None]
 
 
+@dataclass(frozen=True)
+class Regret:
+    """What a system loses by not being the best one."""
+
+    system: str
+    settings: Mapping[str, float]
+    """Setting → (best - it) / best."""
+    low: float
+    high: float
+    """95 % interval of the largest, by a bootstrap over queries."""
+
+    @property
+    def largest(self) -> float:
+        """Over the settings."""
+        return max(self.settings.values())
+
+    @property
+    def where(self) -> str:
+        """The setting where it is largest."""
+        return max(self.settings, key=lambda setting: self.settings[setting])
+
+    @property
+    def mean(self) -> float:
+        """Over the settings."""
+        return sum(self.settings.values()) / len(self.settings)
+
+
 @dataclass
 class Table:
     """All of a table."""
@@ -94,6 +121,8 @@ class Table:
     """Of the caption: what the marks mean, and the like."""
     notes: list[str] = field(default_factory=list)
     """Where it comes from, and what was left out."""
+    regrets: list[Regret] = field(default_factory=list)
+    """Of the values of a row key, least first."""
 
     def published(self) -> Iterator[tuple[Published, list[float | None]]]:
         """Yield published systems with their values, one a column."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from limbeck.markup import escape
 from limbeck.reporting.results.cells import Cell, Table
+from limbeck.reporting.results.regret import rows
 from limbeck.reporting.results.wording import MISSING, NONE, NOT_OURS, UNTOLD, column_head, figure, heads, sentences
 
 
@@ -18,6 +19,10 @@ def markdown(table: Table) -> str:
         lines.append(_line([*label, *(_cell(cell, table, reference=True) for cell in each.cells)]))
     lines += ["", escape(" ".join(sentences(table)[1:]))]
     lines += _published(table, top[len(keys) :])
+    if table.regrets:
+        head, *found = rows(table)
+        lines += ["", "## Regret: (best - it) / best", "", *_start(list(map(escape, head)), len(head))]
+        lines += [_line(list(map(escape, each))) for each in found]
     if table.notes:
         lines += ["", "## Where this comes from", "", *(f"* {escape(note)}" for note in table.notes)]
     return "\n".join([*lines, *_commands(table), ""])

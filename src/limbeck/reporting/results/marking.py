@@ -26,7 +26,7 @@ class _Evaluated:
 
     def add(self, group: str, row: TableRow, column: Column, system: str, key: str = STUDENT) -> None:
         """Add what the runs of a row have found of their student, or of what was evaluated beside it."""
-        values: list[Values] = [_values(run, column, key) for run in _runs(row, column)]
+        values = values_of(row, column, key)
         self.values.setdefault(group, {}).setdefault(column.metric, {})[system] = values
 
 
@@ -93,9 +93,16 @@ def mark(table: Table, settings: Comparing) -> None:
     table.remarks.append(_meaning(table, settings, compared[0].family if compared else 0))
 
 
-def _runs(row: TableRow, column: Column) -> list[Finished]:
+def values_of(row: TableRow, column: Column, key: str = STUDENT) -> list[Values]:
+    """Return the values per query of a row's student, or of what was evaluated beside it, one mapping a seed.
+
+    Raises
+    ------
+    ConfigError
+        They cannot be read.
+    """
     found = {run.seed: run for run in row.line.runs if column.set in run.sets}
-    return [found[seed] for seed in sorted(found)]
+    return [_values(found[seed], column, key) for seed in sorted(found)]
 
 
 def _values(run: Finished, column: Column, key: str) -> dict[str, float]:

@@ -17,7 +17,7 @@ ALSO = ("first_stage", "teacher", "start")
 
 _MUST = ("caption", "runs", "rows")
 _MAY = (
-    "columns", "also", "baseline", "expect", "seeds", "order", "titles", "labels", "digits", "published",
+    "columns", "also", "baseline", "expect", "seeds", "order", "titles", "labels", "digits", "published", "regret",
 )  # fmt: skip
 
 
@@ -42,6 +42,8 @@ class Spec:
     labels: Mapping[str, Mapping[str, str]]
     digits: int
     published: tuple[Published, ...]
+    regret: str = ""
+    """Row key whose values are compared by their regret; empty for no regrets."""
 
     def title(self, name: str) -> str:
         """Return how a row key, a set or a metric is headed."""
@@ -101,7 +103,14 @@ def read_spec(given: Any, *, key: str = "table") -> Spec:
         },
         digits=_number(given.get("digits"), f"{key}.digits", 1) or 3,
         published=tuple(published(given.get("published"), key=f"{key}.published")),
+        regret=_one_of_rows(given.get("regret"), f"{key}.regret", rows),
     )
+
+
+def _one_of_rows(given: Any, key: str, rows: tuple[str, ...]) -> str:
+    if given is not None and given not in rows:
+        raise ConfigError(f"{key} must be one of the row keys ({', '.join(rows)}), got {given!r}")
+    return given or ""
 
 
 def _mapping(given: Any, key: str) -> Mapping[Any, Any]:

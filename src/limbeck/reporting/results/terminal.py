@@ -6,6 +6,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from limbeck.reporting.results.cells import Cell, Table
+from limbeck.reporting.results.regret import rows
 from limbeck.reporting.results.wording import MISSING, NONE, NOT_OURS, UNTOLD, column_head, figure, heads, sentences
 from limbeck.screen import console
 
@@ -33,6 +34,14 @@ def show(table: Table) -> None:
     for sentence in sentences(table)[1:]:
         screen.print(escape(sentence), highlight=False)
     screen.print()
+    if table.regrets:
+        head, *found = rows(table)
+        regrets = Grid(title="Regret: (best - it) / best", box=box.SIMPLE_HEAD, title_justify="left")
+        for name in head:
+            regrets.add_column(escape(name), overflow="fold")
+        for each in found:
+            regrets.add_row(*map(escape, each))
+        screen.print(regrets)
     for note in table.notes:
         screen.print(escape(note), highlight=False)
     screen.print("\nThe commands of each row:", highlight=False)
