@@ -336,5 +336,5 @@ def test_a_card_reads_no_markup():
     assert "<script" not in outside.replace(EVIL.replace("|", "\\|"), "")  # which stands between marks of code
     assert text.count("\n````") == 2
     assert "\n# x" not in text
-    table = [line for line in text.split("## Results")[1].split("## Options")[0].splitlines() if line.startswith("|")]
+    table = [line for line in text.split("## Results")[1].split("## Training")[0].splitlines() if line.startswith("|")]
     assert {line.replace("\\|", "").count("|") for line in table} == {4}

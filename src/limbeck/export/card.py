@@ -10,7 +10,7 @@ import yaml
 
 from limbeck.config import part_name
 from limbeck.export.layout import Pipeline
-from limbeck.export.origin import Origin, collection_name, hub_name, public
+from limbeck.export.origin import Origin, collection_name, hub_name, public, whole
 from limbeck.labels import group as written_group
 from limbeck.labels import metric, value
 from limbeck.markup import code, escape
@@ -73,7 +73,7 @@ def card(
         *_training(origin),
         *_limits(origin, said),
         "## Options\n\n"
-        + _table(["option", "value"], [[k, code(public(text(v)))] for k, v in student.items() if k != "_target_"]),
+        + _table(["option", "value"], [[k, code(whole(text(v)))] for k, v in student.items() if k != "_target_"]),
         _CITATION.format(version=__version__),
     ]
     return "\n\n".join(parts) + "\n"

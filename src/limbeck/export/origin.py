@@ -66,6 +66,11 @@ def public(text: str) -> str:
     return _PATH.sub(lambda found: found[0].rstrip("/").rpartition("/")[2] or found[0], text)
 
 
+def whole(option: str) -> str:
+    """Return an option's value as it is, but the last part alone where all of it is a path."""
+    return public(option) if _PATH.fullmatch(option) else option
+
+
 def is_place(collection: str) -> bool:
     """Return whether a collection is a folder of this machine, rather than an id of ir_datasets or synthetic."""
     return collection.startswith(("/", "~", ".")) or Path(collection).is_dir()

@@ -1,6 +1,7 @@
 """The one LightningModule, for every kind of student."""
 
 import hashlib
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +99,14 @@ class Distillation(lightning.LightningModule):
         self._dev_run: Run = {}
         self._measured: dict[str, Tensor] = {}
         self.train()  # dropout on: a checkpoint comes without, and Lightning leaves it as it finds it
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Distillation":
+        """Copy what is trained, for averages of weights; data and tokenizers to validate with are shared."""
+        memo[id(self._validation)] = self._validation
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__dict__.update({name: deepcopy(each, memo) for name, each in self.__getstate__().items()})
+        return copied
 
     def configure_optimizers(self) -> Any:
         """Return optimiser and schedule."""
