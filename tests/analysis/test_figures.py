@@ -105,8 +105,8 @@ def test_pictures_are_whole_and_legible(tmp_path, monkeypatch, kind, count, quer
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     assert data.endswith(b"IEND\xaeB`\x82")
     width, height = struct.unpack(">II", data[16:24])
-    assert width in (660, 920, 1380)  # a column, two panels, a page: 3.3, 4.6, 6.9 inches
-    assert 300 <= height <= 1900  # 9.5 inches: a page
+    assert width in (495, 690, 1035)  # a column, two panels, a page: 3.3, 4.6, 6.9 inches
+    assert 200 <= height <= 1425  # 9.5 inches: a page
     boxes = saved[0]
     for text, box in boxes.items():
         assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, text
@@ -123,7 +123,7 @@ def test_pictures_are_whole_and_legible(tmp_path, monkeypatch, kind, count, quer
         assert labels.configuration(name) in flat
     pdf = path.with_suffix(".pdf").read_bytes()
     assert pdf.startswith(b"%PDF")
-    assert f"/MediaBox [ 0 0 {width / 200 * 72:g}".encode() in pdf
+    assert f"/MediaBox [ 0 0 {width / 150 * 72:g}".encode() in pdf
     assert b"/Subtype /Type3" not in pdf  # publishers refuse such fonts
 
 
