@@ -9,9 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from limbeck import labels
 from limbeck.analysis.calibration import measure, summarise
 from limbeck.analysis.quality import by_teacher
-from limbeck import labels
 from limbeck.reporting import figures
 
 LONG = "ckl loss.ckl.gamma=5 loss.ckl.alpha=1.5 loss.ckl.teacher_temperature=2 sampler.negatives=31 $a$ "
@@ -24,7 +24,7 @@ def strict():
         yield
 
 
-APART = 3.0
+APART = 2.0
 """Dots that lie between two lines at least."""
 
 
