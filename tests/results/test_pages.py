@@ -60,7 +60,9 @@ def test_every_stored_table_is_shown():
     assert {path.stem for path in FOLDER.glob("*.json")} == {name for _, name, _ in shown()}
 
 
-@pytest.mark.parametrize("written", ["0.212", "**0.211** ± 0.005", "0.211 ± 0.006", "0.211 ± 0.005▲", "0.211", "–", "x"])
+@pytest.mark.parametrize(
+    "written", ["0.212", "**0.211** ± 0.005", "0.211 ± 0.006", "0.211 ± 0.005▲", "0.211", "–", "x"]
+)
 def test_another_figure_is_seen(written):
     cell = {"mean": 0.2113, "std": 0.0049, "seeds": 3, "best": False, "mark": ""}
     assert same("0.211 ± 0.005", cell, 3)

@@ -69,7 +69,7 @@ class OnePass:
         Parameters
         ----------
         system, collection, length, fit
-            As :meth:`of` takes them.
+            As ``of`` takes them.
         place
             How the configuration names the collection.
         """

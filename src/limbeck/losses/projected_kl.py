@@ -1,6 +1,7 @@
 """Projected KL: KL to the distribution nearest to the teacher's in which the positives have their share."""
 
 import math
+from functools import partial
 from typing import Literal
 
 import torch
@@ -98,12 +99,7 @@ def projected_kl(
     log_q = log_softmax(student, mask, student_temperature)
     is_positive, is_negative = split(labels, mask)
     t = masked(teacher, mask, teacher_temperature)
-    strength = torch.logsumexp if against == "all" else torch.amax
-
-    def odds(scores: Tensor) -> Tensor:
-        positive, negative = (torch.where(each, scores, FLOOR) for each in (is_positive, is_negative))
-        return strength(positive, -1) - strength(negative, -1)
-
+    odds = partial(_odds, is_positive=is_positive, is_negative=is_negative, best=against == "best")
     target = torch.full_like(t[..., 0], math.log(mass / (1 - mass)))
     if evidence == "order":
         target = torch.logit(mass * _wrong(t, is_positive, is_negative))
@@ -111,8 +107,14 @@ def projected_kl(
         target = torch.minimum(target, odds(log_q.detach()))
     lift = (target - odds(t)).clamp(min=0)  # 0 where the positives have their share
     lift = torch.where(is_positive.any(-1) & is_negative.any(-1), lift, 0.0).unsqueeze(-1)
-    log_r = log_softmax(t + lift * is_positive, mask)
-    return divergence(log_r, log_q)
+    return divergence(log_softmax(t + lift * is_positive, mask), log_q)
+
+
+def _odds(scores: Tensor, is_positive: Tensor, is_negative: Tensor, *, best: bool) -> Tensor:
+    """Return ln(P / (1 - P)), with P the share of the positives, or of the best one beside the best negative; (B,)."""
+    strength = torch.amax if best else torch.logsumexp
+    positive, negative = (torch.where(each, scores, FLOOR) for each in (is_positive, is_negative))
+    return strength(positive, -1) - strength(negative, -1)
 
 
 def _wrong(scores: Tensor, is_positive: Tensor, is_negative: Tensor) -> Tensor:

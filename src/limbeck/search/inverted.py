@@ -128,11 +128,14 @@ def strongest(matrix: Any, terms: int | None) -> Any:
 def _lists(path: Path, words: np.ndarray, documents: int) -> Postings:
     """Return the lists of some words in a shard."""
     starts = load(path.with_name(f"{path.name}.starts.npy"))
-    places = [slice(int(starts[word]), int(starts[word + 1])) for word in words.tolist()]
-    offsets = np.cumsum([0, *(place.stop - place.start for place in places)])
+    lengths = starts[words + 1] - starts[words]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    in_a_row = np.split(words, np.flatnonzero(np.diff(words) > 1) + 1)  # their lists lie side by side
+    places = [slice(int(starts[some[0]]), int(starts[some[-1] + 1])) for some in in_a_row if len(some)]
     rows, weights = (load(path.with_name(f"{path.name}.{name}.npy")) for name in ("documents", "weights"))
     weights, rows = (np.concatenate([values[:0], *(values[place] for place in places)]) for values in (weights, rows))
     # Compiled loops look nothing over: a wrong place would be a wrong place in memory.
-    if not len(rows) == len(weights) == offsets[-1] or (len(rows) and not 0 <= rows.min() <= rows.max() < documents):
+    fit = len(rows) == len(weights) == offsets[-1] and (lengths >= 0).all()
+    if not fit or (len(rows) and not 0 <= rows.min() <= rows.max() < documents):
         raise ValueError("its lists do not fit one another")
     return Postings(weights.astype(np.float32, copy=False), rows, offsets, documents)
