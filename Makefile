@@ -37,7 +37,7 @@ check: $(DEV)  ## Lint, format, types, layers, documentation
 	$(BIN)/python -m pytest -n 0 tests/test_documentation.py
 
 docs: $(DEV)  ## Build the documentation in build/site; a broken link fails (needs no connection)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 bench: $(DEV)  ## Run the benchmarks of the CPU (under 30 minutes on 2 cores), write benchmarks/results.md
 	$(BIN)/python benchmarks/results.py

@@ -15,6 +15,8 @@ PAGES = {"CHANGELOG.md": "changes.md", "benchmarks/results.md": "benchmarks.md",
 
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
 _FENCE = re.compile(r"^ *(```+|~~~+).*?^ *\1 *$", flags=re.MULTILINE | re.DOTALL)
+_made: set[str] = set()
+"""Pages of the site that are no files: they are written while it is built."""
 _log = get_plugin_logger("links")
 
 
@@ -23,6 +25,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, page in PAGES.items():
         if page not in files.src_uris:
             files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
+    _made.update(file.src_uri for file in files if file.generated_by)
     return files
 
 
@@ -45,6 +48,8 @@ def _linked(found: re.Match[str], origin: PurePosixPath, page: str) -> str:
     if not path or re.match(r"[a-z]+:", path):
         return found[0]
     file = os.path.normpath(origin.parent / path)
+    if file.removeprefix("docs/") in _made:
+        return found[0]
     if not (ROOT / file).exists():
         _log.warning("%s links to %s, which does not exist", origin, target)
         return found[0]

@@ -129,13 +129,13 @@ RACED = COMMANDS | {
 def cut_small() -> None:
     """Have everything that is written by parts written in parts so small that this world has several of each."""
     from limbeck import halfway
-    from limbeck.data import bm25, candidates, dense, folder, pooling
+    from limbeck.data import bm25, candidates, embeddings, folder, pooling
     from limbeck.evaluation import ranking
     from limbeck.text import token_store
 
     candidates.BLOCK = 7
     pooling._BLOCK = 7
-    bm25._BLOCK = dense.BLOCK = 20
+    bm25._BLOCK = embeddings.BLOCK = 20
     token_store._BLOCK_TEXTS = 20
     ranking.PIECE = 32
     halfway.EVERY = 0.0

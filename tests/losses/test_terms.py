@@ -34,6 +34,7 @@ def other_options(name):
         "rank_source": "student", "rank_anchor": "mean", "reduction": "mean", "target": "labels",
         "discount": "reciprocal", "gain": "linear", "detach_weights": True,
         "positive_exponent": "rank", "negative_log": "complement", "against": "best",
+        "evidence": "order",
     }  # fmt: skip
     for key, default in options_of(name).items():
         if key in known and key != "detach_weights":  # which changes the gradient alone
@@ -118,6 +119,7 @@ BAD = {
     "positive_exponent": ["alpha"],
     "negative_log": ["p"],
     "against": ["worst"],
+    "evidence": ["teacher"],
     "mass": [0.0, 1.0],
     "top": [0, -1],
 }

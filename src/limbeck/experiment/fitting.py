@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 
@@ -16,7 +17,7 @@ from limbeck.experiment.parts import Parts
 from limbeck.experiment.prepared import Prepared
 from limbeck.experiment.run_folder import RunFolder
 from limbeck.processes import named
-from limbeck.training import resources
+from limbeck.training import memory, resources
 from limbeck.training.checkpoints import BEST, LAST, PREVIOUS, callbacks, load_student, to_resume
 from limbeck.training.guards import Collapse, Nonfinite
 from limbeck.training.lengths import too_long
@@ -59,6 +60,7 @@ def fit(parts: Parts, prepared: Prepared, folder: RunFolder, loggers: list[Logge
     watching = [*_callbacks(parts, folder, data, guard, validation), speed]
     trainer = training.make(steps, folder.path, watching, loggers, validate=validation is not None)
     _announce(parts, steps, validates=validation is not None)
+    _tell_memory(parts, prepared, trainer.strategy.root_device)
     resume = to_resume(folder.checkpoints)
     if resume is not None:
         log.info("going on from %s", resume)
@@ -135,6 +137,13 @@ def _announce(parts: Parts, steps: int, *, validates: bool) -> None:
         log.warning("%s", each)
     queries = parts.sampler.batch_size * training.accumulate * training.world
     log.info("training: %d steps of %d queries, %s", steps, queries, training.precision)
+
+
+def _tell_memory(parts: Parts, prepared: Prepared, device: torch.device) -> None:
+    training = parts.training
+    needs = memory.needs(prepared.student, parts.sampler, precision=training.precision, chunk=training.chunk)
+    line, warns = memory.told(needs, memory.free(device), resources.sizes(parts.config))
+    log.log(logging.WARNING if warns else logging.INFO, "%s", line)
 
 
 def _choose(

@@ -34,7 +34,7 @@ def announce(label: str, vectors: float, centroids: int, width: int) -> None:
 def _one(centroids: int, width: int) -> float:
     """Return the seconds in which a vector is compared with a centroid here."""
     vectors = np.ones((_MEASURED, width), np.float32)
-    vectors[:16] @ vectors[:centroids].T  # threads are started
+    _ = vectors[:16] @ vectors[:centroids].T  # threads are started
     start = time.perf_counter()
-    (vectors @ vectors[:centroids].T).argmax(1)
+    _ = (vectors @ vectors[:centroids].T).argmax(1)
     return (time.perf_counter() - start) / (_MEASURED * centroids)
