@@ -15,6 +15,7 @@ from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 
 from limbeck.cli.main import main
+from limbeck.labels import LOSSES
 from pages import blocks
 
 ROOT = Path(__file__).parents[1]
@@ -26,16 +27,18 @@ def test_there_are_three():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_they_are_stored_without_outputs(path):
+def test_they_are_stored_with_what_they_show_and_tell_of_no_machine(path):
     notebook = nbformat.read(path, 4)
     nbformat.validate(notebook)
-    for cell in notebook.cells:
-        assert set(cell.metadata) == set()
-        if cell.cell_type == "code":
-            assert cell.outputs == []
-            assert cell.execution_count is None
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))  # in order, all of them
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [output for output in outputs if output.get("name") == "stderr" or output.output_type == "error"]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert not any(cell.metadata for cell in notebook.cells)
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
-    assert not re.search(r"/(home|root|tmp|work)/", path.read_text())
+    assert not re.search(r"/(home|root|tmp|work|Users|opt|mnt)/", path.read_text())
+    assert path.stat().st_size < 300_000
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +110,13 @@ def test_ckl_explained(execute):
 @pytest.mark.slow
 def test_reading_a_sweep(execute, sweep):
     text, pictures = execute("reading_a_sweep", LIMBECK_SWEEP=sweep, LIMBECK_BASELINE="kl")
-    assert len(pictures) == 3  # against the teacher, gains, by the teacher's quality
+    assert len(pictures) == 4  # negatives to positives, against the teacher, gains, by the teacher's quality
+    assert re.search(r"^ckl: \d+\.\d{3} at step 8$", text, re.MULTILINE)
     found = results(sweep)
     assert {loss: len(values) for loss, values in found.items()} == {"kl": 2, "ckl": 2}
     means = {loss: sum(values) / 2 for loss, values in found.items()}
     for loss, mean in means.items():
-        assert re.search(rf"\| {loss} \| (\*\*)?{mean:.3f}(\*\*)? ± ", text), text
+        assert re.search(rf"\| {LOSSES[loss]} \| (\*\*)?{mean:.3f}(\*\*)? ± ", text), text
     (difference,) = re.findall(r"synthetic +ndcg@10 +ckl +(-?\d\.\d+)", text)
     assert float(difference) == pytest.approx(means["ckl"] - means["kl"], abs=1e-4)
 

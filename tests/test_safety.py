@@ -8,11 +8,13 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from limbeck.backbones.sources import load_tokenizer, locate
 from limbeck.config import ConfigError, build
 from limbeck.experiment.table import tabulate
-from limbeck.export.card import Origin, card
+from limbeck.export.card import card
+from limbeck.export.origin import Origin
 from limbeck.reporting.results import latex, markdown, terminal
 from limbeck.scores.store import ScoreStore
 from limbeck.search.shards import Store
@@ -327,10 +329,12 @@ def test_a_card_reads_no_markup():
         result={"collection": EVIL, "split": "test", "rows": [row], "run_id": EVIL},
         environment={"command": ["limbeck", f"x={EVIL}\n````\n<script>"], "device": EVIL},
     )
-    text = card(Pipeline(), student, origin, f"{EVIL}\n# x")
+    whole = card(Pipeline(), student, origin, f"{EVIL}\n# x")
+    head, text = whole.removeprefix("---\n").split("\n---\n", 1)
+    assert yaml.safe_load(head)["datasets"] == [EVIL]  # data, no markup
     outside = "".join(part for part in text.split("\n````")[::2])
     assert "<script" not in outside.replace(EVIL.replace("|", "\\|"), "")  # which stands between marks of code
     assert text.count("\n````") == 2
     assert "\n# x" not in text
-    table = [line for line in text.split("## Results")[1].split("## Options")[0].splitlines() if line.startswith("|")]
+    table = [line for line in text.split("## Results")[1].split("## Training")[0].splitlines() if line.startswith("|")]
     assert {line.replace("\\|", "").count("|") for line in table} == {4}

@@ -18,8 +18,11 @@ OPTIONS = {
         "backbone", "backend", "candidates", "format", "launcher", "logger", "loss", "optim", "sampler",
         "student", "teacher",
     )
-} | {"fusion": "eval/fusion"}  # fmt: skip
+} | {"fusion": "eval/fusion", "callback": "callbacks"}  # fmt: skip
 """Kinds of parts that are chosen by name, and the group of each on the command line: ``loss=ckl``."""
+
+_SEVERAL = ("loss", "callback")
+"""Kinds of which there may be several, each a node of its own."""
 
 _STORED: dict[tuple[str, str], Entry] = {}
 """Whose schemas Hydra has: its store outlives a call."""
@@ -34,7 +37,7 @@ def generated() -> dict[tuple[str, str], dict[str, str]]:
     found: dict[tuple[str, str], dict[str, str]] = {}
     for entry in entries().values():
         if entry.kind in OPTIONS and not entry.parts:
-            place = entry.name if entry.kind == "loss" else "_here_"  # of losses there may be several
+            place = entry.name if entry.kind in _SEVERAL else "_here_"
             found[OPTIONS[entry.kind], entry.name] = {f"/schema/{entry.kind}@{place}": entry.name}
         if entry.kind == "candidates" and "parts" not in entry.parts:  # a fusion is no part of a fusion
             found["candidates/parts", entry.name] = {f"/candidates@{entry.name}": entry.name}

@@ -6,13 +6,15 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from limbeck.analysis.calibration import measure, summarise
 from limbeck.analysis.quality import by_teacher
+from limbeck import labels
 from limbeck.reporting import figures
 
-LONG = "ckl gamma=5 alpha=1.5 teacher_temperature=2 sampler.negatives=31 $a$ "
+LONG = "ckl loss.ckl.gamma=5 loss.ckl.alpha=1.5 loss.ckl.teacher_temperature=2 sampler.negatives=31 $a$ "
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +22,10 @@ def strict():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
+
+
+APART = 3.0
+"""Dots that lie between two lines at least."""
 
 
 def names(count):
@@ -58,9 +64,10 @@ def draw(kind, path, count, queries):
     return figures.calibration(path, summaries(count, max(queries, 2)))
 
 
-def texts(figure):
+def texts(figure, draw=True):
     """Return the boxes of all texts that can be seen."""
-    figure.draw_without_rendering()
+    if draw:
+        figure.draw_without_rendering()
     hidden = set()
     for axes in figure.findobj(lambda artist: hasattr(artist, "get_xticks")):
         if not axes.get_visible():
@@ -83,35 +90,49 @@ KINDS = ["gain", "against", "sorted", "calibration"]
 
 @pytest.mark.parametrize(("count", "queries"), [(1, 1), (8, 3), (8, 200)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_pictures_are_whole_and_legible(tmp_path, kind, count, queries):
+def test_pictures_are_whole_and_legible(tmp_path, monkeypatch, kind, count, queries):
     path = tmp_path / "figures" / f"{kind}.png"
+    saved = []
+    save = Figure.savefig
+
+    def watched(figure, *args, **options):
+        save(figure, *args, **options)
+        saved.append(texts(figure, draw=False))  # as the file has them; the PNG is the first of two
+
+    monkeypatch.setattr(Figure, "savefig", watched)
     figure = draw(kind, path, count, queries)
     data = path.read_bytes()
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     assert data.endswith(b"IEND\xaeB`\x82")
     width, height = struct.unpack(">II", data[16:24])
-    assert 600 <= width <= 1400
-    assert 300 <= height <= 1800
-    boxes = texts(figure)
+    assert width in (660, 920, 1380)  # a column, two panels, a page: 3.3, 4.6, 6.9 inches
+    assert 300 <= height <= 1900  # 9.5 inches: a page
+    boxes = saved[0]
     for text, box in boxes.items():
         assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, text
         assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1, text
-        assert text.get_fontsize() >= 8
+        assert text.get_fontsize() >= 7
     found = list(boxes.items())
     for i, (text, box) in enumerate(found):
         for other, behind in found[i + 1 :]:
-            apart = box.x1 <= behind.x0 or behind.x1 <= box.x0 or box.y1 <= behind.y0 or behind.y1 <= box.y0
-            assert apart, f"{text} covers {other}"
+            aside = box.x1 <= behind.x0 or behind.x1 <= box.x0
+            apart = aside or box.y1 + APART <= behind.y0 or behind.y1 + APART <= box.y0
+            assert apart, f"{text} touches {other}"
     flat = words(figure).replace("\n", " ").replace(r"\$", "$")
     for name in names(count):
-        assert name in flat
+        assert labels.configuration(name) in flat
+    pdf = path.with_suffix(".pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert f"/MediaBox [ 0 0 {width / 200 * 72:g}".encode() in pdf
+    assert b"/Subtype /Type3" not in pdf  # publishers refuse such fonts
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_numbers_give_the_same_bytes(tmp_path, kind):
     draw(kind, tmp_path / "one.png", 2, 20)
     draw(kind, tmp_path / "two.png", 2, 20)
-    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    for kind_of_file in ("png", "pdf"):
+        assert (tmp_path / f"one.{kind_of_file}").read_bytes() == (tmp_path / f"two.{kind_of_file}").read_bytes()
 
 
 def test_gains_by_teacher(tmp_path):
@@ -127,8 +148,8 @@ def test_gains_by_teacher(tmp_path):
         "0.2 to 0.5\n1 query\nmean 0.30",
         "0.5 to 1\n10 queries\nmean 0.95",
     ]
-    assert axes.get_ylabel() == "gain in mrr@10"
-    assert axes.get_xlabel() == "the teacher's mrr@10"
+    assert axes.get_ylabel() == "gain in MRR@10"
+    assert axes.get_xlabel() == "the teacher's MRR@10"
     (points,) = axes.containers
     assert points.lines[0].get_ydata() == pytest.approx([0.2, -0.4, 0.05])
     lengths = [
@@ -140,7 +161,7 @@ def test_gains_by_teacher(tmp_path):
     low, high = axes.get_ylim()
     assert low < -0.4 < 0.2 < high
     assert high - low < 1.5  # not the ±1.27 of two queries
-    assert "Gain over kl" in words(figure)
+    assert "Gain over KL" in words(figure)
 
 
 def test_systems_with_other_buckets_are_refused(tmp_path):
@@ -159,9 +180,9 @@ def test_values_against_the_teacher(tmp_path):
     sizes = {tuple(place): size for place, size in zip(points.get_offsets().data, points.get_sizes(), strict=True)}
     assert set(sizes) == {(0.0, 0.0), (1.0, 1.0), (1.0, 0.5), (0.5, 1.0)}
     assert sizes[0.0, 0.0] == sizes[1.0, 1.0] > sizes[1.0, 0.5] == sizes[0.5, 1.0]
-    assert axes.get_title("left") == "ckl\n1 above, 1 below, 4 equal"
+    assert axes.get_title("left") == "CKL\n1 above, 1 below, 4 equal"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1 query", "2 queries"]
-    assert "cross (6 queries)" in words(figure)
+    assert "cross (6 queries)" in words(figure).replace("\n", " ")
 
 
 def test_a_name_is_not_read_as_a_formula(tmp_path):
@@ -211,8 +232,8 @@ def test_sorted_gains(tmp_path):
             assert not area.contains_point((place, sign * (height + 0.01)))
     mean = next(line for line in axes.lines if line.get_linestyle() == "--")
     assert mean.get_ydata()[0] == pytest.approx(0.05)
-    assert axes.get_title("left").startswith("ckl\n2 better, 1 worse, 1 equal\nmean +0.050 ± ")
-    assert "over kl, query by query (4 queries)" in words(figure)
+    assert axes.get_title("left").startswith("CKL\n2 better, 1 worse, 1 equal\nmean +0.050 ± ")
+    assert "over KL, query by query (4 queries)" in words(figure).replace("\n", " ")
 
 
 def test_calibration(tmp_path):

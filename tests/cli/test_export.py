@@ -1,8 +1,11 @@
 """``limbeck export``: from a run to a folder, and back."""
 
 import json
+import re
 
 import pytest
+import yaml
+from transformers import AutoModel
 
 from limbeck.experiment.own_data import data_of
 
@@ -44,7 +47,7 @@ def test_an_exported_folder_ranks_as_the_run_did(limbeck, trained, tmp_path, kin
 
 def test_the_card_tells_where_a_model_comes_from(limbeck, trained, tmp_path):
     folder = trained(*KINDS["cosine"])
-    assert limbeck("export", f"run={folder}", "out=made", small=False)[0] == 0
+    assert limbeck("export", f"run={folder}", "out=made", "card.license=mit", small=False)[0] == 0
     assert data_of(tmp_path / "made") == data_of(folder)
     card = (tmp_path / "made" / "README.md").read_text()
     result = json.loads((folder / "result.json").read_text())
@@ -60,10 +63,20 @@ def test_the_card_tells_where_a_model_comes_from(limbeck, trained, tmp_path):
         f"torch {__import__('torch').__version__}",
         f"{of_student['ndcg@10']:.4f}",
         "| query_prefix | `query: ` |",
-        "| system | ranks | ndcg@10 | mrr@10 | recall@100 |",
+        "| system | ranks | nDCG@10 | MRR@10 | R@100 |",
     ):
         assert told in card, told
     assert "Measured before" not in card
+    assert not re.search(r"/(home|root|tmp|work)/|\bNone\b|\bTrue\b|\bFalse\b", card)
+    head = yaml.safe_load(card.split("---")[1])
+    assert (head["license"], head["language"]) == ("mit", "en")
+    (model,) = head["model-index"]
+    (measured,) = model["results"]
+    assert measured["dataset"] == {"name": "synthetic", "type": "synthetic", "split": "test"}
+    assert {"type": "ndcg_at_10", "name": "nDCG@10", "value": round(of_student["ndcg@10"], 4)} in measured["metrics"]
+    _, told = AutoModel.from_pretrained(tmp_path / "made", output_loading_info=True)
+    assert not told["missing_keys"]
+    assert not told["unexpected_keys"]
     words = [f"run={folder}", "out=cut", "student.options={dimension: 4}"]
     assert limbeck("export", *words, small=False)[0] == 0
     told = "Measured before the export changed the student: it has `dimension=4`."

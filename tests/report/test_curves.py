@@ -18,7 +18,7 @@ def test_later_versions_win_where_two_have_a_step(tmp_path):
     read = curves(tmp_path)
     assert set(read) == {"train/kl", "dev/ndcg@10"}
     steps, values = read["train/kl"]
-    assert (steps.tolist(), values.tolist()) == ([9, 19, 29, 39], [4.0, 3.0, 2.0, 0.5])
+    assert (steps.tolist(), values.tolist()) == ([10, 20, 30, 40], [4.0, 3.0, 2.0, 0.5])
     assert [each.tolist() for each in read["dev/ndcg@10"]] == [[29], [0.5]]
 
 
@@ -31,17 +31,17 @@ def test_without_files_there_are_no_curves(tmp_path):
 def test_what_is_not_finite_is_left_out(tmp_path):
     write(tmp_path, 0, "step,train/kl\n1,nan\n2,1.0\n3,inf\n")
     steps, values = curves(tmp_path)["train/kl"]
-    assert (steps.tolist(), values.tolist()) == ([2], [1.0])
+    assert (steps.tolist(), values.tolist()) == ([3], [1.0])
 
 
 def test_a_line_cut_off_by_a_kill_is_left_out(tmp_path):
     write(tmp_path, 0, "step,train/kl,train/loss\n1,2.0,3.0\n2,1.0,2.3")
-    assert curves(tmp_path)["train/loss"][0].tolist() == [1]
+    assert curves(tmp_path)["train/loss"][0].tolist() == [2]
 
 
 def test_a_cell_that_is_no_number_is_left_out(tmp_path):
     write(tmp_path, 0, "step,train/kl\n1,1.0\n2,x\n?,3.0\n4\n5,2.0\n")
-    assert curves(tmp_path)["train/kl"][0].tolist() == [1, 5]
+    assert curves(tmp_path)["train/kl"][0].tolist() == [2, 6]
 
 
 def test_mean_and_deviation_are_over_the_seeds_that_have_a_step():

@@ -6,13 +6,13 @@ import shutil
 import numpy as np
 import pytest
 import yaml
-from bokeh.models import DataTable
+from bokeh.models import DataTable, Div
 
 from limbeck.config import ConfigError
 from limbeck.evaluation.qrels import read_qrels
 from limbeck.reporting.page.curves import learning_curves
 from limbeck.reporting.page.gains import gains
-from limbeck.reporting.page.leaderboard import leaderboard
+from limbeck.reporting.page.leaderboard import Shown, leaderboard, table
 from limbeck.reporting.page.page import page
 from limbeck.reporting.page.records import commands, differences, environment, unfinished
 from limbeck.reporting.page.runs import read
@@ -56,23 +56,62 @@ def test_the_leaderboard_has_means_and_deviations_over_seeds(whole):
     found = tables(leaderboard(whole))
     assert set(found) == {"configurations of synthetic", "runs of synthetic"}
     means, runs = (cells(found[f"{name} of synthetic"]) for name in ("configurations", "runs"))
-    assert sorted(runs["configuration"]) == ["ckl", "ckl", "kl", "kl"]
+    assert sorted(runs["configuration"]) == ["CKL", "CKL", "KL", "KL"]
     assert sorted(runs["seed"]) == [1, 1, 2, 2]
-    row = means["configuration"].index("kl")
-    own = [value for value, name in zip(runs["ndcg@10"], runs["configuration"], strict=True) if name == "kl"]
-    assert means["ndcg@10"][row] == pytest.approx(np.mean(own))
-    assert means["± ndcg@10"][row] == pytest.approx(np.std(own, ddof=1))
+    assert [*means] == ["configuration", "seeds", "nDCG@10", "MRR@10", "R@100"]  # nothing twice
+    row = means["configuration"].index("KL")
+    own = [value for value, name in zip(runs["nDCG@10"], runs["configuration"], strict=True) if name == "KL"]
+    assert means["nDCG@10"][row] == pytest.approx(np.mean(own))
+    table = found["configurations of synthetic"]
+    data = table.source.data
+    assert data["t2"][row].rstrip(" ▲▼") == f"{np.mean(own):.4f} ± {np.std(own, ddof=1):.4f}"
+    students = [place for place, seeds in enumerate(means["seeds"]) if seeds]
+    assert [data["b2"][place] for place in students] == [
+        means["nDCG@10"][place] == max(means["nDCG@10"][each] for each in students) for place in students
+    ]
+    assert not any(best for place, best in enumerate(data["b2"]) if place not in students)  # a teacher does not compete
     assert means["seeds"][row] == 2
-    assert means["loss"][row] == "[kl]"
-    assert {"student", "teacher"} < set(means["system"])
-    assert runs["ndcg@10"] == sorted(runs["ndcg@10"], reverse=True)
+    assert {"KL", "teacher"} < set(means["configuration"])
+    assert runs["nDCG@10"] == sorted(runs["nDCG@10"], reverse=True)
+    assert table.width < 1100
+
+
+def test_marks_are_those_of_the_corrected_test_against_the_baseline_that_is_named(whole, sweep):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    assert "baseline KL (the first configuration; baseline= chooses another)" in said(leaderboard(whole))
+    for path in runs_of(sweep):
+        if "ckl" in yaml.safe_load((path / "config.yaml").read_text())["loss"]:
+            file = path / "per_query" / "test.student.parquet"
+            values = pq.read_table(file).to_pydict()
+            better = [1.0 - number / 100 for number, _ in enumerate(values["ndcg@10"])]
+            pq.write_table(pa.table({**values, "ndcg@10": better}), file)
+    section = leaderboard(read(sweep), "CKL")
+    assert "baseline CKL (chosen by baseline=); paired t-test" in said(section)
+    assert "family of 3 comparisons" in said(section)
+    table = tables(section)["configurations of synthetic"]
+    row = list(table.source.data["c0"]).index("KL")
+    assert table.source.data["t2"][row].endswith(" ▼")
+
+
+def said(section):
+    return " ".join(each.text for model in section.models for each in model.select({"type": Div}))
+
+
+def test_a_wide_table_has_fewer_digits():
+    rows = [{"configuration": "x" * 30, **{f"m{n}": Shown(0.12345, 0.01234, "▲", True) for n in range(7)}}]
+    made = table(rows, by="m0", name="wide")
+    assert made.source.data["t1"] == ["0.123 ± 0.012 ▲"]
+    assert sum(column.width for column in made.columns) < 1100
+    assert table(rows[:1], by="m0", name="x").columns[1].title == "m0"
 
 
 def test_gains_are_over_the_first_or_the_named_configuration(whole):
-    assert "kl, 2 seeds" in gains(whole, None).models[0].children[0].text
+    assert "KL, 2 seeds" in gains(whole, None).models[0].children[0].text
     run = next(run for run in whole.runs if run.label == "ckl")
-    for baseline in ("ckl", run.id, "loss=[ckl]", "loss=[ckl] seed=2"):
-        assert "Baseline: ckl, 2 seeds" in gains(whole, baseline).models[0].children[0].text
+    for baseline in ("ckl", "CKL", run.id, "loss=[ckl]", "loss=[ckl] seed=2"):
+        assert "Baseline: CKL, 2 seeds" in gains(whole, baseline).models[0].children[0].text
 
 
 def test_a_baseline_that_fits_nothing_or_too_much_is_refused(whole):
@@ -86,7 +125,7 @@ def test_weights_are_drawn_where_judgments_can_be_had(whole, cache):
     qrels = next(cache.glob("synthetic/*/qrels/test.tsv"))
     section = term_weights(whole, lambda place: read_qrels(qrels))
     assert len(section.models) == 1
-    assert "kl" in section.html
+    assert "KL" in section.html
     assert "γ = 5 and α = 1" in section.intro
     missing = term_weights(whole, absent)
     assert missing.models == []

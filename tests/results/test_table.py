@@ -22,7 +22,7 @@ from limbeck.reporting.results.spec import read_spec
 
 
 def row(made, *labels):
-    return next(each for each in made.rows if each.labels == labels)
+    return next(each for each in made.rows if tuple(value.text for value in each.line.values) == labels)
 
 
 def own(path, metric="ndcg@10"):
@@ -48,11 +48,11 @@ def test_the_best_of_a_column_as_shown_among_students_alone(runs, table):
     runs.add(loss="bkl", level=0.4)
     made = table(also=["teacher"], published=[{"system": "P", "source": "S", "values": {"alpha": {"ndcg@10": 0.9}}}])
     best = {each.labels[0]: each.cells[0].best for each in made.rows}
-    assert best == {"kl": True, "ckl": True, "bkl": False}
+    assert best == {"KL": True, "CKL": True, "BKL": False}
     assert made.references[0].cells[0].mean == 0.7
     assert not made.references[0].cells[0].best
     assert {each.labels[0]: each.cells[0].best for each in table(digits=4).rows} == {
-        "kl": False, "ckl": True, "bkl": False,
+        "KL": False, "CKL": True, "BKL": False,
     }  # fmt: skip
 
 
@@ -61,18 +61,18 @@ def test_rows_of_one_name_are_told_apart_by_their_options(runs, table):
         runs.add(loss="kl+info_nce", options={"info_nce": {"in_batch": in_batch}})
     for gamma in (2.0, 5.0):
         runs.add(loss="ckl", options={"ckl": {"gamma": gamma}})
-    made = table(labels={"loss": {"ckl": "CKL", "kl+info_nce (in_batch)": "KL over the batch"}})
+    made = table(labels={"loss": {"ckl": "ours", "kl+info_nce (in_batch)": "KL over the batch"}})
     labels = {each.labels[0] for each in made.rows}
-    assert labels == {"KL over the batch", "kl+info_nce", "CKL (gamma=2)", "CKL (gamma=5)"}
+    assert labels == {"KL over the batch", "KL + InfoNCE", "ours (γ=2)", "ours (γ=5)"}
     made = table(rows=["loss", "loss.ckl.gamma"])
-    assert ("ckl", "5") in {each.labels for each in made.rows}  # another column shows it already
-    assert ("kl+info_nce", "–") in {each.labels for each in made.rows}
+    assert ("CKL", "5") in {each.labels for each in made.rows}  # another column shows it already
+    assert ("KL + InfoNCE", "–") in {each.labels for each in made.rows}
 
 
 def test_students_by_the_name_they_are_registered_by(runs, table):
     runs.add(student="dense")
     runs.add(student="cross_encoder")
-    assert [each.labels for each in table(rows=["student"]).rows] == [("dense",), ("cross_encoder",)]
+    assert [each.labels for each in table(rows=["student"]).rows] == [("dense",), ("cross-encoder",)]
 
 
 def test_rows_stand_as_expected_then_by_number(runs, table):
@@ -90,7 +90,7 @@ def test_what_is_missing_is_there(runs, table):
     for seed in (1, 2):
         runs.add(loss="ckl", seed=seed)
     made = table(expect={"loss": ["kl", "ckl", "bkl"]}, columns={"alpha": ["ndcg@10"], "beta": ["ndcg@10"]})
-    assert [each.labels[0] for each in made.rows] == ["kl", "ckl", "bkl"]
+    assert [each.labels[0] for each in made.rows] == ["KL", "CKL", "BKL"]
     assert [[cell and cell.seeds for cell in each.cells] for each in made.rows] == [[3, 3], [2, None], [None, None]]
     text = markdown(made)
     assert text.count("*missing*") == 4  # three cells, and the commands of the row
@@ -136,7 +136,7 @@ def test_marks_are_those_of_the_corrected_test(runs, table):
         assert row(made, *key).cells[0].mark == expected
     assert [row(made, "dense", loss).cells[0].mark for loss in ("kl", "ckl", "bkl", "l1")] == ["", "▲", "", "▼"]
     (told,) = made.remarks
-    assert "kl of the same student (paired t-test over queries" in told
+    assert "Loss KL of the same Student (paired t-test over queries" in told
     assert "p < 0.05, family of 6 comparisons" in told
 
 
@@ -175,7 +175,7 @@ def test_different_queries_are_no_comparison(runs, table):
     from limbeck.evaluation.per_query import write_per_query
 
     write_per_query(path, {"ndcg@10": {"other": 0.5}, "mrr@10": {"other": 0.5}})
-    with pytest.raises(ConfigError, match=r"alpha, ndcg@10, ckl beside the baseline: query 'other'"):
+    with pytest.raises(ConfigError, match=r"alpha, ndcg@10, CKL beside the baseline: query 'other'"):
         table(baseline={"loss": "kl"})
     path.write_bytes(b"nothing")
     with pytest.raises(ConfigError, match=r"test.student.parquet: values of ndcg@10 cannot be read"):
@@ -261,7 +261,7 @@ def test_contents_of_a_set_are_not_mixed(runs, table):
 def test_runs_that_differ_in_more_than_their_seed_are_not_averaged(runs, table):
     runs.add(seed=1)
     runs.add(seed=2, student_options={"scale": 10.0})
-    with pytest.raises(ConfigError, match=r"on alpha, the row kl would average runs .* student.scale. Add one"):
+    with pytest.raises(ConfigError, match=r"on alpha, the row KL would average runs .* student.scale. Add one"):
         table()
     assert len(table(rows=["loss", "student.scale"]).rows) == 2
 

@@ -15,8 +15,16 @@ LONG = [
     "trainer.log_every=6",
     "eval.start=false",
     "eval.teacher=false",
+    "callbacks=[ema,early_stopping]",
+    "callbacks.ema.decay=0.9",
+    "callbacks.early_stopping.patience=100",
 ]
 """36 batches, 18 updates, 4 regular checkpoints, 3 validations, 6 renewals."""
+
+
+KEPT = (
+    "state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers", "callbacks",
+)  # fmt: skip
 
 
 def same(ours, theirs, where=""):
@@ -41,7 +49,7 @@ def same(ours, theirs, where=""):
 def parts(run):
     """Return what has to agree of a finished run."""
     state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    kept = {name: state[name] for name in ("state_dict", "optimizer_states", "lr_schedulers", "callbacks")}
+    kept = {name: state[name] for name in KEPT}
     return kept | {"global_step": state["global_step"]}
 
 

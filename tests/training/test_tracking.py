@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import struct
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -11,8 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from limbeck.secrecy import without_secrets
 from limbeck.training import wandb_files
-from limbeck.training.wandb_run import Curves, WandB, identify, tags, without_secrets
+from limbeck.training.lightning_loggers import Lightning, TensorBoard
+from limbeck.training.tracking import summary
+from limbeck.training.wandb_names import identify, tags
+from limbeck.training.wandb_run import Curves, WandB
 
 WANDB = ["logger=wandb", "trainer.log_every=1"]
 
@@ -26,6 +31,9 @@ class Recorded:
         self.summary: dict = {}
         self.artefacts: dict = {}
         self.kinds = defaultdict(int)
+        self.best: dict = {}
+        self.uploads: list[Path] = []
+        self.named: dict = {}
         self.exit = None
         for record in wandb_files.records(file):
             self.kinds[record.WhichOneof("record_type")] += 1
@@ -38,6 +46,13 @@ class Recorded:
                 note(self.summary, record.summary.update)
             if record.HasField("artifact"):
                 self.artefacts[record.artifact.type] = record.artifact
+                self.named[record.artifact.name] = record.artifact
+            if record.HasField("metric") and record.metric.glob_name:
+                kinds = [kind for kind in ("min", "max", "last") if getattr(record.metric.summary, kind)]
+                self.best[record.metric.glob_name] = sorted(kinds, key="max min last".index)
+            if record.HasField("files"):
+                found = [file.parent / "files" / each.path for each in record.files.files]
+                self.uploads += [path for path in found if path.parent.name == "files"]
             if record.HasField("exit"):
                 self.exit = record.exit.exit_code
         self.history = dict(wandb_files.history(file))
@@ -45,6 +60,12 @@ class Recorded:
 
     def contents(self, kind: str) -> dict[str, Path]:
         return {entry.path: Path(entry.local_path) for entry in self.artefacts[kind].manifest.contents}
+
+    def tables(self) -> dict[str, Path]:
+        """Tables of the history by their names."""
+        found = [artefact for artefact in self.named.values() if artefact.type == "run_table"]
+        entries = [entry for artefact in found for entry in artefact.manifest.contents]
+        return {entry.path.removesuffix(".table.json"): Path(entry.local_path) for entry in entries}
 
 
 def note(target, items):
@@ -76,7 +97,12 @@ def test_each_job_of_a_sweep_is_a_run_with_all_that_was_found(limbeck, tmp_path,
     assert len(runs) == 2
     for one in runs:
         assert one.run.run_id == f"tracked-{one.folder.name}"
-        assert one.run.display_name == f"tracked/{one.folder.name}"
+        assert one.run.display_name == f"{'+'.join(one.config['loss'])} seed=1"
+        env = json.loads((one.folder / "env.json").read_text())
+        assert (one.config["commit"], one.config["versions"]) == (env["commit"], env["versions"])
+        assert one.best == {"dev/*": ["max", "last"], "train/*": ["min", "last"]}
+        assert [path.name for path in one.uploads] == ["env.json"]
+        assert json.loads(one.uploads[0].read_text()) == env
         assert (one.run.run_group, one.run.job_type, one.run.project) == ("tracked", "train", "limbeck")
         told = {"student:dense", "collection:synthetic", "teacher:synthetic", "first try"}
         assert set(one.run.tags) == told | {f"loss:{term}" for term in one.config["loss"]}
@@ -91,9 +117,17 @@ def test_each_job_of_a_sweep_is_a_run_with_all_that_was_found(limbeck, tmp_path,
             assert ("dev/ndcg@10" in one.history[step]) == (step in (3, 7))
         rows = json.loads((one.folder / "result.json").read_text())["rows"]
         for row in rows:
-            assert one.summary[f"{row['system']}/ndcg@10"] == pytest.approx(row["ndcg@10"])
-        (table,) = one.contents("run_table").values()
-        assert_same(json.loads(table.read_text()), rows)
+            place = "test" if row["key"] == "student" else row["key"]
+            assert one.summary[f"{place}/ndcg@10"] == pytest.approx(row["ndcg@10"])
+        assert {"train/learning_rate", "train/gradient_norm"} <= set(one.history[7])
+        assert not [name for row in one.history.values() for name in row if "_by_rank/" in name]
+        tables = {name: json.loads(path.read_text()) for name, path in one.tables().items()}
+        assert_same(tables["results"], rows)
+        ranked = tables["diagnostics/by_rank"]
+        assert ranked["columns"] == ["step", "quantity", "rank", "value"]
+        assert {row[0] for row in ranked["data"]} == set(range(8))
+        assert {"positive_by_rank", "negative_by_rank"} <= {row[1] for row in ranked["data"]}
+        assert min(row[2] for row in ranked["data"]) == 1
     terms = [set(one.config["loss"]) for one in runs]
     assert sorted(terms, key=len) == [{"kl"}, {"ckl", "info_nce"}]
     for path in (tmp_path / "runs").rglob("*"):
@@ -108,16 +142,17 @@ def assert_same(table, rows):
 
 def test_values_per_query_and_figures_are_artefacts_and_lie_in_the_run_folder(limbeck, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))  # where W&B would put them
-    words = [*WANDB, "logger.log_runs=true", "logger.job_type=tune", "name=kept"]
+    words = [*WANDB, "logger.log_runs=true", "logger.log_model=true", "logger.job_type=tune", "name=kept"]
     status, _, err = limbeck("train", *words)
     assert status == 0, err
+    assert f"wandb sync {next(tmp_path.glob('runs/kept/*/wandb/offline-run-*'))}" in err
     (one,) = recorded(tmp_path, "kept")
     assert one.run.job_type == "tune"
     contents = one.contents("evaluation")
     systems = ("first_stage", "start", "student", "teacher")
     runs = {f"runs/test.{system}.trec" for system in systems}
     assert set(contents) == {"per_query/test.table.json", "figures/test.against_teacher.png"} | runs
-    for path in [*contents.values(), *one.contents("run_table").values()]:
+    for path in [*contents.values(), *one.tables().values()]:
         assert path.is_absolute()
         assert path.is_relative_to(one.folder)
     assert contents["figures/test.against_teacher.png"].read_bytes().startswith(b"\x89PNG")
@@ -128,6 +163,22 @@ def test_values_per_query_and_figures_are_artefacts_and_lie_in_the_run_folder(li
     assert "figures/test.against_teacher/path" in one.history[8]
     assert not (tmp_path / "home").exists() or not list((tmp_path / "home").rglob("staging/*"))
     assert "WANDB_DATA_DIR" not in os.environ
+    model = one.contents("model")
+    assert model["limbeck.json"].read_bytes() == (one.folder / "model" / "limbeck.json").read_bytes()
+    assert any(name.endswith(".safetensors") for name in model)
+    status, _, err = limbeck(
+        "evaluate", f"run={one.folder}", "logger=wandb", "eval.search_depth=10", "name=looked", small=False
+    )
+    assert status == 0, err
+    (looked,) = recorded(tmp_path, "looked")
+    assert (looked.run.job_type, looked.run.display_name) == (
+        "evaluate",
+        "evaluate",
+    )
+    found = json.loads((looked.folder / "result.json").read_text())["sets"]
+    (group, rows), *_ = [(group, each["rows"]) for group, each in found.items()]
+    for row in rows:
+        assert looked.summary[f"{group}/{row['key']}/ndcg@10"] == pytest.approx(row["ndcg@10"])
 
 
 def test_run_files_are_kept_only_if_asked_for_and_a_failure_ends_the_run(limbeck, tmp_path, monkeypatch):
@@ -292,3 +343,65 @@ def test_names_that_wandb_would_refuse_once_the_run_has_begun(options, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         WandB(**options)
     WandB(project="x" * 128, entity="my-team_1", tags=["x" * 64])
+
+
+def test_short_names_of_a_table():
+    rows = [
+        {"key": "first_stage", "system": "BM25", "ndcg@10": 0.25, "queries": 7},
+        {"key": "student", "system": "student, distilled", "ndcg@10": 0.5},
+        {"key": "student.search", "system": "student, searches", "ndcg@10": 0.4},
+        {"key": "student", "set": "scifact", "system": "student, distilled", "mrr@10": 0.75},
+        {"key": "teacher", "set": "scifact", "system": "teacher", "mrr@10": 1.0},
+    ]
+    assert summary(rows, "dev") == {
+        "first_stage/ndcg@10": 0.25, "dev/ndcg@10": 0.5, "student.search/ndcg@10": 0.4, "scifact/mrr@10": 0.75,
+        "scifact/teacher/mrr@10": 1.0,
+    }  # fmt: skip
+
+
+def tensorboard_records(path):
+    """The records of a file of events: length (8 bytes), checksum (4), bytes, checksum (4)."""
+    data, place = path.read_bytes(), 0
+    while place < len(data):
+        (length,) = struct.unpack_from("<Q", data, place)
+        yield data[place + 12 : place + 12 + length]
+        place += length + 16
+
+
+def test_tensorboard_and_other_loggers_of_lightning_have_curves_and_the_final_values(tmp_path):
+    from tensorboardX.proto.event_pb2 import Event
+
+    rows = [{"key": "student", "system": "student", "ndcg@10": 0.5}]
+    config = {"loss": {"kl": {}}, "eval": {"split": "test"}, "apiKey": "hunter2"}
+    tracker = TensorBoard()
+    (logger,) = tracker.start(tmp_path, "grid", "0123abcd", config)
+    logger.log_metrics({"train/kl": 2.0}, 3)
+    logger.finalize("success")  # as Lightning does when the training ends
+    tracker.finish(rows, list, failed=False)
+    events = [Event.FromString(each) for path in tmp_path.rglob("events.*") for each in tensorboard_records(path)]
+    found = {(value.tag, event.step): value.simple_value for event in events for value in event.summary.value}
+    assert found["train/kl", 3] == 2.0
+    assert found["test/ndcg_10", 0] == 0.5
+    assert not any(b"hunter2" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    other = Lightning(
+        logger="lightning.pytorch.loggers.CSVLogger",
+        options={"save_dir": "{folder}", "name": "{name}", "version": "{id}"},
+    )
+    other.start(tmp_path, "grid", "0123abcd", config)
+    other.finish(rows, list, failed=False)
+    assert "0.5" in (tmp_path / "grid" / "0123abcd" / "metrics.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"logger": "no.such.Logger"}, "cannot be imported"),
+        ({"logger": "pathlib.Path"}, "is no class of a Lightning logger"),
+        ({"logger": "Logger"}, "cannot be imported"),
+    ],
+)
+def test_loggers_that_are_none(options, message):
+    with pytest.raises(ValueError, match=message):
+        Lightning(**options)
+    with pytest.raises(ValueError, match="CSVLogger refuses its options"):
+        Lightning(logger="lightning.pytorch.loggers.CSVLogger", options={"x": 1}).start(Path(), "n", "i", {})

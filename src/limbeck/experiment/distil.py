@@ -17,7 +17,7 @@ from limbeck.experiment.run_folder import RunFolder, main_process
 from limbeck.experiment.suite import Model, Suite
 from limbeck.reporting.run_figures import of_run
 from limbeck.training.checkpoints import load_student
-from limbeck.training.tracking import Nothing
+from limbeck.training.tracking import Nothing, rows_of_sets
 
 
 class Experiment:
@@ -50,6 +50,7 @@ class Experiment:
         loggers = tracker.start(self.folder.path, self.config["name"], self.run_id, self.config)
         rows: list[Row] = []
         failed = True
+        result = None
         try:
             prepared = self.prepare()
             rows += prepared.rows
@@ -58,7 +59,9 @@ class Experiment:
             failed = False
         finally:
             figures = partial(of_run, self.folder.path, evaluation.split, evaluation.metrics[0])
-            tracker.finish(rows, figures, failed=failed)
+            # Rows of other sets than its own name theirs.
+            others = [] if result is None else rows_of_sets(result["sets"])
+            tracker.finish([*rows, *others], figures, failed=failed)
         return result
 
     def prepare(self) -> Prepared:

@@ -10,6 +10,7 @@ from limbeck.experiment.run_folder import RunFolder, below
 
 if TYPE_CHECKING:
     from limbeck.evaluation.comparison import Comparing
+    from limbeck.experiment.evaluating import Evaluating
     from limbeck.reporting.results.finished import Member
 
 log = logging.getLogger(__name__)
@@ -117,6 +118,23 @@ def _report(config: Node, settings: "Comparing", systems: Sequence["Member"], ba
     )
 
 
+def _tracked(work: "Evaluating", folder: Path, config: Config) -> Config:
+    """Evaluate, and show the tables by the logger that is asked for."""
+    from limbeck.training.tracking import Tracker, rows_of_sets
+
+    tracker: Tracker = build(config["logger"], key="logger")
+    tracker.start(folder, config["name"], folder.name, config, verb="evaluate")
+    rows: list[Config] = []
+    failed = True
+    try:
+        result = work.run(folder)
+        rows += rows_of_sets(result["sets"])
+        failed = False
+    finally:
+        tracker.finish(rows, lambda: sorted((folder / "figures").glob("*.png")), failed=failed)
+    return result
+
+
 # -- evaluating -------------------------------------------------------------------------------------------------------
 
 
@@ -137,7 +155,7 @@ def _evaluate(config: Config, settings: "Comparing", overrides: Sequence[str]) -
         with folder.opened(config, overrides):
             result = finished()  # by another process, since we looked
             anew = result is None
-            result = result or work.run(folder.path)
+            result = result or _tracked(work, folder.path, config)
     else:
         anew = False
     if not anew:

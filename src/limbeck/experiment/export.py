@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from limbeck.config import Config, Node, registered
 
 if TYPE_CHECKING:
-    from limbeck.export.card import Origin
+    from limbeck.export.origin import Origin
     from limbeck.students.base import Student
     from limbeck.text.tokenizer import TextTokenizer
 
@@ -23,14 +23,15 @@ def export(config: Config) -> None:
         A composed configuration of ``conf/export.yaml`` as plain containers.
     """
     from limbeck.experiment import assemble
-    from limbeck.export.card import origin
     from limbeck.export.folder import check_target
+    from limbeck.export.origin import origin
 
     out = Path(config["out"])
     check_target(out)
     trained = origin(Path(config["run"]))
     student, tokenizer = assemble.saved(config["student"], config["backbone"])
-    library = write(out, student, tokenizer, with_defaults(config["student"], student), trained, out.name)
+    node = with_defaults(config["student"], student)
+    library = write(out, student, tokenizer, node, trained, out.name, said=config["card"])
     log.info("%s: for %s of sentence-transformers; README.md there says how to load it", out, library)
 
 
@@ -42,7 +43,16 @@ def with_defaults(node: Node, student: "Student") -> Config:
     return whole | {"scale": student.scale} if "scale" in whole else whole  # what was learned, where it is
 
 
-def write(out: Path, student: "Student", tokenizer: "TextTokenizer", node: Node, trained: "Origin", name: str) -> str:
+def write(
+    out: Path,
+    student: "Student",
+    tokenizer: "TextTokenizer",
+    node: Node,
+    trained: "Origin",
+    name: str,
+    *,
+    said: Node | None = None,
+) -> str:
     """Write a student with its model card; return the class of sentence-transformers that loads it.
 
     Parameters
@@ -55,6 +65,8 @@ def write(out: Path, student: "Student", tokenizer: "TextTokenizer", node: Node,
         The student's configuration node, defaults included.
     trained, name
         Its training, and the name of the model, for the card.
+    said
+        What the card says that no run knows: ``license``, ``language``, ``base_model``, ``datasets``.
 
     Raises
     ------
@@ -65,6 +77,7 @@ def write(out: Path, student: "Student", tokenizer: "TextTokenizer", node: Node,
     from limbeck.export.card import card
     from limbeck.export.folder import write_folder
     from limbeck.export.modules import pipeline
+    from limbeck.export.origin import public_data
     from limbeck.students.folders import MARK
     from limbeck.text.collate import Collator
 
@@ -72,10 +85,10 @@ def write(out: Path, student: "Student", tokenizer: "TextTokenizer", node: Node,
 
     def fill(folder: Path) -> None:
         exported.write(folder)
-        known = {"run_id": trained.result.get("run_id"), "data": trained.config.get("data")}
+        known = {"run_id": trained.result.get("run_id"), "data": public_data(trained)}
         known |= {"space": trained.space} if trained.space else {}
         write_json(folder / MARK, {"student": node, **known})
-        (folder / "README.md").write_text(card(exported, node, trained, name), encoding="utf-8")
+        (folder / "README.md").write_text(card(exported, node, trained, name, said or {}), encoding="utf-8")
 
     write_folder(out, fill)
     return exported.library

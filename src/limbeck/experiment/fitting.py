@@ -18,6 +18,7 @@ from limbeck.experiment.prepared import Prepared
 from limbeck.experiment.run_folder import RunFolder
 from limbeck.processes import named
 from limbeck.training import memory, resources
+from limbeck.training.callbacks import make
 from limbeck.training.checkpoints import BEST, LAST, PREVIOUS, callbacks, load_student, to_resume
 from limbeck.training.guards import Collapse, Nonfinite
 from limbeck.training.lengths import too_long
@@ -57,7 +58,12 @@ def fit(parts: Parts, prepared: Prepared, folder: RunFolder, loggers: list[Logge
         prepared.student, parts.objective, parts.optim, steps, parts.seed, validation, chunk=training.chunk
     )
     speed, guard = Speed(sampler.batch_size, data), Nonfinite(training.nonfinite, training.log_every)
-    watching = [*_callbacks(parts, folder, data, guard, validation), speed]
+    monitor = None if validation is None else validation.name
+    watching = [
+        *_callbacks(parts, folder, data, guard, validation),
+        *make(parts.callbacks, training, monitor, logs=bool(loggers) or not main),
+        speed,
+    ]
     trainer = training.make(steps, folder.path, watching, loggers, validate=validation is not None)
     _announce(parts, steps, validates=validation is not None)
     _tell_memory(parts, prepared, trainer.strategy.root_device)
@@ -70,7 +76,7 @@ def fit(parts: Parts, prepared: Prepared, folder: RunFolder, loggers: list[Logge
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         chosen, scored = _choose(parts, trainer, module, data, validation, folder.checkpoints)
     trained: Config = {
-        "steps": steps,
+        "steps": trainer.global_step,
         "learning_rate": parts.optim.lr,
         "precision": training.precision,
         "seconds": round(time.perf_counter() - start, 1),

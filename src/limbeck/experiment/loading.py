@@ -13,7 +13,7 @@ from limbeck.config import Config, ConfigError, Node, entries, home, part_name
 from limbeck.experiment import assemble
 from limbeck.experiment.export import with_defaults, write
 from limbeck.experiment.text_ranker import TextRanker
-from limbeck.export.card import Origin, origin
+from limbeck.export.origin import Origin, origin
 from limbeck.students import bare, folders
 from limbeck.students.foreign import SCORES, classifier
 from limbeck.students.saved import Nodes, Saved

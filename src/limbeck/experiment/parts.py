@@ -44,6 +44,8 @@ class Parts:
         self.training: Training = build(config["trainer"], key="trainer")
         self.pooling: Pooling = build(config["pool"], key="pool")
         self.tracker: Tracker = build(config["logger"], key="logger")
+        asked = config.get("callbacks") or {}
+        self.callbacks = {name: build(node, key=f"callbacks.{name}") for name, node in asked.items()}
         self.evaluation = evaluation(config["eval"])
         self.pooling.check(scored="teacher_scores" in taught)
         if self.training.accelerator == "cpu":

@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 
 _KEYS = (
     "name", "seed", "force", "dry_run", "data", "candidates", "pool", "sampler", "teacher", "backbone", "student",
-    "loss", "optim", "trainer", "eval", "checks", "logger", "launcher", "paths",
+    "loss", "optim", "trainer", "eval", "checks", "callbacks", "logger", "launcher",
+    "paths",
 )  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def plan(config: "DictConfig", overrides: Sequence[str]) -> tuple[Config, RunFol
     ConfigError
         The configuration is impossible.
     """
-    plain = as_plain(config, _KEYS, overrides=overrides, trains=True)
+    plain = as_plain(config, _KEYS, overrides=overrides, trains=True, absent=("callbacks",))
     return plain, RunFolder(below(plain["paths"]["runs"], plain["name"]) / run_id(plain))
 
 

@@ -24,12 +24,12 @@ _KEYS = {
     "accelerator",
     "import": "format path out kind scale teacher collection on_error duplicates threads force",
     "inspect": "name seed force data candidates pool sampler teacher backbone student loss optim trainer eval checks "
-    "logger paths out run qrels first_stage",
+    "callbacks logger paths out run qrels first_stage",
     "evaluate": "name eval candidates teacher comparison paths run run_file qrels metrics index compare baseline "
-    "moved calibration accelerator force",
+    "moved calibration accelerator force logger",
     "table": "table comparison paths out partial mix_commits mix_data",
     "report": "name out baseline paths",
-    "export": "run out student backbone",
+    "export": "run out student backbone card",
     "index": "data backbone student backend paths launcher out dtype shard_size shard shards bf16 seed accelerator",
     "search": "data candidates backend paths launcher index out query_encoder split depth metrics timed shard shards "
     "bf16 accelerator force",
@@ -39,6 +39,7 @@ _HOW: dict[str, Config] = {
     "report": {"optional": ("out",)},
     "export": {"required": ("run",)},
     "evaluate": {"optional": ("index",)},
+    "inspect": {"absent": ("callbacks",)},
     "search": {"required": ("metrics",), "absent": ("data", "candidates", "backend")},
 }
 _OPEN_COLLECTIONS = ("mine", "score", "inspect", "index")

@@ -3,14 +3,17 @@
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from limbeck.config import ConfigError, part_name
+import yaml
+
+from limbeck.config import part_name
 from limbeck.export.layout import Pipeline
+from limbeck.export.origin import Origin, collection_name, hub_name, public, whole
+from limbeck.labels import group as written_group
+from limbeck.labels import metric, value
 from limbeck.markup import code, escape
-from limbeck.students.folders import space_of
 from limbeck.version import __version__
 
 _USE = {
@@ -19,6 +22,15 @@ _USE = {
     "MultiVectorEncoder": "scores = model.similarity(model.encode_query(queries), model.encode_document(documents))",
     "CrossEncoder": "scores = model.predict([(query, document) for query in queries for document in documents])",
 }
+_CITATION = """\
+## Citation
+
+```bibtex
+@software{{limbeck,
+  title = {{Limbeck: distillation of neural rankers}},
+  version = {{{version}}}
+}}
+```"""
 _AUTO = {
     "feature-extraction": "AutoModel",
     "fill-mask": "AutoModelForMaskedLM",
@@ -32,47 +44,10 @@ _TAGS = {
 }
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What a run folder records of the training; all empty where there is no run."""
-
-    config: Mapping[str, Any] = field(default_factory=dict)
-    result: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    space: Mapping[str, Any] | None = None
-    """The space of another encoder that its queries were brought into, as ``limbeck.json`` of its model says."""
-
-
-def origin(folder: Path) -> Origin:
-    """Read the run that a model belongs to: ``folder`` or, for its ``model``, the folder above.
-
-    Raises
-    ------
-    ConfigError
-        A file of the run is broken.
-    """
-    from omegaconf import OmegaConf
-    from yaml import YAMLError
-
-    run = folder.absolute()
-    run = run if (run / "config.yaml").is_file() else run.parent
-    space = space_of(folder)
-    if not (run / "config.yaml").is_file():
-        return Origin(space=space)
-    try:
-        config: Any = OmegaConf.to_container(OmegaConf.load(run / "config.yaml"))
-    except (OSError, ValueError, YAMLError) as error:
-        raise ConfigError(f"run: {run / 'config.yaml'} cannot be read: {error}; run its training again") from error
-    files = [run / name for name in ("result.json", "env.json")]
-    try:
-        result, environment = (json.loads(file.read_text("utf-8")) if file.is_file() else {} for file in files)
-    except ValueError as error:
-        raise ConfigError(f"run: a file of {str(run)!r} is broken: {error}; run its training again") from error
-    return Origin(config, result, environment, space)
-
-
-def card(pipeline: Pipeline, student: Mapping[str, Any], origin: Origin, name: str) -> str:
-    """Return the card as Markdown with the front matter of the hub.
+def card(
+    pipeline: Pipeline, student: Mapping[str, Any], origin: Origin, name: str, said: Mapping[str, Any] | None = None
+) -> str:
+    """Return the card as Markdown with the front matter of the hub; it names no place on this machine.
 
     Parameters
     ----------
@@ -84,21 +59,72 @@ def card(pipeline: Pipeline, student: Mapping[str, Any], origin: Origin, name: s
         Its training.
     name
         Of the model.
+    said
+        ``license``, ``language``, ``base_model``, ``datasets``, as far as somebody said them.
     """
-    purpose, tags = _TAGS[pipeline.library]
-    head = ["---", "library_name: sentence-transformers", f"pipeline_tag: {purpose}", "tags:"]
-    head += [f"- {tag}" for tag in [*tags, "limbeck"]] + ["---", ""]
-    kind = part_name(student)
+    said = said or {}
+    head = yaml.safe_dump(_head(pipeline, origin, name, said), sort_keys=False, allow_unicode=True)
+    kind = value("student", part_name(student))
     parts = [
-        "\n".join(head) + f"\n# {escape(name)}",
-        f"A {kind} ranker, distilled with limbeck {__version__}.",
+        f"---\n{head}---\n\n# {escape(name)}",
+        f"A {escape(kind)} ranker, distilled with Limbeck {__version__}.",
         _how(pipeline, student),
+        *_results(origin, _changed(student, origin.config.get("student") or {})),
         *_training(origin),
-        *_results(origin.result, _changed(student, origin.config.get("student") or {})),
+        *_limits(origin, said),
         "## Options\n\n"
-        + _table(["option", "value"], [[k, code(str(v))] for k, v in student.items() if k != "_target_"]),
+        + _table(["option", "value"], [[k, code(whole(text(v)))] for k, v in student.items() if k != "_target_"]),
+        _CITATION.format(version=__version__),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _head(pipeline: Pipeline, origin: Origin, name: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the front matter; what is not known is left out."""
+    purpose, tags = _TAGS[pipeline.library]
+    collection = collection_name(origin)
+    base = said.get("base_model") or hub_name((origin.config.get("backbone") or {}).get("model"))
+    datasets = said.get("datasets") or ([collection] if collection not in ("", "synthetic") else [])
+    head: dict[str, Any] = {
+        "license": said.get("license"),
+        "language": said.get("language"),
+        "library_name": "sentence-transformers",
+        "pipeline_tag": purpose,
+        "base_model": base,
+        "datasets": [datasets] if isinstance(datasets, str) else list(datasets),
+        "tags": [*tags, "limbeck", *(f"loss:{term}" for term in origin.config.get("loss") or {})],
+        "model-index": _index(origin, name),
+    }
+    return {key: value for key, value in head.items() if value}
+
+
+def _index(origin: Origin, name: str) -> list[dict[str, Any]]:
+    """Return the metrics of the student in the hub's form: one entry a set."""
+    result = origin.result
+    groups = {(collection_name(origin), str(result.get("split", "test"))): result.get("rows") or []}
+    for group, found in (result.get("sets") or {}).items():
+        groups[group, "test"] = found.get("rows") or []
+    results = []
+    for (group, split), rows in groups.items():
+        row = next((row for row in rows if row.get("key") == "student"), None)
+        metrics = {key: value for key, value in (row or {}).items() if isinstance(value, float)}
+        if metrics:
+            results.append(
+                {
+                    "task": {"type": "information-retrieval", "name": "Information Retrieval"},
+                    "dataset": {"name": written_group(group), "type": group, "split": split},
+                    "metrics": [
+                        {"type": key.replace("@", "_at_"), "name": metric(key), "value": round(value, 4)}
+                        for key, value in metrics.items()
+                    ],
+                }
+            )
+    return [{"name": name, "results": results}] if results else []
+
+
+def text(option: Any) -> str:
+    """Return an option's value as YAML and JSON write it."""
+    return option if isinstance(option, str) else json.dumps(option, ensure_ascii=False, default=str)
 
 
 def _how(pipeline: Pipeline, student: Mapping[str, Any]) -> str:
@@ -122,10 +148,30 @@ transformer = {_AUTO[task]}.from_pretrained("{where}")"""
     code = f"""\
 ```python
 from sentence_transformers import {library}  # 6.2 or later
-model = {library}("FOLDER")
+model = {library}("FOLDER")  # this folder, or the model's name on the hub
+queries = ["which foods lower blood pressure"]
+documents = ["Beetroot juice lowers blood pressure.", "A vaccine trains the immune system."]
 {_USE[library]}{alone}
 ```"""
     return "\n\n".join(["## Use", code, *notes, "In limbeck: `student=saved student.folder=FOLDER`."])
+
+
+def _limits(origin: Origin, said: Mapping[str, Any]) -> list[str]:
+    """Return what one must know before using it."""
+    sets = [collection_name(origin), *(origin.result.get("sets") or {})] if origin.result else []
+    lines = [
+        f"Measured on {', '.join(escape(written_group(each)) for each in sets if each)} alone; on other texts it may "
+        "rank worse than the teacher, or than BM25."
+        if any(sets)
+        else "Not measured: there is no record of its training.",
+        "It has learned its teacher's errors, and whatever bias its teacher and its documents have.",
+        "Texts are cut to the lengths below.",
+    ]
+    if collection_name(origin) == "synthetic":
+        lines.append("The collection is a synthetic world: the model is an example, and of no use for real texts.")
+    if not said.get("license"):
+        lines.append("No licence was given. Those of the backbone, the teacher and the collection may bind its use.")
+    return ["## Limitations\n\n" + "\n".join(f"- {line}" for line in lines)]
 
 
 def _training(origin: Origin) -> list[str]:
@@ -133,11 +179,14 @@ def _training(origin: Origin) -> list[str]:
     if not config:
         return []
     rows = [
-        ["collection", result.get("collection") or config["data"].get("collection")],
+        ["collection", collection_name(origin)],
         ["fingerprint of the collection", result.get("collection_fingerprint")],
         ["teacher", _part(config.get("teacher"))],
         ["candidates", _part(config.get("candidates"))],
         ["loss", ", ".join(_part(term) for term in (config.get("loss") or {}).values())],
+        ["learning rate", (result.get("training") or {}).get("learning_rate")],
+        ["queries a batch", (config.get("sampler") or {}).get("batch_size")],
+        ["precision", (result.get("training") or {}).get("precision")],
         ["backbone", _part(config.get("backbone"))],
         ["steps", (result.get("training") or {}).get("step")],
         ["seed", config.get("seed")],
@@ -147,11 +196,18 @@ def _training(origin: Origin) -> list[str]:
         ["versions", ", ".join(f"{name} {number}" for name, number in (environment.get("versions") or {}).items())],
     ]
     section = "## Training\n\n" + _table(
-        ["", ""], [[key, escape(str(value))] for key, value in rows if value not in (None, "")]
+        ["", ""], [[key, escape(public(text(value)))] for key, value in rows if value not in (None, "")]
     )
     command = environment.get("command")
     # Four backticks end a block only where four begin a line, and a command is one line.
-    return [section, *([f"````sh\n{' '.join(shlex.join(map(str, command)).split())}\n````"] if command else [])]
+    return [section, *([f"````sh\n{_command(command)}\n````"] if command else [])]
+
+
+def _command(words: Any) -> str:
+    """Return the command in one line, without where its files were put."""
+    first, *rest = map(str, words)
+    kept = [public(word) for word in rest if not word.lstrip("+").startswith(("paths.", "paths=", "hydra", "launcher"))]
+    return " ".join(shlex.join([Path(first).name, *kept]).split())
 
 
 def _part(node: Any) -> str:
@@ -161,7 +217,7 @@ def _part(node: Any) -> str:
     own = part_name(node)
     plain = {k: v for k, v in node.items() if not k.startswith("_") and isinstance(v, str | int | float)}
     inner = [_part(node[name]) for name in ("student", "backbone") if isinstance(node.get(name), Mapping)]
-    arguments = ", ".join([*(f"{key}={value}" for key, value in plain.items()), *inner])
+    arguments = ", ".join([*(f"{key}={text(value)}" for key, value in plain.items()), *inner])
     return f"{own}({arguments})" if arguments else own
 
 
@@ -169,13 +225,14 @@ def _changed(student: Mapping[str, Any], trained: Mapping[str, Any]) -> list[str
     """Return the options that the export has not as they were in training; a learned scale is no change."""
     learned = {"scale"} if student.get("learn_scale") else set()
     return [
-        code(f"{name}={value}")
+        code(f"{name}={text(value)}")
         for name, value in student.items()
         if name not in learned and trained.get(name, value) != value
     ]
 
 
-def _results(result: Mapping[str, Any], changed: list[str]) -> list[str]:
+def _results(origin: Origin, changed: list[str]) -> list[str]:
+    result = origin.result
     rows = result.get("rows") or []
     if not rows:
         return []
@@ -188,11 +245,11 @@ def _results(result: Mapping[str, Any], changed: list[str]) -> list[str]:
         ]
         for row in rows
     ]
-    place = ", ".join(escape(str(result[each])) for each in ("collection", "split"))
+    place = f"{escape(written_group(collection_name(origin)))}, {escape(str(result['split']))}"
     title = f"## Results\n\n{place}, {rows[0]['queries']} judged queries."
     if changed:
         title += f" Measured before the export changed the student: it has {', '.join(changed)}."
-    return [title, _table(["system", "ranks", *metrics], lines)]
+    return [title, _table(["system", "ranks", *map(metric, metrics)], lines)]
 
 
 def _table(head: list[str], rows: list[list[Any]]) -> str:

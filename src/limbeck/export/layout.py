@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -36,6 +37,22 @@ _TYPES = {
 }
 
 
+def _pooler(model: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return zeros for the pooler that a transformer of this class has and ours does without.
+
+    Nothing reads it; but without its weights transformers makes them up at random and warns that they were missing.
+    """
+    if getattr(model, "pooler", model) is not None:
+        return {}
+    with torch.device("meta"):
+        whole = type(model)(model.config).state_dict()
+    return {
+        name: torch.zeros(each.shape, dtype=model.dtype)
+        for name, each in whole.items()
+        if name.startswith("pooler.") and name not in state
+    }
+
+
 @dataclass(frozen=True)
 class Module:
     """One module: its type, what its ``config.json`` says, and what lies beside that."""
@@ -54,7 +71,8 @@ class Module:
         """Write its files."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.model is not None:
-            self.model.save_pretrained(folder, state_dict=merged_weights(self.model))
+            state = merged_weights(self.model)
+            self.model.save_pretrained(folder, state_dict=state | _pooler(self.model, state))
         if self.tokenizer is not None:
             self.tokenizer.save(folder)
             self._amend(folder / "tokenizer_config.json")

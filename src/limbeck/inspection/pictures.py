@@ -1,4 +1,4 @@
-"""Pictures of a report, one PNG each."""
+"""Pictures of a report, one PNG and one PDF each."""
 
 import math
 from collections.abc import Mapping
@@ -13,13 +13,14 @@ from matplotlib.ticker import MaxNLocator
 from limbeck.data.pool import Pool
 from limbeck.inspection.measures import CUTOFFS, Measures
 from limbeck.inspection.seen import known, percent
-from limbeck.reporting.drawing import canvas, save
+from limbeck.reporting.drawing import COLUMN, PAGE, PALETTE, canvas, save, styled
 
-_TEACHER, _FIRST_STAGE, _MARK, _GREY = "#1f5a7a", "#d98c3f", "#b3261e", "#8a8f94"
+_TEACHER, _FIRST_STAGE, _MARK, _GREY = PALETTE[0], PALETTE[4], PALETTE[1], PALETTE[7]
 _LINES = ("-", ":", "-.")
 _BUCKETS = ((1, 1), (2, 3), (4, 10), (11, 30), (31, 100), (101, math.inf))
 
 
+@styled
 def draw(folder: Path, pool: Pool, measures: Measures, figures: Mapping[str, Any]) -> dict[str, Path]:
     """Draw what there is to draw; returns title → file.
 
@@ -48,12 +49,12 @@ def _spread(measures: Measures) -> Figure | None:
     kept = measures.scored >= 2
     if not kept.any():
         return None
-    figure, (left, right) = canvas(columns=2)
+    figure, (left, right) = canvas(columns=2, size=(PAGE, 2.2))
     std = measures.std[kept]
     median = float(np.median(std))
     left.hist(std, bins=min(40, 5 + len(std) // 10), color=_TEACHER)
     left.axvline(median, color=_MARK, linewidth=1.5)
-    left.set_title(f"median {median:.3g}", color=_MARK, fontsize="small", loc="right")
+    left.set_title(f"median {median:.3g}", color=_MARK, loc="right")
     left.set(xlabel="standard deviation of the scores", ylabel="queries")
     left.xaxis.set_major_locator(MaxNLocator(5))
     left.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -68,7 +69,7 @@ def _spread(measures: Measures) -> Figure | None:
 def _entropy(entropy: Mapping[str, Any] | None) -> Figure | None:
     if entropy is None:
         return None
-    figure, (axes,) = canvas()
+    figure, (axes,) = canvas(size=(COLUMN, 2.9))
     curve = entropy["curve"]
     axes.fill_between(
         curve["temperature"], curve["lower_quartile"], curve["upper_quartile"],
@@ -85,7 +86,7 @@ def _entropy(entropy: Mapping[str, Any] | None) -> Figure | None:
     proposed = entropy["proposed_temperature"]
     axes.axvline(proposed, color=_GREY, linewidth=1.5, linestyle="--", label=f"median 0.5: {proposed:g}")
     axes.set(xscale="log", ylim=(-0.02, 1.02), xlabel="teacher temperature", ylabel="entropy / ln L\n0 one-hot, 1 flat")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize="small")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1, frameon=False)
     return figure
 
 
@@ -103,9 +104,9 @@ def _positives(measures: Measures) -> Figure | None:
         shares = [float(((ranks >= low) & (ranks <= high)).mean()) for low, high in buckets]
         places = np.arange(len(buckets)) + (i - (len(sides) - 1) / 2) * width
         bars = axes.bar(places, shares, width * 0.94, color=colour, label=f"{name} ({len(ranks):,} queries)")
-        axes.bar_label(bars, [percent(share) if share else "" for share in shares], fontsize="small", padding=1)
+        axes.bar_label(bars, [percent(share) if share else "" for share in shares], fontsize=6.5, padding=1)
     axes.set_xticks(range(len(buckets)), [_bucket(low, high) for low, high in buckets])
-    axes.set(xlabel="place of the best positive among the scored documents", ylabel="share of queries", ylim=(0, 1.08))
+    axes.set(xlabel="rank of the best positive among scored documents", ylabel="share of queries", ylim=(0, 1.08))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.legend(frameon=False)
     return figure
@@ -124,9 +125,9 @@ def _overlap(overlap: Mapping[str, float | None]) -> Figure | None:
     figure, (axes,) = canvas()
     shares = [float(share or 0.0) for share in known_at.values()]
     bars = axes.bar(range(len(known_at)), shares, 0.6, color=_TEACHER)
-    axes.bar_label(bars, [percent(share) for share in shares], fontsize="small", padding=1)
+    axes.bar_label(bars, [percent(share) for share in shares], fontsize=6.5, padding=1)
     axes.set_xticks(range(len(known_at)), [str(k) for k in known_at])
-    axes.set(xlabel="k (lists of more than k documents)", ylabel="share of the top k that both have", ylim=(0, 1.08))
+    axes.set(xlabel="k (lists of more than k documents)", ylabel="share of the top k in both", ylim=(0, 1.08))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     return figure
 
@@ -138,10 +139,10 @@ def _missing(pool: Pool) -> Figure:
     buckets = np.digitize(share, [0.0, 0.01, 0.1, 0.25, 0.5, 0.75], right=True)
     buckets[share == 1] = 7
     counts = np.bincount(buckets, minlength=8).tolist()
-    names = ["none", "to 1%", "to 10%", "to 25%", "to 50%", "to 75%", "over 75%", "all"]
+    names = ["none", "≤1%", "≤10%", "≤25%", "≤50%", "≤75%", ">75%", "all"]
     figure, (axes,) = canvas()
     bars = axes.bar(range(len(names)), counts, 0.7, color=_TEACHER)
-    axes.bar_label(bars, [f"{count:,}" if count else "" for count in counts], fontsize="small", padding=1)
+    axes.bar_label(bars, [f"{count:,}" if count else "" for count in counts], fontsize=6.5, padding=1)
     axes.set_xticks(range(len(names)), names)
     axes.set(xlabel="share of a query's documents without a score", ylabel="queries", ylim=(0, 1.12 * max(counts)))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from limbeck import labels
 from limbeck.analysis.moved import moved, with_texts
 from limbeck.analysis.quality import Bucket, by_teacher, quality_metric
 from limbeck.artefacts import Artefacts, write_json
@@ -166,7 +167,11 @@ def _by_quality(name: str, group: Group, baseline: str, out: Path) -> dict[str, 
     values, teacher = group.values[metric], group.teacher[quality]
     buckets = show_by_teacher(metric, quality, teacher, values, baseline, title=f"{name}: ")
     figures.gain_by_teacher(
-        _figure(out, name, "by_teacher"), buckets, metric=metric, baseline=baseline, teacher=f"the teacher's {quality}"
+        _figure(out, name, "by_teacher"),
+        buckets,
+        metric=metric,
+        baseline=baseline,
+        teacher=f"the teacher's {labels.metric(quality)}",
     )
     if metric in group.teacher:
         figures.against_teacher(_figure(out, name, "against_teacher"), group.teacher[metric], values, metric=metric)

@@ -1,10 +1,17 @@
-"""What all pictures share: axes without frames, a title on the left, files that are the same for the same numbers."""
+"""What all pictures share: the size of print, axes without frames, files that are the same for the same numbers.
+
+Figures are drawn at the size they have in a paper: those of one panel as wide as a column (``COLUMN``), those of three
+as a page (``PAGE``), with letters of 7 points or more. Each is written as a PNG, with a title, and as a PDF
+without one, for papers have captions.
+"""
 
 import textwrap
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,15 +24,32 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 """Distinct for the colour-blind (Okabe and Ito, with grey for their yellow, which is too pale on white)."""
 
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+COLUMN, PAGE = 3.3, 6.9
+"""Widths in inches: of a column of a paper in two columns, and of its page."""
 COLUMNS = 3
 """Of small multiples."""
-_BOLD, _SMALL = 10.5, 12.5
-"""Letters of a title and of a legend on an inch, at least."""
+SMALL = 15.0
+"""Letters of a legend, a heading or a label on an inch, at least;"""
+_BOLD = 13.8
+"""those of a title."""
+DPI = 200
+"""Dots on an inch of a PNG."""
+
+STYLE: Any = {
+    "font.size": 8.0, "axes.titlesize": 7.0, "axes.labelsize": 7.5, "axes.titlepad": 5.0, "axes.linewidth": 0.6,
+    "xtick.labelsize": 7.0, "ytick.labelsize": 7.0, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5, "ytick.major.size": 2.5, "legend.fontsize": 7.0, "lines.markersize": 4.5,
+    "lines.linewidth": 1.3, "pdf.fonttype": 42,  # TrueType, which publishers take
+}  # fmt: skip
+"""Matplotlib's settings for all figures."""
+
+styled = matplotlib.rc_context(STYLE)
+"""Decorator of what draws and saves a figure: sizes of letters are looked up as late as when it is saved."""
 
 
 def padded() -> ConstrainedLayoutEngine:
     """Return the layout of all figures: nothing overlaps or touches the border."""
-    return ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
+    return ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.06, hspace=0.06, wspace=0.02)
 
 
 def look(number: int) -> tuple[str, str]:
@@ -34,7 +58,7 @@ def look(number: int) -> tuple[str, str]:
 
 
 def canvas(
-    rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (7.2, 3.8), share: bool = False
+    rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (COLUMN, 2.1), share: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure that pyplot does not know of, and its axes row by row.
 
@@ -47,32 +71,32 @@ def canvas(
     share
         Whether all axes have the same scales; then only the outer ones have labels at their ticks.
     """
-    figure = Figure(figsize=size, layout=padded())
+    figure = Figure(figsize=size, dpi=DPI, layout=padded())
     axes = np.atleast_1d(figure.subplots(rows, columns, sharex=share, sharey=share)).ravel().tolist()
     for each in axes:
         plain(each)
     return figure, axes
 
 
-def grid(count: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """Return a figure with so many axes of the same scales, ``COLUMNS`` in a row.
+def grid(count: int, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure with so many axes of the same scales, ``COLUMNS`` in a row; of one alone as wide as a column.
 
     Parameters
     ----------
     count
         Of axes.
-    size
-        Width and height of one in inches; one alone is drawn larger.
+    height
+        Of one, in inches; one alone is drawn larger.
     """
     columns = min(count, COLUMNS)
     rows = ceil(count / columns)
-    scale = 1.6 if count == 1 else 1.0
-    whole = (max(columns * size[0] * scale, 5.6), rows * size[1] * scale + 0.9)
+    width = COLUMN if count == 1 else columns * PAGE / COLUMNS
+    whole = (width, rows * height * (1.2 if count == 1 else 1.0) + 0.6)
     figure, axes = canvas(rows, columns, size=whole, share=True)
     for spare in axes[count:]:
         spare.set_visible(False)
     for each in axes[:count]:
-        each.tick_params(labelbottom=True, labelsize="small")  # on all: those above an empty cell would have none
+        each.tick_params(labelbottom=True)  # on all: those above an empty cell would have none
     return figure, axes[:count]
 
 
@@ -87,7 +111,7 @@ def plain(axes: Axes, grid: str = "y") -> None:
         ``x``, ``y`` or ``both``: the axis whose ticks have lines.
     """
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis=grid, color="#e6e8ea", linewidth=0.8)  # pyright: ignore[reportArgumentType]
+    axes.grid(axis=grid, color="#e6e8ea", linewidth=0.6)  # pyright: ignore[reportArgumentType]
     axes.set_axisbelow(True)
 
 
@@ -119,27 +143,36 @@ def legend(figure: Figure, names: Sequence[str]) -> int:
         What is drawn, and what the things in it are called.
     """
     inches = figure.get_figwidth()
-    columns = max(1, min(len(names), int(inches * _SMALL / (max(map(len, names)) + 8))))
-    texts = [wrapped(name, int(inches * _SMALL) - 8) for name in names]
+    columns = max(1, min(len(names), int(inches * SMALL / (max(map(len, names)) + 8))))
+    texts = [wrapped(name, int(inches * SMALL) - 8) for name in names]
     handles = [
         Line2D([], [], linestyle="", marker=look(i)[1], color=look(i)[0], label=text) for i, text in enumerate(texts)
     ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=columns, frameon=False, fontsize="small")
+    figure.legend(handles=handles, loc="outside lower left", ncols=columns, frameon=False)
     return ceil(sum(text.count("\n") + 1 for text in texts) / columns)
 
 
 def save(figure: Figure, path: Path, title: str) -> None:
-    """Set the title and write a PNG, with the same bytes for the same numbers.
+    """Write a PNG with a title, and beside it a PDF without, both with the same bytes for the same numbers.
 
     Parameters
     ----------
     figure, path, title
-        What, where, and the line above it, broken if it is longer than the figure is wide.
+        What, where (``NAME.png``; the other is ``NAME.pdf``), and the line above it, broken if it is longer than the
+        figure is wide.
     """
     lines = wrapped(title, int(figure.get_figwidth() * _BOLD))
-    figure.suptitle(lines, x=0.015, ha="left", fontweight="bold", fontsize="medium")
+    above = figure.suptitle(lines, x=0.015, ha="left", fontweight="bold", fontsize=8.0)
+    figure.draw_without_rendering()  # the first layout does not yet know of square axes: headings touch labels
     with whole_file(path) as unfinished:
-        figure.savefig(unfinished, dpi=130, format="png", metadata={"Software": None})
+        figure.savefig(unfinished, dpi=DPI, format="png", metadata={"Software": None})
+    above.set_visible(False)
+    above.set_in_layout(False)
+    figure.draw_without_rendering()
+    with whole_file(path.with_suffix(".pdf")) as unfinished:
+        figure.savefig(unfinished, format="pdf", metadata=dict.fromkeys(("Creator", "Producer", "CreationDate")))
+    above.set_visible(True)
+    above.set_in_layout(True)
 
 
 def wrapped(text: str, width: int) -> str:

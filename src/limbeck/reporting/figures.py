@@ -1,6 +1,7 @@
-"""Figures of the analyses, one PNG each.
+"""Figures of the analyses, one PNG and one PDF each.
 
-Every function draws, writes its file and returns the figure. Systems differ by colour and marker. An interval
+Every function draws, writes its file and returns the figure. Systems differ by colour and marker; names of
+metrics and configurations are written as papers do (``limbeck.labels``). An interval
 that is much wider than the others (a handful of queries) runs out of the picture and shows no cap there, so that the
 others stay legible.
 """
@@ -20,14 +21,32 @@ from limbeck.analysis.means import mean
 from limbeck.analysis.quality import Bucket
 from limbeck.evaluation.significance import ROUNDING
 from limbeck.evaluation.values import Values, aligned
-from limbeck.reporting.drawing import COLUMNS, PALETTE, canvas, grid, legend, limits, look, padded, plain, save, wrapped
+from limbeck.labels import configuration as written
+from limbeck.labels import metric as metric_name
+from limbeck.reporting.drawing import (
+    COLUMNS,
+    DPI,
+    PAGE,
+    PALETTE,
+    canvas,
+    grid,
+    legend,
+    limits,
+    look,
+    padded,
+    plain,
+    save,
+    styled,
+    wrapped,
+)
 
 _BETTER, _WORSE, _MARK, _GREY = PALETTE[0], PALETTE[1], "#000000", "#8a8f94"
 _LEAST = 6.0
-_PARTS = {"kl": "KL", "kl_positives": "part over positives", "kl_negatives": "part over negatives"}
+_PARTS = {"kl": "KL", "kl_positives": "positives' part", "kl_negatives": "negatives' part"}
 _LISTS = {ALL: "all lists", RIGHT: "a positive is the teacher's first", WRONG: "a negative is the teacher's first"}
 
 
+@styled
 def gain_by_teacher(
     path: Path, buckets: Mapping[str, Sequence[Bucket]], *, metric: str, baseline: str, teacher: str | None = None
 ) -> Figure:
@@ -64,22 +83,23 @@ def gain_by_teacher(
         colour, marker = look(number)
         axes.errorbar(
             places, [one.gain for one in found], [one.half_width for one in found],
-            fmt=marker, color=colour, markersize=6, capsize=3, elinewidth=1.4,
+            fmt=marker, color=colour, markersize=4.5, capsize=2, elinewidth=1.1,
         )  # fmt: skip
     every = [one for found in buckets.values() for one in found]
     low, high = limits([one.gain for one in every], [one.half_width for one in every])
-    axes.set(xlim=(-0.5, len(shape) - 0.5), ylim=(low, high), ylabel=f"gain in {metric}")
+    axes.set(xlim=(-0.5, len(shape) - 0.5), ylim=(low, high), ylabel=f"gain in {metric_name(metric)}")
     names = [
         f"{one.low:g} to {one.high:g}\n{_count(one.queries, 'query', 'queries')}\nmean {one.teacher:.2f}"
         for one in buckets[first]
     ]
     axes.set_xticks(range(len(names)), names)
-    axes.set_xlabel(wrapped(teacher or f"the teacher's {metric}", 80))
-    figure.set_figheight(3.9 + 0.2 * legend(figure, list(buckets)))
-    save(figure, path, f"Gain over {baseline} by the teacher's quality (mean, 95 % interval)")
+    axes.set_xlabel(wrapped(teacher or f"the teacher's {metric_name(metric)}", 46))
+    figure.set_figheight(2.5 + 0.14 * legend(figure, list(map(written, buckets))))
+    save(figure, path, f"Gain over {written(baseline)} by the teacher's quality (mean, 95 % interval)")
     return figure
 
 
+@styled
 def against_teacher(
     path: Path, teacher: Values, systems: Mapping[str, Sequence[Values]], *, metric: str, name: str = "the teacher"
 ) -> Figure:
@@ -104,7 +124,7 @@ def against_teacher(
     if not systems:
         raise ValueError("there are no systems to draw")
     queries, (taught, *values) = aligned([teacher], *systems.values())
-    figure, panels = grid(len(systems), (2.75, 3.0))
+    figure, panels = grid(len(systems), 2.55)
     found = [_points(taught, value) for value in values]
     largest = max(int(counts.max()) for _, _, counts in found)
     each = min(14.0, 300.0 / largest)  # square points that one more query adds to the least area
@@ -113,21 +133,22 @@ def against_teacher(
         axes.scatter(x, y, _LEAST + counts * each, color=_BETTER, alpha=0.55, linewidths=0, clip_on=False, zorder=3)
         axes.set(xlim=(-0.1, 1.1), ylim=(-0.1, 1.1), aspect="equal", xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
         _heading(axes, system, _sides(value - taught, "above", "below"))
-        axes.set_xlabel(f"the teacher's {metric}", fontsize="small")
+        axes.set_xlabel(f"the teacher's {metric_name(metric)}")
     for axes in panels[::COLUMNS]:
-        axes.set_ylabel(f"the system's {metric}", fontsize="small")
+        axes.set_ylabel(f"the system's {metric_name(metric)}")
     sizes = sorted({1, ceil(largest / 4), largest})
     handles = [
         Line2D([], [], linestyle="", marker="o", color=_BETTER, alpha=0.55, markeredgewidth=0,
                markersize=(_LEAST + size * each) ** 0.5, label=_count(size, "query", "queries"))
         for size in sizes
     ]  # fmt: skip
-    figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize="small", columnspacing=3)
-    title = f"{metric} of each query against {name} ({_count(len(queries), 'query', 'queries')})"
+    figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, columnspacing=2)
+    title = f"{metric_name(metric)} of each query against {written(name)} ({_count(len(queries), 'query', 'queries')})"
     save(figure, path, title)
     return figure
 
 
+@styled
 def sorted_gains(
     path: Path, baseline: Sequence[Values], systems: Mapping[str, Sequence[Values]], *, metric: str, name: str
 ) -> Figure:
@@ -152,7 +173,7 @@ def sorted_gains(
     if not systems:
         raise ValueError("there are no systems to draw")
     queries, (before, *values) = aligned(baseline, *systems.values())
-    figure, panels = grid(len(systems), (2.75, 2.6))
+    figure, panels = grid(len(systems), 2.2)
     edges = np.arange(len(queries) + 1) + 0.5
     reach = max(1.08 * max(float(np.abs(value - before).max()) for value in values), 0.01)
     for axes, system, value in zip(panels, systems, values, strict=True):
@@ -166,14 +187,16 @@ def sorted_gains(
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         width = "" if np.isnan(average.half_width) else f" ± {average.half_width:.3f}"
         _heading(axes, system, f"{_sides(gains, 'better', 'worse')}\nmean {average.value:+.3f}{width} (dashed)")
-        axes.set_xlabel("queries, by gain", fontsize="small")
+        axes.set_xlabel("queries, by gain")
     for axes in panels[::COLUMNS]:
-        axes.set_ylabel(f"gain in {metric}", fontsize="small")
-    title = f"Gain in {metric} over {name}, query by query ({_count(len(queries), 'query', 'queries')})"
+        axes.set_ylabel(f"gain in {metric_name(metric)}")
+    count = _count(len(queries), "query", "queries")
+    title = f"Gain in {metric_name(metric)} over {written(name)}, query by query ({count})"
     save(figure, path, title)
     return figure
 
 
+@styled
 def calibration(path: Path, summaries: Sequence[Summary]) -> Figure:
     """Draw the divergence from the teacher and its two parts, by system, split by split.
 
@@ -194,20 +217,19 @@ def calibration(path: Path, summaries: Sequence[Summary]) -> Figure:
     systems = list(dict.fromkeys(one.system for one in summaries))
     splits = list(dict.fromkeys(one.split for one in summaries))
     subsets = [subset for subset in (ALL, RIGHT, WRONG) if any(one.subset == subset for one in summaries)]
-    names = [wrapped(system, 44) for system in systems]
+    names = [wrapped(written(system), 36) for system in systems]
     lines = sum(max(2, name.count("\n") + 1) for name in names)
-    height = 1.15 + 0.17 * lines
-    figure = Figure(figsize=(10.4, height * len(subsets) + 0.7), layout=padded())
+    height = 0.8 + 0.13 * lines
+    figure = Figure(figsize=(PAGE, height * len(subsets) + 0.5), dpi=DPI, layout=padded())
     for part, subset in zip(np.atleast_1d(figure.subfigures(len(subsets), 1)), subsets, strict=True):  # pyright: ignore
         chosen = [one for one in summaries if one.subset == subset]
         heading = [f"{split}: {_range([one.lists for one in chosen if one.split == split])}" for split in splits]
-        part.suptitle(f"{_LISTS[subset]} ({', '.join(heading)})", x=0.015, ha="left", fontsize="small")
+        part.suptitle(f"{_LISTS[subset]} ({', '.join(heading)})", x=0.015, ha="left", fontsize=7.5)
         row = part.subplots(1, len(_PARTS), sharey=True)
         for axes, (quantity, label) in zip(row, _PARTS.items(), strict=True):
             _dots(axes, chosen, systems, splits, quantity)
             axes.set_yticks(range(len(names)), names)
-            axes.tick_params(labelsize="small")
-            axes.set_xlabel(f"{label}, nats a list", fontsize="small")
+            axes.set_xlabel(f"{label}, nats a list")
     legend(figure, splits)
     save(figure, path, "Divergence of the students from the teacher (mean, 95 % interval over lists)")
     return figure
@@ -225,7 +247,7 @@ def _dots(axes: Axes, chosen: Sequence[Summary], systems: Sequence[str], splits:
         colour, marker = look(i)
         axes.errorbar(
             [each.value for each in means], places, xerr=[each.half_width for each in means],
-            fmt=marker, color=colour, markersize=5, capsize=2.5, elinewidth=1.3,
+            fmt=marker, color=colour, markersize=4, capsize=2, elinewidth=1.1,
         )  # fmt: skip
     found = [one.means[quantity] for one in chosen]
     axes.set(
@@ -236,7 +258,7 @@ def _dots(axes: Axes, chosen: Sequence[Summary], systems: Sequence[str], splits:
 
 
 def _heading(axes: Axes, system: str, facts: str) -> None:
-    axes.set_title(f"{wrapped(system, 30)}\n{facts}", fontsize="small", loc="left")
+    axes.set_title(f"{wrapped(written(system), 32)}\n{facts}", loc="left")
 
 
 def _points(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

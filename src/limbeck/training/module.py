@@ -1,6 +1,7 @@
 """The one LightningModule, for every kind of student."""
 
 import hashlib
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +100,14 @@ class Distillation(lightning.LightningModule):
         self._measured: dict[str, Tensor] = {}
         self.train()  # dropout on: a checkpoint comes without, and Lightning leaves it as it finds it
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Distillation":
+        """Copy what is trained, for averages of weights; data and tokenizers to validate with are shared."""
+        memo[id(self._validation)] = self._validation
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__dict__.update({name: deepcopy(each, memo) for name, each in self.__getstate__().items()})
+        return copied
+
     def configure_optimizers(self) -> Any:
         """Return optimiser and schedule."""
         return self._optim.configure(self, self._steps, fused=self.trainer.precision != "16-mixed")
@@ -109,7 +118,14 @@ class Distillation(lightning.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the norm; Lightning refuses to under mixed precision with a fused optimiser, even where none scales."""
+        """Clip the norm; Lightning refuses to under mixed precision with a fused optimiser, even where none scales.
+
+        Before that the norm is logged, and the learning rate that the update will have.
+        """
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0 and _whole(self.trainer):  # pyright: ignore[reportAttributeAccessIssue]
+            gradients = [each.grad for each in self.parameters() if each.grad is not None]
+            self.log("train/gradient_norm", torch.nn.utils.get_total_norm(gradients), batch_size=1)
+            self.log("train/learning_rate", optimizer.param_groups[0]["lr"], batch_size=1)
         if gradient_clip_val and self.trainer.precision == "bf16-mixed" and _whole(self.trainer):
             torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
         else:

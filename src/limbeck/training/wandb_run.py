@@ -1,7 +1,9 @@
 """Runs in Weights & Biases. Files are the record, W&B is the view."""
 
+import logging
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,21 +11,19 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
-from limbeck.config import fingerprint, part_name
+from limbeck import labels
 from limbeck.evaluation.per_query import side_by_side
 from limbeck.rankings import Row
 from limbeck.registry import register
 from limbeck.secrecy import without_secrets
 from limbeck.training import wandb_files
-from limbeck.training.tracking import Figures
+from limbeck.training.tracking import Figures, summary
+from limbeck.training.wandb_names import NOTED, TAG, check_project, environment, identify, tags
 
-_TAG = 64
-"""Characters that W&B allows a tag, and an id."""
+log = logging.getLogger(__name__)
 
-_PROJECT = 128
-"""Characters that W&B allows the name of a project, and"""
-_NOT_IN_PROJECTS = "/\\#?%:"
-"""those that it refuses there."""
+_RANKED = re.compile(r"diagnostics/(\w+_by_rank)/(\d+)")
+"""Name and rank of a diagnostic that has a value for each rank."""
 
 
 @register("logger", "wandb")
@@ -37,11 +37,13 @@ class WandB:
     mode
         ``offline`` (sync later with ``wandb sync``), ``online`` or ``disabled``.
     job_type
-        What W&B calls the kind of job.
+        What W&B calls the kind of job; null takes the verb: ``train``, ``evaluate``.
     tags
         Tags of the run, beside its loss terms, student, collection and teacher.
     log_runs
         Also keep the TREC run files as artefacts.
+    log_model
+        Also keep the trained student as an artefact of type ``model``.
 
     Raises
     ------
@@ -55,35 +57,40 @@ class WandB:
         project: str = "limbeck",
         entity: str | None = None,
         mode: str = "offline",
-        job_type: str = "train",
+        job_type: str | None = None,
         tags: list[str] | None = None,
         log_runs: bool = False,
+        log_model: bool = False,
     ) -> None:
         if mode not in ("offline", "online", "disabled"):
             raise ValueError(f"mode must be offline, online or disabled, got {mode!r}")
         if mode == "online" and not (os.environ.get("WANDB_API_KEY") or (Path.home() / ".netrc").exists()):
             raise ValueError("mode is online, but there is no key: run `wandb login` or set WANDB_API_KEY")
-        _check_project(project)
+        check_project(project)
         if entity is not None and not re.fullmatch(r"[\w-]+", entity, re.ASCII):
             raise ValueError(f"entity must be letters, digits, - and _, or null, got {entity!r}")
-        if not 0 < len(job_type) <= _TAG:
-            raise ValueError(f"job_type must have 1 to {_TAG} characters, got {job_type!r}")
+        if job_type is not None and not 0 < len(job_type) <= TAG:
+            raise ValueError(f"job_type must have 1 to {TAG} characters, got {job_type!r}")
         for tag in tags or []:
-            if not 0 < len(tag) <= _TAG:
-                raise ValueError(f"tags must have 1 to {_TAG} characters each, got {tag!r}")
+            if not 0 < len(tag) <= TAG:
+                raise ValueError(f"tags must have 1 to {TAG} characters each, got {tag!r}")
         self.project = project
         self.entity = entity
         self.mode = mode
         self.job_type = job_type
         self.tags = tags or []
         self.log_runs = log_runs
+        self.log_model = log_model
         self._run: Any = None
 
-    def start(self, folder: Path, name: str, run_id: str, config: Mapping[str, Any]) -> list[Logger]:
+    def start(
+        self, folder: Path, name: str, run_id: str, config: Mapping[str, Any], verb: str = "train"
+    ) -> list[Logger]:
         """Open the W&B run and return the logger."""
         import wandb
 
         identity = identify(name, run_id)
+        env = environment(folder)
         earlier = wandb_files.find(folder, identity)
         self._folder = folder.absolute()  # W&B keeps paths, and its process has a working directory of its own
         self._run = wandb.init(
@@ -91,11 +98,16 @@ class WandB:
             entity=self.entity,
             mode=self.mode,  # pyright: ignore[reportArgumentType]
             id=identity,
-            name=f"{name}/{run_id}",
+            name=labels.of_run(
+                list(config.get("loss") or [verb]),
+                env.get("overrides") or [],
+                config.get("seed"),
+                env.get("command") or [],
+            ),
             group=name,
-            job_type=self.job_type,
+            job_type=self.job_type or verb,
             tags=tags(config, self.tags),
-            config={**without_secrets(config), "run_id": run_id},
+            config={**without_secrets(config), "run_id": run_id, **{key: env[key] for key in NOTED if key in env}},
             dir=self._folder,
             # Made anew (force=true), a run replaces what W&B has of it.
             resume="allow" if earlier and self.mode == "online" else None,
@@ -103,6 +115,11 @@ class WandB:
             reinit="finish_previous",
             settings=_settings(),
         )
+        self._run.define_metric("dev/*", summary="max,last")
+        self._run.define_metric("train/*", summary="min,last")
+        if (folder / "env.json").is_file():
+            self._run.save(str(self._folder / "env.json"), base_path=str(self._folder), policy="now")
+        self._split = (config.get("eval") or {}).get("split", "test")
         self._curves = Curves(self._run, after=max(map(wandb_files.last_step, earlier), default=-1))
         return [self._curves]
 
@@ -119,7 +136,10 @@ class WandB:
             failed = True
             raise
         finally:
+            place = Path(run.dir).parent
             run.finish(exit_code=1 if failed else 0)
+            if self.mode == "offline":
+                log.info("W&B: offline; to upload it: wandb sync %s", shlex.quote(str(place)))
 
     def _report(self, run: Any, rows: Sequence[Row], figures: Sequence[Path]) -> None:
         import wandb
@@ -128,11 +148,12 @@ class WandB:
         data: Any = [[row.get(column) for column in columns] for row in rows]
         results = wandb.Table(columns=columns, data=data)
         pictures = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
+        ranked = self._curves.by_rank
+        if ranked:
+            pictures["diagnostics/by_rank"] = wandb.Table(columns=["step", "quantity", "rank", "value"], data=ranked)
         run.log({"results": results, **pictures}, step=self._curves.step + 1)
-        for row in rows:
-            for name, value in row.items():
-                if isinstance(value, float):
-                    run.summary[f"{row['system']}/{name}"] = value
+        for name, value in summary(rows, self._split).items():
+            run.summary[name] = value
         kept = wandb.Artifact(f"evaluation-{run.id}", type="evaluation")
         for name, table in side_by_side(self._folder / "per_query").items():
             data = [list(row.values()) for row in table.to_pylist()]
@@ -142,6 +163,12 @@ class WandB:
             # Immutable: the file in the run folder is uploaded, not a copy elsewhere.
             kept.add_file(str(path), name=str(path.relative_to(self._folder)), policy="immutable", skip_cache=True)
         run.log_artifact(kept)
+        if self.log_model:
+            model = wandb.Artifact(f"model-{run.id}", type="model")
+            for path in sorted(each for each in (self._folder / "model").rglob("*") if each.is_file()):
+                name = str(path.relative_to(self._folder / "model"))
+                model.add_file(str(path), name=name, policy="immutable", skip_cache=True)
+            run.log_artifact(model)
 
 
 class Curves(Logger):
@@ -160,6 +187,8 @@ class Curves(Logger):
         super().__init__()
         self._run = run
         self.step = after
+        self.by_rank: list[list[Any]] = []
+        """Step, quantity, rank and value of the diagnostics that have one value a rank: a table, not a chart each."""
         self._after = after
 
     @property
@@ -175,50 +204,21 @@ class Curves(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Record values of a step."""
         assert step is not None, "Lightning numbers its steps"
-        if step > self._after:
-            self._run.log(dict(metrics), step=step)
-            self.step = max(self.step, step)
+        if step <= self._after:
+            return
+        curves = {}
+        for name, value in metrics.items():
+            ranked = _RANKED.fullmatch(name)
+            if ranked is None:
+                curves[name] = value
+            else:
+                self.by_rank.append([step, ranked[1], int(ranked[2]), float(value)])
+        self._run.log(curves, step=step)
+        self.step = max(self.step, step)
 
     def log_hyperparams(self, params: Mapping[str, Any], *_: Any) -> None:
         """Add what is known once the training has begun, as the device; the configuration is recorded at the start."""
         self._run.config.update(dict(params), allow_val_change=True)
-
-
-def _check_project(project: str) -> None:
-    if set(project) & set(_NOT_IN_PROJECTS):
-        raise ValueError(f"project must have none of the characters {_NOT_IN_PROJECTS}, got {project!r}")
-    if not 0 < len(project.strip()) <= len(project) <= _PROJECT:
-        raise ValueError(f"project must have 1 to {_PROJECT} characters, got {project!r}")
-
-
-def identify(name: str, run_id: str) -> str:
-    """Return the id of a W&B run: name and run id, without what W&B refuses in an id, and not longer than it allows."""
-    plain = re.sub(r"[^\w.-]", "-", name, flags=re.ASCII)
-    identity = f"{plain}-{run_id}"
-    if plain == name and len(identity) <= _TAG:
-        return identity
-    mark = fingerprint({"name": name})[:8]  # names that differ only in what is cut or replaced stay apart
-    return f"{plain[: _TAG - len(run_id) - len(mark) - 2]}-{mark}-{run_id}"
-
-
-def tags(config: Mapping[str, Any], own: Sequence[str]) -> list[str]:
-    """Return the tags of a run: loss terms, student, collection, teacher, and the user's own."""
-    teacher = config.get("teacher") or {}
-    model = (teacher.get("backbone") or {}).get("model") or teacher.get("path")
-    collection = config["data"]["collection"]
-    words = [
-        *(f"loss:{term}" for term in config["loss"]),
-        f"student:{part_name(config['student'])}",
-        f"collection:{_short(collection)}",
-        f"teacher:{_short(model) if isinstance(model, str) else part_name(teacher) if teacher else 'none'}",
-        *own,
-    ]
-    return list(dict.fromkeys(word[:_TAG] for word in words if word))
-
-
-def _short(place: str) -> str:
-    """Return the last word of a path or of a hub's name; ids of ir_datasets stay whole."""
-    return Path(place).name if Path(place).is_absolute() or Path(place).exists() else place
 
 
 def _settings() -> Any:

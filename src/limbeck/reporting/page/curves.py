@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter, UIElement
 
+from limbeck.labels import curve as headed
 from limbeck.reporting.page.pieces import Section, grid, legend, look, panel, sentence, stack, tabs
 from limbeck.reporting.page.runs import Sweep, labels
 
@@ -27,12 +28,10 @@ def learning_curves(sweep: Sweep) -> Section:
     """Return the curves of loss terms and of the validation metric, one tab a collection."""
     intro = (
         "<p>Each line is the mean over the seeds of a configuration, the band one standard deviation to either side "
-        "(none for one seed). <code>train/…</code> are terms of the loss as logged, not weighted. "
-        "<code>train/loss</code> is their weighted sum, so losses cannot be compared by it; by "
-        "<code>train/kl_to_teacher</code> they can, which is the plain KL to the teacher whatever the loss is. "
-        "<code>dev/…</code> is the validation metric. "
-        f"<code>{_RATIO}</code> is how much of the loss comes from negatives over how much comes from positives, "
-        "in sums of |term|, for losses that are sums over candidates, such as KL and CKL. Curves of "
+        "(none for one seed). Terms of the loss are drawn as logged, not weighted. Losses cannot be compared by "
+        "their weighted sum; they can by the KL to the teacher, which is the plain KL whatever the loss is. "
+        f"{escape(headed(_RATIO).capitalize())} is how much of the loss comes from negatives over how much comes from "
+        "positives, in sums of |term|, for losses that are sums over candidates, such as KL and CKL. Curves of "
         f"more than {BINS} points are averaged over {BINS} equal spans of steps. A click on a name hides its lines.</p>"
     )
     section = Section("curves", "Learning curves", intro)
@@ -91,7 +90,7 @@ def _columns_of(path: Path) -> dict[str, dict[int, float]]:
             if column == _RATIO or (column or "").startswith(("train/", "dev/")):
                 value = _number_in(cell)
                 if math.isfinite(step) and math.isfinite(value):
-                    found.setdefault(column, {})[int(step)] = value
+                    found.setdefault(column, {})[int(step) + 1] = value  # Lightning counts from 0: steps done
     return found
 
 
@@ -140,7 +139,7 @@ def _figures(read: Mapping[str, Sequence[Mapping[str, Curve]]], columns: Sequenc
     drawn: dict[str, list[Any]] = {name: [] for name in read}
     plots = []
     for column in columns:
-        plot = panel(column, "step", "")
+        plot = panel(headed(column), "step of the training", "")
         plot.xaxis.formatter = NumeralTickFormatter(format="0,0")  # else 2.000e+4
         lines = []
         for number, (name, seeds) in enumerate(read.items()):
@@ -158,7 +157,7 @@ def _figures(read: Mapping[str, Sequence[Mapping[str, Curve]]], columns: Sequenc
                 drawn[name].append(plot.scatter("step", "mean", source=source, color=colour, size=6))
             drawn[name].insert(0, line)
             lines.append(line)
-        tips = [("", "@configuration"), ("step", "@step{0}"), (column, "@mean{0.0000}")]
+        tips = [("", "@configuration"), ("step", "@step{0}"), (headed(column), "@mean{0.0000}")]
         plot.add_tools(HoverTool(renderers=lines, tooltips=tips))
         plots.append(plot)
     return stack(legend({name: each for name, each in drawn.items() if each}), grid(plots))

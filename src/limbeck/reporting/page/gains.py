@@ -10,9 +10,10 @@ from bokeh.models import ColumnDataSource, Div, HoverTool, Span, UIElement
 
 from limbeck.analysis.quality import EDGES, Bucket, by_teacher, quality_metric
 from limbeck.config import ConfigError
+from limbeck.labels import metric as metric_name
 from limbeck.reporting.drawing import PALETTE, limits
 from limbeck.reporting.page.pieces import GREY, WIDTH, Section, grid, panel, sentence, stack, tabs
-from limbeck.reporting.page.runs import Sweep, TrainingRun, first_metric, labels
+from limbeck.reporting.page.runs import Sweep, chosen, first_metric, fits, labels
 from limbeck.reporting.results.finished import Member, gathered
 
 _LETTER = 6.2
@@ -43,7 +44,7 @@ def gains(sweep: Sweep, baseline: str | None) -> Section:
     section = Section("gains", "Gain by the teacher’s quality", intro)
     sentences: list[str] = []
     parts: dict[str, UIElement] = {}
-    if baseline is not None and not any(_fits(baseline, run) for run in sweep.runs):
+    if baseline is not None and not any(fits(baseline, run) for run in sweep.runs):
         names = ", ".join(dict.fromkeys(run.name for run in sweep.runs))
         raise ConfigError(f"baseline: {baseline!r} is no configuration ({names}), no run's id, nor overrides of a run")
     for group in sweep.sets:
@@ -60,10 +61,6 @@ class _MissingError(Exception):
     """Why a set has no figure."""
 
 
-def _fits(baseline: str, run: TrainingRun) -> bool:
-    return baseline in (run.name, run.label, run.id) or set(baseline.split()) <= set(run.overrides)
-
-
 def _of_set(sweep: Sweep, group: str, baseline: str | None) -> UIElement:
     configurations = sweep.on(group)
     if len(configurations) < 2:
@@ -71,13 +68,9 @@ def _of_set(sweep: Sweep, group: str, baseline: str | None) -> UIElement:
     metric = first_metric(configurations, group)
     if metric is None:
         raise _MissingError("the runs have no metric in common")
-    fitting = [
-        name for name, runs in configurations.items() if baseline is None or any(_fits(baseline, run) for run in runs)
-    ]
-    if not fitting:
+    first = chosen(configurations, group, baseline)
+    if first is None:
         raise _MissingError(f"the baseline {baseline} was not evaluated here")
-    if baseline is not None and len(fitting) > 1:
-        raise ConfigError(f"baseline: {baseline!r} fits several configurations on {group}: {', '.join(fitting)}")
     systems = [
         Member(name, run.seed, {group: run.places[group]}) for name, runs in configurations.items() for run in runs
     ]
@@ -88,7 +81,7 @@ def _of_set(sweep: Sweep, group: str, baseline: str | None) -> UIElement:
                 "there is no teacher, or not the same for all runs, so its quality is no common measure"
             )
         quality = quality_metric(found.teacher)
-        values, first = found.values[metric], fitting[0]
+        values = found.values[metric]
         buckets = {
             name: by_teacher(found.teacher[quality], values[first], seeds)
             for name, seeds in values.items()
@@ -97,7 +90,7 @@ def _of_set(sweep: Sweep, group: str, baseline: str | None) -> UIElement:
     except (ConfigError, ValueError) as error:
         raise _MissingError(str(error)) from None
     short = labels(run for runs in configurations.values() for run in runs)
-    heading = f"Baseline: {short[first]}, {len(configurations[first])} seeds. Metric: {metric}."
+    heading = f"Baseline: {short[first]}, {len(configurations[first])} seeds. Metric: {metric_name(metric)}."
     wrapped = {"\n".join(textwrap.wrap(short[name], 48)): each for name, each in buckets.items()}
     return stack(Div(text=escape(heading), styles={"font-weight": "600"}), _figures(wrapped, metric, quality))
 
@@ -113,11 +106,11 @@ def _figures(buckets: Mapping[str, Sequence[Bucket]], metric: str, quality: str)
     for number, side in enumerate(sides):
         here = {name: one for name, found in buckets.items() for one in found if (one.low, one.high) == side}
         first = next(iter(here.values()))
-        title = (
-            f"teacher’s {quality} {side[0]:g} to {side[1]:g}\n{first.queries:,} queries, baseline {first.baseline:.3f}"
-        )
+        title = f"teacher’s {metric_name(quality)} {side[0]:g} to {side[1]:g}\n"
+        title += f"{first.queries:,} queries, baseline {first.baseline:.3f}"
         plot = panel(
-            title, f"gain in {metric}", "", y_range=systems[::-1], x_range=limit, height=110 + 34 * len(systems),
+            title, f"gain in {metric_name(metric)}", "", y_range=systems[::-1], x_range=limit,
+            height=110 + 34 * len(systems),
             width=width + (letters if number == 0 else 0),
         )  # fmt: skip
         if number:

@@ -1,14 +1,29 @@
 """The leaderboard: configurations with the mean over their seeds, and every run."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 from statistics import mean, stdev
 from typing import Any
 
-from bokeh.models import ColumnDataSource, DataTable, Div, NumberFormatter, StringFormatter, TableColumn, UIElement
+from bokeh.models import (
+    ColumnDataSource,
+    DataTable,
+    Div,
+    HTMLTemplateFormatter,
+    NumberFormatter,
+    StringFormatter,
+    TableColumn,
+    UIElement,
+)
 
+from limbeck.evaluation.comparison import compare
+from limbeck.evaluation.comparison import marks as marks_of
+from limbeck.evaluation.per_query import read_per_query
+from limbeck.labels import group as written_group
+from limbeck.labels import heading
 from limbeck.reporting.page.pieces import WIDTH, Section, stack, tabs
-from limbeck.reporting.page.runs import Sweep, TrainingRun, first_metric, labels, references
+from limbeck.reporting.page.runs import Sweep, TrainingRun, chosen, first_metric, labels, references
 from limbeck.reporting.terminal import metrics_of
 
 Cells = dict[str, Any]
@@ -17,88 +32,165 @@ _ROW = 26
 _MOST = 18
 """Rows of a table before it scrolls."""
 _LETTER = 7.2
+_BAR = 40
+"""Pixels of what stands beside the columns."""
+_WIDEST = 340
+DIGITS = 4
+_FEWEST = 2
+"""Resamples of the bootstrap: its interval is not shown, and one would have no deviation."""
+
+# Underscore's templates; <%- escapes.
+_BOLD = '<div style="text-align:right"><% if (b0) { %><b><%- t0 %></b><% } else { %><%- t0 %><% } %></div>'
 
 
-def leaderboard(sweep: Sweep) -> Section:
-    """Return tables of all runs, set by set, best first."""
+@dataclass(frozen=True)
+class Shown:
+    """A mean with what is shown for it."""
+
+    value: float
+    """It sorts by this."""
+    std: float | None = None
+    mark: str = ""
+    """``▲`` or ``▼`` where it differs from the baseline."""
+    best: bool = False
+
+    def text(self, digits: int) -> str:
+        """Return mean, deviation and mark."""
+        spread = "" if self.std is None else f" ± {self.std:.{digits}f}"
+        return f"{self.value:.{digits}f}{spread}{f' {self.mark}' if self.mark else ''}"
+
+
+def leaderboard(sweep: Sweep, baseline: str | None = None) -> Section:
+    """Return tables of all runs, set by set, best first.
+
+    Parameters
+    ----------
+    sweep
+        The runs.
+    baseline
+        What marks are over: a configuration's name, a run's id, or overrides; None takes the first configuration.
+    """
     intro = (
-        "<p>Of each set, the first table has one row a configuration, with the mean over its seeds and the standard "
-        "deviation (±, with n − 1; – for one seed), and the first stage and the teacher beside them; the second has "
-        "one row a run. What differs among the runs has a column. A click on the head of "
-        "a column sorts by it; a second click turns the order round.</p>"
+        "<p>Of each set, the first table has one row a configuration, with the mean over its seeds ± the standard "
+        "deviation (n − 1; none for one seed), and the first stage and the teacher beside them; the second has one "
+        "row a run. Bold: the best student. What configurations differ in is their name; all keys stand under "
+        '<a href="#differences">Differences</a>. A click on the head of a column sorts by it; a second click turns '
+        "the order round.</p>"
     )
     section = Section("leaderboard", "Leaderboard", intro)
-    varied = sweep.varied()
     parts: dict[str, UIElement] = {}
     if len(sweep.sets) > 1:
-        whole = _overview(sweep, varied)
+        whole = _overview(sweep)
         if whole is not None:
             parts["all sets"] = whole
     for group in sweep.sets:
-        parts[group] = _of_set(sweep, group, varied)
+        parts[written_group(group)] = _of_set(sweep, group, baseline)
     section.models = tabs(parts)
     return section
 
 
-def _settings(runs: Sequence[TrainingRun], varied: Mapping[str, Mapping[str, str]]) -> dict[str, Cells]:
-    """Return run id → its configuration, and the overrides that vary among these runs."""
-    here = {key: values for key, values in varied.items() if len({values[run.id] for run in runs}) > 1}
-    short = labels(runs)
-    return {run.id: {"configuration": short[run.name], **{key: here[key][run.id] for key in here}} for run in runs}
-
-
-def _of_set(sweep: Sweep, group: str, varied: Mapping[str, Mapping[str, str]]) -> UIElement:
+def _of_set(sweep: Sweep, group: str, baseline: str | None) -> UIElement:
     configurations = sweep.on(group)
     runs = [run for each in configurations.values() for run in each]
-    settings = _settings(runs, varied)
+    short = labels(runs)
     metrics = list(dict.fromkeys(metric for run in runs for metric in run.values(group)))
-    means: list[Cells] = []
-    for each in configurations.values():
-        row: Cells = {"system": "student", **settings[each[0].id], "seeds": len(each)}
-        means.append(row | _over_seeds([run.values(group) for run in each], metrics))
+    marks, said = _marks(configurations, group, metrics, chosen(configurations, group, baseline), baseline)
+    rows: dict[str, dict[str, Shown]] = {
+        name: _over_seeds([run.values(group) for run in each], metrics, marks.get(name, {}))
+        for name, each in configurations.items()
+    }
+    means = [
+        {"configuration": short[name], "seeds": len(configurations[name]), **row} for name, row in _best(rows).items()
+    ]
     for other in references(runs, group):
-        values = {metric: float(other[metric]) for metric in metrics_of([other]) if metric in metrics}
-        means.append({"system": other["system"], **values})
+        values = {metric: Shown(float(other[metric])) for metric in metrics_of([other]) if metric in metrics}
+        means.append({"configuration": other["system"], **values})
     singles = [
-        {"run": run.id, **settings[run.id], "seed": run.seed, **run.values(group), **_training(run)} for run in runs
+        {"run": run.id, "configuration": short[run.name], "seed": run.seed, **run.values(group), **_training(run)}
+        for run in runs
     ]
     by = metrics[0] if metrics else "seed"
     return stack(
-        _heading("Configurations: mean over seeds"),
+        _heading(f"Configurations: mean over seeds. {said}"),
         table(means, by=by, name=f"configurations of {group}"),
         _heading("Runs"),
         table(singles, by=by, name=f"runs of {group}"),
     )
 
 
-def _overview(sweep: Sweep, varied: Mapping[str, Mapping[str, str]]) -> UIElement | None:
+def _marks(
+    configurations: Mapping[str, Sequence[TrainingRun]],
+    group: str,
+    metrics: Sequence[str],
+    first: str | None,
+    asked: str | None,
+) -> tuple[dict[str, dict[str, str]], str]:
+    """Return configuration → metric → mark, and what the marks mean."""
+    if len(configurations) < 2:
+        return {}, ""
+    if first is None:
+        return {}, f"The baseline {asked} was not evaluated here, so there are no marks."
+    values = {
+        metric: {
+            name: [read_per_query(run.places[group].per_query, metric) for run in runs]
+            for name, runs in configurations.items()
+            if all(metric in run.values(group) for run in runs)
+        }
+        for metric in metrics
+    }
+    try:
+        found = compare({group: values}, first, resamples=_FEWEST)  # the t-test needs none
+    except (OSError, ValueError, KeyError) as error:
+        return {}, f"No marks: {error}."
+    marked: dict[str, dict[str, str]] = {}
+    for each in found:
+        marked.setdefault(each.system, {})[each.metric] = marks_of(each)
+    name = labels(run for runs in configurations.values() for run in runs)[first]
+    how = "chosen by baseline=" if asked is not None else "the first configuration; baseline= chooses another"
+    return marked, (
+        f"▲, ▼: above, below the baseline {name} ({how}); paired t-test over queries, Holm-adjusted p < 0.05, family "
+        f"of {found[0].family if found else 0} comparisons."
+    )
+
+
+def _best(rows: dict[str, dict[str, Shown]]) -> dict[str, dict[str, Shown]]:
+    """Return the rows with the highest mean of each column marked as the best, as they are shown."""
+    for column in dict.fromkeys(column for row in rows.values() for column in row):
+        known = {name: round(row[column].value, DIGITS) for name, row in rows.items() if column in row}
+        for name, value in known.items():
+            if len(known) > 1 and value == max(known.values()):
+                rows[name][column] = replace(rows[name][column], best=True)
+    return rows
+
+
+def _overview(sweep: Sweep) -> UIElement | None:
     """Return a table of the first metric on every set; None where no two sets have a configuration in common."""
     kinds = {
         name: [run for run in sweep.runs if run.name == name] for name in dict.fromkeys(r.name for r in sweep.runs)
     }
     if not any(len(runs[0].places) > 1 for runs in kinds.values()):
         return None
-    settings = _settings(sweep.runs, varied)
-    rows: list[Cells] = []
-    for runs in kinds.values():
-        row: Cells = {**settings[runs[0].id], "seeds": len(runs)}
+    short = labels(sweep.runs)
+    rows: dict[str, dict[str, Shown]] = {name: {} for name in kinds}
+    for name, runs in kinds.items():
         for group in sweep.sets:
             metric = first_metric(sweep.on(group), group)
             values = [run.values(group)[metric] for run in runs if metric and group in run.places]
             if values:
-                row[f"{group} {metric}"] = mean(values)
-        rows.append(row)
-    by = next((key for row in rows for key in row if key not in settings[sweep.runs[0].id] and key != "seeds"), "seeds")
-    return stack(_heading("Configurations: mean over seeds"), table(rows, by=by, name="all sets"))
+                rows[name][f"{written_group(group)} {heading(metric or '')}"] = Shown(mean(values))
+    cells = [{"configuration": short[name], "seeds": len(kinds[name]), **row} for name, row in _best(rows).items()]
+    by = next((key for row in rows.values() for key in row), "seeds")
+    return stack(_heading("Configurations: mean over seeds"), table(cells, by=by, name="all sets"))
 
 
-def _over_seeds(values: Sequence[Mapping[str, float]], metrics: Sequence[str]) -> Cells:
-    row: Cells = {}
+def _over_seeds(
+    values: Sequence[Mapping[str, float]], metrics: Sequence[str], marks: Mapping[str, str]
+) -> dict[str, Shown]:
+    row = {}
     for metric in metrics:
         known = [each[metric] for each in values if metric in each]
         if known:
-            row[metric] = mean(known)
-            row[f"± {metric}"] = stdev(known) if len(known) > 1 else None
+            row[metric] = Shown(mean(known), stdev(known) if len(known) > 1 else None, marks.get(metric, ""))
     return row
 
 
@@ -108,7 +200,11 @@ def _training(run: TrainingRun) -> Cells:
 
 
 def _heading(text: str) -> Div:
-    return Div(text=escape(text), styles={"font-weight": "600", "margin-top": "8px"})
+    return Div(
+        text=escape(text),
+        width=WIDTH,
+        styles={"font-weight": "600", "margin-top": "8px", "max-width": "calc(100vw - 4rem)"},
+    )
 
 
 def table(rows: Sequence[Cells], *, by: str, name: str) -> DataTable:
@@ -124,31 +220,50 @@ def table(rows: Sequence[Cells], *, by: str, name: str) -> DataTable:
         Of the model.
     """
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    rows = sorted(rows, key=lambda row: -(row.get(by) or 0.0))
-    data: Any = {}
-    columns = []
-    for number, key in enumerate(keys):
-        cells = [row.get(key) for row in rows]
-        numeric = all(isinstance(cell, int | float) for cell in cells if cell is not None)
-        whole = numeric and all(isinstance(cell, int) for cell in cells if cell is not None)
-        shown = [_shown(cell, whole) for cell in cells]
-        field = f"c{number}"  # a field's name must not be the user's text
-        data[field] = cells if numeric else shown
-        width = int(_LETTER * max(len(key) + 3, *map(len, shown))) + 14
-        form: Any = StringFormatter()
-        if numeric:
-            pattern = "0" if whole else "0.0" if key == "seconds" else "0.0000"
-            form = NumberFormatter(format=pattern, text_align="right", nan_format="–", null_format="–")
-        # The head of a column is HTML to the table.
-        columns.append(TableColumn(field=field, title=escape(key), formatter=form, width=min(width, 420)))
+    rows = sorted(rows, key=lambda row: -_number(row.get(by)))
+    for digits in (DIGITS, DIGITS - 1):  # fewer where it is too wide
+        data: dict[str, Any] = {}
+        columns = [
+            _column(number, key, [row.get(key) for row in rows], data, digits) for number, key in enumerate(keys)
+        ]
+        if sum(each.width for each in columns) + _BAR <= WIDTH:
+            break
     return DataTable(
         source=ColumnDataSource(data), columns=columns, name=name, index_position=None, autosize_mode="none",
-        width=min(WIDTH, sum(each.width for each in columns) + 40), height=_ROW * (min(len(rows), _MOST) + 1) + 20,
+        width=min(WIDTH, sum(each.width for each in columns) + _BAR), height=_ROW * (min(len(rows), _MOST) + 1) + 20,
         row_height=_ROW, selectable=True, reorderable=False,
     )  # fmt: skip
 
 
-def _shown(cell: Any, whole: bool) -> str:
+def _column(number: int, key: str, cells: Sequence[Any], data: dict[str, Any], digits: int) -> TableColumn:
+    """Return a column, and put its values into ``data``: by fields, for a field's name must not be the user's text."""
+    field = f"c{number}"
+    title = heading(key)
+    if any(isinstance(cell, Shown) for cell in cells):
+        shown = ["–" if cell is None else cell.text(digits) for cell in cells]
+        data[field] = [_number(cell) for cell in cells]
+        data[f"t{number}"], data[f"b{number}"] = shown, [cell is not None and cell.best for cell in cells]
+        template = _BOLD.replace("t0", f"t{number}").replace("b0", f"b{number}")
+        form: Any = HTMLTemplateFormatter(template=template)
+    else:
+        numeric = all(isinstance(cell, int | float) for cell in cells if cell is not None)
+        whole = numeric and all(isinstance(cell, int) for cell in cells if cell is not None)
+        shown = [_shown(cell, whole, digits) for cell in cells]
+        data[field] = list(cells) if numeric else shown
+        form = StringFormatter()
+        if numeric:
+            pattern = "0" if whole else "0.0" if key == "seconds" else f"0.{'0' * digits}"
+            form = NumberFormatter(format=pattern, text_align="right", nan_format="–", null_format="–")
+    width = int(_LETTER * max(len(title) + 3, *map(len, shown))) + 14
+    # The head of a column is HTML to the table.
+    return TableColumn(field=field, title=escape(title), formatter=form, width=min(width, _WIDEST))
+
+
+def _number(cell: Any) -> float:
+    return cell.value if isinstance(cell, Shown) else float(cell or 0.0)
+
+
+def _shown(cell: Any, whole: bool, digits: int) -> str:
     if cell is None:
         return ""
-    return f"{cell:.4f}" if isinstance(cell, float) and not whole else str(cell)
+    return f"{cell:.{digits}f}" if isinstance(cell, float) and not whole else str(cell)

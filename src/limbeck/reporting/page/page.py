@@ -68,7 +68,8 @@ def page(sweep: Sweep, judgments: Judgments, baseline: str | None = None) -> str
     judgments
         Opens the judgments of a set; where it raises ``ConfigError``, the page says why the weights are missing.
     baseline
-        What gains are over: a configuration's name, a run's id, or overrides; None takes the first configuration.
+        What marks and gains are over: a configuration's name, a run's id, or overrides; None takes the first
+        configuration.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def page(sweep: Sweep, judgments: Judgments, baseline: str | None = None) -> str
         The baseline is none of the runs, or a file of a run cannot be read.
     """
     sections = [
-        leaderboard(sweep),
+        leaderboard(sweep, baseline),
         learning_curves(sweep),
         against_teacher(sweep),
         gains(sweep, baseline),

@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from limbeck.config import identity
+from limbeck.labels import configuration as written
 from limbeck.reporting.page.pieces import Section, sentence
 from limbeck.reporting.page.runs import Sweep, TrainingRun
 from limbeck.reporting.results.commands import command
@@ -36,7 +37,7 @@ def differences(sweep: Sweep) -> Section:
         section.html = sentence("There is one configuration only.")
         return section
     ids = {name: " ".join(run.id for run in sweep.runs if run.name == name) for name in kinds}
-    head = "".join(f'<th title="{escape(ids[name])}">{escape(name)}</th>' for name in kinds)
+    head = "".join(f'<th title="{escape(ids[name])}">{escape(written(name))}</th>' for name in kinds)
     rows = "".join(
         f"<tr><th>{escape(key)}</th>{''.join(_cell(each.get(key, NOTHING)) for each in flat.values())}</tr>"
         for key in varied
@@ -91,7 +92,7 @@ def commands(sweep: Sweep) -> Section:
         lines = "".join(f"<br><code>{escape(each)}</code>" for each in typed)
         section.intro += f"<p>The commands of all of them:{lines}</p>"
     rows = "".join(
-        f"<tr><th>{escape(run.id)}</th><td>{escape(run.name)}, seed {run.seed}</td>"
+        f"<tr><th>{escape(run.id)}</th><td>{escape(written(run.name))}, seed {run.seed}</td>"
         f"<td><code>{escape(command(run.finished.env) or _UNKNOWN)}</code></td></tr>"
         for run in sweep.runs
     )

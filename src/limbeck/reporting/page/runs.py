@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.config import ConfigError
+from limbeck.labels import configuration as written
 from limbeck.reporting.results.finished import Place, members, own_set
 from limbeck.reporting.results.sweep import Finished, collect
 from limbeck.reporting.results.systems import find
 from limbeck.reporting.terminal import is_of, metrics_of
 from limbeck.training.validations import PRUNED
-
-_FREE = ("seed", "name", "force", "sweeps", "launcher", "paths.", "logger", "hydra")
-"""Overrides that say nothing of what a configuration is."""
 
 
 @dataclass(frozen=True)
@@ -94,16 +92,6 @@ class Sweep:
         """Return the runs by their own collection, and by configuration."""
         collections = dict.fromkeys(run.own for run in self.runs)
         return {group: _by_name(run for run in self.runs if run.own == group) for group in collections}
-
-    def varied(self) -> dict[str, dict[str, str]]:
-        """Return override → run id → value, of overrides that are not the same in all runs."""
-        given: dict[str, dict[str, str]] = {}
-        for run in self.runs:
-            split = (word.lstrip("+~").partition("=") for word in run.overrides)
-            given[run.id] = {key: value for key, _, value in split}
-        keys = dict.fromkeys(key for each in given.values() for key in each if not key.startswith(_FREE))
-        columns = {key: {name: each.get(key, "") for name, each in given.items()} for key in keys}
-        return {key: _short(values) for key, values in columns.items() if len(set(values.values())) > 1}
 
 
 def read(folder: Path) -> Sweep:
@@ -185,14 +173,40 @@ def labels(runs: Iterable[TrainingRun]) -> dict[str, str]:
     """Return the configurations' names with what to call them beside one another: without a collection they share."""
     known = list(runs)
     alike = len({run.own for run in known}) == 1
-    return {run.name: run.label if alike else run.name for run in known}
+    plain = {run.name: run.label if alike else run.name for run in known}
+    shown = {name: written(each) for name, each in plain.items()}
+    return shown if len(set(shown.values())) == len(set(plain.values())) else plain
 
 
-def _short(values: dict[str, str]) -> dict[str, str]:
-    """Return values without the folders of paths, if they still differ."""
-    last = {name: value.rstrip("/").rpartition("/")[2] for name, value in values.items()}
-    paths = all(value.startswith(("/", ".", "~")) for value in values.values())
-    return last if paths and len(set(last.values())) == len(set(values.values())) else values
+def fits(baseline: str, run: TrainingRun) -> bool:
+    """Return whether a run is meant by a baseline: a configuration's name, a run's id, or overrides."""
+    names = (run.name, run.label, run.id, written(run.name), written(run.label))
+    return baseline in names or set(baseline.split()) <= set(run.overrides)
+
+
+def chosen(configurations: Mapping[str, Sequence[TrainingRun]], group: str, baseline: str | None) -> str | None:
+    """Return the configuration that others are compared with on a set, None where it was not evaluated there.
+
+    Parameters
+    ----------
+    configurations
+        Those on the set.
+    group
+        The set, for messages.
+    baseline
+        What the user asks for; None takes the first configuration.
+
+    Raises
+    ------
+    ConfigError
+        The baseline fits runs of several configurations.
+    """
+    if baseline is None:
+        return next(iter(configurations))
+    found = [name for name, runs in configurations.items() if any(fits(baseline, run) for run in runs)]
+    if len(found) > 1:
+        raise ConfigError(f"baseline: {baseline!r} fits several configurations on {group}: {', '.join(found)}")
+    return found[0] if found else None
 
 
 def first_metric(configurations: Mapping[str, Sequence[TrainingRun]], group: str) -> str | None:

@@ -9,6 +9,7 @@ from bokeh.models import ColumnDataSource, HoverTool, UIElement
 
 from limbeck.evaluation.per_query import read_per_query
 from limbeck.evaluation.values import Values, aligned
+from limbeck.labels import metric as metric_name
 from limbeck.reporting.drawing import PALETTE
 from limbeck.reporting.page.pieces import GREY, WIDTH, Section, grid, panel, sentence, tabs
 from limbeck.reporting.page.runs import Sweep, TrainingRun, first_metric, labels
@@ -79,7 +80,9 @@ def _figures(found: Mapping[str, Pair], metric: str, most: int) -> UIElement:
         above, below = int((student > teacher + 1e-9).sum()), int((student < teacher - 1e-9).sum())
         counts = f"{above:,} above, {below:,} below, {len(queries) - above - below:,} equal"
         title = "\n".join([*textwrap.wrap(name, size // 9), counts])
-        plot = panel(title, f"teacher's {metric}", f"student's {metric}", width=size, height=size - 20)
+        plot = panel(
+            title, f"teacher's {metric_name(metric)}", f"student's {metric_name(metric)}", width=size, height=size - 20
+        )
         plot.x_range.update(start=-0.03, end=1.03)
         plot.y_range.update(start=-0.03, end=1.03)
         plot.title.text_font_size = "12px"

@@ -158,7 +158,9 @@ def make(name: str, spec: Spec, runs: Sequence[Finished], *, partial: bool = Fal
     _check_published(spec, columns)
     rows = []
     for line in lines(spec, runs):
-        labels = tuple(value.label(spec.labels.get(key, {})) for key, value in zip(spec.rows, line.values, strict=True))
+        labels = tuple(
+            value.label(spec.labels.get(key, {}), key) for key, value in zip(spec.rows, line.values, strict=True)
+        )
         by_set = {group: _of_set(group, line.runs, labels) for group in dict.fromkeys(each.set for each in columns)}
         rows.append(TableRow(line, labels, [_cell(by_set[each.set], each) for each in columns]))
     table = Table(name, spec, columns, rows, [], 0)

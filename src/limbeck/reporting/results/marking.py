@@ -119,9 +119,7 @@ def _values(run: Finished, column: Column, key: str) -> dict[str, float]:
 
 def _meaning(table: Table, settings: Comparing, family: int) -> str:
     spec = table.spec
-    baseline = ", ".join(
-        f"{spec.title(key)} {spec.labels.get(key, {}).get(value, value)}" for key, value in spec.baseline.items()
-    )
+    baseline = ", ".join(f"{spec.title(key)} {spec.label(key, value)}" for key, value in spec.baseline.items())
     others = [spec.title(key) for key in spec.rows if key not in spec.baseline]
     same = f" of the same {', '.join(others)}" if others else ""
     than = f"the {BESIDE[spec.against]}" if spec.against else f"{baseline}{same}"

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from limbeck import labels
 from limbeck.config import ConfigError, fingerprint, part_name
 from limbeck.reporting.results.systems import flatten
 
@@ -34,12 +35,12 @@ class Value:
         """Return whether a word of a table's YAML means this value."""
         return word in (self.name, self.text)
 
-    def label(self, labels: Mapping[str, str]) -> str:
-        """Return it in the words of a table's YAML."""
-        if self.text in labels:
-            return labels[self.text]
-        name = labels.get(self.name, self.name)
-        return f"{name} ({self.options})" if self.options else name
+    def label(self, own: Mapping[str, str], key: str = "") -> str:
+        """Return it in the words of a table's YAML (``own``), else as values of a row key are written."""
+        if self.text in own:
+            return own[self.text]
+        name = own.get(self.name) or labels.value(key, self.name)
+        return f"{name} ({labels.options(self.options)})" if self.options else name
 
 
 def text(value: Any) -> str:

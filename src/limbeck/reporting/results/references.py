@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from limbeck import labels
 from limbeck.config import part_name
 from limbeck.reporting.results.cells import Cell, Column, Reference, Table
 from limbeck.reporting.results.naming import named
@@ -36,9 +37,9 @@ def add_references(table: Table, runs: Sequence[Finished]) -> None:
                     by_label.setdefault((_label(key, run, row), str(row["candidates"])), {})[name] = row
             for label, rows in by_label.items():
                 groups.setdefault(label, []).append(_Found(run, rows, _node(key, run)))
-        labels = [label for label, _ in groups]
+        known = [label for label, _ in groups]
         for (label, candidates), found in groups.items():
-            shown = f"{label}, {candidates}" if labels.count(label) > 1 else label
+            shown = f"{label}, {candidates}" if known.count(label) > 1 else label
             table.references += _of_group(table.columns, shown, found)
 
 
@@ -47,7 +48,7 @@ def _label(key: str, run: Finished, row: Mapping[str, Any]) -> str:
         return str(row["system"])
     if key == "teacher":
         return "Teacher"
-    return f"{part_name(run.config['student'])} before training"
+    return f"{labels.value('student', part_name(run.config['student']))} before training"
 
 
 def _node(key: str, run: Finished) -> Mapping[str, Any]:

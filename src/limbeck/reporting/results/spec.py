@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from limbeck import labels
 from limbeck.config import ConfigError
 from limbeck.evaluation.spelling import spelling
 from limbeck.reporting.results.finished import BESIDE
@@ -46,7 +47,11 @@ class Spec:
 
     def title(self, name: str) -> str:
         """Return how a row key, a set or a metric is headed."""
-        return self.titles.get(name, name)
+        return self.titles.get(name) or labels.heading(name)
+
+    def label(self, key: str, value: str) -> str:
+        """Return how the value of a row key is shown, without options that distinguish it."""
+        return self.labels.get(key, {}).get(value) or labels.value(key, value)
 
 
 def read_spec(given: Any, *, key: str = "table") -> Spec:

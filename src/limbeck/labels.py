@@ -1,0 +1,264 @@
+"""How losses, metrics, sets and configurations are called where people read them: tables, figures, pages, trackers.
+
+The one place for such names. Keys, file names and the words of a command line stay as they are typed; what is not
+listed here (a loss or a set of your own) is shown under its own name.
+"""
+
+import re
+from collections.abc import Sequence
+
+LOSSES = {
+    "adr_mse": "ADR-MSE",
+    "approx_ndcg": "ApproxNDCG",
+    "bce": "BCE",
+    "bkl": "BKL",
+    "ckl": "CKL",
+    "cl_drd": "CL-DRD",
+    "embedding_cosine": "embedding cosine",
+    "embedding_mse": "embedding MSE",
+    "flops": "FLOPS",
+    "focal_kl": "focal KL",
+    "hinge": "hinge",
+    "info_nce": "InfoNCE",
+    "js": "JS",
+    "kl": "KL",
+    "kl_ll": "KL + LL",
+    "l1": "L1",
+    "lambda_loss": "LambdaLoss",
+    "list_net": "ListNet",
+    "margin_mse": "MarginMSE",
+    "mse": "MSE",
+    "projected_kl": "projected KL",
+    "rank_mse": "RankMSE",
+    "ranknet": "RankNet",
+    "reverse_kl": "reverse KL",
+}
+"""Registered name of a loss → its name in the literature."""
+
+PARTS = {"dense": "dense", "splade": "SPLADE", "colbert": "ColBERT", "cross_encoder": "cross-encoder"}
+"""Registered name of a student → what such models are called."""
+
+OPTIONS = {"gamma": "γ", "alpha": "α", "beta": "β"}
+"""Options that papers write as a letter."""
+
+_KEYS = {
+    "loss": "Loss",
+    "student": "Student",
+    "teacher": "Teacher",
+    "backbone": "Backbone",
+    "seed": "seed",
+    "sampler.negatives": "negatives",
+    "sampler.positives": "positives",
+    "sampler.batch_size": "batch size",
+    "optim.lr": "learning rate",
+    "trainer.steps": "steps",
+    "trainer.epochs": "epochs",
+}
+
+_METRICS = {
+    "bpref": "bpref", "dcg": "DCG", "dcg_burges": "DCG (2^g)", "f1": "F1", "hit_rate": "Hit", "hits": "Hits",
+    "map": "MAP", "mrr": "MRR", "ndcg": "nDCG", "ndcg_burges": "nDCG (2^g)", "precision": "P",
+    "r-precision": "R-Prec", "rbp": "RBP", "recall": "R",
+}  # fmt: skip
+
+SETS = {
+    "arguana": "ArguAna", "climate_fever": "Climate-FEVER", "climate-fever": "Climate-FEVER", "cranfield": "Cranfield",
+    "dbpedia_entity": "DBpedia-Entity", "dbpedia-entity": "DBpedia-Entity", "fever": "FEVER", "fiqa": "FiQA",
+    "hotpotqa": "HotpotQA", "msmarco": "MS MARCO", "msmarco-passage": "MS MARCO dev", "msmarco_dev": "MS MARCO dev",
+    "msmarco_dl": "MS MARCO DL", "nfcorpus": "NFCorpus", "nq": "NQ", "quora": "Quora", "scidocs": "SCIDOCS",
+    "scifact": "SciFact", "trec_covid": "TREC-COVID", "trec-covid": "TREC-COVID", "trec_dl_2019": "DL 2019",
+    "trec_dl_2020": "DL 2020", "trec_dl_hard": "DL-HARD", "vaswani": "Vaswani", "webis_touche2020": "Touché-2020",
+    "webis-touche2020": "Touché-2020",
+}  # fmt: skip
+"""Name of a set, or last part of a collection's name → how papers call it."""
+
+
+def metric(name: str) -> str:
+    """Return how a metric is written.
+
+    Examples
+    --------
+    >>> [metric(each) for each in ("ndcg@10", "mrr@10", "recall@1000", "map-l2", "rbp.80", "mine@5")]
+    ['nDCG@10', 'MRR@10', 'R@1k', 'MAP (grade ≥ 2)', 'RBP (0.80)', 'mine@5']
+    """
+    found = re.fullmatch(r"(?P<name>[\w-]+?)(?:\.(?P<p>\d+))?(?:@(?P<k>\d+))?(?:-l(?P<level>\d+))?", name)
+    if found is None or found["name"] not in _METRICS:
+        return name
+    text = _METRICS[found["name"]]
+    if found["p"]:
+        text += f" (0.{found['p']})"
+    if found["k"]:
+        cutoff = int(found["k"])
+        text += f"@{cutoff // 1000}k" if cutoff % 1000 == 0 else f"@{cutoff}"
+    return f"{text} (grade ≥ {found['level']})" if found["level"] else text
+
+
+def loss(name: str) -> str:
+    """Return how a loss, or several joined by +, is written.
+
+    Examples
+    --------
+    >>> loss("margin_mse"), loss("kl+info_nce"), loss("my_loss")
+    ('MarginMSE', 'KL + InfoNCE', 'my_loss')
+    """
+    return " + ".join(LOSSES.get(each, each) for each in name.split("+"))
+
+
+def group(name: str) -> str:
+    """Return how a set is written; of ``nfcorpus dev`` the split stays.
+
+    Examples
+    --------
+    >>> group("nfcorpus"), group("scifact dev"), group("mine")
+    ('NFCorpus', 'SciFact dev', 'mine')
+    """
+    first, gap, split = name.partition(" ")
+    return f"{SETS.get(first, first)}{gap}{split}"
+
+
+def heading(name: str) -> str:
+    """Return how a key of the configuration, a set or a metric is written."""
+    return next((found for found in (key(name), group(name), metric(name)) if found != name), name)
+
+
+def key(name: str) -> str:
+    """Return how a key of the configuration is headed; several terms of a loss keep the name of theirs.
+
+    Examples
+    --------
+    >>> key("loss.ckl.gamma"), key("sampler.negatives"), key("loss"), key("data.collection")
+    ('γ', 'negatives', 'Loss', 'data.collection')
+    """
+    if name in _KEYS:
+        return _KEYS[name]
+    last = name.rpartition(".")[2]
+    return OPTIONS[last] if last in OPTIONS and name.startswith("loss.") else name
+
+
+def options(text: str) -> str:
+    """Return options as they follow a name in brackets, ``gamma=2, alpha=1``, with the letters of papers.
+
+    Examples
+    --------
+    >>> options("gamma=2, weight=0.1")
+    'γ=2, weight=0.1'
+    """
+    return re.sub(r"(?<![\w.])(\w+)(?==)", lambda found: OPTIONS.get(found[1], found[1]), text)
+
+
+def value(part: str, name: str) -> str:
+    """Return how the value of a part's key (``loss``, ``student``) is written; of other keys as it is."""
+    if part == "loss":
+        return loss(name)
+    return PARTS.get(name, name) if part == "student" else name
+
+
+def configuration(name: str) -> str:
+    """Return how a configuration is written that is named by what distinguishes it.
+
+    Parameters
+    ----------
+    name
+        Words with blanks between them: a student, losses joined by +, ``KEY=VALUE``; before them ``SET:``.
+
+    Examples
+    --------
+    >>> configuration("ckl loss.ckl.gamma=2.0"), configuration("nfcorpus: splade kl+flops loss.flops.weight=0.1")
+    ('CKL γ=2', 'NFCorpus: SPLADE KL + FLOPS FLOPS weight=0.1')
+    """
+    words = name.split(" ")
+    alone = next((word for word in words if word in LOSSES), "+")  # its options need not name it again
+    return " ".join(_word(word, alone) for word in words)
+
+
+def _word(word: str, alone: str) -> str:
+    if word.endswith(":"):
+        return f"{SETS.get(word[:-1], word[:-1])}:"
+    name, equals, given = word.partition("=")
+    if equals:
+        return f"{_short(name, alone)}={_number(given)}"
+    terms = word.split("+")
+    return loss(word) if all(each in LOSSES for each in terms) or len(terms) > 1 else PARTS.get(word, word)
+
+
+def _number(text: str) -> str:
+    """Return ``2.0`` as ``2``; whatever is no such number as it is."""
+    return re.sub(r"(?<=\d)\.0$", "", text)
+
+
+def _short(name: str, alone: str) -> str:
+    if name in _KEYS:
+        return _KEYS[name]
+    parts = name.split(".")
+    if parts[0] == "loss" and len(parts) == 3:
+        option = OPTIONS.get(parts[2]) or parts[2].replace("_", " ")
+        return option if alone == parts[1] else f"{loss(parts[1])} {option}"
+    return name
+
+
+def of_run(terms: Sequence[str], overrides: Sequence[str], seed: int | None, typed: Sequence[str] = ()) -> str:
+    """Return the name of one run: its losses as they are typed, what was set by hand, and the seed.
+
+    Parameters
+    ----------
+    terms
+        Names of its loss terms.
+    overrides
+        What its configuration was composed from, as ``KEY=VALUE``; those of losses as a whole, of places and of how a
+        run is watched are left out.
+    seed
+        Its seed; None for what has none.
+    typed
+        The words of the command. What one of several jobs has in common with it is the same in all of them, and is left
+        out but for options of losses; of a single job, what says how data and device are set up.
+
+    Examples
+    --------
+    >>> of_run(["ckl"], ["loss=[ckl]", "loss.ckl.gamma=2", "paths.runs=r", "sampler.negatives=7"], 1)
+    'ckl γ=2 negatives=7 seed=1'
+    """
+    words = ["+".join(terms)]
+    alone = terms[0] if len(terms) == 1 else "+"
+    words_typed = {each.lower() for each in typed}  # Hydra writes true as True
+    several = typed and any(
+        each.lower() not in words_typed for each in overrides if not each.lstrip("+").startswith(_FREE)
+    )
+    for override in overrides:
+        name, _, given = override.lstrip("+").partition("=")
+        shared = (
+            override.lower() in words_typed
+            and not name.startswith("loss.")
+            and (several or not name.startswith(_MODEL))
+        )
+        if not (name.startswith("~") or name == "loss" or name.startswith(_FREE) or shared):
+            words.append(f"{_short(name, alone)}={_number(given.rstrip('/').rpartition('/')[2])}")
+    return " ".join([*dict.fromkeys(words), *([] if seed is None else [f"seed={seed}"])])
+
+
+_FREE = ("seed", "name", "force", "sweeps", "launcher", "paths", "logger", "hydra", "checks", "experiment", "debug")
+"""What says nothing of what a run computes, or is spelt out by others."""
+
+_MODEL = ("student", "teacher", "sampler", "optim", "pool", "callbacks")
+
+
+def curve(name: str) -> str:
+    """Return how a logged value is headed.
+
+    Examples
+    --------
+    >>> [curve(each) for each in ("dev/ndcg@10", "train/ckl", "train/loss", "diagnostics/terms_ratio")]
+    ['nDCG@10 on dev', 'CKL', 'weighted sum of the losses', 'negative terms / positive terms']
+    """
+    if name in _CURVES:
+        return _CURVES[name]
+    kind, _, rest = name.partition("/")
+    if kind == "dev":
+        return f"{metric(rest)} on dev"
+    return LOSSES.get(rest, rest.replace("_", " ")) if kind == "train" else name
+
+
+_CURVES = {
+    "train/loss": "weighted sum of the losses",
+    "train/kl_to_teacher": "KL to the teacher",
+    "diagnostics/terms_ratio": "negative terms / positive terms",
+}

@@ -1,0 +1,132 @@
+"""Lightning's own loggers: TensorBoard, and any other by its class."""
+
+import importlib
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+
+from limbeck.rankings import Row
+from limbeck.registry import register
+from limbeck.secrecy import without_secrets
+from limbeck.training.tracking import Figures, summary
+
+_FOLDER = "{folder}"
+
+
+@register("logger", "lightning")
+class Lightning:
+    """Any logger of Lightning, or one written as they are.
+
+    Parameters
+    ----------
+    logger
+        Its class: ``lightning.pytorch.loggers.MLFlowLogger``.
+    options
+        Arguments of the class; ``{folder}`` in a text is the run folder, ``{name}`` the name of the sweep and ``{id}``
+        that of the run.
+
+    Raises
+    ------
+    ValueError
+        There is no such class, it is no logger, or it refuses its options.
+    """
+
+    def __init__(self, *, logger: str, options: dict[str, Any] | None = None) -> None:
+        module, _, name = logger.rpartition(".")
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(f"logger={logger} cannot be imported: {error}") from None
+        if not (isinstance(found, type) and issubclass(found, Logger)):
+            raise ValueError(f"logger={logger} is no class of a Lightning logger")
+        self.logger = logger
+        self.options = options or {}
+        self._made: Logger | None = None
+
+    def start(
+        self, folder: Path, name: str, run_id: str, config: Mapping[str, Any], verb: str = "train"
+    ) -> list[Logger]:
+        """Make the logger, and give it the configuration."""
+        module, _, kind = self.logger.rpartition(".")
+        words = {"folder": str(folder.absolute()), "name": name, "id": run_id}
+        given = {key: _filled(value, words) for key, value in self.options.items()}
+        try:
+            self._made = getattr(importlib.import_module(module), kind)(**given)
+        except (TypeError, ImportError, ValueError) as error:
+            raise ValueError(f"logger: {self.logger} refuses its options: {error}") from None
+        assert self._made is not None
+        self._split = (config.get("eval") or {}).get("split", "test")
+        self._made.log_hyperparams({**without_secrets(config), "run_id": run_id, "verb": verb})
+        return [_Last(self._made)]
+
+    def finish(self, rows: Sequence[Row], figures: Figures, *, failed: bool) -> None:
+        """Log the values of the final table, and close the logger."""
+        del figures
+        made, self._made = self._made, None
+        if made is None:
+            return
+        if not failed:
+            made.log_metrics(summary(rows, self._split), 0)
+        made.save()
+        made.finalize("failed" if failed else "success")
+
+
+class _Last(Logger):
+    """Hands on to a logger what a training logs; it is closed when the run is, not when the training ends."""
+
+    def __init__(self, logger: Logger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    @property
+    def name(self) -> str | None:
+        """Of the logger."""
+        return self._logger.name
+
+    @property
+    def version(self) -> int | str | None:
+        """Of the logger."""
+        return self._logger.version
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log values of a step."""
+        self._logger.log_metrics(dict(metrics), step)
+
+    def log_hyperparams(self, *_: Any) -> None:
+        """Nothing: the configuration was given when the logger was made."""
+
+    def save(self) -> None:
+        """Write what is not yet written."""
+        self._logger.save()
+
+
+@register("logger", "tensorboard")
+class TensorBoard(Lightning):
+    """TensorBoard: ``RUN_FOLDER/tensorboard/``; look at a sweep by ``tensorboard --logdir runs/NAME``.
+
+    Raises
+    ------
+    ValueError
+        Neither tensorboard nor tensorboardX is installed: ``pip install 'limbeck[tensorboard]'``.
+    """
+
+    def __init__(self) -> None:
+        options = {"save_dir": _FOLDER, "name": "tensorboard", "version": ""}
+        super().__init__(logger="lightning.pytorch.loggers.TensorBoardLogger", options=options)
+        if not any(map(_there, ("tensorboard", "tensorboardX"))):
+            raise ValueError("tensorboard is not installed: pip install 'limbeck[tensorboard]'")
+
+
+def _there(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _filled(value: Any, words: Mapping[str, str]) -> Any:
+    """Return an option with the places in its texts filled in."""
+    if isinstance(value, str):
+        for name, text in words.items():
+            value = value.replace(f"{{{name}}}", text)
+    return value

@@ -1,0 +1,85 @@
+"""The model card and limbeck.json of a student that was trained on a folder: what others can read, and nothing else."""
+
+import pytest
+import yaml
+
+from limbeck.export.card import card
+from limbeck.export.layout import Module, Pipeline
+from limbeck.export.origin import Origin, collection_name, hub_name, public, public_data
+
+STUDENT = {"_target_": "student/dense", "scale": 20.0, "projection": None, "query_prefix": "", "query_length": 32}
+
+
+def origin(collection, **config):
+    rows = [{"key": "student", "system": "student", "candidates": "BM25", "queries": 3, "ndcg@10": 0.25}]
+    return Origin(
+        {"data": {"_target_": "data/collection", "collection": collection}, "loss": {}, "backbone": {}, **config},
+        {"collection": collection, "split": "test", "rows": rows, "sets": {"scifact": {"rows": rows}}},
+        {
+            "command": [
+                "/opt/x/bin/limbeck",
+                "train",
+                f"data.collection={collection}",
+                "paths.runs=/secret/runs",
+                "a=b c",
+            ]
+        },
+    )
+
+
+def made(origin, **said):
+    text = card(Pipeline("SentenceTransformer", [Module("Transformer")]), STUDENT, origin, "mine", said)
+    return text, yaml.safe_load(text.split("---\n")[1])
+
+
+def test_a_folder_is_named_by_its_last_part_and_no_place_is_told():
+    found = origin("/home/me/data/nfcorpus", teacher={"_target_": "teacher/store", "path": "/home/me/scores/big"})
+    text, head = made(found)
+    assert "/home/me" not in text
+    assert "/secret" not in text
+    assert "limbeck train data.collection=nfcorpus 'a=b c'" in text
+    assert "| collection | nfcorpus |" in text
+    assert "store(path=big)" in text
+    assert head["datasets"] == ["nfcorpus"]
+    assert [each["dataset"]["name"] for each in head["model-index"][0]["results"]] == ["NFCorpus", "SciFact"]
+    assert "| projection | `null` |" in text
+    assert public_data(found) is None  # nobody else has that folder
+    assert "No licence was given" in text
+    assert "license" not in head
+
+
+def test_what_is_public_is_told():
+    found = origin("beir/nfcorpus/test", backbone={"_target_": "backbone/pretrained", "model": "org/small-model"})
+    text, head = made(found, license="apache-2.0", language=["en", "de"], datasets=["me/set"])
+    assert (head["license"], head["language"]) == ("apache-2.0", ["en", "de"])
+    assert (head["base_model"], head["datasets"]) == ("org/small-model", ["me/set"])
+    assert public_data(found) == found.config["data"]
+    assert "No licence was given" not in text
+    assert made(found, base_model="org/other")[1]["base_model"] == "org/other"
+
+
+def test_without_a_run_there_is_no_training_to_tell():
+    text, head = made(Origin())
+    assert "Not measured" in text
+    assert "model-index" not in head
+    assert "## Training" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a=/x/y/z", "a=z"), ("~/models/m", "m"), ("[/a/b,../c/d]", "[b,d]"), ("org/name", "org/name"),
+        ("k=1/2", "k=1/2"), ("https://x.org/a", "https://x.org/a"), ("beir/nfcorpus", "beir/nfcorpus"),
+    ],
+)  # fmt: skip
+def test_paths_are_cut_to_their_last_part(text, shown):
+    assert public(text) == shown
+
+
+def test_names_of_the_hub_are_no_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert hub_name("org/name") == "org/name"
+    (tmp_path / "org" / "name").mkdir(parents=True)
+    assert hub_name("org/name") is None
+    assert hub_name("package:x/model") is None
+    assert collection_name(origin("org/name")) == "name"
