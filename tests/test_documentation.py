@@ -7,6 +7,8 @@ import inspect
 import json
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -216,6 +218,22 @@ def test_links_leave_the_pages_for_what_exists(caplog):
     assert not caplog.records
     links.on_page_markdown("[a](nowhere.md)", type("Page", (), {"file": type("File", (), {"src_uri": "results.md"})}))
     assert "docs/results.md links to nowhere.md, which does not exist" in caplog.text
+
+
+def test_a_broken_link_ends_the_build(tmp_path):
+    """By the command of ``make docs``: with ``--quiet``, MkDocs would count no warning."""
+    pytest.importorskip("mkdocs")
+    (command,) = re.findall(
+        r"^docs:.*\n\t(?:\w+=\S+ )*\$\(BIN\)/python (-m mkdocs .*)$", (home() / "Makefile").read_text(), re.MULTILINE
+    )
+    assert "\nstrict: true\n" in (home() / "mkdocs.yml").read_text(encoding="utf-8")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text("[a](nowhere.md)\n")
+    hooks = f"hooks: [{DOCS}/hooks/links.py]\nvalidation: {{links: {{not_found: info}}}}\n"
+    (tmp_path / "mkdocs.yml").write_text(f"site_name: x\nstrict: true\ntheme: mkdocs\n{hooks}")
+    done = subprocess.run([sys.executable, *command.split()], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "links to nowhere.md, which does not exist" in done.stderr
 
 
 def test_every_page_is_in_the_navigation():

@@ -29,7 +29,7 @@ def test_it_looks_at_what_train_trains_on(limbeck, tmp_path, cache):
     assert status == 0, err
     made = report(tmp_path)
     assert made["findings"] == []
-    assert "no check has caught anything" in out
+    assert "the checks found nothing" in out
     assert made["source"]["losses"] == "kl, margin_mse"
     before = set((cache / "aligned").rglob("scores.arrow"))
     status, _, err = limbeck("train", *words)

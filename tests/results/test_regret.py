@@ -22,7 +22,9 @@ def ladder(runs):
 
 
 def spec(**more):
-    return {"rows": ["teacher.wrong_share", "loss"], "columns": {"alpha": ["ndcg@10"]}, "regret": "loss", **more}
+    plain = {"labels": {"loss": {loss: loss for loss in LEVELS}}, "titles": {"ndcg@10": "ndcg@10"}}
+    rows = {"rows": ["teacher.wrong_share", "loss"], "columns": {"alpha": ["ndcg@10"]}}
+    return {**rows, "regret": "loss", **plain, **more}
 
 
 def means(runs, loss, share):

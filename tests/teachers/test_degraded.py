@@ -25,7 +25,7 @@ class Oracle(Teaching):
     """Scores a pair by its names."""
 
     def __init__(self):
-        super().__init__({"kind": "oracle"}, {"teacher": "an oracle"})
+        super().__init__({"kind": "oracle"}, {"teacher": "an oracle", "kind": "cosine", "scale": 20.0})
 
     def scores_of(self, pool):
         return np.concatenate(self.scores_of_lists(pool.lists()))
@@ -115,6 +115,12 @@ def test_shares_are_kept_and_nested_and_another_seed_draws_others():
     assert len(some) == pytest.approx(400, abs=60)
     assert some < more
     assert len(some & others) < 130
+
+
+def test_what_leaves_the_range_of_a_kind_of_number_is_no_longer_of_it():
+    assert (degraded(misread=0.5).meta["kind"], degraded(misread=0.5).meta["scale"]) == ("cosine", 20.0)
+    for worse in (degraded(noise=0.1), degraded(negated=0.1)):
+        assert (worse.meta["kind"], worse.meta["scale"]) == ("similarity", None)
 
 
 @pytest.mark.parametrize("option", [{"noise": -1.0}, {"misread": 1.1}, {"negated": -0.1}])

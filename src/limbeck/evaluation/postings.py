@@ -129,9 +129,9 @@ def search(
     floors = np.zeros(count, np.float32) if floors is None else np.maximum(floors, np.float32(0))
     depth = max(1, min(depth, postings.size))
     lists = (postings.weights, postings.documents.view(np.uint32), postings.starts)
-    if pairs < _COMPILED_FROM:
-        rank, rows = _plain, ()
-    else:
+    rank: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]] = _plain
+    rows: tuple[np.ndarray, ...] = ()
+    if pairs >= _COMPILED_FROM:
         with Step("compiling of the search"):  # it counts for no step around it, whose rate would be wrong
             rank = _compiled()
         rows = _rows(postings, queries)

@@ -63,9 +63,10 @@ class Degraded(Teaching):
         self.options = {"noise": noise, "misread": misread, "negated": negated, "seed": seed}
         said = ", ".join(f"{name} {value:g}" for name, value in self.options.items() if name != "seed" and value)
         name = f"{of.meta['teacher']}, degraded ({said or 'by nothing'})"
-        super().__init__(
-            {"kind": "degraded", "of": dict(of.identity), **self.options}, {**of.meta, "teacher": name}, of.missing
-        )
+        meta = {**of.meta, "teacher": name}
+        if noise or negated:  # a probability below 0, a cosine above 1
+            meta |= {"kind": "similarity", "scale": None}
+        super().__init__({"kind": "degraded", "of": dict(of.identity), **self.options}, meta, of.missing)
         self._of = of
         self._collection = collection
         self._noise, self._misread, self._negated, self._seed = noise, misread, negated, seed

@@ -54,7 +54,7 @@ def _parts(report: Mapping[str, Any], rows: Sequence[tuple[str, str]], pictures:
             f"<strong>Remedy:</strong> {escape(finding['remedy'])}.</div>"
         )
     if not report["findings"]:
-        yield '<div class="finding clean">No check has caught anything.</div>'
+        yield '<div class="finding clean">The checks found nothing.</div>'
     if report["ignored"]:
         yield f"<p>Turned off: {escape(', '.join(report['ignored']))}.</p>"
     yield "<h2>Figures</h2>\n<table>"

@@ -69,7 +69,7 @@ def show(report: Mapping[str, Any], figures: Sequence[tuple[str, str]]) -> None:
         screen.print(Text(f"  {finding['message']}"))
         screen.print(Text(f"  remedy: {finding['remedy']}"))
     if not report["findings"]:
-        screen.print("no check has caught anything")
+        screen.print("the checks found nothing")
     table = Table(box=box.SIMPLE_HEAD, show_header=False)
     table.add_column()
     table.add_column(justify="right")
