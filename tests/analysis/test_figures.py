@@ -9,9 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from limbeck import labels
 from limbeck.analysis.calibration import measure, summarise
 from limbeck.analysis.quality import by_teacher
-from limbeck import labels
 from limbeck.reporting import figures
 
 LONG = "ckl loss.ckl.gamma=5 loss.ckl.alpha=1.5 loss.ckl.teacher_temperature=2 sampler.negatives=31 $a$ "
@@ -24,7 +24,7 @@ def strict():
         yield
 
 
-APART = 3.0
+APART = 2.0
 """Dots that lie between two lines at least."""
 
 
@@ -105,8 +105,8 @@ def test_pictures_are_whole_and_legible(tmp_path, monkeypatch, kind, count, quer
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     assert data.endswith(b"IEND\xaeB`\x82")
     width, height = struct.unpack(">II", data[16:24])
-    assert width in (660, 920, 1380)  # a column, two panels, a page: 3.3, 4.6, 6.9 inches
-    assert 300 <= height <= 1900  # 9.5 inches: a page
+    assert width in (495, 690, 1035)  # a column, two panels, a page: 3.3, 4.6, 6.9 inches
+    assert 200 <= height <= 1425  # 9.5 inches: a page
     boxes = saved[0]
     for text, box in boxes.items():
         assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1, text
@@ -123,7 +123,7 @@ def test_pictures_are_whole_and_legible(tmp_path, monkeypatch, kind, count, quer
         assert labels.configuration(name) in flat
     pdf = path.with_suffix(".pdf").read_bytes()
     assert pdf.startswith(b"%PDF")
-    assert f"/MediaBox [ 0 0 {width / 200 * 72:g}".encode() in pdf
+    assert f"/MediaBox [ 0 0 {width / 150 * 72:g}".encode() in pdf
     assert b"/Subtype /Type3" not in pdf  # publishers refuse such fonts
 
 

@@ -106,7 +106,7 @@ def _positives(measures: Measures) -> Figure | None:
         bars = axes.bar(places, shares, width * 0.94, color=colour, label=f"{name} ({len(ranks):,} queries)")
         axes.bar_label(bars, [percent(share) if share else "" for share in shares], fontsize=6.5, padding=1)
     axes.set_xticks(range(len(buckets)), [_bucket(low, high) for low, high in buckets])
-    axes.set(xlabel="rank of the best positive among scored documents", ylabel="share of queries", ylim=(0, 1.08))
+    axes.set(xlabel="rank of the best positive in the scored list", ylabel="share of queries", ylim=(0, 1.08))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.legend(frameon=False)
     return figure

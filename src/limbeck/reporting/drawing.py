@@ -32,7 +32,7 @@ SMALL = 15.0
 """Letters of a legend, a heading or a label on an inch, at least;"""
 _BOLD = 13.8
 """those of a title."""
-DPI = 200
+DPI = 150
 """Dots on an inch of a PNG."""
 
 STYLE: Any = {

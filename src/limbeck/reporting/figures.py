@@ -219,7 +219,7 @@ def calibration(path: Path, summaries: Sequence[Summary]) -> Figure:
     subsets = [subset for subset in (ALL, RIGHT, WRONG) if any(one.subset == subset for one in summaries)]
     names = [wrapped(written(system), 36) for system in systems]
     lines = sum(max(2, name.count("\n") + 1) for name in names)
-    height = 0.8 + 0.13 * lines
+    height = 0.8 + 0.135 * lines
     figure = Figure(figsize=(PAGE, height * len(subsets) + 0.5), dpi=DPI, layout=padded())
     for part, subset in zip(np.atleast_1d(figure.subfigures(len(subsets), 1)), subsets, strict=True):  # pyright: ignore
         chosen = [one for one in summaries if one.subset == subset]

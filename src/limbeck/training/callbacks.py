@@ -1,7 +1,8 @@
 """Callbacks that a configuration may add to a training, each through Lightning's own class.
 
 All of them keep what they know in the checkpoint, so a training that goes on from one ends as if it had never
-stopped. Callbacks for which that does not hold (``StochasticWeightAveraging`` begins its schedule anew) are not offered.
+stopped. Callbacks for which that does not hold (``StochasticWeightAveraging`` begins its schedule anew) are not
+offered.
 """
 
 from typing import Any, Protocol

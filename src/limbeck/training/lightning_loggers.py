@@ -26,7 +26,7 @@ class Lightning:
         Its class: ``lightning.pytorch.loggers.MLFlowLogger``.
     options
         Arguments of the class; ``{folder}`` in a text is the run folder, ``{name}`` the name of the sweep and ``{id}``
-        that of the run.
+        that of the run. null is ``{save_dir: "{folder}"}``.
 
     Raises
     ------
@@ -34,7 +34,7 @@ class Lightning:
         There is no such class, it is no logger, or it refuses its options.
     """
 
-    def __init__(self, *, logger: str, options: dict[str, Any] | None = None) -> None:
+    def __init__(self, *, logger: str = "lightning.pytorch.loggers.CSVLogger", options: Any = None) -> None:
         module, _, name = logger.rpartition(".")
         try:
             found = getattr(importlib.import_module(module), name)
@@ -43,7 +43,9 @@ class Lightning:
         if not (isinstance(found, type) and issubclass(found, Logger)):
             raise ValueError(f"logger={logger} is no class of a Lightning logger")
         self.logger = logger
-        self.options = options or {}
+        if not isinstance(options, Mapping | None):
+            raise ValueError(f"options must be a mapping, or null, got {options!r}")
+        self.options: dict[str, Any] = {"save_dir": _FOLDER} if options is None else dict(options)
         self._made: Logger | None = None
 
     def start(
