@@ -27,10 +27,10 @@ OPTIONS = sorted(
     if group not in ("experiment", "local", "loss") and not group.startswith("eval/sets")
     for name in options(group)
 )
-OPTIONS.append(
-    f"loss=[{','.join(name for name in options('loss') if name != 'kl_in_batch')}]"
-)  # that one holds two others
-OPTIONS.append("loss=[kl_in_batch]")  # each by itself: losses/test_compose.py
+OF_OTHERS = ("kl_in_batch", "projected_kl_evidence", "projected_kl_student")
+"""Options of ``loss`` that hold terms which other options hold too."""
+OPTIONS.append(f"loss=[{','.join(name for name in options('loss') if name not in OF_OTHERS)}]")
+OPTIONS.extend(f"loss=[{name}]" for name in OF_OTHERS)  # each of the others by itself: losses/test_compose.py
 SETS = sorted(str(path.relative_to(CONF / "eval/sets").with_suffix("")) for path in CONF.glob("eval/sets/**/*.yaml"))
 VERB = {"format": "import", "backend": "index", "table": "table", "tuning": "tune"}
 """Of options that limbeck train has not."""

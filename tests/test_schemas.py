@@ -69,4 +69,5 @@ def test_every_part_can_be_chosen():
 
 
 def test_what_a_verb_takes_is_listed():
-    assert defaults("search") == {"data": None, "candidates": None, "backend": None, "paths": "default"}
+    known = {"data": None, "candidates": None, "backend": None, "launcher": "serial", "paths": "default"}
+    assert defaults("search") == known

@@ -20,7 +20,7 @@ from limbeck.scores.store import ScoreStore
 
 _TIMES = {
     "seconds", "created", "queries_per_second", "waiting", "queries/s", "documents_per_second", "elapsed", "commit",
-    "command", "started", "finished", "date", "latency_ms",
+    "command", "started", "finished", "date", "latency_ms", "tokens/s", "tokens_per_second", "MFU", "mfu",
 }  # fmt: skip
 """Keys of JSON files and columns of metrics that two undisturbed runs would not agree in either."""
 
