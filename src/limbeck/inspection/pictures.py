@@ -115,7 +115,7 @@ def _positives(measures: Measures) -> Figure | None:
 def _bucket(low: float, high: float) -> str:
     if low == high:
         return f"{low}"
-    return f"{low}–{high}" if high < math.inf else f"over {low - 1}"
+    return f"{low}–{high}" if high < math.inf else f">{low - 1}"
 
 
 def _overlap(overlap: Mapping[str, float | None]) -> Figure | None:
@@ -139,11 +139,11 @@ def _missing(pool: Pool) -> Figure:
     buckets = np.digitize(share, [0.0, 0.01, 0.1, 0.25, 0.5, 0.75], right=True)
     buckets[share == 1] = 7
     counts = np.bincount(buckets, minlength=8).tolist()
-    names = ["none", "≤1%", "≤10%", "≤25%", "≤50%", "≤75%", ">75%", "all"]
+    names = ["0", "≤1", "≤10", "≤25", "≤50", "≤75", ">75", "100"]
     figure, (axes,) = canvas()
     bars = axes.bar(range(len(names)), counts, 0.7, color=_TEACHER)
     axes.bar_label(bars, [f"{count:,}" if count else "" for count in counts], fontsize=6.5, padding=1)
     axes.set_xticks(range(len(names)), names)
-    axes.set(xlabel="share of a query's documents without a score", ylabel="queries", ylim=(0, 1.12 * max(counts)))
+    axes.set(xlabel="documents of a query without a score, %", ylabel="queries", ylim=(0, 1.12 * max(counts)))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     return figure

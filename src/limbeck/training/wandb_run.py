@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,7 +119,9 @@ class WandB:
         self._run.define_metric("dev/*", summary="max,last")
         self._run.define_metric("train/*", summary="min,last")
         if (folder / "env.json").is_file():
-            self._run.save(str(self._folder / "env.json"), base_path=str(self._folder), policy="now")
+            # A copy where W&B keeps its files: of a file elsewhere it says at length that it has made a link.
+            copy = shutil.copy(folder / "env.json", self._run.dir)
+            self._run.save(copy, base_path=self._run.dir, policy="now")
         self._split = (config.get("eval") or {}).get("split", "test")
         self._curves = Curves(self._run, after=max(map(wandb_files.last_step, earlier), default=-1))
         return [self._curves]
