@@ -30,14 +30,20 @@ TINY = {
 @pytest.mark.slow
 def test_every_part_is_measured(monkeypatch, capsys, limbeck):
     """In this process: how memory is measured apart is tested below, and processes would take half a minute."""
-    monkeypatch.setattr(scale.search, "limbeck", lambda *words: (limbeck(*words, small=False)[2], 1.0))
+    printed = []
+
+    def command(*words):
+        printed.append(capsys.readouterr().out)  # which the fixture would take for the command's
+        return limbeck(*words, small=False)[2], 1.0
+
+    monkeypatch.setattr(scale.search, "limbeck", command)
     monkeypatch.setattr(scale.search, "apart", lambda function, *given: function(*given))
     for name, small in {"WIDTH": 32, "DRAWN": 64, "LOOKED_UP": 64}.items():
         monkeypatch.setattr(scale, name, small)
     words = [word for name, values in TINY.items() for word in (name, *values)]
     monkeypatch.setattr(sys, "argv", ["scale.py", *words])
     scale.main()
-    told = capsys.readouterr().out
+    told = "".join([*printed, capsys.readouterr().out])
     titles = re.findall(r"^### (.+)$", told, re.MULTILINE)
     assert [title.split(" ")[0].strip(",") for title in titles] == [
         *("Lists", "Candidates", "Length", "Corpus", "Score", "Exponents", "Memory", "Projected")

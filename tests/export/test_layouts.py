@@ -379,7 +379,8 @@ def test_a_folder_that_says_little_of_a_student_is_exported(folder):
     path = folder()
     nodes = Saved(folder=str(path)).nodes({})
     assert "scale" not in nodes.student
-    export({"run": str(path), "out": str(path / "out"), "student": nodes.student, "backbone": nodes.backbone})
+    asked = {"run": str(path), "out": str(path / "out"), "card": None}
+    export({**asked, "student": nodes.student, "backbone": nodes.backbone})
     torch.testing.assert_close(scores_of(*read(path / "out")), scores_of(*read(path)))
 
 

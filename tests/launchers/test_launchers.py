@@ -21,7 +21,7 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 def double(job):
-    return {"value": 2 * job["number"], "process": os.getpid()}
+    return {"value": 2 * job["number"], "process": os.getpid(), "folder": os.getcwd()}
 
 
 def double_or_die(job):
@@ -45,6 +45,15 @@ def test_each_job_is_made_once_and_told_by_its_position(launcher, tmp_path):
     own = {outcome["process"] for outcome in found.values()}
     assert (own == {os.getpid()}) == isinstance(launcher, Serial)
     assert len(own) <= 2
+
+
+def test_processes_that_stay_work_where_the_command_is_now(tmp_path, monkeypatch):
+    """A notebook may go to another folder between two sweeps."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        found = dict(Joblib(workers=2).run(double, jobs(tmp_path, 2), tmp_path))
+        assert {outcome["folder"] for outcome in found.values()} == {str(tmp_path / name)}
 
 
 def test_joblib_tries_again_what_a_dead_process_left(tmp_path):

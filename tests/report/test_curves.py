@@ -19,7 +19,7 @@ def test_later_versions_win_where_two_have_a_step(tmp_path):
     assert set(read) == {"train/kl", "dev/ndcg@10"}
     steps, values = read["train/kl"]
     assert (steps.tolist(), values.tolist()) == ([10, 20, 30, 40], [4.0, 3.0, 2.0, 0.5])
-    assert [each.tolist() for each in read["dev/ndcg@10"]] == [[29], [0.5]]
+    assert [each.tolist() for each in read["dev/ndcg@10"]] == [[30], [0.5]]
 
 
 def test_without_files_there_are_no_curves(tmp_path):

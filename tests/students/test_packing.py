@@ -87,8 +87,8 @@ class Student(torch.nn.Module):
         self.backbone = make().eval()
 
 
-def test_a_compiled_model_reads_few_shapes_and_the_same_states(monkeypatch):
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)  # which would leave the second shape uncompiled
+@torch._dynamo.config.patch(recompile_limit=1)  # which would leave the second shape uncompiled
+def test_a_compiled_model_reads_few_shapes_and_the_same_states():
     student = Student()
     enable(student.backbone)
     several = [tokens(lengths, seed) for seed, lengths in enumerate(([5, 9, 30, 31], [3, 32, 17], [40, 2, 64]))]

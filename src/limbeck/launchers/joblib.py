@@ -8,6 +8,7 @@ from typing import Any
 
 from limbeck.launchers.base import Job, Outcome, Work
 from limbeck.launchers.devices import take
+from limbeck.launchers.place import Place
 from limbeck.processes import end_with_parent
 from limbeck.registry import register
 
@@ -49,8 +50,9 @@ class Joblib:
 
         del folder
         left = dict(enumerate(jobs))
+        place = Place.here()  # the processes of an earlier sweep may have begun in another folder
         for again in (True, False):
-            calls = [delayed(_on_a_device)(work, position, job, self.per_device) for position, job in left.items()]
+            calls = [delayed(_made)(work, position, job, self.per_device, place) for position, job in left.items()]
             try:
                 parallel = Parallel(
                     n_jobs=min(self.at_once, max(2, len(left))),  # one alone would run in this process
@@ -73,7 +75,9 @@ class Joblib:
             yield position, {"error": "its process, or one beside it, was killed (out of memory?) two times"}
 
 
-def _on_a_device(work: Work, position: int, job: Job, per_device: int) -> tuple[int, Outcome]:
+def _made(work: Work, position: int, job: Job, per_device: int, place: Place) -> tuple[int, Outcome]:
+    """Make a job where the command was given, on a device of its own."""
+    place.enter()
     try:
         take(per_device)
     except RuntimeError as error:

@@ -119,7 +119,9 @@ class LearningRates:
 class Ema:
     r"""Validate and keep an exponential moving average of the weights (Lightning's ``EMAWeightAveraging``).
 
-    $$\\bar\\theta_t = d\\,\\bar\\theta_{t-1} + (1 - d)\\,\\theta_t$$
+    ```math
+    \bar\theta_t = d\,\bar\theta_{t-1} + (1 - d)\,\theta_t
+    ```
 
     Parameters
     ----------
@@ -144,7 +146,7 @@ class Ema:
     def make(self, training: Training, monitor: str | None, *, logs: bool) -> Callback:
         """Return Lightning's callback."""
         del monitor, logs
-        _check_compile("ema", training)
+        _check_averaging("ema", training)
         return EMAWeightAveraging(decay=self.decay, use_buffers=False, update_starting_at_step=self.start)
 
 
@@ -188,7 +190,7 @@ class Averaging:
     def make(self, training: Training, monitor: str | None, *, logs: bool) -> Callback:
         """Return Lightning's callback."""
         del monitor, logs
-        _check_compile("weight_averaging", training)
+        _check_averaging("weight_averaging", training)
         return _Mean(self.start, self.every)
 
 
@@ -197,9 +199,14 @@ def _check_start(start: int) -> None:
         raise ValueError(f"start must be >= 0, got {start}")
 
 
-def _check_compile(name: str, training: Training) -> None:
+def _check_averaging(name: str, training: Training) -> None:
     if training.compile:
         raise ConfigError(f"callbacks.{name} copies the student, which trainer.compile does not allow; choose one")
+    if training.world > 1:
+        raise ConfigError(
+            f"callbacks.{name}: a training of several processes does not go on from averaged weights to the same bits; "
+            "train with one (trainer.devices=1 trainer.num_nodes=1), or leave it out"
+        )
 
 
 def make(asked: dict[str, Any], training: Training, monitor: str | None, *, logs: bool) -> list[Callback]:
