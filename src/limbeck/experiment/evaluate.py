@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from limbeck.config import Config, ConfigError, Node, build, fingerprint
 from limbeck.experiment.run_folder import RunFolder, below
+from limbeck.rankings import Row
 
 if TYPE_CHECKING:
     from limbeck.evaluation.comparison import Comparing
@@ -124,7 +125,7 @@ def _tracked(work: "Evaluating", folder: Path, config: Config) -> Config:
 
     tracker: Tracker = build(config["logger"], key="logger")
     tracker.start(folder, config["name"], folder.name, config, verb="evaluate")
-    rows: list[Config] = []
+    rows: list[Row] = []
     failed = True
     try:
         result = work.run(folder)

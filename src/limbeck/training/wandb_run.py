@@ -150,11 +150,11 @@ class WandB:
         columns: list[Any] = list(dict.fromkeys(column for row in rows for column in row))
         data: Any = [[row.get(column) for column in columns] for row in rows]
         results = wandb.Table(columns=columns, data=data)
-        pictures = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
-        ranked = self._curves.by_rank
+        shown: dict[str, Any] = {f"figures/{path.stem}": wandb.Image(str(path)) for path in figures}
+        ranked: Any = self._curves.by_rank
         if ranked:
-            pictures["diagnostics/by_rank"] = wandb.Table(columns=["step", "quantity", "rank", "value"], data=ranked)
-        run.log({"results": results, **pictures}, step=self._curves.step + 1)
+            shown["diagnostics/by_rank"] = wandb.Table(columns=["step", "quantity", "rank", "value"], data=ranked)
+        run.log({"results": results, **shown}, step=self._curves.step + 1)
         for name, value in summary(rows, self._split).items():
             run.summary[name] = value
         kept = wandb.Artifact(f"evaluation-{run.id}", type="evaluation")
