@@ -1,4 +1,4 @@
-"""Draw docs/figures/good_and_weak.png from docs/results.md: python docs/figures/good_and_weak.py."""
+"""Draw docs/figures/good_and_weak.png from docs/results/small.md: python docs/figures/good_and_weak.py."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ LOSSES = ("KL", "CKL")
 
 def main() -> None:
     """Read, and draw."""
-    text = (DOCS / "results.md").read_text(encoding="utf-8").split("Under a weak teacher", 1)[1]
+    text = (DOCS / "results" / "small.md").read_text(encoding="utf-8").split("Under a weak teacher", 1)[1]
     weak = {name: values for name, *values in re.findall(r"^\| (\w+) \| \**(\.\d+)\** ± (\.\d+)", text, re.MULTILINE)}
     control = text.split("The control, the same lists under MiniLM:", 1)[1]
     good = {name: values for name, *values in re.findall(r"\b(KL|CKL) (\.\d+) ± (\.\d+)", control)}
