@@ -54,6 +54,8 @@ def chain(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_all_generations_end_with_the_first(chain, number):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("what nohup starts ignores this signal, and so do its children")
     first, others = chain("child", "child", generations=2)
     assert gone(others, 1.2) != [], "they live while it does"
     first.send_signal(number)
