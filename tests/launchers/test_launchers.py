@@ -75,9 +75,10 @@ def test_a_task_of_slurm_can_be_queued_again():
     assert again.function()["value"] == 8  # what submitit puts into the queue
 
 
-def test_options_of_slurm_are_what_submitit_knows(tmp_path):
+def test_options_of_slurm_are_what_submitit_knows(tmp_path, monkeypatch):
     from submitit.slurm.slurm import SlurmExecutor
 
+    monkeypatch.chdir(tmp_path)
     given = Slurm(partition="gpu", account="lab", minutes=30, more={"slurm_constraint": "a100"}).options
     assert given["timeout_min"] == 30
     own = {
@@ -85,6 +86,7 @@ def test_options_of_slurm_are_what_submitit_knows(tmp_path):
     }
     assert own == {"array_parallelism", "partition", "account", "constraint"}
     assert own <= SlurmExecutor._valid_parameters()
+    assert not list(tmp_path.iterdir()), "submitit makes a folder for its logs where options are only looked at"
 
 
 TAKE = """

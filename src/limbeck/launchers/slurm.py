@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -147,9 +148,10 @@ def _check_options(options: Mapping[str, Any]) -> None:
     if "name" in options:
         raise ValueError("more cannot hold name: jobs are named after the sweep; set name=…")
     try:  # the executor of this machine checks those of SLURM, too, and needs no SLURM
-        submitit.AutoExecutor("unused", cluster="local").update_parameters(
-            **{name: value for name, value in options.items() if value is not None}
-        )
+        with tempfile.TemporaryDirectory() as folder:  # which it would make
+            submitit.AutoExecutor(folder, cluster="local").update_parameters(
+                **{name: value for name, value in options.items() if value is not None}
+            )
     except (NameError, AssertionError, TypeError, ValueError) as error:
         first = str(error).split("\n")[0]
         raise ValueError(f"more is refused by submitit: {first}") from None
