@@ -1,6 +1,6 @@
 """Encodings of many texts, kept compactly: dense vectors, sparse weights, or several vectors a text.
 
-A ranker hands out and takes padded tensors (``limbeck.types.Encoding``); what is kept of a collection is held here
+A ranker returns and reads padded tensors (``limbeck.types.Encoding``); what is kept of a collection is held here
 as flat arrays, which may lie in main memory, on a device, or in memory-mapped files.
 """
 

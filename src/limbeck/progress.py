@@ -43,7 +43,7 @@ _lock = threading.RLock()
 _running: "list[Step]" = []
 """The steps that go on, the innermost last: it alone reports."""
 _listener: "Callable[[str, float, int | None], None] | None" = None
-"""Told how far the innermost step is, whenever that may be shown."""
+"""Called with how far the innermost step is, whenever that may be shown."""
 _drawn = True
 """Whether this process may draw bars; jobs that share a terminal must not."""
 
@@ -60,8 +60,8 @@ def draw_bars(drawn: bool) -> None:
 
 
 @contextmanager
-def told(listener: Callable[[str, float, int | None], None]) -> Iterator[None]:
-    """Tell a function how far work is; a context.
+def reporting_to(listener: Callable[[str, float, int | None], None]) -> Iterator[None]:
+    """Report to a function how far work is; a context.
 
     Parameters
     ----------

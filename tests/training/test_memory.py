@@ -10,7 +10,7 @@ from limbeck.backbones import packing
 from limbeck.data.sampling import ListSampler
 from limbeck.students.dense import Dense
 from limbeck.training import memory
-from limbeck.training.memory import Needs, told
+from limbeck.training.memory import Needs, line
 from limbeck.types import Tokens
 
 LENGTH = 64
@@ -95,7 +95,7 @@ def test_it_is_said_and_where_it_does_not_fit_what_to_lower(limbeck, monkeypatch
 
 
 def test_where_nobody_says_what_is_free_nothing_is_warned_of():
-    assert told(Needs(10**6, 10**6), None, {}) == (
+    assert line(Needs(10**6, 10**6), None, {}) == (
         "memory: about 1 MB for weights and optimiser, 1 MB for a batch of the longest texts",
         False,
     )

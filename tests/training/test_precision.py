@@ -95,3 +95,5 @@ def test_emulated_bfloat16_is_said_once_with_the_keys_that_ask_for_it(monkeypatc
         emulated.warn(config, torch.device("cpu"))
     (record,) = caplog.records
     assert record.getMessage().startswith("bf16=true, teacher.bf16=true, trainer.precision=bf16-mixed: ")
+    emulated.warn({"trainer": {"precision": "16-mixed"}}, torch.device("cpu"))  # Lightning makes it bf16-mixed there
+    assert caplog.records[-1].getMessage().startswith("trainer.precision=16-mixed: ")

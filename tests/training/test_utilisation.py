@@ -38,6 +38,8 @@ def test_tokens_are_counted_without_padding():
         ("NVIDIA A100-SXM4-40GB", "32-true", 19.5e12),
         ("NVIDIA L4", "bf16-mixed", 121e12),
         ("NVIDIA L40S", "bf16-mixed", 362e12),
+        ("NVIDIA L40", "bf16-mixed", None),
+        ("NVIDIA GeForce RTX 4090", "16-mixed", 165e12),
         ("cpu", "32-true", None),
     ],
 )

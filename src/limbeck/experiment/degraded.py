@@ -107,7 +107,7 @@ class Degraded(Teaching):
         return self._similar(query, self._collection.query_texts([query])[0])
 
     def is_negated(self, query: str) -> bool:
-        """Tell whether the order of a query is turned upside down."""
+        """Return whether the order of a query is turned upside down."""
         return self._draw("negated", query) < self._negated
 
     def said(self, queries: Sequence[str]) -> Config:

@@ -39,10 +39,10 @@ def _say(keys: str) -> None:
 
 
 def _asking(node: Node, path: str) -> Iterator[str]:
-    """Yield the keys that ask for bfloat16, as one types them."""
+    """Yield the keys that ask for bfloat16, as one types them; Lightning takes it for float16 on a processor."""
     for name, value in node.items():
         key = f"{path}{name}"
-        if (name == "bf16" and value is True) or (name == "precision" and str(value).startswith("bf16")):
+        if (name == "bf16" and value is True) or (name == "precision" and value in ("bf16-mixed", "16-mixed")):
             yield f"{key}={_typed(value)}"
         elif isinstance(value, Mapping):
             yield from _asking(value, f"{key}.")

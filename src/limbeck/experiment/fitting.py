@@ -148,7 +148,7 @@ def _announce(parts: Parts, steps: int, *, validates: bool) -> None:
 def _tell_memory(parts: Parts, prepared: Prepared, device: torch.device) -> None:
     training = parts.training
     needs = memory.needs(prepared.student, parts.sampler, precision=training.precision, chunk=training.chunk)
-    line, warns = memory.told(needs, memory.free(device), resources.sizes(parts.config))
+    line, warns = memory.line(needs, memory.free(device), resources.sizes(parts.config))
     log.log(logging.WARNING if warns else logging.INFO, "%s", line)
 
 

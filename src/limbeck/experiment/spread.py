@@ -97,7 +97,7 @@ def made(work: Work, job: Job) -> Outcome:
 
     note("beginning", 0, None)
     try:
-        with progress.told(note):
+        with progress.reporting_to(note):
             work(dict(job["config"]), (job["number"], job["of"]))
     except Exception as error:
         return {"error": explain(error) or f"{type(error).__name__}: {error}"}

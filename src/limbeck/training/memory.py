@@ -84,7 +84,7 @@ def free(device: torch.device) -> int | None:
     return room.free_memory() if device.type == "cpu" else None
 
 
-def told(found: Needs, there: int | None, sizes: Mapping[str, object]) -> tuple[str, bool]:
+def line(found: Needs, there: int | None, sizes: Mapping[str, object]) -> tuple[str, bool]:
     """Say what a training takes, and whether it may be too much.
 
     Parameters
@@ -100,9 +100,9 @@ def told(found: Needs, there: int | None, sizes: Mapping[str, object]) -> tuple[
         The line, and whether it is a warning.
     """
     takes = (
-        f"memory: about {bytes_of(found.weights)} for weights and optimiser, {bytes_of(found.batch)} for a batch of "
+        f"memory: about {bytes_of(found.weights)} for weights and optimiser, "
+        f"{bytes_of(found.batch)} for a batch of the longest texts"
     )
-    takes += "the longest texts"
     if there is None:
         return takes, False
     if found.total <= there:

@@ -1,5 +1,6 @@
 """How much of a device a training uses: FLOPs of the model against the device's peak, and what its driver says."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ PEAKS = {
     "3090": (35.6e12, 71e12),
     "V100": (15.7e12, 125e12),
 }
-"""Part of a device's name → peak FLOP/s in float32 outside of tensor cores, and in 16 bits without sparsity, by the
+"""A word of a device's name → peak FLOP/s in float32 outside of tensor cores, and in 16 bits without sparsity, by the
 makers' data sheets (SXM)."""
 
 
@@ -36,7 +37,7 @@ def peak(name: str, precision: str) -> float | None:
     precision
         Lightning's: ``32-true`` and ``64-true`` count as float32, others as 16 bits.
     """
-    known = next((values for part, values in PEAKS.items() if part in name), None)
+    known = next((values for word, values in PEAKS.items() if re.search(rf"\b{word}\b", name)), None)
     return None if known is None else known[not precision.endswith("-true")]
 
 

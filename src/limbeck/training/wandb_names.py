@@ -51,20 +51,12 @@ def tags(config: Mapping[str, Any], own: Sequence[str]) -> list[str]:
     """Return the tags of a run: loss terms, student, collection, teacher, and the user's own."""
     teacher = config.get("teacher") or {}
     model = (teacher.get("backbone") or {}).get("model") or teacher.get("path")
-    trained = (
-        []
-        if "student" not in config
-        else [
-            *(f"loss:{term}" for term in config["loss"]),
-            f"student:{part_name(config['student'])}",
-            f"collection:{_short(config['data']['collection'])}",
-        ]
-    )  # an evaluation has none of these
-    words = [
-        *trained,
-        f"teacher:{_short(model) if isinstance(model, str) else part_name(teacher) if teacher else 'none'}",
-        *own,
-    ]
+    words: list[str] = []
+    if "student" in config:  # an evaluation has none
+        words += [f"loss:{term}" for term in config["loss"]]
+        words += [f"student:{part_name(config['student'])}", f"collection:{_short(config['data']['collection'])}"]
+    words.append(f"teacher:{_short(model) if isinstance(model, str) else part_name(teacher) if teacher else 'none'}")
+    words += own
     return list(dict.fromkeys(word[:TAG] for word in words if word))
 
 

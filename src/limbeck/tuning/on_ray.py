@@ -57,7 +57,7 @@ class RayProcess:
 
 
 def _mark(log: Path) -> Path:
-    """Return the file by which a trial is told to end; the log lies where all nodes see it."""
+    """Return the file whose presence ends a trial; it lies beside the log, where all nodes see it."""
     return log.with_suffix(".stop")
 
 
