@@ -24,7 +24,7 @@ _TIMES = {
 }  # fmt: skip
 """Keys of JSON files and columns of metrics that two undisturbed runs would not agree in either."""
 
-_VERSION = re.compile(r"version_[0-9]+/(?=metrics\.csv$)")
+_VERSION = re.compile(r"version_[0-9]+/(?=(metrics\.csv|hparams\.yaml)$)")
 """A resumed run begins another version of its metrics, and one killed early has written none: all are one file here."""
 
 _MARKS = re.compile(r"\.unfinished|(^|/)unfinished(/|$)|(^|/)parts(/|$)|\.arrow\.\d+$")
@@ -152,6 +152,11 @@ def _metrics(path: Path) -> list[str]:
     return sorted(records)
 
 
+def _hyperparameters(path: Path) -> set[str]:
+    """Return what the versions' files say: one text where all agree."""
+    return {version.read_text(encoding="utf-8") for version in path.parent.glob("version_*/hparams.yaml")}
+
+
 def _store(path: Path) -> Any:
     store = ScoreStore.open(path.parent)
     store.verify()
@@ -227,6 +232,7 @@ _KINDS: list[tuple[str, str, Callable[[Path], Any] | None]] = [
     (r"\.safetensors$", "weights, bit by bit", _digest),
     (r"(^|/)runs/.*/runs/.*\.trec$|\.trec$", "run file", _lines),
     (r"metrics\.csv$", "metrics", _metrics),
+    (r"metrics/hparams\.yaml$", "hyper-parameters", _hyperparameters),
     (r"validations\.jsonl$", "validations", _lines),
     (r"qrels/.*\.tsv$", "judgments", _lines),
     (r"\.parquet$", "values per query", _parquet),

@@ -23,11 +23,12 @@ from compare import compare
     ],
 )
 def test_metrics_of_all_versions_are_one_file(versions, clean, tmp_path):
-    """A run that is killed before its first line leaves a version without a file."""
+    """A run that is killed before its first line leaves a version with hyper-parameters alone, or with no file."""
 
     def write(name, version, lines):
         folder = tmp_path / name / "metrics" / f"version_{version}"
         folder.mkdir(parents=True)
+        (folder / "hparams.yaml").write_text("device: cpu\n")
         if lines:
             (folder / "metrics.csv").write_text("\n".join(["step,train/loss", *lines, ""]))
 
@@ -35,6 +36,8 @@ def test_metrics_of_all_versions_are_one_file(versions, clean, tmp_path):
     for version, lines in enumerate(versions):
         write("folder", version, lines)
     assert compare(tmp_path / "reference", tmp_path / "folder").clean == clean
+    (tmp_path / "folder" / "metrics" / "version_0" / "hparams.yaml").write_text("device: gpu\n")
+    assert compare(tmp_path / "reference", tmp_path / "folder").different == ["metrics/hparams.yaml"]
 
 
 def test_killed_commands_end_with_what_undisturbed_ones_leave(forked, tmp_path):
