@@ -60,7 +60,9 @@ def as_plain(
     there = set(config.keys())  # "in" would look at what a key stands for
     for key in keys:
         if key not in there and key not in absent:
-            raise ConfigError(f"{key} is missing; leave out {key}=[] and ~{key}, which remove it, or choose one: {key}=…")
+            raise ConfigError(
+                f"{key} is missing; leave out {key}=[] and ~{key}, which remove it, or choose one: {key}=…"
+            )
     try:
         given = [] if overrides is None else named(config, overrides, trains=trains)
         resolve(config)

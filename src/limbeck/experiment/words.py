@@ -87,7 +87,8 @@ def unreadable(word: str) -> str:
     if read(f"{key}=1") is None:
         return f"{word}: {key!r} is no key; a key has letters a to z, digits, dots, / and _"
     if word[len(key) :].startswith("=~"):
-        return f'{word}: ~ is expanded by the shell alone, and not after every =; write {key}="$HOME{word[len(key) + 2 :]}"'
+        home = f'{key}="$HOME{word[len(key) + 2 :]}"'
+        return f"{word}: ~ is expanded by the shell alone, and not after every =; write {home}"
     better = quoted(word)
     if better is None:
         return (
