@@ -107,7 +107,7 @@ def check_node(node: Any, key: str) -> None:
     """Raise ``ConfigError`` for a node that holds no part: ``loss.ckl=null`` and ``loss.ckl=5`` put a value there."""
     if not isinstance(node, Mapping):
         got = "null" if node is None else repr(node)
-        raise ConfigError(f"{key} takes no value itself, got {got}; set its options, {key}.OPTION=…, or leave {key}=… out")
+        raise ConfigError(f"{key} takes no value, got {got}; set its options, {key}.OPTION=…, or leave {key}=… out")
 
 
 def part_name(node: Mapping[str, Any]) -> str:

@@ -25,8 +25,8 @@ def read_qrels(path: Path) -> Qrels:
     ----------
     path
         A TREC file, ``query iteration document grade`` separated by any white space, as trec_eval reads it: lines that
-        begin with ``#`` are comments. Or a BEIR file, ``query-id corpus-id score`` separated by tabs, so that ids may hold
-        blanks, below a header with these names. Blank lines are skipped.
+        begin with ``#`` are comments. Or a BEIR file, ``query-id corpus-id score`` separated by tabs, so that ids may
+        hold blanks, below a header with these names. Blank lines are skipped.
 
     Returns
     -------
@@ -70,7 +70,8 @@ def judgments(path: Path) -> Iterator[tuple[str, str, int]]:
             yield query, document, grade
         elif before != grade:
             raise ConfigError(
-                f"{path}:{number}: document {document} has grade {grade} for query {query}, but grade {before} in an earlier line"
+                f"{path}:{number}: document {document} has grade {grade} for query {query}, but grade {before} in an "
+                "earlier line"
             )
     if not seen:
         raise ConfigError(f"{path}: there are no judgments below the header")

@@ -137,7 +137,7 @@ def _how(pipeline: Pipeline, student: Mapping[str, Any], name: str) -> str:
     if library == "CrossEncoder":
         notes.append(
             f"sentence-transformers cuts a pair to {pipeline.modules[0].length} tokens, the longer text first; in "
-            f"training a query was cut to {student['query_length']} and a document to {student['document_length']} tokens."
+            f"training a query was cut to {student['query_length']} tokens, a document to {student['document_length']}."
         )
     elif student["scale"] != 1:
         notes.append(f"Limbeck's scores are {student['scale']:g} times these; the order is the same.")

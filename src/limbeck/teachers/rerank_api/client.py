@@ -69,7 +69,7 @@ class Client:
         try:
             answer = self._session().post(self.url, json=body, timeout=self._timeout, allow_redirects=False)
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
-            raise self._error("this is no address; teacher.url must be one, http://localhost:8000 for example") from None
+            raise self._error("is no address; teacher.url must be one, http://localhost:8000 for example") from None
         except requests.exceptions.RequestException as error:
             raise self._error(self._lost(_innermost(error))) from None
         if answer.status_code != 200:
