@@ -268,7 +268,7 @@ CASES: dict[str, list[Case]] = {
         Case("two parts for one", f"{TRAIN} name=new 'student=[dense,colbert]'", "student takes one name, not a list of several"),
         Case("a term twice", f"{TRAIN} name=new 'loss=[kl,kl]'", "loss.kl is chosen twice; name it once"),
         Case("a part removed", f"{TRAIN} name=new logger=[]", "logger is missing; leave out logger=\\[\\] and ~logger"),
-        Case("a value for the options of a part", f"{TRAIN} name=new loss.kl=null", "loss.kl must be a part with its options, loss.kl.OPTION=…, got null"),
+        Case("a value for the options of a part", f"{TRAIN} name=new loss.kl=null", "loss.kl takes no value, got null"),
         Case("a word for limits", f"{TRAIN} name=new pool.denoise=strict", "pool.denoise must be null or limits, as pool.denoise.absolute=…, got 'strict'"),
         Case("a number that is not finite", f"{TRAIN} name=new student.scale=inf", "student.scale must be a finite number, got inf"),
         Case("a word for a list", f"{TRAIN} name=new eval.metrics=ndcg@10", "eval.metrics must be a list, even of one value: eval.metrics=\\[…\\]"),

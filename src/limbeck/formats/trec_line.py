@@ -1,9 +1,9 @@
 """A line of a TREC run, taken apart as trec_eval does (``get_trec_results.c``, version 10).
 
-Columns are separated by any ASCII white space; what follows the sixth is skipped; so are blank lines and those that
-begin with ``#``. Where trec_eval would read a wrong value without a word, the line is refused: a score that is no finite
-number is 0 to it, a blank in an id moves the rank to where the score belongs, a NUL byte ends the file, and lines that
-end with a carriage return alone are one line.
+Columns are separated by any ASCII white space; what follows the sixth is skipped; so are blank lines and those
+that begin with ``#``. Where trec_eval would read a wrong value without a word, the line is refused: a score that is no
+finite number is 0 to it, a blank in an id moves the rank to where the score belongs, a NUL byte ends the file, and
+lines that end with a carriage return alone are one line.
 """
 
 import math
