@@ -36,7 +36,7 @@ def ranks_of_first_stage(seen: Seen, *, share: float = 0.9) -> Finding | None:
 @register("check", "permuted_scores")
 @severity("error")
 def permuted_scores(seen: Seen, *, share: float = 0.5) -> Finding | None:
-    """Catch scores of the first stage, reassigned by the teacher's order: its first document has the best one, and so on.
+    """Catch scores of the first stage, reassigned by the teacher's order: its first document has the best, and so on.
 
     Re-rankers that return an order (RankVicuna, RankGPT) write run files like this. The order is theirs, the numbers
     belong to other documents: a softmax or margin over them copies how the first stage was distributed.
