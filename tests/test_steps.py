@@ -190,7 +190,7 @@ def test_an_index_of_bm25_that_does_not_fit(opened, free):
     for kind in ("bm25", "candidates"):
         shutil.rmtree(opened.artefacts.root / kind)
     free(memory=weights - 1)
-    with pytest.raises(ConfigError, match=r"BM25 index of .* needs .* of memory, and .* are free: take candidates="):
+    with pytest.raises(ConfigError, match=r"BM25 index of .* needs .* of memory, but only .* are free: take candidates="):
         find(BM25(depth=5), opened)
     free(memory=weights)
     assert len(find(BM25(depth=5), opened)) == 40
@@ -344,7 +344,7 @@ def test_an_index_that_does_not_fit_on_the_disk(tokens, tmp_path, free, dtype):
     documents, values = search_worlds.DOCUMENTS, 230 * 16 * (4 if dtype == "float32" else 2)
     store = Store.open(tmp_path / "index", search_worlds.identity("dense", dtype=dtype), {})
     free(disk=values - 1)
-    with pytest.raises(ConfigError, match=r"needs .* of disk in .*index, and .* are free: buy one"):
+    with pytest.raises(ConfigError, match=r"needs .* of disk in .*index, but only .* are free: buy one"):
         encode_into(store, made, collator, documents.items(), count=230, instead="buy one")
     assert not list((tmp_path / "index").glob("shard-*"))
     free(disk=values)

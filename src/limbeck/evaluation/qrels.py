@@ -15,7 +15,7 @@ _GRADE = re.compile(rb"([+-]?[0-9]{1,18})(?:\.0*)?")
 """A whole number, which may be written with a fraction of zeros; trec_eval would take 0.5 and ``yes`` for 0."""
 _QUOTED = 160
 _BEIR = "query-id, corpus-id and a whole number, tab-separated"
-_TREC = "query, iteration, document and a whole number, parted by white space"
+_TREC = "query, iteration, document and a whole number, separated by white space"
 
 
 def read_qrels(path: Path) -> Qrels:
@@ -24,9 +24,9 @@ def read_qrels(path: Path) -> Qrels:
     Parameters
     ----------
     path
-        A TREC file, ``query iteration document grade`` parted by any white space, as trec_eval reads it: lines that
-        begin with ``#`` are comments. Or a BEIR file, ``query-id corpus-id score`` parted by tabs, so that ids may hold
-        blanks, below a header with these names. Blank lines are skipped.
+        A TREC file, ``query iteration document grade`` separated by any white space, as trec_eval reads it: lines that
+        begin with ``#`` are comments. Or a BEIR file, ``query-id corpus-id score`` separated by tabs, so that ids may
+        hold blanks, below a header with these names. Blank lines are skipped.
 
     Returns
     -------
@@ -70,7 +70,8 @@ def judgments(path: Path) -> Iterator[tuple[str, str, int]]:
             yield query, document, grade
         elif before != grade:
             raise ConfigError(
-                f"{path}:{number}: document {document} has grade {grade} for query {query}, and {before} further up"
+                f"{path}:{number}: document {document} has grade {grade} for query {query}, but grade {before} in an "
+                "earlier line"
             )
     if not seen:
         raise ConfigError(f"{path}: there are no judgments below the header")
@@ -92,7 +93,7 @@ def _hint(line: bytes) -> str:
     if len(line.split()) == 6:
         return "; six columns are those of a run, which ranks documents and does not judge them"
     if line.count(b",") in (2, 3):
-        return "; the columns are parted by tabs or spaces, not by commas"
+        return "; the columns are separated by tabs or spaces, not by commas"
     return ""
 
 

@@ -111,7 +111,7 @@ def no_collection() -> Iterator[None]:
 
 
 def _by_block(path: Path, use: Use) -> Run | None:
-    """Read a file whose columns are parted by single spaces; None at anything else, which ``_by_line`` judges."""
+    """Read a file whose columns are separated by single spaces; None at anything else, which ``_by_line`` judges."""
     ids: dict[str, list[str]] = {}
     values: dict[str, list[np.ndarray]] = {}
     for chunk in chunks([path], BLOCK):
