@@ -12,6 +12,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["NUMBA_DISABLE_JIT"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny models: threads of two test workers would only wait for each other
 os.environ.setdefault("WANDB_MODE", "offline")
+# Compiled code is kept, also where the shell forbids it: each process would compile the program and each worker the
+# tests anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 import pytest
 import torch
@@ -111,9 +115,12 @@ def waited_for():
     return held
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def two_losses(tmp_path_factory, small, cache):
-    """Four finished runs, of the sweep ``s``: KL and CKL, two seeds each; returns the folder of sweeps."""
+    """Four finished runs, of the sweep ``s``: KL and CKL, two seeds each; returns the folder of sweeps.
+
+    Not to be changed: other files of tests read it, too.
+    """
     place = tmp_path_factory.mktemp("finished")
     sweep = ["-m", "loss=kl,ckl", "seed=1,2", "name=s"]
     with pytest.MonkeyPatch.context() as patch:

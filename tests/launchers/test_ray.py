@@ -26,7 +26,7 @@ GRID += ["trainer.steps=20", "trainer.validate_every=0", "trainer.checkpoint_eve
 
 @pytest.fixture
 def cluster(monkeypatch, tmp_path):
-    """Three nodes with one processor each, of which the first runs the cluster, and nothing else of this test."""
+    """Three nodes: the first runs the cluster, the others do jobs, with one processor each."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -34,7 +34,7 @@ def cluster(monkeypatch, tmp_path):
     monkeypatch.setenv("RAY_worker_niceness", "0")  # Ray's own 15 starves them where other tests run
     memory = 80 * 2**20
     shape = {"object_store_memory": memory, "include_dashboard": False}
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **shape})
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **shape})
     try:
         for _ in range(2):
             found.add_node(num_cpus=1, object_store_memory=memory)
