@@ -12,10 +12,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["NUMBA_DISABLE_JIT"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny models: threads of two test workers would only wait for each other
 os.environ.setdefault("WANDB_MODE", "offline")
-# Compiled code is kept, also where the shell forbids it: each process would compile the program and each worker the
-# tests anew.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
 
 import pytest
 import torch
@@ -28,6 +24,10 @@ from limbeck.artefacts import Artefacts
 from limbeck.cli.main import main
 from small import SMALL
 
+# Compiled code is kept, also where the shell forbids it: each worker would compile all tests anew, and each process
+# that a test starts the program.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 compose_once()
 gc.set_threshold(20_000, 50, 50)  # looking for garbage among all that is imported took a tenth of the suite's time
 ROOT = Path(__file__).parents[1]

@@ -80,18 +80,8 @@ def forked(small, cache):
         gone=gone,
         wait_for=wait_for,
         Popen=Popen,
-        in_turn=in_turn,
         as_program=as_program,
     )
-
-
-def in_turn(*kinds):
-    """Return a ``Popen`` that starts a process as each of some kinds does, and those after them as copies of this one.
-
-    Copies of the process go on in the row where it was.
-    """
-    left = iter(kinds)
-    return lambda *given, **named: next(left, Popen)(*given, **named)
 
 
 def as_program() -> None:

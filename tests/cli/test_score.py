@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import subprocess
 import time
 from types import SimpleNamespace
 
@@ -90,7 +89,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_store(
 @pytest.mark.slow
 def test_two_processes_make_the_store_of_one(score, forked, tmp_path, monkeypatch):
     """Of a language model, whose prompts and cache each of them has for itself."""
-    monkeypatch.setattr(devices, "subprocess", SimpleNamespace(Popen=forked.in_turn(subprocess.Popen)))
+    monkeypatch.setattr(devices, "subprocess", SimpleNamespace(Popen=forked.Popen))
     save(tmp_path / "lm", "qwen3")
     options = ["teacher=causal_lm", "teacher.model=lm", "teacher.max_length=100", "candidates.depth=6"]
     assert score("out=one", "part_size=60", *options)[0] == 0

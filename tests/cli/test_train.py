@@ -19,7 +19,6 @@ from limbeck.cli.main import main
 from limbeck.evaluation.metrics import evaluate, means
 from limbeck.evaluation.runs import read_run
 
-
 STUDENT_ALONE = ["eval.start=false", "eval.teacher=false"]
 """Where nobody looks at the other rows."""
 
