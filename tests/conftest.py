@@ -44,6 +44,11 @@ def device(request):
     return torch.device(request.config.getoption("--device"))
 
 
+def pytest_collection_finish():
+    """Leave all that is imported and collected out of every later look for garbage."""
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(config, items):
     """Begin with the slow tests: one that came last would keep one worker while the other waits."""
     if config.getoption("--device") is None:
