@@ -44,6 +44,7 @@ class FailedError(Exception):
     """What was done: the result that a function of Python would have returned."""
 
 
+@cache
 def home() -> Path:
     """Return the folder that holds ``conf`` and ``sweeps``: the checkout, or the copy inside an installed package."""
     package = Path(__file__).parent
