@@ -20,7 +20,7 @@ from limbeck.data.fusion import Fusion
 from limbeck.data.opening import Data
 from limbeck.data.run import RunFiles
 from limbeck.evaluation.fusion import reciprocal_rank_fusion
-from limbeck.evaluation.kept_run import KeptRun
+from limbeck.evaluation.array_run import ArrayRun
 from limbeck.evaluation.ranking import Asked, search_together
 from limbeck.evaluation.runs import write_run
 from limbeck.experiment import assemble
@@ -487,5 +487,5 @@ def test_a_fusion_of_words_and_an_encoder(search):
             for d, score in zip(found[query].ids, found[query].scores, strict=True)
         )
     (kept,) = [path for path in Path(search.artefacts.root).glob("candidates/*/candidates.arrow")
-               if len(KeptRun([path])["q"].ids) > 6]  # fmt: skip
-    assert KeptRun([kept])["q"].ids == found["q"].ids
+               if len(ArrayRun.mapped([path])["q"].ids) > 6]  # fmt: skip
+    assert ArrayRun.mapped([kept])["q"].ids == found["q"].ids

@@ -14,8 +14,8 @@ from limbeck import room
 from limbeck.artefacts import Artefacts
 from limbeck.config import fingerprint
 from limbeck.data.collection import Collection
-from limbeck.evaluation import kept_run
-from limbeck.evaluation.kept_run import KeptRun
+from limbeck.evaluation import array_run
+from limbeck.evaluation.array_run import ArrayRun
 from limbeck.progress import Step
 from limbeck.types import Ranking, Run, order
 
@@ -126,7 +126,7 @@ def find(candidates: Candidates, search: Search) -> Run:
     _warn_of_own(search)
     if not candidates.kept:
         return candidates.search(search)
-    found = KeptRun(_all_kept(candidates, search))
+    found = ArrayRun.mapped(_all_kept(candidates, search))
     _warn_of_nothing(candidates, search, found)
     return found
 
@@ -158,7 +158,7 @@ def _all_kept(candidates: Candidates, search: Search, share: tuple[int, int] = (
         if candidates.depth is None:
             return ""
         ids = search.collection.document_ids[:_LOOKED_AT]
-        disk = sum(counts) * min(candidates.depth, len(search.collection.document_ids)) * kept_run.size(ids)
+        disk = sum(counts) * min(candidates.depth, len(search.collection.document_ids)) * array_run.size(ids)
         return room.words(disk=disk, folder=search.artefacts.root, instead=_SMALLER)
 
     with Step(f"{candidates.label} for {search.split} queries", sum(counts), "queries", needs=needs) as step:
@@ -170,14 +170,14 @@ def _all_kept(candidates: Candidates, search: Search, share: tuple[int, int] = (
 
 
 def _inputs(candidates: Candidates, search: Search) -> dict[str, Any]:
-    return {"version": kept_run.VERSION, **inputs(candidates, search)}
+    return {"version": array_run.VERSION, **inputs(candidates, search)}
 
 
 def _kept(candidates: Candidates, search: Search, inputs: Mapping[str, Any]) -> Path:
     path = search.artefacts.folder(
         "candidates",
         inputs,
-        lambda target: kept_run.write(target / _FILE, candidates.search(search)),
+        lambda target: array_run.write(target / _FILE, candidates.search(search)),
         label=f"{candidates.label} for {search.what}",
     )
     return path / _FILE
