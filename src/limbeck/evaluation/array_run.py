@@ -5,6 +5,7 @@ document, or in a file that is mapped.
 """
 
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ class _Block:
         bounds = self._starts[start : stop + 1].tolist()
         first = bounds[0]
         ids = _strings(self.documents[first : bounds[-1]])
-        for begin, end in zip(bounds, bounds[1:], strict=False):
+        for begin, end in pairwise(bounds):
             yield Ranking(ids[begin - first : end - first], self._scores[begin:end].copy())
 
 

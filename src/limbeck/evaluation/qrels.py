@@ -39,7 +39,7 @@ def read_qrels(path: Path) -> Qrels:
         A line is malformed, or a pair is judged twice with different grades: file and line are named. Or the file has
         no judgments.
     """
-    qrels: Qrels = {}
+    qrels: dict[str, dict[str, int]] = {}
     for query, document, grade in judgments(path):
         qrels.setdefault(query, {})[document] = grade
     return qrels
