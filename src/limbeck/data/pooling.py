@@ -1,11 +1,12 @@
 """Which documents become the pool of a training query."""
 
 import hashlib
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -149,7 +150,7 @@ class Pooling:
         if parts is None or len(qrels) <= _BLOCK:
             pool = join([choose() for choose in chosen] or [self._chosen({}, candidates, document_ids, absent)])
         else:  # named by their first query, and by how many there are, for a block may be another in another version
-            names = (parts / f"{start:09d}-{_BLOCK}.arrow" for start in count(0, _BLOCK))
+            names = (parts / f"{start:09d}-{_BLOCK}.arrow" for start in itertools.count(0, _BLOCK))
             pool = join([_kept(path, choose) for path, choose in zip(names, chosen, strict=False)], parts)
         if not len(pool):
             raise ConfigError(

@@ -87,6 +87,14 @@ class ArrayRun(Mapping[str, Ranking]):
         """Return the ids of the ranked documents as Arrow arrays, one after the other."""
         return [each.documents for each in self._blocks]
 
+    def each_document(self) -> Iterator[str]:
+        """Yield the ids of the ranked documents, one after the other."""
+        return (name for ranking in self.rankings() for name in ranking.ids)
+
+    def lengths(self) -> np.ndarray:
+        """Return how many documents each query has."""
+        return np.concatenate([np.empty(0, np.int64), *(each.lengths() for each in self._blocks)])
+
 
 class _Items(ItemsView[str, Ranking]):
     _mapping: ArrayRun
@@ -110,6 +118,9 @@ class _Block:
         self._starts = documents.offsets.to_numpy()
         self.documents = documents.values
         self._scores = scores.values.to_numpy()
+
+    def lengths(self) -> np.ndarray:
+        return np.diff(self._starts)
 
     def rankings(self, start: int, stop: int) -> Iterator[Ranking]:
         bounds = self._starts[start : stop + 1].tolist()
@@ -184,4 +195,4 @@ def size(ids: Sequence[str]) -> float:
     return 8 + 4 + sum(len(name.encode()) for name in ids) / max(1, len(ids))
 
 
-_SCHEMA = batch(pa.array([], ID), np.empty(0, np.int64), pa.array([], ID), np.empty(0, np.float32)).schema
+_SCHEMA = pa.schema([("query", ID), ("documents", pa.large_list(ID)), ("scores", pa.large_list(pa.float32()))])
