@@ -6,7 +6,7 @@ The columns lie in memory, at about 20 bytes a query beside the texts, or in fil
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from functools import cached_property
 from itertools import islice, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -33,12 +33,13 @@ class Texts(Mapping[str, str]):
 
     @classmethod
     def of(cls, items: Iterable[tuple[str, str]]) -> "Texts":
-        """Gather ids and texts."""
+        """Gather ids and texts; of an id that comes twice the last text counts."""
         rest, ids, texts = iter(items), [pa.array([], ID)], [pa.array([], ID)]
         while block := list(islice(rest, _BLOCK)):
             ids.append(pa.array([query for query, _ in block], ID))
             texts.append(pa.array([text for _, text in block], ID))
-        return cls(pa.concat_arrays(ids), pa.concat_arrays(texts))
+        found = cls(pa.concat_arrays(ids), pa.concat_arrays(texts))
+        return cls.of(dict(found.items()).items()) if found._places.twice() else found
 
     def __getitem__(self, query: str) -> str:
         place = self._places.find(query)
@@ -63,6 +64,11 @@ class Texts(Mapping[str, str]):
         """Return the texts, as ``items`` does."""
         return _Values(self)
 
+    def only(self, ids: Any) -> "Texts":
+        """Return those of some ids, a column."""
+        there = pc.is_in(self.ids, value_set=ids)
+        return self if pc.all(there).as_py() else Texts(self.ids.filter(there), self.texts.filter(there))
+
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Yield ids and texts."""
         return zip(_each(self.ids), _each(self.texts), strict=True)
@@ -81,6 +87,23 @@ class Texts(Mapping[str, str]):
     @cached_property
     def _places(self) -> Places:
         return Places([self.ids])
+
+
+class Lines(NamedTuple):
+    """Judgments as they come, in columns of one length."""
+
+    queries: Any
+    documents: Any
+    grades: Any
+
+    @classmethod
+    def of(cls, lines: Iterable[tuple[str, str, int]]) -> "Lines":
+        """Gather query, document and grade of each line."""
+        rest, columns = iter(lines), cls([pa.array([], ID)], [pa.array([], ID)], [pa.array([], pa.int64())])
+        while block := list(islice(rest, _BLOCK)):
+            for column, values, kind in zip(columns, zip(*block, strict=True), (ID, ID, pa.int64()), strict=True):
+                column.append(pa.array(values, kind))
+        return cls(*map(pa.concat_arrays, columns))
 
 
 class Judgments(Mapping[str, dict[str, int]]):
@@ -102,6 +125,20 @@ class Judgments(Mapping[str, dict[str, int]]):
         self.documents = documents
         self.grades = grades
         self._starts = np.concatenate(([0], np.cumsum(lengths)))
+
+    @classmethod
+    def read(cls, queries: Texts, lines: "Lines") -> "Judgments":
+        """Put the lines of each query together; of a document that comes twice the last grade counts."""
+        places = pc.index_in(lines.queries, value_set=queries.ids)
+        known = np.flatnonzero(places.is_valid().to_numpy(zero_copy_only=False))
+        owner = places.drop_null().to_numpy()
+        order = owner.argsort(kind="stable")
+        chosen, owner = pa.array(known[order]), owner[order]
+        documents, grades = lines.documents.take(chosen), lines.grades.take(chosen)
+        found = cls(queries, np.bincount(owner, minlength=len(queries)), documents, grades)
+        codes = documents.dictionary_encode().indices.to_numpy()
+        pairs = np.sort(owner.astype(np.int64) * max(1, len(codes)) + codes)
+        return cls.of(queries, found.values()) if (pairs[1:] == pairs[:-1]).any() else found
 
     @classmethod
     def of(cls, queries: Texts, judged: Iterable[Mapping[str, int]]) -> "Judgments":

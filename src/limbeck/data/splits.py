@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.config import ConfigError, fingerprint
-from limbeck.data.columns import Judgments, Texts
+from limbeck.data.columns import Judgments, Lines, Texts
 from limbeck.locks import locked
 from limbeck.progress import reported
+from limbeck.scores.keys import pc
 
 log = logging.getLogger(__name__)
 
@@ -163,15 +164,14 @@ def ir_datasets_home() -> Any:
 
 def read_split(dataset: Any, name: str) -> Split:
     """Read queries and judgments; a judged query without text is counted and left out, as are queries without any."""
-    qrels: dict[str, dict[str, int]] = {}
-    for judgment in reported(dataset.qrels_iter(), None, f"judgments of {name}", "judgments"):
-        qrels.setdefault(judgment.query_id, {})[judgment.doc_id] = int(judgment.relevance)
-    read = reported(dataset.queries_iter(), None, f"queries of {name}", "queries")
-    queries = {query.query_id: query.default_text() for query in read if query.query_id in qrels}
-    if not queries:
+    judgments = reported(dataset.qrels_iter(), None, f"judgments of {name}", "judgments")
+    lines = Lines.of((each.query_id, each.doc_id, int(each.relevance)) for each in judgments)
+    queries = reported(dataset.queries_iter(), None, f"queries of {name}", "queries")
+    judged = pc.unique(lines.queries)
+    texts = Texts.of((query.query_id, query.default_text()) for query in queries).only(judged)
+    if not len(texts):
         raise ConfigError(f"{name}: no query has both a text and a judgment")
-    texts = Texts.of(queries.items())
-    return Split(texts, Judgments.of(texts, (qrels[query] for query in queries)), len(qrels) - len(queries))
+    return Split(texts, Judgments.read(texts, lines), len(judged) - len(texts))
 
 
 def instead(name: str, train: Split | None = None) -> str:

@@ -41,8 +41,10 @@ class Places:
 
     def twice(self) -> bool:
         """Return whether an id is there more than once."""
-        same = np.flatnonzero(self._keys[1:] == self._keys[:-1])
-        return any(self._at(int(self._order[n])) == self._at(int(self._order[n + 1])) for n in same)
+        same = np.zeros(len(self._keys) + 1, bool)  # whether a key equals the one before it
+        same[1:-1] = self._keys[1:] == self._keys[:-1]
+        shared = [self._at(number) for number in self._order[same[1:] | same[:-1]].tolist()]
+        return len(set(shared)) < len(shared)
 
     def _at(self, number: int) -> str:
         column = int(self._starts.searchsorted(number, side="right")) - 1
