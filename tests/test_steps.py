@@ -28,7 +28,7 @@ from limbeck.data.candidates import Search, find
 from limbeck.data.fingerprints import sha256
 from limbeck.data.opening import Data
 from limbeck.data.pooling import Pooling
-from limbeck.evaluation import kept_run
+from limbeck.evaluation import array_run
 from limbeck.evaluation.best import held
 from limbeck.evaluation.metrics import evaluate
 from limbeck.evaluation.ranking import rerank as rerank_texts
@@ -271,8 +271,8 @@ def test_what_a_pair_takes_on_disk(tmp_path, monkeypatch):
 
 def test_what_a_ranked_document_takes_on_disk(tmp_path):
     run = {f"q{n}": Ranking([f"d{m}" for m in range(1000, 2000)], np.arange(1000, 0, -1)) for n in range(20)}
-    kept_run.write(tmp_path / "run.arrow", run)
-    assert 1 <= (tmp_path / "run.arrow").stat().st_size / (20_000 * kept_run.size(["d1000", "d1001"])) < 1.05
+    array_run.write(tmp_path / "run.arrow", run)
+    assert 1 <= (tmp_path / "run.arrow").stat().st_size / (20_000 * array_run.size(["d1000", "d1001"])) < 1.05
 
 
 def test_a_plan_takes_no_less_than_is_said():
@@ -379,9 +379,8 @@ def test_what_the_best_of_a_search_take(tokens, tmp_path, free):
         search(Exact(), made.ranker, made.query_ids, made.queries, made.store, 100)
     free(memory=held(9, 100, 230))
     found = search(Exact(), made.ranker, made.query_ids, made.queries, made.store, 100)
-    ids = [name for ranking in found.values() for name in ranking.ids]
-    rankings = sum(sys.getsizeof(name) + 8 + 4 for name in ids)
-    best = 8 * len(ids)  # rows and scores, of at least the depth
+    rankings = sum(each.nbytes for each in found.batches)
+    best = 8 * sum(found.lengths())  # rows and scores, of at least the depth
     assert held(9, 100, 230) <= rankings + best < 1.2 * held(9, 100, 230)
     assert held(9, 10**9, 230) == held(9, 230, 230)
 
