@@ -190,7 +190,7 @@ def test_an_index_of_bm25_that_does_not_fit(opened, free):
     for kind in ("bm25", "candidates"):
         shutil.rmtree(opened.artefacts.root / kind)
     free(memory=weights - 1)
-    with pytest.raises(ConfigError, match=r"BM25 index of .* needs .* of memory, but only .* are free: take candidates="):
+    with pytest.raises(ConfigError, match=r"BM25 index of .* needs .* but only .* are free: take candidates="):
         find(BM25(depth=5), opened)
     free(memory=weights)
     assert len(find(BM25(depth=5), opened)) == 40

@@ -82,7 +82,10 @@ def test_ids_of_a_beir_file_may_hold_blanks(written):
         ("query-id\tcorpus-id\tscore\nq1\td1\tx\n", ":2: expected query-id"),
         ("query-id\tcorpus-id\tscore\nq1\t \t1\n", ":2: expected query-id"),
         ("q 0 d 1\nq 0 e 1\nq 0 d 2\n", ":3: document d has grade 2 for query q, but grade 1 in an earlier line"),
-        ("query-id\tcorpus-id\tscore\nq\td\t0\nq\td\t1\n", ":3: document d has grade 1 for query q, but grade 0 in an earlier line"),
+        (
+            "query-id\tcorpus-id\tscore\nq\td\t0\nq\td\t1\n",
+            ":3: document d has grade 1 for query q, but grade 0 in an earlier line",
+        ),
         ("", ": the file is empty"),
         ("\n \n", ": the file is empty"),
         ("query-id\tcorpus-id\tscore\n", ": there are no judgments below the header"),
