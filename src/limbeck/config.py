@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ Node = Mapping[str, Any]
 _FAMILIES = ("torch.nn.", "torch.optim.", "lightning.pytorch.callbacks.", "lightning.pytorch.loggers.")
 """What may be built that is not ours. Elsewhere in torch are classes that start processes or load pickles."""
 
+_WRITTEN = 4096
+"""Items of an iterator that are written at once."""
+
 _IDENTITY_FREE = ("name", "paths", "logger", "launcher", "force", "dry_run", "checks", "hydra")
 """Root keys that say where and how a run is stored, not what it computes."""
 
@@ -44,6 +48,7 @@ class FailedError(Exception):
     """What was done: the result that a function of Python would have returned."""
 
 
+@cache
 def home() -> Path:
     """Return the folder that holds ``conf`` and ``sweeps``: the checkout, or the copy inside an installed package."""
     package = Path(__file__).parent
@@ -226,9 +231,26 @@ def _named(key: str, node: Mapping[str, Any], message: str) -> str:
 
 
 def fingerprint(value: Any) -> str:
-    """Return 16 hex digits that depend on the content of plain containers only, not on key order."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """Return 16 hex digits that depend on the content of plain containers only, not on key order.
+
+    An iterator counts as the list of what it yields, of which few are in memory at once.
+    """
+    found = hashlib.sha256()
+    for piece in _written(value):
+        found.update(piece.encode())
+    return found.hexdigest()[:16]
+
+
+def _written(value: Any) -> Iterator[str]:
+    """Yield JSON in pieces."""
+    if not isinstance(value, Iterator):
+        yield json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+        return
+    between = "["
+    while some := list(islice(value, _WRITTEN)):
+        yield between + json.dumps(some, sort_keys=True, ensure_ascii=False, default=str)[1:-1]
+        between = ", "
+    yield "[]" if between == "[" else "]"
 
 
 def differences(one: Any, other: Any, key: str = "") -> list[str]:

@@ -11,12 +11,6 @@ from pathlib import Path
 from limbeck.amounts import bytes_of
 from limbeck.config import ConfigError
 
-STRING = 49
-"""Bytes of a Python string beside its characters, if these are ASCII."""
-
-POINTER = 8
-"""Bytes of a place in a list."""
-
 _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 _NO_LIMIT = 2**60
 """Bytes; the system writes numbers beyond it where there is no limit."""

@@ -184,7 +184,7 @@ REGULAR = st.tuples(TOKEN, st.just("Q0"), TOKEN, NUMBER, NUMBER, st.just("t")).m
 MORE = st.one_of(REGULAR.map("#{}".format), REGULAR.map("{} u".format))
 
 
-@settings(max_examples=500, derandomize=True, deadline=None)
+@settings(max_examples=200, derandomize=True, deadline=None)
 @given(
     st.lists(
         st.one_of(REGULAR, REGULAR, WILD, REGULAR.map("#{}".format), REGULAR.map("{} u".format)), min_size=1, max_size=3
