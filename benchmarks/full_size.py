@@ -146,7 +146,7 @@ def by_products(documents: int, queries: int, depth: int, *, beside: bool) -> tu
         def ours() -> Any:
             best = Best(queries, depth, store.names)
             Exact().search(ranker, asked, store, Path(folder), best, range(len(store)))
-            return best.rankings()
+            return list(best.rankings())
 
         ours()  # the files are read from the disk once
         seconds = pairs.timed(ours)[1]
@@ -199,7 +199,7 @@ def by_lists(documents: int, queries: int, *, beside: bool) -> tuple[float, floa
 
         def ours() -> Any:
             backend.search(ranker, asked, store, lists, best, range(len(store) // 2, len(store)))
-            return best.rankings()
+            return list(best.rankings())
 
         best = Best(queries, SPARSE_DEPTH, store.names)
         backend.search(ranker, asked, store, lists, best, range(len(store) // 2))

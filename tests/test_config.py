@@ -160,7 +160,7 @@ def test_options_of_a_part_that_was_not_chosen_are_refused():
 def test_a_value_where_a_part_belongs(value, got):
     for read in (build, config.part):
         with pytest.raises(
-            ConfigError, match=rf"^loss\.kl must be a part with its options, loss\.kl\.OPTION=…, got {got};"
+            ConfigError, match=rf"^loss\.kl takes no value, got {got}; set its options, loss\.kl\.OPTION=…,"
         ):
             read(value, key="loss.kl")
 

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ Node = Mapping[str, Any]
 
 _FAMILIES = ("torch.nn.", "torch.optim.", "lightning.pytorch.callbacks.", "lightning.pytorch.loggers.")
 """What may be built that is not ours. Elsewhere in torch are classes that start processes or load pickles."""
+
+_WRITTEN = 4096
+"""Items of an iterator that are written at once."""
 
 _IDENTITY_FREE = ("name", "paths", "logger", "launcher", "force", "dry_run", "checks", "hydra")
 """Root keys that say where and how a run is stored, not what it computes."""
@@ -108,7 +112,7 @@ def check_node(node: Any, key: str) -> None:
     """Raise ``ConfigError`` for a node that holds no part: ``loss.ckl=null`` and ``loss.ckl=5`` put a value there."""
     if not isinstance(node, Mapping):
         got = "null" if node is None else repr(node)
-        raise ConfigError(f"{key} must be a part with its options, {key}.OPTION=…, got {got}; leave {key}=… out")
+        raise ConfigError(f"{key} takes no value, got {got}; set its options, {key}.OPTION=…, or leave {key}=… out")
 
 
 def part_name(node: Mapping[str, Any]) -> str:
@@ -218,7 +222,7 @@ def check_keys(node: Mapping[str, Any], key: str) -> None:
         if isinstance(value := node[name], float) and not math.isfinite(value):
             raise ConfigError(f"{key}.{name} must be a finite number, got {value}")
         if not name.startswith("_") and name not in known:
-            raise ConfigError(f"{key}.{name} is no key of the configuration\nknown there: {', '.join(sorted(known))}")
+            raise ConfigError(f"{key}.{name} is no key of the configuration\nknown here: {', '.join(sorted(known))}")
 
 
 def _named(key: str, node: Mapping[str, Any], message: str) -> str:
@@ -227,9 +231,26 @@ def _named(key: str, node: Mapping[str, Any], message: str) -> str:
 
 
 def fingerprint(value: Any) -> str:
-    """Return 16 hex digits that depend on the content of plain containers only, not on key order."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """Return 16 hex digits that depend on the content of plain containers only, not on key order.
+
+    An iterator counts as the list of what it yields, of which few are in memory at once.
+    """
+    found = hashlib.sha256()
+    for piece in _written(value):
+        found.update(piece.encode())
+    return found.hexdigest()[:16]
+
+
+def _written(value: Any) -> Iterator[str]:
+    """Yield JSON in pieces."""
+    if not isinstance(value, Iterator):
+        yield json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+        return
+    between = "["
+    while some := list(islice(value, _WRITTEN)):
+        yield between + json.dumps(some, sort_keys=True, ensure_ascii=False, default=str)[1:-1]
+        between = ", "
+    yield "[]" if between == "[" else "]"
 
 
 def differences(one: Any, other: Any, key: str = "") -> list[str]:

@@ -17,7 +17,7 @@ class Ranking(NamedTuple):
 Run = Mapping[str, Ranking]
 """Query id → ranking."""
 
-Qrels = dict[str, dict[str, int]]
+Qrels = Mapping[str, Mapping[str, int]]
 """Query id → document id → relevance grade."""
 
 Row = Mapping[str, Any]

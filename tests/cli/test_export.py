@@ -57,8 +57,8 @@ def test_the_card_tells_where_a_model_comes_from(limbeck, trained, tmp_path):
     for told in (
         "library_name: sentence-transformers",
         "from sentence_transformers import SentenceTransformer",
-        'AutoModel.from_pretrained("FOLDER")',
-        "a score is 20 times this one",
+        'AutoModel.from_pretrained("made")',
+        "Limbeck's scores are 20 times these",
         result["collection_fingerprint"],
         "| teacher | synthetic(",
         "limbeck train",

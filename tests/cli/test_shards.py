@@ -83,8 +83,8 @@ def test_scores_in_shards_are_those_of_one_process(command, tmp_path):
 def test_candidates_in_shards_are_those_of_one_process(command, tmp_path, monkeypatch):
     monkeypatch.setattr(candidates, "BLOCK", 8)  # eight blocks of training queries
     searched = []
-    write = candidates.kept_run.write
-    monkeypatch.setattr(candidates.kept_run, "write", lambda path, run: searched.append(len(run)) or write(path, run))
+    write = candidates.array_run.write
+    monkeypatch.setattr(candidates.array_run, "write", lambda path, run: searched.append(len(run)) or write(path, run))
     command("mine", "out=one", f"paths.cache={tmp_path}/one_cache")
     whole = len(searched)
     _, err = command("mine", "out=some", "shards=3", f"paths.cache={tmp_path}/some_cache")

@@ -16,11 +16,12 @@ from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError
 from limbeck.data.bm25 import BM25
 from limbeck.data.candidates import Search, find, inputs
+from limbeck.data.columns import Texts
 from limbeck.data.fusion import Fusion
 from limbeck.data.opening import Data
 from limbeck.data.run import RunFiles
+from limbeck.evaluation.array_run import ArrayRun
 from limbeck.evaluation.fusion import reciprocal_rank_fusion
-from limbeck.evaluation.kept_run import KeptRun
 from limbeck.evaluation.ranking import Asked, search_together
 from limbeck.evaluation.runs import write_run
 from limbeck.experiment import assemble
@@ -107,15 +108,20 @@ def test_rankings_are_kept_block_by_block_and_a_kill_costs_the_block_at_work(sea
     assert (folder / "found").read_bytes() == (folder / "whole").read_bytes()
 
 
+def add(search, queries):
+    split = search.collection.split("test")
+    split.queries = Texts.of([*split.queries.items(), *queries.items()])
+
+
 def test_as_many_queries_are_ranked_together_as_take_some_minutes(search, monkeypatch):
     monkeypatch.setattr("limbeck.data.candidates.BLOCK", 8)
-    search.collection.split("test").queries.update({f"more{i}": "w1" for i in range(5)})
+    add(search, {f"more{i}": "w1" for i in range(5)})
     for pairs, sizes in ((math.inf, [7]), (30 * 4, [4, 3]), (30 * 3, [2, 2, 2, 1]), (1, [1] * 7)):
         assert [len(block.queries) for block in search.blocks(pairs)] == sizes
 
 
 def test_a_fusion_is_ranked_block_by_block_and_its_parts_once(search, monkeypatch):
-    search.collection.split("test").queries.update({f"more{i}": f"w{i} w{i + 9}" for i in range(5)})
+    add(search, {f"more{i}": f"w{i} w{i + 9}" for i in range(5)})
     whole = Fusion({"one": BM25(depth=5), "other": BM25(depth=9, b=0.0)}).search(search)
     monkeypatch.setattr("limbeck.data.candidates.BLOCK", 3)
     rank, ranked = BM25.search, []
@@ -487,5 +493,5 @@ def test_a_fusion_of_words_and_an_encoder(search):
             for d, score in zip(found[query].ids, found[query].scores, strict=True)
         )
     (kept,) = [path for path in Path(search.artefacts.root).glob("candidates/*/candidates.arrow")
-               if len(KeptRun([path])["q"].ids) > 6]  # fmt: skip
-    assert KeptRun([kept])["q"].ids == found["q"].ids
+               if len(ArrayRun.mapped([path])["q"].ids) > 6]  # fmt: skip
+    assert ArrayRun.mapped([kept])["q"].ids == found["q"].ids

@@ -45,9 +45,10 @@ def test_both_layouts(written, text):
     assert [(query, list(of)) for query, of in qrels.items()] == [(query, list(of)) for query, of in JUDGED.items()]
 
 
-def test_judgments_come_once_and_in_file_order(written):
+def test_judgments_come_in_file_order(written):
     path = written("b 0 y 1\na 0 x 1\nb 0 x +2\na 0 x 1\n")
-    assert list(judgments(path)) == [("b", "y", 1), ("a", "x", 1), ("b", "x", 2)]
+    assert list(judgments(path)) == [("b", "y", 1), ("a", "x", 1), ("b", "x", 2), ("a", "x", 1)]
+    assert list(read_qrels(path).items()) == [("b", {"y": 1, "x": 2}), ("a", {"x": 1})]
 
 
 def test_ids_of_a_beir_file_may_hold_blanks(written):
@@ -69,7 +70,7 @@ def test_ids_of_a_beir_file_may_hold_blanks(written):
         ("q1 0 d\0 1\n", ":1: expected query"),
         ("q1 0 d1 1\rq1 0 d2 1\r", ":1: expected query"),
         ("q1 Q0 d1 1 2.5 t\n", ":1: expected query.*; six columns are those of a run"),
-        ("q1,0,d1,1\n", ":1: expected query.*; the columns are parted by tabs or spaces, not by commas"),
+        ("q1,0,d1,1\n", ":1: expected query.*; the columns are separated by tabs or spaces, not by commas"),
         ("# alone\n", ": there are no judgments, comments alone"),
         ("q " + "x" * 100_000 + "\n", ":1: expected query.{,300}$"),
         ("q1 0 d1 1_0\n", ":1: expected query"),
@@ -80,8 +81,11 @@ def test_ids_of_a_beir_file_may_hold_blanks(written):
         ("query-id\tcorpus-id\tscore\nq1 d1 1\n", ":2: expected query-id"),
         ("query-id\tcorpus-id\tscore\nq1\td1\tx\n", ":2: expected query-id"),
         ("query-id\tcorpus-id\tscore\nq1\t \t1\n", ":2: expected query-id"),
-        ("q 0 d 1\nq 0 e 1\nq 0 d 2\n", ":3: document d has grade 2 for query q, and 1 further up"),
-        ("query-id\tcorpus-id\tscore\nq\td\t0\nq\td\t1\n", ":3: document d has grade 1 for query q, and 0 further up"),
+        ("q 0 d 1\nq 0 e 1\nq 0 d 2\n", ":3: document d has grade 2 for query q, but grade 1 in an earlier line"),
+        (
+            "query-id\tcorpus-id\tscore\nq\td\t0\nq\td\t1\n",
+            ":3: document d has grade 1 for query q, but grade 0 in an earlier line",
+        ),
         ("", ": the file is empty"),
         ("\n \n", ": the file is empty"),
         ("query-id\tcorpus-id\tscore\n", ": there are no judgments below the header"),

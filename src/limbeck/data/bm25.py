@@ -10,6 +10,7 @@ from limbeck.data import bm25_index
 from limbeck.data.analysers import ANALYSERS, STOPWORDS, characters, words
 from limbeck.data.candidates import Search, best, check_depth
 from limbeck.data.collection import Collection
+from limbeck.evaluation.array_run import ArrayRun
 from limbeck.progress import show
 from limbeck.registry import register
 from limbeck.types import Run
@@ -113,10 +114,10 @@ class BM25:
         shown = show(blocks, len(terms), f"{self.label}: queries", "queries", part=True)
         found = (each for block in shown for each in block)
         ids = collection.document_ids
-        return {
-            query: best(query, ids.take(rows), scores, self.depth, drop_self=collection.drop_self)
+        return ArrayRun.of(
+            (query, best(query, ids.take(rows), scores, self.depth, drop_self=collection.drop_self))
             for query, (rows, scores) in zip(search.queries, found, strict=True)
-        }
+        )
 
     def _opened(self, path: Path) -> Any:
         """Return an index with its vocabulary, which is read once."""

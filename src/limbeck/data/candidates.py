@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -14,8 +13,9 @@ from limbeck import room
 from limbeck.artefacts import Artefacts
 from limbeck.config import fingerprint
 from limbeck.data.collection import Collection
-from limbeck.evaluation import kept_run
-from limbeck.evaluation.kept_run import KeptRun
+from limbeck.data.columns import Texts
+from limbeck.evaluation import array_run
+from limbeck.evaluation.array_run import ArrayRun
 from limbeck.progress import Step
 from limbeck.types import Ranking, Run, order
 
@@ -43,11 +43,14 @@ class Search:
     places: range | None = None
     """Which of the split's queries, by their places; None: all."""
 
-    @cached_property
-    def queries(self) -> Mapping[str, str]:
+    @property
+    def queries(self) -> Texts:
         """Query id → text."""
         queries = self.collection.split(self.split).queries
-        return queries if self.places is None else dict(islice(queries.items(), self.places.start, self.places.stop))
+        return queries if self.places is None else queries.part(self.places.start, self.places.stop)
+
+    def __len__(self) -> int:
+        return len(self.collection.split(self.split).queries) if self.places is None else len(self.places)
 
     @property
     def what(self) -> str:
@@ -65,7 +68,7 @@ class Search:
         pairs
             Queries times documents that are ranked together, where that is less than ``BLOCK`` queries.
         """
-        total, size = len(self.queries), together(len(self.collection.document_ids), pairs)
+        total, size = len(self), together(len(self.collection.document_ids), pairs)
         if total <= size:
             yield self
             return
@@ -113,7 +116,7 @@ def inputs(candidates: Candidates, search: Search) -> dict[str, Any]:
         "depth": candidates.depth,
         "drop_self": search.collection.drop_self,
         "documents": search.collection.content("document"),
-        "queries": fingerprint(sorted(search.queries.items())),
+        "queries": fingerprint(search.queries.in_order()),
     }
 
 
@@ -126,7 +129,7 @@ def find(candidates: Candidates, search: Search) -> Run:
     _warn_of_own(search)
     if not candidates.kept:
         return candidates.search(search)
-    found = KeptRun(_all_kept(candidates, search))
+    found = ArrayRun.mapped(_all_kept(candidates, search))
     _warn_of_nothing(candidates, search, found)
     return found
 
@@ -151,14 +154,14 @@ def _all_kept(candidates: Candidates, search: Search, share: tuple[int, int] = (
     mine = islice(search.blocks(candidates.pairs), share[0], None, share[1])
     blocks = [(block, _inputs(candidates, block)) for block in mine]
     lacking = [search.artefacts.find("candidates", each) is None for _, each in blocks]
-    counts = [len(block.queries) * lacks for (block, _), lacks in zip(blocks, lacking, strict=True)]
+    counts = [len(block) * lacks for (block, _), lacks in zip(blocks, lacking, strict=True)]
     paths: list[Path] = []
 
     def needs() -> str:
         if candidates.depth is None:
             return ""
         ids = search.collection.document_ids[:_LOOKED_AT]
-        disk = sum(counts) * min(candidates.depth, len(search.collection.document_ids)) * kept_run.size(ids)
+        disk = sum(counts) * min(candidates.depth, len(search.collection.document_ids)) * array_run.size(ids)
         return room.words(disk=disk, folder=search.artefacts.root, instead=_SMALLER)
 
     with Step(f"{candidates.label} for {search.split} queries", sum(counts), "queries", needs=needs) as step:
@@ -170,14 +173,14 @@ def _all_kept(candidates: Candidates, search: Search, share: tuple[int, int] = (
 
 
 def _inputs(candidates: Candidates, search: Search) -> dict[str, Any]:
-    return {"version": kept_run.VERSION, **inputs(candidates, search)}
+    return {"version": array_run.VERSION, **inputs(candidates, search)}
 
 
 def _kept(candidates: Candidates, search: Search, inputs: Mapping[str, Any]) -> Path:
     path = search.artefacts.folder(
         "candidates",
         inputs,
-        lambda target: kept_run.write(target / _FILE, candidates.search(search)),
+        lambda target: array_run.write(target / _FILE, candidates.search(search)),
         label=f"{candidates.label} for {search.what}",
     )
     return path / _FILE
@@ -185,13 +188,13 @@ def _kept(candidates: Candidates, search: Search, inputs: Mapping[str, Any]) -> 
 
 def _warn_of_nothing(candidates: Candidates, search: Search, found: Run) -> None:
     """Warn where most queries find nothing."""
-    nothing = [query for query in search.queries if query not in found]
-    if 2 * len(nothing) > len(search.queries):
+    nothing = len(search) - len(found)
+    if 2 * nothing > len(search):
         log.warning(
             "%s finds nothing for %d of %d %s queries of %s%s",
             candidates.label,
-            len(nothing),
-            len(search.queries),
+            nothing,
+            len(search),
             search.split,
             search.collection.name,
             candidates.advice and f": {candidates.advice}",
@@ -202,7 +205,7 @@ def _warn_of_own(search: Search) -> None:
     """Warn where queries are documents of the collection and are not dropped from their own rankings."""
     if search.collection.drop_self:
         return
-    some = list(search.queries)[:_LOOKED_AT]
+    some = list(islice(search.queries, _LOOKED_AT))
     own = search.collection.known_texts(some)
     if own and all(query in own and search.queries[query] in own[query] for query in some):
         log.warning(

@@ -60,7 +60,7 @@ class Collection:
         self._corpus = content.documents
         self._documents = documents
         self._artefacts = artefacts
-        self._queries = {query: text for split in splits.values() for query, text in split.queries.items()}
+        self._queries = [split.queries for split in splits.values()]
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(split.queries):,} {name}" for name, split in self.splits.items())
@@ -89,11 +89,19 @@ class Collection:
 
     def query_texts(self, ids: Sequence[str]) -> list[str]:
         """Look queries up by id."""
-        return [self._queries[query] for query in ids]
+        return [self._text(query) for query in ids]
+
+    def _text(self, query: str) -> str:
+        """Return the text of a query, of the last split that has it."""
+        for texts in reversed(self._queries):
+            found = texts.get(query)
+            if found is not None:
+                return found
+        raise KeyError(query)
 
     def asked(self, ids: Iterable[str]) -> str:
         """Return a fingerprint of some queries."""
-        return fingerprint(sorted((query, self._queries[query]) for query in ids))
+        return fingerprint((query, self._text(query)) for query in sorted(ids))
 
     def document_texts(self, ids: Sequence[str]) -> list[str]:
         """Look documents up by id, on disk: the corpus is never in memory.
@@ -126,11 +134,19 @@ class Collection:
 
     def count(self, role: Role) -> int:
         """Return the number of queries, of all splits, or of documents."""
-        return len(self._queries) if role == "query" else self._document_count
+        return self._query_count if role == "query" else self._document_count
 
     def texts(self, role: Role) -> Iterator[tuple[str, str]]:
         """Yield (id, text) of all queries or documents."""
-        return iter(self._queries.items()) if role == "query" else self.iterate()
+        return self._each_query() if role == "query" else self.iterate()
+
+    def _each_query(self) -> Iterator[tuple[str, str]]:
+        """Yield (id, text) of the queries of all splits, each once."""
+        for number, texts in enumerate(self._queries):
+            before, after = self._queries[:number], self._queries[number + 1 :]
+            for query, text in texts.items():
+                if not any(query in each for each in before):
+                    yield query, self._text(query) if any(query in each for each in after) else text
 
     def content(self, role: Role) -> str:
         """Return a fingerprint of the queries, of all splits, or of the documents; not of the judgments."""
@@ -138,7 +154,11 @@ class Collection:
 
     @cached_property
     def _query_content(self) -> str:
-        return fingerprint(list(self._queries.items()))
+        return fingerprint(self._each_query())
+
+    @cached_property
+    def _query_count(self) -> int:
+        return sum(1 for _ in self._each_query())
 
     @cached_property
     def _document_count(self) -> int:

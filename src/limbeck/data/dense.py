@@ -11,6 +11,7 @@ from limbeck.data.candidates import Search, best, check_depth
 from limbeck.data.collection import Collection
 from limbeck.data.embeddings import Encoder
 from limbeck.encodings import DType, check_dtype
+from limbeck.evaluation.array_run import ArrayRun
 from limbeck.inference import encode
 from limbeck.registry import register
 from limbeck.search.backend import build
@@ -92,9 +93,9 @@ class Dense:
             found = ranked(backend, ranker, query_ids, queries, store, self.depth + drop_self)
         finally:
             ranker.to("cpu")
-        return {
-            query: best(query, ids, scores, self.depth, drop_self=drop_self) for query, (ids, scores) in found.items()
-        }
+        return ArrayRun.of(
+            (query, best(query, ids, scores, self.depth, drop_self=drop_self)) for query, (ids, scores) in found.items()
+        )
 
     def _store(self, search: Search) -> Store:
         """Return the encodings of the collection, encoded once for all splits and searches to come."""

@@ -77,6 +77,14 @@ class DocumentIds(Sequence[str]):
         wanted = pa.array(list(identifiers), type=ID)
         return set(_strings(self._array.filter(pc.is_in(self._array, value_set=wanted))))
 
+    def unknown(self, columns: Sequence[Any]) -> set[str]:
+        """Return the ids in some columns that are not here, by one pass over all."""
+        asked = pa.chunked_array([pc.unique(column) for column in columns], type=ID).unique()
+        there = pc.is_in(self._array, value_set=asked)
+        if pc.sum(there).as_py() == len(asked):  # no id is here twice
+            return set()
+        return set(_strings(asked)).difference(_strings(self._array.filter(there)))
+
     @property
     def unfit(self) -> str | None:
         """The first id that is empty or has white space, which no TREC run can hold; None if there is none."""

@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import time
+from array import array
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from limbeck.data.documents import CachedStore
 from limbeck.data.fingerprints import sha256
 from limbeck.data.kept_splits import kept
 from limbeck.data.splits import Split, read_split
-from limbeck.evaluation.qrels import judgments
+from limbeck.evaluation.qrels import judgments, twice
 from limbeck.formats.files import lines
 from limbeck.unfinished import write_text
 
@@ -103,26 +104,28 @@ class FolderDocs(JsonlDocs):
 
 
 class FolderQueries(JsonlQueries):
-    """Those queries of queries.jsonl that a split judges."""
+    """The queries of queries.jsonl."""
 
-    def __init__(self, path: Path, qrels: "FolderQrels") -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__(LocalDownload(path, mkdir=False))
-        self._qrels = qrels
 
     def queries_iter(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Yield the split's queries in file order."""
-        judged = {qrel.query_id for qrel in self._qrels.qrels_iter()}
+        """Yield the queries in file order; at the end, refuse one that appears twice."""
+        hashes = array("q")
+        for _, record in _records(Path(self._path())):
+            hashes.append(hash(record["_id"]))
+            yield GenericQuery(record["_id"], record["text"])
+        suspects = twice(hashes)
         seen: dict[str, int] = {}
-        for number, record in _records(Path(self._path())):
+        for number, record in _records(Path(self._path())) if suspects else ():
             query = record["_id"]
             if query in seen:
                 raise ConfigError(
                     f"{self._path()}:{number}: query {query!r} appears twice, and in line {seen[query]} first; "
                     "ids must differ"
                 )
-            seen[query] = number
-            if query in judged:
-                yield GenericQuery(query, record["text"])
+            if hash(query) in suspects:
+                seen[query] = number
 
 
 class FolderQrels(BaseQrels):
@@ -188,8 +191,7 @@ def split(path: Path, name: str, instead: str = "") -> Dataset:
         raise ConfigError(f"{qrels} is missing; splits in this folder: {have}" + (f"\n{instead}" if instead else ""))
     if not (path / "queries.jsonl").is_file():
         raise ConfigError(f'{path / "queries.jsonl"} is missing: one line a query, {{"_id": …, "text": …}}')
-    judged = FolderQrels(qrels)
-    return Dataset(FolderQueries(path / "queries.jsonl", judged), judged)
+    return Dataset(FolderQueries(path / "queries.jsonl"), FolderQrels(qrels))
 
 
 def read(path: Path, name: str, data_set: Dataset, artefacts: Artefacts) -> Split:

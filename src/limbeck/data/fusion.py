@@ -1,16 +1,19 @@
 """Reciprocal rank fusion of several first stages."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from limbeck.data.candidates import Candidates, Search, check_depth, find, inputs
 from limbeck.data.collection import Collection
+from limbeck.evaluation.array_run import ArrayRun
 from limbeck.evaluation.fusion import reciprocal_rank_fusion
-from limbeck.evaluation.runs import cut
 from limbeck.registry import register
-from limbeck.types import Run
+from limbeck.types import Ranking, Run
+
+_QUERIES = 256
+"""Queries that are fused together."""
 
 
 @register("candidates", "fusion", parts=("parts",))
@@ -76,9 +79,17 @@ class Fusion:
 
     def search(self, search: Search) -> Run:
         """Fuse the rankings of the parts; theirs are kept in the cache, too."""
-        runs = [{query: run[query] for query in search.queries if query in run} for run in self._runs(search)]
-        fused = reciprocal_rank_fusion(runs, self._weights, k=self.k)
-        return fused if self.depth is None else cut(fused, self.depth)
+        runs = self._runs(search)
+        queries = list(dict.fromkeys(query for run in runs for query in search.queries if query in run))
+        return ArrayRun.of(
+            (query, Ranking(ranking.ids[: self.depth], ranking.scores[: self.depth]))
+            for start in range(0, len(queries), _QUERIES)
+            for query, ranking in self._fused(runs, queries[start : start + _QUERIES]).items()
+        )
+
+    def _fused(self, runs: Sequence[Run], queries: Sequence[str]) -> Run:
+        some = [{query: run[query] for query in queries if query in run} for run in runs]
+        return reciprocal_rank_fusion(some, self._weights, k=self.k)
 
     def _runs(self, search: Search) -> list[Run]:
         """Return what the parts find for all queries of a split, found once."""

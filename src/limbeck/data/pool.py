@@ -16,8 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from limbeck.artefacts import write_json
+from limbeck.data.grown import Grown
 from limbeck.scores.keys import ID
 from limbeck.unfinished import whole_file
+
+_QUERIES = 2000
+"""Queries whose ids are repeated together."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,17 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self.query_ids)
+
+    def columns(self) -> dict[str, Any]:
+        """Return the columns of the file, but for the queries."""
+        found = {
+            "document_id": self.document_ids,
+            "label": pa.array(self.labels, pa.int16()),
+            "rank": pa.array(self.ranks, pa.int32()),
+        }
+        if self.first_stage is not None:
+            found["first_stage"] = pa.array(self.first_stage, pa.float32())
+        return found
 
     def rows(self, query: int) -> slice:
         """Return the rows of a query."""
@@ -73,20 +88,40 @@ class Pool:
         )
 
 
-def join(pools: Sequence[Pool]) -> Pool:
-    """Put the pools of different queries together; what they count is added up. Teacher scores are left out."""
+def join(pools: Sequence[Pool], folder: Path | None = None) -> Pool:
+    """Put the pools of different queries together; what they count is added up. Teacher scores are left out.
+
+    Parameters
+    ----------
+    pools
+        At least one; all with the first stage's scores or none.
+    folder
+        On whose disk the columns lie, in files without a name; None has them in memory.
+    """
     if len(pools) == 1:
         return pools[0]
-    first_stage = [pool.first_stage for pool in pools if pool.first_stage is not None]
+    every = [pool.columns() for pool in pools]
+    documents, labels, ranks, *first_stage = (
+        _joined([columns[name] for columns in every], folder) for name in every[0]
+    )
     return Pool(
         query_ids=[query for pool in pools for query in pool.query_ids],
         offsets=np.concatenate([[0], *(np.diff(pool.offsets) for pool in pools)]).cumsum(),
-        document_ids=pa.concat_arrays([pool.document_ids for pool in pools]),
-        labels=np.concatenate([pool.labels for pool in pools]),
-        ranks=np.concatenate([pool.ranks for pool in pools]),
-        first_stage=np.concatenate(first_stage) if len(first_stage) == len(pools) else None,
+        document_ids=documents,
+        labels=labels.to_numpy(),
+        ranks=ranks.to_numpy(),
+        first_stage=first_stage[0].to_numpy() if first_stage else None,
         counts=_added([pool.counts for pool in pools]),
     )
+
+
+def _joined(columns: Sequence[Any], folder: Path | None) -> Any:
+    if folder is None:
+        return pa.concat_arrays(columns)
+    grown = Grown(folder, columns[0].type)
+    for column in columns:
+        grown.append(column)
+    return grown.array()
 
 
 def _added(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -98,17 +133,14 @@ def _added(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def write_pool(path: Path, pool: Pool) -> None:
     """Write ``pool.arrow`` (without the scores), and the counts as ``.json`` beside it; each is whole or not there."""
-    repeats = np.repeat(np.arange(len(pool)), np.diff(pool.offsets))
-    columns = {
-        "query_id": pa.array(pool.query_ids, ID).take(pa.array(repeats)),
-        "document_id": pool.document_ids,
-        "label": pa.array(pool.labels, pa.int16()),
-        "rank": pa.array(pool.ranks, pa.int32()),
-    }
-    if pool.first_stage is not None:
-        columns["first_stage"] = pa.array(pool.first_stage, pa.float32())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    queries, lengths = Grown(path.parent, ID), np.diff(pool.offsets)
+    for start in range(0, len(pool), _QUERIES):
+        some = slice(start, start + _QUERIES)
+        repeats = np.repeat(np.arange(len(lengths[some])), lengths[some])
+        queries.append(pa.array(pool.query_ids[some], ID).take(pa.array(repeats)))
     write_json(path.with_suffix(".json"), pool.counts)
-    _write(path, pa.table(columns))
+    _write(path, {"query_id": queries.array(), **pool.columns()})
 
 
 def read_pool(path: Path) -> Pool:
@@ -133,14 +165,15 @@ def read_pool(path: Path) -> Pool:
     )
 
 
-def _write(path: Path, table: pa.Table) -> None:
+def _write(path: Path, columns: dict[str, Any]) -> None:
     """Write one record batch, so that a column is one piece of the mapped file."""
+    batch = pa.record_batch(columns)
     with (
         whole_file(path) as unfinished,
         pa.OSFile(str(unfinished), "wb") as sink,
-        pa.ipc.new_file(sink, table.schema) as writer,
+        pa.ipc.new_file(sink, batch.schema) as writer,
     ):
-        writer.write_table(table.combine_chunks())
+        writer.write_batch(batch)
 
 
 def _whole(column: pa.ChunkedArray) -> Any:

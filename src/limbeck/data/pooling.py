@@ -1,10 +1,12 @@
 """Which documents become the pool of a training query."""
 
 import hashlib
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,8 +24,8 @@ from limbeck.types import Qrels, Run
 
 log = logging.getLogger(__name__)
 
-_BLOCK = 20_000
-"""Queries whose pools are chosen together."""
+_BLOCK = 2000
+"""Queries whose pools are chosen together: their documents are Python objects meanwhile."""
 
 _COUNTED = (
     "positives",
@@ -138,18 +140,18 @@ class Pooling:
         ConfigError
             No query has a positive in the collection.
         """
-        absent = {document for judged in qrels.values() for document, grade in judged.items() if grade >= self.relevant}
-        absent -= document_ids.known(absent)
-        queries = list(qrels)
-        blocks = [queries[start : start + _BLOCK] for start in range(0, len(queries), _BLOCK)]
+        absent = _absent(qrels, self.relevant, document_ids)
+        judged = iter(qrels.items())
+        blocks = iter(lambda: dict(islice(judged, _BLOCK)), {})
         chosen = (
-            partial(self._chosen, {query: qrels[query] for query in block}, candidates, document_ids, absent)
-            for block in show(blocks or [[]], len(queries), "training pool", "queries")
+            partial(self._chosen, block, candidates, document_ids, absent)
+            for block in show(blocks, len(qrels), "training pool", "queries")
         )
-        if parts is None or len(blocks) == 1:
-            pool = join([choose() for choose in chosen])
-        else:
-            pool = join([_kept(parts / f"{number:06d}.arrow", choose) for number, choose in enumerate(chosen)])
+        if parts is None or len(qrels) <= _BLOCK:
+            pool = join([choose() for choose in chosen] or [self._chosen({}, candidates, document_ids, absent)])
+        else:  # named by their first query, and by how many there are, for a block may be another in another version
+            names = (parts / f"{start:09d}-{_BLOCK}.arrow" for start in itertools.count(0, _BLOCK))
+            pool = join([_kept(path, choose) for path, choose in zip(names, chosen, strict=False)], parts)
         if not len(pool):
             raise ConfigError(
                 f"no training query has a positive document in the collection (a grade of at least {self.relevant})"
@@ -168,9 +170,10 @@ class Pooling:
         ranks: list[int] = []
         first_stage: list[float] = []
         for query, judged in reported(qrels.items(), len(qrels), "training pool", "queries", part=True):
-            ranking = candidates[query].ids if query in candidates else []
+            found = candidates.get(query)
+            ranking = [] if found is None else found.ids
             rank = {document: position for position, document in enumerate(ranking, 1)}
-            scores = dict(zip(ranking, candidates[query].scores.tolist(), strict=True)) if ranking else {}
+            scores = {} if found is None else dict(zip(ranking, found.scores.tolist(), strict=True))
             relevant = {document for document, grade in judged.items() if grade >= self.relevant}
             here = [document for document in judged if document in relevant and document not in absent]
             left["positives_not_in_the_collection"] += len(relevant) - len(here)
@@ -205,7 +208,7 @@ class Pooling:
             counts={"queries": len(query_ids), "pairs": len(documents), **counts, "left_out": dict(left)},
         )
 
-    def _limited(self, documents: list[str], judged: dict[str, int], rank: dict[str, int], behind: int) -> list[str]:
+    def _limited(self, documents: list[str], judged: Mapping[str, int], rank: dict[str, int], behind: int) -> list[str]:
         """Return the positives to keep, in the order of the judgments."""
         if self.positives is None or len(documents) <= self.positives:
             return documents
@@ -225,6 +228,16 @@ class Pooling:
             return found[: self.negatives]
         drawn = _generator(f"negatives {query}").choice(len(found), self.negatives, replace=False)
         return [found[i] for i in sorted(drawn.tolist())]
+
+
+def _absent(qrels: Qrels, relevant: int, document_ids: DocumentIds) -> set[str]:
+    """Return the relevant documents that the collection lacks."""
+    judged = iter(qrels.values())
+    columns = []
+    while block := list(islice(judged, _BLOCK)):
+        wanted = [document for each in block for document, grade in each.items() if grade >= relevant]
+        columns.append(pa.array(wanted, ID))
+    return document_ids.unknown(columns)
 
 
 def _kept(path: Path, choose: Callable[[], Pool]) -> Pool:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from limbeck.config import ConfigError
 from limbeck.data.candidates import Search, check_depth
 from limbeck.data.fingerprints import sha256
+from limbeck.evaluation.array_run import ArrayRun
 from limbeck.evaluation.ranking import without
 from limbeck.evaluation.runs import read_run
 from limbeck.registry import register
@@ -98,7 +99,7 @@ class RunFiles:
         except (EOFError, OSError) as error:
             raise ConfigError(f"{path}: the file is damaged or was not downloaded whole ({error})") from None
         own = search.collection.drop_self
-        found = {query: self._ranking(query, run[query], own) for query in search.queries if query in run}
+        found = ArrayRun.of((query, self._ranking(query, run[query], own)) for query in search.queries if query in run)
         _check_queries(path, found, search)
         _check_documents(path, found, search)
         return found
@@ -121,21 +122,20 @@ class RunFiles:
 
 
 def _check_queries(path: Path, found: Run, search: Search) -> None:
-    missing = [query for query in search.queries if query not in found]
     if not found:
         raise ConfigError(
-            f"{path} has none of the {len(missing)} {search.split} queries of {search.collection.name} "
-            f"({missing[0]!r}, for one): it belongs to other queries"
+            f"{path} has none of the {len(search)} {search.split} queries of {search.collection.name} "
+            f"({next(iter(search.queries))!r}, for one): it belongs to other queries"
         )
-    if missing:
+    if len(found) < len(search):
+        missing = [query for query in search.queries if query not in found]
         named = ", ".join(missing[:_NAMED]) + (", …" if len(missing) > _NAMED else "")
         total = len(search.queries)
         log.warning("%s has no candidates for %d of %d %s queries: %s", path, len(missing), total, search.split, named)
 
 
-def _check_documents(path: Path, found: Run, search: Search) -> None:
-    unknown = {document for ranking in found.values() for document in ranking.ids}
-    unknown -= search.collection.document_ids.known(unknown)
+def _check_documents(path: Path, found: ArrayRun, search: Search) -> None:
+    unknown = search.collection.document_ids.unknown(found.documents())
     if unknown:
         query, document = next((q, d) for q, ranking in found.items() for d in ranking.ids if d in unknown)
         raise ConfigError(

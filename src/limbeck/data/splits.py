@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.config import ConfigError, fingerprint
+from limbeck.data.columns import Judgments, Lines, Texts
 from limbeck.locks import locked
 from limbeck.progress import reported
-from limbeck.types import Qrels
+from limbeck.scores.keys import pc
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +32,14 @@ _SHOWN = 200
 class Split:
     """Queries and judgments; only queries that are judged."""
 
-    queries: dict[str, str]
-    qrels: Qrels
+    queries: Texts
+    qrels: Judgments
     lacking: int = 0
     """Judged queries that have no text, and are left out."""
 
     def judged(self) -> str:
         """Return a fingerprint of the judgments in their order."""
-        return fingerprint([(query, list(grades.items())) for query, grades in self.qrels.items()])
+        return fingerprint((query, list(grades.items())) for query, grades in self.qrels.items())
 
     def tell_lacking(self, name: str) -> None:
         """Warn of judged queries without text; ``name`` says whose they are."""
@@ -163,15 +164,14 @@ def ir_datasets_home() -> Any:
 
 def read_split(dataset: Any, name: str) -> Split:
     """Read queries and judgments; a judged query without text is counted and left out, as are queries without any."""
-    qrels: Qrels = {}
-    for judgment in reported(dataset.qrels_iter(), None, f"judgments of {name}", "judgments"):
-        qrels.setdefault(judgment.query_id, {})[judgment.doc_id] = int(judgment.relevance)
-    read = reported(dataset.queries_iter(), None, f"queries of {name}", "queries")
-    texts = {query.query_id: query.default_text() for query in read}
-    queries = {query: text for query, text in texts.items() if query in qrels}
-    if not queries:
+    judgments = reported(dataset.qrels_iter(), None, f"judgments of {name}", "judgments")
+    lines = Lines.of((each.query_id, each.doc_id, int(each.relevance)) for each in judgments)
+    queries = reported(dataset.queries_iter(), None, f"queries of {name}", "queries")
+    judged = pc.unique(lines.queries)
+    texts = Texts.of((query.query_id, query.default_text()) for query in queries).only(judged)
+    if not len(texts):
         raise ConfigError(f"{name}: no query has both a text and a judgment")
-    return Split(queries, {query: qrels[query] for query in queries}, len(qrels) - len(queries))
+    return Split(texts, Judgments.read(texts, lines), len(judged) - len(texts))
 
 
 def instead(name: str, train: Split | None = None) -> str:
@@ -204,7 +204,8 @@ def held_out(train: Split, count: int) -> dict[str, Split]:
     held = set(by_hash[:count])
 
     def part(inside: bool) -> Split:
-        chosen = [query for query in train.queries if (query in held) == inside]
-        return Split({q: train.queries[q] for q in chosen}, {q: train.qrels[q] for q in chosen})
+        texts = Texts.of((query, text) for query, text in train.queries.items() if (query in held) == inside)
+        judged = (grades for query, grades in train.qrels.items() if (query in held) == inside)
+        return Split(texts, Judgments.of(texts, judged))
 
     return {"train": part(False), "dev": part(True)}

@@ -1,12 +1,12 @@
 """The best documents of each query, gathered piece by piece in memory that does not grow with the collection."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.room import POINTER, STRING
+from limbeck.evaluation.array_run import size
 from limbeck.types import Ranking, order
 
 _NAMED = 2**18
@@ -19,9 +19,9 @@ Names = Callable[[np.ndarray], list[str]]
 def held(queries: int, depth: int, documents: int) -> int:
     """Return the least bytes that the best of all documents take for some queries, with the rankings made of them.
 
-    Row and score of each, then its id, a place in a list for that, and the score once more.
+    Row and score of each, then what an ``ArrayRun`` has of it, with an id of one character.
     """
-    return queries * min(depth, documents) * (8 + STRING + 1 + POINTER + 4)
+    return int(queries * min(depth, documents) * (8 + size("0")))
 
 
 class Best:
@@ -135,9 +135,8 @@ class Best:
         self._size[queries] = self.depth
         self._border[queries] = border
 
-    def rankings(self) -> list[Ranking]:
-        """Return the best of each query."""
-        found: list[Ranking] = []
+    def rankings(self) -> Iterator[Ranking]:
+        """Yield the best of each query."""
         step = max(1, _NAMED // (2 * self.depth))
         for start in range(0, len(self._size), step):
             chosen = slice(start, start + step)
@@ -147,11 +146,8 @@ class Best:
             ]
             names = self._names(np.concatenate([rows[k] for rows, k in zip(self._rows[chosen], kept, strict=True)]))
             ends = np.cumsum([len(each) for each in kept]).tolist()
-            found += [
-                order(names[end - len(k) : end], scores[k], self.depth)
-                for end, k, scores in zip(ends, kept, self._scores[chosen], strict=True)
-            ]
-        return found
+            for end, k, scores in zip(ends, kept, self._scores[chosen], strict=True):
+                yield order(names[end - len(k) : end], scores[k], self.depth)
 
 
 def _last(size: int, scores: np.ndarray, depth: int) -> np.ndarray:

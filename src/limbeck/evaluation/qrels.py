@@ -1,9 +1,12 @@
 """Files of judgments: TREC's four columns, or BEIR's three below a header."""
 
 import re
+from array import array
 from collections.abc import Iterator
 from itertools import chain, filterfalse
 from pathlib import Path
+
+import numpy as np
 
 from limbeck.config import ConfigError
 from limbeck.formats.files import SMALL_BLOCK, chunks
@@ -15,7 +18,7 @@ _GRADE = re.compile(rb"([+-]?[0-9]{1,18})(?:\.0*)?")
 """A whole number, which may be written with a fraction of zeros; trec_eval would take 0.5 and ``yes`` for 0."""
 _QUOTED = 160
 _BEIR = "query-id, corpus-id and a whole number, tab-separated"
-_TREC = "query, iteration, document and a whole number, parted by white space"
+_TREC = "query, iteration, document and a whole number, separated by white space"
 
 
 def read_qrels(path: Path) -> Qrels:
@@ -24,9 +27,9 @@ def read_qrels(path: Path) -> Qrels:
     Parameters
     ----------
     path
-        A TREC file, ``query iteration document grade`` parted by any white space, as trec_eval reads it: lines that
-        begin with ``#`` are comments. Or a BEIR file, ``query-id corpus-id score`` parted by tabs, so that ids may hold
-        blanks, below a header with these names. Blank lines are skipped.
+        A TREC file, ``query iteration document grade`` separated by any white space, as trec_eval reads it: lines that
+        begin with ``#`` are comments. Or a BEIR file, ``query-id corpus-id score`` separated by tabs, so that ids may
+        hold blanks, below a header with these names. Blank lines are skipped.
 
     Returns
     -------
@@ -39,14 +42,37 @@ def read_qrels(path: Path) -> Qrels:
         A line is malformed, or a pair is judged twice with different grades: file and line are named. Or the file has
         no judgments.
     """
-    qrels: Qrels = {}
+    qrels: dict[str, dict[str, int]] = {}
     for query, document, grade in judgments(path):
         qrels.setdefault(query, {})[document] = grade
     return qrels
 
 
 def judgments(path: Path) -> Iterator[tuple[str, str, int]]:
-    """Yield query, document and grade of each judged pair, once, in file order; otherwise as ``read_qrels``."""
+    """Yield query, document and grade of each line; otherwise as ``read_qrels``.
+
+    Pairs that are judged twice with different grades are refused at the end, in 8 bytes a line.
+    """
+    hashes = array("q")
+    for _, query, document, grade in _lines(path):
+        hashes.append(hash((query, document)))
+        yield query, document, grade
+    if not hashes:
+        raise ConfigError(f"{path}: there are no judgments below the header")
+    suspects = twice(hashes)
+    seen: dict[tuple[str, str], int] = {}
+    for number, query, document, grade in _lines(path) if suspects else ():
+        pair = (query, document)
+        before = seen.setdefault(pair, grade) if hash(pair) in suspects else grade
+        if before != grade:
+            raise ConfigError(
+                f"{path}:{number}: document {document} has grade {grade} for query {query}, but grade {before} in an "
+                "earlier line"
+            )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str, str, int]]:
+    """Yield number, query, document and grade of each line."""
     lines = (line for chunk in chunks([path], SMALL_BLOCK) for line in chunk.lines())
     first = next(filterfalse(is_comment, lines), None)  # of an empty file, chunks raises
     if first is None:
@@ -57,23 +83,18 @@ def judgments(path: Path) -> Iterator[tuple[str, str, int]]:
             f"{path}:{first[0]}: the header must be query-id, corpus-id, score where there are three columns; found "
             f"{_quoted(first[1])}"
         )
-    seen: dict[str, dict[str, int]] = {}
     for number, line in lines if beir else chain([first], filterfalse(is_comment, lines)):
         try:
-            query, document, grade = _pair(line, beir)
+            yield number, *_pair(line, beir)
         except ValueError:  # UnicodeDecodeError is one
             expected = _BEIR if beir else _TREC
             raise ConfigError(f"{path}:{number}: expected {expected}; found {_quoted(line)}{_hint(line)}") from None
-        before = seen.setdefault(query, {}).get(document)
-        if before is None:
-            seen[query][document] = grade
-            yield query, document, grade
-        elif before != grade:
-            raise ConfigError(
-                f"{path}:{number}: document {document} has grade {grade} for query {query}, and {before} further up"
-            )
-    if not seen:
-        raise ConfigError(f"{path}: there are no judgments below the header")
+
+
+def twice(hashes: "array[int]") -> set[int]:
+    """Return the hashes that come more than once."""
+    found = np.sort(np.frombuffer(hashes, np.int64))
+    return set(found[1:][found[1:] == found[:-1]].tolist())
 
 
 def _pair(line: bytes, beir: bool) -> tuple[str, str, int]:
@@ -92,7 +113,7 @@ def _hint(line: bytes) -> str:
     if len(line.split()) == 6:
         return "; six columns are those of a run, which ranks documents and does not judge them"
     if line.count(b",") in (2, 3):
-        return "; the columns are parted by tabs or spaces, not by commas"
+        return "; the columns are separated by tabs or spaces, not by commas"
     return ""
 
 

@@ -1,6 +1,6 @@
 """From a ranker to a run: exact search over all documents, or re-ranking of a first stage."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
@@ -10,6 +10,7 @@ import torch
 
 from limbeck.compare import products
 from limbeck.encodings import DType, Rows
+from limbeck.evaluation.array_run import ArrayRun
 from limbeck.evaluation.best import Best, Names
 from limbeck.evaluation.runs import cut
 from limbeck.halfway import Halfway
@@ -120,7 +121,7 @@ def search_together(
             if halfway is not None:
                 halfway.save(partial(_state, turn, found))
             step.advance(len(block))
-    return [dict(zip(ids, best.rankings(), strict=True)) for (ids, _), best in zip(queries, found, strict=True)]
+    return [ArrayRun.of(zip(ids, best.rankings(), strict=True)) for (ids, _), best in zip(queries, found, strict=True)]
 
 
 def _compare(
@@ -184,15 +185,29 @@ def ranked(lists: Mapping[str, Sequence[str]], scores: Mapping[str, np.ndarray])
     return {query: order(list(ids), scores[query]) for query, ids in lists.items() if ids}
 
 
-def merge(runs: Sequence[Run], depth: int | None) -> Run:
-    """Put the runs of several shares together: equal to the run of all shards, ties included."""
-    queries = dict.fromkeys(query for run in runs for query in run)
-    merged: dict[str, Ranking] = {}
-    for query in queries:
-        parts = [run[query] for run in runs if query in run]
-        names = [name for part in parts for name in part.ids]
-        merged[query] = order(names, np.concatenate([part.scores for part in parts]), depth)
-    return merged
+def merge(runs: Sequence[Run], depth: int | None, queries: Iterable[str] | None = None) -> ArrayRun:
+    """Put the runs of several shares together: equal to the run of all shards, ties included.
+
+    Parameters
+    ----------
+    runs
+        What the shares have found.
+    depth
+        Documents kept for each query; None keeps all.
+    queries
+        Their order; None is that of the runs.
+    """
+    if queries is None:
+        queries = dict.fromkeys(query for run in runs for query in run)
+
+    def merged() -> Iterator[tuple[str, Ranking]]:
+        for query in queries:
+            parts = [part for part in (run.get(query) for run in runs) if part is not None]
+            if parts:
+                names = [name for part in parts for name in part.ids]
+                yield query, order(names, np.concatenate([part.scores for part in parts]), depth)
+
+    return ArrayRun.of(merged())
 
 
 def check_finite(run: Run) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from limbeck.config import ConfigError
+from limbeck.evaluation.array_run import ArrayRun, batch
 from limbeck.formats.files import SMALL_BLOCK, chunks
 from limbeck.formats.trec_line import COMMENT, content, fields, has_comment, score
 from limbeck.progress import reported
@@ -22,7 +23,7 @@ Use = Literal["scores", "ranks"]
 """What gives the order of a run."""
 
 BLOCK = 2 << 20
-"""Bytes parsed at once: few, as Python objects are created from them while the processor still has it."""
+"""Bytes parsed at once."""
 
 _COLUMNS = ["query", "q0", "document", "rank", "score", "tag"]
 _TYPES = {"query": pa.string(), "document": pa.string(), "rank": pa.string(), "score": pa.float64()}
@@ -83,7 +84,7 @@ def read_run(path: Path, *, use: Use = "scores") -> Run:
     Returns
     -------
     Run
-        Queries in order of first appearance. A file of no bytes is a run without rankings.
+        Queries in order of first appearance, in arrays. A file of no bytes is a run without rankings.
 
     Raises
     ------
@@ -93,9 +94,8 @@ def read_run(path: Path, *, use: Use = "scores") -> Run:
     """
     if path.is_file() and not path.stat().st_size:
         return {}
-    with no_collection():
-        run = _by_block(path, use)
-        return _by_line(path, use) if run is None else run
+    run = _by_block(path, use)
+    return _by_line(path, use) if run is None else run
 
 
 @contextmanager
@@ -110,24 +110,60 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _by_block(path: Path, use: Use) -> Run | None:
-    """Read a file whose columns are parted by single spaces; None at anything else, which ``_by_line`` judges."""
-    ids: dict[str, list[str]] = {}
-    values: dict[str, list[np.ndarray]] = {}
+def _by_block(path: Path, use: Use) -> ArrayRun | None:
+    """Read a file whose columns are separated by single spaces; None at anything else, which ``_by_line`` judges."""
+    found: list[pa.RecordBatch | None] = []
+    held: list[pa.Table] = []  # the last query's lines, which may go on in the next block
     for chunk in chunks([path], BLOCK):
         table = _table(chunk.data, use)
         if table is None:
             return None
-        queries, documents = pc.run_end_encode(table["query"].combine_chunks()), table["document"].to_pylist()
-        numbers = table["value"].to_numpy()
-        start = 0
-        for query, stop in zip(queries.values.to_pylist(), queries.run_ends.to_pylist(), strict=True):
-            ids.setdefault(query, []).extend(documents[start:stop])
-            values.setdefault(query, []).append(numbers[start:stop])
-            start = stop
-    if any(len(set(of)) < len(of) for of in ids.values()):
+        ends = pc.run_end_encode(table["query"].combine_chunks()).run_ends
+        last = ends[-2].as_py() if len(ends) > 1 else 0
+        if last or (held and held[-1]["query"][-1] != table["query"][0]):
+            found.append(_batch(pa.concat_tables([*held, table[:last]])))
+            held = []
+        held.append(table[last:])
+    found += [_batch(pa.concat_tables(held))] if held else []
+    whole = [each for each in found if each is not None]
+    if len(whole) < len(found):
         return None
-    return {query: order(of, np.concatenate(values[query])) for query, of in ids.items()}
+    run = ArrayRun(whole)
+    return _gathered(run) if run.places.twice() else run
+
+
+def _batch(table: pa.Table) -> pa.RecordBatch | None:
+    """Return the rankings of queries whose lines stand together; None if a document appears twice for one."""
+    queries, documents = (table[name].combine_chunks() for name in ("query", "document"))
+    values, queries = table["value"].to_numpy(), pc.run_end_encode(queries)
+    lengths = np.diff(queries.run_ends.to_numpy(), prepend=0)
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    pairs = np.sort(owner * len(values) + documents.dictionary_encode().indices.to_numpy())
+    if (pairs[1:] == pairs[:-1]).any():
+        return None
+    names = pc.greater(documents[1:], documents[:-1]).to_numpy(zero_copy_only=False)
+    above = (values[1:] > values[:-1]) | ((values[1:] == values[:-1]) & names)
+    if (above & (owner[1:] == owner[:-1])).any():
+        keys = {"owner": owner, "value": values + np.float32(0), "document": documents}  # -0 is 0
+        places = pc.sort_indices(
+            pa.table(keys),
+            sort_keys=[("owner", "ascending"), ("value", "descending"), ("document", "descending")],
+        )
+        documents, values = documents.take(places), values[places.to_numpy()]
+    return batch(queries.values, lengths, documents, values)
+
+
+def _gathered(run: ArrayRun) -> ArrayRun | None:
+    """Put the lines of queries together that stand apart; None if a document appears twice for one."""
+    ids: dict[str, list[str]] = {}
+    values: dict[str, list[np.ndarray]] = {}
+    with no_collection():
+        for query, ranking in run.items():
+            ids.setdefault(query, []).extend(ranking.ids)
+            values.setdefault(query, []).append(ranking.scores)
+        if any(len(set(of)) < len(of) for of in ids.values()):
+            return None
+        return ArrayRun.of((query, order(of, np.concatenate(values[query]))) for query, of in ids.items())
 
 
 def _table(data: bytes, use: Use) -> pa.Table | None:
@@ -164,23 +200,24 @@ def _table(data: bytes, use: Use) -> pa.Table | None:
     return table.select(["query", "document"]).append_column("value", pa.array(float32))
 
 
-def _by_line(path: Path, use: Use) -> Run:
+def _by_line(path: Path, use: Use) -> ArrayRun:
     """Read any file line by line, and say which line is wrong."""
     lists: dict[str, dict[str, float]] = {}
-    for chunk in chunks([path], SMALL_BLOCK):
-        for number, line in content(chunk):
-            try:
-                query, document, value = _row(line, use)
-            except ValueError as error:
-                raise ValueError(f"{path}:{number}: {_problem(error, use)}; found {_quoted(line)}") from None
-            documents = lists.setdefault(query, {})
-            if document in documents:
-                raise ValueError(f"{path}:{number}: document {document} appears twice for query {query}")
-            documents[document] = value
-    return {
-        query: order(list(documents), np.fromiter(documents.values(), np.float32, len(documents)))
-        for query, documents in lists.items()
-    }
+    with no_collection():
+        for chunk in chunks([path], SMALL_BLOCK):
+            for number, line in content(chunk):
+                try:
+                    query, document, value = _row(line, use)
+                except ValueError as error:
+                    raise ValueError(f"{path}:{number}: {_problem(error, use)}; found {_quoted(line)}") from None
+                documents = lists.setdefault(query, {})
+                if document in documents:
+                    raise ValueError(f"{path}:{number}: document {document} appears twice for query {query}")
+                documents[document] = value
+        return ArrayRun.of(
+            (query, order(list(documents), np.fromiter(documents.values(), np.float32, len(documents))))
+            for query, documents in lists.items()
+        )
 
 
 def _row(line: bytes, use: Use) -> tuple[str, str, float]:

@@ -146,8 +146,7 @@ class Engine:
         runs = []
         for which, asked in enumerate(task["asked"]):
             shares = [read_run(part(folder, number, which)) for number in range(self._sharing.devices)]
-            found = merge(shares, task["depth"])
-            runs.append({query: found[query] for query in asked["queries"] if query in found})
+            runs.append(merge(shares, task["depth"], asked["queries"]))
         shutil.rmtree(folder)
         return runs
 

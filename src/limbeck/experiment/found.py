@@ -4,12 +4,17 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from limbeck.evaluation.metrics import evaluate, means
+import numpy as np
+
+from limbeck.evaluation.metrics import evaluate
 from limbeck.evaluation.runs import write_runs
 from limbeck.progress import Step
 from limbeck.rankings import Qrels, Run, ties
 
 log = logging.getLogger(__name__)
+
+_QUERIES = 2000
+"""Queries that are compared with their judgments together."""
 
 
 def write(
@@ -20,7 +25,7 @@ def write(
     Parameters
     ----------
     found
-        Some queries after the others, with what was found for them.
+        All queries of the judgments, some after the others, in their order, with what was found for them.
     out
         The file.
     qrels
@@ -31,7 +36,7 @@ def write(
         Of all queries, for the progress.
     """
     tied, documents = 0, 0
-    values: dict[str, dict[str, float]] = {name: {} for name in metrics}
+    values: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
 
     def seen() -> Iterator[Run]:
         nonlocal tied, documents
@@ -39,13 +44,15 @@ def write(
             step.begin(len(queries))
             tied += sum(map(ties, run.values()))
             documents += sum(len(ranking.ids) for ranking in run.values())
-            judged = {query: qrels[query] for query in queries if query in qrels}
-            for name, each in (evaluate(judged, run, metrics) if judged else {}).items():
-                values[name].update(each)
+            for start in range(0, len(queries), _QUERIES):
+                some = queries[start : start + _QUERIES]
+                judged = {query: qrels[query] for query in some if query in qrels}
+                for name, each in (evaluate(judged, run, metrics) if judged else {}).items():
+                    values[name].append(np.fromiter(each.values(), np.float64, len(each)))
             yield run
             step.advance(len(queries))
 
     with Step(f"writing {out}", count, "queries") as step:
         write_runs(out, seen(), "limbeck")
     log.info("%s: %s of %s documents have the score of the one before them", out, f"{tied:,}", f"{documents:,}")
-    return means({name: {query: values[name][query] for query in qrels} for name in metrics})
+    return {name: float(np.mean(np.concatenate(values[name]))) for name in metrics}

@@ -226,7 +226,7 @@ def _read(path: Path) -> Config | None:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     except ValueError as error:
         raise ConfigError(
-            f"{path} cannot be read ({error}); delete it and give the command again: what is done is not done anew"
+            f"{path} cannot be read ({error}); delete it and give the command again: what is finished is kept"
         ) from None
 
 

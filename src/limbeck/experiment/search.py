@@ -211,10 +211,9 @@ class _Searching:
         from limbeck.search.ranking import check_found
 
         for block, queries in enumerate(blocks):
-            merged = merge(parts.read(block), None if self._first else self._config["depth"])
-            whole = {query: merged[query] for query in queries if query in merged}
+            whole = merge(parts.read(block), None if self._first else self._config["depth"], queries)
             if first is not None:
-                check_found({query: first[query] for query in queries if query in first}, whole, self._store)
+                check_found(((query, first[query]) for query in queries if query in first), whole, self._store)
             yield queries, whole
 
     def _task(self) -> "Search":
@@ -240,8 +239,7 @@ class _Searching:
                 lambda: search(self._backend, ranker, queries, encoded, store, depth, shards=shards)
             )
         else:
-            some = {query: first[query] for query in queries if query in first}
-            found, searching = _timed(lambda: rerank(ranker, queries, encoded, store, some, shards=shards))
+            found, searching = _timed(lambda: rerank(ranker, queries, encoded, store, first, shards=shards))
         self._spent.append((len(queries), encoding, searching))
         return found
 

@@ -91,7 +91,8 @@ def unreadable(word: str) -> str:
     if read(f"{key}=1") is None:
         return f"{word}: {key!r} is no key; a key has letters a to z, digits, dots, / and _"
     if word[len(key) :].startswith("=~"):
-        return f'{word}: ~ is read by shells alone, and not behind every =; write {key}="$HOME{word[len(key) + 2 :]}"'
+        home = f'{key}="$HOME{word[len(key) + 2 :]}"'
+        return f"{word}: ~ is expanded by the shell alone, and not after every =; write {home}"
     better = quoted(word)
     if better is None:
         return (
@@ -105,7 +106,7 @@ def ambiguous(word: str) -> str:
     key, _, value = word.partition("=")
     return (
         f"{word} has several values: for a list write {shlex.quote(f'{key}=[{value}]')}, for a text with a comma "
-        f"{quoted(word)}, for a run of each add -m"
+        f"{quoted(word)}, to run each of them add -m"
     )
 
 

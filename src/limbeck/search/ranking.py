@@ -1,9 +1,10 @@
 """From encoded queries and a store to a run: search by a backend, or re-ranking of a first stage."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
@@ -11,13 +12,14 @@ from limbeck import room
 from limbeck.compare import pairwise
 from limbeck.config import ConfigError
 from limbeck.encodings import Rows, not_finite
+from limbeck.evaluation.array_run import ArrayRun
 from limbeck.evaluation.best import Best, held
 from limbeck.inference import BiEncoder
-from limbeck.plan import Plan
 from limbeck.progress import Step
+from limbeck.scores.keys import ID
 from limbeck.search.backend import Backend, built, folder
 from limbeck.search.shards import Store
-from limbeck.types import Run, order
+from limbeck.types import Ranking, Run, order
 
 _FEWER = "set a smaller depth"
 
@@ -63,12 +65,12 @@ def search(
         raise ConfigError(f"shard: backend={backend.name} is one structure with these options; search without shard=…")
     if backend.name == "exact" and store.kind != "sparse":  # others may find fewer
         needed = held(len(query_ids), depth, store.documents)
-        room.check_memory(needed, f"the best {depth:,} documents of {len(query_ids):,} queries", _FEWER)
+        room.check_memory(needed, f"keeping the best {depth:,} documents of {len(query_ids):,} queries", _FEWER)
     best = Best(len(query_ids), depth, store.names)
     with torch.inference_mode():
         chosen = range(len(store)) if shards is None else shards
         backend.search(ranker, queries, store, folder(backend, store), best, chosen)
-    return dict(zip(query_ids, best.rankings(), strict=True))
+    return ArrayRun.of(zip(query_ids, best.rankings(), strict=True))
 
 
 def rerank(
@@ -101,13 +103,14 @@ def rerank(
         Candidates are not in the store; the message names one. Or a query's encoding is NaN or infinite.
     """
     _check_finite(query_ids, queries)
-    lists = {query: candidates[query].ids for query in query_ids if query in candidates and candidates[query].ids}
-    if not lists:
-        return {}
-    plan = Plan(lists, by_document=False)
-    lines = np.array([number for number, query in enumerate(query_ids) if query in lists])[plan.queries]
-    rows = _rows(store, plan.document_ids, shards)[plan.documents]
-    scores = np.zeros(plan.pairs, np.float32)
+    asked = ArrayRun.of((query, candidates[query]) for query in query_ids if query in candidates)
+    if not len(asked):
+        return asked
+    known = set(asked)
+    there = np.array([number for number, query in enumerate(query_ids) if query in known])
+    lines = np.repeat(there, asked.lengths())
+    rows = _rows(store, asked, shards)
+    scores = np.zeros(len(rows), np.float32)
     by_row = np.argsort(rows, kind="stable")
     with Step("re-ranking", int(np.count_nonzero(rows >= 0)), "pairs", part=True) as step:
         for number in range(len(store)) if shards is None else shards:
@@ -116,35 +119,42 @@ def rerank(
             if len(here):
                 scores[here] = pairwise(ranker, queries, store.shard(number).rows, lines[here], rows[here] - start)
                 step.advance(len(here))
-    found, values = plan.split(rows >= 0), plan.split(scores)
-    run = {
-        query: order(list(compress(ids, found[query])), values[query][found[query]])
-        for query, ids in lists.items()
-        if found[query].any()
-    }
-    if shards is None:
-        check_found({query: candidates[query] for query in lists}, run, store)
-    return run
+    if shards is None and (rows < 0).any():
+        _refuse({name for name, row in zip(asked.each_document(), rows, strict=True) if row < 0}, store)
+
+    def ranked() -> Iterator[tuple[str, Ranking]]:
+        start = 0
+        for query, (ids, _) in asked.items():
+            here = slice(start, start + len(ids))
+            found = rows[here] >= 0
+            yield query, order(list(compress(ids, found)), scores[here][found])
+            start += len(ids)
+
+    return ArrayRun.of(ranked())
 
 
-def _rows(store: Store, ids: Sequence[str], shards: Sequence[int] | None) -> NDArray[np.int64]:
-    """Return the rows of documents in a store; -1 for those that are not in these shards."""
-    numbers = {name: number for number, name in enumerate(ids)}
-    rows = np.full(len(ids), -1)
+def _rows(store: Store, run: ArrayRun, shards: Sequence[int] | None) -> NDArray[np.int64]:
+    """Return the rows of a run's documents in a store; -1 for those that are not in these shards."""
+    documents = pa.chunked_array(run.documents(), type=ID).dictionary_encode().combine_chunks()
+    numbers = {name: number for number, name in enumerate(documents.dictionary.to_pylist())}
+    rows = np.full(len(numbers), -1)
     for shard in store.shards(shards):
         for row, name in enumerate(shard.ids.all(), shard.start):
             if name in numbers:
                 rows[numbers[name]] = row
-    return rows
+    return rows[documents.indices.to_numpy()]
 
 
-def check_found(candidates: Run, found: Run, store: Store) -> None:
+def check_found(candidates: Iterable[tuple[str, Ranking]], found: Run, store: Store) -> None:
     """Raise ``ConfigError`` if candidates were not found in a store; the message names one."""
-    lacking = {
-        document
-        for query, ranking in candidates.items()
-        for document in set(ranking.ids).difference(found[query].ids if query in found else ())
-    }
+    lacking: set[str] = set()
+    for query, ranking in candidates:
+        there = found.get(query)
+        lacking |= set(ranking.ids).difference(() if there is None else there.ids)
+    _refuse(lacking, store)
+
+
+def _refuse(lacking: set[str], store: Store) -> None:
     if lacking:
         raise ConfigError(
             f"candidates: document {min(lacking)!r} is not in the index {store.path} ({len(lacking)} such documents): "

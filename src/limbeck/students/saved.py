@@ -110,7 +110,7 @@ def _known(kind: str, name: str, key: str) -> None:
     options = [item.name for item in entries()["student", kind].parameters]
     if name not in options:
         raise ConfigError(
-            f"{key} is no option of the student in the folder, a {kind}\nknown there: {', '.join(options)}"
+            f"{key} is no option of the student in the folder, a {kind}\nknown here: {', '.join(options)}"
         )
 
 

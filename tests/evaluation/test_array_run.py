@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from limbeck.evaluation.kept_run import KeptRun, write
+from limbeck.evaluation.array_run import ArrayRun, write
 from limbeck.types import Ranking, order
 
 
@@ -15,7 +15,7 @@ def test_a_run_in_several_files_comes_back_as_from_a_trec_file(tmp_path):
     queries = list(run)
     for name, part in (("a", queries[:9]), ("b", queries[9:9]), ("c", queries[9:])):
         write(tmp_path / name, {query: run[query] for query in part})
-    kept = KeptRun([tmp_path / name for name in "abc"])
+    kept = ArrayRun.mapped([tmp_path / name for name in "abc"])
     found = [query for query in queries if run[query].ids]
     assert (list(kept), len(kept)) == (found, len(found))
     assert "q0" not in kept
@@ -28,4 +28,4 @@ def test_a_run_in_several_files_comes_back_as_from_a_trec_file(tmp_path):
     kept["q1"].scores[:] = 0  # a copy: the file stays as it is
     np.testing.assert_array_equal(kept["q1"].scores, run["q1"].scores)
     write(tmp_path / "none", {"q": Ranking([], np.empty(0, np.float32))})
-    assert not KeptRun([tmp_path / "none"])
+    assert not ArrayRun.mapped([tmp_path / "none"])

@@ -1,0 +1,198 @@
+"""Runs in arrays: of millions of candidates, those of a query become Python objects when they are looked at.
+
+A run is some batches of Arrow columns: query, documents, scores. They lie in memory, at about 12 bytes and an id a
+document, or in a file that is mapped.
+"""
+
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from limbeck.rankings import Ranking
+from limbeck.scores.keys import ID
+from limbeck.scores.places import Places
+
+VERSION = 2
+"""Of the files; the first was a TREC run."""
+
+_DOCUMENTS = 2**16
+"""Documents, about, of a batch that is made of rankings: so many are Python objects at once."""
+
+_QUERIES = 256
+"""Queries whose rankings are made together when all are looked at."""
+
+
+class ArrayRun(Mapping[str, Ranking]):
+    """A run of query → ranking in arrays, queries in their order; none is without documents.
+
+    Parameters
+    ----------
+    batches
+        As ``batch`` makes them, each of other queries.
+    """
+
+    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
+        self.batches = [each for each in batches if len(each)]
+        self._blocks = [_Block(each) for each in self.batches]
+        self.places = Places([each.queries for each in self._blocks])
+        self._starts = np.cumsum([0, *map(len, self.batches)])
+
+    @classmethod
+    def of(cls, rankings: Iterable[tuple[str, Ranking]]) -> "ArrayRun":
+        """Gather rankings; a query without documents is left out, as from a TREC file."""
+        return cls(batches(rankings))
+
+    @classmethod
+    def mapped(cls, paths: Iterable[Path]) -> "ArrayRun":
+        """Map files of ``write``, each with other queries."""
+        return cls(each for path in paths for each in _mapped(path))
+
+    def __getitem__(self, query: str) -> Ranking:
+        number = self.places.find(query)
+        if number is None:
+            raise KeyError(query)
+        block = int(self._starts.searchsorted(number, side="right")) - 1
+        start = number - int(self._starts[block])
+        return next(self._blocks[block].rankings(start, start + 1))
+
+    def __iter__(self) -> Iterator[str]:
+        for block in self._blocks:
+            yield from _strings(block.queries)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __contains__(self, query: object) -> bool:
+        return isinstance(query, str) and self.places.find(query) is not None
+
+    def items(self) -> ItemsView[str, Ranking]:
+        """Return queries and rankings, which are read in their order: that is quicker than one by one."""
+        return _Items(self)
+
+    def values(self) -> ValuesView[Ranking]:
+        """Return the rankings, as ``items`` does."""
+        return _Values(self)
+
+    def rankings(self) -> Iterator[Ranking]:
+        """Yield the rankings in their order."""
+        for block in self._blocks:
+            for start in range(0, len(block.queries), _QUERIES):
+                yield from block.rankings(start, min(start + _QUERIES, len(block.queries)))
+
+    def documents(self) -> list[Any]:
+        """Return the ids of the ranked documents as Arrow arrays, one after the other."""
+        return [each.documents for each in self._blocks]
+
+    def each_document(self) -> Iterator[str]:
+        """Yield the ids of the ranked documents, one after the other."""
+        return (name for ranking in self.rankings() for name in ranking.ids)
+
+    def lengths(self) -> np.ndarray:
+        """Return how many documents each query has."""
+        return np.concatenate([np.empty(0, np.int64), *(each.lengths() for each in self._blocks)])
+
+
+class _Items(ItemsView[str, Ranking]):
+    _mapping: ArrayRun
+
+    def __iter__(self) -> Iterator[tuple[str, Ranking]]:
+        return zip(self._mapping, self._mapping.rankings(), strict=True)
+
+
+class _Values(ValuesView[Ranking]):
+    _mapping: ArrayRun
+
+    def __iter__(self) -> Iterator[Ranking]:
+        return self._mapping.rankings()
+
+
+class _Block:
+    """The columns of a batch."""
+
+    def __init__(self, batch: Any) -> None:
+        self.queries, documents, scores = batch.columns
+        self._starts = documents.offsets.to_numpy()
+        self.documents = documents.values
+        self._scores = scores.values.to_numpy()
+
+    def lengths(self) -> np.ndarray:
+        return np.diff(self._starts)
+
+    def rankings(self, start: int, stop: int) -> Iterator[Ranking]:
+        bounds = self._starts[start : stop + 1].tolist()
+        first = bounds[0]
+        ids = _strings(self.documents[first : bounds[-1]])
+        for begin, end in pairwise(bounds):
+            yield Ranking(ids[begin - first : end - first], self._scores[begin:end].copy())
+
+
+def batch(queries: pa.Array, lengths: np.ndarray, documents: pa.Array, scores: np.ndarray) -> pa.RecordBatch:
+    """Return the columns of some queries.
+
+    Parameters
+    ----------
+    queries, lengths
+        Their ids, and how many documents each has.
+    documents, scores
+        Those of the first query, best first, then those of the next.
+    """
+    offsets = pa.array(np.concatenate(([0], np.cumsum(lengths))), pa.int64())
+    columns: dict[str, Any] = {
+        "query": queries.cast(ID),
+        "documents": pa.LargeListArray.from_arrays(offsets, documents.cast(ID)),
+        "scores": pa.LargeListArray.from_arrays(offsets, pa.array(scores, pa.float32())),
+    }
+    return pa.record_batch(columns)
+
+
+def batches(rankings: Iterable[tuple[str, Ranking]]) -> Iterator[pa.RecordBatch]:
+    """Yield rankings in columns; a query without documents is left out."""
+    queries: list[str] = []
+    ids: list[str] = []
+    scores: list[np.ndarray] = []
+    for query, ranking in rankings:
+        if not ranking.ids:
+            continue
+        queries.append(query)
+        ids += ranking.ids
+        scores.append(ranking.scores)
+        if len(ids) >= _DOCUMENTS:
+            yield _batch(queries, ids, scores)
+            queries, ids, scores = [], [], []
+    if queries:
+        yield _batch(queries, ids, scores)
+
+
+def _batch(queries: list[str], ids: list[str], scores: list[np.ndarray]) -> pa.RecordBatch:
+    return batch(pa.array(queries, ID), np.array([len(each) for each in scores]), pa.array(ids, ID),
+                 np.concatenate(scores))  # fmt: skip
+
+
+def write(path: Path, run: Mapping[str, Ranking]) -> None:
+    """Write a run into a new file."""
+    found = run.batches if isinstance(run, ArrayRun) else batches(run.items())
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
+        for each in found:
+            writer.write_batch(each)
+
+
+def _mapped(path: Path) -> Iterator[pa.RecordBatch]:
+    with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+        for number in range(reader.num_record_batches):
+            yield reader.get_batch(number)
+
+
+def _strings(array: Any) -> list[str]:
+    return array.to_numpy(zero_copy_only=False).tolist()
+
+
+def size(ids: Sequence[str]) -> float:
+    """Return the bytes that a document takes, with an id like these: the id, where it begins, the score."""
+    return 8 + 4 + sum(len(name.encode()) for name in ids) / max(1, len(ids))
+
+
+_SCHEMA = pa.schema([("query", ID), ("documents", pa.large_list(ID)), ("scores", pa.large_list(pa.float32()))])
