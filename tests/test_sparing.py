@@ -5,7 +5,6 @@ from lightning.pytorch.trainer.connectors.logger_connector.result import _Result
 
 from sparing import as_ever, spare_lightning
 
-
 REDUCED = {
     "each": {"on_step": True, "on_epoch": False},
     "both": {"on_step": True, "on_epoch": True},
