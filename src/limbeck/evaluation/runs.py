@@ -70,7 +70,7 @@ def check_queries(queries: Iterable[str]) -> None:
             )
 
 
-def read_run(path: Path, *, use: Use = "scores") -> Run:
+def read_run(path: Path, *, use: Use = "scores") -> ArrayRun:
     """Read a TREC run file, compressed or not, as trec_eval does: see ``limbeck.formats.trec_line``.
 
     Parameters
@@ -93,7 +93,7 @@ def read_run(path: Path, *, use: Use = "scores") -> Run:
         would read it wrongly, or a document appears twice: file and line are named. Or the file is damaged or no text.
     """
     if path.is_file() and not path.stat().st_size:
-        return {}
+        return ArrayRun([])
     run = _by_block(path, use)
     return _by_line(path, use) if run is None else run
 
