@@ -138,12 +138,12 @@ def _copied(self, memo=None):
 
 
 def _contents(source) -> Any:
-    """Return what a source of configurations has: its files as they are now, or its schemas."""
-    if source.scheme() == "file":  # of the whole project the sweeps are looked for
-        return source.path, tuple(_files(f"{source.path}/sweeps" if source.path == str(home()) else source.path))
+    """Return what a source of configurations has: the user's files as they are now, or schemas."""
+    if source.scheme() == "file" and not source.path.startswith(str(home())):  # nobody changes ours meanwhile
+        return source.path, tuple(_files(source.path))
     if source.scheme() == "structured":
         return source.path, tuple(_Same(node) for node in _nodes(source.store.repo))
-    return source.path  # a package: Hydra's own
+    return source.path
 
 
 def _files(folder: str) -> Iterator[tuple[str, int, int]]:

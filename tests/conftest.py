@@ -24,6 +24,10 @@ from limbeck.artefacts import Artefacts
 from limbeck.cli.main import main
 from small import SMALL
 
+# Compiled code is kept, also where the shell forbids it: each worker would compile all tests anew, and each process
+# that a test starts the program.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 compose_once()
 gc.set_threshold(20_000, 50, 50)  # looking for garbage among all that is imported took a tenth of the suite's time
 ROOT = Path(__file__).parents[1]
@@ -38,6 +42,11 @@ def pytest_addoption(parser):
 def device(request):
     """Where the tests marked gpu run."""
     return torch.device(request.config.getoption("--device"))
+
+
+def pytest_collection_finish():
+    """Leave all that is imported and collected out of every later look for garbage."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config, items):
@@ -111,9 +120,12 @@ def waited_for():
     return held
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def two_losses(tmp_path_factory, small, cache):
-    """Four finished runs, of the sweep ``s``: KL and CKL, two seeds each; returns the folder of sweeps."""
+    """Four finished runs, of the sweep ``s``: KL and CKL, two seeds each; returns the folder of sweeps.
+
+    Not to be changed: other files of tests read it, too.
+    """
     place = tmp_path_factory.mktemp("finished")
     sweep = ["-m", "loss=kl,ckl", "seed=1,2", "name=s"]
     with pytest.MonkeyPatch.context() as patch:

@@ -80,18 +80,8 @@ def forked(small, cache):
         gone=gone,
         wait_for=wait_for,
         Popen=Popen,
-        in_turn=in_turn,
         as_program=as_program,
     )
-
-
-def in_turn(*kinds):
-    """Return a ``Popen`` that starts a process as each of some kinds does, and those after them as copies of this one.
-
-    Copies of the process go on in the row where it was.
-    """
-    left = iter(kinds)
-    return lambda *given, **named: next(left, Popen)(*given, **named)
 
 
 def as_program() -> None:
@@ -242,14 +232,12 @@ def _saved(ended: int) -> bool:
 
 def below(child: int) -> dict[tuple[int, str], str]:
     """Return the processes that a process has started, and those that they have: (number, time of start) → command."""
-    children: dict[int, list[tuple[int, str]]] = {}
-    for number, (parent, _, began) in _processes().items():
-        children.setdefault(parent, []).append((number, began))
     found, left = {}, [child]
     while left:
-        for number, began in children.get(left.pop(), []):
-            found[number, began] = _command(number)
-            left.append(number)
+        for number in _children(left.pop()):
+            if state := _state(number):
+                found[number, state[1]] = _command(number)
+                left.append(number)
     return found
 
 
@@ -257,8 +245,7 @@ def gone(processes, seconds: float) -> list[str]:
     """Wait until processes have ended; returns the commands of those that are there after so many seconds."""
     until = time.monotonic() + seconds
     while True:
-        now = {(number, began) for number, (_, state, began) in _processes().items() if state != "Z"}
-        left = [command for each, command in processes.items() if each in now]
+        left = [command for (number, began), command in processes.items() if _lives(number, began)]
         if not left or time.monotonic() > until:
             return left
         time.sleep(0.05)
@@ -273,14 +260,26 @@ def wait_for(condition, seconds: float = 120):
     return found
 
 
-def _processes() -> dict[int, tuple[int, str, str]]:
-    """Return parent, state and time of start of each process of this machine."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
+def _children(number: int) -> list[int]:
+    """Return the processes that each thread of a process has started, and that are its children now."""
+    found = []
+    for path in Path(f"/proc/{number}/task").glob("*/children"):
         with contextlib.suppress(OSError):
-            fields = path.read_text().rpartition(")")[2].split()
-            found[int(path.parent.name)] = int(fields[1]), fields[0], fields[19]
+            found += map(int, path.read_text().split())
     return found
+
+
+def _state(number: int) -> tuple[str, str] | None:
+    """Return state and time of start of a process; None where it is gone."""
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+        return fields[0], fields[19]
+    return None
+
+
+def _lives(number: int, began: str) -> bool:
+    state = _state(number)
+    return state is not None and state[0] != "Z" and state[1] == began
 
 
 def _command(number: int) -> str:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -70,10 +71,35 @@ def test_the_profile_adds_up(run, copied):
     assert shares["forward"] > shares["logging"]
 
 
+PROGRAM = """
+import json, os, sys
+job = json.loads(sys.argv[1])
+if job["fails"]:
+    sys.exit("no such model")
+print("what else it says")
+print(json.dumps({"rate": 3.0, "others": None, "process": os.getpid(), "threads": os.environ["OMP_NUM_THREADS"]}))
+"""
+
+
+def test_a_program_is_measured_in_a_process_of_its_own(monkeypatch, tmp_path, capsys):
+    """As all are by `make bench`; below they are copies of this one."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    rounds = importlib.import_module("rounds")
+    (tmp_path / "program.py").write_text(PROGRAM)
+    asked, command = SimpleNamespace(rounds=1, tries=1), [sys.executable, str(tmp_path / "program.py")]
+    job = {"setting": "synthetic", "threads": 3, "fails": False}
+    (one,) = rounds.measure(job, {"ours": command}, asked).rounds
+    assert (one["ours"]["rate"], one["ours"]["threads"]) == (3.0, "3")
+    assert one["ours"]["process"] != os.getpid()
+    assert rounds.measure({**job, "fails": True}, {"peer": command}, asked).failed == ["peer"]
+    assert "peer failed and is left out\nno such model" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="synthetic: no such model"):
+        rounds.measure({**job, "fails": True}, {"ours": command}, asked)
+
+
+@pytest.mark.usefixtures("copied")
 @pytest.mark.parametrize(("script", "words"), [("encode", ["--documents", "20"]), ("score", ["--lists", "2"])])
-def test_inference_is_measured(script, words, run, request):
-    if script == "score":  # encoding is measured in a process of its own, as all are by `make bench`
-        request.getfixturevalue("copied")
+def test_inference_is_measured(script, words, run):
     rows = run(script, *words)
     assert rows[0][:4] == ["synthetic", "20" if script == "encode" else "16", "1", "32-true"]
     assert float(rows[0][4]) > 0

@@ -3,6 +3,7 @@
 import itertools
 import re
 import shlex
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -85,10 +86,21 @@ def test_every_verb_has_a_configuration_and_the_reverse():
     assert sorted(VERBS) == ROOTS
 
 
-@pytest.mark.parametrize("option", OPTIONS)
-def test_every_option_composes(option, composed):
-    verb = VERB.get(option.partition("=")[0], "train")
-    config = composed(option, *NEEDS.get(option, []), *GIVEN.get(verb, []), verb=verb)
+def together():
+    """Return rows of options that are composed at once: of each group one, since no two groups have keys in common."""
+    groups = defaultdict(list)
+    for option in OPTIONS:
+        group = option.partition("=")[0].partition("/")[0]  # a teacher's prompt is chosen with the teacher
+        groups["student" if group == "backbone" else group].append(option)
+    alone = [[option] for group in VERB for option in groups.pop(group)]
+    return alone + [[option for option in row if option] for row in itertools.zip_longest(*groups.values())]
+
+
+@pytest.mark.parametrize("options", together(), ids=" ".join)
+def test_every_option_composes(options, composed):
+    verb = VERB.get(options[0].partition("=")[0], "train")
+    needed = [word for option in options for word in NEEDS.get(option, [])]
+    config = composed(*options, *needed, *GIVEN.get(verb, []), verb=verb)
     assert "???" not in str(config)
     assert verb != "train" or config["seed"] is not None
 

@@ -206,6 +206,10 @@ def test_formulas_become_mathml(caplog):
     assert "latex2mathml does not know: \\nonsense" in caplog.text
 
 
+def test_a_deviation_stays_with_its_sign():
+    assert hook("numbers").on_page_content("<td>0.911 ± 0.013▲</td>") == "<td>0.911 ±\N{NO-BREAK SPACE}0.013▲</td>"
+
+
 def test_links_leave_the_pages_for_what_exists(caplog):
     links = hook("links")
     linked = links.on_page_markdown(

@@ -125,19 +125,19 @@ def test_a_process_ends_with_the_status_and_without_a_traceback(good, tmp_path, 
 
 def entry(name, command, told):
     """Return what the page has of a case."""
-    return f"**{name}**\n\n```\n$ limbeck {command}\n{told}\n```\n"
+    return f"**{name}**\n\n```console\n$ limbeck {command}\n{told}\n```\n"
 
 
 HEAD = """\
 # Messages about bad input
 
-What a mistake looks like: each case is a test (`tests/bad_input.py`), and below its command stands what it printed.
+Each message below is what Limbeck prints in a test (`tests/bad_input.py`), under the command that was given.
 `RUN` and `ID` stand for the folder and the id of a run. The page is written by `python tests/test_errors.py --write`.
 
-- Bad input ends with status 2, and a failure of the program itself with status 1; 130 is an interruption.
-- There is one message, which names file and line, key or id. `--debug` shows the traceback.
-- What is left behind never counts as done: the same command, given again with good input, does the work.
-- Permissions, full disks, files where folders should be: the message names the path and what the system refused.
+- The exit status is 2 for bad input, 1 for a failure of the program itself, and 130 for an interruption.
+- There is one message, which names the file and line, the key, or the id. `--debug` shows the traceback.
+- Nothing that is left behind counts as finished: give the same command again with good input.
+- For missing permissions, a full disk, or a file where a folder should be, the message names the path and the reason.
 """
 
 

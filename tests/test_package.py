@@ -77,6 +77,7 @@ def test_sdist_and_wheel_work_in_an_environment_of_their_own(tmp_path):
         str(python),
         "install",
         "--quiet",
+        "--no-compile",
         "--no-deps",
         "--no-index",
         str(wheel),

@@ -109,7 +109,8 @@ if __name__ == "__main__":
 def test_workers_of_a_launcher_end_with_the_sweep(module, name, options, jobs, count, tmp_path):
     script = tmp_path / "sweep.py"
     script.write_text(WORKERS.format(module=module, name=name, options=options, jobs=jobs))
-    sweep = subprocess.Popen([sys.executable, script, tmp_path], cwd=tmp_path, start_new_session=True)
+    no_gpu = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # or each worker would import torch to count them
+    sweep = subprocess.Popen([sys.executable, script, tmp_path], cwd=tmp_path, env=no_gpu, start_new_session=True)
     try:
 
         def at_work():

@@ -89,9 +89,9 @@ def test_what_fits_to_the_byte_is_not_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(9 * GB, 7 * GB, 2 * GB))
     room.check_memory(5 * GB, "work", "less")
     room.check_disk(2 * GB, tmp_path / "cache", "work", "less")
-    with pytest.raises(ConfigError, match=r"^work needs 6 GB of memory, and 5 GB are free: less$"):
+    with pytest.raises(ConfigError, match=r"^work needs 6 GB of memory, but only 5 GB are free: less$"):
         room.check_memory(6 * GB, "work", "less")
-    with pytest.raises(ConfigError, match=r"^work needs 3 GB of disk in .*cache, and 2 GB are free: less$"):
+    with pytest.raises(ConfigError, match=r"^work needs 3 GB of disk in .*cache, but only 2 GB are free: less$"):
         room.check_disk(3 * GB, tmp_path / "cache", "work", "less")
 
 
@@ -100,5 +100,5 @@ def test_an_estimate_says_where_there_will_hardly_be_room(tmp_path, monkeypatch)
     monkeypatch.setattr(room, "free_disk", lambda folder: 2 * GB)
     assert room.words(memory=4 * GB, disk=GB, folder=tmp_path) == f"4 GB of memory, 1 GB on disk in {tmp_path}"
     said = room.words(memory=6 * GB, instead="take less")
-    assert said == "6 GB of memory (and 5 GB are free: take less)"
+    assert said == "6 GB of memory (but only 5 GB are free: take less)"
     assert room.words() == ""

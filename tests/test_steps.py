@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from jumping import lines, listening
+from jumping import jumping, lines, listening
 from limbeck import room
 from limbeck.config import ConfigError
 from limbeck.data.bm25 import BM25
@@ -36,7 +36,9 @@ from limbeck.evaluation.ranking import search as search_texts
 from limbeck.evaluation.runs import read_run, write_run
 from limbeck.experiment import assemble
 from limbeck.formats import parquet, pickles
+from limbeck.inference import score_lists
 from limbeck.plan import Plan
+from limbeck.progress import reporting_to
 from limbeck.rankings import Ranking
 from limbeck.scores.parts import Block
 from limbeck.scores.writer import Provenance, write_store
@@ -188,7 +190,7 @@ def test_an_index_of_bm25_that_does_not_fit(opened, free):
     for kind in ("bm25", "candidates"):
         shutil.rmtree(opened.artefacts.root / kind)
     free(memory=weights - 1)
-    with pytest.raises(ConfigError, match=r"BM25 index of .* needs .* of memory, and .* are free: take candidates="):
+    with pytest.raises(ConfigError, match=r"BM25 index of .* needs .* but only .* are free: take candidates="):
         find(BM25(depth=5), opened)
     free(memory=weights)
     assert len(find(BM25(depth=5), opened)) == 40
@@ -342,7 +344,7 @@ def test_an_index_that_does_not_fit_on_the_disk(tokens, tmp_path, free, dtype):
     documents, values = search_worlds.DOCUMENTS, 230 * 16 * (4 if dtype == "float32" else 2)
     store = Store.open(tmp_path / "index", search_worlds.identity("dense", dtype=dtype), {})
     free(disk=values - 1)
-    with pytest.raises(ConfigError, match=r"needs .* of disk in .*index, and .* are free: buy one"):
+    with pytest.raises(ConfigError, match=r"needs .* of disk in .*index, but only .* are free: buy one"):
         encode_into(store, made, collator, documents.items(), count=230, instead="buy one")
     assert not list((tmp_path / "index").glob("shard-*"))
     free(disk=values)
@@ -391,3 +393,15 @@ def test_evaluation_of_texts(tokens, caplog):
         rerank_texts(made, collator, found)
     assert lines(caplog, "exact search")[-1].startswith("230 documents in ")
     assert lines(caplog, "scoring candidates")[-1].startswith("45 pairs in ")
+
+
+def test_queries_that_are_encoded_first_are_no_share_of_the_pairs(tokens):
+    """Scoring says 100 % only when the documents are encoded."""
+    made, collator = search_worlds.student("dense", tokens)
+    shares = []
+    with jumping(), reporting_to(lambda label, done, total: shares.append((label, done / total))):
+        score_lists(made, collator, {query: list(search_worlds.DOCUMENTS) for query in search_worlds.QUERIES})
+    pairs = [share for label, share in shares if label == "scoring candidates"]
+    assert pairs[0] < 0.5  # after the first of two batches of documents
+    assert pairs[-1] == 1
+    assert shares[0][0] == f"encoding {len(search_worlds.QUERIES)} queries"

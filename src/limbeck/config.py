@@ -48,6 +48,7 @@ class FailedError(Exception):
     """What was done: the result that a function of Python would have returned."""
 
 
+@cache
 def home() -> Path:
     """Return the folder that holds ``conf`` and ``sweeps``: the checkout, or the copy inside an installed package."""
     package = Path(__file__).parent
@@ -111,7 +112,7 @@ def check_node(node: Any, key: str) -> None:
     """Raise ``ConfigError`` for a node that holds no part: ``loss.ckl=null`` and ``loss.ckl=5`` put a value there."""
     if not isinstance(node, Mapping):
         got = "null" if node is None else repr(node)
-        raise ConfigError(f"{key} must be a part with its options, {key}.OPTION=…, got {got}; leave {key}=… out")
+        raise ConfigError(f"{key} takes no value, got {got}; set its options, {key}.OPTION=…, or leave {key}=… out")
 
 
 def part_name(node: Mapping[str, Any]) -> str:
@@ -221,7 +222,7 @@ def check_keys(node: Mapping[str, Any], key: str) -> None:
         if isinstance(value := node[name], float) and not math.isfinite(value):
             raise ConfigError(f"{key}.{name} must be a finite number, got {value}")
         if not name.startswith("_") and name not in known:
-            raise ConfigError(f"{key}.{name} is no key of the configuration\nknown there: {', '.join(sorted(known))}")
+            raise ConfigError(f"{key}.{name} is no key of the configuration\nknown here: {', '.join(sorted(known))}")
 
 
 def _named(key: str, node: Mapping[str, Any], message: str) -> str:

@@ -111,7 +111,15 @@ def groups(lengths: Sequence[int], tokens: int = _BATCH_TOKENS) -> Iterator[list
 
 
 @torch.inference_mode()
-def encode(ranker: BiEncoder, collator: Collator, ids: Sequence[str], role: Role, *, bf16: bool = False) -> Rows:
+def encode(
+    ranker: BiEncoder,
+    collator: Collator,
+    ids: Sequence[str],
+    role: Role,
+    *,
+    bf16: bool = False,
+    part: bool = True,
+) -> Rows:
     """Encode texts by id.
 
     Parameters
@@ -122,6 +130,8 @@ def encode(ranker: BiEncoder, collator: Collator, ids: Sequence[str], role: Role
         What to encode; at least one.
     bf16
         Autocast to bfloat16.
+    part
+        Its progress is that of the step that it is a part of (see ``limbeck.progress.Step``).
 
     Returns
     -------
@@ -134,7 +144,7 @@ def encode(ranker: BiEncoder, collator: Collator, ids: Sequence[str], role: Role
     parts: list[Rows] = []
     batches = list(groups([len(row) for row in rows]))
     unit = "queries" if role == "query" else "documents"
-    for group in show(batches, len(ids), f"encoding {len(ids):,} {unit}", unit, part=True):
+    for group in show(batches, len(ids), f"encoding {len(ids):,} {unit}", unit, part=part):
         with _evaluating(ranker), _precision(device, bf16):
             encoded = ranker.encode(_moved(collator.pad([rows[i] for i in group], role), device), role)
         parts.append(compact(encoded, ranker.kind).float())
@@ -178,7 +188,7 @@ class Scorer:
     def _separately(self, number: int) -> np.ndarray:
         ranker, plan = cast(BiEncoder, self._ranker), self._plan
         if self._queries is None:  # all of them, so that a part does not depend on those scored before it
-            self._queries = encode(ranker, self._collator, plan.query_ids, "query", bf16=self._bf16)
+            self._queries = encode(ranker, self._collator, plan.query_ids, "query", bf16=self._bf16, part=False)
         rows = plan.part(number)
         documents, columns = np.unique(plan.documents[rows], return_inverse=True)
         encoded = encode(ranker, self._collator, [plan.document_ids[i] for i in documents], "document", bf16=self._bf16)

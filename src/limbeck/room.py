@@ -92,7 +92,7 @@ def check_memory(needed: int, what: str, instead: str) -> None:
     """
     free = free_memory()
     if free is not None and needed > free:
-        raise ConfigError(f"{what} needs {bytes_of(needed)} of memory, and {bytes_of(free)} are free: {instead}")
+        raise ConfigError(f"{what} needs {bytes_of(needed)} of memory, but only {bytes_of(free)} are free: {instead}")
 
 
 def check_disk(needed: int, folder: Path, what: str, instead: str) -> None:
@@ -100,7 +100,7 @@ def check_disk(needed: int, folder: Path, what: str, instead: str) -> None:
     free = free_disk(folder)
     if needed > free:
         raise ConfigError(
-            f"{what} needs {bytes_of(needed)} of disk in {folder}, and {bytes_of(free)} are free: {instead}"
+            f"{what} needs {bytes_of(needed)} of disk in {folder}, but only {bytes_of(free)} are free: {instead}"
         )
 
 
@@ -129,4 +129,4 @@ def words(
 def _short(needed: float, free: int | None, instead: str) -> str:
     if free is None or needed <= free:
         return ""
-    return f" (and {bytes_of(free)} are free{instead and f': {instead}'})"
+    return f" (but only {bytes_of(free)} are free{instead and f': {instead}'})"

@@ -9,8 +9,7 @@ from limbeck.config import ConfigError
 from limbeck.evaluation import ranking as searching
 from limbeck.experiment import devices, engine, sharing
 
-# More documents, and more candidates, than one device is given at a time.
-WORLD = ["data.world.documents=5000", "data.world.test=40", "trainer.steps=2", "trainer.validate_every=0"]
+QUICK = ["trainer.steps=2", "trainer.validate_every=0"]
 ALL = "eval.pipeline=[search,rerank,fuse]"
 
 
@@ -24,7 +23,8 @@ def runs_of(tmp_path, name):
 
 def test_two_devices_write_the_runs_of_one(limbeck, forked, tmp_path, monkeypatch):
     monkeypatch.setattr(devices, "subprocess", SimpleNamespace(Popen=forked.Popen))
-    words = [*WORLD, "eval.pipeline=[search,rerank]", "eval.depth=60", "eval.start=false"]
+    monkeypatch.setattr(searching, "PIECE", 16)  # more documents and candidates than a device is given at a time
+    words = [*QUICK, "eval.pipeline=[search,rerank]", "eval.depth=60", "eval.start=false"]
     asked = []
     real = sharing.Sharing.spread
     monkeypatch.setattr(sharing.Sharing, "spread", lambda self, job, fill: asked.append(job) or real(self, job, fill))
@@ -58,10 +58,11 @@ def test_every_share_does_a_part_of_the_work(student, limbeck, tmp_path, monkeyp
 
     monkeypatch.setattr(sharing, "each_device", in_turn)
     stages = "eval.pipeline=[rerank]" if student == "cross_encoder" else ALL
-    assert limbeck("train", "name=teacher", f"student={student}", stages)[0] == 0
+    alone = ["eval.start=false", "eval.teacher=false"]
+    assert limbeck("train", "name=teacher", f"student={student}", *QUICK, *alone)[0] == 0
     (folder,) = (tmp_path / "runs" / "teacher").glob("*")
     for count in (1, 3):
-        words = [f"name=by{count}", f"student={student}", stages, f"eval.devices={count}"]
+        words = [f"name=by{count}", f"student={student}", stages, f"eval.devices={count}", *QUICK]
         taught = ["teacher=saved", f"teacher.student.folder={folder}", f"paths.cache={tmp_path}/cache{count}"]
         status, _, err = limbeck("train", *words, *taught)
         assert status == 0, err

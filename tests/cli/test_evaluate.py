@@ -168,12 +168,29 @@ def test_students_are_held_against_their_teacher(finished, evaluate):
     assert "on positives" in out
 
 
+@pytest.fixture(scope="module")
+def few(finished, tmp_path_factory):
+    """The BEIR folder of five queries of the synthetic world, and of forty documents beside those judged for them."""
+    whole, folder = world(finished), tmp_path_factory.mktemp("few")
+    (folder / "qrels").mkdir()
+    head, *lines = (whole / "qrels" / "test.tsv").read_text().splitlines(keepends=True)
+    queries = [*dict.fromkeys(line.split("\t")[0] for line in lines)][:5]
+    judged = [line for line in lines if line.split("\t")[0] in queries]
+    (folder / "qrels" / "test.tsv").write_text("".join([head, *judged]))
+    shutil.copy(whole / "queries.jsonl", folder)
+    named = {line.split("\t")[1] for line in judged}
+    documents = enumerate((whole / "corpus.jsonl").read_text().splitlines(keepends=True))
+    kept = [line for number, line in documents if number < 40 or json.loads(line)["_id"] in named]
+    (folder / "corpus.jsonl").write_text("".join(kept))
+    return folder
+
+
 @pytest.fixture
-def stand_ins(finished, tmp_path):
+def stand_ins(few):
     """Overrides that put a small folder in the place of every set of a preset."""
 
     def call(*names):
-        return [f"eval.sets.{name}.collection={world(finished)}" for name in names]
+        return [f"eval.sets.{name}.collection={few}" for name in names]
 
     return call
 

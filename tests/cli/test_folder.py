@@ -1,6 +1,7 @@
 """A run's folder, held by one process at a time."""
 
 import pytest
+from omegaconf import OmegaConf
 
 from limbeck.experiment.run_folder import RunFolder
 from limbeck.locks import BusyError, is_held
@@ -26,3 +27,13 @@ def test_force_deletes_what_is_there_but_never_the_lock_that_is_held(tmp_path):
         }  # fmt: skip
         assert folder.busy()
     assert not folder.busy()
+
+
+def test_what_is_recorded_is_read_back_as_it_was(tmp_path):
+    """By OmegaConf, to which more texts are numbers than to YAML."""
+    texts = ["1e-2", "1_000", "12:30", "-.5", "0x10", "true", "no", "null", "~", ".inf", "nan", "", " x: y", "a#b", "é",
+             "${x}", "2001-01-01", "a\nb", "'q'", '"d"', "[a]", "{a: 1}", "*a", "%d", "e", "="]  # fmt: skip
+    config = CONFIG | {"texts": texts, "5": "five", "values": [1, 1e-5, 1e16, float("inf"), None, True, [], {}, [[2]]]}
+    with RunFolder(tmp_path / "run").opened(config, []):
+        read = OmegaConf.to_container(OmegaConf.load(tmp_path / "run" / "config.yaml"))
+    assert repr(read) == repr(config)

@@ -6,6 +6,9 @@ import re
 import numpy as np
 import pyarrow as pa
 import pytest
+from omegaconf import OmegaConf
+
+from limbeck.inspection.findings import settings
 
 RUN = "q1 Q0 a 1 9 t\nq1 Q0 b 2 7 t\nq1 Q0 c 3 2 t\nq2 Q0 a 1 4 t\nq2 Q0 d 2 3 t\n"
 FIRST = "q1 Q0 c 1 1.5 t\nq1 Q0 a 2 1.25 t\nq1 Q0 b 3 1 t\nq2 Q0 d 1 3 t\nq2 Q0 e 2 1 t\n"
@@ -50,7 +53,7 @@ def test_it_looks_at_what_train_trains_on(limbeck, tmp_path, cache):
         assert (tmp_path / "inspect" / name).stat().st_size > 1000
 
 
-def test_a_trap_is_told_with_its_remedy_and_can_be_turned_off(limbeck, tmp_path):
+def test_a_trap_is_told_with_its_remedy_and_can_be_turned_off(limbeck, compose, tmp_path):
     words = ["loss=kl", "teacher.scale=0.01", "teacher.noise=0.001"]
     status, out, _ = limbeck("inspect", *words)
     assert status == 0
@@ -61,11 +64,10 @@ def test_a_trap_is_told_with_its_remedy_and_can_be_turned_off(limbeck, tmp_path)
     assert temperature in out
     limbeck("inspect", *words, temperature, "out=mended")
     assert report(tmp_path, "mended")["findings"] == []
-    limbeck("inspect", *words, "checks.ignore=[near_flat]", "out=ignored")
-    assert report(tmp_path, "ignored")["findings"] == []
-    assert report(tmp_path, "ignored")["ignored"] == ["near_flat"]
-    limbeck("inspect", *words, "checks.near_flat.entropy=1", "out=lenient")
-    assert report(tmp_path, "lenient")["findings"] == []
+    off = settings(OmegaConf.to_container(compose("inspect", "checks.ignore=[near_flat]").checks))
+    assert off["ignore"] == ["near_flat"]
+    lenient = settings(OmegaConf.to_container(compose("inspect", "checks.near_flat.entropy=1").checks))
+    assert lenient["thresholds"]["near_flat"]["entropy"] == 1  # what both do: inspection/test_checks.py
 
 
 def test_mistakes_are_answered(limbeck, files):
@@ -95,8 +97,11 @@ def test_a_bare_run(limbeck, tmp_path, files):
     assert made["figures"]["agreement"]["spearman"] is None
     assert made["figures"]["positives"]["first_by_teacher"] == 0.5
     assert not (tmp_path / "bare" / "overlap.png").exists()
-    status, _, err = limbeck("inspect", *files, "first_stage=first.trec", "pool.relevant=2", "out=graded")
+    words = ["first_stage=first.trec", "pool.relevant=2", "checks.ignore=[missing_scores]", "out=graded"]
+    status, _, err = limbeck("inspect", *files, *words)
     assert status == 0, err
+    assert report(tmp_path, "graded")["ignored"] == ["missing_scores"]
+    assert "missing_scores" not in {finding["name"] for finding in report(tmp_path, "graded")["findings"]}
     assert report(tmp_path, "graded")["figures"]["queries"] == 1
     assert "1 queries have a list but no positive" in err
 

@@ -21,6 +21,8 @@ TINY_MODEL = [
     "backbone@candidates.backbone=tiny", "candidates.backbone.width=16", "candidates.backbone.layers=1",
     "candidates.backbone.untrained=true",
 ]  # fmt: skip
+QUICK = ["eval.start=false", "eval.teacher=false", "trainer.steps=2", "trainer.validate_every=0"]
+"""For a model, however good."""
 
 
 @pytest.fixture
@@ -96,14 +98,15 @@ def test_train_learns_the_same_from_mined_files_as_from_their_source(mine, limbe
     mine("candidates.depth=30")
     before = pools(cache)
     files = [f"candidates.{split}=mined/{split}.trec" for split in ("train", "dev", "test")]
-    status, _, err = limbeck("train", "candidates=run", *files, "candidates.name=BM25", "name=mined_run")
+    words = ["candidates=run", *files, "candidates.name=BM25", "name=mined_run", "eval.start=false"]
+    status, _, err = limbeck("train", *words)
     assert status == 0, err
     (made,) = pools(cache) - before
     mined, own = read_pool(tmp_path / "mined" / "pool.arrow"), read_pool(made)
     assert own.query_ids == mined.query_ids
     assert own.document_ids.equals(mined.document_ids)
     assert own.ranks.tolist() == mined.ranks.tolist()
-    assert limbeck("train", "candidates.depth=30", "name=direct")[0] == 0
+    assert limbeck("train", "candidates.depth=30", "name=direct", "eval.start=false")[0] == 0
     results = {}
     for name in ("mined_run", "direct"):
         (path,) = (tmp_path / "runs" / name).rglob("result.json")
@@ -112,7 +115,7 @@ def test_train_learns_the_same_from_mined_files_as_from_their_source(mine, limbe
 
 
 def test_a_fusion_with_a_student_trained_here(mine, limbeck, tmp_path):
-    assert limbeck("train")[0] == 0
+    assert limbeck("train", *QUICK)[0] == 0
     (model,) = (tmp_path / "runs" / "train").glob("*/model")
     words = ["candidates=fusion", "candidates/parts=[bm25,dense]", f"candidates.parts.dense.backbone.model={model}"]
     status, out, err = mine(*words, "candidates.parts.bm25.depth=20", "candidates.parts.dense.depth=20")
@@ -177,7 +180,7 @@ def test_two_commands_do_not_write_into_one_folder(mine, tmp_path, waited_for):
 
 
 def test_train_denoises_with_its_teacher_or_refuses(limbeck, tmp_path):
-    status, _, err = limbeck("train", "pool.denoise.absolute=1", "pool.negatives=20", "eval.start=false")
+    status, _, err = limbeck("train", "pool.denoise.absolute=1", "pool.negatives=20", *QUICK)
     assert status == 0, err
     assert list((tmp_path / "runs").rglob("result.json"))
     status, _, err = limbeck("train", "teacher=none", "loss=info_nce", "pool.denoise.absolute=1")
@@ -202,7 +205,7 @@ def test_documented_commands_compose(command, limbeck):
 def test_the_documented_fusion_of_ones_own(limbeck, tmp_path, cache):
     text = (home() / "docs" / "howto" / "candidates.md").read_text()
     (own,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    assert limbeck("train")[0] == 0
+    assert limbeck("train", *QUICK)[0] == 0
     (model,) = (tmp_path / "runs" / "train").glob("*/model")
     (tmp_path / "my" / "candidates").mkdir(parents=True)
     path = tmp_path / "my" / "candidates" / "ours.yaml"

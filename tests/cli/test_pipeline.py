@@ -96,7 +96,7 @@ def test_a_cross_encoder_is_fused_by_a_weighted_sum(limbeck, tmp_path):
 
 
 def test_an_encoder_that_teaches_goes_through_all_stages(limbeck, tmp_path):
-    assert limbeck("train", "name=first", "eval.start=false")[0] == 0
+    assert limbeck("train", "name=first", "eval.start=false", "eval.teacher=false")[0] == 0
     model = only_run(tmp_path, "first") / "model"
     status, _, err = limbeck("train", ALL, "teacher=dense", f"teacher.backbone.model={model}", "eval.start=false")
     assert status == 0, err
@@ -137,9 +137,10 @@ def test_stages_that_are_there_are_not_computed_again(limbeck, tmp_path, monkeyp
 
 def test_a_student_reranks_what_another_student_found(limbeck, tmp_path):
     """Two students in a row: by run files of the first, or by its model."""
-    assert limbeck("train", "name=finds", "eval.start=false")[0] == 0
+    assert limbeck("train", "name=finds", "eval.start=false", "eval.teacher=false")[0] == 0
     first = only_run(tmp_path, "finds")
-    second = ["student=cross_encoder", "eval.start=false", "eval.depth=10", "eval.pipeline=[rerank,fuse]"]
+    second = ["student=cross_encoder", "eval.start=false", "eval.teacher=false", "eval.depth=10"]
+    second.append("eval.pipeline=[rerank,fuse]")
     found = f"candidates.backbone.model={first / 'model'}"
     status, _, err = limbeck("train", *second, "candidates=dense", found, "candidates.name=student", "name=dense")
     assert status == 0, err

@@ -30,7 +30,7 @@ def run_file(limbeck, cache, tmp_path):
 def test_training_from_a_run_file_is_training_from_the_teacher(limbeck, run_file):
     told = []
     for words in (["teacher=run", f"teacher.path={run_file}"], []):
-        status, out, err = limbeck("train", f"name=n{len(told)}", *words)
+        status, out, err = limbeck("train", f"name=n{len(told)}", "eval.start=false", *words)
         assert status == 0, err
         told.append([line for line in out.splitlines() if "distilled" in line or "teacher" in line])
     assert told[0] == told[1]
@@ -42,7 +42,8 @@ def test_a_permutation_teaches_losses_of_order_only(limbeck, run_file):
     assert status != 0
     assert "the teacher gives ranks only" in err
     for loss in ("ranknet", "cl_drd"):
-        status, _, err = limbeck(*words, f"loss={loss}", f"name={loss}")
+        quick = ["eval.start=false", "eval.teacher=false", "trainer.steps=2", "trainer.validate_every=0"]
+        status, _, err = limbeck(*words, f"loss={loss}", f"name={loss}", *quick)
         assert status == 0, err
 
 

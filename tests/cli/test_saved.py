@@ -6,13 +6,15 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
+QUICK = ["eval.teacher=false", "trainer.validate_every=0"]
+
 
 @pytest.fixture
 def trained(limbeck, tmp_path):
     """Train a student for a few steps; returns its run folder."""
 
     def call(*words):
-        status, _, err = limbeck("train", "name=first", "loss=[kl]", "eval.start=false", "eval.teacher=false", *words)
+        status, _, err = limbeck("train", "name=first", "loss=[kl]", "eval.start=false", *QUICK, *words)
         assert status == 0, err
         return max(tmp_path.glob("runs/first/*/result.json"), key=lambda path: path.stat().st_mtime_ns).parent
 
@@ -30,7 +32,7 @@ def second(tmp_path):
 
 def again(limbeck, folder, *words):
     """Train what lies in the folder anew, as ``second``."""
-    return limbeck("train", "name=second", "loss=[kl]", "student=saved", f"student.folder={folder}", *words)
+    return limbeck("train", "name=second", "loss=[kl]", "student=saved", f"student.folder={folder}", *QUICK, *words)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import subprocess
 import time
 from types import SimpleNamespace
 
@@ -30,7 +29,8 @@ def teacher(limbeck, tmp_path):
     """Options of a teacher that was a student here: ``teacher("dense")``, ``teacher("cross_encoder")``."""
 
     def trained(kind):
-        status, _, err = limbeck("train", f"name={kind}", f"student={kind}", "loss=[kl]", "eval.start=false")
+        quick = ["eval.start=false", "eval.teacher=false", "trainer.steps=2", "trainer.validate_every=0"]
+        status, _, err = limbeck("train", f"name={kind}", f"student={kind}", "loss=[kl]", *quick)
         assert status == 0, err
         (model,) = tmp_path.glob(f"runs/{kind}/*/model")
         extra = ["teacher.student.pooling=mean"] if kind == "cross_encoder" else []
@@ -89,7 +89,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_store(
 @pytest.mark.slow
 def test_two_processes_make_the_store_of_one(score, forked, tmp_path, monkeypatch):
     """Of a language model, whose prompts and cache each of them has for itself."""
-    monkeypatch.setattr(devices, "subprocess", SimpleNamespace(Popen=forked.in_turn(subprocess.Popen)))
+    monkeypatch.setattr(devices, "subprocess", SimpleNamespace(Popen=forked.Popen))
     save(tmp_path / "lm", "qwen3")
     options = ["teacher=causal_lm", "teacher.model=lm", "teacher.max_length=100", "candidates.depth=6"]
     assert score("out=one", "part_size=60", *options)[0] == 0
@@ -147,9 +147,9 @@ def test_mistakes_are_named(score, words, message):
 
 def test_training_from_the_store_is_training_from_the_teacher(score, limbeck, tmp_path):
     assert score("out=store", "splits=[train,test]")[0] == 0
-    status, out, err = limbeck("train", "name=store", "teacher=store", "teacher.path=store")
+    status, out, err = limbeck("train", "name=store", "teacher=store", "teacher.path=store", "eval.start=false")
     assert status == 0, err
-    status, direct, err = limbeck("train", "name=direct")
+    status, direct, err = limbeck("train", "name=direct", "eval.start=false")
     assert status == 0, err
     rows = [[line for line in text.splitlines() if "distilled" in line or "teacher" in line] for text in (out, direct)]
     assert rows[0] == rows[1]
@@ -190,10 +190,11 @@ def test_ranks_only_teach_losses_that_read_the_order(score, limbeck, tmp_path):
 def test_a_store_of_the_model_spares_scoring_and_the_rest_is_computed(score, teacher, limbeck):
     options = teacher("dense")
     assert score("out=store", "candidates.depth=10", *options)[0] == 0
-    given = [*options, "teacher.store=store"]
+    quick = ["eval.start=false", "trainer.steps=2", "trainer.validate_every=0"]
+    given = [*options, "teacher.store=store", *quick]
     status, spared, err = limbeck("train", "name=spared", *given)
     assert status == 0, err
-    status, whole, err = limbeck("train", "name=whole", *options)
+    status, whole, err = limbeck("train", "name=whole", *options, *quick)
     assert status == 0, err
     assert [line for line in spared.splitlines() if "teacher" in line] == [
         line for line in whole.splitlines() if "teacher" in line

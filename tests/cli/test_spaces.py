@@ -101,7 +101,7 @@ def test_who_was_never_in_the_space_is_refused(limbeck, world, tmp_path):
     stranger = marked(world, tmp_path / "stranger", space=None)
     status, _, err = search(limbeck, world, "no.trec", stranger)
     assert status == 2
-    assert f"query_encoder: the student in {stranger} was never brought into the space of another encoder" in err
+    assert f"query_encoder: the student in {stranger} was not trained to share another encoder's vector space" in err
     assert "loss=[ckl,embedding_mse]" in err
     elsewhere = marked(world, tmp_path / "elsewhere", space={"weights": "0" * 64, "teacher": "another", "losses": []})
     status, _, err = search(limbeck, world, "no.trec", elsewhere)
@@ -119,7 +119,7 @@ def test_who_was_never_in_the_space_is_refused(limbeck, world, tmp_path):
     assert "index: its documents are searched" in err
     status, _, err = limbeck("evaluate", f"index={world['index']}", "run_file=a.trec", small=False)
     assert status == 2
-    assert "index holds documents that students search: give them, run=FOLDER" in err
+    assert "index holds encoded documents; name the student that searches them: run=FOLDER" in err
 
 
 @pytest.mark.parametrize(

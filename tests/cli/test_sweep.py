@@ -5,8 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -33,7 +31,7 @@ def test_a_sweep_makes_one_table_and_goes_on_past_a_failure(limbeck, tmp_path):
     status, _, err = limbeck("train", "-m", "loss=kl,nonsense,ckl", "name=grid")
     assert status == 2  # a job that does not even compose is found before anything is trained
     assert "loss=nonsense does not exist" in err
-    words = ["-m", "loss=kl,ckl", "student.scale=20,0", "name=grid"]
+    words = ["-m", "loss=kl,ckl", "student.scale=20,0", "name=grid", *QUICK]
     status, out, err = limbeck("train", *words)
     assert status == 1
     assert "2 of 4 runs failed" in err
@@ -41,7 +39,7 @@ def test_a_sweep_makes_one_table_and_goes_on_past_a_failure(limbeck, tmp_path):
     assert "2 of 4 runs done, 2 failed; best ndcg@10" in err
     assert out.count("student, distilled") == 2
     assert len(finished(tmp_path / "runs" / "grid")) == 2
-    status, out, err = limbeck("train", "-m", "loss=kl,ckl", "name=grid")
+    status, out, err = limbeck("train", "-m", "loss=kl,ckl", "name=grid", *QUICK)
     assert status == 0
     assert err.count("is finished") == 2
     assert "training:" not in err
@@ -54,23 +52,23 @@ def test_a_sweep_refuses_several_devices_in_one_run(limbeck):
 
 
 def test_a_dry_run_lists_runs_and_ids_and_makes_none(limbeck, tmp_path):
-    status, out, _ = limbeck("train", "-m", "loss=kl,ckl", "student.scale=20", "name=grid", "--dry-run")
+    status, out, _ = limbeck("train", "-m", "loss=kl,ckl", "student.scale=20", "name=grid", *QUICK, "--dry-run")
     assert status == 0
     assert "grid: 2 runs, 2 to run" in out
     listed = re.findall(r"loss=(\w+) +([0-9a-f]{8}) +to run", out)
     assert [loss for loss, _ in listed] == ["kl", "ckl"]
     assert not list(tmp_path.rglob("result.json"))
-    limbeck("train", "-m", "loss=kl", "student.scale=20", "name=grid")
+    limbeck("train", "-m", "loss=kl", "student.scale=20", "name=grid", *QUICK)
     assert finished(tmp_path / "runs" / "grid") == [listed[0][1]]  # the id that was told
-    _, out, _ = limbeck("train", "-m", "loss=kl,ckl", "student.scale=20", "name=grid", "--dry-run")
+    _, out, _ = limbeck("train", "-m", "loss=kl,ckl", "student.scale=20", "name=grid", *QUICK, "--dry-run")
     assert "grid: 2 runs, 1 to run" in out
     assert re.search(rf"loss=kl +{listed[0][1]} +finished", out)
-    status, out, _ = limbeck("train", "loss=ckl", "student.scale=20", "name=grid", "--dry-run")
+    status, out, _ = limbeck("train", "loss=ckl", "student.scale=20", "name=grid", *QUICK, "--dry-run")
     assert (status, out) == (0, f"runs/grid/{listed[1][1]}: to run\n")
 
 
 def test_a_run_that_a_sweep_names_twice_is_made_once(limbeck, tmp_path):
-    status, out, err = limbeck("train", "-m", "loss=kl,[kl]", "name=twice")
+    status, out, err = limbeck("train", "-m", "loss=kl,[kl]", "name=twice", *QUICK)
     assert status == 0
     assert "is the same run as another one" in err
     assert trained(tmp_path / "runs" / "twice") == dict.fromkeys(finished(tmp_path / "runs" / "twice"), 1)
@@ -78,7 +76,7 @@ def test_a_run_that_a_sweep_names_twice_is_made_once(limbeck, tmp_path):
 
 
 def test_a_run_knows_the_overrides_that_make_just_it(limbeck, tmp_path):
-    limbeck("train", "-m", "loss=kl,ckl", "name=own")
+    limbeck("train", "-m", "loss=kl,ckl", "name=own", *QUICK)
     folders = [tmp_path / "runs" / "own" / name for name in finished(tmp_path / "runs" / "own")]
     for folder in folders:
         told = json.loads((folder / "env.json").read_text())["overrides"]
@@ -147,8 +145,8 @@ def rows(folder):
 
 @pytest.mark.slow
 def test_what_slurm_takes_off_a_node_goes_on_in_another_job(limbeck, forked, small, cache, tmp_path, monkeypatch):
-    """Processes of submitit: one that controls, which is a copy of this one, the job, and a copy that is the other."""
-    monkeypatch.setattr(local, "subprocess", SimpleNamespace(Popen=forked.in_turn(forked.Popen, subprocess.Popen)))
+    """Processes of submitit, copies of this one: one that controls, the job, and the other job."""
+    monkeypatch.setattr(local, "subprocess", SimpleNamespace(Popen=forked.Popen))
     words = [
         "name=queued",
         "seed=1",
@@ -161,24 +159,14 @@ def test_what_slurm_takes_off_a_node_goes_on_in_another_job(limbeck, forked, sma
     started = forked.start(
         ["train", *small, f"paths.cache={cache}", *launched], tmp_path, env=STALE
     )  # from another job
-    wait_for(lambda: list((tmp_path / "runs" / "queued").glob("*/checkpoints/last.ckpt")))
-    tasks = [path for path in Path("/proc").glob("[0-9]*/cmdline") if _is_task(path, tmp_path)]
-    assert tasks
-    for task in tasks:
-        os.kill(int(task.parent.name), signal.SIGUSR2)  # what SLURM sends before it takes a node back
+    (saved,) = wait_for(lambda: list((tmp_path / "runs" / "queued").glob("*/checkpoints/last.ckpt")))
+    job = int((saved.parents[1] / ".lock").read_text().split()[0])
+    os.kill(job, signal.SIGUSR2)  # what SLURM sends before it takes a node back
     assert forked.status(started) == 0, (tmp_path / "output").read_text()
     (run,) = [tmp_path / "runs" / "queued" / name for name in finished(tmp_path / "runs" / "queued")]
     assert "going on from" in (run / "train.log").read_text()
     limbeck("train", *words, "paths.runs=undisturbed")
     assert rows(run) == rows(tmp_path / "undisturbed" / "queued" / run.name)
-
-
-def _is_task(path, folder):
-    try:
-        words = path.read_bytes().decode(errors="replace")
-    except OSError:
-        return False
-    return "submitit.core._submit" in words and str(folder) in words and "--" not in words
 
 
 @pytest.mark.parametrize(

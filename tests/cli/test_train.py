@@ -1,9 +1,13 @@
 """The main job, for real: trained, shown, found again, begun anew, killed and taken up, spread and swept."""
 
+import contextlib
 import csv
+import io
 import json
-import os
 import re
+import shutil
+import sys
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,8 +15,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from limbeck.cli.main import main
 from limbeck.evaluation.metrics import evaluate, means
 from limbeck.evaluation.runs import read_run
+
+STUDENT_ALONE = ["eval.start=false", "eval.teacher=false"]
+"""Where nobody looks at the other rows."""
 
 
 def only_run(path, name="train"):
@@ -24,10 +32,20 @@ def result_of(folder):
     return json.loads((folder / "result.json").read_text())
 
 
-def test_one_command_writes_a_whole_run_folder(limbeck, tmp_path):
-    status, out, err = limbeck("train")
-    assert status == 0, err
-    run = only_run(tmp_path)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, small):
+    """A run of all stages, with a cache of its own, and what it has shown; not to be changed."""
+    place, shown = tmp_path_factory.mktemp("whole"), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(shown):
+        patch.chdir(place)
+        patch.setenv("SECRET_TOKEN", "hunter2")
+        patch.setattr(sys, "argv", ["limbeck", "train", *small, "paths.cache=cache"])
+        main()
+    return SimpleNamespace(run=only_run(place), cache=place / "cache", out=shown.getvalue())
+
+
+def test_one_command_writes_a_whole_run_folder(whole):
+    run, out = whole.run, whole.out
     result = result_of(run)
     assert [row["key"] for row in result["rows"]] == ["first_stage", "teacher", "start", "student"]
     for row in result["rows"]:
@@ -52,21 +70,19 @@ def test_one_command_writes_a_whole_run_folder(limbeck, tmp_path):
     assert checkpoint["global_step"] == 8
 
 
-def test_the_reported_figures_follow_from_the_run_files(limbeck, tmp_path):
-    limbeck("train", f"paths.cache={tmp_path / 'cache'}")
-    run = only_run(tmp_path)
-    (world,) = [path.parent for path in (tmp_path / "cache" / "synthetic").rglob("meta.json")]
+def test_the_reported_figures_follow_from_the_run_files(whole):
+    (world,) = [path.parent for path in (whole.cache / "synthetic").rglob("meta.json")]
     qrels: dict = {}
     for line in (world / "qrels" / "test.tsv").read_text().splitlines()[1:]:
         query, document, grade = line.split("\t")
         qrels.setdefault(query, {})[document] = int(grade)
-    for row in result_of(run)["rows"]:
-        found = read_run(run / "runs" / f"test.{row['key']}.trec")
+    for row in result_of(whole.run)["rows"]:
+        found = read_run(whole.run / "runs" / f"test.{row['key']}.trec")
         assert means(evaluate(qrels, found, ["ndcg@10"]))["ndcg@10"] == pytest.approx(row["ndcg@10"])
 
 
-def test_again_trains_nothing_and_force_gives_the_same_bits(limbeck, tmp_path):
-    limbeck("train")
+def test_again_trains_nothing_and_force_gives_the_same_bits(limbeck, whole, tmp_path):
+    shutil.copytree(whole.run, tmp_path / "runs" / "train" / whole.run.name)
     run = only_run(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
     weights = load_file(run / "model" / "model.safetensors")
@@ -81,7 +97,7 @@ def test_again_trains_nothing_and_force_gives_the_same_bits(limbeck, tmp_path):
     anew = load_file(only_run(tmp_path) / "model" / "model.safetensors")
     assert all(torch.equal(weights[name], anew[name]) for name in weights)
     assert result_of(run)["rows"] == first["rows"]
-    limbeck("train", "seed=2")
+    limbeck("train", "seed=2", *STUDENT_ALONE)
     (other,) = [path for path in run.parent.iterdir() if path != run]
     assert not all(torch.equal(w, weights[n]) for n, w in load_file(other / "model" / "model.safetensors").items())
 
@@ -94,6 +110,9 @@ def test_every_student_at_every_precision(limbeck, tmp_path, student, precision)
         f"trainer.precision={precision}",
         "trainer.accumulate=2",
         "loss=[kl,margin_mse,info_nce]",
+        "trainer.steps=4",
+        "trainer.validate_every=0",
+        *STUDENT_ALONE,
     ]
     status, _, err = limbeck("train", *words, "loss.info_nce.weight=0.1")
     assert status == 0, err
@@ -106,26 +125,26 @@ def test_every_student_at_every_precision(limbeck, tmp_path, student, precision)
 
 
 def test_a_trained_student_is_a_backbone_and_a_teacher(limbeck, tmp_path):
-    limbeck("train", "student=cross_encoder")
+    limbeck("train", "student=cross_encoder", *STUDENT_ALONE)
     model = only_run(tmp_path) / "model"
     words = ["teacher=cross_encoder", f"teacher.backbone.model={model}"]
     status, _, err = limbeck("train", *words, "name=refused")
     assert status == 2
     assert "takes the transformer alone out of the folder: pooling is " in err
-    status, _, err = limbeck("train", *words, "teacher.student.pooling=mean", "name=second")
+    more = ["teacher.student.pooling=mean", "name=second", "eval.start=false", "trainer.steps=1"]
+    status, _, err = limbeck("train", *words, *more, "trainer.validate_every=0")
     assert status == 0, err
     first = {row["key"]: row for row in result_of(only_run(tmp_path))["rows"]}
     second = {row["key"]: row for row in result_of(only_run(tmp_path, "second"))["rows"]}
     assert second["teacher"]["ndcg@10"] == pytest.approx(first["student"]["ndcg@10"], abs=1e-6)
 
 
-def test_a_pretrained_student_trains_with_its_dropout(limbeck, tmp_path, cache, small):
-    assert limbeck("train", "eval.start=false")[0] == 0
-    model = only_run(tmp_path) / "model"
+def test_a_pretrained_student_trains_with_its_dropout(limbeck, whole, tmp_path, cache, small):
+    model = whole.run / "model"
     weights, same = [], [word for word in small if not word.startswith("backbone.")]
     for dropout in ("0.0", "0.5"):
         words = ("backbone=pretrained", f"backbone.model={model}", f"backbone.dropout={dropout}", f"name=drop{dropout}")
-        status, _, err = limbeck("train", *same, f"paths.cache={cache}", *words, "eval.start=false", small=False)
+        status, _, err = limbeck("train", *same, f"paths.cache={cache}", *words, *STUDENT_ALONE, small=False)
         assert status == 0, err
         assert "eval mode" not in err
         weights.append(load_file(only_run(tmp_path, f"drop{dropout}") / "model" / "model.safetensors"))
@@ -145,14 +164,14 @@ def test_a_failure_is_kept_and_mended_by_the_same_command(limbeck, tmp_path, mon
         raise RuntimeError("the disk is full")
 
     monkeypatch.setattr("limbeck.experiment.engine.search_together", broken)
-    status, _, err = limbeck("train")
+    status, _, err = limbeck("train", *STUDENT_ALONE)
     assert status == 1
     assert "RuntimeError: the disk is full" in err
     run = only_run(tmp_path)
     assert "the disk is full" in (run / "error.txt").read_text()
     assert not (run / "result.json").exists()
     monkeypatch.setattr("limbeck.experiment.engine.search_together", module.search_together)
-    status, _, _ = limbeck("train")
+    status, _, _ = limbeck("train", *STUDENT_ALONE)
     assert status == 0
     assert not (run / "error.txt").exists()
 
@@ -160,9 +179,9 @@ def test_a_failure_is_kept_and_mended_by_the_same_command(limbeck, tmp_path, mon
 @pytest.mark.slow
 def test_two_processes_train_one_run_to_the_result_of_one(limbeck, tmp_path, forked, small, cache):
     """Lightning starts the second."""
-    alone = ["sampler.batch_size=4", "sampler.refresh_ranks=3", "eval.start=false"]
+    alone = ["sampler.batch_size=4", "sampler.refresh_ranks=3", *STUDENT_ALONE]
     limbeck("train", *alone, "paths.runs=alone")
-    both = ["trainer=ddp_cpu", "sampler.batch_size=2", "sampler.refresh_ranks=3", "eval.start=false"]
+    both = ["trainer=ddp_cpu", "sampler.batch_size=2", "sampler.refresh_ranks=3", *STUDENT_ALONE]
     words = ["train", *small, f"paths.cache={cache}", *both]
     status, output = forked.run(words, tmp_path, first=forked.as_program)
     assert status == 0, output
@@ -178,7 +197,7 @@ def test_two_processes_train_one_run_to_the_result_of_one(limbeck, tmp_path, for
 
 
 def test_the_second_of_two_commands_waits_and_shows_the_result_of_the_first(limbeck, forked, small, cache, tmp_path):
-    words = ["trainer.steps=60", "trainer.validate_every=0", "eval.start=false"]
+    words = ["trainer.steps=60", "trainer.validate_every=0", *STUDENT_ALONE]
     first = forked.start(["train", *small, f"paths.cache={cache}", *words], tmp_path)
     forked.wait_for(lambda: list(tmp_path.rglob("last.ckpt")))
     status, out, err = limbeck("train", *words)
@@ -190,10 +209,7 @@ def test_the_second_of_two_commands_waits_and_shows_the_result_of_the_first(limb
     assert only_run(tmp_path)
 
 
-def test_the_environment_of_the_user_is_not_recorded(limbeck, tmp_path, monkeypatch):
-    monkeypatch.setenv("SECRET_TOKEN", "hunter2")
-    limbeck("train")
-    for path in only_run(tmp_path).rglob("*"):
+def test_the_environment_of_the_user_is_not_recorded(whole):
+    for path in whole.run.rglob("*"):
         if path.is_file():
             assert b"hunter2" not in path.read_bytes()
-    assert os.environ["SECRET_TOKEN"] == "hunter2"

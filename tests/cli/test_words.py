@@ -85,7 +85,7 @@ def test_options_of_hydra_that_are_wrong(words, message):
         ("data.käse=3", "'data.käse' is no key"),
         ("loss=[a", "brackets and quotes must be closed"),
         ("a={b: 1", "brackets and quotes must be closed"),
-        ("out=~/x", '~ is read by shells alone, and not behind every =; write out="$HOME/x"'),
+        ("out=~/x", '~ is expanded by the shell alone, and not after every =; write out="$HOME/x"'),
     ],
 )
 def test_what_no_quoting_mends(word, message):

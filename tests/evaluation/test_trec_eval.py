@@ -22,10 +22,8 @@ THEIRS = {
 GRADED = ("ndcg", "ndcg@10", "ndcg@100")
 """Without a relevance level."""
 NAMES = [*THEIRS, *(f"{name}-l2" for name in THEIRS if name not in GRADED)]
-SYSTEMS = (
-    "ada2", "bm25", "bm25_rm3", "colbert-partial", "gpt35-bm25", "rankvicuna-ada2", "rankvicuna-bm25",
-    "rankvicuna-spladepp", "rankvicuna-tasb", "repllama", "spladepp", "tasb",
-)  # fmt: skip
+RUNS = ("ada2.dl20", "bm25.dl19", "colbert-partial.dl19", "gpt35-bm25.dl19", "rankvicuna-tasb.dl20", "repllama.dl20")
+"""One of each tool: Anserini's, of rounded scores that tie, of a part of the queries, of re-ranked lists."""
 
 
 def trec_eval(qrels, run):
@@ -59,12 +57,11 @@ def ranked(run):
     return {query: Ranking(list(of), np.array([*of.values()], np.float32)) for query, of in run.items()}
 
 
-@pytest.mark.parametrize(("system", "year"), list(product(SYSTEMS, ("dl19", "dl20"))))
-def test_real_runs(shared, system, year):
+@pytest.mark.parametrize("name", RUNS)
+def test_real_runs(shared, name):
     """Files, both sides with readers of their own."""
-    name = f"{system}.{year}"
     path = shared / "msmarco-dl" / "runs" / f"{name}.trec"
-    judged = shared / "msmarco-dl" / "qrels" / ("dev-full.tsv" if year == "dl19" else "test-full.tsv")
+    judged = shared / "msmarco-dl" / "qrels" / ("dev-full.tsv" if name.endswith("dl19") else "test-full.tsv")
     qrels = {}
     for line in judged.read_text().splitlines()[1:]:
         query, document, grade = line.split("\t")
@@ -137,7 +134,7 @@ JUDGED = st.dictionaries(DOCUMENTS, st.integers(-2, 3), min_size=1)
 LISTED = st.dictionaries(DOCUMENTS, SCORES, min_size=1)
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=80, derandomize=True, deadline=None)
 @given(st.dictionaries(st.sampled_from("pqr"), JUDGED, min_size=1), st.dictionaries(st.sampled_from("pqrs"), LISTED))
 def test_small_worlds(qrels, run):
     assert_equal(evaluate(qrels, ranked(run), NAMES), trec_eval(qrels, run))

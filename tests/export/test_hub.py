@@ -30,12 +30,17 @@ def hub(monkeypatch, tmp_path):
 def test_there_and_back(make, hub, tmp_path):
     pipeline(*make("colbert", query_prefix="cats ")).write(tmp_path / "it")
     ranker = load(tmp_path / "it", device="cpu")
-    address = ranker.push_to_hub("me/mine", private=True, message="The first", token="hf_secret")
+    address = ranker.push_to_hub(
+        "me/mine", private=True, message="The first", token="hf_secret", card={"license": "mit"}
+    )
     assert "/me/mine/commit/" in address
     assert (hub.visibility, hub.messages) == ({"me/mine": "private"}, ["The first"])
     assert hub.tokens == {"Bearer hf_secret"}
     assert hub.files("me/mine").keys() >= {"modules.json", "limbeck.json", "README.md", "model.safetensors"}
-    assert b"\n# mine\n" in hub.files("me/mine")["README.md"]
+    card = hub.files("me/mine")["README.md"].decode()
+    assert "\n# mine\n" in card
+    assert 'MultiVectorEncoder("me/mine")' in card
+    assert "license: mit" in card
     again = load("me/mine", device="cpu")
     assert (again.kind, again.source) == ("colbert", "me/mine")
     np.testing.assert_array_equal(again.score(QUERIES[0], DOCUMENTS), ranker.score(QUERIES[0], DOCUMENTS))
@@ -45,6 +50,7 @@ def test_a_branch(make, hub, tmp_path):
     pipeline(*make("dense")).write(tmp_path / "it")
     load(tmp_path / "it", device="cpu").push_to_hub("mine", revision="v2", token="hf_secret")
     assert (hub.files("me/mine"), "modules.json" in hub.files("me/mine", "v2")) == ({}, True)
+    assert 'SentenceTransformer("me/mine")' in hub.files("me/mine", "v2")["README.md"].decode()  # "mine" was asked for
     assert load("me/mine", revision="v2", device="cpu").kind == "dense"
     with pytest.raises(ConfigError, match="the hub model 'me/mine' could not be loaded"):
         load("me/mine")  # nothing is on the main branch

@@ -153,7 +153,7 @@ def test_what_is_no_text_is_named(kind, tmp_path):
     for packed in (content, gzip.compress(content)):
         path.write_bytes(packed)
         for name, read in READERS.items():
-            with pytest.raises(ConfigError, match=rf"scores\.txt: this is {message}.*What can be read is text") as said:
+            with pytest.raises(ConfigError, match=rf"scores\.txt: this is {message}.*Limbeck reads text") as said:
                 read(path)
             assert said.value.__cause__ is None, name
 

@@ -64,9 +64,9 @@ def test_a_zero_alone_is_a_number(made, tmp_path):
 
 
 BAD = {
-    "too few columns": ("1\t2\t3\t4", "has 4 columns parted by tabs"),
+    "too few columns": ("1\t2\t3\t4", "has 4 columns separated by tabs"),
     "too many columns": ("1\t2\t3\t4\t5\t6", "has 6 columns"),
-    "spaces": ("1 2 3 4 5", "has 1 column parted by tabs"),
+    "spaces": ("1 2 3 4 5", "has 1 column separated by tabs"),
     "no score": ("x\t2\t3\t4\t5", "'x' is no finite number"),
     "empty score": ("\t2\t3\t4\t5", "'' is no finite number"),
     "nan": ("1\tnan\t3\t4\t5", "'nan' is no finite number"),
@@ -90,7 +90,7 @@ def test_malformed_lines_are_named_by_file_and_line(case, ids, rows, made, monke
     with pytest.raises(ConfigError) as told:
         rows("neural_ranking_kd", path)
     assert str(told.value).startswith(f"{path}:17: {problem}")
-    assert "it should be: pos_score neg_score qid pos_pid neg_pid, five columns parted by tabs" in str(told.value)
+    assert "it should be: pos_score neg_score qid pos_pid neg_pid, five columns separated by tabs" in str(told.value)
     found, faults = rows("neural_ranking_kd", path, on_error="skip")
     assert found == plain(*good * 10)
     assert faults.count == 1

@@ -40,7 +40,7 @@ GOOD = {
     "CSV": (table(","), {}),
     "CSV with a header": (table(",", "query,document,score"), {}),
     "CSV in quotes": (table(",", '"query","document","score"', '"'), {}),
-    "CSV parted by semicolons": (table(";", "query;document;score"), {}),
+    "CSV separated by semicolons": (table(";", "query;document;score"), {}),
     "JSONL": (objects("query", "document", "score"), {}),
     "JSONL by other names": (objects("qid", "docno", "teacher_score", text="{x}"), {}),
     "JSONL by keys named": (objects("a", "b", "c", score=9), {"query": "a", "document": "b", "score": "c"}),

@@ -20,6 +20,12 @@ from limbeck.launchers.slurm import Slurm, Task
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch):
+    """Say that there is no GPU: each process of joblib would import torch to count them."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
 def double(job):
     return {"value": 2 * job["number"], "process": os.getpid(), "folder": os.getcwd()}
 

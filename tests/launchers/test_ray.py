@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from forked import wait_for
+from forked import below, wait_for
 from limbeck.config import ConfigError
 from limbeck.launchers.place import Place
 
@@ -26,7 +26,7 @@ GRID += ["trainer.steps=20", "trainer.validate_every=0", "trainer.checkpoint_eve
 
 @pytest.fixture
 def cluster(monkeypatch, tmp_path):
-    """Three nodes with one processor each, of which the first runs the cluster, and nothing else of this test."""
+    """Three nodes: the first runs the cluster, the others do jobs, with one processor each."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -34,7 +34,7 @@ def cluster(monkeypatch, tmp_path):
     monkeypatch.setenv("RAY_worker_niceness", "0")  # Ray's own 15 starves them where other tests run
     memory = 80 * 2**20
     shape = {"object_store_memory": memory, "include_dashboard": False}
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **shape})
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **shape})
     try:
         for _ in range(2):
             found.add_node(num_cpus=1, object_store_memory=memory)
@@ -45,29 +45,21 @@ def cluster(monkeypatch, tmp_path):
 
 
 def workers(node):
-    """Return the processes of a node that do jobs: children of its raylet."""
-    raylet = node.all_processes["raylet"][0].process.pid
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == raylet:
-            found.append(int(path.parent.name))
-    return found
+    """Return the processes of a node that do jobs, and others below its raylet."""
+    return [number for number, _ in below(node.all_processes["raylet"][0].process.pid)]
 
 
 def dies_at_work(cluster, runs, killed):
     """Kill all processes of a node once one of them trains and has saved a checkpoint; note which run that was."""
 
     def at_work():
-        for node in cluster.worker_nodes:
+        saved = [run for run in runs.glob("*") if (run / "checkpoints" / "last.ckpt").exists()]
+        for node in cluster.worker_nodes if saved else ():
             own = workers(node)
-            for lock in runs.glob("*/.lock"):
-                holder = lock.read_text().split()[:1]
-                if holder and int(holder[0]) in own and (lock.parent / "checkpoints" / "last.ckpt").exists():
-                    return node, own, lock.parent
+            for run in saved:
+                holder = (run / ".lock").read_text().split()[:1]
+                if holder and int(holder[0]) in own:
+                    return node, own, run
         return None
 
     node, own, run = wait_for(at_work, 900)

@@ -79,7 +79,7 @@ def test_what_cannot_be(tmp_path, kind, scale, scores, message):
     why = impossible(kind, scale, values(scores))
     assert (why is None) == (message is None)
     if message:
-        with pytest.raises(ConfigError, match=rf"kind={kind} is said, but the scores lie in .*{message}"):
+        with pytest.raises(ConfigError, match=rf"kind={kind} was given, but the scores lie in .*{message}"):
             store(tmp_path / "store", scores, kind, scale)
 
 

@@ -15,10 +15,10 @@ from limbeck.types import Tokens
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 
 
-def make(dropout=0.0):
+def make(dropout=0.0, **changed):
     torch.manual_seed(0)
     rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    model = BertModel(BertConfig(vocab_size=50, max_position_embeddings=300, **SHAPE, **rates))
+    model = BertModel(BertConfig(vocab_size=50, max_position_embeddings=300, **{**SHAPE, **changed}, **rates))
     for name, parameter in model.named_parameters():
         if "LayerNorm" not in name:
             parameter.data.mul_(4)
@@ -84,7 +84,7 @@ def test_sub_batches_cut_texts_to_their_length():
 class Student(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        self.backbone = make().eval()
+        self.backbone = make(num_hidden_layers=1).eval()
 
 
 @torch._dynamo.config.patch(recompile_limit=1)  # which would leave the second shape uncompiled
@@ -168,7 +168,8 @@ def test_dropout_of_a_packed_model_is_on_in_training_only():
     there = tokens([3, 9, 20])
     assert torch.equal(states(model.eval(), there), states(model, there))
     assert not torch.equal(states(model.train(), there), states(model, there))
-    mean = torch.stack([states(model, there) for _ in range(400)]).mean(0)
+    with torch.no_grad():
+        mean = torch.stack([states(model, there) for _ in range(200)]).mean(0)
     assert 0 < (mean - states(model.eval(), there))[there.attention_mask.bool()].abs().mean() < 0.2
 
 

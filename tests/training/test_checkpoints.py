@@ -121,7 +121,7 @@ def test_the_state_before_is_kept_and_taken_if_the_last_is_damaged(path, caplog)
     assert "last.ckpt is damaged (" in caplog.text
     (folder / "previous.ckpt").write_bytes(b"")
     with pytest.raises(
-        ConfigError, match=r"nothing whole is left in .*last\.ckpt \(.*previous\.ckpt \(.*Remove the folder"
+        ConfigError, match=r"no intact checkpoint is left in .*last\.ckpt \(.*previous\.ckpt \(.*Remove the folder"
     ):
         to_resume(folder)
     for each in folder.iterdir():

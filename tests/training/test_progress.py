@@ -5,6 +5,7 @@ import itertools
 import logging
 import sys
 import time
+import warnings
 
 import lightning
 import numpy as np
@@ -19,7 +20,7 @@ from limbeck.data.datamodule import TrainingData
 from limbeck.data.pool import Pool
 from limbeck.data.sampling import ListSampler
 from limbeck.progress import draw_bars
-from limbeck.training.progress import Bar, Lines, Speed
+from limbeck.training.progress import Bar, Lines, Speed, quiet
 from limbeck.training.trainer import Training
 from limbeck.types import Ranking
 
@@ -115,3 +116,13 @@ def test_bars_are_drawn_by_processes_that_have_a_terminal_for_themselves(tmp_pat
         draw_bars(True)
     assert sum(isinstance(each, Bar | Lines) for each in trainer.callbacks) == 1
     assert any(isinstance(each, shown) for each in trainer.callbacks)
+
+
+def test_what_limbeck_says_itself_lightning_does_not_repeat():
+    said = "The number of training batches (2) is smaller than the logging interval Trainer(log_every_n_steps=4)."
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        quiet()
+        warnings.warn(said, stacklevel=1)
+        warnings.warn("something new", stacklevel=1)
+    assert [str(each.message) for each in caught] == ["something new"]

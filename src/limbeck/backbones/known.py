@@ -183,7 +183,7 @@ def fault(path: Path, given: Mapping[str, Any], rules: Mapping[str, Rule]) -> st
     for key, value in given.items():
         rule = rules.get(key)
         if rule is None:
-            return f"{path}: the key {key} is not known, and may change scores; known there: {', '.join(rules)}"
+            return f"{path}: the key {key} is not known, and may change scores; known here: {', '.join(rules)}"
         if isinstance(rule, Only) and value not in rule.values:
             return f"{path}: {key} is {value!r}; {rule} is known"
     return None

@@ -145,10 +145,13 @@ def report(
     inside |= {name for name, _ in model.base_model.named_parameters()} if model.base_model is model else set()
     body = [name for name in anew if name in inside and "pooler" not in name.split(".")]
     if body:
-        what = [f"{name} {shapes[name][0]} instead of {shapes[name][1]}" if name in shapes else name for name in body]
+        what = [
+            f"{name} has shape {shapes[name][0]} instead of {shapes[name][1]}" if name in shapes else name
+            for name in body
+        ]
         raise ConfigError(
-            f"model: {path!r} does not hold the weights that its config.json describes: {some(what)} "
-            f"{'differ' if shapes.keys() & set(body) else 'are missing'}. The files are incomplete or of another model"
+            f"model: {path!r} does not hold the weights that its config.json describes: {some(what)}"
+            f"{'' if shapes.keys() & set(body) else ' missing'}. The files are incomplete, or belong to another model"
         )
     unused = {_group(name) for name in info["unexpected_keys"] if name not in elsewhere}
     if layers is not None:

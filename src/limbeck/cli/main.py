@@ -51,7 +51,7 @@ def _call(words: list[str]) -> None:
         importlib.import_module(f"limbeck.cli.{verb}").run(rest)
         return
     if verb not in VERBS:
-        raise ConfigError(f"{verb!r} is no verb{suggest(verb, VERBS)}; the verbs are: {', '.join(VERBS)}")
+        raise ConfigError(f"{verb!r} is no verb{suggest(verb, VERBS)}\nthe verbs are: {', '.join(VERBS)}")
     from limbeck.experiment.calling import call
 
     call(verb, rest)

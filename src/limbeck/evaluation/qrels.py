@@ -18,7 +18,7 @@ _GRADE = re.compile(rb"([+-]?[0-9]{1,18})(?:\.0*)?")
 """A whole number, which may be written with a fraction of zeros; trec_eval would take 0.5 and ``yes`` for 0."""
 _QUOTED = 160
 _BEIR = "query-id, corpus-id and a whole number, tab-separated"
-_TREC = "query, iteration, document and a whole number, parted by white space"
+_TREC = "query, iteration, document and a whole number, separated by white space"
 
 
 def read_qrels(path: Path) -> Qrels:
@@ -27,9 +27,9 @@ def read_qrels(path: Path) -> Qrels:
     Parameters
     ----------
     path
-        A TREC file, ``query iteration document grade`` parted by any white space, as trec_eval reads it: lines that
-        begin with ``#`` are comments. Or a BEIR file, ``query-id corpus-id score`` parted by tabs, so that ids may hold
-        blanks, below a header with these names. Blank lines are skipped.
+        A TREC file, ``query iteration document grade`` separated by any white space, as trec_eval reads it: lines that
+        begin with ``#`` are comments. Or a BEIR file, ``query-id corpus-id score`` separated by tabs, so that ids may
+        hold blanks, below a header with these names. Blank lines are skipped.
 
     Returns
     -------
@@ -66,7 +66,8 @@ def judgments(path: Path) -> Iterator[tuple[str, str, int]]:
         before = seen.setdefault(pair, grade) if hash(pair) in suspects else grade
         if before != grade:
             raise ConfigError(
-                f"{path}:{number}: document {document} has grade {grade} for query {query}, and {before} further up"
+                f"{path}:{number}: document {document} has grade {grade} for query {query}, but grade {before} in an "
+                "earlier line"
             )
 
 
@@ -112,7 +113,7 @@ def _hint(line: bytes) -> str:
     if len(line.split()) == 6:
         return "; six columns are those of a run, which ranks documents and does not judge them"
     if line.count(b",") in (2, 3):
-        return "; the columns are parted by tabs or spaces, not by commas"
+        return "; the columns are separated by tabs or spaces, not by commas"
     return ""
 
 

@@ -111,7 +111,7 @@ def no_collection() -> Iterator[None]:
 
 
 def _by_block(path: Path, use: Use) -> ArrayRun | None:
-    """Read a file whose columns are parted by single spaces; None at anything else, which ``_by_line`` judges."""
+    """Read a file whose columns are separated by single spaces; None at anything else, which ``_by_line`` judges."""
     found: list[pa.RecordBatch | None] = []
     held: list[pa.Table] = []  # the last query's lines, which may go on in the next block
     for chunk in chunks([path], BLOCK):

@@ -49,7 +49,7 @@ def _check_asked(config: Node) -> None:
             "(eval=beir_13) for the first stage alone, or compare=[FOLDER,FOLDER] baseline=FOLDER"
         )
     if config["index"] is not None and config["run"] is None:
-        raise ConfigError("index holds documents that students search: give them, run=FOLDER")
+        raise ConfigError("index holds encoded documents; name the student that searches them: run=FOLDER")
     if "compare" in asked:
         others = [key for key in asked if key != "compare"]
         if others:

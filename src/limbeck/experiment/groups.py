@@ -1,9 +1,12 @@
 """Groups of the configuration on the command line: ``teacher=store``. They take names; Hydra refuses the rest late."""
 
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from limbeck.config import ConfigError, home
+from limbeck.experiment.words import read
 from limbeck.schemas import generated
 
 _INNER = ("student", "backbone")
@@ -26,17 +29,11 @@ def without_null(verb: str, words: Sequence[str]) -> list[str]:
         A group is given null, a number or a list with such things, and not the name of one of its parts; or a part
         within another one is chosen as if it were an option, as ``teacher.backbone=tiny``.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
     null = {group for group, name in defaults(verb).items() if name is None}
     kept: list[str] = []
     groups: list[str] = []
     for word in words:
-        try:
-            override = OverridesParser.create().parse_override(word)
-        except HydraException:
-            override = None  # an option of Hydra, or unreadable: Hydra says so
+        override = read(word)  # None for an option of Hydra, and for what is unreadable: Hydra says so
         if override is None or override.is_delete() or not (names := options(override.key_or_group)):
             if override is not None and override.package is None:
                 _check_inner(word, override)
@@ -75,16 +72,23 @@ def defaults(verb: str) -> dict[str, Any]:
     verb
         Name of the verb, and of its configuration.
     """
-    import yaml
-
     path = home() / "conf" / f"{verb}.yaml"
     found: dict[str, Any] = {}
-    for each in yaml.safe_load(path.read_text(encoding="utf-8"))["defaults"]:
+    for each in _listed(path, path.stat().st_mtime_ns):
         if isinstance(each, dict):
             found |= {group: name for group, name in each.items() if options(group)}
         elif each != "_self_":
             found |= defaults(each)
     return found
+
+
+@cache
+def _listed(path: Path, changed: int) -> list[Any]:
+    """Return the defaults list of a file, read once for each time at which it was changed."""
+    import yaml
+
+    del changed
+    return yaml.safe_load(path.read_text(encoding="utf-8"))["defaults"]
 
 
 def _check_inner(word: str, override: Any) -> None:

@@ -89,7 +89,9 @@ def _check_out(out: Path, force: bool) -> None:
     # Whatever else lies in a store's folder would be in the way of its writer, which tidies up there.
     foreign = [each.name for each in out.iterdir() if not re.fullmatch(_OURS, each.name)]
     if foreign:
-        raise ConfigError(f"out: {out} holds other things ({', '.join(sorted(foreign)[:3])}); name a folder of its own")
+        raise ConfigError(
+            f"out: {out} holds other files ({', '.join(sorted(foreign)[:3])}); name a new or empty folder"
+        )
     if (out / "meta.json").is_file() and not force:
         raise ConfigError(f"out: {out} is a finished score store; force=true replaces it, or name another folder")
 
@@ -114,8 +116,12 @@ def _provenance(plain: Config, source: "Format", paths: list[Path]) -> "Provenan
     teacher, kind = dict(plain["teacher"]), plain["kind"] or said.kind
     name, length = teacher.pop("name") or said.teacher, teacher["max_length"]
     if not name:
-        known = f"; {source.teacher} is known by {' or '.join(source.published)} in the path" if source.teacher else ""
-        raise ConfigError(f"teacher.name must be given: neither the format nor the file says who scored{known}")
+        known = (
+            f"; {source.teacher} would be recognised by {' or '.join(source.published)} in the path"
+            if source.teacher
+            else ""
+        )
+        raise ConfigError(f"teacher.name must be given: neither the format nor the file names the teacher{known}")
     if kind not in KINDS:
         raise ConfigError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     if kind == "unknown":

@@ -83,8 +83,8 @@ def load(
     node = with_defaults(nodes.student, model)
     trained = origin(Path(place)) if Path(place).is_dir() else Origin()
 
-    def save(folder: Path, name: str) -> None:
-        write(folder, model, tokenizer, node, trained, name)
+    def save(folder: Path, name: str, said: Node | None) -> None:
+        write(folder, model, tokenizer, node, trained, name, said=said)
 
     return TextRanker(model, tokenizer, node, source, save, device=chosen, bf16=bf16)
 

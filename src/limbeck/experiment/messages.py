@@ -60,7 +60,9 @@ def as_plain(
     there = set(config.keys())  # "in" would look at what a key stands for
     for key in keys:
         if key not in there and key not in absent:
-            raise ConfigError(f"{key} is missing; leave out {key}=[] and ~{key}, which take it out, or choose: {key}=…")
+            raise ConfigError(
+                f"{key} is missing; leave out {key}=[] and ~{key}, which remove it, or choose one: {key}=…"
+            )
     try:
         given = [] if overrides is None else named(config, overrides, trains=trains)
         resolve(config)
@@ -117,7 +119,7 @@ def explain(error: Exception) -> str | None:
     if unknown:
         return _unknown_key(full_key or unknown.group(1), cause)
     if full_key and "is not a ListConfig" in first:
-        return f"{full_key} must be a list, also of one: {full_key}=[…]"
+        return f"{full_key} must be a list, even of one value: {full_key}=[…]"
     if isinstance(cause, OmegaConfBaseException) and full_key:
         return f"{full_key}: {first}"
     text = str(error).strip()
@@ -138,7 +140,7 @@ def explain(error: Exception) -> str | None:
         return f"{twice.group(2)} is chosen twice; name it once"
     several = re.match(r"Multiple values for [^@\s]*@([^.\s]+)\. ", text)
     if several:
-        return f"{several.group(1)} takes one name, not a list of several; for a run of each add -m, without brackets"
+        return f"{several.group(1)} takes one name, not a list of several; to run each of them add -m, without brackets"
     override = re.search(r"Could not override '([^']*)'\.\s*No match in the defaults list", text)
     if override:
         return f"{override.group(1)} is neither a key nor a group of the configuration"
@@ -159,8 +161,8 @@ _SYSTEM = {
     errno.EACCES: "this is not allowed; look at the rights of the file and of its folder, or give another path",
     errno.EPERM: "this is not allowed; look at the rights of the file and of its folder, or give another path",
     errno.EROFS: "this is on a file system that can be read alone; give another path",
-    errno.ENOSPC: "the disk is full; make room and give the same command again: what is done is not done anew",
-    errno.EDQUOT: "the quota is used up; make room and give the same command again: what is done is not done anew",
+    errno.ENOSPC: "the disk is full; make room and give the same command again: what is finished is kept",
+    errno.EDQUOT: "the quota is used up; make room and give the same command again: what is finished is kept",
 }
 
 
@@ -187,5 +189,5 @@ def _unknown_key(full_key: str, cause: Exception) -> str:
     name = full_key.rpartition(".")[2]
     known = [str(key) for key in parent] if parent is not None else []
     known = [key for key in known if not key.startswith("_")]
-    listed = f"\nknown there: {', '.join(known)}" if known else ""
+    listed = f"\nknown here: {', '.join(known)}" if known else ""
     return f"{full_key} is no key of the configuration{suggest(name, known)}{listed}"

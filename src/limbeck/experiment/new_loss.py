@@ -135,8 +135,8 @@ Write your formula into {loss} and into the loop of its test. Then:
   limbeck train loss={name} loss.{name}.sharpness=2
   limbeck help loss.{name}
 
-pip install -e . can replace PYTHONPATH, nothing LIMBECK_PACKAGES. No YAML is
-needed. More: docs/howto/extending.md"""
+After pip install -e . PYTHONPATH is not needed; LIMBECK_PACKAGES always is.
+No YAML is needed. More: docs/howto/extending.md"""
 
 
 def write(name: str, folder: Path) -> str:

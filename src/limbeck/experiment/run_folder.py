@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -225,15 +226,29 @@ def _read(path: Path) -> Config | None:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     except ValueError as error:
         raise ConfigError(
-            f"{path} cannot be read ({error}); delete it and give the command again: what is done is not done anew"
+            f"{path} cannot be read ({error}); delete it and give the command again: what is finished is kept"
         ) from None
 
 
 def _record(path: Path, config: Node, overrides: Sequence[str]) -> None:
-    from omegaconf import OmegaConf
-
-    write_text(path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(without_secrets(config))))
+    write_text(path / "config.yaml", _as_yaml(without_secrets(config)))
     write_json(path / "env.json", {**_environment(), "overrides": masked(overrides)})
+
+
+def _as_yaml(node: Node) -> str:
+    """Return plain containers as text that OmegaConf reads back; its own writer takes ten times as long."""
+    import yaml
+
+    class Writer(yaml.CSafeDumper):
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+        def text(self, value: str) -> yaml.ScalarNode:
+            number = re.fullmatch(r"[-+.:_eE\d]+", value)  # to OmegaConf 1e-2 is one, to YAML it is not
+            return self.represent_scalar("tag:yaml.org,2002:str", value, style="'" if number else None)
+
+    Writer.add_representer(str, Writer.text)
+    return yaml.dump(node, Dumper=Writer, sort_keys=False, default_flow_style=False, allow_unicode=True)
 
 
 def _environment() -> Config:

@@ -146,8 +146,8 @@ def check_tied(folder: Path, student: "Student", store: "Store", key: str) -> No
     tied = space_of(folder)
     if tied is None:
         raise ConfigError(
-            f"{key}: the student in {folder} was never brought into the space of another encoder: its scores of the "
-            f"documents of {store.path} would mean nothing; {_REMEDY}"
+            f"{key}: the student in {folder} was not trained to share another encoder's vector space: its scores of "
+            f"the documents of {store.path} would mean nothing; {_REMEDY}"
         )
     if tied["weights"] != store.identity["weights"]:
         raise ConfigError(

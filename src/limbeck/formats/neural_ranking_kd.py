@@ -1,4 +1,4 @@
-"""neural-ranking-kd: ``pos_score neg_score qid pos_pid neg_pid``, parted by tabs; two scored pairs a line.
+"""neural-ranking-kd: ``pos_score neg_score qid pos_pid neg_pid``, separated by tabs; two scored pairs a line.
 
 https://github.com/sebastian-hofstaetter/neural-ranking-kd and https://zenodo.org/records/4068216, 40 million lines.
 """
@@ -33,7 +33,7 @@ class NeuralRankingKD(Format):
     teacher = "neural-ranking-kd BERT-CAT ensemble"
     kind = "logit"
     published = ("bert_cat_ensemble",)
-    expects = "pos_score neg_score qid pos_pid neg_pid, five columns parted by tabs"
+    expects = "pos_score neg_score qid pos_pid neg_pid, five columns separated by tabs"
 
     def blocks(self, paths: Sequence[Path], faults: Faults) -> Iterator[Thunk]:
         """Yield the files in blocks."""
@@ -122,7 +122,7 @@ def _parsed(data: bytes, ids: pa.DataType) -> pa.Table | None:
 def _row(text: str) -> tuple[float, float, str, str, str]:
     columns = text.split("\t")
     if len(columns) != 5:
-        raise ValueError(f"has {len(columns)} column{'s' * (len(columns) != 1)} parted by tabs")
+        raise ValueError(f"has {len(columns)} column{'s' * (len(columns) != 1)} separated by tabs")
     for name, value in zip(_IDS, columns[2:], strict=True):
         if not value or "\r" in value:
             raise ValueError(f"{value!r} is no id ({name})")

@@ -1,4 +1,4 @@
-"""A table of scores, a query and a document a line: JSON lines, TSV, CSV, columns parted by blanks, or Parquet.
+"""A table of scores, a query and a document a line: JSON lines, TSV, CSV, columns separated by blanks, or Parquet.
 
 The first line says what a file is. JSON objects have keys, Parquet has names of columns; the others have a header, or
 three columns ``query document score``, or columns that ``format.columns`` names.

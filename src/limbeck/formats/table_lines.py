@@ -50,7 +50,7 @@ class Objects(JsonLines):
 
 
 class Columns(NamedTuple):
-    """Columns, parted by a delimiter; None for blanks."""
+    """Columns, separated by a delimiter; None for blanks."""
 
     roles: Roles
     delimiter: str | None

@@ -1,9 +1,9 @@
 """A line of a TREC run, taken apart as trec_eval does (``get_trec_results.c``, version 10).
 
-Columns are parted by any ASCII white space; what follows the sixth is skipped; so are blank lines and those that begin
-with ``#``. Where trec_eval would read a wrong value without a word, the line is refused: a score that is no finite
-number is 0 to it, a blank in an id moves the rank to where the score belongs, a NUL byte ends the file, and lines that
-end with a carriage return alone are one line.
+Columns are separated by any ASCII white space; what follows the sixth is skipped; so are blank lines and those
+that begin with ``#``. Where trec_eval would read a wrong value without a word, the line is refused: a score that is no
+finite number is 0 to it, a blank in an id moves the rank to where the score belongs, a NUL byte ends the file, and
+lines that end with a carriage return alone are one line.
 """
 
 import math
@@ -19,7 +19,7 @@ COMMENT = b"#"
 _HEXADECIMAL = re.compile(rb"[+-]?0[xX][0-9a-fA-F]*\.?[0-9a-fA-F]*(?:[pP][+-]?[0-9]+)?")
 _WHOLE = re.compile(rb"[+-]?[0-9]+")
 _COLUMNS = {
-    1: "are the columns parted by spaces or tabs?",
+    1: "are the columns separated by spaces or tabs?",
     3: "MS MARCO's three, query, document and rank, need Q0 as the second, a score and a tag",
     4: "are these judgments?",
     5: "the tag, the sixth, may be any word",

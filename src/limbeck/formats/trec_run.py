@@ -23,7 +23,7 @@ from limbeck.scores.parts import Block
 from limbeck.scores.store import ScoreStore
 from limbeck.unfinished import whole_file
 
-EXPECTS = "query Q0 document rank score tag, six columns parted by spaces or tabs, ranks from 1"
+EXPECTS = "query Q0 document rank score tag, six columns separated by spaces or tabs, ranks from 1"
 
 _LOOKED_AT = 10_000
 """Bytes in which the first line is looked for."""

@@ -161,7 +161,7 @@ def way_round(values: Values) -> str:
     """Return what to do about scores of another kind than is said."""
     look = values.looks_like()
     say = f"say kind={look} if that is what they are, " if look else "say of which kind they are with kind=, "
-    return f"{say}give the teacher's logits, or say kind=similarity for a number of its own with no such bounds"
+    return f"{say}give the teacher's logits, or say kind=similarity for scores on a scale without bounds"
 
 
 def described(meta: Mapping[str, Any]) -> str:

@@ -171,7 +171,7 @@ class StoreWriter:
         kind = self._provenance.kind
         why = impossible(kind, self._provenance.scale, values) or (doubtful(kind, values) if self._doubt else None)
         if why:
-            raise ConfigError(f"{self.path}: kind={kind} is said, but {why}; {way_round(values)}")
+            raise ConfigError(f"{self.path}: kind={kind} was given, but {why}; {way_round(values)}")
 
     # -- the end --------------------------------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ def search(
         raise ConfigError(f"shard: backend={backend.name} is one structure with these options; search without shard=…")
     if backend.name == "exact" and store.kind != "sparse":  # others may find fewer
         needed = held(len(query_ids), depth, store.documents)
-        room.check_memory(needed, f"the best {depth:,} documents of {len(query_ids):,} queries", _FEWER)
+        room.check_memory(needed, f"keeping the best {depth:,} documents of {len(query_ids):,} queries", _FEWER)
     best = Best(len(query_ids), depth, store.names)
     with torch.inference_mode():
         chosen = range(len(store)) if shards is None else shards

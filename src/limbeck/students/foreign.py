@@ -3,6 +3,7 @@
 What is known of them, and what each key does, is the table in ``known.py``; the rest is refused by file and name.
 """
 
+import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,9 +52,15 @@ def read(found: Layout) -> tuple[str, dict[str, Any]]:
     check(found, kind)
     routes.check(found)
     options = {"dense": _dense, "splade": _splade, "colbert": _colbert, "cross_encoder": _cross_encoder}[kind](found)
-    said = ", ".join(f"{name} {value!r}" for name, value in options.items() if value not in (None, ""))
-    log.info("%s, read as the student %s: %s", found.folder, kind, said)
+    said = ", ".join(f"{name}={value!r}" for name, value in options.items() if value not in (None, ""))
+    _say(f"{found.folder}: read as student={kind} with {said}")
     return kind, options
+
+
+@functools.cache
+def _say(text: str) -> None:
+    """Log a text once in a process: each run of a sweep reads the same folder again."""
+    log.info("%s", text)
 
 
 SCORES = ("sentence_transformers", "sbert_ce_default_activation_function")

@@ -1,7 +1,8 @@
 """Students that lie in a folder: what the folder says replaces the options of the configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def _known(kind: str, name: str, key: str) -> None:
     options = [item.name for item in entries()["student", kind].parameters]
     if name not in options:
         raise ConfigError(
-            f"{key} is no option of the student in the folder, a {kind}\nknown there: {', '.join(options)}"
+            f"{key} is no option of the student in the folder, a {kind}\nknown here: {', '.join(options)}"
         )
 
 
@@ -134,20 +135,27 @@ def resolve(config: Any) -> None:
     config
         An OmegaConf mapping.
     """
-    _resolve(config, "", trains="optim" in config)
+    from omegaconf import OmegaConf
+
+    for place in _places(OmegaConf.to_container(config)):
+        node = reduce(lambda outer, name: outer[name], place, config)
+        _resolve(node, "".join(f"{name}." for name in place), trains=not place and "optim" in config)
+
+
+def _places(node: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield where nodes with a student lie, inner ones first; ``node`` is plain: OmegaConf is slow to look into."""
+    if not isinstance(node, dict) or node.get("student") == "???":
+        return
+    for name, inner in node.items():
+        yield from _places(inner, (*place, name))
+    if isinstance(node.get("student"), dict):
+        yield place
 
 
 def _resolve(node: Any, key: str, *, trains: bool) -> None:
     from omegaconf import OmegaConf, open_dict
 
-    if not OmegaConf.is_dict(node) or OmegaConf.is_missing(node, "student"):
-        return
-    for name in list(node):
-        if not (OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name)):
-            _resolve(node[name], f"{key}{name}.", trains=False)
     student, backbone = node.get("student"), node.get("backbone")
-    if not OmegaConf.is_dict(student):
-        return
     beside: Any = {} if backbone is None else OmegaConf.to_container(backbone, resolve=True)
     if student.get("_target_") != "student/saved":
         _compare(OmegaConf.to_container(student, resolve=True), beside, key, trains=trains)

@@ -79,7 +79,7 @@ class Splade(BiEncoder):
     """
 
     kind: Kind = "sparse"
-    context = "its words come out of a masked language model"
+    context = "it takes the weights of words from a masked language model"
     number: Number = "dot_product"
     fields: frozenset[str] = frozenset({"embeddings", "term_weights"})
 

@@ -101,7 +101,7 @@ class TokenCache:
         if role == "document" and prefix not in self._told:  # queries are short
             self._told.add(prefix)
             log.info(
-                "tokens: %s of %s documents of %s are looked up, which are tokenised as they come and not kept",
+                "tokens: %s of %s documents of %s are needed; they are tokenised as they come and not cached",
                 f"{reads:,}",
                 f"{count:,}",
                 self._corpus.name,

@@ -86,8 +86,8 @@ def to_resume(folder: Path) -> Path | None:
     if damaged:
         listed = " and ".join(f"{path.name} ({fault})" for path, fault in damaged)
         raise ConfigError(
-            f"checkpoint: nothing whole is left in {folder}: damaged are {listed}. Remove the folder and run again: "
-            "the training begins anew"
+            f"checkpoint: no intact checkpoint is left in {folder}; damaged: {listed}. Remove the folder and run "
+            "again: the training begins anew"
         )
     return None
 

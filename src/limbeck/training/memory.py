@@ -99,9 +99,8 @@ def line(found: Needs, there: int | None, sizes: Mapping[str, object]) -> tuple[
     tuple
         The line, and whether it is a warning.
     """
-    takes = (
-        f"memory: about {bytes_of(found.weights)} for weights and optimiser, "
-        f"{bytes_of(found.batch)} for a batch of the longest texts"
+    takes = f"memory: about {bytes_of(found.weights)} for weights and optimiser" + (
+        f", {bytes_of(found.batch)} for a batch of the longest texts" if found.batch else ""
     )
     if there is None:
         return takes, False

@@ -31,6 +31,7 @@ def quiet() -> None:
         ".*does not have many workers.*",
         ".*Checkpoint directory .* exists.*",
         ".*val_dataloader.*",
+        ".*is smaller than the logging interval.*",  # training.lengths says it, with the key
         ".*LeafSpec.*",
         "Sparse CSR tensor support is in beta.*",
         ".*your dataloader is not resumable.*",  # the order of the training is: see data.sampling.Order

@@ -11,7 +11,7 @@ from limbeck.registry import register
 def missing_scores(seen: Seen, *, share: float = 0.0) -> Finding | None:
     """Catch documents of the training lists without a teacher score.
 
-    They fall out of the lists. What is missing is seldom missing at random: a teacher that scored only what its own
+    Such documents are dropped from the lists, and seldom at random: a teacher that scored only what its own
     first stage found leaves out exactly the hard negatives that yours finds.
 
     Remedy
@@ -51,7 +51,7 @@ def not_finite(seen: Seen) -> Finding | None:
 
     Remedy
     ------
-    Score anew; infinity mostly comes from half precision or from the logarithm of a probability of 0 or 1.
+    Score again; infinity mostly comes from half precision or from the logarithm of a probability of 0 or 1.
     """
     assert seen.pool.scores is not None
     wrong = np.flatnonzero(np.isinf(seen.pool.scores))

@@ -12,7 +12,7 @@ from limbeck.registry import register
 def ranks_of_first_stage(seen: Seen, *, share: float = 0.9) -> Finding | None:
     """Catch a teacher whose order is the first stage's.
 
-    The student is then distilled from the first stage. Mostly the wrong column or file was taken for the teacher's.
+    The student is then distilled from the first stage. Usually a wrong column or file was read.
 
     Remedy
     ------
@@ -36,7 +36,7 @@ def ranks_of_first_stage(seen: Seen, *, share: float = 0.9) -> Finding | None:
 @register("check", "permuted_scores")
 @severity("error")
 def permuted_scores(seen: Seen, *, share: float = 0.5) -> Finding | None:
-    """Catch the first stage's scores, handed out anew: its best score to the teacher's first document, and so on.
+    """Catch scores of the first stage, reassigned by the teacher's order: its first document has the best, and so on.
 
     Re-rankers that return an order (RankVicuna, RankGPT) write run files like this. The order is theirs, the numbers
     belong to other documents: a softmax or margin over them copies how the first stage was distributed.
@@ -81,8 +81,8 @@ def permuted_scores(seen: Seen, *, share: float = 0.5) -> Finding | None:
 def positives_rarely_first(seen: Seen, *, share: float = 0.1, ratio: float = 0.5) -> Finding | None:
     """Catch a teacher that seldom puts a positive first, or less often than chance, or much less than the first stage.
 
-    So it is with distances taken for similarities, with ids that do not match, and with a teacher that does not suit
-    the task; the student becomes worse than what it starts from.
+    This happens with distances taken for similarities, with ids that do not match, and with a teacher that does not
+    suit the task; the student becomes worse than what it starts from.
 
     Remedy
     ------

@@ -14,7 +14,7 @@ _ORDER = "a loss that reads the order alone (loss=ranknet, loss=rank_mse, loss=a
 def probability_scale(seen: Seen) -> Finding | None:
     """Catch probabilities that a loss reads as raw numbers.
 
-    A sigmoid squeezes all that is surely relevant to 1 and all that surely is not to 0: margins vanish where the
+    A sigmoid squeezes scores of the surely relevant to 1 and of the surely irrelevant to 0: margins vanish where the
     teacher knew most, and a student of raw scores is held to margins below 1. Scores of the kinds ``similarity`` and
     ``cosine`` are not suspected for lying in [0, 1].
 
@@ -46,7 +46,7 @@ def probability_scale(seen: Seen) -> Finding | None:
 def kind_of_number(seen: Seen) -> Finding | None:
     """Catch scores that cannot be of the kind of number recorded with them, or hardly are.
 
-    A sigmoid, a softmax or a temperature that nobody knows of changes what all losses but those of order learn: margins
+    An unrecorded sigmoid, softmax or temperature changes what all losses but those of order learn: margins
     shrink to nothing, a softmax is taken twice.
 
     Remedy
@@ -113,7 +113,7 @@ def raw_scale(seen: Seen, *, smallest: float = 0.5, largest: float = 1000.0) -> 
 @register("check", "min_max_trace")
 @severity("error")
 def min_max_trace(seen: Seen, *, share: float = 0.9) -> Finding | None:
-    """Catch lists that were normalised each for itself: nearly all have the same minimum and maximum.
+    """Catch lists that were normalised one by one: nearly all have the same minimum and maximum.
 
     The scale of a query is lost: where the teacher found nothing, its least bad document looks as good as a perfect
     match elsewhere. Under a softmax at temperature 1, scores in [0, 1] are also nearly flat.
@@ -150,7 +150,7 @@ def min_max_trace(seen: Seen, *, share: float = 0.9) -> Finding | None:
 def ranks_as_scores(seen: Seen, *, share: float = 0.9) -> Finding | None:
     """Catch scores computed from ranks (100, 99, 98, … or 1/rank): nearly all lists have the same five highest.
 
-    The distances between such scores say nothing of relevance, but a softmax or a margin copies them.
+    The distances between such scores say nothing about relevance, but a softmax or a margin copies them.
 
     Remedy
     ------

@@ -36,10 +36,10 @@ def gains(sweep: Sweep, baseline: str | None) -> Section:
     """
     edges = " and ".join(f"{edge:g}" for edge in EDGES)
     intro = (
-        f"<p>Queries are put into buckets by how good the teacher is on them (borders {edges}). A point is "
-        "the mean over the queries of a bucket of configuration − baseline (values averaged over seeds first); the "
-        "bar is the 95 % interval of that mean over queries (Student’s t). Right of the line the configuration is "
-        "better than the baseline. Very wide intervals run out of the figure.</p>"
+        f"<p>Queries are put into buckets by how good the teacher is on them (borders {edges}). A point is the mean "
+        "difference between configuration and baseline over the queries of a bucket (values averaged over seeds "
+        "first); the bar is its 95 % interval over queries (Student’s t). Right of the line the configuration is "
+        "better than the baseline. Very wide intervals leave the figure.</p>"
     )
     section = Section("gains", "Gain by the teacher’s quality", intro)
     sentences: list[str] = []

@@ -71,11 +71,11 @@ def leaderboard(sweep: Sweep, baseline: str | None = None) -> Section:
         What marks are over: a configuration's name, a run's id, or overrides; None takes the first configuration.
     """
     intro = (
-        "<p>Of each set, the first table has one row a configuration, with the mean over its seeds ± the standard "
-        "deviation (n − 1; none for one seed), and the first stage and the teacher beside them; the second has one "
-        "row a run. Bold: the best student. What configurations differ in is their name; all keys stand under "
-        '<a href="#differences">Differences</a>. A click on the head of a column sorts by it; a second click turns '
-        "the order round.</p>"
+        "<p>For each set, the first table has one row per configuration: the mean over its seeds ± the standard "
+        "deviation (n − 1; none for one seed), beside first stage and teacher. The second has one row per run. "
+        "Bold: the best student. Configurations are named by the keys in which they differ; all of these are under "
+        '<a href="#differences">Differences</a>. Click the head of a column to sort by it, and again to reverse the '
+        "order.</p>"
     )
     section = Section("leaderboard", "Leaderboard", intro)
     parts: dict[str, UIElement] = {}

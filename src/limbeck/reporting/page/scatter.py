@@ -25,8 +25,8 @@ def against_teacher(sweep: Sweep) -> Section:
     """Return a figure a configuration, one tab a set: a point is a query."""
     intro = (
         "<p>Each point is a query: the teacher's value across, the student's (mean over seeds) up. Above the line the "
-        "student is better than its teacher. Points of equal values lie over one another and show darker. Hovering "
-        "over a point shows the query's id; the title says on how many queries the student is above, below and equal."
+        "student is better than its teacher. Points of equal values overlap and look darker. Hovering over a "
+        "point shows the query's id. The title counts the queries on which the student is above, below and equal."
     )
     section = Section("teacher", "Student against teacher, query by query", intro)
     sentences: list[str] = []

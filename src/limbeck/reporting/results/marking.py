@@ -119,7 +119,10 @@ def _values(run: Finished, column: Column, key: str) -> dict[str, float]:
 
 def _meaning(table: Table, settings: Comparing, family: int) -> str:
     spec = table.spec
-    baseline = ", ".join(f"{spec.title(key)} {spec.label(key, value)}" for key, value in spec.baseline.items())
+    baseline = ", ".join(  # of a loss the name says enough: KL, not Loss KL
+        spec.label(key, value) if key == "loss" else f"{spec.title(key)} {spec.label(key, value)}"
+        for key, value in spec.baseline.items()
+    )
     others = [spec.title(key) for key in spec.rows if key not in spec.baseline]
     same = f" of the same {', '.join(others)}" if others else ""
     than = f"the {BESIDE[spec.against]}" if spec.against else f"{baseline}{same}"

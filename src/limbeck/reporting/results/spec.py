@@ -75,7 +75,7 @@ def read_spec(given: Any, *, key: str = "table") -> Spec:
         if name not in (*_MUST, *_MAY):
             close = difflib.get_close_matches(str(name), [*_MUST, *_MAY], 1)
             meant = f"; did you mean {close[0]}?" if close else ""
-            raise ConfigError(f"{key}.{name} is no key of a table{meant}\nknown there: {', '.join((*_MUST, *_MAY))}")
+            raise ConfigError(f"{key}.{name} is no key of a table{meant}\nknown here: {', '.join((*_MUST, *_MAY))}")
     for name in _MUST:
         if not given.get(name):
             raise ConfigError(f"{key}.{name} must be given")

@@ -45,7 +45,7 @@ class Client:
         self._key = None if bearer_from is None else os.environ.get(bearer_from)
         if bearer_from is not None and not self._key:
             raise ConfigError(
-                "teacher.bearer_from must name a variable of the environment that holds the server's key, and no such "
+                "teacher.bearer_from must name an environment variable that holds the server's key, and no such "
                 "variable is set: export it first; the key itself belongs in no command"
             )
         self._retry = Retry(
@@ -69,7 +69,7 @@ class Client:
         try:
             answer = self._session().post(self.url, json=body, timeout=self._timeout, allow_redirects=False)
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
-            raise self._error("is no address; teacher.url is one as http://localhost:8000") from None
+            raise self._error("is no address; teacher.url must be one, http://localhost:8000 for example") from None
         except requests.exceptions.RequestException as error:
             raise self._error(self._lost(_innermost(error))) from None
         if answer.status_code != 200:
