@@ -1,11 +1,13 @@
 """Runs in arrays: of millions of candidates, those of a query become Python objects when they are looked at.
 
-A run is some batches of Arrow columns: query, documents, scores. They lie in memory, at 8 bytes and an id a
-document, or in a file that is mapped.
+A run is some batches of Arrow columns: query, documents, scores. They take 8 bytes and an id a document, in
+memory if that is little, else in a file that is mapped.
 """
 
+import mmap
+import tempfile
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ _TEXT = pa.string()
 
 _DOCUMENTS = 2**16
 """Documents, about, of a batch that is made of rankings: so many are Python objects at once."""
+
+_IN_MEMORY = 2**25
+"""Bytes of a run that is not in a file."""
 
 _QUERIES = 256
 """Queries whose rankings are made together when all are looked at."""
@@ -47,7 +52,18 @@ class ArrayRun(Mapping[str, Ranking]):
     @classmethod
     def of(cls, rankings: Iterable[tuple[str, Ranking]]) -> "ArrayRun":
         """Gather rankings; a query without documents is left out, as from a TREC file."""
-        return cls(batches(rankings))
+        return cls.gathered(batches(rankings))
+
+    @classmethod
+    def gathered(cls, batches: Iterable[pa.RecordBatch]) -> "ArrayRun":
+        """Gather batches: in memory while they are small, then in a file without a name, which is mapped."""
+        rest, held, size = iter(batches), [], 0
+        for each in rest:
+            held.append(each)
+            size += each.nbytes
+            if size > _IN_MEMORY:
+                return cls(_in_file(chain(held, rest)))
+        return cls(held)
 
     @classmethod
     def mapped(cls, paths: Iterable[Path]) -> "ArrayRun":
@@ -179,15 +195,28 @@ def write(path: Path, run: Mapping[str, Ranking]) -> None:
     """Write a run into a new file."""
     ready = isinstance(run, ArrayRun) and all(each.schema == _SCHEMA for each in run.batches)
     found = run.batches if ready else batches(run.items())
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
-        for each in found:
+    with pa.OSFile(str(path), "wb") as file:
+        _write(file, found)
+
+
+def _in_file(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    with tempfile.TemporaryFile() as file:
+        _write(pa.PythonFile(file, "w"), batches)
+        file.flush()
+        whole = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    with pa.ipc.open_file(whole) as reader:
+        yield from map(reader.get_batch, range(reader.num_record_batches))
+
+
+def _write(file: Any, batches: Iterable[pa.RecordBatch]) -> None:
+    with pa.ipc.new_file(file, _SCHEMA) as writer:
+        for each in batches:
             writer.write_batch(each)
 
 
 def _mapped(path: Path) -> Iterator[pa.RecordBatch]:
     with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
-        for number in range(reader.num_record_batches):
-            yield reader.get_batch(number)
+        yield from map(reader.get_batch, range(reader.num_record_batches))
 
 
 def _strings(array: Any) -> list[str]:
