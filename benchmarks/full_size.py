@@ -337,37 +337,57 @@ def peak(*words: str) -> float:
     return most
 
 
-def memory(root: Path, sizes: Sequence[int], documents: int = 2000, depth: int = 50) -> None:
-    """Print the peak memory of mining and search by the number of queries; 20,000 are mined at once."""
-    places = [collection(root / str(size), documents, size) for size in sizes]
+def memory(root: Path, sizes: Sequence[int], documents: int = 2000, depth: int = 50, few: int = 20) -> None:
+    """Print the peak memory of what is done for training queries, by their number.
+
+    ``depth`` documents are found for each query, of which ``few`` are re-ranked, fused into lists and inspected.
+    """
     collection(root / "small" / "data", 1000, 10)  # of the same words: unknown ones would make all texts alike
     model = search.apart(search.model, root / "small")
-    student = [f"backbone.model={model}", "student.query_length=8", "student.document_length=16"]
-    own = [f"candidates.{word}" for word in student]
+    peaks = [peaks_of(root / str(size), size, documents, depth, few, model) for size in sizes]
     print(
         "\n| peak memory of its own, MB, by queries | "
         + " | ".join(f"{size:,}" for size in sizes)
         + " | bytes a query more |"
     )
     print("|---|" + "---:|" * (len(sizes) + 1))
-    for name in ("mine, BM25", "mine, dense", "mine, SPLADE", "search, exact"):
-        found = []
-        for size, place in zip(sizes, places, strict=True):
-            data = ["data=collection", f"data.collection={place}", "data.dev=null", "data.test=null"]
-            kept, out = [f"paths.cache={root / f'cache{size}'}", "accelerator=cpu"], root / f"{name.split()[-1]}{size}"
-            if name.startswith("mine"):
-                chosen = {"BM25": ["candidates=bm25"], "dense": ["candidates=dense", *own],
-                          "SPLADE": ["candidates=dense", "student@candidates.student=splade", *own]}  # fmt: skip
-                found.append(
-                    peak("mine", *data, *kept, *chosen[name.split()[1]], f"candidates.depth={depth}", f"out={out}")
-                )
-            else:
-                index = root / f"index{size}"
-                search.limbeck("index", *data, *kept, "student=dense", "backbone=pretrained", *student, f"out={index}")
-                found.append(peak("search", f"index={index}", *kept, "split=train", f"depth={depth}", "timed=0",
-                                  f"out={out}.trec"))  # fmt: skip
-        more = 1e6 * (found[-1] - found[-2]) / (sizes[-1] - sizes[-2])
+    for name in peaks[0]:
+        found = [each[name] for each in peaks]
+        more = 1e6 * (found[-1] - found[0]) / (sizes[-1] - sizes[0])
         print(f"| {name} | " + " | ".join(f"{each:,.0f}" for each in found) + f" | {more:,.0f} |", flush=True)
+
+
+def peaks_of(root: Path, queries: int, documents: int, depth: int, few: int, model: Path) -> dict[str, float]:
+    """Return the peak memory of each step by its name, for one number of queries."""
+    student = [f"backbone.model={model}", "student.query_length=8", "student.document_length=16"]
+    own = [f"candidates.{word}" for word in student]
+    place, index, first, second = (
+        collection(root / "data", documents, queries),
+        root / "index",
+        *(root / f"{name}.trec" for name in ("first", "second")),
+    )
+    data = ["data=collection", f"data.collection={place}", "data.dev=null", "data.test=null"]
+    kept = [f"paths.cache={root / 'cache'}", "accelerator=cpu"]
+    asked = [f"index={index}", *kept, "split=train", "timed=0"]
+    runs = [f"candidates.parts.run.file={first}", "+candidates.parts.other._target_=candidates/run",
+            f"+candidates.parts.other.file={second}"]  # fmt: skip
+    mined = ["mine", *data, *kept, f"candidates.depth={depth}"]
+    search.limbeck("index", *data, *kept, "student=dense", "backbone=pretrained", *student, f"out={index}")
+    steps = {
+        "mine, BM25": [*mined, "candidates=bm25", f"out={root / 'bm25'}"],
+        "mine, dense": [*mined, "candidates=dense", *own, f"out={root / 'dense'}"],
+        "mine, SPLADE": [
+            *mined, "candidates=dense", "student@candidates.student=splade", *own, f"out={root / 'splade'}"
+        ],
+        "search, exact": ["search", *asked, f"depth={few}", f"out={first}"],
+        "re-rank": ["search", *asked, "candidates=run", f"candidates.file={first}", f"out={second}"],
+        "lists": ["mine", *data, *kept, "candidates=fusion", "candidates/parts=[run]", *runs, f"out={root / 'lists'}"],
+        "inspect": ["inspect", *data, kept[0], "trainer.accelerator=cpu", "candidates=run", f"candidates.file={second}",
+                    "teacher=run", f"teacher.path={second}", "teacher.missing=drop", f"out={root / 'inspected'}"],
+        "inspect, runs": ["inspect", f"run={second}", f"first_stage={first}", f"out={root / 'bare'}",
+                          f"qrels={place / 'qrels' / 'train.tsv'}"],
+    }  # fmt: skip
+    return {name: peak(*words) for name, words in steps.items()}
 
 
 def main() -> None:
@@ -378,7 +398,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         if asked.memory:
-            memory(Path(folder), (10_000, 20_000, 100_000))
+            memory(Path(folder), (10_000, 100_000))
         else:
             steps(Path(folder))
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from limbeck.config import fingerprint
 from limbeck.progress import show
 
-_BLOCK = 16 << 20
+_BLOCK = 1 << 20
 """Bytes of a file that are read at once."""
 
 

@@ -89,12 +89,12 @@ class Pool:
 
 
 def join(pools: Sequence[Pool], folder: Path | None = None) -> Pool:
-    """Put the pools of different queries together; what they count is added up. Teacher scores are left out.
+    """Put the pools of different queries together; what they count is added up.
 
     Parameters
     ----------
     pools
-        At least one; all with the first stage's scores or none.
+        At least one; all with the first stage's scores or none, and with the teacher's or none.
     folder
         On whose disk the columns lie, in files without a name; None has them in memory.
     """
@@ -104,12 +104,14 @@ def join(pools: Sequence[Pool], folder: Path | None = None) -> Pool:
     documents, labels, ranks, *first_stage = (
         _joined([columns[name] for columns in every], folder) for name in every[0]
     )
+    scores = [pa.array(pool.scores, pa.float32()) for pool in pools if pool.scores is not None]
     return Pool(
         query_ids=[query for pool in pools for query in pool.query_ids],
         offsets=np.concatenate([[0], *(np.diff(pool.offsets) for pool in pools)]).cumsum(),
         document_ids=documents,
         labels=labels.to_numpy(),
         ranks=ranks.to_numpy(),
+        scores=_joined(scores, folder).to_numpy() if scores else None,
         first_stage=first_stage[0].to_numpy() if first_stage else None,
         counts=_added([pool.counts for pool in pools]),
     )

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -98,11 +99,19 @@ class RunFiles:
             raise ConfigError(str(error)) from None
         except (EOFError, OSError) as error:
             raise ConfigError(f"{path}: the file is damaged or was not downloaded whole ({error})") from None
-        own = search.collection.drop_self
-        found = ArrayRun.of((query, self._ranking(query, run[query], own)) for query in search.queries if query in run)
+        found = self._own(run, search)
         _check_queries(path, found, search)
         _check_documents(path, found, search)
         return found
+
+    def _own(self, run: ArrayRun, search: Search) -> ArrayRun:
+        """Return the rankings of the queries that are searched for; the run itself if it has nothing else."""
+        own = search.collection.drop_self
+        here = lambda: (query for query in search.queries if query in run)  # noqa: E731
+        whole = not own and (self.depth is None or max(run.lengths(), default=0) <= self.depth)
+        if whole and all(ours == theirs for ours, theirs in zip_longest(here(), run)):
+            return run
+        return ArrayRun.of((query, self._ranking(query, run[query], own)) for query in here())
 
     def _file(self, split: str) -> Path:
         for option in (split, "file", *(["train"] if split == "dev" else [])):

@@ -1,11 +1,13 @@
 """Runs in arrays: of millions of candidates, those of a query become Python objects when they are looked at.
 
-A run is some batches of Arrow columns: query, documents, scores. They lie in memory, at about 12 bytes and an id a
-document, or in a file that is mapped.
+A run is some batches of Arrow columns: query, documents, scores. They take 8 bytes and an id a document, in
+memory if that is little, else in a file that is mapped.
 """
 
+import mmap
+import tempfile
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,14 @@ from limbeck.scores.places import Places
 VERSION = 2
 """Of the files; the first was a TREC run."""
 
+_TEXT = pa.string()
+"""Of ids: a batch has few, so that 4 bytes say where each begins. Earlier versions wrote 8."""
+
 _DOCUMENTS = 2**16
 """Documents, about, of a batch that is made of rankings: so many are Python objects at once."""
+
+_IN_MEMORY = 2**25
+"""Bytes of a run that is not in a file."""
 
 _QUERIES = 256
 """Queries whose rankings are made together when all are looked at."""
@@ -44,7 +52,18 @@ class ArrayRun(Mapping[str, Ranking]):
     @classmethod
     def of(cls, rankings: Iterable[tuple[str, Ranking]]) -> "ArrayRun":
         """Gather rankings; a query without documents is left out, as from a TREC file."""
-        return cls(batches(rankings))
+        return cls.gathered(batches(rankings))
+
+    @classmethod
+    def gathered(cls, batches: Iterable[pa.RecordBatch]) -> "ArrayRun":
+        """Gather batches: in memory while they are small, then in a file without a name, which is mapped."""
+        rest, held, size = iter(batches), [], 0
+        for each in rest:
+            held.append(each)
+            size += each.nbytes
+            if size > _IN_MEMORY:
+                return cls(_in_file(chain(held, rest)))
+        return cls(held)
 
     @classmethod
     def mapped(cls, paths: Iterable[Path]) -> "ArrayRun":
@@ -85,7 +104,7 @@ class ArrayRun(Mapping[str, Ranking]):
 
     def documents(self) -> list[Any]:
         """Return the ids of the ranked documents as Arrow arrays, one after the other."""
-        return [each.documents for each in self._blocks]
+        return [each.documents.cast(ID) for each in self._blocks]
 
     def each_document(self) -> Iterator[str]:
         """Yield the ids of the ranked documents, one after the other."""
@@ -142,8 +161,8 @@ def batch(queries: pa.Array, lengths: np.ndarray, documents: pa.Array, scores: n
     """
     offsets = pa.array(np.concatenate(([0], np.cumsum(lengths))), pa.int64())
     columns: dict[str, Any] = {
-        "query": queries.cast(ID),
-        "documents": pa.LargeListArray.from_arrays(offsets, documents.cast(ID)),
+        "query": queries.cast(_TEXT),
+        "documents": pa.LargeListArray.from_arrays(offsets, documents.cast(_TEXT)),
         "scores": pa.LargeListArray.from_arrays(offsets, pa.array(scores, pa.float32())),
     }
     return pa.record_batch(columns)
@@ -168,22 +187,36 @@ def batches(rankings: Iterable[tuple[str, Ranking]]) -> Iterator[pa.RecordBatch]
 
 
 def _batch(queries: list[str], ids: list[str], scores: list[np.ndarray]) -> pa.RecordBatch:
-    return batch(pa.array(queries, ID), np.array([len(each) for each in scores]), pa.array(ids, ID),
-                 np.concatenate(scores))  # fmt: skip
+    lengths = np.array([len(each) for each in scores])
+    return batch(pa.array(queries, _TEXT), lengths, pa.array(ids, _TEXT), np.concatenate(scores))
 
 
 def write(path: Path, run: Mapping[str, Ranking]) -> None:
     """Write a run into a new file."""
-    found = run.batches if isinstance(run, ArrayRun) else batches(run.items())
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
-        for each in found:
+    ready = isinstance(run, ArrayRun) and all(each.schema == _SCHEMA for each in run.batches)
+    found = run.batches if ready else batches(run.items())
+    with pa.OSFile(str(path), "wb") as file:
+        _write(file, found)
+
+
+def _in_file(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    with tempfile.TemporaryFile() as file:
+        _write(pa.PythonFile(file, "w"), batches)
+        file.flush()
+        whole = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    with pa.ipc.open_file(whole) as reader:
+        yield from map(reader.get_batch, range(reader.num_record_batches))
+
+
+def _write(file: Any, batches: Iterable[pa.RecordBatch]) -> None:
+    with pa.ipc.new_file(file, _SCHEMA) as writer:
+        for each in batches:
             writer.write_batch(each)
 
 
 def _mapped(path: Path) -> Iterator[pa.RecordBatch]:
     with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
-        for number in range(reader.num_record_batches):
-            yield reader.get_batch(number)
+        yield from map(reader.get_batch, range(reader.num_record_batches))
 
 
 def _strings(array: Any) -> list[str]:
@@ -192,7 +225,7 @@ def _strings(array: Any) -> list[str]:
 
 def size(ids: Sequence[str]) -> float:
     """Return the bytes that a document takes, with an id like these: the id, where it begins, the score."""
-    return 8 + 4 + sum(len(name.encode()) for name in ids) / max(1, len(ids))
+    return 4 + 4 + sum(len(name.encode()) for name in ids) / max(1, len(ids))
 
 
-_SCHEMA = pa.schema([("query", ID), ("documents", pa.large_list(ID)), ("scores", pa.large_list(pa.float32()))])
+_SCHEMA = pa.schema([("query", _TEXT), ("documents", pa.large_list(_TEXT)), ("scores", pa.large_list(pa.float32()))])

@@ -70,7 +70,7 @@ def check_queries(queries: Iterable[str]) -> None:
             )
 
 
-def read_run(path: Path, *, use: Use = "scores") -> Run:
+def read_run(path: Path, *, use: Use = "scores") -> ArrayRun:
     """Read a TREC run file, compressed or not, as trec_eval does: see ``limbeck.formats.trec_line``.
 
     Parameters
@@ -93,7 +93,7 @@ def read_run(path: Path, *, use: Use = "scores") -> Run:
         would read it wrongly, or a document appears twice: file and line are named. Or the file is damaged or no text.
     """
     if path.is_file() and not path.stat().st_size:
-        return {}
+        return ArrayRun([])
     run = _by_block(path, use)
     return _by_line(path, use) if run is None else run
 
@@ -112,35 +112,42 @@ def no_collection() -> Iterator[None]:
 
 def _by_block(path: Path, use: Use) -> ArrayRun | None:
     """Read a file whose columns are separated by single spaces; None at anything else, which ``_by_line`` judges."""
-    found: list[pa.RecordBatch | None] = []
+    try:
+        run = ArrayRun.gathered(_batches(path, use))
+    except _OddError:
+        return None
+    return _gathered(run) if run.places.twice() else run
+
+
+class _OddError(Exception):
+    """The file is not as simple as can be."""
+
+
+def _batches(path: Path, use: Use) -> Iterator[pa.RecordBatch]:
     held: list[pa.Table] = []  # the last query's lines, which may go on in the next block
     for chunk in chunks([path], BLOCK):
         table = _table(chunk.data, use)
         if table is None:
-            return None
+            raise _OddError
         ends = pc.run_end_encode(table["query"].combine_chunks()).run_ends
         last = ends[-2].as_py() if len(ends) > 1 else 0
         if last or (held and held[-1]["query"][-1] != table["query"][0]):
-            found.append(_batch(pa.concat_tables([*held, table[:last]])))
+            yield _batch(pa.concat_tables([*held, table[:last]]))
             held = []
         held.append(table[last:])
-    found += [_batch(pa.concat_tables(held))] if held else []
-    whole = [each for each in found if each is not None]
-    if len(whole) < len(found):
-        return None
-    run = ArrayRun(whole)
-    return _gathered(run) if run.places.twice() else run
+    if held:
+        yield _batch(pa.concat_tables(held))
 
 
-def _batch(table: pa.Table) -> pa.RecordBatch | None:
-    """Return the rankings of queries whose lines stand together; None if a document appears twice for one."""
+def _batch(table: pa.Table) -> pa.RecordBatch:
+    """Return the rankings of queries whose lines stand together; a document that appears twice for one is odd."""
     queries, documents = (table[name].combine_chunks() for name in ("query", "document"))
     values, queries = table["value"].to_numpy(), pc.run_end_encode(queries)
     lengths = np.diff(queries.run_ends.to_numpy(), prepend=0)
     owner = np.repeat(np.arange(len(lengths)), lengths)
     pairs = np.sort(owner * len(values) + documents.dictionary_encode().indices.to_numpy())
     if (pairs[1:] == pairs[:-1]).any():
-        return None
+        raise _OddError
     names = pc.greater(documents[1:], documents[:-1]).to_numpy(zero_copy_only=False)
     above = (values[1:] > values[:-1]) | ((values[1:] == values[:-1]) & names)
     if (above & (owner[1:] == owner[:-1])).any():

@@ -1,14 +1,19 @@
 """A pool from bare TREC files: a run as the teacher, judgments, and another run as the first stage."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
 
 from limbeck.config import ConfigError
-from limbeck.data.pool import Pool
+from limbeck.data.pool import Pool, join
 from limbeck.scores.keys import ID
-from limbeck.types import Qrels, Run
+from limbeck.types import Qrels, Ranking, Run
+
+_QUERIES = 2000
+"""Queries whose documents are Python objects at once."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,25 @@ def bare_pool(run: Run, qrels: Qrels, first_stage: Run | None) -> Bare:
         No query has both a list and a positive.
     """
     lists = run if first_stage is None else first_stage
+    pools, unfound, rankings = [], 0, iter(lists.items())
+    while block := list(islice(rankings, _QUERIES)):
+        pool, more = _pool(block, run, qrels, ranked=first_stage is not None)
+        pools.append(pool)
+        unfound += more
+    pool = join(pools) if pools else _pool([], run, qrels, ranked=False)[0]
+    if not len(pool):
+        raise ConfigError("no query of the run has a positive in qrels; are the ids those of the same collection?")
+    return Bare(pool, sum(1 for query in qrels if query not in lists), len(lists) - len(pool), unfound)
+
+
+def _pool(block: Sequence[tuple[str, Ranking]], run: Run, qrels: Qrels, *, ranked: bool) -> tuple[Pool, int]:
+    """Return the pool of some queries, and the number of positives that stand in no list."""
     kept, unfound = [], 0
     queries, documents, labels, ranks, scores = [], [], [], [], []
-    for query, ranking in lists.items():
+    for query, ranking in block:
         judged = qrels.get(query, {})
-        of = dict(zip(run[query].ids, run[query].scores.tolist(), strict=True)) if query in run else {}
+        theirs = run.get(query)
+        of = {} if theirs is None else dict(zip(theirs.ids, theirs.scores.tolist(), strict=True))
         rank = {document: place for place, document in enumerate(ranking.ids, 1)}
         positives = [document for document, grade in judged.items() if grade > 0]
         found = [document for document in positives if document in rank or document in of]
@@ -62,14 +81,12 @@ def bare_pool(run: Run, qrels: Qrels, first_stage: Run | None) -> Bare:
         labels += [judged[document] for document in found] + [0] * (len(listed) - len(found))
         ranks += [rank.get(document, len(rank) + 1) for document in listed]
         scores += [of.get(document, np.nan) for document in listed]
-    if not kept:
-        raise ConfigError("no query of the run has a positive in qrels; are the ids those of the same collection?")
     pool = Pool(
         query_ids=kept,
-        offsets=np.concatenate(([0], np.cumsum(queries))),
+        offsets=np.cumsum([0, *queries]),
         document_ids=pa.array(documents, ID),
         labels=np.asarray(labels, dtype=np.int16),
-        ranks=np.asarray(ranks if first_stage is not None else [0] * len(ranks), dtype=np.int32),
+        ranks=np.asarray(ranks if ranked else [0] * len(ranks), dtype=np.int32),
         scores=np.asarray(scores, dtype=np.float32),
     )
-    return Bare(pool, sum(1 for query in qrels if query not in lists), len(lists) - len(kept), unfound)
+    return pool, unfound

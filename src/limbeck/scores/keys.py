@@ -6,7 +6,8 @@ into ids and in which two ids of one key would be found.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,9 @@ LARGEST = 10**18
 
 NO_KEY = LARGEST
 """No id has this key, in 63 bits and a sign as in 64: it pads."""
+
+_LISTS = 2000
+"""Lists whose documents' keys are made together."""
 
 _HASHED = 1 << 63
 _DIGITS = 18
@@ -80,6 +84,18 @@ def keys(identifiers: Ids) -> tuple[Keys, pa.Table | None]:
         return values[places], None
     values[~canonical] = key_list(others.to_pylist())
     return values[places], pa.table({"key": values[~canonical], "id": others})
+
+
+def keys_of_lists(
+    query_ids: Sequence[str], offsets: NDArray[np.int64], document_ids: pa.Array
+) -> Iterator[tuple[int, slice, Keys]]:
+    """Yield the key of each query, where its documents are in their column, and their keys."""
+    for start in range(0, len(query_ids), _LISTS):
+        bounds = offsets[start : start + _LISTS + 1].tolist()
+        found, _ = keys(document_ids[bounds[0] : bounds[-1]])
+        queries = key_list(query_ids[start : start + _LISTS]).tolist()
+        for query, (first, last) in zip(queries, pairwise(bounds), strict=True):
+            yield query, slice(first, last), found[first - bounds[0] : last - bounds[0]]
 
 
 def texts(found: Keys, table_keys: Keys, table_ids: pa.Array) -> list[str]:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from limbeck.config import ConfigError
 from limbeck.progress import reported, show
 from limbeck.scores.checksum import DIGESTED, Checksum, digest
-from limbeck.scores.keys import Keys, key, key_list, keys, texts
+from limbeck.scores.keys import Keys, key, key_list, keys_of_lists, texts
 
 META = "meta.json"
 VERSION = 1
@@ -148,11 +148,11 @@ class ScoreStore:
 
         NaN where the store does not have the pair.
         """
-        wanted, _ = keys(document_ids)
-        found = np.empty(len(wanted), dtype=np.float32)
-        lists = zip(key_list(query_ids).tolist(), offsets[:-1], offsets[1:], strict=True)
-        for query, start, stop in reported(lists, len(query_ids), f"looking scores up in {self.path}", "queries"):
-            found[start:stop] = self._find(self._place(query), wanted[start:stop])
+        found = np.empty(len(document_ids), dtype=np.float32)
+        lists = keys_of_lists(query_ids, offsets, document_ids)
+        label = f"looking scores up in {self.path}"
+        for query, rows, wanted in reported(lists, len(query_ids), label, "queries"):
+            found[rows] = self._find(self._place(query), wanted)
         return found
 
     def _place(self, query: int) -> int:

@@ -50,7 +50,7 @@ class RunTeacher(StoreTeacher):
         for file in files:
             if not file.is_file():
                 raise ValueError(f"path must name TREC run files; {file} does not exist")
-        sums = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+        sums = [_sha256(file) for file in files]
 
         def fill(target: Path) -> None:
             source = TrecRun(target)
@@ -58,3 +58,8 @@ class RunTeacher(StoreTeacher):
             write_store(target / "store", source.blocks(files, Faults()), whose, notes=source.finish)
 
         super().__init__(path=str(artefacts.folder("runs", {"sha256": sums}, fill) / "store"), use=use, missing=missing)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
