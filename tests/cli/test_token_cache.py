@@ -2,6 +2,8 @@
 
 import json
 
+QUICK = ["trainer.steps=2", "trainer.validate_every=0", "eval.start=false", "eval.teacher=false"]
+
 
 def kept(root):
     found = {path.parent: path.stat().st_mtime_ns for path in root.glob("tokens/*/meta.json")}
@@ -13,7 +15,7 @@ def test_runs_share_kept_tokens(limbeck, tmp_path):
     root = tmp_path / "own"
 
     def train(*words):
-        status, _, err = limbeck("train", f"paths.cache={root}", "loss=[kl]", "teacher=synthetic", *words)
+        status, _, err = limbeck("train", f"paths.cache={root}", "loss=[kl]", "teacher=synthetic", *QUICK, *words)
         assert status == 0, err
         return err
 
@@ -36,5 +38,5 @@ def test_few_candidates_are_tokenised_as_they_come(limbeck, tmp_path):
     words = ["loss=[kl]", "teacher=synthetic", "student=cross_encoder", "trainer.steps=1", "eval.depth=1"]
     status, _, err = limbeck("train", f"paths.cache={root}", *words, "eval.start=false", "eval.dev_depth=1")
     assert status == 0, err
-    assert "of 200 documents of synthetic are looked up, which are tokenised as they come" in err
+    assert "of 200 documents of synthetic are needed; they are tokenised as they come" in err
     assert kept(root)[1] == []
