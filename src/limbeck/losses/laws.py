@@ -261,11 +261,11 @@ ONCE = (autocast_changes_no_bit, float32_is_near_float64, derivatives, functiona
 def broken(case: Case, *, without: tuple[Callable[..., None], ...] = ()) -> list[str]:
     """Return the laws that a loss breaks, each with what was seen; those in ``without`` are not tried."""
     twice, once = ([law for law in laws if law not in without] for laws in (IN_TWO_PRECISIONS, ONCE))
-    found = []
+    found = [line for law in once for line in _broken(law, case)]
     for law, dtype in product(twice, (DOUBLE, SINGLE)):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == SINGLE):
             found += _broken(law, case, dtype)
-    return [*found, *(line for law in once for line in _broken(law, case))]
+    return found
 
 
 def _broken(law: Callable[..., None], case: Case, *more: torch.dtype) -> list[str]:
