@@ -9,18 +9,21 @@ import dataclasses
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
+import omegaconf.base
+from hydra import version
 from hydra._internal import config_loader_impl, defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.defaults_list import DefaultsList, Overrides
 from hydra._internal.hydra import Hydra
 from hydra.core.config_store import ConfigStore
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.base import Box, UnionNode
 from omegaconf.nodes import ValueNode
 
 from limbeck.config import home
@@ -28,6 +31,8 @@ from limbeck.config import home
 _READ, _BUILD = Hydra.get_mode, defaults_list._create_interpolation_map
 _LIST, _COMPOSE = config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list
 _LOAD, _PARSE = ConfigRepository.load_config, OverridesParser.parse_rule
+_LOAD_INTO = ConfigLoaderImpl._load_single_config
+_RE_PARENT, _PARSE_TEXT, _AT_LEAST = Box._re_parent, omegaconf.base.parse, version.base_at_least
 _NODES = {kind: kind.__deepcopy__ for kind in (DictConfig, ListConfig, *ValueNode.__subclasses__())}
 _NOTHING = OmegaConf.create({})
 
@@ -35,8 +40,12 @@ _LISTS: dict[tuple, DefaultsList] = {}
 """Lists of defaults: what was chosen, and from which files and schemas → the list."""
 _COMPOSED: dict[int, DictConfig | None] = {}
 """What a kept list of defaults is composed to, before single values are set; by the list's ``id``."""
-_LOADED: dict[tuple, ConfigResult] = {}
-"""What was read from a file as it was then."""
+_LOADED: dict[tuple[str, int], ConfigResult | None] = {}
+"""What a file or a schema is, by its path and by what all sources were then."""
+_PLACED: dict[tuple, ConfigResult] = {}
+"""The same, at its place in the configuration."""
+_STATES: dict[tuple, int] = {}
+"""Numbers of what all sources were."""
 _PARSED: dict[tuple[str, str], Any] = {}
 """What a word of the command is."""
 
@@ -46,6 +55,8 @@ def compose_once() -> None:
     Hydra.get_mode, defaults_list._create_interpolation_map = _mode, _choices
     config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list = _listed, _composed
     ConfigRepository.load_config, OverridesParser.parse_rule = _loaded, _parsed
+    Box._re_parent, omegaconf.base.parse, version.base_at_least = _re_parented, _parsed_text, _at_least
+    ConfigLoaderImpl._load_single_config = _placed
     ConfigStore.__deepcopy__ = lambda self, _: self  # for each composition, though it copies what it hands out
     for kind in _NODES:
         kind.__deepcopy__ = _copied
@@ -57,6 +68,8 @@ def as_ever() -> Iterator[None]:
     Hydra.get_mode, defaults_list._create_interpolation_map = _READ, _BUILD
     config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list = _LIST, _COMPOSE
     ConfigRepository.load_config, OverridesParser.parse_rule = _LOAD, _PARSE
+    Box._re_parent, omegaconf.base.parse, version.base_at_least = _RE_PARENT, _PARSE_TEXT, _AT_LEAST
+    ConfigLoaderImpl._load_single_config = _LOAD_INTO
     del ConfigStore.__deepcopy__
     for kind, copied in _NODES.items():
         kind.__deepcopy__ = copied
@@ -101,15 +114,28 @@ def _composed(self, defaults, repo):
 
 
 def _loaded(self, config_path):
-    """Read a file once."""
-    source = self._find_object_source(config_path, ObjectType.CONFIG)
-    if source is None or source.scheme() != "file":
-        return _LOAD(self, config_path)
-    found = os.stat(os.path.join(source.path, source._normalize_file_name(config_path)))
-    key = source.provider, source.path, config_path, found.st_mtime_ns, found.st_size
+    """Read a file, or a schema, once."""
+    key = config_path, _state(self)
     if key not in _LOADED:
         _LOADED[key] = _LOAD(self, config_path)
-    return dataclasses.replace(_LOADED[key], config=copy.deepcopy(_LOADED[key].config))
+    found = _LOADED[key]
+    return None if found is None else dataclasses.replace(found, config=copy.deepcopy(found.config))
+
+
+def _placed(self, default, repo):
+    """Put what is read to its place once."""
+    key = default.config_path, default.package, default.primary, _state(repo.delegate)
+    if key not in _PLACED:
+        _PLACED[key] = _LOAD_INTO(self, default, repo)
+    return dataclasses.replace(_PLACED[key], config=copy.deepcopy(_PLACED[key].config))
+
+
+def _state(repository) -> int:
+    """Return a number of what all sources of a repository are."""
+    if repository.__dict__.get("_seen") is not repository.sources:
+        state = tuple((source.provider, _contents(source)) for source in repository.sources)
+        repository._seen, repository._state = repository.sources, _STATES.setdefault(state, len(_STATES))
+    return repository._state
 
 
 def _parsed(self, s, rule_name):
@@ -117,6 +143,37 @@ def _parsed(self, s, rule_name):
     if (s, rule_name) not in _PARSED:
         _PARSED[s, rule_name] = _PARSE(self, s, rule_name)
     return copy.deepcopy(_PARSED[s, rule_name])
+
+
+@cache
+def _parsed_text(*given):
+    """Parse a value with ``${…}`` once."""
+    return _PARSE_TEXT(*given)
+
+
+def _at_least(ver):
+    """Compare versions of Hydra once."""
+    return _compared(version.getbase(), ver)
+
+
+@cache
+def _compared(base, ver):
+    return _AT_LEAST(ver)
+
+
+def _re_parented(self):
+    """Tell what lies directly below a node who its parent is, at the end of a merge.
+
+    OmegaConf tells the whole tree, at each of some fifty merges; nodes further below were told when they came there.
+    """
+    if isinstance(self, UnionNode):
+        _RE_PARENT(self)
+        return
+    content = self.__dict__["_content"]
+    nodes = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    for node in nodes:
+        if node is not None and node.__dict__["_parent"] is not self:
+            node._set_parent(self)
 
 
 def _copied(self, memo=None):

@@ -45,8 +45,12 @@ def device(request):
 
 
 def pytest_collection_finish():
-    """Leave all that is imported and collected out of every later look for garbage."""
+    """Leave all that is imported and collected out of every later look for garbage; spare Lightning, if it is there."""
     gc.freeze()
+    if "lightning" in sys.modules:
+        from sparing import spare_lightning
+
+        spare_lightning()
 
 
 def pytest_collection_modifyitems(config, items):

@@ -64,11 +64,9 @@ def test_what_tests_spare_hydra_changes_no_configuration(compose):
     ]
 
     def composed():
-        from omegaconf import OmegaConf
-
         found = [compose(*words, own=True) for words in calls]
         assert {each.hydra.mode for each in found} == {None}  # no file sets it: Hydra.get_mode has nothing to read
-        return [OmegaConf.to_container(each) for each in found]
+        return [state(each) for each in found]
 
     spared = [composed(), composed()]
     with as_ever():

@@ -38,7 +38,8 @@ def test_every_part_is_measured(monkeypatch, capsys, limbeck):
         return limbeck(*words, small=False)[2], 1.0
 
     monkeypatch.setattr(scale.search, "limbeck", command)
-    monkeypatch.setattr(scale.store, "subprocess", SimpleNamespace(run=lambda words, **_: command(*words[3:])))
+    processes = SimpleNamespace(run=lambda words, **_: command(*words[3:]), DEVNULL=None)
+    monkeypatch.setattr(scale.store, "subprocess", processes)
     monkeypatch.setattr(scale.search, "apart", lambda function, *given: function(*given))
     for name, small in {"WIDTH": 32, "DRAWN": 64, "LOOKED_UP": 64}.items():
         monkeypatch.setattr(scale, name, small)

@@ -120,7 +120,7 @@ def test_its_example_runs_as_it_is_printed(name, make, tmp_path, monkeypatch, ca
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")  # torch's own, of any sparse product
-        exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], found)
+        exec(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0], found)
     assert torch.as_tensor(found["scores"]).numel() == 2
     assert found["transformer"].config.hidden_size == 16
     assert "missing" not in caplog.text.lower()

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from limbeck.reporting.page.curves import BINS, curves, over_seeds
+from limbeck.training.validations import Validated, append
 
 
 def write(folder, version, text):
@@ -20,6 +21,15 @@ def test_later_versions_win_where_two_have_a_step(tmp_path):
     steps, values = read["train/kl"]
     assert (steps.tolist(), values.tolist()) == ([10, 20, 30, 40], [4.0, 3.0, 2.0, 0.5])
     assert [each.tolist() for each in read["dev/ndcg@10"]] == [[30], [0.5]]
+
+
+def test_the_last_validation_is_at_the_end_of_the_training(tmp_path):
+    for step in (20, 40, 60):
+        append(tmp_path, Validated(step, 60, 0.5))
+    write(tmp_path / "metrics", 0, "dev/ndcg@10,step,train/kl\n0.1,19,\n0.2,39,\n,59,1.0\n0.3,60,\n")
+    read = curves(tmp_path / "metrics")
+    assert read["dev/ndcg@10"][0].tolist() == [20, 40, 60]
+    assert read["train/kl"][0].tolist() == [60]
 
 
 def test_without_files_there_are_no_curves(tmp_path):

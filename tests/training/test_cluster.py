@@ -10,6 +10,7 @@ from limbeck.config import ConfigError
 from limbeck.experiment.run_folder import RunFolder
 from limbeck.locks import BusyError
 from limbeck.training.cluster import rank, several
+from limbeck.training.trainer import Training
 from small import STUDENT, WORLD
 
 TORCH = {"RANK": "3", "LOCAL_RANK": "3", "NODE_RANK": "1", "GROUP_RANK": "1", "WORLD_SIZE": "4"}
@@ -67,6 +68,14 @@ def plain(tmp_path_factory, small, cache, forked):
 
 
 @pytest.mark.parametrize("name", SHELLS)
+def test_on_one_device_no_shell_makes_a_process_one_of_several(name, shell, tmp_path):
+    shell(name)
+    assert rank(1, 1) == 0
+    trainer = Training(accelerator="cpu").make(2, tmp_path, [], [], validate=False)
+    assert (trainer.world_size, trainer.global_rank, trainer.is_global_zero) == (1, 0, True)
+
+
+@pytest.mark.parametrize("name", ["torchrun", "slurm, tasks of each node", "lsf", "all"])
 def test_one_device_trains_in_any_shell(name, plain, shell, limbeck, tmp_path):
     shell(name)
     status, out, err = limbeck("train", *SHORT)

@@ -19,8 +19,8 @@ def curve(folder):
 
 
 @pytest.mark.parametrize("student", ["dense", "cross_encoder"])
-def test_twenty_steps_are_those_of_the_plain_path(limbeck, tmp_path, monkeypatch, student):
-    words = [f"student={student}", "loss=ckl", "trainer.steps=20", "trainer.validate_every=0", "eval.start=false"]
+def test_eight_steps_are_those_of_the_plain_path(limbeck, tmp_path, monkeypatch, student):
+    words = [f"student={student}", "loss=ckl", "trainer.validate_every=0", "eval.start=false"]
     words += ["eval.teacher=false", "backbone.dropout=0", "backbone.width=32", "optim.lr=1e-3", "trainer.log_every=1"]
     status, _, err = limbeck("train", *words, "name=fast")
     assert status == 0, err
@@ -36,11 +36,11 @@ def test_twenty_steps_are_those_of_the_plain_path(limbeck, tmp_path, monkeypatch
     monkeypatch.setattr(AdamW, "configure", lambda *given, **_: configure(*given, fused=False))
     status, _, err = limbeck("train", *words, "name=plain")
     assert status == 0, err
-    assert len(calls) >= 20
+    assert len(calls) >= 8
     fast, plain = curve(tmp_path / "runs" / "fast"), curve(tmp_path / "runs" / "plain")
-    assert len(fast) == len(plain) == 20
+    assert len(fast) == len(plain) == 8
     assert fast == pytest.approx(plain, abs=1e-5)
-    assert len(set(plain)) == 20
+    assert len(set(plain)) == 8
 
 
 class Waits(TorchDispatchMode):
@@ -56,9 +56,8 @@ class Waits(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("student", ["dense", "cross_encoder", "colbert"])
-def test_a_step_reads_no_number_from_the_device(limbeck, monkeypatch, student):
-    """Between two steps that are logged."""
+def test_a_step_reads_no_number_from_the_device(limbeck, monkeypatch):
+    """Between two steps that are logged; of the forward passes of all students and losses see test_waiting.py."""
     from limbeck.training.guards import Nonfinite
     from limbeck.training.module import Distillation
 
@@ -85,8 +84,8 @@ def test_a_step_reads_no_number_from_the_device(limbeck, monkeypatch, student):
     monkeypatch.setattr(Nonfinite, "on_train_batch_end", guarded)
     monkeypatch.setattr(Distillation, "training_step", watched(step))
     monkeypatch.setattr(Distillation, "optimizer_step", watched(after))
-    words = [f"student={student}", "loss=[ckl,margin_mse]", "trainer.validate_every=0", "trainer.checkpoint_every=100"]
-    words += ["eval.start=false", "eval.teacher=false", "trainer.log_every=5", f"name=waits_{student}"]
+    words = ["loss=[ckl,margin_mse]", "trainer.validate_every=0", "trainer.checkpoint_every=100"]
+    words += ["eval.start=false", "eval.teacher=false", "trainer.log_every=5"]
     status, _, err = limbeck("train", *words)
     assert status == 0, err
     assert found

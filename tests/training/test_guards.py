@@ -138,7 +138,7 @@ def test_collapsed_students_are_named_once(limbeck, monkeypatch, words, named):
         return student, collator
 
     monkeypatch.setattr(module, "ranker", flattened)
-    status, _, err = limbeck("train", *SHORT, "trainer.log_every=2", *words)
+    status, _, err = limbeck("train", *SHORT, "trainer.log_every=2", "trainer.steps=4", *words)
     assert status == 0, err
     assert err.count(f"{named} at step 2: ") == 1, err
     assert err.count(f"{named} at step") == 1
@@ -147,7 +147,8 @@ def test_collapsed_students_are_named_once(limbeck, monkeypatch, words, named):
 @pytest.mark.parametrize("student", ["dense", "cross_encoder", "splade", "colbert"])
 def test_healthy_students_are_not_warned_of(limbeck, student):
     words = ["loss=[kl,flops]"] if student == "splade" else []
-    status, _, err = limbeck("train", *SHORT, "trainer.log_every=1", f"student={student}", *words)
+    words += ["trainer.log_every=1", "trainer.steps=3"]
+    status, _, err = limbeck("train", *SHORT, f"student={student}", *words)
     assert status == 0, err
     assert "collapsed" not in err
     assert "dead" not in err

@@ -9,7 +9,8 @@ from limbeck.inference import score_lists
 from limbeck.training.objective import Objective
 from limbeck.training.refresh import RankRefresh
 
-WORDS = ("train", "sampler.refresh_ranks=3", "eval.start=false")
+SHORT = ("train", "eval.start=false", "eval.teacher=false", "trainer.validate_every=0")
+WORDS = (*SHORT, "sampler.refresh_ranks=3")
 
 
 def weights(tmp_path, name="train"):
@@ -56,7 +57,7 @@ def test_workers_serve_no_old_ranks(limbeck, tmp_path):
     limbeck(*WORDS, "name=alone")
     status, _, err = limbeck(*WORDS, "name=helped", "sampler.workers=2")
     assert status == 0, err
-    limbeck("train", "eval.start=false", "name=stored")
+    limbeck(*SHORT, "name=stored")
     alone, helped, stored = (weights(tmp_path, name) for name in ("alone", "helped", "stored"))
     assert all(torch.equal(alone[name], helped[name]) for name in alone)
     assert not all(torch.equal(alone[name], stored[name]) for name in alone)

@@ -236,7 +236,7 @@ def _record(path: Path, config: Node, overrides: Sequence[str]) -> None:
 
 
 def _as_yaml(node: Node) -> str:
-    """Return plain containers as text that OmegaConf reads back; its own writer takes ten times as long."""
+    """Return plain containers as text that OmegaConf reads back; its own writer takes 15 times as long."""
     import yaml
 
     class Writer(yaml.CSafeDumper):

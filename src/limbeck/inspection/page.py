@@ -57,10 +57,10 @@ def _parts(report: Mapping[str, Any], rows: Sequence[tuple[str, str]], pictures:
         yield '<div class="finding clean">The checks found nothing.</div>'
     if report["ignored"]:
         yield f"<p>Turned off: {escape(', '.join(report['ignored']))}.</p>"
-    yield "<h2>Figures</h2>\n<table>"
+    yield "<h2>Statistics</h2>\n<table>"
     for name, value in rows:
         yield f'<tr><th>{escape(name)}</th><td class="number">{escape(value)}</td></tr>'
-    yield "</table>\n<h2>Pictures</h2>"
+    yield "</table>\n<h2>Figures</h2>"
     for title, path in pictures.items():
         data = base64.b64encode(path.read_bytes()).decode("ascii")
         yield f'<p><img alt="{escape(title)}" src="data:image/png;base64,{data}"></p>'

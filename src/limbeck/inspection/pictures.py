@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from limbeck import labels
 from limbeck.data.pool import Pool
 from limbeck.inspection.measures import CUTOFFS, Measures
 from limbeck.inspection.seen import known, percent
@@ -81,7 +82,7 @@ def _entropy(entropy: Mapping[str, Any] | None) -> Figure | None:
         by_temperature.setdefault(at["temperature"], []).append(name)
     for line, (temperature, names) in zip(cycle(_LINES), by_temperature.items(), strict=False):
         median = entropy["configured"][names[0]]["median_entropy"]
-        label = f"configured ({', '.join(names)}): {temperature:g}, median {median:.2f}"
+        label = f"configured ({', '.join(map(labels.loss, names))}): {temperature:g}, median {median:.2f}"
         axes.axvline(temperature, color=_MARK, linewidth=1.5, linestyle=line, label=label)
     proposed = entropy["proposed_temperature"]
     axes.axvline(proposed, color=_GREY, linewidth=1.5, linestyle="--", label=f"median 0.5: {proposed:g}")

@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from limbeck import labels
 from limbeck.inspection.seen import percent
 from limbeck.screen import console
 
@@ -45,9 +46,8 @@ def rows(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
             shown.append((f"overlap with the first stage at {k}", _share(share)))
     if entropy is not None:
         for loss, at in entropy["configured"].items():
-            shown.append(
-                (f"entropy / ln L at {loss}'s temperature {at['temperature']:g}", f"{at['median_entropy']:.3f}")
-            )
+            name = f"entropy / ln L at {labels.loss(loss)}'s temperature {at['temperature']:g}"
+            shown.append((name, f"{at['median_entropy']:.3f}"))
         shown.append(("temperature for entropy / ln L = 0.5", f"{entropy['proposed_temperature']:g}"))
     return shown
 

@@ -14,6 +14,7 @@ from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter, UIEl
 from limbeck.labels import curve as headed
 from limbeck.reporting.page.pieces import Section, grid, legend, look, panel, sentence, stack, tabs
 from limbeck.reporting.page.runs import Sweep, labels
+from limbeck.training import validations
 
 Curve = tuple[np.ndarray, np.ndarray]
 """Steps and values."""
@@ -64,11 +65,12 @@ def curves(folder: Path) -> dict[str, Curve]:
     Parameters
     ----------
     folder
-        Holds ``version_N``; may be absent.
+        ``metrics`` of the run's folder: holds ``version_N``; may be absent.
     """
     points: dict[str, dict[int, float]] = {}
+    validated = {each.step for each in validations.read(folder.parent)}
     for path in sorted(folder.glob("version_*/metrics.csv"), key=_number):
-        for column, values in _columns_of(path).items():
+        for column, values in _columns_of(path, validated).items():
             points.setdefault(column, {}).update(values)
     return {
         column: (np.array(sorted(known)), np.array([known[step] for step in sorted(known)]))
@@ -80,8 +82,12 @@ def _number(path: Path) -> int:
     return int(re.sub(r"\D", "", path.parent.name) or -1)
 
 
-def _columns_of(path: Path) -> dict[str, dict[int, float]]:
-    """Return column → step → value; without the last line if a kill has cut it off, and what is not finite."""
+def _columns_of(path: Path, validated: set[int]) -> dict[str, dict[int, float]]:
+    """Return column → steps done → value; without the last line if a kill has cut it off, and what is not finite.
+
+    Lightning counts the steps of a training from 0, but after the training it gives the steps that were done: there the
+    last validation is.
+    """
     found: dict[str, dict[int, float]] = {}
     whole, _, _ = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
     for row in csv.DictReader(whole.splitlines()):
@@ -90,7 +96,8 @@ def _columns_of(path: Path) -> dict[str, dict[int, float]]:
             if column == _RATIO or (column or "").startswith(("train/", "dev/")):
                 value = _number_in(cell)
                 if math.isfinite(step) and math.isfinite(value):
-                    found.setdefault(column, {})[int(step) + 1] = value  # Lightning counts from 0: steps done
+                    after = column.startswith("dev/") and int(step) in validated and int(step) + 1 not in validated
+                    found.setdefault(column, {})[int(step) + (not after)] = value
     return found
 
 
@@ -141,6 +148,9 @@ def _figures(read: Mapping[str, Sequence[Mapping[str, Curve]]], columns: Sequenc
     for column in columns:
         plot = panel(headed(column), "step of the training", "")
         plot.xaxis.formatter = NumeralTickFormatter(format="0,0")  # else 2.000e+4
+        plot.xaxis.ticker.min_interval = 1
+        plot.x_range.start = 0
+        plot.yaxis.formatter.power_limit_low = -5  # 0.005 and not 5.000e-3
         lines = []
         for number, (name, seeds) in enumerate(read.items()):
             known = [each[column] for each in seeds if column in each and len(each[column][0])]

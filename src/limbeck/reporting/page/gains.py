@@ -107,7 +107,7 @@ def _figures(buckets: Mapping[str, Sequence[Bucket]], metric: str, quality: str)
         here = {name: one for name, found in buckets.items() for one in found if (one.low, one.high) == side}
         first = next(iter(here.values()))
         title = f"teacher’s {metric_name(quality)} {side[0]:g} to {side[1]:g}\n"
-        title += f"{first.queries:,} queries, baseline {first.baseline:.3f}"
+        title += f"{first.queries:,} quer{'y' if first.queries == 1 else 'ies'}, baseline {first.baseline:.3f}"
         plot = panel(
             title, f"gain in {metric_name(metric)}", "", y_range=systems[::-1], x_range=limit,
             height=110 + 34 * len(systems),

@@ -46,7 +46,8 @@ def command(env: Mapping[str, Any]) -> str | None:
         As in ``flags``.
     """
     overrides = env.get("overrides")
-    return shlex.join(["limbeck", "train", *flags(env), *_searched(env), *overrides]) if overrides else None
+    words = [*flags(env), *_searched(env), *map(_plain, overrides or [])]
+    return shlex.join(["limbeck", "train", *words]) if overrides else None
 
 
 def commands(runs: Sequence[Finished]) -> list[str]:
@@ -76,10 +77,15 @@ def untold(runs: Sequence[Finished]) -> int:
     return sum("overrides" not in run.env for run in runs)
 
 
+def _plain(word: str) -> str:
+    """Return an override as people type it: Hydra's sweeps put backslashes before colons, also where none is needed."""
+    return word if set(word) & set("{}[]()'\"") else word.replace("\\:", ":")
+
+
 def _box(env: Mapping[str, Any]) -> _Box:
     given = flags(env)
     found: _Box = {flag: (value,) for flag, value in zip(given[::2], given[1::2], strict=True)}
-    for word in [*_searched(env), *env["overrides"]]:
+    for word in [*_searched(env), *map(_plain, env["overrides"])]:
         key, equals, value = word.partition("=")
         if key.lstrip("+") not in _DROPPED and not key.lstrip("+").startswith("launcher"):
             found[key] = (value,) if equals else ()
