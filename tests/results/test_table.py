@@ -136,7 +136,7 @@ def test_marks_are_those_of_the_corrected_test(runs, table):
         assert row(made, *key).cells[0].mark == expected
     assert [row(made, "dense", loss).cells[0].mark for loss in ("kl", "ckl", "bkl", "l1")] == ["", "▲", "", "▼"]
     (told,) = made.remarks
-    assert "Loss KL of the same Student (paired t-test over queries" in told
+    assert "KL of the same Student (paired t-test over queries" in told
     assert "p < 0.05, family of 6 comparisons" in told
 
 

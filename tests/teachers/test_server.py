@@ -200,7 +200,7 @@ def test_the_key_is_sent_but_neither_shown_nor_stored(port, tmp_path, monkeypatc
     with pytest.raises(ConfigError, match=r"the server refuses the key in \$KEY_OF_THE_TEST") as caught:
         teacher(port, "/401/rerank", bearer_from="KEY_OF_THE_TEST").score(["q1"], [["d1"]])
     assert "no Bearer (left out)" in str(caught.value)
-    with pytest.raises(ConfigError, match="must name a variable of the environment") as caught:
+    with pytest.raises(ConfigError, match="must name an environment variable") as caught:
         teacher(port, bearer_from="s3cret-of-the-test")
     assert "s3cret" not in str(caught.value)
 

@@ -6,14 +6,14 @@ For a loss of a package of the user's own, put the package's name into ``LIMBECK
     LIMBECK_PACKAGES=mypackage python -m limbeck.losses.laws myloss
 
 Each law is tried with the default options and with each other word of a ``Literal`` option, most of them in float64 and
-in float32 under autocast. A law that a loss rightly breaks is declared where the loss is
-(``on_scores``).
+in float32 under autocast. A law that a loss rightly breaks is declared where the loss is (``on_scores``).
 """
 
 import argparse
 import math
 from collections.abc import Callable
 from importlib import import_module
+from itertools import product
 from typing import Any
 
 import torch
@@ -260,14 +260,12 @@ ONCE = (autocast_changes_no_bit, float32_is_near_float64, derivatives, functiona
 
 def broken(case: Case, *, without: tuple[Callable[..., None], ...] = ()) -> list[str]:
     """Return the laws that a loss breaks, each with what was seen; those in ``without`` are not tried."""
-    found = []
-    for law in IN_TWO_PRECISIONS:
-        if law in without:
-            continue
-        for dtype in (DOUBLE, SINGLE):
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == SINGLE):
-                found += _broken(law, case, dtype)
-    return [*found, *(line for law in ONCE if law not in without for line in _broken(law, case))]
+    twice, once = ([law for law in laws if law not in without] for laws in (IN_TWO_PRECISIONS, ONCE))
+    found = [line for law in once for line in _broken(law, case)]
+    for law, dtype in product(twice, (DOUBLE, SINGLE)):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == SINGLE):
+            found += _broken(law, case, dtype)
+    return found
 
 
 def _broken(law: Callable[..., None], case: Case, *more: torch.dtype) -> list[str]:
