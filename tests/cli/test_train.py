@@ -110,8 +110,6 @@ def test_every_student_at_every_precision(limbeck, tmp_path, student, precision)
         f"trainer.precision={precision}",
         "trainer.accumulate=2",
         "loss=[kl,margin_mse,info_nce]",
-        "trainer.steps=4",
-        "trainer.validate_every=0",
         *STUDENT_ALONE,
     ]
     status, _, err = limbeck("train", *words, "loss.info_nce.weight=0.1")
