@@ -361,11 +361,8 @@ def peaks_of(root: Path, queries: int, documents: int, depth: int, few: int, mod
     """Return the peak memory of each step by its name, for one number of queries."""
     student = [f"backbone.model={model}", "student.query_length=8", "student.document_length=16"]
     own = [f"candidates.{word}" for word in student]
-    place, index, first, second = (
-        collection(root / "data", documents, queries),
-        root / "index",
-        *(root / f"{name}.trec" for name in ("first", "second")),
-    )
+    place, index, scores = collection(root / "data", documents, queries), root / "index", root / "scores"
+    first, second = root / "first.trec", root / "second.trec"
     data = ["data=collection", f"data.collection={place}", "data.dev=null", "data.test=null"]
     kept = [f"paths.cache={root / 'cache'}", "accelerator=cpu"]
     asked = [f"index={index}", *kept, "split=train", "timed=0"]
@@ -382,8 +379,9 @@ def peaks_of(root: Path, queries: int, documents: int, depth: int, few: int, mod
         "search, exact": ["search", *asked, f"depth={few}", f"out={first}"],
         "re-rank": ["search", *asked, "candidates=run", f"candidates.file={first}", f"out={second}"],
         "lists": ["mine", *data, *kept, "candidates=fusion", "candidates/parts=[run]", *runs, f"out={root / 'lists'}"],
+        "import": ["import", "format=trec_run", f"path={second}", f"out={scores}"],
         "inspect": ["inspect", *data, kept[0], "trainer.accelerator=cpu", "candidates=run", f"candidates.file={second}",
-                    "teacher=run", f"teacher.path={second}", "teacher.missing=drop", f"out={root / 'inspected'}"],
+                    "teacher=store", f"teacher.path={scores}", "teacher.missing=drop", f"out={root / 'inspected'}"],
         "inspect, runs": ["inspect", f"run={second}", f"first_stage={first}", f"out={root / 'bare'}",
                           f"qrels={place / 'qrels' / 'train.tsv'}"],
     }  # fmt: skip

@@ -79,7 +79,7 @@ class DocumentIds(Sequence[str]):
 
     def unknown(self, columns: Sequence[Any]) -> set[str]:
         """Return the ids in some columns that are not here, by one pass over all."""
-        asked = pa.chunked_array([pc.unique(column) for column in columns], type=ID).unique()
+        asked = pa.chunked_array([pc.unique(column).cast(ID) for column in columns], type=ID).unique()
         there = pc.is_in(self._array, value_set=asked)
         if pc.sum(there).as_py() == len(asked):  # no id is here twice
             return set()

@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 
 from limbeck.rankings import Ranking
-from limbeck.scores.keys import ID
 from limbeck.scores.places import Places
 
 VERSION = 2
@@ -104,7 +103,7 @@ class ArrayRun(Mapping[str, Ranking]):
 
     def documents(self) -> list[Any]:
         """Return the ids of the ranked documents as Arrow arrays, one after the other."""
-        return [each.documents.cast(ID) for each in self._blocks]
+        return [each.documents for each in self._blocks]
 
     def each_document(self) -> Iterator[str]:
         """Yield the ids of the ranked documents, one after the other."""

@@ -7,6 +7,9 @@ import numpy as np
 
 from limbeck.scores.keys import LARGEST, key, keys
 
+_BLOCK = 2**14
+"""Ids whose keys are made together."""
+
 
 class Places:
     """Looks the ids of some columns up, which are numbered through.
@@ -20,7 +23,9 @@ class Places:
     def __init__(self, columns: Sequence[Any]) -> None:
         self._columns = columns
         self._starts = np.cumsum([0, *map(len, columns)])
-        found = [keys(column)[0] for column in columns if len(column)]
+        found = [
+            keys(column[start : start + _BLOCK])[0] for column in columns for start in range(0, len(column), _BLOCK)
+        ]
         every = np.concatenate([np.empty(0, np.uint64), *found])
         self._order = every.argsort(kind="stable").astype(np.int32)
         self._keys = every[self._order]

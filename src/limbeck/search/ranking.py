@@ -135,7 +135,8 @@ def rerank(
 
 def _rows(store: Store, run: ArrayRun, shards: Sequence[int] | None) -> NDArray[np.int64]:
     """Return the rows of a run's documents in a store; -1 for those that are not in these shards."""
-    documents = pa.chunked_array(run.documents(), type=ID).dictionary_encode().combine_chunks()
+    columns = [column.cast(ID) for column in run.documents()]  # of files of earlier versions, too
+    documents = pa.chunked_array(columns, type=ID).dictionary_encode().combine_chunks()
     numbers = {name: number for number, name in enumerate(documents.dictionary.to_pylist())}
     rows = np.full(len(numbers), -1)
     for shard in store.shards(shards):
