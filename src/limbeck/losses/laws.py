@@ -289,11 +289,10 @@ def main() -> None:
     module, _, attribute = entry.path.rpartition(".")
     tried = cases(getattr(import_module(module), attribute))
     lines = [line for case in tried for line in broken(case)]
-    print(*lines, sep="\n", end="\n" if lines else "")
     count = len(tried) * (2 * len(IN_TWO_PRECISIONS) + len(ONCE))
     print(f"{name}: {count} checks of {len(IN_TWO_PRECISIONS) + len(ONCE)} laws, {len(lines)} failed")
     if lines:
-        raise SystemExit(1)
+        raise SystemExit("\n".join(lines))
 
 
 if __name__ == "__main__":
