@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 
 import numpy as np
@@ -14,6 +15,7 @@ from limbeck.backbones.sources import load_tokenizer, locate
 from limbeck.config import ConfigError, build
 from limbeck.experiment.table import tabulate
 from limbeck.export.card import card
+from limbeck.export.layout import Module, Pipeline
 from limbeck.export.origin import Origin
 from limbeck.reporting.results import latex, markdown, terminal
 from limbeck.scores.store import ScoreStore
@@ -317,11 +319,8 @@ def test_tables_read_no_markup(trained, tmp_path, capsys):
 
 
 def test_a_card_reads_no_markup():
-    class Pipeline:
-        library = "SentenceTransformer"
-        transformer = ""
-        modules = (type("Module", (), {"config": {"transformer_task": "feature-extraction"}, "length": 8}),)
-
+    first = Module("Transformer", {"transformer_task": "feature-extraction"}, length=8)
+    pipeline = Pipeline("SentenceTransformer", [first])
     student = {"_target_": "student/dense", "scale": 1, "query_prefix": EVIL}
     row = {"system": EVIL, "candidates": EVIL, "queries": 1, "ndcg@10": 0.5}
     origin = Origin(
@@ -329,10 +328,10 @@ def test_a_card_reads_no_markup():
         result={"collection": EVIL, "split": "test", "rows": [row], "run_id": EVIL},
         environment={"command": ["limbeck", f"x={EVIL}\n````\n<script>"], "device": EVIL},
     )
-    whole = card(Pipeline(), student, origin, f"{EVIL}\n# x")
+    whole = card(pipeline, student, origin, f"{EVIL}\n# x")
     head, text = whole.removeprefix("---\n").split("\n---\n", 1)
     assert yaml.safe_load(head)["datasets"] == [EVIL]  # data, no markup
-    outside = "".join(part for part in text.split("\n````")[::2])
+    outside = re.sub(r"^(`{3,}).*?^\1$", "", text, flags=re.MULTILINE | re.DOTALL)
     assert "<script" not in outside.replace(EVIL.replace("|", "\\|"), "")  # which stands between marks of code
     assert text.count("\n````") == 2
     assert "\n# x" not in text

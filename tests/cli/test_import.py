@@ -204,7 +204,7 @@ def test_only_the_published_file_is_its_teachers(path, limbeck, tmp_path):
         status, _, err = limbeck(*words, paths, "out=b", small=False)
         assert status == 2
         assert "teacher.name must be given: neither the format nor the file names the teacher" in err
-        assert f"{teacher} is known" in err
+        assert f"; {teacher} would be recognised by " in err
     status, _, err = limbeck(*words, "path=foreign", "out=b", "teacher.name=mine", small=False)
     assert status == 0, err
     assert "what the scores are is unknown: say kind=logit" in err

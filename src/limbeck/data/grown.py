@@ -29,7 +29,7 @@ class Grown:
         self._ends: IO[bytes] | None = None
         if kind == ID:
             self._ends = _file(folder)
-            self._ends.write(np.zeros(1, np.int64))
+            self._ends.write(bytes(8))
 
     def append(self, column: Any) -> None:
         """Append an Arrow array of the same type, without nulls."""

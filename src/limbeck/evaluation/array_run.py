@@ -192,8 +192,9 @@ def _batch(queries: list[str], ids: list[str], scores: list[np.ndarray]) -> pa.R
 
 def write(path: Path, run: Mapping[str, Ranking]) -> None:
     """Write a run into a new file."""
-    ready = isinstance(run, ArrayRun) and all(each.schema == _SCHEMA for each in run.batches)
-    found = run.batches if ready else batches(run.items())
+    found: Iterable[pa.RecordBatch] = batches(run.items())
+    if isinstance(run, ArrayRun) and all(each.schema == _SCHEMA for each in run.batches):
+        found = run.batches
     with pa.OSFile(str(path), "wb") as file:
         _write(file, found)
 

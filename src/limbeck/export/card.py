@@ -148,7 +148,7 @@ def _how(pipeline: Pipeline, student: Mapping[str, Any], name: str) -> str:
 
 from transformers import {_AUTO[task]}  # the transformer alone
 transformer = {_AUTO[task]}.from_pretrained({where}{inside})"""
-    code = f"""\
+    example = f"""\
 ```python
 from sentence_transformers import {library}  # 6.2 or later
 model = {library}({where})  # path of this folder, or the model's name on the hub
@@ -159,9 +159,10 @@ documents = ["Beetroot juice lowers blood pressure.", "A vaccine trains the immu
     return "\n\n".join(
         [
             "## Use",
-            code,
+            example,
             *notes,
-            f"In Limbeck: `limbeck.load({where})`, or `student=saved student.folder={name}` on the command line.",
+            f"In Limbeck: {code(f'limbeck.load({where})')}, or {code(f'student=saved student.folder={name}')} on the "
+            "command line.",
         ]
     )
 
