@@ -162,9 +162,9 @@ def _compared(base, ver):
 
 
 def _re_parented(self):
-    """Tell what lies directly below a node who its parent is, at the end of a merge.
+    """Set the parent of what lies directly below a node, at the end of a merge.
 
-    OmegaConf tells the whole tree, at each of some fifty merges; nodes further below were told when they came there.
+    OmegaConf does it for the whole tree, at each of some fifty merges; nodes further below had theirs set when they came.
     """
     if isinstance(self, UnionNode):
         _RE_PARENT(self)

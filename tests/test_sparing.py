@@ -13,18 +13,18 @@ REDUCED = {
 
 
 def logged():
-    """Log as a training does, over two epochs; returns all that is told, and what is kept of each value."""
-    results, told = _ResultCollection(training=True), []
+    """Log as a training does, over two epochs; returns all that is logged, and what is kept of each value."""
+    results, logged = _ResultCollection(training=True), []
     for step in range(6):
         results.batch = torch.zeros(3)
         for name, options in REDUCED.items():
             results.log("training_step", name, torch.tensor(step / 7), batch_size=step + 1, prog_bar=True, **options)
-        told.append(results.metrics(on_step=True))
+        logged.append(results.metrics(on_step=True))
         if step % 3 == 2:
             results.cpu()
-            told.append(results.metrics(on_step=False))
+            logged.append(results.metrics(on_step=False))
             results.reset(metrics=True)
-    return told, [{**each.state_dict(), **vars(each.meta)} for each in results.values()]
+    return logged, [{**each.state_dict(), **vars(each.meta)} for each in results.values()]
 
 
 def test_what_is_logged_is_the_same():
