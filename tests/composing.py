@@ -164,7 +164,7 @@ def _compared(base, ver):
 def _re_parented(self):
     """Set the parent of what lies directly below a node, at the end of a merge.
 
-    OmegaConf does it for the whole tree, at each of some fifty merges; nodes further below had theirs set when they came.
+    OmegaConf does it for the whole tree, at each of some fifty merges; nodes further below have theirs since they came.
     """
     if isinstance(self, UnionNode):
         _RE_PARENT(self)
