@@ -1,7 +1,7 @@
 """Encodings of many texts, kept compactly: dense vectors, sparse weights, or several vectors a text.
 
-A ranker returns and reads padded tensors (``limbeck.types.Encoding``); what is kept of a collection is held here
-as flat arrays, which may lie in main memory, on a device, or in memory-mapped files.
+A ranker returns and reads padded tensors (``limbeck.types.Encoding``). The encodings of a collection are flat arrays:
+in main memory, on a device, or in memory-mapped files.
 """
 
 from collections.abc import Mapping, Sequence

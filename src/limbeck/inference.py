@@ -111,16 +111,10 @@ def groups(lengths: Sequence[int], tokens: int = _BATCH_TOKENS) -> Iterator[list
 
 
 @torch.inference_mode()
-def encode(
-    ranker: BiEncoder,
-    collator: Collator,
-    ids: Sequence[str],
-    role: Role,
-    *,
-    bf16: bool = False,
-    part: bool = True,
-) -> Rows:
+def encode(ranker: BiEncoder, collator: Collator, ids: Sequence[str], role: Role, *, bf16: bool = False) -> Rows:
     """Encode texts by id.
+
+    Documents are a part of the step that encodes them; queries are encoded before what they are for begins.
 
     Parameters
     ----------
@@ -130,8 +124,6 @@ def encode(
         What to encode; at least one.
     bf16
         Autocast to bfloat16.
-    part
-        Its progress is that of the step that it is a part of (see ``limbeck.progress.Step``).
 
     Returns
     -------
@@ -144,7 +136,7 @@ def encode(
     parts: list[Rows] = []
     batches = list(groups([len(row) for row in rows]))
     unit = "queries" if role == "query" else "documents"
-    for group in show(batches, len(ids), f"encoding {len(ids):,} {unit}", unit, part=part):
+    for group in show(batches, len(ids), f"encoding {len(ids):,} {unit}", unit, part=role == "document"):
         with _evaluating(ranker), _precision(device, bf16):
             encoded = ranker.encode(_moved(collator.pad([rows[i] for i in group], role), device), role)
         parts.append(compact(encoded, ranker.kind).float())
@@ -188,7 +180,7 @@ class Scorer:
     def _separately(self, number: int) -> np.ndarray:
         ranker, plan = cast(BiEncoder, self._ranker), self._plan
         if self._queries is None:  # all of them, so that a part does not depend on those scored before it
-            self._queries = encode(ranker, self._collator, plan.query_ids, "query", bf16=self._bf16, part=False)
+            self._queries = encode(ranker, self._collator, plan.query_ids, "query", bf16=self._bf16)
         rows = plan.part(number)
         documents, columns = np.unique(plan.documents[rows], return_inverse=True)
         encoded = encode(ranker, self._collator, [plan.document_ids[i] for i in documents], "document", bf16=self._bf16)

@@ -143,10 +143,10 @@ class Collection:
     def _each_query(self) -> Iterator[tuple[str, str]]:
         """Yield (id, text) of the queries of all splits, each once."""
         for number, texts in enumerate(self._queries):
-            before, after = self._queries[:number], self._queries[number + 1 :]
-            for query, text in texts.items():
-                if not any(query in each for each in before):
-                    yield query, self._text(query) if any(query in each for each in after) else text
+            before, after = (texts.among(each) for each in (self._queries[:number], self._queries[number + 1 :]))
+            for (query, text), seen, again in zip(texts.items(), before, after, strict=True):
+                if not seen:
+                    yield query, self._text(query) if again else text
 
     def content(self, role: Role) -> str:
         """Return a fingerprint of the queries, of all splits, or of the documents; not of the judgments."""

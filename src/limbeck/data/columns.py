@@ -3,7 +3,7 @@
 The columns lie in memory, at about 20 bytes a query beside the texts, or in files that are mapped.
 """
 
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from functools import cached_property
 from itertools import islice, pairwise
 from typing import Any, NamedTuple
@@ -68,6 +68,11 @@ class Texts(Mapping[str, str]):
         """Return those of some ids, a column."""
         there = pc.is_in(self.ids, value_set=ids)
         return self if pc.all(there).as_py() else Texts(self.ids.filter(there), self.texts.filter(there))
+
+    def among(self, others: "Sequence[Texts]") -> list[bool]:
+        """Return for each id whether any of the others has it."""
+        ids = pa.concat_arrays([pa.array([], ID), *(each.ids for each in others)])
+        return pc.is_in(self.ids, value_set=ids).to_pylist()
 
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Yield ids and texts."""
