@@ -128,7 +128,7 @@ def test_a_trained_student_is_a_backbone_and_a_teacher(limbeck, tmp_path):
     words = ["teacher=cross_encoder", f"teacher.backbone.model={model}"]
     status, _, err = limbeck("train", *words, "name=refused")
     assert status == 2
-    assert "takes the transformer alone out of the folder: pooling is " in err
+    assert "loads only the transformer from the folder: pooling is " in err
     more = ["teacher.student.pooling=mean", "name=second", "eval.start=false", "trainer.steps=1"]
     status, _, err = limbeck("train", *words, *more, "trainer.validate_every=0")
     assert status == 0, err

@@ -239,7 +239,7 @@ def test_senseless_options(options, message):
 
 
 def test_a_table_keeps_its_width(folder):
-    with pytest.raises(ValueError, match=r"^width is that of the vectors in .*student\.dimension cuts"):
+    with pytest.raises(ValueError, match=r"^width cannot change the vectors in .*student\.dimension cuts"):
         Static(model=str(folder), width=3)
 
 
