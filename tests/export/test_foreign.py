@@ -97,7 +97,7 @@ def test_a_folder_as_the_library_makes_it(parts, tmp_path):
     [
         (lambda pooling, dense: [pooling(16, "max")], "its pooling is max; mean, cls, lasttoken are supported"),
         (lambda pooling, dense: [pooling(16, ("mean", "cls"))], "its pooling is mean and cls"),
-        (lambda pooling, dense: [pooling(16, include_prompt=False)], "leaves out the prompt"),
+        (lambda pooling, dense: [pooling(16, include_prompt=False)], "pooling without the prompt is not supported"),
         (lambda pooling, dense: [pooling(16), dense(16, 8), dense(8, 8)], "3_Dense is a second layer over the"),
         (lambda pooling, dense: [], "it has 0 modules Pooling, not one"),
     ],

@@ -48,7 +48,7 @@ class ColBERT(BiEncoder):
     """
 
     kind: Kind = "multi"
-    context = "it compares contextual token vectors"
+    context = "it compares the vectors of single tokens"
 
     def __init__(
         self,
