@@ -88,7 +88,7 @@ def test_again_trains_nothing_and_force_gives_the_same_bits(limbeck, whole, tmp_
     weights = load_file(run / "model" / "model.safetensors")
     status, out, err = limbeck("train")
     assert status == 0
-    assert "is finished; force=true runs it anew" in err
+    assert "is finished; force=true runs it again" in err
     assert "student, distilled" in out
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before
     first = result_of(run)
