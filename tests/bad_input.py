@@ -97,7 +97,7 @@ CASES: dict[str, list[Case]] = {
         Case("half a pair of surrogates", MINE, r"corpus.jsonl:13: text has \\ud800, half of a character", document("dx", r"a \ud800 b")),
         Case("a document twice, mined", MINE, "corpus.jsonl: document 'd00' appears twice", document("d00")),
         Case("a document twice, indexed", f"{INDEX}2", "corpus.jsonl: document 'd00' appears twice; ids must differ", document("d00")),
-        Case("documents without a word", MINE, "no document of beir has a word to BM25: .*candidates.analyser=characters", write("beir/corpus.jsonl", "".join(f'{{"_id": "d{t}{n}", "text": "\u86cb"}}\n' for t in range(4) for n in range(3)))),
+        Case("documents without a word", MINE, "no document of beir has a word for BM25: .*candidates.analyser=characters", write("beir/corpus.jsonl", "".join(f'{{"_id": "d{t}{n}", "text": "\u86cb"}}\n' for t in range(4) for n in range(3)))),
         Case("an empty document id", MINE, "the id of document '' is empty or has white space", document("")),
         Case("a document id with a space", MINE, "the id of document 'd x' is empty or has white space", document("d x"), mended=True),
         Case("a document id with a line break", MINE, r"the id of document 'd\\nx' is empty", document(r"d\nx")),

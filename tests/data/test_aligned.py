@@ -52,7 +52,7 @@ def test_dropped_candidates_and_queries_are_counted(caplog):
     assert made.scores.tolist() == [0, 1, 3, 4]
     assert made.offsets.tolist() == [0, 2, 4]
     assert made.counts["teacher"] == {"unscored_pairs": 2, "queries_without_scored_positive": 1}
-    assert "1 queries lose their last positive with that and are left out: q2" in caplog.text
+    assert "1 queries lose their last positive by this and are left out: q2" in caplog.text
 
 
 def test_nothing_left_is_an_error():
