@@ -217,7 +217,7 @@ def test_flat_scores(limbeck, tmp_path):
     words = ["import", "format=table", "path=a.jsonl", "out=store", "teacher.name=bge", "kind=logit"]
     status, _, err = limbeck(*words, small=False)
     assert status == 2
-    assert "line 1 has the keys frage, document, score; say format.query=NAME format.document=NAME" in err
+    assert "line 1 has the keys frage, document, score; give format.query=NAME format.document=NAME" in err
     status, out, err = limbeck(*words, "format.query=frage", small=False)
     assert status == 0, err
     assert "bge (logit)" in out

@@ -145,8 +145,8 @@ def test_malformed_values_are_named_by_file_and_line(case, rows, made):
 
 UNCLEAR = {
     "a header of other names": (["frage\ttreffer\tpunkte", "q\td\t1"], r"line 1 is 'frage\\ttreffer.*; say format"),
-    "four columns": (["q\td\t1\t2"], "line 1 is .*; say format.query=NAME"),
-    "other keys": (['{"a": 1, "b": 2}'], "line 1 has the keys a, b; say format.query=NAME"),
+    "four columns": (["q\td\t1\t2"], "line 1 is .*; give format.query=NAME"),
+    "other keys": (['{"a": 1, "b": 2}'], "line 1 has the keys a, b; give format.query=NAME"),
     "an array of objects": (['[{"query": 1}]'], r"this is one JSON array; jq -c '\.\[\]' scores.txt"),
     "an object over lines": (["{", '"query": 1', "}"], r":1: is no JSON value in one line; jq -c \. scores.txt"),
     "an array over lines": (["[", '{"query": 1}', "]"], r":1: is no JSON value in one line; .*jq -c '\.\[\]' "),
