@@ -113,7 +113,7 @@ class _StandIn:
     def __setstate__(self, state: Any) -> None: ...
     def __setitem__(self, key: Any, value: Any) -> None: ...
     def append(self, value: Any) -> None:
-        """Take a value."""
+        """Ignore a value."""
 
     def extend(self, values: Any) -> None:
         """Ignore values."""

@@ -68,8 +68,8 @@ class RankDistiLLM(Format):
         for rows in parquet.read(path, chosen):
             if pa.types.is_nested(rows.columns["query"].type):
                 raise ConfigError(
-                    f"{path}: column {chosen['query']} has lists; without ranks each row must hold one document: unnest "
-                    "it, or add a column rank"
+                    f"{path}: column {chosen['query']} has lists; without ranks each row must hold one document: "
+                    "unnest it, or add a column rank"
                 )
             joined = rows if held is None else _joined(held, rows)
             changes = _changes(joined.columns["query"])
