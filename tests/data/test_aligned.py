@@ -38,7 +38,7 @@ def test_complete_scores_are_taken_as_they_are():
 
 def test_missing_scores_are_an_error_that_names_one():
     scores = np.array([0, 1, NAN, 2, NAN, 3, 4], dtype=np.float32)
-    message = r"the store lacks 2 of 7 pairs, of 2 of 3 queries: query 'q1', document 'c'.*teacher\.missing=drop"
+    message = r"the store lacks 2 of 7 pairs, of 2 of 3 queries, e\.g\. query 'q1', document 'c'.*teacher\.missing=drop"
     with pytest.raises(ConfigError, match=message):
         with_scores(pool(), scores, "error", "the store")
 
