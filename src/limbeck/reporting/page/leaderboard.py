@@ -74,8 +74,8 @@ def leaderboard(sweep: Sweep, baseline: str | None = None) -> Section:
         "<p>For each set, the first table has one row per configuration: the mean over its seeds ± the standard "
         "deviation (n − 1; none for one seed), and first stage and teacher. The second has one row per run. "
         "Bold: the best student. Configurations are named by the keys in which they differ; "
-        '<a href="#differences">Differences</a> lists all of these. Click the head of a column to sort by it, and again to reverse the '
-        "order.</p>"
+        '<a href="#differences">Differences</a> lists all of these. Click the head of a column to sort by it, and '
+        "again to reverse the order.</p>"
     )
     section = Section("leaderboard", "Leaderboard", intro)
     parts: dict[str, UIElement] = {}
