@@ -222,9 +222,9 @@ CASES: dict[str, list[Case]] = {
     ],
     "Indexes": [
         Case("no such index", "search index=none out=found.trec", "none is no index: it has no index.json"),
-        Case("a truncated index.json", SEARCH, "index/index.json is damaged; delete index and make the index anew", write("index/index.json", BROKEN)),
+        Case("a truncated index.json", SEARCH, "index/index.json is damaged; delete index and build the index again", write("index/index.json", BROKEN)),
         Case("index.json of something else", SEARCH, "index is an index of another version", write("index/index.json", '{"format": 1}')),
-        Case("a truncated shard", SEARCH, "shard-000000 cannot be read .*delete it and give the limbeck index command again", cut("index/shard-000000/values.npy"), mended=True),
+        Case("a truncated shard", SEARCH, "shard-000000 cannot be read .*delete it and run the limbeck index command again", cut("index/shard-000000/values.npy"), mended=True),
         Case("an index searched by a student of another space", f"{SEARCH} query_encoder=RUN", "query_encoder: the student in .* was not trained to share another encoder's vector space: .*embedding_mse"),
         Case("an index for a run file", f"{EVALUATE} index=index", "index holds encoded documents; name the student that searches them: run=FOLDER"),
         Case("an index that is re-ranked", "evaluate run=RUN index=index eval.pipeline=[rerank]", "index: its documents are searched, and not re-ranked"),

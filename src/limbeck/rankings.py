@@ -21,7 +21,7 @@ Qrels = Mapping[str, Mapping[str, int]]
 """Query id → document id → relevance grade."""
 
 Row = Mapping[str, Any]
-"""One system's result: ``key``, ``system``, ``candidates``, ``queries`` (judged), ``ranked`` (with documents), metrics."""
+"""One system's result: ``key``, ``system``, ``candidates``, ``queries`` (judged), ``ranked`` (not empty), metrics."""
 
 
 def order(ids: Sequence[str], scores: np.ndarray, depth: int | None = None) -> Ranking:
