@@ -69,8 +69,8 @@ def permuted_scores(seen: Seen, *, share: float = 0.5) -> Finding | None:
         return None
     return Finding(
         f"{percent(taken)} of the teacher's scores are scores of the first stage for the same query, but only "
-        f"{percent(own)} stand at the document that has them there: the column is the first stage's, handed out in "
-        "another order",
+        f"{percent(own)} belong to the same document there: these are the first stage's scores, "
+        "reassigned in another order",
         "use the order only: teacher.use=ranks with a loss of order (loss=ranknet, loss=rank_mse, loss=adr_mse, "
         "loss=cl_drd)",
     )

@@ -36,8 +36,8 @@ def probability_scale(seen: Seen) -> Finding | None:
     return Finding(
         f"the scores {said}: {'all' if within else 'they'} lie in [{lowest:.4g}, {highest:.4g}], median "
         f"{np.median(finite):.4g}, and {_named(raw)} reads raw numbers",
-        f"score or import logits, ln p/(1-p), instead; or choose {_ORDER}; or, if they are cosines, say so with "
-        "kind=cosine when they are imported",
+        f"score or import logits, ln p/(1-p), instead; or choose {_ORDER}; or, if they are cosines, import "
+        "them with kind=cosine",
     )
 
 
@@ -140,7 +140,7 @@ def min_max_trace(seen: Seen, *, share: float = 0.9) -> Finding | None:
     low, high = pairs[most]
     return Finding(
         f"{int(counts[most]):,} of {int(kept.sum()):,} lists ({percent(counts[most] / kept.sum())}) have the minimum "
-        f"{low:.6g} and the maximum {high:.6g}: each was normalised for itself",
+        f"{low:.6g} and the maximum {high:.6g}: each list was normalised separately",
         f"use the teacher's raw scores, with teacher_temperature for their scale; or choose {_ORDER}",
     )
 
