@@ -1,6 +1,6 @@
-"""The table of bad input: what is wrong, the command, what is told. ``tests/test_errors.py`` runs it.
+"""The table of bad input: the fault, the command, and the message. ``tests/test_errors.py`` runs it.
 
-A case begins in a copy of ``bad_world.world``, in which everything is right and its command would work.
+Each case begins in a copy of ``bad_world.world``, in which its command would work.
 """
 
 # ruff: noqa: E501 - a table: a case a line

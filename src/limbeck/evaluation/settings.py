@@ -27,7 +27,7 @@ class Evaluation:
     split
         Split of the final table.
     metrics
-        Names as in ``limbeck.evaluation.spelling``, for example ``mrr@10``; the first one selects the best checkpoint
+        Names, for example ``mrr@10`` (see ``limbeck.evaluation.spelling``); the first one selects the best checkpoint
         on the dev split.
     pipeline
         Stages reported for each system, in order; the last one is its result. ``search`` ranks the whole collection,
