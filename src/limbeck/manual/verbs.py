@@ -21,7 +21,7 @@ _DATA = ("data.collection", "data.train", "data.dev", "data.test", "data.dev_que
 
 VERBS = {
     "mine": Verb(
-        "find candidates for the queries: BM25, an encoder, run files, or a fusion",
+        "find candidates for queries: BM25, an encoder, run files, a fusion",
         "Writes a run file for each split, and the pool that training lists are drawn from: all judged positives, and "
         "other candidates as negatives.",
         (*_DATA, "candidates.depth", "pool.first_rank", "pool.last_rank", "pool.negatives"),
