@@ -1,8 +1,8 @@
-"""How far long work is: on a terminal one line that is drawn again, in a log a line a minute; with rate and time left.
+"""Progress of long work: on a terminal a line that is redrawn, in a log a line per minute; with rate and time left.
 
-Every step that may be long is a ``Step``, or the pieces of one are passed through ``show``. What takes less
-than ten seconds shows nothing. A step that will take more than a minute says so after its first second, in one line,
-with the memory and the disk that it needs.
+Every step that may be long is a ``Step``, or its pieces pass through ``show``. A step shorter than ten seconds shows
+nothing. A step that will take more than a minute is announced after its first second, in one line with the memory and
+the disk space that it needs.
 """
 
 import logging
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BRIEF = 10.0
-"""Seconds of a step that shows nothing."""
+"""A step shows nothing before this many seconds."""
 
 EVERY = 60.0
-"""Seconds between two lines in a log; and what a step takes at least to be estimated in a line."""
+"""Seconds between two lines in a log, and shortest duration of a step that is announced."""
 
 _FIRST = 1.0
-"""Seconds of work after which the rate is believed."""
+"""Seconds of work after which the rate is reliable."""
 
 _AGAIN = 0.2
-"""Seconds between two looks at the clock that cost more than the look."""
+"""Seconds between two full checks of the time."""
 
 _BLOCK = 4096
-"""Items of a stream between two looks."""
+"""Items of a stream between two checks."""
 
 clock: Callable[[], float] = time.monotonic
 
 _lock = threading.RLock()
 _running: "list[Step]" = []
-"""The steps that go on, the innermost last: it alone reports."""
+"""Running steps, the innermost last; only that one reports."""
 _listener: "Callable[[str, float, int | None], None] | None" = None
-"""Called with how far the innermost step is, whenever that may be shown."""
+"""Called with the progress of the innermost step, whenever it may be shown."""
 _drawn = True
 """Whether this process may draw bars; jobs that share a terminal must not."""
 
@@ -52,7 +52,7 @@ Item = TypeVar("Item")
 
 
 def draw_bars(drawn: bool) -> None:
-    """Let this process draw progress bars, where it has a terminal, or keep it from that."""
+    """Allow or forbid this process to draw progress bars on a terminal."""
     global _drawn
     _drawn = drawn
     if not drawn:
@@ -61,12 +61,12 @@ def draw_bars(drawn: bool) -> None:
 
 @contextmanager
 def reporting_to(listener: Callable[[str, float, int | None], None]) -> Iterator[None]:
-    """Report to a function how far work is; a context.
+    """Report progress to a function in this context.
 
     Parameters
     ----------
     listener
-        Called now and then, by the thread that works, with what is done, how much of it, and how much there is.
+        Called now and then, by the working thread, with the step's label, the units done, and the total.
     """
     global _listener
     before, _listener = _listener, listener
@@ -77,38 +77,38 @@ def reporting_to(listener: Callable[[str, float, int | None], None]) -> Iterator
 
 
 def quiet_others() -> None:
-    """Switch the bars of other libraries off where standard error is a file or a pipe, which they fill with one line.
+    """Switch other libraries' bars off if standard error is a file or a pipe, which they would fill with one long line.
 
-    To be called before these libraries are imported.
+    Must be called before these libraries are imported.
     """
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def draws_bars() -> bool:
-    """Return whether progress is shown by bars; else it is logged."""
+    """Return whether progress is shown by bars; otherwise it is logged."""
     return _drawn and (sys.stderr.isatty() or sys.stdout.isatty())
 
 
 class Step:
-    """A piece of work that may be long; a context that is entered when it begins.
+    """A step that may be long; a context that is entered when the step begins.
 
-    Only the innermost of the steps that go on reports, and the time that it takes counts for no other.
+    Only the innermost running step reports, and its time does not count for the others.
 
     Parameters
     ----------
     label
-        What is done, as a line begins.
+        What is done; begins the line.
     total
-        Units in all, about; None if that is not known.
+        Estimated number of units; None if it is unknown.
     unit
-        What is counted, in the plural; ``B`` for bytes.
+        Unit in the plural; ``B`` for bytes.
     part
-        If it begins within another step, it shows nothing: what it has done counts as a share of the piece that the
-        other step is at. Of encoding a block of a collection.
+        Within another step, show nothing and count the work as a share of the other step's current piece. Used for
+        encoding a block of a collection.
     needs
-        Returns the memory and the disk that it needs, in words (see ``limbeck.room``); nothing as long as that is
-        not known. Called when the step is estimated, and again until there is an answer.
+        Returns the needed memory and disk space in words (see ``limbeck.room``), or an empty text as long as they are
+        unknown. Called when the step is announced, and again until there is an answer.
     """
 
     def __init__(
@@ -156,12 +156,12 @@ class Step:
                 log.info("%s: %s in %s, %s", self.label, size, duration(seconds), rate, extra={"drawn": drawn})
 
     def begin(self, size: int) -> None:
-        """Begin a piece of so many units, whose share that is done a step within this one may say."""
+        """Begin a piece of ``size`` units, of which a step within this one may report a share as done."""
         with _lock:
             self._piece, self._within = size, 0.0
 
     def advance(self, count: float) -> None:
-        """Count what is done, and report if it is time."""
+        """Count finished units, and report if it is time."""
         with _lock:
             self.done += count
             self._piece, self._within = 0, 0.0
@@ -233,7 +233,7 @@ class Step:
 
 
 class _Bar:
-    """One line on a terminal; drawn by who does the work, so that no thread is needed."""
+    """One line on a terminal; drawn by the working thread."""
 
     def __init__(self, console: "Console", label: str, total: int | None) -> None:
         from rich.progress import BarColumn, Progress, TextColumn
@@ -259,7 +259,7 @@ def show(
     part: bool = False,
     needs: Callable[[], str] | None = None,
 ) -> Iterator[Piece]:
-    """Pass pieces on and report how far the work on them is; the length of a piece is the number of its units.
+    """Pass pieces on and report the progress; the length of a piece is its number of units.
 
     The other parameters are those of ``Step``.
     """
@@ -273,22 +273,22 @@ def show(
 def reported(
     items: Iterable[Item], total: int | None, label: str, unit: str, *, part: bool = False, block: int = _BLOCK
 ) -> Iterator[Item]:
-    """Pass the items of a long stream on and report how far it is; ``block`` are read ahead and counted together."""
+    """Pass the items of a long stream on and report the progress; ``block`` items are read and counted at once."""
     stream = iter(items)
     for some in show(iter(lambda: list(islice(stream, block)), []), total, label, unit, part=part):
         yield from some
 
 
 def _console() -> "Console | None":
-    """Return where a bar can be drawn; None where standard error is a file or a pipe."""
+    """Return the console for bars; None if standard error is a file or a pipe."""
     from rich.console import Console
 
     console = Console(stderr=True)
-    if console.is_jupyter:  # rich's own bars need ipywidgets there; one line of text that is drawn again does not
+    if console.is_jupyter:  # there rich's own bars need ipywidgets; one redrawn line of text does not
         return Console(stderr=True, force_jupyter=False, force_terminal=True)
     return console if console.is_terminal else None
 
 
 def not_drawn(record: logging.LogRecord) -> bool:
-    """Return whether a line of a log says what no bar shows: a filter for handlers that write to the terminal."""
+    """Return whether a log line is not also shown by a bar; a filter for handlers that write to the terminal."""
     return not getattr(record, "drawn", False)

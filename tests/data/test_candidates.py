@@ -235,7 +235,7 @@ def test_queries_that_are_documents_are_told_of(search, dropping, folder, caplog
 def test_fusions_refuse_what_is_no_fusion():
     parts = {"a": BM25(), "b": BM25(depth=2)}
     for options, message in [
-        ({"weights": {"c": 1}}, r"weights\.c is of no part; the parts are a, b"),
+        ({"weights": {"c": 1}}, r"weights\.c names no part; the parts are a, b"),
         ({"weights": {"a": 0}}, r"weights\.a must be a number > 0, got 0"),
         ({"weights": {"a": "x"}}, r"weights\.a must be a number"),
         ({"k": -1}, "k must be >= 0"),

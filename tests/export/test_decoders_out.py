@@ -161,7 +161,7 @@ def test_it_learns_and_teaches_and_a_killed_training_goes_on(embedding, limbeck,
     ]  # fmt: skip
     status, _, err = limbeck("train", *words, "paths.runs=whole")
     assert status == 0, err
-    assert err.count("a decoder, so adapters train") == err.count("LoRA of rank 8") == 1
+    assert err.count("a decoder, so adapters are trained") == err.count("LoRA of rank 8") == 1
     given = ["train", *small, f"paths.cache={cache}", *words]
     ended, out = forked.run(given, tmp_path, kill=[("updated", 5, signal.SIGKILL)])
     assert ended == -signal.SIGKILL, out
