@@ -42,7 +42,10 @@ class Evaluation:
     checkpoint
         ``best`` on dev, or ``last``.
     dev_queries, dev_depth
-        Size of the validation during training: queries, and first-stage documents that are re-ranked.
+        Size of the validation during training: queries, and first-stage documents of each.
+    dev_search
+        Validate by a search: each dev query ranks the first-stage documents of all dev queries, so that documents which
+        the student wrongly moves up count, too. It encodes no more documents. False re-ranks each query's own.
     bf16
         Encode and score under bfloat16 autocast.
     dtype
@@ -70,6 +73,7 @@ class Evaluation:
         checkpoint: str = "best",
         dev_queries: int = 100,
         dev_depth: int = 50,
+        dev_search: bool = False,
         bf16: bool = False,
         dtype: Literal["float32", "float16"] = "float32",
         devices: int = 1,
@@ -96,17 +100,23 @@ class Evaluation:
         self.checkpoint = checkpoint
         self.dev_queries = dev_queries
         self.dev_depth = dev_depth
+        self.dev_search = dev_search
         check_dtype(dtype)
         self.bf16 = bf16
         self.dtype: DType = dtype
         self.devices = devices
 
     def check(self, *, searches: bool) -> None:
-        """Raise ``ValueError`` if the pipeline needs search and the student cannot search."""
+        """Raise ``ValueError`` if the pipeline or the validation needs search and the student cannot search."""
         if not searches and self.pipeline != "auto" and "search" in self.pipeline:
             raise ValueError(
                 "pipeline has search, but a student that scores pairs (a cross-encoder) cannot search a whole "
                 "collection; choose auto, [rerank] or [rerank,fuse]"
+            )
+        if not searches and self.dev_search:
+            raise ValueError(
+                "dev_search needs a student that encodes queries and documents separately; a cross-encoder validates by "
+                "re-ranking: eval.dev_search=false"
             )
 
     def stages(self, *, searches: bool) -> tuple[str, ...]:

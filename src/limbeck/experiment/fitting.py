@@ -99,7 +99,7 @@ def fit(parts: Parts, prepared: Prepared, folder: RunFolder, loggers: list[Logge
 
 
 def _validation(parts: Parts, prepared: Prepared) -> tuple[Run, Validation | None]:
-    """Return the dev candidates to re-rank during training, and how to measure the result."""
+    """Return the candidates of the dev queries, and how to evaluate the student on them during training."""
     stages, evaluation = prepared.stages, parts.evaluation
     if "dev" not in stages.collection.splits:
         return {}, None
@@ -108,7 +108,9 @@ def _validation(parts: Parts, prepared: Prepared) -> tuple[Run, Validation | Non
     chosen = list(dev.queries)[: evaluation.dev_queries]
     judged = {query: dev.qrels[query] for query in chosen}
     run = {query: candidates[query] for query in chosen if query in candidates}
-    return run, Validation(judged, prepared.collator, evaluation.metrics[0])
+    documents = [document for ranking in run.values() for document in ranking.ids]
+    searched = list(dict.fromkeys(documents)) if evaluation.dev_search else None
+    return run, Validation(judged, prepared.collator, evaluation.metrics[0], searched, evaluation.search_depth)
 
 
 def _data(parts: Parts, prepared: Prepared, steps: int, dev: Run) -> TrainingData:

@@ -1,6 +1,7 @@
 """The LightningModule that trains students of every kind."""
 
 import hashlib
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from limbeck.backbones.chunks import chunks_of
 from limbeck.evaluation.metrics import evaluate, means
-from limbeck.evaluation.ranking import rerank
+from limbeck.evaluation.ranking import rerank, search
 from limbeck.losses.diagnostics import averaged, sums
 from limbeck.losses.distributed import totals_over_processes
 from limbeck.students.base import Student
@@ -25,11 +26,15 @@ from limbeck.types import Batch, Qrels, Run, StudentOutput
 
 @dataclass
 class Validation:
-    """How the student's re-ranking of the dev candidates is evaluated during training."""
+    """How the student is evaluated on the dev split during training."""
 
     qrels: Qrels
     collator: Collator
     metric: str
+    documents: Sequence[str] | None = None
+    """Documents to search for each dev query; None re-ranks the candidates of each query."""
+    depth: int = 100
+    """Documents that a search returns."""
 
     @property
     def name(self) -> str:
@@ -196,10 +201,15 @@ class Distillation(lightning.LightningModule):
                 self.log(f"diagnostics/{name}/{rank}".rstrip("/"), each, batch_size=1)
 
     def validation_step(self, candidates: Run, batch_idx: int) -> None:
-        """Re-rank the dev candidates."""
+        """Re-rank the candidates of the dev queries, or search the documents of the validation for them."""
         del batch_idx
-        assert self._validation is not None
-        self._dev_run = rerank(self.student, self._validation.collator, candidates)  # pyright: ignore[reportArgumentType]
+        validation, ranker = self._validation, self.student
+        assert validation is not None
+        if validation.documents is None:
+            self._dev_run = rerank(ranker, validation.collator, candidates)  # pyright: ignore[reportArgumentType]
+        else:
+            found = search(ranker, validation.collator, list(candidates), validation.documents, validation.depth)  # pyright: ignore[reportArgumentType]
+            self._dev_run = dict(found)
 
     def on_validation_epoch_end(self) -> None:
         """Evaluate the run gathered from all processes; each process logs the same value."""
