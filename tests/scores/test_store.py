@@ -134,7 +134,7 @@ def test_ranks_are_kept_and_order_the_ranking(tmp_path):
     assert (documents, scores.tolist(), ranks.tolist()) == (["c", "a", "b"], [0.2, 0.1, 0.3], [1, 2, 3])
     plain = Block(["q"] * 3, ["a", "b", "c"], np.array([0.1, 0.3, 0.3]))
     assert write_store(tmp_path / "plain", [lambda: plain], WHO).ranking("q")[0] == ["c", "b", "a"]
-    with pytest.raises(ConfigError, match="some of the pairs have ranks"):
+    with pytest.raises(ConfigError, match="some pairs have ranks"):
         write_store(tmp_path / "mixed", [lambda: block, lambda: plain._replace(queries=["p"] * 3)], WHO)
 
 

@@ -154,7 +154,7 @@ FAULTS = {
     "noindex": "has an element with score",
     "columns": r'should be \[{"index": 0, "score": 1.5}, …\], and has an element with index, relevance .*teacher.form',
     "wrapped": "and is an object with the keys output",
-    "scores": "and is a list of other things than objects",
+    "scores": "and is a list that does not hold objects",
     "html": "the answer is no JSON but '<!doctype html><html>Sign in</html>'; teacher.url must be",
     "302": "302 .*: the server redirects to http://elsewhere/rerank; set teacher.url to that",
     "401": "401 .*: the server requires a key; teacher.bearer_from=NAME",
@@ -240,7 +240,7 @@ def test_from_the_command_line(port, limbeck, cache, tmp_path):
     store = ScoreStore.open(tmp_path / "store")
     status, out, err = limbeck("score", *world, *words, "splits=[test]", "out=store", small=False)
     assert status == 0, err
-    assert "20 pairs that are scored already have the same scores now" in out + err
+    assert "20 known pairs were scored again and have the same scores" in out + err
     assert len(ScoreStore.open(tmp_path / "store")) > len(store)
     status, _, err = limbeck("inspect", *words, "teacher.store=store", "teacher.url=http://127.0.0.1:1", "loss=kl")
     assert status == 0, err  # all is in the store: nobody is asked

@@ -1,37 +1,37 @@
-"""How a ranker wants its texts: lengths, prefixes and suffixes, markers, which tokens get a vector."""
+"""The text format of a ranker: lengths, prefixes, suffixes, markers, and which tokens get a vector."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How a ranker wants its texts.
+    """How a ranker formats its texts.
 
     Parameters
     ----------
     paired
-        Query and document go in as one sequence (cross-encoders).
+        Whether query and document are one sequence (cross-encoders).
     query_prefix, document_prefix
-        Put before each text, ``"query: "`` for example.
+        Text before each query (document), such as ``"query: "``.
     query_suffix, document_suffix
-        Put after each text; one that is too long is cut before it.
+        Text after each query (document); long texts are cut before the suffix.
     query_length, document_length
-        Longest query and document in tokens; for separate texts, special tokens and the marker included.
+        Maximum length of a query (document) in tokens; for bi-encoders, including special tokens and the marker.
     query_marker, document_marker
-        Token put after the first special token of each separate text; ``""`` for none. ``auto`` takes ``[unused0]`` and
-        ``[unused1]`` where the vocabulary has them, as ColBERT does, and none where it has not.
+        Token after the first special token of each query (document), for bi-encoders; ``""`` for none. ``auto`` is
+        ``[unused0]`` for queries and ``[unused1]`` for documents, as in ColBERT, if the vocabulary has them, else none.
     query_augment
-        Fill queries with mask tokens up to ``query_length``; each gets a vector of its own.
+        Pad queries with mask tokens to ``query_length``; each mask token gets a vector.
     attend_augmented
-        Let the other tokens attend to them.
+        Let other tokens attend to these mask tokens.
     skip_punctuation
-        Documents' punctuation gets no vector of its own.
+        Punctuation in documents gets no vector.
     skip_words
-        Nor do these tokens of documents; those that the vocabulary lacks are passed over.
+        These tokens in documents get no vector; tokens that are not in the vocabulary are ignored.
     skip_special
-        Queries' special tokens ([CLS] and the like) get none.
+        Special tokens ([CLS] and so on) in queries get no vector.
     keep_unknown
-        But the token for an unknown word does.
+        With ``skip_special``, the unknown token still gets a vector.
 
     Raises
     ------
@@ -60,4 +60,4 @@ class TextFormat:
             if getattr(self, name) < 3:
                 raise ValueError(f"{name} must be >= 3 tokens, got {getattr(self, name)}")
         if self.attend_augmented and not self.query_augment:
-            raise ValueError("attend_augmented needs query_augment=true: without it there is nothing to attend to")
+            raise ValueError("attend_augmented needs query_augment=true: else there are no tokens to attend to")

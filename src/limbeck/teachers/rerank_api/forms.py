@@ -4,7 +4,7 @@
 |---|---|---|---|
 | ``tei`` | /rerank | query, texts, raw_scores | the list |
 | ``vllm_score`` | /score | model, text_1, text_2, use_activation | in ``data`` |
-| ``vllm_rerank`` | /rerank (/v1/…, /v2/…) | model, query, documents, use_activation | in ``results`` (relevance_score) |
+| ``vllm_rerank`` | /rerank, /v1/…, /v2/… | model, query, documents, use_activation | in ``results`` (relevance_score) |
 | ``jina`` | /v1/rerank | model, query, documents, top_n | in ``results`` (relevance_score) |
 
 References
