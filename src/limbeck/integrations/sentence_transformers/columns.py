@@ -86,7 +86,7 @@ class ListColumns:
             first = rows[0][0] if _is_list(rows[0]) and len(rows[0]) else rows[0]
             if isinstance(first, int | float):
                 raise ValueError(
-                    f"column {name!r} holds numbers, not texts: say what they are (scores={name!r}, labels={name!r} "
+                    f"column {name!r} holds numbers, not texts: declare it (scores={name!r}, labels={name!r} "
                     f"or ranks={name!r} of ListColumns), or remove it"
                 )
         if len(texts) < 2:
