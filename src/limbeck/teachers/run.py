@@ -21,12 +21,12 @@ class RunTeacher(StoreTeacher):
     artefacts
         Cache, in which the run is stored as a score store.
     path
-        A file, or several files with different queries, such as one for training and one for test queries.
+        Run file, or a list of run files. Several files must have different queries, such as training and test queries.
     use
-        ``scores``, or ``ranks`` if the scores are not the system's own: re-ranked runs often keep the scores of the
-        first stage. With ``ranks``, only losses that read only the teacher's order are allowed.
+        Scores or ranks. Use ``ranks`` if the scores are not the system's own (re-ranked runs often keep the scores of
+        the first stage); then only losses that read only the teacher's order are allowed.
     missing
-        What to do with a candidate that is not in the run: ``error``, or ``drop`` it from its list.
+        Candidates that are not in the run. ``error``, or ``drop`` them from their lists.
 
     Raises
     ------

@@ -21,11 +21,11 @@ class StoreTeacher:
     path
         Folder that ``limbeck score`` or ``limbeck import`` wrote.
     use
-        ``scores``, or ``ranks`` if only the order can be trusted (a re-ranking without scores, for example). With
-        ``ranks``, only losses that read only the teacher's order are allowed. The order is that of the stored ranks,
-        or else of the scores.
+        Scores or ranks. Use ``ranks`` if only the order can be trusted (a re-ranking without scores, for example); then
+        only losses that read only the teacher's order are allowed. The order is that of the stored ranks, or else of
+        the scores.
     missing
-        What to do with a candidate that is not in the store: ``error``, or ``drop`` it from its list.
+        Candidates that are not in the store. ``error``, or ``drop`` them from their lists.
 
     Raises
     ------

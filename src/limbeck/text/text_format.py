@@ -11,15 +11,24 @@ class TextFormat:
     ----------
     paired
         Whether query and document are one sequence (cross-encoders).
-    query_prefix, document_prefix
-        Text before each query (document), such as ``"query: "``.
-    query_suffix, document_suffix
-        Text after each query (document); long texts are cut before the suffix.
-    query_length, document_length
-        Maximum length of a query (document) in tokens; for bi-encoders, including special tokens and the marker.
-    query_marker, document_marker
-        Token after the first special token of each query (document), for bi-encoders; ``""`` for none. ``auto`` is
-        ``[unused0]`` for queries and ``[unused1]`` for documents, as in ColBERT, if the vocabulary has them, else none.
+    query_prefix
+        Text before each query. For example: ``"query: "``.
+    document_prefix
+        Text before each document.
+    query_suffix
+        Text after each query. Long queries are cut before it.
+    document_suffix
+        Text after each document. Long documents are cut before it.
+    query_length
+        Maximum length of a query in tokens. For bi-encoders, it includes special tokens and the marker.
+    document_length
+        Maximum length of a document in tokens. For bi-encoders, it includes special tokens and the marker.
+    query_marker
+        Marker token of queries, after the first special token. For bi-encoders; ``""`` is none, ``auto`` is
+        ``[unused0]``, as in ColBERT, if the vocabulary has it, else none.
+    document_marker
+        Marker token of documents, after the first special token. For bi-encoders; ``""`` is none, ``auto`` is
+        ``[unused1]``, as in ColBERT, if the vocabulary has it, else none.
     query_augment
         Pad queries with mask tokens to ``query_length``; each mask token gets a vector.
     attend_augmented
