@@ -226,7 +226,7 @@ def test_models_that_it_cannot_train_are_refused(model):
         (
             ("scores", "labels"),
             {},
-            r"ckl reads the ranks of the documents.* column 'ranks'.* or the loss ranks='student'",
+            r"ckl reads the ranks of the documents.* column 'ranks'.* or set ranks='student'",
         ),
     ],
 )

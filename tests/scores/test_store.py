@@ -182,7 +182,7 @@ def test_absent_unfinished_damaged_and_foreign_stores_are_named(tmp_path):
     with pytest.raises(ConfigError, match="version 99"):
         ScoreStore.open(store.path)
     (store.path / "meta.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"no meta\.json of a score store"):
+    with pytest.raises(ConfigError, match=r"not the meta\.json of a score store"):
         ScoreStore.open(store.path)
 
 
