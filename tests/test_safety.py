@@ -234,7 +234,7 @@ def test_files_that_name_folders_elsewhere(place, tmp_path):
             read_it()
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "meta.json").write_text(json.dumps({"version": 1, "checksum": place, "rows": 1}))
-    with pytest.raises(ConfigError, match="no name of a store's data"):
+    with pytest.raises(ConfigError, match="its checksum is not valid"):
         ScoreStore.open(tmp_path / "store")
 
 

@@ -231,7 +231,7 @@ def test_a_sigmoid_is_no_logit(limbeck, tmp_path):
     status, _, err = limbeck(*words, "kind=logit", small=False)
     assert status == 2
     assert "the scores look like probabilities, as after a sigmoid: all 120 lie in [0.005, 0.995]" in err
-    assert "say kind=probability" in err
+    assert "set kind=probability" in err
     status, out, _ = limbeck(*words, small=False)
     assert status == 0
     assert "bge (unknown, and the values look like probability)" in out

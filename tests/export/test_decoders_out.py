@@ -202,5 +202,5 @@ def test_qwen3_reranker_as_a_classifier_teaches_in_its_template(compose, tmp_pat
 
 def test_a_template_has_no_counterpart(tmp_path):
     student, collator = build(CrossEncoder, write("Llama", tmp_path), {"pooling": "last", "document_suffix": "<|end|>"})
-    with pytest.raises(ConfigError, match="puts prefixes and suffixes around its texts, which a CrossEncoder"):
+    with pytest.raises(ConfigError, match="adds prefixes or suffixes to its texts, which sentence-transf"):
         pipeline(student, collator)

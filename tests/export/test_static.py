@@ -254,7 +254,7 @@ def test_a_table_that_lacks_tokens_is_refused(folder, tokenizer):
 @pytest.mark.parametrize("kind", ["splade", "colbert", "cross_encoder"])
 def test_students_that_read_tokens_in_context_are_refused_with_the_reason(kind):
     student, backbone = {"_target_": f"student/{kind}"}, {"_target_": "backbone/static"}
-    reason = {"splade": "masked language model", "colbert": "the vectors of single tokens", "cross_encoder": "together"}[kind]
+    reason = {"splade": "masked language", "colbert": "vectors of single tokens", "cross_encoder": "together"}[kind]
     with pytest.raises(ConfigError, match=rf"^teacher\.student={kind} needs .*{reason}.* teacher\.student=dense"):
         context.check(student, backbone, "teacher.")
     context.check({"_target_": "student/dense"}, backbone)

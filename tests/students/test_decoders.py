@@ -432,7 +432,7 @@ def test_templates_are_those_of_the_joined_texts_and_never_cut(llama):
         (Splade, {}, r"^model: .* is a decoder \(llama\), but a sparse student needs a masked language model"),
         (Dense, {"pooling": "cls"}, "pooling=cls reads the first token, which in a decoder attends to no other"),
         (CrossEncoder, {"pooling": "cls"}, "pooling=cls reads the first token, which in a decoder attends to no other"),
-        (ColBERT, {}, "student.query_augment needs a mask token, which this tokenizer has not; set it to false"),
+        (ColBERT, {}, "student.query_augment needs a mask token, which this tokenizer lacks; set it to false"),
     ],
 )
 def test_students_that_a_decoder_cannot_be(llama, kind, options, message):

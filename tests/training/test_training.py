@@ -121,7 +121,7 @@ def test_steps_follow_from_epochs():
         ({"accumulate": 0}, "accumulate must be >= 1"),
         ({"strategy": "fsdp"}, "strategy=fsdp shards the weights, .* choose ddp"),
         ({"strategy": "deepspeed_stage_2"}, "strategy=deepspeed_stage_2 shards the weights"),
-        ({"strategy": "ddp_spawn"}, "strategy=ddp_spawn copies this process; .* choose ddp"),
+        ({"strategy": "ddp_spawn"}, "strategy=ddp_spawn copies this process, .* choose ddp"),
     ],
 )
 def test_options_out_of_range(options, message):

@@ -41,26 +41,26 @@ class Pretrained:
     Parameters
     ----------
     model
-        Hub name, ``package:NAME/FOLDER`` for a folder in an installed package, or a folder: of a checkpoint, of a run,
-        or of sentence-transformers.
+        Hub name or folder. The folder is that of a checkpoint, a run or a model of sentence-transformers;
+        ``package:NAME/FOLDER`` is a folder in an installed package.
     revision
-        Commit or tag on the hub; pin it for results that you publish.
+        Commit or tag on the hub. Pin it for results that you publish.
     layers
         Keep only the first n layers; null keeps all.
     dropout
-        Dropout of hidden states and attention, in [0, 1); null keeps the checkpoint's.
+        Dropout of hidden states and attention. In [0, 1); null keeps the checkpoint's.
     lora
-        Train low-rank adapters (LoRA) instead of all weights: ``{rank: 8, alpha: 16, dropout: 0, targets: null}``;
-        ``{}`` has these defaults, ``false`` trains all weights, null is ``false`` for encoders and ``{}`` for decoders.
+        Train low-rank adapters (LoRA). Options are ``{rank: 8, alpha: 16, dropout: 0, targets: null}``; ``{}`` has
+        these defaults, ``false`` trains all weights, null is ``false`` for encoders and ``{}`` for decoders.
         Adapters need a higher ``optim.lr``, about 1e-4 to 1e-3. Saved students have them merged.
     gradient_checkpointing
-        Recompute the activations of each layer in the backward pass: the same numbers, less memory, about a third more
-        time.
+        Recompute activations in the backward pass. The numbers are the same; it takes less memory and about a third
+        more time.
     bidirectional
-        Let the tokens of a decoder attend to later tokens too; saved students keep this setting.
+        Let a decoder's tokens attend to later ones. Saved students keep this setting.
     end_token
-        Add the tokenizer's end token (eos) after each text, for ``pooling=last``, unless the tokenizer does; the
-        tokenizers of saved students do.
+        Add the end token (eos) after each text. For ``pooling=last``, if the tokenizer does not add it; the tokenizers
+        of saved students do.
 
     Raises
     ------

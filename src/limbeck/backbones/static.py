@@ -37,7 +37,7 @@ class Static:
     Parameters
     ----------
     model
-        Source of the initial vectors: hub name, ``package:NAME/FOLDER`` or a folder. A model with token vectors
+        Source of the initial vectors. Hub name, ``package:NAME/FOLDER`` or folder. A model with token vectors
         (sentence-transformers' StaticEmbedding, model2vec, a run of limbeck) gives its vectors. A transformer encodes
         each token of its vocabulary, as in model2vec. null: random vectors for a WordPiece vocabulary trained on the
         collection.

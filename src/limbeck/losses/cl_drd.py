@@ -1,4 +1,4 @@
-"""CL-DRD: a pairwise loss on groups of the teacher's ranking, refined by a curriculum."""
+"""CL-DRD: pairwise loss on groups of the teacher's ranking, refined in stages."""
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ def cl_drd(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, top
     mask
         (B, L) bool, False for padding; None if nothing is padded.
     top
-        K ≥ 1, number of the teacher's best candidates that are ordered individually.
+        K ≥ 1, number of best candidates to order. Each of the teacher's best K is a group of its own.
 
     Returns
     -------

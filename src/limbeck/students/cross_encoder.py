@@ -36,25 +36,29 @@ class CrossEncoder(Student):
     load
         Function that returns the transformer.
     pooling
-        ``mean`` over the tokens, ``cls`` for the first token, ``last`` for the last token, or ``head`` for the
-        checkpoint's classifier (a decoder's reads the last token). ``cls`` may not suit a backbone that was trained
-        with mean pooling, whose first token may carry no information.
+        Pooling of the token states. ``mean`` over the tokens, ``cls`` for the first token, ``last`` for the last token,
+        or ``head`` for the checkpoint's classifier (a decoder's reads the last token). ``cls`` may not suit a backbone
+        that was trained with mean pooling, whose first token may carry no information.
     labels
-        With ``head``: ``one`` for a classifier with one label; ``difference`` for one with two labels, whose score is
-        logit[1] - logit[0], the log-odds of the second label.
+        Labels of the classifier of ``head``. ``one`` for a classifier with one label; ``difference`` for one with two
+        labels, whose score is logit[1] - logit[0], the log-odds of the second label.
     activation
-        ``identity``: the score is the logit. ``sigmoid``: its sigmoid, in (0, 1).
+        Activation of the score. ``identity``: the score is the logit. ``sigmoid``: its sigmoid, in (0, 1).
     segments
-        Use segment embeddings for query and document, if the backbone has them.
-    query_prefix, query_suffix
-        Text before and after each query, as in the template that the checkpoint was trained with. A long query is cut
-        before its suffix.
-    document_prefix, document_suffix
-        Text before and after each document. A long document is cut before its suffix.
+        Use segment embeddings for query and document. Has no effect if the backbone has none.
+    query_prefix
+        Text before each query. Use the template that the checkpoint was trained with.
+    query_suffix
+        Text after each query. Long queries are cut before it.
+    document_prefix
+        Text before each document.
+    document_suffix
+        Text after each document. Long documents are cut before it.
     query_length
-        Maximum length of a query in tokens, including prefix and suffix, without special tokens.
+        Maximum length of a query in tokens. It includes prefix and suffix, but not special tokens.
     document_length
-        Maximum length of a document in tokens, counted likewise. A long document never cuts the query.
+        Maximum length of a document in tokens. It includes prefix and suffix, but not special tokens. A long document
+        never cuts the query.
 
     Raises
     ------

@@ -38,27 +38,29 @@ class Dense(BiEncoder):
     load
         Function that returns the transformer.
     pooling
-        ``mean`` over the tokens, ``cls`` for the first token, or ``last`` for the last token (in a decoder, only the
-        last token has read the whole text).
+        Pooling of the token states. ``mean`` over the tokens, ``cls`` for the first token, or ``last`` for the last
+        token (in a decoder, only the last token has read the whole text).
     similarity
-        ``dot`` product, or ``cosine``, which normalises embeddings.
+        Similarity of two embeddings. ``dot`` product, or ``cosine``, which normalises embeddings.
     scale
         Factor of the similarity. Cosines lie in [-1, 1], so a listwise loss needs a scale of about 10 to 50 for them.
     learn_scale
-        Train the scale, starting at ``scale``; its logarithm is the parameter, so it stays positive.
+        Train the scale, starting at ``scale``. Its logarithm is the parameter, so it stays positive.
     towers
-        ``shared``: one transformer for queries and documents. ``separate``: two, with the same initial weights.
+        One or two transformers. ``shared``: one for queries and documents. ``separate``: two, with the same initial
+        weights.
     projection
-        Output dimension of a linear layer over the pooled states, initially W ~ N(0, 0.02²), b = 0; null for no layer.
+        Output dimension of a linear layer. It is applied to the pooled states, initially with W ~ N(0, 0.02²) and
+        b = 0; null is no layer.
     projection_bias
         Whether the projection has a bias.
     activation
-        Activation function after the projection: identity, tanh, relu, gelu or sigmoid.
+        Activation after the projection. One of identity, tanh, relu, gelu and sigmoid.
     dimension
-        Truncate embeddings to their first ``dimension`` components; null keeps all.
+        Dimension to truncate embeddings to. With null, all components are kept.
     matryoshka
-        Smaller dimensions to train together with the full one, with the whole objective each, so that embeddings can be
-        truncated to them later (``dimension``).
+        Smaller dimensions to train together with the full one. Each is trained with the whole objective, so that
+        embeddings can be truncated to it later (``dimension``).
     query_prefix, document_prefix, query_length, document_length
         As in ``limbeck.text.text_format.TextFormat``.
 

@@ -24,7 +24,7 @@ class Nodes:
 
 @register("student", "saved")
 class Saved:
-    """A saved student, with kind, options and weights from its folder.
+    """A saved student. Kind, options and weights come from its folder.
 
     The folder is that of a run (``runs/NAME/RUN_ID``), a run's ``model``, an export of limbeck, or a model of
     sentence-transformers: a SentenceTransformer, SparseEncoder, MultiVectorEncoder or CrossEncoder. In a composed
@@ -33,9 +33,9 @@ class Saved:
     Parameters
     ----------
     folder
-        The folder; ``package:NAME/FOLDER`` for a folder in an installed package.
+        Folder of the student. ``package:NAME/FOLDER`` is a folder in an installed package.
     options
-        Options of the student to change, such as ``{query_length: 64}``; null for none.
+        Options of the student to change. For example ``{query_length: 64}``; null is none.
 
     Raises
     ------

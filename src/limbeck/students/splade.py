@@ -49,16 +49,17 @@ class Splade(BiEncoder):
     load
         Function that returns the masked language model.
     query_encoder
-        ``shared``: the documents' model encodes queries. ``separate``: queries have their own model. ``tokens``: no
-        model encodes queries; each distinct token has weight 1, special tokens weight 0. ``table``: no model encodes
-        queries; each distinct token has its weight in a table, special tokens except the unknown token weight 0.
+        How queries are encoded. ``shared``: by the documents' model. ``separate``: by their own model. ``tokens``:
+        without a model; each distinct token has weight 1, special tokens weight 0. ``table``: without a model; each
+        distinct token has its weight in a table, special tokens except the unknown token weight 0.
     query_table
-        JSON file with the table's initial weights, ``{"word": weight, …}``, such as OpenSearch's ``idf.json``; words
-        that are not in the file have weight 0. null: all words have weight 1. A saved student has its own table.
+        JSON file with the table's initial weights. Its format is ``{"word": weight, …}``, as in OpenSearch's
+        ``idf.json``; words that are not in the file have weight 0. null: all words have weight 1. A saved student has
+        its own table.
     learn_query_table
-        Train the table, with 50 times the learning rate of the other weights.
+        Train the table. Its learning rate is 50 times that of the other weights.
     activation
-        ``relu`` is the formula above; ``log1p_relu`` applies the logarithm twice,
+        Activation of the logits. ``relu`` is the formula above; ``log1p_relu`` applies the logarithm twice,
         $`w_v = \ln(1 + \ln(1 + \max(0, \cdot)))`$.
     scale
         Factor of the score. Lower it if the initial logits are large: if scores differ by dozens, a listwise loss has

@@ -60,7 +60,7 @@ class Stopping:
     Parameters
     ----------
     patience
-        Number of validations without improvement after which training stops.
+        Validations without improvement before training stops.
     min_delta
         Smallest increase of the metric that counts as an improvement.
 

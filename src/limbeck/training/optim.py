@@ -21,14 +21,14 @@ class AdamW:
     suited
         The backbone's default peak learning rate, used if ``lr`` is null.
     lr
-        Peak learning rate. null is the backbone's default: 1e-3 for random weights, 2e-5 for pretrained weights, 1e-4
-        for the adapters of a decoder.
+        Peak learning rate. With null, it is the backbone's default: 1e-3 for random weights, 2e-5 for pretrained
+        weights, 1e-4 for the adapters of a decoder.
     weight_decay
         Weight decay of matrices and embeddings.
     warmup
-        Length of the warm-up: below 1 a share of all updates, else a number of updates.
+        Length of the warm-up. Below 1 it is a share of all updates, else a number of updates.
     schedule
-        After the warm-up: ``linear`` or ``cosine`` decay to 0 at the last update, or ``constant``.
+        Learning rate after the warm-up. ``linear`` or ``cosine`` decay to 0 at the last update, or ``constant``.
     beta1, beta2
         Decay rates of Adam's first and second moment.
     eps

@@ -63,31 +63,31 @@ class Training:
     accelerator
         Lightning's accelerator: ``auto``, ``cpu``, ``gpu``, ….
     devices
-        Number of devices per node. On one device in all, variables of torchrun, SLURM and other launchers are ignored.
+        Number of devices per node. With a single device, variables of torchrun, SLURM and other launchers are ignored.
     num_nodes
         Number of nodes.
     strategy
         Lightning's strategy. Strategies that shard the weights (``fsdp``, ``deepspeed``) and strategies that spawn or
         fork processes (``ddp_spawn``) are errors.
     precision
-        ``32-true``, ``bf16-mixed``, ``16-mixed``, ``64-true``, or ``auto``: ``bf16-mixed`` if the device is faster with
-        it (GPUs since Ampere, CPUs with AVX512-BF16 or AMX), else ``32-true``. The log and the run's result record the
-        choice. Losses are always computed in float32 or better.
+        Lightning's precision. ``32-true``, ``bf16-mixed``, ``16-mixed``, ``64-true``, or ``auto``: ``bf16-mixed`` if
+        the device is faster with it (GPUs since Ampere, CPUs with AVX512-BF16 or AMX), else ``32-true``. The log and
+        the run's result record the choice. Losses are always computed in float32 or better.
     steps
         Number of updates; null uses ``epochs``.
     epochs
-        Passes over the training queries, if ``steps`` is null.
+        Passes over the training queries. Used if ``steps`` is null.
     accumulate
         Batches per update.
     clip
         Maximum gradient norm; 0 does not clip.
     chunk
-        Texts that are encoded at once, to save memory with losses over the whole batch (``info_nce.in_batch``,
+        Number of texts that are encoded at once. Saves memory with losses over the whole batch (``info_nce.in_batch``,
         ``flops``): each chunk is encoded twice, and the gradient is that of the whole batch (GradCache). null encodes
         the whole batch at once. For losses over single queries use ``accumulate`` instead.
     compile
-        Compile the transformer with ``torch.compile``, once for each bucket of lengths; texts are padded to their
-        bucket. It takes minutes at the start; measure whether it is worth it (on CPUs it was not).
+        Compile the transformer with ``torch.compile``. It is compiled once for each bucket of lengths, to which texts
+        are padded. That takes minutes at the start; measure whether it is worth it (on CPUs it was not).
     validate_every
         Updates between validations; 0 never validates.
     checkpoint_every
@@ -95,10 +95,10 @@ class Training:
     log_every
         Updates between logged metrics.
     deterministic
-        Use deterministic operations, so that runs on a GPU give the same bits; an operation that has no deterministic
+        Use deterministic operations. Runs on a GPU then give the same bits; an operation without a deterministic
         version is an error, and some are slower.
     nonfinite
-        Reaction to a loss or gradient that is NaN or infinite: ``stop`` ends training with an error that names step,
+        Reaction to a NaN or infinite loss or gradient. ``stop`` ends training with an error that names step,
         term and queries; ``skip`` skips the update and counts it (``skipped`` in the run's result). Checked every
         ``log_every`` updates and before each checkpoint.
 
