@@ -156,7 +156,7 @@ CASES: dict[str, list[Case]] = {
         Case("a blank in a column between tabs", f"{IMPORT} teacher.name=me", "teacher.trec:1: has 7 columns", write("teacher.trec", "q0\tQ0\td 0\t1\t1.0\tme\n")),
         Case("text in latin-1", IMPORT, "teacher.trec:49: .utf-8. codec can't decode", add("teacher.trec", LATIN_ROW)),
         Case("text in UTF-16", IMPORT, "teacher.trec: this is text in UTF-16", recode("teacher.trec", "utf-16")),
-        Case("flat scores whose columns are not clear", "import format=table path=flat.tsv out=new teacher.name=me", "cannot tell the columns of query, document and score: .*say format.query=NAME", write("flat.tsv", "frage\ttreffer\tpunkte\nq\td\t1\n")),
+        Case("flat scores whose columns are not clear", "import format=table path=flat.tsv out=new teacher.name=me", "cannot tell the columns of query, document and score: .*give format.query=NAME", write("flat.tsv", "frage\ttreffer\tpunkte\nq\td\t1\n")),
         Case("a layout of a published file, of another teacher", "import format=colbert_64way path=lists.jsonl out=new", "teacher.name must be given: .*MiniLM cross-encoder of ColBERTv2 would be recognised by colbertv2.0_msmarco_64way in the path", write("lists.jsonl", "[1, [2, 0.5]]\n")),
         Case("a pickle of a defaultdict", "import format=sbert_ce_scores path=scores.pkl out=new teacher.name=me", "It seems to hold a defaultdict.*limbeck import format=table", write("scores.pkl", DEFAULTS)),
         Case("truncated lists", "import format=flag_embedding path=lists.jsonl out=new teacher.name=me", "lists.jsonl:1: ", write("lists.jsonl", '{"query": "a", "pos": ["b"], "ne')),

@@ -503,7 +503,7 @@ def test_a_damaged_shard_is_named(name, size, tokens, tmp_path):
     made, collator = student("sparse", tokens)
     queries = encode(made, collator, list(QUERIES), "query")
     with pytest.raises(
-        ConfigError, match=r"shard-000002 cannot be read .*; delete it and give the limbeck index command"
+        ConfigError, match=r"shard-000002 cannot be read .*; delete it and run the limbeck index command"
     ):
         search(Exact(), made, list(QUERIES), queries, Store(tmp_path / "index"), 20)
 
@@ -522,7 +522,7 @@ def test_a_damaged_index_is_named(kind, backend, name, size, tokens, tmp_path):
     made = world(kind, tokens, tmp_path / "index")
     folder = build(backend, made.store)
     damage(folder / name, size)
-    with pytest.raises(ConfigError, match=rf"{folder.name} cannot be read .*; delete it and give the limbeck index"):
+    with pytest.raises(ConfigError, match=rf"{folder.name} cannot be read .*; delete it and run the limbeck index"):
         run(made, backend)
 
 

@@ -101,7 +101,7 @@ def read_run(path: Path, *, use: Use = "scores") -> ArrayRun:
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Pause Python's garbage collection, which would traverse millions of objects in vain."""
+    """Pause Python's garbage collection, which would traverse millions of objects and free none."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -79,13 +79,13 @@ def calibrate(
 
 def _show(summaries: Sequence[Summary]) -> None:
     rows = [
-        {"system": each.system, "split": each.split, "lists of which": each.subset, "n": str(each.lists)}
+        {"system": each.system, "split": each.split, "lists": each.subset, "n": str(each.lists)}
         | {column: each.means[name].value for name, column in zip(_SHOWN, _COLUMNS, strict=True)}
         | {"± KL": each.means["kl"].half_width}
         for each in summaries
     ]
     title = "KL from the teacher to the student per list, its parts, and the share of the positives"
-    show_rows(rows, ["system", "split", "lists of which", "n"], title, bold=False)
+    show_rows(rows, ["system", "split", "lists", "n"], title, bold=False)
 
 
 _COLUMNS = ("KL", "on positives", "on negatives", "teacher's share", "student's share")

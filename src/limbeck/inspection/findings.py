@@ -158,7 +158,7 @@ def report(findings: Sequence[CheckResult]) -> None:
         listed = "\n".join(f"- {finding}" for finding in errors)
         raise ConfigError(
             f"the teacher scores would ruin this training:\n{listed}\n"
-            f"if this is intended, set checks.ignore=[{names}]; limbeck inspect with the same overrides  "
+            f"if this is intended, set checks.ignore=[{names}]; limbeck inspect with the same overrides "
             "shows more"
         )
 

@@ -63,7 +63,7 @@ def kind_of_number(seen: Seen) -> Finding | None:
 @register("check", "softmax_again")
 @severity("warning")
 def softmax_again(seen: Seen) -> Finding | None:
-    """Catch a softmax over the list of which a loss takes a softmax again.
+    """Catch scores that are a softmax over the list already, if a loss takes another softmax of them.
 
     The second one is nearly flat, whatever the teacher's scores: probabilities of a list differ by at most 1.
 
