@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from limbeck.config import ConfigError
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory")
-"""What torch's allocators say; that of the CPU raises a plain ``RuntimeError``."""
+"""What torch's allocators say, in errors that are ``RuntimeError``; torch is not imported to look at others."""
 
 
 @contextlib.contextmanager
@@ -73,7 +71,7 @@ def _full(error: BaseException) -> bool:
 
 def out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory is at its end."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if isinstance(error, MemoryError):
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
