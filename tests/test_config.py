@@ -136,14 +136,16 @@ def test_neither_import_limbeck_nor_composing_imports_what_is_heavy():
         "dir(limbeck), limbeck.ConfigError, limbeck.losses, dir(limbeck.losses)\n"
         "print(sorted({'torch', 'numpy', 'transformers', 'hydra', 'lightning'} & set(sys.modules)))\n"
         "from limbeck.cli.main import main\n"
-        "sys.argv = ['limbeck', 'train', 'loss.ckl.gama=3']\n"
-        "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 2\n"
+        "for wrong in ('loss.ckl.gama=3', 'loss=kll'):\n"
+        "    sys.argv = ['limbeck', 'train', wrong]\n"
+        "    try:\n        main()\n    except SystemExit as stop:\n        assert stop.code == 2\n"
         "print(sorted({'torch', 'lightning', 'transformers', 'ranx', 'numba', 'wandb'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "[]\n[]\n", done.stderr
     assert "gama" in done.stderr
     assert "did you mean gamma" in done.stderr
+    assert "did you mean kl" in done.stderr
 
 
 def test_the_checkout_is_home():

@@ -93,18 +93,24 @@ def test_an_untrained_student_is_refused_and_a_trained_one_starts(
     build(student, tmp_path / "it", anew=True, **options)
 
 
+FAMILIES = ("Bert", "Roberta", "DistilBert", "ModernBert", "DebertaV2", "Electra")
+HEADS = [
+    ("dense", {}, "encoder"),
+    ("splade", {}, "mlm"),  # the decoder is tied to the embeddings
+    ("cross_encoder", {"pooling": "head"}, "classifier"),
+]
+"""Heads are named by family."""
+
+
 @pytest.mark.parametrize(
-    ("student", "options", "task"),
+    ("family", "student", "options", "task"),
     [
-        ("dense", {}, "encoder"),
-        ("dense", {"learn_scale": True}, "mlm"),  # no pooler, which is not used; the scale starts as the option says
-        ("splade", {}, "mlm"),  # the decoder is tied to the embeddings
-        ("splade", {"query_encoder": "tokens"}, "mlm"),
-        ("cross_encoder", {"pooling": "head"}, "classifier"),
+        *((family, *head) for family in FAMILIES for head in HEADS),
+        ("Bert", "dense", {"learn_scale": True}, "mlm"),  # no pooler, which is not used; the scale is the option's
+        ("Bert", "splade", {"query_encoder": "tokens"}, "mlm"),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("family", ["Bert", "Roberta", "DistilBert", "ModernBert", "DebertaV2", "Electra"])
 def test_what_a_checkpoint_gives_whole_is_taken(build, tmp_path, family, student, options, task):
     write(family, tmp_path / "it", task, **({"num_labels": 1} if task == "classifier" else {}))
     build(student, tmp_path / "it", **options)

@@ -100,7 +100,9 @@ def plain_scores(folder, pooling, prefix=""):
 # One vector a text
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize(
+    ("family", "pooling"), [*((family, "last") for family in FAMILIES), ("Llama", "mean")], indirect=["family"]
+)
 def test_dense_scores_are_those_of_plain_transformers_text_by_text(checkpoint, pooling):
     student, collator = build(Dense, checkpoint, {"pooling": pooling, "query_prefix": "Query: "})
     found, wanted = scores_of(student, collator), plain_scores(checkpoint, pooling, "Query: ")
@@ -253,7 +255,11 @@ STUDENTS = {
 }
 
 
-@pytest.mark.parametrize(("kind", "loss"), [("dense", ckl), ("cross_encoder", kl)])
+@pytest.mark.parametrize(
+    ("family", "kind", "loss"),
+    [*((family, "dense", ckl) for family in FAMILIES), ("Llama", "cross_encoder", kl)],
+    indirect=["family"],
+)
 def test_training_lowers_the_loss_through_the_adapters(checkpoint, kind, loss):
     made, options = STUDENTS[kind]
     student, collator = build(made, checkpoint, options, trains=True)

@@ -16,7 +16,7 @@ from limbeck.config import ConfigError, Node, build
 from limbeck.data.pool import Pool
 from limbeck.experiment import assemble
 from limbeck.experiment.stages import Stages
-from limbeck.experiment.suite import nodes_of
+from limbeck.experiment.systems import nodes_of
 from limbeck.inference import score_lists
 from limbeck.reporting import figures
 from limbeck.reporting.results.systems import Named, config

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,11 @@ from limbeck.experiment import assemble, spaces
 from limbeck.experiment.engine import Engine, with_lengths
 from limbeck.experiment.one_pass import OnePass
 from limbeck.experiment.sharing import SHARES, Sharing
-from limbeck.experiment.systems import Systems
+from limbeck.experiment.systems import Systems, loaded
 from limbeck.reporting.terminal import show_rows
 from limbeck.search.shards import Store
 from limbeck.students.base import Student
-from limbeck.students.saved import Saved
+from limbeck.text.cache import TokenCache
 from limbeck.text.collate import Collator
 from limbeck.types import Run
 
@@ -94,6 +94,7 @@ class Suite:
         index: Store | None = None,
     ) -> None:
         self._index = index
+        self._loaded = lru_cache(maxsize=1)(loaded)  # a single student is loaded once for all sets
         self._evaluation = evaluation
         self._sets: dict[str, EvalSet] = {name: build(node, key=f"eval.sets.{name}") for name, node in sets.items()}
         # The evaluation sets the depth of re-ranking, whatever the depth of the candidates for training lists.
@@ -208,8 +209,9 @@ class Suite:
         return pipeline.given(system.key, system.label, system.path.name, run)
 
     def _of_model(self, ranked: Systems, system: Model, name: str, each: EvalSet, collection: Collection) -> list[Row]:
-        nodes = nodes_of(system.folder)
-        ranker, collator = assemble.ranker(nodes["student"], nodes["backbone"], collection, self._artefacts)
+        nodes, ranker, tokenizer = self._loaded(system.folder)
+        cache = TokenCache(self._artefacts, tokenizer, collection)
+        collator = Collator(tokenizer, ranker.style, collection.query_texts, collection.document_texts, cache)
         fit = partial(_fitted, ranker, collator)
         fitted = fit(each)
         if self._index is not None:
@@ -238,12 +240,6 @@ def read(path: Path, queries: Container[str], whose: str) -> Run:
     if not any(query in queries for query in run):
         raise ConfigError(f"{path} ranks none of the queries of {whose}: they do not belong together")
     return run
-
-
-def nodes_of(folder: Path) -> Config:
-    """Return the configuration nodes of the student in a folder, and of its backbone."""
-    nodes = Saved(folder=str(folder)).nodes({}, key="run: ")
-    return {"student": nodes.student, "backbone": nodes.backbone}
 
 
 def _fitted(ranker: Student, collator: Collator, each: EvalSet) -> Collator:

@@ -6,16 +6,19 @@ from pathlib import Path
 
 import torch
 
-from limbeck.config import Node
+from limbeck.config import Config, Node
 from limbeck.data.candidates import Candidates
 from limbeck.data.collection import Collection
 from limbeck.evaluation.pipeline import Pipeline, Row
 from limbeck.evaluation.settings import Evaluation
+from limbeck.experiment import assemble
 from limbeck.experiment.engine import Engine
 from limbeck.experiment.sharing import Sharing
 from limbeck.experiment.teaching import OnDemand, Teaching
 from limbeck.students.base import Student
+from limbeck.students.saved import Saved
 from limbeck.text.collate import Collator
+from limbeck.text.tokenizer import TextTokenizer
 from limbeck.types import Run
 
 Find = Callable[[Engine, Sequence[str]], Run]
@@ -128,3 +131,15 @@ class Systems:
     def _engine(self, ranker: Student, collator: Collator, node: Node) -> Engine:
         nodes = {name: node[name] for name in ("student", "backbone")}
         return Engine(ranker, collator, self._collection, self._evaluation, self._device, nodes, self._sharing)
+
+
+def nodes_of(folder: Path) -> Config:
+    """Return the configuration nodes of a student that lies in a folder, and of its backbone."""
+    nodes = Saved(folder=str(folder)).nodes({}, key="run: ")
+    return {"student": nodes.student, "backbone": nodes.backbone}
+
+
+def loaded(folder: Path) -> tuple[Config, Student, TextTokenizer]:
+    """Load a student that lies in a folder; returns its configuration nodes, itself and its tokenizer."""
+    nodes = nodes_of(folder)
+    return nodes, *assemble.saved(nodes["student"], nodes["backbone"])

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 
 from limbeck.unfinished import whole_file
 
@@ -40,6 +41,7 @@ STYLE: Any = {
     "xtick.labelsize": 7.0, "ytick.labelsize": 7.0, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
     "xtick.major.size": 2.5, "ytick.major.size": 2.5, "legend.fontsize": 7.0, "lines.markersize": 4.5,
     "lines.linewidth": 1.3, "pdf.fonttype": 42,  # TrueType, as publishers require
+    "figure.autolayout": False, "figure.constrained_layout.use": False,  # whatever the user's matplotlibrc says
 }  # fmt: skip
 """Matplotlib's settings for all figures."""
 
@@ -160,6 +162,8 @@ def legend(figure: Figure, names: Sequence[str]) -> int:
 def save(figure: Figure, path: Path, title: str) -> None:
     """Write a PNG with a title and a PDF without; equal figures give identical bytes.
 
+    The figure is laid out once; the PDF is what lies below the title.
+
     Parameters
     ----------
     figure
@@ -171,16 +175,21 @@ def save(figure: Figure, path: Path, title: str) -> None:
     """
     lines = wrapped(title, int(figure.get_figwidth() * _BOLD))
     above = figure.suptitle(lines, x=0.015, ha="left", fontweight="bold", fontsize=8.0)
-    figure.draw_without_rendering()  # the first layout ignores square axes, and headings would touch labels
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    for _ in range(1 + any(axes.get_aspect() != "auto" for axes in figure.axes)):
+        engine.execute(figure)  # the first layout ignores square axes, and headings would touch labels
+    figure.set_layout_engine(None)  # with an engine, ``savefig`` would lay out and draw both once more
     with whole_file(path) as unfinished:
         figure.savefig(unfinished, dpi=DPI, format="png", metadata={"Software": None})
+    width, height = figure.get_size_inches()
+    height -= above.get_window_extent().height / figure.dpi + 2 * engine.get()["h_pad"]
     above.set_visible(False)
-    above.set_in_layout(False)
-    figure.draw_without_rendering()
+    nobody = dict.fromkeys(("Creator", "Producer", "CreationDate"))
     with whole_file(path.with_suffix(".pdf")) as unfinished:
-        figure.savefig(unfinished, format="pdf", metadata=dict.fromkeys(("Creator", "Producer", "CreationDate")))
+        figure.savefig(unfinished, format="pdf", bbox_inches=Bbox.from_extents(0, 0, width, height), metadata=nobody)
     above.set_visible(True)
-    above.set_in_layout(True)
+    figure.set_layout_engine(engine)
 
 
 def wrapped(text: str, width: int) -> str:

@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from limbeck.config import ConfigError
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory")
-"""Messages of torch's allocators; the CPU's raises a plain ``RuntimeError``."""
+"""Messages of torch's allocators, in a plain ``RuntimeError``; reading the message spares importing torch."""
 
 
 @contextlib.contextmanager
@@ -73,7 +71,7 @@ def _full(error: BaseException) -> bool:
 
 def out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that memory is exhausted."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if isinstance(error, MemoryError):
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
