@@ -62,7 +62,12 @@ def test_it_starts_where_the_run_ended(limbeck, trained, tmp_path, words):
 
 @pytest.mark.parametrize(
     ("kind", "option"),
-    [("dense", "towers=separate"), ("splade", "scale=0.01"), ("colbert", "dimension=8"), ("cross_encoder", "pooling=mean")],
+    [
+        ("dense", "towers=separate"),
+        ("splade", "scale=0.01"),
+        ("colbert", "dimension=8"),
+        ("cross_encoder", "pooling=mean"),
+    ],
 )
 def test_adapters_and_gradient_checkpointing_serve_every_student(limbeck, trained, tmp_path, kind, option):
     words = ["backbone.lora={rank: 2}", "backbone.gradient_checkpointing=true", "optim.lr=0.02"]

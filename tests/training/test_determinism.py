@@ -1,5 +1,6 @@
 """The same seed, the same bits; and the same training, however it is cut into batches and processes."""
 
+import importlib
 import os
 import socket
 
@@ -83,6 +84,7 @@ def test_two_nodes_of_torchrun_agree_with_one_process(forked, limbeck, tmp_path,
 
     Refreshed ranks, and negatives of the whole batch, are shared between the nodes.
     """
+    importlib.import_module("torch.distributed.run")  # here once, not in each node
     own = [*SHORT, "optim.eps=1e-3", "loss.info_nce.in_batch=true", "loss.info_nce.gather=true"]
     status, _, err = limbeck("train", *own, "sampler.batch_size=4", "name=whole")
     assert status == 0, err

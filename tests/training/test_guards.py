@@ -19,6 +19,7 @@ SHORT = [
     "eval.teacher=false",
     "trainer.log_every=4",
     "trainer.validate_every=0",
+    "trainer.checkpoint_every=2",
 ]
 
 

@@ -1,5 +1,6 @@
 """Weights & Biases, offline: what the files of a run hold, read back."""
 
+import importlib
 import json
 import os
 import signal
@@ -211,6 +212,7 @@ def test_a_killed_run_goes_on_as_the_same_wandb_run(limbeck, forked, tmp_path, c
     def own_service():
         os.environ.pop("WANDB_SERVICE", None)  # not ours
 
+    importlib.import_module("wandb")  # here once, not in each process
     # Stopped amid steps that will be made again, until W&B's own process has written some of them; then killed.
     started = forked.start(command, tmp_path, first=own_service, kill=[("forward", 30, signal.SIGSTOP)])
     _, how = os.waitpid(started, os.WUNTRACED)
