@@ -14,7 +14,7 @@ TRAINING = [
     "trainer.accelerator=cpu",
     "trainer.steps=8",
     "trainer.validate_every=4",
-    "trainer.checkpoint_every=2",
+    "trainer.checkpoint_every=4",
     "trainer.log_every=4",
     "trainer.precision=32-true",  # gives the same numbers on every processor
 ]

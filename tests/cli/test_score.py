@@ -53,7 +53,7 @@ def parts_of(store):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "size", "kills"), [("cross_encoder", 60, 4), ("dense", 4, 1)])
+@pytest.mark.parametrize(("kind", "size", "kills"), [("cross_encoder", 60, 2), ("dense", 4, 1)])
 def test_killed_at_random_moments_it_ends_with_the_same_store(
     score, teacher, cache, tmp_path, forked, kind, size, kills
 ):

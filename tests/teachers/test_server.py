@@ -242,5 +242,6 @@ def test_from_the_command_line(port, limbeck, cache, tmp_path):
     assert status == 0, err
     assert "20 known pairs were scored again and have the same scores" in out + err
     assert len(ScoreStore.open(tmp_path / "store")) > len(store)
-    status, _, err = limbeck("inspect", *words, "teacher.store=store", "teacher.url=http://127.0.0.1:1", "loss=kl")
+    words += ["teacher.store=store", "teacher.url=http://127.0.0.1:1", "loss=kl", "trainer.steps=1"]
+    status, _, err = limbeck("train", *words, "trainer.validate_every=0", "eval.start=false")
     assert status == 0, err  # all is in the store: nobody is asked

@@ -19,6 +19,7 @@ SHORT = [
     "eval.teacher=false",
     "trainer.log_every=4",
     "trainer.validate_every=0",
+    "trainer.checkpoint_every=2",
 ]
 
 
@@ -142,17 +143,6 @@ def test_collapsed_students_are_named_once(limbeck, monkeypatch, words, named):
     assert status == 0, err
     assert err.count(f"{named} at step 2: ") == 1, err
     assert err.count(f"{named} at step") == 1
-
-
-@pytest.mark.parametrize("student", ["dense", "cross_encoder", "splade", "colbert"])
-def test_healthy_students_are_not_warned_of(limbeck, student):
-    words = ["loss=[kl,flops]"] if student == "splade" else []
-    words += ["trainer.log_every=1", "trainer.steps=3"]
-    status, _, err = limbeck("train", *SHORT, f"student={student}", *words)
-    assert status == 0, err
-    assert "collapsed" not in err
-    assert "dead" not in err
-    assert "constant" not in err
 
 
 def test_signs():
