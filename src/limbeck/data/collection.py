@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from limbeck.text.tokenizer import Role
 
 SPLITS = ("train", "dev", "test")
 SYNTHETIC = "synthetic"
+
+_BLOCK = 4096
+"""Queries whose ids are looked at together."""
 
 
 class Collection:
@@ -192,7 +196,10 @@ class Collection:
         """Raise ``ConfigError`` for an id of a document, or of a query of a split, that no TREC run can hold."""
         queries = self.split(split).queries
         check_queries(queries)
-        for wrong, what in ((first_unfit(list(queries)), f"{split} query"), (self.document_ids.unfit, "document")):
+        names = iter(queries)
+        blocks = iter(lambda: list(islice(names, _BLOCK)), [])
+        unfit = next((wrong for block in blocks if (wrong := first_unfit(block)) is not None), None)
+        for wrong, what in ((unfit, f"{split} query"), (self.document_ids.unfit, "document")):
             if wrong is not None:
                 raise ConfigError(
                     f"{self.name}: the id of {what} {wrong!r} is empty or has white space, which no TREC run can hold; "

@@ -18,7 +18,7 @@ _END = 2**64
 
 Duplicates = Literal["error", "first"]
 
-RANGE = 2_000_000
+RANGE = 500_000
 """Pairs merged together."""
 
 SAME = 1e-3
