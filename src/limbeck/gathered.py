@@ -25,12 +25,11 @@ class Gathered:
     """
 
     def __init__(self, count: int) -> None:
-        self._count = count
         self._kind: Kind | None = None
         self._width = 0
         self._arrays: dict[str, Tensor] = {}
-        self._places: list[Tensor] = []
-        self._counts: list[Tensor] = []
+        self._places = torch.empty(count, dtype=torch.long)
+        self._counts = torch.empty(count, dtype=torch.long)
         self._texts = self._filled = 0
 
     def add(self, encoded: Rows, places: Sequence[int]) -> None:
@@ -44,17 +43,16 @@ class Gathered:
             (n) where among the N they belong.
         """
         self._kind, self._width = encoded.kind, encoded.width
-        arrays = encoded.arrays()
-        where = torch.tensor(places, device=arrays["values"].device)
+        arrays, where = encoded.arrays(), torch.tensor(places)
         if "offsets" not in arrays:
             if not self._arrays:
-                self._arrays = {"values": arrays["values"].new_empty((self._count, encoded.width))}
-            self._arrays["values"][where] = arrays["values"]
+                self._arrays = {"values": arrays["values"].new_empty((len(self._places), encoded.width))}
+            self._arrays["values"][where.to(arrays["values"].device)] = arrays["values"]
             return
-        self._places.append(where)
-        self._counts.append(arrays.pop("offsets").diff())
-        self._texts += len(places)
-        end = self._filled + len(arrays["values"])
+        texts = self._texts + len(places)
+        self._places[self._texts : texts] = where
+        self._counts[self._texts : texts] = arrays.pop("offsets").diff()
+        self._texts, end = texts, self._filled + len(arrays["values"])
         for name, value in arrays.items():
             self._arrays[name] = self._with_room(self._arrays.get(name), value, end)
             self._arrays[name][self._filled : end] = value
@@ -64,7 +62,7 @@ class Gathered:
         """Return an array with so many places at least: enough for all texts, if the others are like those so far."""
         if there is not None and wanted <= len(there):
             return there
-        more = value.new_empty((int(1.1 * wanted * max(1.0, self._count / self._texts)) + 1, *value.shape[1:]))
+        more = value.new_empty((int(1.1 * wanted * max(1.0, len(self._places) / self._texts)) + 1, *value.shape[1:]))
         if there is not None:
             more[: self._filled] = there[: self._filled]
         return more
@@ -79,10 +77,10 @@ class Gathered:
         """
         if self._kind is None:
             raise ValueError("nothing to join")
-        if not self._counts:
+        if not self._texts:
             return rows(self._kind, self._arrays, self._width)
-        came = offsets_of(torch.cat(self._counts))
-        order = torch.cat(self._places).argsort()
+        device = self._arrays["values"].device
+        came, order = offsets_of(self._counts).to(device), self._places.to(device).argsort()
         offsets = offsets_of(came.diff()[order])
         flat = rows(self._kind, {"offsets": came, **self._arrays}, self._width)
         found = {name: value.new_empty((self._filled, *value.shape[1:])) for name, value in self._arrays.items()}
