@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limbeck.artefacts import Artefacts
 from limbeck.config import ConfigError, fingerprint
@@ -13,7 +13,9 @@ from limbeck.data.document_ids import DocumentIds, first_unfit
 from limbeck.data.fingerprints import Fingerprints
 from limbeck.data.splits import Split, instead
 from limbeck.evaluation.runs import check_queries
-from limbeck.text.tokenizer import Role
+
+if TYPE_CHECKING:
+    from limbeck.text.tokenizer import Role
 
 SPLITS = ("train", "dev", "test")
 SYNTHETIC = "synthetic"
@@ -136,11 +138,11 @@ class Collection:
         for document in self._documents.docs_iter():
             yield document.doc_id, document.default_text()
 
-    def count(self, role: Role) -> int:
+    def count(self, role: "Role") -> int:
         """Return the number of queries, of all splits, or of documents."""
         return self._query_count if role == "query" else self._document_count
 
-    def texts(self, role: Role) -> Iterator[tuple[str, str]]:
+    def texts(self, role: "Role") -> Iterator[tuple[str, str]]:
         """Yield (id, text) of all queries or documents."""
         return self._each_query() if role == "query" else self.iterate()
 
@@ -152,7 +154,7 @@ class Collection:
                 if not seen:
                     yield query, self._text(query) if again else text
 
-    def content(self, role: Role) -> str:
+    def content(self, role: "Role") -> str:
         """Return a fingerprint of the queries, of all splits, or of the documents; not of the judgments."""
         return self._query_content if role == "query" else self._corpus
 
