@@ -18,6 +18,9 @@ _FILLED = 1024
 _DOCUMENTS = 256
 """Documents whose pairs are scored at once; their encodings are in memory at the same time."""
 
+_ASKED = 4096
+"""Queries that are compared with them in one table."""
+
 _SPARED: dict[Kind, int] = {"dense": 128, "sparse": 8, "multi": 1}
 """Products in a matrix that take as long as one pair scored alone."""
 
@@ -95,11 +98,15 @@ def _block(
     device = queries.arrays()["values"].device
     asked, left = np.unique(lines, return_inverse=True)
     found, right = np.unique(rows, return_inverse=True)
-    if len(asked) * len(found) <= _SPARED[queries.kind] * len(lines):
-        chosen = reorder(queries, torch.from_numpy(asked).to(device))
-        table = products(ranker, chosen, reorder(documents, torch.from_numpy(found)).to(device))
-        return table.cpu().numpy()[left, right]
     scores = np.empty(len(lines), np.float32)
+    if len(asked) * len(found) <= _SPARED[queries.kind] * len(lines):
+        there = reorder(documents, torch.from_numpy(found)).to(device)
+        by_query = np.argsort(left, kind="stable")
+        for start in range(0, len(asked), _ASKED):
+            chosen = reorder(queries, torch.from_numpy(asked[start : start + _ASKED]).to(device))
+            here = by_query[slice(*np.searchsorted(left, (start, start + _ASKED), sorter=by_query))]
+            scores[here] = products(ranker, chosen, there).cpu().numpy()[left[here] - start, right[here]]
+        return scores
     for batch in _batches(queries, documents, lines, rows):
         values = _picked(queries, documents, torch.from_numpy(lines[batch]).to(device), torch.from_numpy(rows[batch]))
         scores[batch] = (ranker.scale * values).cpu().numpy()

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from limbeck.compare import Similarity, pairwise
-from limbeck.encodings import Kind, Rows, compact, join, reorder
+from limbeck.encodings import Kind, Rows, compact
+from limbeck.gathered import Gathered
 from limbeck.halfway import Halfway
 from limbeck.plan import BLOCK, Plan
 from limbeck.progress import Step, show
@@ -137,15 +138,13 @@ def encode(ranker: BiEncoder, collator: Collator, ids: Sequence[str], role: Role
     device = _device(ranker)
     collator.prepare(role, len(ids))
     rows = collator.query_rows(ids) if role == "query" else collator.document_rows(ids)
-    parts: list[Rows] = []
-    batches = list(groups([len(row) for row in rows]))
+    gathered, batches = Gathered(len(ids)), list(groups([len(row) for row in rows]))
     unit = "queries" if role == "query" else "documents"
     for group in show(batches, len(ids), f"encoding {len(ids):,} {unit}", unit, part=role == "document"):
         with _evaluating(ranker), _precision(device, bf16):
             encoded = ranker.encode(_moved(collator.pad([rows[i] for i in group], role), device), role)
-        parts.append(compact(encoded, ranker.kind).float())
-    place = torch.tensor([i for group in batches for i in group], device=device)
-    return reorder(join(parts), place.argsort())
+        gathered.add(compact(encoded, ranker.kind).float(), group)
+    return gathered.rows()
 
 
 def blocks(ids: Sequence[str], size: int = BLOCK) -> Iterator[Sequence[str]]:

@@ -13,12 +13,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self, TypeVar
 
 from limbeck.amounts import amount, bytes_of, duration, number
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from limbeck.bar import Bar
+from limbeck.bar import console as _console
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +41,8 @@ clock: Callable[[], float] = time.monotonic
 _lock = threading.RLock()
 _running: "list[Step]" = []
 """Running steps, the innermost last; only that one reports."""
+_open: "list[Step]" = []
+"""Running steps and those with ``part`` within them, the innermost last."""
 _listener: "Callable[[str, float, int | None], None] | None" = None
 """Called with the progress of the innermost step, whenever it may be shown."""
 _drawn = True
@@ -104,8 +105,8 @@ class Step:
     unit
         Unit in the plural; ``B`` for bytes.
     part
-        Within another step, show nothing and count the work as a share of the other step's current piece. Used for
-        encoding a block of a collection.
+        Within another step or a part of one, show nothing and count the work as a share of that step's current piece.
+        Used for encoding a block of a collection.
     needs
         Returns the needed memory and disk space in words (see ``limbeck.room``), or an empty text as long as they are
         unknown. Called when the step is announced, and again until there is an answer.
@@ -125,24 +126,28 @@ class Step:
         self._part, self._needs = part, needs
         self._outer: Step | None = None
         self._piece, self._within = 0, 0.0
+        self._parts, self._ended = 1, 0
         self._estimated = False
         self._line: float | None = None
-        self._bar: _Bar | None = None
+        self._bar: Bar | None = None
         self._start = self._next = 0.0
 
     def __enter__(self) -> Self:
         with _lock:
-            if self._part and _running:
-                self._outer = _running[-1]
+            if self._part and _open:
+                self._outer = _open[-1]
             else:
                 _running.append(self)
+            _open.append(self)
             self._start = clock()
             self._next = self._start + _FIRST
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         with _lock:
+            _open.remove(self)
             if self._outer is not None:
+                self._outer._ended += 1
                 return
             _running.remove(self)
             drawn = self._bar is not None
@@ -155,10 +160,19 @@ class Step:
                 size, rate = amount(self.done, self.unit), self._rate(self.done, seconds)
                 log.info("%s: %s in %s, %s", self.label, size, duration(seconds), rate, extra={"drawn": drawn})
 
-    def begin(self, size: int) -> None:
-        """Begin a piece of ``size`` units, of which a step within this one may report a share as done."""
+    def begin(self, size: int, parts: int = 1) -> None:
+        """Begin a piece, of which steps within this one may report a share as done.
+
+        Parameters
+        ----------
+        size
+            Units of the piece.
+        parts
+            Steps within it, one after the other, of about the same length.
+        """
         with _lock:
             self._piece, self._within = size, 0.0
+            self._parts, self._ended = parts, 0
 
     def advance(self, count: float) -> None:
         """Count finished units, and report if it is time."""
@@ -170,14 +184,14 @@ class Step:
     def _look(self) -> None:
         if self._outer is not None:
             if self.total:
-                self._outer._within = max(self._outer._within, min(1.0, self.done / self.total))
+                self._outer._is_at(min(1.0, self._so_far() / self.total))
             self._outer._look()
             return
         now = clock()
         if now < self._next or _running[-1:] != [self]:
             return
         self._next = now + _AGAIN
-        done, seconds = self.done + self._piece * self._within, now - self._start
+        done, seconds = self._so_far(), now - self._start
         if _listener is not None:
             _listener(self.label, done, self.total)
         if done <= 0:
@@ -198,6 +212,14 @@ class Step:
             self._line = now
             text = self._text(done, seconds, left)
             log.info("%s: %s", self.label, text, extra={"drawn": self._bar is not None})
+
+    def _is_at(self, share: float) -> None:
+        """See how far the part is that goes on."""
+        self._within = max(self._within, min(1.0, (self._ended + share) / self._parts))
+
+    def _so_far(self) -> float:
+        """Return what is done, with the share of the piece at work."""
+        return self.done + self._piece * self._within
 
     def _estimate(self, seconds: float) -> None:
         needs = "" if self._needs is None else self._needs()
@@ -223,31 +245,13 @@ class Step:
             console = _console() if _drawn else None
             if console is None:
                 return
-            self._bar = _Bar(console, self.label, self.total)
+            self._bar = Bar(console, self.label, self.total)
         self._bar.draw(done, self._text(done, seconds, left))
 
     def _erase(self) -> None:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-class _Bar:
-    """One line on a terminal; drawn by the working thread."""
-
-    def __init__(self, console: "Console", label: str, total: int | None) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(20), TextColumn("{task.fields[text]}"))
-        self._progress = Progress(*columns, console=console, transient=True, auto_refresh=False)
-        self._task = self._progress.add_task(label, total=total, text="")
-        self._progress.start()
-
-    def draw(self, done: float, text: str) -> None:
-        self._progress.update(self._task, completed=done, text=text, refresh=True)
-
-    def stop(self) -> None:
-        self._progress.stop()
 
 
 def show(
@@ -277,16 +281,6 @@ def reported(
     stream = iter(items)
     for some in show(iter(lambda: list(islice(stream, block)), []), total, label, unit, part=part):
         yield from some
-
-
-def _console() -> "Console | None":
-    """Return the console for bars; None if standard error is a file or a pipe."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if console.is_jupyter:  # there rich's own bars need ipywidgets; one redrawn line of text does not
-        return Console(stderr=True, force_jupyter=False, force_terminal=True)
-    return console if console.is_terminal else None
 
 
 def not_drawn(record: logging.LogRecord) -> bool:

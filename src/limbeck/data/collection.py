@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "dev", "test")
 SYNTHETIC = "synthetic"
+
+_BLOCK = 4096
+"""Queries whose ids are looked at together."""
 
 
 class Collection:
@@ -195,7 +199,10 @@ class Collection:
         """Raise ``ConfigError`` for an id, of a document or of a split's query, that a TREC run cannot hold."""
         queries = self.split(split).queries
         check_queries(queries)
-        for wrong, what in ((first_unfit(list(queries)), f"{split} query"), (self.document_ids.unfit, "document")):
+        names = iter(queries)
+        blocks = iter(lambda: list(islice(names, _BLOCK)), [])
+        unfit = next((wrong for block in blocks if (wrong := first_unfit(block)) is not None), None)
+        for wrong, what in ((unfit, f"{split} query"), (self.document_ids.unfit, "document")):
             if wrong is not None:
                 raise ConfigError(
                     f"{self.name}: the id of {what} {wrong!r} is empty or has white space, which no TREC run can hold; "

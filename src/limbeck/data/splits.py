@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from limbeck.config import ConfigError, fingerprint
 from limbeck.data.columns import Judgments, Lines, Texts
 from limbeck.locks import locked
@@ -171,7 +173,9 @@ def read_split(dataset: Any, name: str) -> Split:
     texts = Texts.of((query.query_id, query.default_text()) for query in queries).only(judged)
     if not len(texts):
         raise ConfigError(f"{name}: no query has both a text and a judgment")
-    return Split(texts, Judgments.read(texts, lines), len(judged) - len(texts))
+    found = Split(texts, Judgments.read(texts, lines), len(judged) - len(texts))
+    pa.default_memory_pool().release_unused()  # three times as much as what stays
+    return found
 
 
 def instead(name: str, train: Split | None = None) -> str:

@@ -53,7 +53,7 @@ class Queries(NamedTuple):
 
     starts: NDArray[np.int64]
     """(B + 1,)."""
-    terms: NDArray[np.int64]
+    terms: NDArray[np.int32]
     """A term that appears twice counts twice."""
     weights: NDArray[np.float32]
 
@@ -61,7 +61,7 @@ class Queries(NamedTuple):
     def unweighted(cls, queries: Sequence[Sequence[int]]) -> "Queries":
         """Return queries in which each term has the weight 1."""
         starts = np.cumsum([0, *map(len, queries)])
-        terms = np.fromiter((term for query in queries for term in query), np.int64, count=starts[-1])
+        terms = np.fromiter((term for query in queries for term in query), np.int32, count=starts[-1])
         return cls(starts, terms, np.ones(len(terms), np.float32))
 
     def part(self, start: int, stop: int) -> "Queries":
@@ -276,7 +276,7 @@ def _compiled() -> Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]:
         whole, real = types.int64[::1], types.float32[::1]
         lists = (types.Array(kind, 1, "C", readonly=True) for kind in (types.float32, types.uint32, types.int64))
         rows = (whole, types.float32[:, ::1])
-        signature = (whole, whole, real, *lists, *rows, real, real, types.float32, types.int64)
+        signature = (whole, types.int32[::1], real, *lists, *rows, real, real, types.float32, types.int64)
         return numba.njit(signature, nogil=True)(_loops)
     finally:
         config.DISABLE_JIT = off

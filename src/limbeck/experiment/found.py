@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 _QUERIES = 2000
 """Number of queries evaluated at once."""
 
+_EVALUATING = 2
+"""Steps of an evaluation; one more writes."""
+
 
 def write(
     found: Iterable[tuple[list[str], Run]], out: Path, qrels: Qrels, metrics: Sequence[str], count: int
@@ -41,7 +44,7 @@ def write(
     def seen() -> Iterator[Run]:
         nonlocal tied, documents
         for queries, run in found:
-            step.begin(len(queries))
+            step.begin(len(queries), parts=1 + _EVALUATING * -(-len(queries) // _QUERIES))
             tied += sum(map(ties, run.values()))
             documents += sum(len(ranking.ids) for ranking in run.values())
             for start in range(0, len(queries), _QUERIES):

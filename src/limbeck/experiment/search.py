@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, TypeVar
@@ -17,6 +18,7 @@ from limbeck.progress import Step
 
 if TYPE_CHECKING:
     from limbeck.data.candidates import Candidates, Search
+    from limbeck.data.columns import Texts
     from limbeck.search.backend import Backend
     from limbeck.search.shards import Store
     from limbeck.students.base import BiEncoder
@@ -100,8 +102,7 @@ class _Searching:
         self._artefacts = Artefacts(Path(config["paths"]["cache"]))
         self._collection = opened(config.get("data") or self._made["data"], self._artefacts)
         self._split = self._collection.split(config["split"])
-        self._query_ids = list(self._split.queries)
-        check_ids(self._query_ids, "data: the query id")
+        check_ids(self._split.queries, "data: the query id")
         self._ranker, self._collator = self._encoder()
         self._ranker.to(device)
         self._asked_by = None if config["query_encoder"] is None else self._ranker.checksum()
@@ -146,21 +147,22 @@ class _Searching:
         shards = None if count == 1 else range(number, len(self._store), count)
         first = self._candidates()
         if count == len(blocks) == 1:
-            found = self._ranked(blocks[0], first, shards)
+            queries = list(blocks[0])
+            found = self._ranked(queries, first, shards)
             self._tell(shards, first)
-            self._finish([(blocks[0], found)], out)
+            self._finish([(queries, found)], out)
             return
         parts = Parts.beside(out, count)
         parts.open(self._inputs(count))
         counts = [len(some) * (not parts.path(number, block).exists()) for block, some in enumerate(blocks)]
         with Step(f"searching {self._store.path}", sum(counts), "queries") as step:
-            for block, queries in enumerate(blocks):
+            for block, some in enumerate(blocks):
                 if not counts[block]:
                     log.info("%s: reused", parts.path(number, block))
                     continue
-                step.begin(len(queries))
-                parts.write(number, block, self._ranked(queries, first, shards))
-                step.advance(len(queries))
+                step.begin(len(some))
+                parts.write(number, block, self._ranked(list(some), first, shards))
+                step.advance(len(some))
         self._tell(shards, first)
         if merges:
             self.merge(count, out)
@@ -180,13 +182,14 @@ class _Searching:
                 f"shard: backend={self._backend.name} is one structure with these options; search without shard=…"
             )
 
-    def _blocks(self) -> list[list[str]]:
+    def _blocks(self) -> "list[Texts]":
         """Return the blocks of queries that are searched together."""
         from limbeck.data.candidates import together
         from limbeck.data.dense import Dense
 
         size = together(self._store.documents, math.inf if self._first else Dense.pairs)
-        return [self._query_ids[start : start + size] for start in range(0, len(self._query_ids), size)]
+        every = self._split.queries
+        return [every.part(start, min(start + size, len(every))) for start in range(0, len(every), size)]
 
     def _inputs(self, count: int) -> Config:
         """Return everything the parts of a search depend on."""
@@ -196,7 +199,7 @@ class _Searching:
             "index": fingerprint(self._store.identity),
             "backend": fingerprint(self._node),
             "candidates": inputs and fingerprint(inputs),
-            "queries": self._collection.asked(self._query_ids),
+            "queries": self._collection.asked(self._split.queries),
             "documents": self._collection.content("document"),
             "query_encoder": self._asked_by,
             **{key: self._config[key] for key in ("split", "depth", "bf16")},
@@ -204,13 +207,14 @@ class _Searching:
         }
 
     def _merged(
-        self, parts: Parts, blocks: Sequence[list[str]], first: "Run | None"
+        self, parts: Parts, blocks: "Sequence[Texts]", first: "Run | None"
     ) -> "Iterator[tuple[list[str], Run]]":
         """Yield blocks of queries with their rankings, merged over all shares."""
         from limbeck.evaluation.ranking import merge
         from limbeck.search.ranking import check_found
 
-        for block, queries in enumerate(blocks):
+        for block, some in enumerate(blocks):
+            queries = list(some)
             whole = merge(parts.read(block), None if self._first else self._config["depth"], queries)
             if first is not None:
                 check_found(((query, first[query]) for query in queries if query in first), whole, self._store)
@@ -255,7 +259,7 @@ class _Searching:
         )  # fmt: skip
         alone = [
             _timed(lambda query=query: self._ranked([query], first, shards))[1]
-            for query in self._query_ids[: self._config["timed"]]
+            for query in islice(self._split.queries, self._config["timed"])
         ]
         if alone:
             log.info("a query alone: %.1f ms (median of %d)", 1000 * median(alone), len(alone))
@@ -266,7 +270,7 @@ class _Searching:
         from limbeck.reporting.terminal import show_rows
 
         judged = self._split.qrels
-        values = write(found, out, judged, self._config["metrics"], len(self._query_ids))
+        values = write(found, out, judged, self._config["metrics"], len(self._split.queries))
         asked_by = "" if self._asked_by is None else f", queries by {self._config['query_encoder']}"
         system = (f"{self._first.name}, re-ranked" if self._first else self._backend.name) + asked_by
         row = {"system": system, "queries": f"{len(judged):,}", **values}

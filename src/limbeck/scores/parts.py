@@ -18,7 +18,7 @@ _END = 2**64
 
 Duplicates = Literal["error", "first"]
 
-RANGE = 2_000_000
+RANGE = 500_000
 """Approximate number of pairs that are merged at once."""
 
 SAME = 1e-3

@@ -11,6 +11,7 @@ from limbeck.ahead import ahead
 from limbeck.config import ConfigError
 from limbeck.encodings import Rows, join
 from limbeck.inference import BiEncoder, blocks, encode
+from limbeck.plan import BLOCK
 from limbeck.progress import Step
 from limbeck.search.shards import Store
 from limbeck.text.collate import Collator
@@ -83,7 +84,7 @@ def encode_into(
                 if ranker.kind == "dense" and lacking and not each:  # other kinds differ in size from text to text
                     each = _size(store, _encode(chunk[:1], ranker, collator, bf16)[1])
                     room.check_disk(int(each * lacking), store.path, "encoding the collection", instead)
-                step.begin(len(chunk))
+                step.begin(len(chunk), parts=-(-len(chunk) // BLOCK))
                 ids, encoded = _encode(chunk, ranker, collator, bf16)
                 each = each or _size(store, encoded)
                 if written is not None:
@@ -134,4 +135,4 @@ def _encode(
     check_ids(ids, "data.collection: the document id")
     if not collator.prepare("document"):  # the texts are in memory: no look-up is needed
         collator = Collator(collator.tokenizer, collator.style, lambda _: [], lambda ids: [texts[name] for name in ids])
-    return ids, join([encode(ranker, collator, block, "document", bf16=bf16) for block in blocks(ids)])
+    return ids, join([encode(ranker, collator, block, "document", bf16=bf16) for block in blocks(ids, BLOCK)])

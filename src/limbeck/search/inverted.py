@@ -79,8 +79,10 @@ class Inverted:
         """Add up the lists of each query's words, on all cores."""
         asked: Any = strongest(_matrix(queries), self.query_terms)
         # Only lists of the queries' words are read from the disk.
-        words, columns = np.unique(asked.indices, return_inverse=True)
-        wanted = Queries(asked.indptr.astype(np.int64), columns.astype(np.int64), asked.data)
+        occurs = np.zeros(asked.shape[1], bool)
+        occurs[asked.indices] = True
+        words, number = np.flatnonzero(occurs), np.cumsum(occurs, dtype=np.int32) - 1
+        wanted = Queries(asked.indptr.astype(np.int64), number[asked.indices], asked.data)
         pairs = len(queries) * len(shards) * store.shard_size
         with Searching(self.name, len(queries), shards) as step:
             for number in shards:
@@ -108,7 +110,7 @@ def _matrix(encoded: Rows) -> Any:
     from scipy import sparse
 
     arrays = {name: value.cpu().numpy() for name, value in encoded.arrays().items()}
-    parts = (arrays["values"].astype(np.float32), arrays["columns"], arrays["offsets"])
+    parts = (arrays["values"].astype(np.float32, copy=False), arrays["columns"], arrays["offsets"])
     return sparse.csr_matrix(parts, shape=(len(encoded), encoded.width))
 
 

@@ -16,6 +16,9 @@ from limbeck.text.token_store import MOST, TokenStore
 from limbeck.text.tokenizer import Role, TextTokenizer, TokenIds
 from limbeck.types import Batch, Tokens
 
+_TOKENISED = 2048
+"""Texts that are tokenised together: meanwhile they take several kB each."""
+
 Texts = Callable[[Sequence[str]], list[str]]
 """Function from ids to their texts, in the same order."""
 
@@ -188,7 +191,11 @@ class Collator:
 
     def _tokenised(self, ids: Sequence[str], role: Role, length: int) -> list[TokenIds]:
         prefix, suffix = self._prefix(role), self._suffix(role)
-        return self.tokenizer.plain([prefix + text + suffix for text in self._texts[role](ids)], length)
+        found: list[TokenIds] = []
+        for start in range(0, len(ids), _TOKENISED):
+            texts = self._texts[role](ids[start : start + _TOKENISED])
+            found += self.tokenizer.plain([prefix + text + suffix for text in texts], length)
+        return found
 
     def pad(self, rows: Sequence[TokenIds], role: Role) -> Tokens:
         """Pad rows with special tokens; augment queries, and mark the tokens that get a vector."""
