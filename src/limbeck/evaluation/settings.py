@@ -115,8 +115,8 @@ class Evaluation:
             )
         if not searches and self.dev_search:
             raise ValueError(
-                "dev_search needs a student that encodes queries and documents separately; a cross-encoder validates by "
-                "re-ranking: eval.dev_search=false"
+                "dev_search needs a student that encodes queries and documents separately; a cross-encoder "
+                "validates by re-ranking: eval.dev_search=false"
             )
 
     def stages(self, *, searches: bool) -> tuple[str, ...]:
