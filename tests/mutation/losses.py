@@ -115,7 +115,7 @@ MUTATIONS = [
     Mutation("projected_kl", "log_q.detach()", "log_q"),
     Mutation("projected_kl", "torch.minimum(target, odds(log_q.detach()))", "odds(log_q.detach())"),
     Mutation("projected_kl", "lift * is_positive", "lift * is_negative"),
-    Mutation("projected_kl", 'if against == "all" else', 'if against != "all" else'),
+    Mutation("projected_kl", 'best=against == "best"', 'best=against != "best"'),
     Mutation("projected_kl", "is_positive.any(-1) & is_negative.any(-1)", "is_negative.any(-1)"),
     Mutation("diagnostics", "terms.abs()", "terms", MEASURED),
     Mutation("focal_kl", "(gamma * log_q).exp()", "log_q.exp()"),

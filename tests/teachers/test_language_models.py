@@ -216,6 +216,14 @@ def test_either_logit_alone_or_their_difference(score, weights, folder):
     assert_same(found, one_by_one(where, of_qwen, "yes", "no", weights))
 
 
+@pytest.mark.parametrize(
+    ("kind", "of", "template"), [(CausalLMTeacher, "qwen3", "qwen3_reranker"), (Seq2SeqTeacher, "t5", "monot5")]
+)
+def test_queries_without_candidates_have_no_scores(kind, of, template, folder):
+    judge = teacher(kind, folder(of), prompt(template, score="difference"))
+    assert [found.tolist() for found in judge.score(["q0", "q1"], [[], []])] == [[], []]
+
+
 def test_a_classification_head(folder):
     where = folder("qwen3_head")
     tok = transformers.AutoTokenizer.from_pretrained(where)

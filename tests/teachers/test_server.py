@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from urllib3 import HTTPResponse
 
 from limbeck.config import ConfigError
 from limbeck.scores.store import ScoreStore
 from limbeck.teachers.base import Pair
+from limbeck.teachers.rerank_api.client import Bounded
 from limbeck.teachers.rerank_api.teacher import ServerTeacher
 from limbeck.teachers.scoring import score_into
 from small import WORLD
@@ -108,6 +110,12 @@ def test_a_busy_server_is_asked_again(port, tmp_path):
     assert content(store) == pytest.approx(expected(), rel=1e-6)
 
 
+def test_a_pause_that_a_server_asks_for_is_a_minute_at_most():
+    for asked, waited in (("7200", 60.0), ("7", 7.0), (None, None)):
+        answer = HTTPResponse(headers={} if asked is None else {"Retry-After": asked})
+        assert Bounded(total=3).get_retry_after(answer) == waited
+
+
 @pytest.mark.parametrize("dies_after", [1, 9])
 def test_killed_and_started_again_it_ends_with_the_same_store(port, tmp_path, dies_after):
     whole = stored(tmp_path / "whole", teacher(port))
@@ -139,9 +147,12 @@ def test_pairs_whose_scores_differ_by_rounding_are_the_same(port):
     made = teacher(port)
     known = [Pair(*pair, float(np.float16(score))) for pair, score in list(expected().items())[:20]]
     made.check_same(known)
+    for one in known:  # the range of a single score is 0
+        made.check_same([one])
     known[3] = Pair(known[3].query, known[3].document, known[3].score + 1)
-    with pytest.raises(ConfigError, match="1 of 20 pairs"):
-        made.check_same(known)
+    for some in (known, known[3:4]):
+        with pytest.raises(ConfigError, match=f"1 of {len(some)} pairs"):
+            made.check_same(some)
 
 
 FAULTS = {

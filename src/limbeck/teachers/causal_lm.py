@@ -99,7 +99,7 @@ class CausalLMTeacher(Judge):
             else:
                 apart.append(number)
         whole = [row for number in apart for row in lists[number]]
-        logits = self._sorted(whole, self._read, done) if whole else torch.empty(0, 1)
+        logits = self._sorted(whole, self._read, done) if whole else torch.empty(0, 2)
         for number, each in zip(apart, logits.split([len(lists[number]) for number in apart]), strict=True):
             found[number] = each
         return [each for each in found if each is not None]

@@ -87,5 +87,5 @@ class Seq2SeqTeacher(Judge):
 
     def _logits(self, lists: Sequence[Sequence[Row]], done: Callable[[int], object]) -> list[Tensor]:
         rows = [row for each in lists for row in each]
-        logits = self._sorted(rows, self._read, done) if rows else torch.empty(0, 1)
+        logits = self._sorted(rows, self._read, done) if rows else torch.empty(0, 2)
         return list(logits.split([len(each) for each in lists]))

@@ -59,7 +59,9 @@ class Rows:
     def _frame(self) -> tuple[list[int], list[int]]:
         """Return the special tokens that the tokenizer adds before and after a text."""
         plain, framed = self._ids("a"), list(self._tokenizer("a")["input_ids"])  # pyright: ignore[reportArgumentType]
-        start = next(i for i in range(len(framed)) if framed[i : i + len(plain)] == plain)
+        start = next((i for i in range(len(framed)) if framed[i : i + len(plain)] == plain), None)
+        if start is None:
+            raise ConfigError(f"cannot find the special tokens of the tokenizer of {self._tokenizer.name_or_path!r}")
         return framed[:start], framed[start + len(plain) :]
 
     def _first(self, before: list[int]) -> list[int]:

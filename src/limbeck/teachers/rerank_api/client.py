@@ -7,6 +7,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import TimeoutError as LibraryTimeout
+from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
 from limbeck.config import ConfigError
@@ -16,6 +17,15 @@ _PASSING = (408, 429, 500, 502, 503, 504)
 _LONGEST = 60.0
 """Maximum seconds between two tries."""
 _QUOTED = 200
+
+
+class Bounded(Retry):
+    """Retries after at most a minute, even if the server asks for a longer pause."""
+
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        """Return the seconds of ``Retry-After``, at most a minute; None without the header."""
+        wanted = super().get_retry_after(response)
+        return None if wanted is None else min(wanted, _LONGEST)
 
 
 class Client:
@@ -31,7 +41,7 @@ class Client:
         Number of retries after the first try.
     backoff
         Seconds before the second retry (the first is immediate), doubled for each further one. A ``Retry-After`` of
-        the server takes precedence.
+        the server takes precedence. Both are a minute at most.
     bearer_from
         Environment variable with the key to send; the key is neither stored nor shown.
 
@@ -51,7 +61,7 @@ class Client:
                 "teacher.bearer_from must name an environment variable that holds the server's key, and no such "
                 "variable is set: export it first; never put the key itself into a command"
             )
-        self._retry = Retry(
+        self._retry = Bounded(
             total=retries,
             backoff_factor=backoff / 2,  # urllib3 does not wait before the first retry, and doubles before the second
             backoff_max=_LONGEST,

@@ -20,6 +20,8 @@ from limbeck.teachers.rerank_api.client import Client
 from limbeck.teachers.rerank_api.forms import FORMS, PATHS, scores_of
 from limbeck.text.collate import Texts
 
+_SHARE = 0.1
+"""Of the largest absolute score, the least range that known scores are compared by."""
 _PART = 2048
 """Maximum pairs of a part, which is what a kill can lose."""
 
@@ -64,8 +66,8 @@ class ServerTeacher:
         Name of the environment variable with the key to send as ``Authorization: Bearer …``. The key is neither stored
         nor shown.
     tolerance
-        Before pairs are added to a store, known pairs are scored again; they may differ by this share of the scores'
-        range.
+        Before pairs are added to a store, known pairs are scored again; they may differ by this share of their range,
+        or of a tenth of the largest absolute score if that is more (the range of a single pair is 0).
     store
         A score store of this model (``limbeck score``): its scores are used, missing ones are requested.
 
@@ -230,7 +232,7 @@ class ServerTeacher:
         pairs = sorted(known)
         before = np.array([pair.score for pair in pairs], dtype=np.float32)
         differences = np.abs(now - before)
-        allowed = self._tolerance * max(float(np.ptp(before)), 1e-6)
+        allowed = self._tolerance * max(float(np.ptp(before)), _SHARE * float(np.abs(before).max()), 1e-6)
         if differences.max() <= allowed:
             return
         others, at = int((differences > allowed).sum()), int(differences.argmax())
