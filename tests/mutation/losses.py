@@ -116,7 +116,6 @@ MUTATIONS = [
     Mutation("projected_kl", "torch.minimum(target, odds(log_q.detach()))", "odds(log_q.detach())"),
     Mutation("projected_kl", "lift * is_positive", "lift * is_negative"),
     Mutation("projected_kl", 'best=against == "best"', 'best=against != "best"'),
-    Mutation("projected_kl", "is_positive.any(-1) & is_negative.any(-1)", "is_negative.any(-1)"),
     Mutation("diagnostics", "terms.abs()", "terms", MEASURED),
     Mutation("focal_kl", "(gamma * log_q).exp()", "log_q.exp()"),
     Mutation("focal_kl", "complement(log_q.exp()) ** gamma", "complement(log_q.exp())"),

@@ -104,8 +104,7 @@ def projected_kl(
         target = torch.logit(mass * _wrong(t, is_positive, is_negative))
     elif evidence == "student":
         target = torch.minimum(target, odds(log_q.detach()))
-    lift = (target - odds(t)).clamp(min=0)  # 0 if the positives have probability m already
-    lift = torch.where(is_positive.any(-1) & is_negative.any(-1), lift, 0.0).unsqueeze(-1)
+    lift = (target - odds(t)).clamp(min=0).unsqueeze(-1)  # 0 if the positives have probability m already
     return divergence(log_softmax(t + lift * is_positive, mask), log_q)
 
 
