@@ -138,7 +138,7 @@ def test_neither_import_limbeck_nor_composing_nor_verbs_without_models_import_wh
         "from limbeck.cli.main import main\n"
         "sys.argv = ['limbeck', 'train', 'loss.ckl.gama=3']\n"
         "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 2\n"
-        "from limbeck.experiment import import_scores, report, table\n"
+        "from limbeck.experiment import import_scores, own_data, report, table\n"
         "print(sorted({'torch', 'lightning', 'transformers', 'ranx', 'numba', 'wandb'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
