@@ -79,7 +79,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_store(
     before = parts_of(store)
     status, output = forked.run(words, tmp_path)
     assert status == 0, output
-    assert f"going on with {len(before)} of " in output
+    assert f"resuming: {len(before)} of " in output
     found = ScoreStore.open(store)
     assert found.checksum == whole.checksum
     assert found.query_ids() == whole.query_ids()

@@ -44,7 +44,7 @@ def test_a_static_student_learns_and_is_gone_on_with(train, limbeck, tmp_path):
 def test_other_students_are_refused_before_anything_is_opened(train):
     status, err, _ = train("no", "backbone=static", "student=colbert", "data.world.documents=300")
     assert status == 2
-    assert "student=colbert needs tokens in their context" in err
+    assert "student=colbert needs contextual token vectors" in err
     status, err, _ = train("no", "backbone=static", "trainer.compile=true")
     assert status == 2
-    assert "trainer.compile: a table of vectors has nothing to compile" in err
+    assert "trainer.compile: a static backbone has nothing to compile" in err

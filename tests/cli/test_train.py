@@ -88,7 +88,7 @@ def test_again_trains_nothing_and_force_gives_the_same_bits(limbeck, whole, tmp_
     weights = load_file(run / "model" / "model.safetensors")
     status, out, err = limbeck("train")
     assert status == 0
-    assert "is finished; force=true runs it anew" in err
+    assert "is finished; force=true runs it again" in err
     assert "student, distilled" in out
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before
     first = result_of(run)
@@ -128,7 +128,7 @@ def test_a_trained_student_is_a_backbone_and_a_teacher(limbeck, tmp_path):
     words = ["teacher=cross_encoder", f"teacher.backbone.model={model}"]
     status, _, err = limbeck("train", *words, "name=refused")
     assert status == 2
-    assert "takes the transformer alone out of the folder: pooling is " in err
+    assert "loads only the transformer from the folder: pooling is " in err
     more = ["teacher.student.pooling=mean", "name=second", "eval.start=false", "trainer.steps=1"]
     status, _, err = limbeck("train", *words, *more, "trainer.validate_every=0")
     assert status == 0, err

@@ -91,7 +91,7 @@ def test_a_study_ends_with_the_best_as_an_experiment(limbeck, tmp_path):
 
     status, _, err = limbeck("tune", *words, "seed=2")
     assert status == 2
-    assert "name=a: that study was begun with another seed" in err
+    assert "name=a: this study was started with another seed" in err
 
 
 @pytest.mark.slow
@@ -156,7 +156,7 @@ LR = "tune.space={optim.lr: {kind: log, low: 1e-5, high: 1e-3}}"
         ([LR, "data.dev=null"], "data.dev is null"),
         ([LR, "data.dev=test"], "data.dev and data.test are both 'test'"),
         ([LR, "loss=ckll"], "loss=ckll does not exist"),
-        ([LR, "~logger"], "limbeck tune takes key=value alone"),
+        ([LR, "~logger"], "limbeck tune takes only overrides key=value"),
         ([LR, "tune.workers=2", "trainer.devices=2"], "tune.workers > 1 gives each trial one device"),
         ([LR, "-m", "seed=1,2"], "limbeck tune is a search by itself"),
         ([LR, "tune.storage=nonsense"], "tune.storage: nonsense cannot be opened"),

@@ -67,7 +67,7 @@ def test_skipped_updates_are_counted_and_change_nothing(limbeck, tmp_path, monke
     words = [*SHORT, "trainer.nonfinite=skip", "optim.warmup=0", "optim.schedule=constant", "trainer.steps=1"]
     status, _, err = limbeck("train", *words)
     assert status == 0, err
-    assert re.search(r"step 1: loss.kl is nan \(queries .*\); this update is left out", err)
+    assert re.search(r"step 1: loss.kl is nan \(queries .*\); this update is skipped", err)
     run = run_of(tmp_path)
     assert json.loads((run / "result.json").read_text())["training"]["skipped"] == 1
     state = read(run / "checkpoints" / "last.ckpt")

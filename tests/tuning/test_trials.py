@@ -191,7 +191,7 @@ def test_a_key_that_no_choice_brings_is_named(tmp_path):
 
 def test_another_question_is_another_study(tmp_path):
     Stand(tmp_path).search(Settings(trials=1), X)
-    with pytest.raises(ConfigError, match=r"name=a: that study was begun with another space\.x\.high"):
+    with pytest.raises(ConfigError, match=r"name=a: this study was started with another space\.x\.high"):
         Stand(tmp_path).search(Settings(trials=2), {"x": {"kind": "float", "low": 0, "high": 7}})
 
 
