@@ -54,6 +54,8 @@ def test_it_starts_where_the_run_ended(limbeck, trained, tmp_path, words):
     config = yaml.safe_load((second(tmp_path) / "config.yaml").read_text())
     assert config["student"] == kept
     assert config["backbone"]["model"] == str(folder / "model")
+    result = json.loads((second(tmp_path) / "result.json").read_text())
+    assert result["training"]["learning_rate"] == 2e-5  # which suits the backbone that is found
     ended, start = rows(folder)["student"], rows(second(tmp_path))["start"]
     assert {key: value for key, value in start.items() if key not in ("key", "system")} == {
         key: value for key, value in ended.items() if key not in ("key", "system")
@@ -80,12 +82,6 @@ def test_adapters_and_gradient_checkpointing_serve_every_student(limbeck, traine
     assert {name: start[name] for name in start if "@" in name} == {name: ended[name] for name in ended if "@" in name}
     kept, config = (yaml.safe_load((run / "config.yaml").read_text()) for run in (folder, second(tmp_path)))
     assert config["student"] == kept["student"]
-
-
-def test_the_learning_rate_suits_the_backbone_that_is_found(limbeck, trained, tmp_path):
-    assert again(limbeck, trained(), "trainer.steps=1")[0] == 0
-    result = json.loads((second(tmp_path) / "result.json").read_text())
-    assert result["training"]["learning_rate"] == 2e-5
 
 
 def test_options_of_the_student_and_of_its_backbone_can_be_set(limbeck, trained, small, cache, tmp_path):

@@ -22,7 +22,7 @@ def train(limbeck, cache, tmp_path):
 
 
 def test_a_static_student_learns_and_is_gone_on_with(train, limbeck, tmp_path):
-    status, err, first = train("first", "backbone=static", "backbone.width=32", "optim.lr=0.1", "trainer.steps=30")
+    status, err, first = train("first", "backbone=static", "backbone.width=32", "optim.lr=0.1", "trainer.steps=60")
     assert status == 0, err
     assert first["student"]["ndcg@10"] > first["start"]["ndcg@10"]
     (folder,) = tmp_path.glob("runs/first/*")
