@@ -385,7 +385,11 @@ def peaks_of(root: Path, queries: int, documents: int, depth: int, few: int, mod
         "inspect, runs": ["inspect", f"run={second}", f"first_stage={first}", f"out={root / 'bare'}",
                           f"qrels={place / 'qrels' / 'train.tsv'}"],
     }  # fmt: skip
-    return {name: peak(*words) for name, words in steps.items()}
+    peaks: dict[str, float] = {}
+    for name, words in steps.items():
+        peaks[name] = peak(*words)
+        print(f"{name}, {queries:,} queries: {peaks[name]:,.0f} MB", file=sys.stderr, flush=True)
+    return peaks
 
 
 def main() -> None:

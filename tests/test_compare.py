@@ -62,14 +62,19 @@ def test_pairs_score_as_they_do_in_the_table_of_all(kind, held, tables, monkeypa
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_of_many_queries_and_few_pairs_no_table_is_made(kind, tables):
+def test_of_many_queries_and_few_pairs_no_table_is_made(kind, tables, monkeypatch):
     queries, documents = encoded(kind, 300, 1), encoded(kind, 300, 2)
     few = np.arange(compare._DOCUMENTS)
     pairwise(ranker(kind), queries, documents, few, few)
     assert not tables
     every = np.divmod(np.arange(300 * 20), 20)
-    pairwise(ranker(kind), queries, documents, *every)
+    together = pairwise(ranker(kind), queries, documents, *every)
     assert [table.shape for table in tables] == [(300, 20)]
+    monkeypatch.setattr(compare, "_ASKED", 120)
+    order = np.random.default_rng(0).permutation(len(together))
+    apart = pairwise(ranker(kind), queries, documents, *(each[order] for each in every))
+    assert [table.shape for table in tables[1:]] == [(120, 20), (120, 20), (60, 20)]
+    np.testing.assert_allclose(apart, together[order], atol=1e-5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["sparse", "multi"])

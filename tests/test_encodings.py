@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from limbeck import gathered
 from limbeck.encodings import compact, join, not_finite, reorder, rows
 from limbeck.types import Vectors
 
@@ -54,6 +55,23 @@ def test_pieces_orders_and_joins(kind):
     assert texts(both.take(slice(None))) == expected + texts(other)
     again = rows(kind, {name: torch.from_numpy(a.numpy()) for name, a in both.arrays().items()}, both.width)
     assert texts(again.take(slice(None))) == expected + texts(other)
+
+
+@KINDS
+def test_texts_are_put_in_order_as_they_come(kind, monkeypatch):
+    """The first ones have less in them than all others, so that the arrays must grow."""
+    monkeypatch.setattr(gathered, "_TAKEN", 3)
+    packed, expected = compact(made(kind), kind), texts(made(kind))
+    whole = gathered.Gathered(len(expected))
+    for group in ([1, 2], [5, 0, 3], [6, 4]):
+        whole.add(reorder(packed, torch.tensor(group)), group)
+    found = whole.rows()
+    assert texts(found.take(slice(None))) == expected
+    assert {name: value.dtype for name, value in found.arrays().items()} == {
+        name: value.dtype for name, value in packed.arrays().items()
+    }
+    with pytest.raises(ValueError, match="nothing to join"):
+        gathered.Gathered(0).rows()
 
 
 def test_only_what_is_there_is_kept():

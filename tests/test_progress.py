@@ -144,6 +144,22 @@ def test_a_part_moves_the_step_that_it_is_in(clock, log):
     ]
 
 
+def test_a_piece_of_several_parts_is_done_when_the_last_is(clock, log):
+    """And a part of a part counts as a share of the outer one."""
+    shares = []
+    reporting = progress.reporting_to(lambda label, done, total: shares.append(done / total))
+    with reporting, Step("collection", 100, "documents") as outer:
+        outer.begin(100, parts=2)
+        for _ in range(2):
+            with Step("scoring", 4, part=True) as middle:
+                middle.begin(4)
+                for _ in show([[1], [2]], 2, "encoding", part=True):
+                    clock.now += 10
+                middle.advance(4)
+        outer.advance(100)
+    assert shares == [0.25, 0.5, 0.75, 1.0]
+
+
 def test_needs_are_said_as_soon_as_they_are_known(clock, log):
     answers = iter(["", "", "4.1 GB of memory"])
     work(clock, 20, Step("work", 10, needs=lambda: next(answers)), [1, 1, 1, 1])

@@ -34,7 +34,7 @@ from limbeck.evaluation.metrics import evaluate
 from limbeck.evaluation.ranking import rerank as rerank_texts
 from limbeck.evaluation.ranking import search as search_texts
 from limbeck.evaluation.runs import read_run, write_run
-from limbeck.experiment import assemble
+from limbeck.experiment import assemble, found
 from limbeck.formats import parquet, pickles
 from limbeck.inference import score_lists
 from limbeck.plan import Plan
@@ -43,6 +43,7 @@ from limbeck.rankings import Ranking
 from limbeck.scores.parts import Block
 from limbeck.scores.writer import Provenance, write_store
 from limbeck.search import backend as backends
+from limbeck.search import encoding
 from limbeck.search.encoding import encode_into
 from limbeck.search.exact import Exact
 from limbeck.search.faiss import Faiss
@@ -405,3 +406,24 @@ def test_queries_that_are_encoded_first_are_no_share_of_the_pairs(tokens):
     assert pairs[0] < 0.5  # after the first of two batches of documents
     assert pairs[-1] == 1
     assert shares[0][0] == f"encoding {len(search_worlds.QUERIES)} queries"
+
+
+def test_a_shard_is_encoded_when_its_last_block_is(tokens, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoding, "BLOCK", 46)  # a fifth of the documents
+    made, collator = search_worlds.student("dense", tokens)
+    store = Store.open(tmp_path / "index", search_worlds.identity("dense", shard_size=230), {})
+    shares = []
+    with jumping(), reporting_to(lambda label, done, total: shares.append(done / total)):
+        encode_into(store, made, collator, search_worlds.DOCUMENTS.items(), count=230)
+    assert shares == sorted(shares)
+    assert {0.2, 0.4, 0.6, 0.8, 1.0} <= {round(share, 6) for share in shares}
+
+
+def test_a_run_is_written_when_its_last_queries_are(tmp_path, monkeypatch):
+    """Each block of queries is evaluated in several steps, and then written."""
+    monkeypatch.setattr(found, "_QUERIES", 15)
+    shares = []
+    with jumping(), reporting_to(lambda label, done, total: shares.append((label, done / total))):
+        found.write([(list(RUN), RUN)], tmp_path / "run.trec", QRELS, ["ndcg@10", "mrr@10"], len(RUN))
+    assert {label for label, _ in shares} == {f"writing {tmp_path / 'run.trec'}"}
+    assert {0.2, 0.4, 0.6, 0.8, 1.0} <= {round(share, 6) for _, share in shares}

@@ -287,7 +287,7 @@ def test_a_training_whose_sets_are_missing_is_not_finished(limbeck, finished, tm
         (["run=nowhere", "eval=folder", "eval.sets.folder.collection=x"], "run: there is no folder"),
         (["run=."], "holds neither a run, nor finished runs, nor a model"),
         (["run_file=nowhere.trec", "qrels=q"], "run_file: there is no file 'nowhere.trec'"),
-        (["run_file=empty.trec"], "run_file needs what judges it"),
+        (["run_file=empty.trec"], "run_file needs judgments"),
         (["run_file=empty.trec", "qrels=nowhere.tsv"], "nowhere.tsv"),
         (["run_file=empty.trec", "qrels=good.tsv"], "ranks none of the queries of good.tsv"),
         (["run_file=bad.trec", "qrels=good.tsv"], "bad.trec:2"),

@@ -102,7 +102,7 @@ def test_an_export_gives_way_to_an_export_and_nothing_else_does(limbeck, trained
     (tmp_path / "mine" / "thesis.txt").write_text("years")
     status, _, err = limbeck("export", f"run={folder}", "out=mine", small=False)
     assert status == 2
-    assert "out: 'mine' is there and was not exported by limbeck" in err
+    assert "out: 'mine' exists and is not an export of limbeck" in err
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years"
     for _ in range(2):
         assert limbeck("export", f"run={folder}", "out=made", small=False)[0] == 0

@@ -136,7 +136,7 @@ def test_damage_that_only_reading_shows_names_the_folder_to_delete(beir, tmp_pat
     (file,) = cache.glob("documents/*/docs.pklz4/bin")
     file.write_bytes(b"\xff" * file.stat().st_size)
     folder = file.parents[1]
-    with pytest.raises(ConfigError, match=rf"^{folder} is damaged .* delete this folder and give the command again"):
+    with pytest.raises(ConfigError, match=rf"^{folder} is damaged .* delete this folder and run the command again"):
         opened(beir, cache).document_texts(IDS)
     shutil.rmtree(folder)
     assert right(beir, cache)

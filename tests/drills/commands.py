@@ -93,6 +93,11 @@ COMMANDS = {
          "candidates.student.folder=runs/one/ID", "candidates.depth=40", "pool.random_documents=3"],
         ("train",),
     ),
+    "mine_splade": Command(
+        ["mine", *_WORLD, "accelerator=cpu", "out=mined_splade", "candidates=dense",
+         "student@candidates.student=splade",
+         "backbone@candidates.backbone=tiny", *[f"candidates.{word}" for word in _STUDENT], "candidates.depth=40"],
+    ),
 }  # fmt: skip
 
 if find_spec("fast_plaid"):
@@ -103,7 +108,7 @@ if find_spec("fast_plaid"):
     COMMANDS["search_plaid"] = _search("index_plaid", "plaid", "index=plaid")
 
 GROUPS = {
-    "mining": ("mine", "mine_dense", "score", "score_more", "import"),
+    "mining": ("mine", "mine_dense", "mine_splade", "score", "score_more", "import"),
     "training": ("train", "sweep", "evaluate", "report", "table"),
     "search": tuple(name for name in COMMANDS if name.startswith(("index", "search"))),
 }

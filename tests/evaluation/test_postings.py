@@ -31,7 +31,7 @@ def lists(documents):
 
 
 def asked(queries):
-    return Queries(queries.indptr.astype(np.int64), queries.indices.astype(np.int64), queries.data)
+    return Queries(queries.indptr.astype(np.int64), queries.indices.astype(np.int32), queries.data)
 
 
 def found(documents, queries, depth, **options):

@@ -94,9 +94,9 @@ def test_a_folder_as_the_library_makes_it(parts, tmp_path):
 @pytest.mark.parametrize(
     ("extra", "told"),
     [
-        (lambda pooling, dense: [pooling(16, "max")], "its pooling is max; mean, cls, lasttoken are known"),
+        (lambda pooling, dense: [pooling(16, "max")], "its pooling is max; mean, cls, lasttoken are supported"),
         (lambda pooling, dense: [pooling(16, ("mean", "cls"))], "its pooling is mean and cls"),
-        (lambda pooling, dense: [pooling(16, include_prompt=False)], "leaves out the prompt"),
+        (lambda pooling, dense: [pooling(16, include_prompt=False)], "pooling without the prompt is not supported"),
         (lambda pooling, dense: [pooling(16), dense(16, 8), dense(8, 8)], "3_Dense is a second layer over the"),
         (lambda pooling, dense: [], "it has 0 modules Pooling, not one"),
     ],
@@ -110,7 +110,7 @@ def test_what_no_student_represents_is_refused_with_the_reason(extra, told, part
 
 def test_other_similarities_are_refused(parts, tmp_path):
     transformer, pooling, _, _ = parts
-    with pytest.raises(ConfigError, match="euclidean; dot and cosine are known"):
+    with pytest.raises(ConfigError, match="euclidean; dot and cosine are supported"):
         read(saved(tmp_path / "it", [transformer(), pooling(16)], similarity_fn_name="euclidean"))
 
 

@@ -223,7 +223,7 @@ def test_a_decoder_trains_adapters_unless_all_its_weights_are_asked_for(checkpoi
     names, _ = training()
     assert names
     assert all("lora_" in name for name in names)
-    assert f"{checkpoint}: a decoder, so adapters train; backbone.lora=false trains all weights" in caplog.text
+    assert f"{checkpoint}: a decoder, so adapters are trained; backbone.lora=false trains all weights" in caplog.text
     caplog.clear()
     for given in ({"lora": False}, {"trains": False}):
         names, student = training(**given)
@@ -234,7 +234,7 @@ def test_a_decoder_trains_adapters_unless_all_its_weights_are_asked_for(checkpoi
     assert "backbone.lora=false" not in caplog.text
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
-        ConfigError, match=r"pip install 'limbeck\[lora\]'; a decoder trains adapters unless lora=false"
+        ConfigError, match=r"pip install 'limbeck\[lora\]'; or set lora=false, which trains all weights"
     ):
         training()
 
@@ -435,10 +435,10 @@ def test_templates_are_those_of_the_joined_texts_and_never_cut(llama):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (Splade, {}, r"^model: .* is a decoder \(llama\): its head predicts the next word, and a sparse student needs"),
-        (Dense, {"pooling": "cls"}, "pooling=cls reads the first token, which sees nothing of the text in a decoder"),
-        (CrossEncoder, {"pooling": "cls"}, "pooling=cls reads the first token, which sees nothing of the text"),
-        (ColBERT, {}, "student.query_augment needs a mask token, which this tokenizer has not; set it to false"),
+        (Splade, {}, r"^model: .* is a decoder \(llama\), but a sparse student needs a masked language model"),
+        (Dense, {"pooling": "cls"}, "pooling=cls reads the first token, which in a decoder attends to no other"),
+        (CrossEncoder, {"pooling": "cls"}, "pooling=cls reads the first token, which in a decoder attends to no other"),
+        (ColBERT, {}, "student.query_augment needs a mask token, which this tokenizer lacks; set it to false"),
     ],
 )
 def test_students_that_a_decoder_cannot_be(llama, kind, options, message):
