@@ -19,7 +19,7 @@ _DOCUMENTS = 256
 """Documents whose pairs are scored at once; their encodings are in memory at the same time."""
 
 _ASKED = 4096
-"""Queries that are compared with them in one table."""
+"""Queries compared with these documents at once."""
 
 _SPARED: dict[Kind, int] = {"dense": 128, "sparse": 8, "multi": 1}
 """Products in a matrix that take as long as one pair scored alone."""

@@ -161,14 +161,14 @@ class Step:
                 log.info("%s: %s in %s, %s", self.label, size, duration(seconds), rate, extra={"drawn": drawn})
 
     def begin(self, size: int, parts: int = 1) -> None:
-        """Begin a piece, of which steps within this one may report a share as done.
+        """Begin a piece; steps within this one may report a share of it as done.
 
         Parameters
         ----------
         size
-            Units of the piece.
+            Number of units in the piece.
         parts
-            Steps within it, one after the other, of about the same length.
+            Number of steps within it, of about the same length.
         """
         with _lock:
             self._piece, self._within = size, 0.0
@@ -214,11 +214,11 @@ class Step:
             log.info("%s: %s", self.label, text, extra={"drawn": self._bar is not None})
 
     def _is_at(self, share: float) -> None:
-        """See how far the part is that goes on."""
+        """Update the progress of the running part."""
         self._within = max(self._within, min(1.0, (self._ended + share) / self._parts))
 
     def _so_far(self) -> float:
-        """Return what is done, with the share of the piece at work."""
+        """Return the units done, with the finished share of the current piece."""
         return self.done + self._piece * self._within
 
     def _estimate(self, seconds: float) -> None:

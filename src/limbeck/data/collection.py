@@ -21,7 +21,7 @@ SPLITS = ("train", "dev", "test")
 SYNTHETIC = "synthetic"
 
 _BLOCK = 4096
-"""Queries whose ids are looked at together."""
+"""Queries whose ids are checked at once."""
 
 
 class Collection:

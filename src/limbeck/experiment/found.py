@@ -17,7 +17,7 @@ _QUERIES = 2000
 """Number of queries evaluated at once."""
 
 _EVALUATING = 2
-"""Steps of an evaluation; one more writes."""
+"""Progress steps of an evaluation; writing is one more."""
 
 
 def write(

@@ -134,12 +134,12 @@ class Systems:
 
 
 def nodes_of(folder: Path) -> Config:
-    """Return the configuration nodes of a student that lies in a folder, and of its backbone."""
+    """Return the configuration nodes of the student in a folder, and of its backbone."""
     nodes = Saved(folder=str(folder)).nodes({}, key="run: ")
     return {"student": nodes.student, "backbone": nodes.backbone}
 
 
 def loaded(folder: Path) -> tuple[Config, Student, TextTokenizer]:
-    """Load a student that lies in a folder; returns its configuration nodes, itself and its tokenizer."""
+    """Load the student in a folder; return its configuration nodes, the student and its tokenizer."""
     nodes = nodes_of(folder)
     return nodes, *assemble.saved(nodes["student"], nodes["backbone"])
