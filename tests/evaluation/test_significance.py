@@ -256,7 +256,7 @@ def test_what_cannot_be_compared(baseline, system, message):
         paired(baseline, system)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["random", "zero_inflated"])
 def test_null_both_tests_reject_as_often_as_they_say(kind):
     """Noise whose sign is a coin's: 500 experiments at 5 %, within the binomial interval of 99.9 %."""
     generator = np.random.default_rng(12)

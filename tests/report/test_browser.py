@@ -65,9 +65,34 @@ def judgments(cache):
 
 
 @pytest.fixture(scope="module")
-def shown(made, judgments, browser, tmp_path_factory):
-    """The page, loaded: what the browser said and asked for."""
-    return load(browser, tmp_path_factory.mktemp("page") / "report.html", page(read(made), judgments))
+def hostile(made, tmp_path_factory):
+    """The sweep, with markup in all that users write."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import yaml
+
+    sweep = shutil.copytree(made, tmp_path_factory.mktemp("hostile") / f"<img src=q onerror={PWN.replace('/', '')}>")
+    for number, path in enumerate(sorted(each.parent for each in sweep.glob("*/result.json"))):
+        for file in path.glob("per_query/*.parquet"):
+            table = pq.read_table(file).to_pydict()
+            table["query_id"][0] = EVIL
+            pq.write_table(pa.table(table), file)
+        config = yaml.safe_load((path / "config.yaml").read_text())
+        config["student"]["query_prefix"] = f"{EVIL}{config['seed']}"  # not that of a loss, or it would be no name
+        (path / "config.yaml").write_text(yaml.safe_dump(config))
+        env = json.loads((path / "env.json").read_text())
+        env["overrides"] += [f"student.<b>{EVIL}={EVIL}{config['seed']}"]
+        env["device"] = EVIL + str(number)
+        (path / "env.json").write_text(json.dumps(env))
+    for file in sweep.glob("*/error.txt"):
+        file.write_text(f"Traceback\nError: {EVIL}\n")
+    return sweep
+
+
+@pytest.fixture(scope="module")
+def shown(hostile, judgments, browser, tmp_path_factory):
+    """Its page, loaded: what the browser said and asked for."""
+    return load(browser, tmp_path_factory.mktemp("page") / "report.html", page(read(hostile), judgments))
 
 
 def load(browser, path, text):
@@ -98,10 +123,11 @@ def texts(browser, selector):
     return deep(browser, selector, "return found.map(each => each.textContent)")
 
 
-def test_it_loads_without_errors_and_without_the_network(shown):
+def test_it_loads_without_errors_and_without_the_network(shown, browser):
     said, asked, path = shown
     assert said == []
     assert asked == [path.as_uri()]
+    until(lambda: any(EVIL in text for text in texts(browser, ".slick-cell")))
 
 
 def test_a_click_on_a_head_sorts(shown, browser):
@@ -155,36 +181,13 @@ def test_a_click_on_a_legend_hides_lines_in_all_figures(shown, browser):
     until(lambda: hidden() > 3)
 
 
-def test_what_users_wrote_stays_text(made, judgments, browser, tmp_path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    import yaml
-
-    sweep = shutil.copytree(made, tmp_path / f"<img src=q onerror={PWN.replace('/', '')}>")
-    for number, path in enumerate(sorted(each.parent for each in sweep.glob("*/result.json"))):
-        for file in path.glob("per_query/*.parquet"):
-            table = pq.read_table(file).to_pydict()
-            table["query_id"][0] = EVIL
-            pq.write_table(pa.table(table), file)
-        config = yaml.safe_load((path / "config.yaml").read_text())
-        config["student"]["query_prefix"] = f"{EVIL}{number // 2}"
-        (path / "config.yaml").write_text(yaml.safe_dump(config))
-        env = json.loads((path / "env.json").read_text())
-        env["overrides"] += [f"student.<b>{EVIL}={EVIL}{number // 2}"]
-        env["device"] = EVIL + str(number)
-        (path / "env.json").write_text(json.dumps(env))
-    for file in sweep.glob("*/error.txt"):
-        file.write_text(f"Traceback\nError: {EVIL}\n")
-    said, asked, path = load(browser, tmp_path / "evil.html", page(read(sweep), judgments))
-    assert said == []
-    assert asked == [path.as_uri()]
-    assert browser.title == f"{sweep.name}: report"
+def test_what_users_wrote_stays_text(hostile, shown, browser):
+    assert browser.title == f"{hostile.name}: report"
     assert deep(browser, "img[src=q]") == []
-    assert browser.find_element("css selector", "h1").text == sweep.name
-    assert any(EVIL in text for text in texts(browser, ".slick-cell"))
+    assert browser.find_element("css selector", "h1").text == hostile.name
     assert f"Error: {EVIL}" in browser.find_element("id", "unfinished").text
     assert EVIL in query_under_the_mouse(browser)
-    assert browser.title == f"{sweep.name}: report"
+    assert browser.title == f"{hostile.name}: report"
     assert deep(browser, "img[src=q]") == []
 
 

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import numpy as np
 import pytest
@@ -495,8 +496,10 @@ def test_folders_that_are_no_index_are_refused(tmp_path):
         Store(tmp_path / "full")
 
 
-@pytest.mark.parametrize("name", ["values.npy", "offsets.npy", "ids.npy", "shard.json"])
-@pytest.mark.parametrize("size", [None, 0, 20])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [*product(["values.npy", "shard.json"], [None, 0, 20]), ("offsets.npy", 20), ("ids.npy", None)],
+)
 def test_a_damaged_shard_is_named(name, size, tokens, tmp_path):
     world("sparse", tokens, tmp_path / "index")
     damage(tmp_path / "index" / "shard-000002" / name, size)
@@ -508,14 +511,16 @@ def test_a_damaged_shard_is_named(name, size, tokens, tmp_path):
         search(Exact(), made, list(QUERIES), queries, Store(tmp_path / "index"), 20)
 
 
-@pytest.mark.parametrize("size", [None, 0, 20])
 @pytest.mark.parametrize(
-    ("kind", "backend", "name"),
+    ("kind", "backend", "name", "size"),
     [
-        ("sparse", Inverted(), "000001.weights.npy"),
-        ("sparse", Inverted(), "000001.starts.npy"),
-        pytest.param("dense", Faiss(type="ivf", lists=3), "index.faiss", marks=needs_faiss),
-        pytest.param("dense", Faiss(type="hnsw"), "index.faiss", marks=needs_faiss),
+        *(("sparse", Inverted(), "000001.weights.npy", size) for size in (None, 0, 20)),
+        ("sparse", Inverted(), "000001.starts.npy", 20),
+        *(
+            pytest.param("dense", Faiss(type="ivf", lists=3), "index.faiss", size, marks=needs_faiss)
+            for size in (None, 0, 20)
+        ),
+        pytest.param("dense", Faiss(type="hnsw"), "index.faiss", 20, marks=needs_faiss),
     ],
 )
 def test_a_damaged_index_is_named(kind, backend, name, size, tokens, tmp_path):
