@@ -22,6 +22,7 @@ folder of ir_datasets (``IR_DATASETS_HOME``), so that commands name the real ids
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -68,6 +69,7 @@ def zipf() -> NDArray[np.float64]:
     return np.cumsum(weights / weights.sum())
 
 
+@cache
 def vocabulary() -> pa.Array:
     """Return the words, the most frequent first."""
     from bm25s.stopwords import STOPWORDS_EN

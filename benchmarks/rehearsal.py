@@ -35,6 +35,8 @@ ROOT = Path(__file__).parents[1]
 KEPT = ("home", "cache", "ckl2024", "runs", "outputs", "bm25")
 """Folders whose growth is a step's: the stores of ir_datasets, ours, and results."""
 START = "start-up"
+IMPORTED = "lightning.pytorch, transformers, ir_datasets, limbeck.experiment.distil"
+"""What every command imports."""
 LEAST = 100_000
 """Passages from which on anything is projected: with fewer, start-up and loading are most of what is measured."""
 WORLD = "write the collection"
@@ -162,8 +164,9 @@ def slug(name: str) -> str:
 
 def start_up(folder: Path) -> dict[str, Any]:
     """Measure what every command takes before it does anything: importing torch, Lightning and transformers."""
-    modules = "import lightning.pytorch, transformers, ir_datasets, limbeck.experiment.distil"
-    found = measured.measure([sys.executable, "-c", modules], folder, folder / "logs" / "start.log", naming_this(), [])
+    found = measured.measure(
+        [sys.executable, "-c", f"import {IMPORTED}"], folder, folder / "logs" / "start.log", naming_this(), []
+    )
     return {"wall": found.wall, "cpu": found.cpu, "resident": found.memory.resident, "own": found.memory.own}
 
 

@@ -1,4 +1,4 @@
-"""A folder in which everything is right, the commands that work in it, and ways to spoil its files."""
+"""A folder in which everything is right, commands that work in it, and functions that damage its files."""
 
 import json
 import shutil
@@ -34,13 +34,13 @@ LM = f"score {COLLECTION} candidates.depth=6 accelerator=cpu out=new teacher.mod
 GIVEN = f"mine {COLLECTION} candidates=run candidates.file=run.trec"
 STORES = "import format=score_stores path=store out=new"
 FINISHED = "RUN"
-"""Stands for the folder of the run in the world."""
+"""Stands for the folder of the finished run."""
 
 TOPICS = ("cats purr", "dogs bark", "fish swim", "birds sing")
 
 
 def documents() -> list[dict[str, str]]:
-    """Return three documents a topic."""
+    """Return three documents per topic."""
     return [
         {"_id": f"d{topic}{n}", "title": TOPICS[topic].title(), "text": f"{TOPICS[topic]} {'and again ' * n}all day"}
         for topic in range(4)
@@ -49,7 +49,7 @@ def documents() -> list[dict[str, str]]:
 
 
 def world(folder: Path, call: Callable[..., str]) -> None:
-    """Make a collection, judgments, runs, a store, a finished run, an index, from one another."""
+    """Create a collection, judgments, runs, a score store, a finished run and an index."""
     beir = folder / "beir"
     (beir / "qrels").mkdir(parents=True)
     lines(beir / "corpus.jsonl", [json.dumps(each) for each in documents()])
@@ -77,7 +77,7 @@ def lines(path: Path, texts: list[str]) -> None:
 
 
 def edit(name: str, old: str, new: str) -> Harm:
-    """Replace text once; it must be there."""
+    """Replace a text that appears in a file."""
 
     def harm(folder: Path) -> None:
         path = of_run(folder, name)
@@ -89,7 +89,7 @@ def edit(name: str, old: str, new: str) -> Harm:
 
 
 def scored(name: str, query: str, text: str) -> Harm:
-    """Have a score store say that a query had a text when it was scored."""
+    """Record in a score store another text of a query."""
 
     def harm(folder: Path) -> None:
         record(of_run(folder, name), [query], lambda _: [text])
@@ -112,7 +112,7 @@ def write(name: str, content: str | bytes) -> Harm:
 
 
 def add(name: str, content: str | bytes) -> Harm:
-    """Write at the end of a file."""
+    """Append to a file."""
     data = content.encode() if isinstance(content, str) else content
     return lambda folder: of_run(folder, name).write_bytes(of_run(folder, name).read_bytes() + data)
 
@@ -148,7 +148,7 @@ def copy(name: str, to: str) -> Harm:
 
 
 class Little:
-    """A machine with little memory, or a little disk, as long as this is there.
+    """A machine with little memory or little disk space, in this context.
 
     Parameters
     ----------
@@ -166,12 +166,12 @@ class Little:
 
 
 def little(**free: int) -> Harm:
-    """Leave a few bytes of ``memory`` or ``disk``."""
+    """Leave only a few bytes of ``memory`` or ``disk``."""
     return lambda _: Little(**free)
 
 
 def both(*harms: Harm) -> Harm:
-    """Do several things."""
+    """Apply several changes."""
     return lambda folder: [harm(folder) for harm in harms]
 
 
@@ -181,7 +181,7 @@ def recode(name: str, encoding: str) -> Harm:
 
 
 def of_run(folder: Path, name: str) -> Path:
-    """Return a path; ``RUN/…`` lies in the folder of the finished run, and a star stands for what it matches."""
+    """Return a path; ``RUN/…`` is in the folder of the finished run, and a star matches any name."""
     if name.startswith(FINISHED):
         (run,) = folder.glob("runs/base/*")
         return run / name.removeprefix(FINISHED).lstrip("/")
@@ -214,7 +214,7 @@ def judge(*rows: str) -> Harm:
 
 
 def document(name: str, text: str = "cats purr") -> Harm:
-    """Write one more document; both are what stands between the quotes of JSON."""
+    """Write one more document; both arguments are the text between JSON's quotes."""
     return add("beir/corpus.jsonl", f'{{"_id": "{name}", "title": "", "text": "{text}"}}\n')
 
 
@@ -225,7 +225,7 @@ def asked(*texts: str) -> Harm:
 
 
 def token_vectors(folder: Path) -> None:
-    """Write a folder of model2vec's."""
+    """Write a folder in model2vec's format."""
     (folder / "table").mkdir()
     words = Tokenizer(models.WordLevel({"[UNK]": 0, "cats": 1}, unk_token="[UNK]"))
     words.save(str(folder / "table" / "tokenizer.json"))

@@ -1,6 +1,6 @@
-"""Hydra's composition without what it does in vain: the suite calls the command many hundred times in one process.
+"""Patch Hydra to cache its work: the suite calls the command many hundred times in one process.
 
-The configurations are the same, see ``test_config.py``; processes that a test starts compose as ever.
+The composed configurations are the same (``test_config.py``). Processes that a test starts are not patched.
 """
 
 import contextlib
@@ -37,34 +37,34 @@ _NODES = {kind: kind.__deepcopy__ for kind in (DictConfig, ListConfig, *ValueNod
 _NOTHING = OmegaConf.create({})
 
 _LISTS: dict[tuple, DefaultsList] = {}
-"""Lists of defaults: what was chosen, and from which files and schemas → the list."""
+"""Choices, files and schemas → list of defaults."""
 _COMPOSED: dict[int, DictConfig | None] = {}
-"""What a kept list of defaults is composed to, before single values are set; by the list's ``id``."""
+"""``id`` of a cached list of defaults → its composed configuration, before single values are set."""
 _LOADED: dict[tuple[str, int], ConfigResult | None] = {}
-"""What a file or a schema is, by its path and by what all sources were then."""
+"""(path, state of all sources) → contents of a file or schema."""
 _PLACED: dict[tuple, ConfigResult] = {}
-"""The same, at its place in the configuration."""
+"""The same contents, at their place in the configuration."""
 _STATES: dict[tuple, int] = {}
-"""Numbers of what all sources were."""
+"""State of all sources → its number."""
 _PARSED: dict[tuple[str, str], Any] = {}
-"""What a word of the command is."""
+"""Word of the command line → its parsed form."""
 
 
 def compose_once() -> None:
-    """Spare Hydra nearly all of its work, for the rest of this process and those forked from it."""
+    """Cache nearly all work of Hydra, in this process and in processes forked from it."""
     Hydra.get_mode, defaults_list._create_interpolation_map = _mode, _choices
     config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list = _listed, _composed
     ConfigRepository.load_config, OverridesParser.parse_rule = _loaded, _parsed
     Box._re_parent, omegaconf.base.parse, version.base_at_least = _re_parented, _parsed_text, _at_least
     ConfigLoaderImpl._load_single_config = _placed
-    ConfigStore.__deepcopy__ = lambda self, _: self  # for each composition, though it copies what it hands out
+    ConfigStore.__deepcopy__ = lambda self, _: self  # needless: Hydra also copies each node that it returns
     for kind in _NODES:
         kind.__deepcopy__ = _copied
 
 
 @contextlib.contextmanager
 def as_ever() -> Iterator[None]:
-    """Compose as Hydra does."""
+    """Undo the patch in this context."""
     Hydra.get_mode, defaults_list._create_interpolation_map = _READ, _BUILD
     config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list = _LIST, _COMPOSE
     ConfigRepository.load_config, OverridesParser.parse_rule = _LOAD, _PARSE
@@ -80,19 +80,19 @@ def as_ever() -> Iterator[None]:
 
 
 def _mode(self, config_name, overrides):
-    """Compose a first time, to read ``hydra.mode``, only where it may be set: of our files, in those of ``sweeps``."""
+    """Compose for ``hydra.mode`` only if it may be set: by a word, or in a file of ``sweeps``."""
     needed = any("hydra.mode" in word or word.lstrip("+").startswith("sweeps=") for word in overrides)
     return _READ(self, config_name, overrides) if needed else None
 
 
 def _choices(overrides, defaults, self_added):
-    """Build what interpolations in lists of defaults are looked up in only where there is one."""
+    """Build the configuration for interpolations in lists of defaults only if there is an interpolation."""
     needed = any(not each.is_self() and each.is_interpolation() for each in defaults)
     return _BUILD(overrides, defaults, self_added) if needed else _NOTHING
 
 
 def _listed(repo, config_name, overrides_list, prepend_hydra, skip_missing):
-    """List the defaults once for the same choices from the same files and schemas."""
+    """List the defaults once for the same choices, files and schemas."""
     given = Overrides(repo, overrides_list)
     chosen = given.override_choices, given.append_group_defaults, given.deletions
     key = config_name, prepend_hydra, skip_missing, repr(chosen), *map(_contents, repo.get_sources())
@@ -114,7 +114,7 @@ def _composed(self, defaults, repo):
 
 
 def _loaded(self, config_path):
-    """Read a file, or a schema, once."""
+    """Read a file or a schema once."""
     key = config_path, _state(self)
     if key not in _LOADED:
         _LOADED[key] = _LOAD(self, config_path)
@@ -123,7 +123,7 @@ def _loaded(self, config_path):
 
 
 def _placed(self, default, repo):
-    """Put what is read to its place once."""
+    """Put its contents in place once."""
     key = default.config_path, default.package, default.primary, _state(repo.delegate)
     if key not in _PLACED:
         _PLACED[key] = _LOAD_INTO(self, default, repo)
@@ -131,7 +131,7 @@ def _placed(self, default, repo):
 
 
 def _state(repository) -> int:
-    """Return a number of what all sources of a repository are."""
+    """Return a number for the state of all sources of a repository."""
     if repository.__dict__.get("_seen") is not repository.sources:
         state = tuple((source.provider, _contents(source)) for source in repository.sources)
         repository._seen, repository._state = repository.sources, _STATES.setdefault(state, len(_STATES))
@@ -162,9 +162,9 @@ def _compared(base, ver):
 
 
 def _re_parented(self):
-    """Set the parent of what lies directly below a node, at the end of a merge.
+    """Set the parent of a node's direct children at the end of a merge.
 
-    OmegaConf does it for the whole tree, at each of some fifty merges; nodes further below have theirs since they came.
+    OmegaConf does so for the whole tree, at each of some fifty merges; deeper nodes already have their parents.
     """
     if isinstance(self, UnionNode):
         _RE_PARENT(self)
@@ -177,7 +177,7 @@ def _re_parented(self):
 
 
 def _copied(self, memo=None):
-    """Copy a node as OmegaConf does: with all below it, and with the same parent; without making each one anew."""
+    """Copy a node as OmegaConf does, with all below it and the same parent, but without calling constructors."""
     made = object.__new__(type(self))
     metadata = object.__new__(type(self._metadata))
     metadata.__dict__.update(self._metadata.__dict__, flags=dict(self._metadata.flags))
@@ -195,8 +195,8 @@ def _copied(self, memo=None):
 
 
 def _contents(source) -> Any:
-    """Return what a source of configurations has: the user's files as they are now, or schemas."""
-    if source.scheme() == "file" and not source.path.startswith(str(home())):  # nobody changes ours meanwhile
+    """Return the contents of a source of configurations: the user's present files, or schemas."""
+    if source.scheme() == "file" and not source.path.startswith(str(home())):  # limbeck's own files stay the same
         return source.path, tuple(_files(source.path))
     if source.scheme() == "structured":
         return source.path, tuple(_Same(node) for node in _nodes(source.store.repo))
@@ -221,7 +221,7 @@ def _nodes(repo) -> Iterator[Any]:
 
 
 class _Same:
-    """Is equal to itself alone, by what it holds, and keeps it."""
+    """Compares an object by identity, and keeps it alive."""
 
     def __init__(self, held) -> None:
         self.held = held

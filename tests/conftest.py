@@ -7,10 +7,10 @@ import os
 import sys
 from pathlib import Path
 
-# Before anything imports transformers, numba or tokenizers.
+# Must be set before transformers, numba or tokenizers are imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["NUMBA_DISABLE_JIT"] = "1"
-os.environ["OMP_NUM_THREADS"] = "1"  # tiny models: threads of two test workers would only wait for each other
+os.environ["OMP_NUM_THREADS"] = "1"  # the models are tiny: threads of two test workers would only wait for each other
 os.environ.setdefault("WANDB_MODE", "offline")
 
 import pytest
@@ -24,12 +24,12 @@ from limbeck.artefacts import Artefacts
 from limbeck.cli.main import main
 from small import SMALL
 
-# Compiled code is kept, also where the shell forbids it: each worker would compile all tests anew, and each process
-# that a test starts the program.
+# Write compiled Python files even if the shell forbids it: otherwise each worker would compile all tests again, and
+# each process that a test starts would compile limbeck.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 compose_once()
-gc.set_threshold(20_000, 50, 50)  # looking for garbage among all that is imported took a tenth of the suite's time
+gc.set_threshold(20_000, 50, 50)  # collecting garbage among all imported objects took a tenth of the suite's time
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("LIMBECK_SHARED", ROOT.parent / "shared"))
 
@@ -40,12 +40,12 @@ def pytest_addoption(parser):
 
 @pytest.fixture(scope="session")
 def device(request):
-    """Where the tests marked gpu run."""
+    """Device of the tests marked gpu."""
     return torch.device(request.config.getoption("--device"))
 
 
 def pytest_collection_finish():
-    """Leave all that is imported and collected out of every later look for garbage; spare Lightning, if it is there."""
+    """Exclude all imported and collected objects from garbage collection; patch Lightning if it is imported."""
     gc.freeze()
     if "lightning" in sys.modules:
         from sparing import spare_lightning
@@ -54,7 +54,7 @@ def pytest_collection_finish():
 
 
 def pytest_collection_modifyitems(config, items):
-    """Begin with the slow tests: one that came last would keep one worker while the other waits."""
+    """Run the slow tests first: at the end, one would keep a worker busy while the other waits."""
     if config.getoption("--device") is None:
         for item in items:
             if item.get_closest_marker("gpu"):
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture
 def shared():
-    """The folder of real collections beside the checkout."""
+    """The folder of real collections next to the checkout; skips the test if it is missing."""
     if not (SHARED / "data").is_dir():
         pytest.skip(f"no real collections at {SHARED}/data")
     return SHARED / "data"
@@ -82,13 +82,13 @@ def artefacts(tmp_path):
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
-    """One cache for all runs of the session: the small world is made once."""
+    """One cache for all runs of the session: the small world is built once."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
 def limbeck(monkeypatch, tmp_path, cache, capsys):
-    """Call the command in this process; returns (exit status, standard output, standard error)."""
+    """Call the command in this process; return (exit status, standard output, standard error)."""
 
     def call(*words, small=True):
         monkeypatch.chdir(tmp_path)
@@ -107,7 +107,7 @@ def limbeck(monkeypatch, tmp_path, cache, capsys):
 
 @pytest.fixture
 def waited_for():
-    """Hold a lock until somebody says that they wait for it."""
+    """Hold a lock until another process logs that it waits for it."""
 
     @contextlib.contextmanager
     def held(path):
@@ -126,9 +126,9 @@ def waited_for():
 
 @pytest.fixture(scope="session")
 def two_losses(tmp_path_factory, small, cache):
-    """Four finished runs, of the sweep ``s``: KL and CKL, two seeds each; returns the folder of sweeps.
+    """Four finished runs of the sweep ``s``: KL and CKL, two seeds each; returns the folder of sweeps.
 
-    Not to be changed: other files of tests read it, too.
+    Tests must not change it: several test files read it.
     """
     place = tmp_path_factory.mktemp("finished")
     sweep = ["-m", "loss=kl,ckl", "seed=1,2", "name=s"]
@@ -155,7 +155,7 @@ def folder(tmp_path):
 
 @pytest.fixture(scope="session")
 def compose():
-    """Compose the configuration of a verb as the command does, in a third of its time."""
+    """Compose the configuration of a verb with the command's result, in a third of its time."""
     import hydra
 
     from limbeck.config import home

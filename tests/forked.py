@@ -1,4 +1,4 @@
-"""Runs of the command in processes forked from this one: what it imports is there already, and it can be killed."""
+"""Run the command in processes forked from this one, which save its imports and can be killed."""
 
 import contextlib
 import gc
@@ -32,7 +32,7 @@ PLACES = (
     "validating",
     "validated",
 )
-"""Where a process can be killed; each is a moment of the real training, see ``_arm``."""
+"""Places at which a process can be killed; each is a moment of the real training, see ``_arm``."""
 
 LAUNCHERS = {
     None: lambda rank: {"NODE_RANK": "0", "LOCAL_RANK": rank},
@@ -54,17 +54,17 @@ LAUNCHERS = {
         "SLURM_NODELIST": "127.0.0.1",
     },
 }  # fmt: skip
-"""What a launcher says to the processes of a training."""
+"""Environment variables that a launcher sets for the processes of a training."""
 
 STALE = LAUNCHERS["torchrun"]("3") | LAUNCHERS["srun"]("3") | {"WORLD_SIZE": "4", "SLURM_NTASKS": "4"}
-"""What a shell may have left of launchers that are not at work."""
+"""Variables that launchers may have left in a shell, with no launcher running."""
 
 
 @pytest.fixture(scope="session")
 def forked(small, cache):
     """Start, wait for, run and kill the command in processes forked from this one.
 
-    It is run once here before: each would have to import all that it needs.
+    The command is run once here first: otherwise each process would import everything itself.
     """
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -85,15 +85,15 @@ def forked(small, cache):
 
 
 def as_program() -> None:
-    """Let Lightning start others of this process as it does where this one is ``python -m limbeck``; a ``first``."""
+    """Let Lightning start the other processes as for ``python -m limbeck``; pass it as ``first``."""
     sys.modules["__main__"].__spec__ = importlib.util.find_spec("limbeck.__main__")
 
 
 def start(words, folder: Path, *, kill=(), env=(), first=None, main=None, log="output") -> int:
-    """Start ``limbeck`` in a process of its own that writes to a log in a folder; returns its number.
+    """Start ``limbeck`` in a forked process that logs into a folder; return its process id.
 
-    ``kill`` holds (place, batch, signal): what it gets when it comes to the place for the first time from that batch
-    on. ``first`` is called in the process before the command; ``main`` is another program than ``limbeck``.
+    ``kill`` holds (place, batch, signal): the signal is sent at the first visit of the place in or after that batch.
+    ``first`` is called in the process before the command; ``main`` replaces ``limbeck`` by another program.
     """
     child = os.fork()
     if not child:
@@ -110,14 +110,11 @@ def start(words, folder: Path, *, kill=(), env=(), first=None, main=None, log="o
 
 
 def become(words, folder: Path, log: Path, before=lambda: None, main=None) -> NoReturn:
-    """Be ``limbeck``, or another program, in a folder, leading a process group and writing to the end of a log.
-
-    For a forked process.
-    """
+    """Turn a forked process into ``limbeck`` or another program, leading a process group and appending to a log."""
     status = 1
     try:
         os.setsid()
-        gc.freeze()  # or looking for garbage would copy all pages of this process
+        gc.freeze()  # garbage collection would copy all pages of the parent
         os.chdir(folder)
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1)
@@ -143,14 +140,14 @@ def become(words, folder: Path, log: Path, before=lambda: None, main=None) -> No
 
 
 def status(child: int) -> int:
-    """Wait for a process; returns its exit status, negative for the signal that ended it."""
+    """Wait for a process; return its exit status, or minus the number of the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 class Popen:
-    """``python -m MODULE …`` as a copy of this process; what our code asks of ``subprocess.Popen``.
+    """``python -m MODULE …`` as a fork of this process, with the methods of ``subprocess.Popen`` that limbeck uses.
 
-    Where a test needs real processes side by side, but not the seconds in which each imports torch.
+    For tests that need real processes side by side, but not the seconds in which each would import torch.
     """
 
     def __init__(self, words, *, env, stdout=None, **_) -> None:
@@ -170,40 +167,40 @@ class Popen:
             become(words, Path.cwd(), log, before, lambda: runpy.run_module(module, run_name="__main__"))
 
     def poll(self) -> int | None:
-        """Return how it ended; None while it runs."""
+        """Return the exit status; None while it is running."""
         if self.returncode is None:
             number, how = os.waitpid(self.pid, os.WNOHANG)
             self.returncode = os.waitstatus_to_exitcode(how) if number else None
         return self.returncode
 
     def wait(self, timeout: float = 600) -> int:
-        """Wait for its end."""
+        """Wait until it has ended."""
         wait_for(lambda: self.poll() is not None, timeout)
         assert self.returncode is not None
         return self.returncode
 
     def terminate(self) -> None:
-        """Tell it to end."""
+        """Send SIGTERM."""
         self.send_signal(signal.SIGTERM)
 
     def send_signal(self, number: int) -> None:
-        """Send a signal while it runs."""
+        """Send a signal if it is running."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
 
 def run(words, folder: Path, **options) -> tuple[int, str]:
-    """Run ``limbeck`` to its end; returns its status and what it wrote."""
+    """Run ``limbeck`` to its end; return its exit status and its output."""
     (folder / "output").unlink(missing_ok=True)
     ended = status(start(words, folder, **options))
     return ended, (folder / "output").read_text()
 
 
 def both(words, folder: Path, *, first=(), second=(), launcher=None) -> tuple[int, int]:
-    """Run ``limbeck`` as two processes of one training, each with its kills, to the end of both; returns how they did.
+    """Run ``limbeck`` as two processes of one training, each with its kills; return both exit statuses.
 
-    They find each other as if by hand, or by the variables of a ``launcher``. Where one fails or is killed, the
-    other is killed, as launchers do.
+    They find each other by variables set by hand, or by those of a ``launcher``. If one fails or is killed, the other
+    is killed, as launchers do.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -226,12 +223,12 @@ def both(words, folder: Path, *, first=(), second=(), launcher=None) -> tuple[in
 
 
 def _saved(ended: int) -> bool:
-    """Return whether a process came to its end, or ended in good order after a signal."""
+    """Return whether a process ended normally, or saved and ended after a signal."""
     return ended == 0 or ended > 128
 
 
 def below(child: int) -> dict[tuple[int, str], str]:
-    """Return the processes that a process has started, and those that they have: (number, time of start) → command."""
+    """Return all child processes of a process, and theirs: (process id, start time) → command."""
     found, left = {}, [child]
     while left:
         for number in _children(left.pop()):
@@ -242,7 +239,7 @@ def below(child: int) -> dict[tuple[int, str], str]:
 
 
 def gone(processes, seconds: float) -> list[str]:
-    """Wait until processes have ended; returns the commands of those that are there after so many seconds."""
+    """Wait until processes have ended; return the commands of those still running after ``seconds`` seconds."""
     until = time.monotonic() + seconds
     while True:
         left = [command for (number, began), command in processes.items() if _lives(number, began)]
@@ -252,7 +249,7 @@ def gone(processes, seconds: float) -> list[str]:
 
 
 def wait_for(condition, seconds: float = 120):
-    """Return what a condition finds once it finds something."""
+    """Return the first true value of a condition; fail after ``seconds`` seconds."""
     until = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < until, "nothing happened"
@@ -261,7 +258,7 @@ def wait_for(condition, seconds: float = 120):
 
 
 def _children(number: int) -> list[int]:
-    """Return the processes that each thread of a process has started, and that are its children now."""
+    """Return the present child processes of all threads of a process."""
     found = []
     for path in Path(f"/proc/{number}/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -270,7 +267,7 @@ def _children(number: int) -> list[int]:
 
 
 def _state(number: int) -> tuple[str, str] | None:
-    """Return state and time of start of a process; None where it is gone."""
+    """Return state and start time of a process; None if it has ended."""
     with contextlib.suppress(OSError):
         fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
         return fields[0], fields[19]
@@ -289,7 +286,7 @@ def _command(number: int) -> str:
 
 
 def kills(count: int, batches: int, seed: int) -> list[tuple[str, int, int]]:
-    """Draw places and batches to be killed at, each place in turn, spread at random over a training."""
+    """Draw places and batches for kills: each place in turn, at batches spread at random over a training."""
     rng = random.Random(seed)
     places = (list(PLACES) * count)[:count]
     rng.shuffle(places)

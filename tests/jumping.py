@@ -1,4 +1,4 @@
-"""A clock that jumps at each look, so that a step of milliseconds takes minutes."""
+"""A clock that jumps at each look, so that a step of milliseconds seems to take minutes."""
 
 import itertools
 import logging
@@ -12,7 +12,7 @@ from limbeck import progress
 
 @contextmanager
 def jumping(by: float = 70.0) -> Iterator[Callable[[], float]]:
-    """Let each look at the clock of progress find it ``by`` seconds later."""
+    """Advance the clock of ``limbeck.progress`` by ``by`` seconds at each look."""
     ticks = itertools.count(step=by)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(progress, "clock", lambda: next(ticks))
@@ -20,12 +20,12 @@ def jumping(by: float = 70.0) -> Iterator[Callable[[], float]]:
 
 
 def lines(caplog: pytest.LogCaptureFixture, label: str) -> list[str]:
-    """Return what was logged of a step, without its label."""
+    """Return the logged lines of a step, without its label."""
     return [each.removeprefix(f"{label}: ") for each in caplog.messages if each.startswith(f"{label}: ")]
 
 
 @contextmanager
 def listening(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """Hear the lines of progress, with a clock that jumps."""
+    """Capture the lines of progress, with a clock that jumps."""
     with caplog.at_level(logging.INFO, "limbeck"), jumping():
         yield caplog

@@ -13,7 +13,7 @@ TEXTS = [
     "Judge whether the Document meets the requirements based on the Query and the Instruct provided.",
     "fish swim in the sea and birds sing; a dog barks, and again and again",
 ] * 4
-"""What the tokenizers are trained on."""
+"""The training texts of the tokenizers."""
 
 DOCUMENTS = {
     "d0": "cats purr all day",
@@ -26,14 +26,14 @@ DOCUMENTS = {
 }
 QUERIES = {"q0": "who purrs", "q1": "which of the animals swim in the sea, and why", "q2": "?"}
 LISTS = {"q0": list(DOCUMENTS), "q1": ["d1", "d6", "d0", "d2", "d3"], "q2": ["d5", "d1"]}
-"""Lists of several lengths, one too short for a prefix of its own."""
+"""Lists of different lengths, one too short for a prefix of its own."""
 
 _SIZE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
          "intermediate_size": 48}  # fmt: skip
 
 
 def texts(of):
-    """Return what looks texts up by id."""
+    """Return a function that looks texts up by id."""
     return lambda ids: [of[each] for each in ids]
 
 
@@ -44,14 +44,14 @@ def save(folder: Path, family: str, *, seed: int = 3, spread: float = 0.3, **con
     model = _MODELS[family](len(tokenizer), **config)
     for name, value in model.named_parameters():
         if "norm" not in name:
-            torch.nn.init.normal_(value, std=spread)  # or all states look alike, and so do all scores
+            torch.nn.init.normal_(value, std=spread)  # otherwise all states would be similar, and so would all scores
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
 def byte_level(special, **named):
-    """Return a byte-level BPE, as of Qwen and Llama 3; with a BOS it is put before each text."""
+    """Return a byte-level BPE tokenizer, as for Qwen and Llama 3; a BOS, if given, comes before each text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -66,7 +66,7 @@ def byte_level(special, **named):
 
 
 def metaspace(kind, special, **named):
-    """Return a tokenizer whose pieces begin with ▁ for a blank: a BPE as Gemma's, or a unigram model as T5's."""
+    """Return a tokenizer whose pieces mark spaces by ▁: a BPE like Gemma's, or a unigram model like T5's."""
     trainer = trainers.BpeTrainer if kind is models.BPE else trainers.UnigramTrainer
     tokenizer = Tokenizer(kind(unk_token="<unk>", byte_fallback=True) if kind is models.BPE else kind())
     if kind is models.BPE:

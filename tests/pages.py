@@ -1,4 +1,4 @@
-"""Reading the pages of the documentation."""
+"""Read the pages of the documentation."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The smallest run there is: a world, a student and a training of about a second."""
+"""The smallest run: a world, a student and a training of about a second."""
 
 WORLD = [
     "data.world.documents=200",
@@ -14,8 +14,8 @@ TRAINING = [
     "trainer.accelerator=cpu",
     "trainer.steps=8",
     "trainer.validate_every=4",
-    "trainer.checkpoint_every=2",
+    "trainer.checkpoint_every=4",
     "trainer.log_every=4",
-    "trainer.precision=32-true",  # the same numbers on every processor
+    "trainer.precision=32-true",  # gives the same numbers on every processor
 ]
 SMALL = [*WORLD, *STUDENT, *TRAINING]

@@ -1,6 +1,6 @@
-"""Lightning without what it does in vain on a processor: the suite trains many hundred times in one process.
+"""Patch Lightning to skip needless work on the processor: the suite trains many hundred times in one process.
 
-What is logged is the same, see ``test_sparing.py``; processes that a test starts log as ever.
+The logged values are the same (``test_sparing.py``). Processes that a test starts are not patched.
 """
 
 import contextlib
@@ -15,13 +15,13 @@ _TO, _LOAD = _ResultMetric.to, callback_connector._load_external_callbacks
 
 
 def spare_lightning() -> None:
-    """Leave values that are logged where they are, and look for callbacks of other packages once."""
+    """Do not copy logged values to where they are, and search for other packages' callbacks only once."""
     _ResultMetric.to, callback_connector._load_external_callbacks = _moved, cache(_LOAD)
 
 
 @contextlib.contextmanager
 def as_ever() -> Iterator[None]:
-    """Log as Lightning does."""
+    """Undo the patch in this context."""
     _ResultMetric.to, callback_connector._load_external_callbacks = _TO, _LOAD
     try:
         yield
@@ -30,6 +30,6 @@ def as_ever() -> Iterator[None]:
 
 
 def _moved(self, *given, **named):
-    """Move a value to a device; from the processor to the processor is nowhere, but Lightning copies all beside it."""
+    """Move a value to a device; return it if all its tensors stay on the processor, where Lightning would copy it."""
     devices = [*given, *named.values(), *(each.device for each in vars(self).values() if isinstance(each, Tensor))]
     return self if all(str(device) == "cpu" for device in devices) else _TO(self, *given, **named)

@@ -63,14 +63,6 @@ def test_training_is_measured(run, copied, bench):
     assert all(len(each["document_ids"]) == len(each["scores"]) == 8 for each in made)
 
 
-def test_the_profile_adds_up(run, copied):
-    rows = run("train", "--profile", "--steps", "1", "--warmup", "1", "--students", "dense")
-    shares = {row[0]: float(row[2].rstrip("%")) for row in rows if len(row) == 3 and row[2].endswith("%")}
-    assert {"forward", "backward", "optimiser", "clipping", "loss", "waiting for data", "logging"} <= shares.keys()
-    assert sum(shares.values()) == pytest.approx(100, abs=1)
-    assert shares["forward"] > shares["logging"]
-
-
 PROGRAM = """
 import json, os, sys
 job = json.loads(sys.argv[1])
@@ -181,4 +173,9 @@ def test_the_page_of_a_gpu_is_written(monkeypatch, tmp_path):
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| toy |")]
     assert [len(row) for row in rows] == [9, 4, 4]
     assert float(rows[0][2]) > 0
-    assert "## Where the time of a step goes" in page
+    cells = [
+        line.strip("| ").split(" | ") for line in page.partition("## Where the time of a step goes")[2].splitlines()
+    ]
+    shares = {row[0]: float(row[2].rstrip("%")) for row in cells if len(row) == 3 and row[2].endswith("%")}
+    assert {"forward", "backward", "optimiser", "clipping", "loss", "waiting for data", "logging"} <= shares.keys()
+    assert sum(shares.values()) == pytest.approx(100, abs=1)

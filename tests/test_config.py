@@ -130,16 +130,17 @@ def test_run_id_is_the_same_in_another_process():
     assert told == run_id({"a": "ä", "b": [1, 2.5, None]}) + "\n"
 
 
-def test_neither_import_limbeck_nor_composing_imports_what_is_heavy(tmp_path):
-    """Nor does an import of scores."""
+def test_neither_import_limbeck_nor_composing_nor_verbs_without_models_import_what_is_heavy(tmp_path):
     (tmp_path / "a.trec").write_text("1 Q0 2 1 0.5 a\n")
     code = (
         "import sys, limbeck\n"
         "dir(limbeck), limbeck.ConfigError, limbeck.losses, dir(limbeck.losses)\n"
         "print(sorted({'torch', 'numpy', 'transformers', 'hydra', 'lightning'} & set(sys.modules)))\n"
         "from limbeck.cli.main import main\n"
-        "sys.argv = ['limbeck', 'train', 'loss.ckl.gama=3']\n"
-        "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 2\n"
+        "for wrong in ('loss.ckl.gama=3', 'loss=kll'):\n"
+        "    sys.argv = ['limbeck', 'train', wrong]\n"
+        "    try:\n        main()\n    except SystemExit as stop:\n        assert stop.code == 2\n"
+        "from limbeck.experiment import import_scores, report, table\n"
         "sys.argv = ['limbeck', 'import', 'format=trec_run', 'path=a.trec', 'out=scores', 'kind=logit']\n"
         "main()\n"
         "print(sorted({'torch', 'lightning', 'transformers', 'ranx', 'numba', 'wandb'} & set(sys.modules)))"
@@ -150,6 +151,7 @@ def test_neither_import_limbeck_nor_composing_imports_what_is_heavy(tmp_path):
     assert (tmp_path / "scores" / "meta.json").is_file()
     assert "gama" in done.stderr
     assert "did you mean gamma" in done.stderr
+    assert "did you mean kl" in done.stderr
 
 
 def test_the_checkout_is_home():

@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.errors import MissingConfigException
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bad_input import CASES
-from bad_world import MINE, cut, world
+from bad_world import world
 from limbeck.cli.main import main
-from limbeck.config import ConfigError
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "errors.md"
 WRITING = "--write" in sys.orig_argv  # in the process that writes, pytest imports this file once more
@@ -106,18 +106,14 @@ def test_the_page_has_these_cases_alone():
     assert sum(case.status == 2 for cases in CASES.values() for case in cases) >= 60
 
 
-def test_a_process_ends_with_the_status_and_without_a_traceback(good, tmp_path, monkeypatch):
-    shutil.copytree(good[0], tmp_path, dirs_exist_ok=True)
-    cut("beir/corpus.jsonl")(tmp_path)
-    words = ["limbeck", *arguments(MINE, tmp_path, good[1])]
-    plain = subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+def test_a_process_ends_with_the_status_and_without_a_traceback(tmp_path, limbeck):
+    words = [sys.executable, "-m", "limbeck", "train", "loss=kll"]
+    plain = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (plain.returncode, plain.stdout) == (2, "")
-    assert plain.stderr.startswith("limbeck: beir/corpus.jsonl:")
+    assert plain.stderr.startswith("limbeck: loss=kll does not exist")
     assert "Traceback" not in plain.stderr
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [*words, "--debug"])
-    with pytest.raises(ConfigError, match=r"^beir/corpus\.jsonl:"):  # which Python ends with a traceback
-        main()
+    with pytest.raises(MissingConfigException):  # which Python ends with a traceback
+        limbeck("train", "loss=kll", "--debug", small=False)
 
 
 # -- the page -----------------------------------------------------------------------------------------------------

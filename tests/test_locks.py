@@ -115,7 +115,7 @@ def test_who_does_not_wait_is_refused_by_name(tmp_path):
     lock = tmp_path / "lock"
     with child(lambda: hold(lock)) as number:
         until(lambda: is_held(lock) and str(number) in holder(lock))
-        message = rf"another process is at work on a thing \(process {number} on host {HERE}\); wait for it or end it"
+        message = rf"another process is working on a thing \(process {number} on host {HERE}\); wait for it or end it"
         with pytest.raises(BusyError, match=message), locked(lock, "a thing", wait=False):
             pass
 

@@ -1,20 +1,20 @@
 """The notebooks, executed on a small sweep, and the page of Python, executed as if it were one."""
 
 import base64
+import importlib
 import inspect
 import json
+import logging
 import os
 import re
-import sys
+import signal
 from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_client import AsyncKernelManager
-from jupyter_core.utils import run_sync
-from nbclient import NotebookClient
+from jupyter_client import BlockingKernelClient, write_connection_file
+from nbformat import NotebookNode
 
-from limbeck.cli.main import main
 from limbeck.labels import LOSSES
 from pages import blocks
 
@@ -41,34 +41,59 @@ def test_they_are_stored_with_what_they_show_and_tell_of_no_machine(path):
     assert path.stat().st_size < 300_000
 
 
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory, cache, small):
-    """Four finished runs: two losses, two seeds."""
-    folder = tmp_path_factory.mktemp("notebooks")
-    words = ["loss=kl,ckl", "seed=1,2", "name=small", "eval.start=false", "trainer.validate_every=0"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", ["limbeck", "train", "-m", *small, f"paths.cache={cache}", *words])
-        main()
-    return folder / "runs" / "small"
+def test_a_fresh_kernel_shows_what_limbeck_returns(tmp_path, monkeypatch):
+    """By the program that stores the notebooks of this folder; the kernel below is a copy of this process."""
+    monkeypatch.syspath_prepend(str(ROOT / "notebooks"))
+    notebook = nbformat.read(NOTEBOOKS[0], 4)
+    text = 'import limbeck\nlimbeck.compose("loss=ckl", "loss.ckl.gamma=3")["loss"]["ckl"]["gamma"]'
+    notebook.cells = [nbformat.v4.new_code_cell(text, metadata={"collapsed": True})]
+    nbformat.write(notebook, tmp_path / "one.ipynb")
+    importlib.import_module("execute").execute(tmp_path / "one.ipynb")
+    stored = nbformat.read(tmp_path / "one.ipynb", 4)
+    (cell,) = stored.cells
+    assert shown(cell.outputs)["text/plain"] == "3.0"
+    assert (cell.execution_count, cell.metadata) == (1, {})
+    assert stored.metadata == notebook.metadata
 
 
 @pytest.fixture(scope="module")
-def kernel(tmp_path_factory):
-    """One kernel for all: each would import torch and matplotlib anew."""
+def kernel(tmp_path_factory, forked):
+    """One kernel for all, a copy of this process: a fresh one would import torch and matplotlib anew."""
     folder = tmp_path_factory.mktemp("kernel")
-    manager = AsyncKernelManager()
-    run_sync(manager.start_kernel)(env=os.environ | {"TMPDIR": str(folder), "COLUMNS": "200"}, cwd=str(folder))
-    yield manager
-    run_sync(manager.shutdown_kernel)(now=True)
+    file, _ = write_connection_file(str(folder / "kernel.json"))
+
+    importlib.import_module("limbeck.reporting.page.page")  # Bokeh
+
+    def program():
+        from ipykernel.kernelapp import IPKernelApp
+
+        logging.getLogger("limbeck").handlers.clear()  # those of the command
+        os.environ |= {
+            "TMPDIR": str(folder),
+            "COLUMNS": "200",
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        }
+        IPKernelApp.launch_instance(["-f", file])
+
+    child = forked.start([], folder, main=program)
+    client = BlockingKernelClient(connection_file=file)
+    client.load_connection_file()
+    client.start_channels()
+    try:
+        client.wait_for_ready(60)
+        yield client
+    finally:
+        client.shutdown()
+        client.stop_channels()
+        os.kill(child, signal.SIGKILL)
+        forked.status(child)
 
 
 @pytest.fixture
 def execute(kernel):
-    """Execute a notebook, as if in a kernel of its own; returns all text and all pictures."""
+    """Execute cells, as if in a kernel of their own; returns the outputs of each."""
 
-    def run(name: str, **environment: object) -> tuple[str, list[bytes]]:
-        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4)
+    def run(cells: list[str], **environment: object) -> list[list[NotebookNode]]:
         given = {key: str(value) for key, value in environment.items()}
         set_given = f"""
             import os
@@ -76,10 +101,28 @@ def execute(kernel):
                 os.environ.pop(name, None)
             os.environ.update({given})
         """
-        texts = "%reset -f", inspect.cleandoc(set_given), "%reset -f"
-        notebook.cells[:0] = [nbformat.v4.new_code_cell(text) for text in texts]
-        NotebookClient(notebook, timeout=120, km=kernel).execute()
-        outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+        found = []
+        for cell in ("%reset -f", inspect.cleandoc(set_given), "%reset -f", *cells):
+            messages: list[dict] = []
+            kernel.execute_interactive(cell, output_hook=messages.append, timeout=120, allow_stdin=False)
+            shown = [
+                each for each in messages if each["msg_type"] in ("stream", "display_data", "execute_result", "error")
+            ]
+            found.append([nbformat.v4.output_from_msg(each) for each in shown])
+            assert not [each for each in found[-1] if each.output_type == "error"], "\n".join(found[-1][-1].traceback)
+        return found[3:]
+
+    return run
+
+
+@pytest.fixture
+def notebook(execute):
+    """Execute a notebook; returns all text and all pictures."""
+
+    def run(name: str, **environment: object) -> tuple[str, list[bytes]]:
+        cells = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", 4).cells
+        found = execute([cell.source for cell in cells if cell.cell_type == "code"], **environment)
+        outputs = [output for each in found for output in each]
         assert not [output for output in outputs if output.get("name") == "stderr"], outputs
         shown = [output.get("data", {}) for output in outputs]
         text = "".join(output.get("text", "") for output in outputs)
@@ -101,15 +144,16 @@ def results(sweep: Path) -> dict[str, list[float]]:
 
 
 @pytest.mark.slow
-def test_ckl_explained(execute):
-    text, pictures = execute("ckl_explained")
+def test_ckl_explained(notebook):
+    text, pictures = notebook("ckl_explained")
     assert len(pictures) == 3
     assert re.search(r"KL 0\.\d{4}, CKL 0\.\d{4}", text)
 
 
 @pytest.mark.slow
-def test_reading_a_sweep(execute, sweep):
-    text, pictures = execute("reading_a_sweep", LIMBECK_SWEEP=sweep, LIMBECK_BASELINE="kl")
+def test_reading_a_sweep(notebook, two_losses):
+    sweep = two_losses / "s"
+    text, pictures = notebook("reading_a_sweep", LIMBECK_SWEEP=sweep, LIMBECK_BASELINE="kl")
     assert len(pictures) == 4  # negatives to positives, against the teacher, gains, by the teacher's quality
     assert re.search(r"^ckl: \d+\.\d{3} at step 8$", text, re.MULTILINE)
     found = results(sweep)
@@ -122,8 +166,8 @@ def test_reading_a_sweep(execute, sweep):
 
 
 @pytest.mark.slow
-def test_teacher_quality(execute, sweep):
-    text, pictures = execute("teacher_quality", LIMBECK_SWEEP=sweep)
+def test_teacher_quality(notebook, two_losses):
+    text, pictures = notebook("teacher_quality", LIMBECK_SWEEP=two_losses / "s")
     assert len(pictures) == 3  # entropy, places of the positives, gains
     assert "20 queries" in text
     (share,) = re.findall(r"a positive is first by the teacher on (\d+)%", text)
@@ -133,7 +177,7 @@ def test_teacher_quality(execute, sweep):
 
 
 @pytest.mark.slow
-def test_the_page_of_python_runs_in_a_notebook(kernel, tmp_path):
+def test_the_page_of_python_runs_in_a_notebook(execute, tmp_path):
     """A sweep, its table and its report in one process, and all else that docs/howto/python.md shows."""
     found = blocks(ROOT / "docs" / "howto" / "python.md")
     for language, text in found:
@@ -141,10 +185,8 @@ def test_the_page_of_python_runs_in_a_notebook(kernel, tmp_path):
             path = tmp_path / text.splitlines()[0].removeprefix("# ")
             path.parent.mkdir(parents=True)
             path.write_text(text)
-    texts = ["%reset -f", f"%cd -q {tmp_path}", *(text for language, text in found if language == "python")]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in texts])
-    NotebookClient(notebook, timeout=120, km=kernel).execute()
-    score, _, trained, swept, table, other, error, _ = notebook.cells[2:]
+    texts = [f"%cd -q {tmp_path}", *(text for language, text in found if language == "python")]
+    score, _, trained, swept, table, other, error, _ = execute(texts)[1:]
     assert re.match(r"\[\('d2', 0\.\d+\), \('d1', ", shown(score)["text/plain"])
     assert "student, distilled" in written(trained)
     assert "student, distilled" in shown(swept)["text/html"]
@@ -155,10 +197,10 @@ def test_the_page_of_python_runs_in_a_notebook(kernel, tmp_path):
     assert written(error).startswith("loss.ckl.gama is no key of the configuration; did you mean gamma?")
 
 
-def shown(cell):
-    (found,) = [each["data"] for each in cell.outputs if "data" in each]
+def shown(outputs):
+    (found,) = [each["data"] for each in outputs if "data" in each]
     return found
 
 
-def written(cell):
-    return "".join(each["text"] for each in cell.outputs if each.get("name") == "stdout")
+def written(outputs):
+    return "".join(each["text"] for each in outputs if each.get("name") == "stdout")

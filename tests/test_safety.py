@@ -230,11 +230,11 @@ def test_files_that_name_folders_elsewhere(place, tmp_path):
     kind = "sentence_transformers.models.Transformer"
     (tmp_path / "model" / "modules.json").write_text(json.dumps([{"idx": 0, "path": place, "type": kind}]))
     for read_it in (lambda: locate(str(tmp_path / "model")), lambda: Saved(folder=str(tmp_path / "model")).nodes({})):
-        with pytest.raises(ConfigError, match="does not lie in it"):
+        with pytest.raises(ConfigError, match="which is outside it"):
             read_it()
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "meta.json").write_text(json.dumps({"version": 1, "checksum": place, "rows": 1}))
-    with pytest.raises(ConfigError, match="no name of a store's data"):
+    with pytest.raises(ConfigError, match="its checksum is not valid"):
         ScoreStore.open(tmp_path / "store")
 
 

@@ -1,4 +1,4 @@
-"""Small decoders of several families with random weights, and tokenizers as their checkpoints have them."""
+"""Small decoders of several families with random weights, and the tokenizers of their checkpoints."""
 
 import torch
 import transformers
@@ -30,7 +30,7 @@ FAMILIES = {
     "Gemma2": SHAPE | WINDOW,
     "Gemma3Text": SHAPE | WINDOW,
 }
-"""Heads share keys but in Llama, and Gemma's attention has a window that texts are longer than."""
+"""Heads share keys except in Llama; Gemma's attention has a window shorter than the texts."""
 
 ETTIN = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
@@ -72,7 +72,7 @@ def tokenizer(family):
 
 
 def write(family, folder, kind="ForCausalLM", **changed):
-    """Save a model of a family with random weights, large enough to tell texts apart, without a padding token."""
+    """Save a model of a family with random weights, large enough to distinguish texts, without a padding token."""
     words = tokenizer(family)
     torch.manual_seed(0)
     ids = {"bos_token_id": START, "eos_token_id": END, "pad_token_id": None}
@@ -99,7 +99,7 @@ def look_up(ids):
 
 
 def examples():
-    """Return one list a query: all documents."""
+    """Return one list per query, with all documents."""
     labels = [1.0] + [0.0] * (len(DOCUMENTS) - 1)
     return [Example(query, list(DOCUMENTS), labels, [float(len(name)) for name in DOCUMENTS]) for query in QUERIES]
 

@@ -9,6 +9,9 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig
+
+from hydra_plugins.limbeck_launcher import LimbeckLauncher
 
 log = logging.getLogger("limbeck")
 
@@ -37,8 +40,14 @@ class LimbeckSweeper(BasicSweeper):
         assert self.hydra_context is not None
         assert self.config is not None
         loader, config = self.hydra_context.config_loader, self.config
-        batch = super().get_job_batch()
-        chosen = jobs(batch, lambda words: loader.load_sweep_config(config, list(words)), self._optional)
+        composed: dict[tuple[str, ...], DictConfig] = {}
+
+        def compose(words: Sequence[str]) -> None:
+            composed[tuple(words)] = loader.load_sweep_config(config, list(words))
+
+        chosen = jobs(super().get_job_batch(), compose, self._optional)
+        if isinstance(self.launcher, LimbeckLauncher):
+            self.launcher.composed = composed
         if chosen.remark:
             console()
             log.info("%s", chosen.remark)

@@ -4,7 +4,7 @@
     ranker = limbeck.load("runs/train/f1553819")
     ranker.rank("who swims?", {"d1": "fish swim", "d2": "dogs bark"})
 
-Nothing heavy is imported before it is asked for: docs/howto/python.md says what there is.
+Heavy modules are imported on first use. docs/howto/python.md describes all functions.
 """
 
 from importlib import import_module
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck.version import __version__ as __version__
 
-if TYPE_CHECKING:  # what type checkers and editors see
+if TYPE_CHECKING:  # for type checkers and editors
     from limbeck import losses as losses
     from limbeck.config import ConfigError as ConfigError
     from limbeck.config import FailedError as FailedError
@@ -36,7 +36,7 @@ _FOUND_IN = {
     "TextRanker": "limbeck.experiment.text_ranker",
     "load": "limbeck.experiment.loading",
 }
-"""Name → module that has it."""
+"""Name → module that defines it."""
 
 __all__ = [
     "ConfigError",

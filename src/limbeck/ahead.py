@@ -1,4 +1,4 @@
-"""Work that overlaps: the next piece is prepared while one is used."""
+"""Prepare the next piece of work while the current one is used."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,9 +9,9 @@ _END = object()
 
 
 def ahead(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """Yield pieces in order; a second thread makes the next one while the caller uses one.
+    """Yield pieces in order; a second thread prepares the next one while the caller uses the current one.
 
-    At most two are held at a time. An error in making a piece is raised where the piece is due.
+    At most two pieces exist at a time. An error in preparing a piece is raised when that piece is due.
     """
     stream = iter(pieces)
     with ThreadPoolExecutor(1) as pool:

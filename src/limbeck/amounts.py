@@ -32,10 +32,10 @@ def bytes_of(count: float) -> str:
 
 
 def amount(count: float, unit: str) -> str:
-    """Return how many of a unit; ``B`` are bytes."""
+    """Return a number of units in words; ``B`` stands for bytes."""
     return bytes_of(count) if unit == "B" else f"{int(count):,} {unit}"
 
 
 def number(value: float) -> str:
-    """Return a number with as many digits as one reads."""
+    """Return a number with a readable number of digits."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"

@@ -1,9 +1,9 @@
-"""Files built once and reused while their inputs are the same.
+"""A cache of files that are built once and reused while their inputs are the same.
 
 An artefact is a folder ``CACHE/KIND/FINGERPRINT`` with ``meta.json``: all inputs, and the sizes of its files. It
-appears by one rename when it is whole, so a killed process leaves nothing that counts; a lock lets processes that need
-it at the same time build it once. Whoever reuses it compares the sizes first: a damaged artefact is named and built
-again. What takes long is built by parts, which the next process goes on with.
+appears by one rename when it is complete, so that a killed process leaves no incomplete artefact; under a lock,
+processes that need it at the same time build it once. Before reuse the sizes are compared: a damaged artefact is
+reported and built again. Long builds are made in parts, from which the next process continues.
 """
 
 import json
@@ -30,18 +30,18 @@ class Artefacts:
     Parameters
     ----------
     root
-        Made if it is absent. It may be read-only if all that is needed is there.
+        Created if it is missing. It may be read-only if nothing has to be built.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def path(self, kind: str, inputs: Mapping[str, Any]) -> Path:
-        """Return where the artefact is, or would be."""
+        """Return the path of the artefact, which need not exist."""
         return self.root / kind / fingerprint(inputs)
 
     def find(self, kind: str, inputs: Mapping[str, Any]) -> Path | None:
-        """Return the artefact's folder if it is there and undamaged; nothing is built."""
+        """Return the artefact's folder if it exists and is undamaged; nothing is built."""
         target = self.path(kind, inputs)
         return target if _is_there(target) and damage(target) is None else None
 
@@ -54,21 +54,21 @@ class Artefacts:
         label: str | None = None,
         parts: bool = False,
     ) -> Path:
-        """Return the artefact's folder, built if it is not there or damaged.
+        """Return the artefact's folder; it is built if it is missing or damaged.
 
         Parameters
         ----------
         kind
             ``candidates``, ``scores``, …
         inputs
-            All that the content depends on, as plain containers, fingerprints of other artefacts included.
+            Everything its content depends on, as plain containers, with fingerprints of other artefacts.
         build
-            Fills a folder, which is empty unless there are parts.
+            Fills a folder, which is empty unless ``parts`` is set.
         label
-            What to say while it is built; None builds silently.
+            Logged while it is built; None logs nothing.
         parts
-            What a killed ``build`` has left is given to the next one, which takes of it what is whole: each of its
-            files must be whole or absent, or ``build`` must see how far it is.
+            Keep the files of a killed ``build`` for the next one, which continues from them: each file must be complete
+            or absent, or ``build`` must find out how far it got.
         """
         target = self.path(kind, inputs)
         if self.find(kind, inputs):
@@ -90,9 +90,9 @@ class Artefacts:
 
 
 def damage(folder: Path) -> str | None:
-    """Return what is wrong with an artefact in words; None if all its files are there with the sizes they had.
+    """Return a description of an artefact's damage; None if all its files exist with their recorded sizes.
 
-    Contents are not read. Artefacts of earlier versions have no record of sizes and count as whole.
+    Contents are not read. Artefacts of earlier versions have no recorded sizes and count as undamaged.
     """
     try:
         sizes = json.loads((folder / _META).read_text(encoding="utf-8")).get("files", {})
@@ -130,7 +130,7 @@ def _build(
     if parts:
         grown = target.with_name(f".{target.name}.parts")
         grown.mkdir(exist_ok=True)
-        with locked(grown / ".parts.lock", f"{kind} in {grown}"):  # whoever deletes the other lock damages nothing
+        with locked(grown / ".parts.lock", f"{kind} in {grown}"):  # in this folder, where nobody deletes it alone
             if not _is_there(target):
                 fill(grown)
                 os.rename(grown, target)
@@ -140,13 +140,13 @@ def _build(
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Return the bytes of all files but for locks, in which their holders write."""
+    """Return the sizes of all files except locks, whose contents change."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.endswith(".lock"))
     return {str(path.relative_to(folder)): path.stat().st_size for path in files}
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file that is either whole or not there. What is not finite becomes null: JSON has no word for it."""
+    """Write a JSON file atomically. Numbers that are not finite become null, as JSON cannot represent them."""
     with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         json.dump(_finite(value), file, indent=2, ensure_ascii=False, default=str, allow_nan=False)
         file.write("\n")

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """One line on a terminal; drawn by who does the work, so that no thread is needed."""
+    """One line on a terminal; drawn by the working thread."""
 
     def __init__(self, console: "Console", label: str, total: int | None) -> None:
         from rich.progress import BarColumn, Progress, TextColumn
@@ -18,19 +18,19 @@ class Bar:
         self._progress.start()
 
     def draw(self, done: float, text: str) -> None:
-        """Draw it again."""
+        """Redraw the line."""
         self._progress.update(self._task, completed=done, text=text, refresh=True)
 
     def stop(self) -> None:
-        """Take it away."""
+        """Remove the line."""
         self._progress.stop()
 
 
 def console() -> "Console | None":
-    """Return where a bar can be drawn; None where standard error is a file or a pipe."""
+    """Return the console for bars; None if standard error is a file or a pipe."""
     from rich.console import Console
 
     console = Console(stderr=True)
-    if console.is_jupyter:  # rich's own bars need ipywidgets there; one line of text that is drawn again does not
+    if console.is_jupyter:  # there rich's own bars need ipywidgets; one redrawn line of text does not
         return Console(stderr=True, force_jupyter=False, force_terminal=True)
     return console if console.is_terminal else None

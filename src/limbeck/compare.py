@@ -1,4 +1,4 @@
-"""Scores of encoded queries and documents: of all with all, or of chosen pairs."""
+"""Scores of encoded queries and documents: of all pairs, or of chosen pairs."""
 
 from collections.abc import Iterator
 from typing import Protocol, cast
@@ -13,27 +13,27 @@ from limbeck.similarity import dot_pairs, maxsim_pairs
 from limbeck.types import Encoding, Vectors
 
 _FILLED = 1024
-"""Texts whose weights or vectors are filled up to a table at once: a table of 1024 x 30522 weights takes 120 MB."""
+"""Texts whose sparse or multi-vector encodings are padded to a matrix at once: 1024 x 30522 weights take 120 MB."""
 
 _DOCUMENTS = 256
-"""Documents whose pairs are scored together; they are in memory at once."""
+"""Documents whose pairs are scored at once; their encodings are in memory at the same time."""
 
 _ASKED = 4096
-"""Queries that are compared with them in one table."""
+"""Queries compared with these documents at once."""
 
 _SPARED: dict[Kind, int] = {"dense": 128, "sparse": 8, "multi": 1}
-"""Products of a table that take as long as one pair that is picked out."""
+"""Products in a matrix that take as long as one pair scored alone."""
 
 _HELD = 2**19
-"""Numbers that a batch of pairs holds at once: about what a processor's cache does."""
+"""Numbers in a batch of pairs: about the size of a processor's cache."""
 
 
 class Similarity(Protocol):
-    """What compares encodings: ``scale`` times their inner product or late interaction."""
+    """Compares encodings: ``scale`` times their inner product or late interaction."""
 
     @property
     def scale(self) -> float:
-        """Factor of the similarity: of the inner product, or of the late interaction of several vectors."""
+        """Factor of the inner product, or of the late interaction of several vectors."""
         ...
 
     def similarity(self, queries: Encoding, documents: Encoding) -> Tensor:
@@ -53,11 +53,11 @@ def products(ranker: Similarity, queries: Rows, documents: Rows) -> Tensor:
 
 
 def _joined(parts: list[Tensor], dim: int) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)  # one part is not copied: it may be a large table
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)  # a single part is not copied: it may be large
 
 
 def _step(encoded: Rows) -> int:
-    """Return how many texts are filled up to a table at once: dense vectors need no filling."""
+    """Return how many texts are padded to a matrix at once; dense vectors need no padding."""
     return max(1, len(encoded)) if encoded.kind == "dense" else _FILLED
 
 
@@ -70,18 +70,19 @@ def pairwise(
     Parameters
     ----------
     ranker
-        Compares them.
-    queries, documents
-        Encodings, of one kind; scores are computed where the queries are. Documents are read in their order, those of
-        the pairs alone.
+        Compares the encodings.
+    queries
+        Encodings of the queries; scores are computed on their device.
+    documents
+        Encodings of the same kind. They are read in order, and only those of the pairs.
     lines, rows
-        (P) positions of each pair's query and document.
+        (P,) positions of each pair's query and document.
 
     Returns
     -------
     ndarray
-        (P). A block of documents is compared with all queries of its pairs where that takes no longer than picking the
-        pairs out; the two ways differ by rounding.
+        (P,). A block of documents is compared with all queries of its pairs if that takes no longer than scoring the
+        pairs alone; the two ways differ by rounding.
     """
     scores = np.empty(len(lines), np.float32)
     order = np.argsort(rows, kind="stable")
@@ -115,7 +116,7 @@ def _block(
 def _batches(
     queries: Rows, documents: Rows, lines: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield positions of pairs of like length, longest first, that together hold no more than the limit."""
+    """Yield positions of pairs of similar length, longest first, in batches within the memory limit."""
     held = _lengths(queries, lines) + _lengths(documents, rows)
     if queries.kind != "sparse":
         held *= queries.width
@@ -127,7 +128,7 @@ def _batches(
 
 
 def _lengths(encoded: Rows, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the number of words or vectors of some texts."""
+    """Return the number of words or vectors of each chosen text."""
     offsets = encoded.arrays().get("offsets")
     if offsets is None:
         return np.ones(len(chosen), np.int64)
@@ -136,7 +137,7 @@ def _lengths(encoded: Rows, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _picked(queries: Rows, documents: Rows, lines: Tensor, rows: Tensor) -> Tensor:
-    """Return the inner products or late interactions of (P) pairs."""
+    """Return the inner products or late interactions of (P,) pairs."""
     if isinstance(queries, SparseRows):
         distinct, columns = rows.unique(return_inverse=True)
         there = reorder(documents, distinct).to(lines.device)
@@ -148,11 +149,11 @@ def _picked(queries: Rows, documents: Rows, lines: Tensor, rows: Tensor) -> Tens
 
 
 def _sparse(queries: SparseRows, documents: SparseRows, rows: Tensor) -> Tensor:
-    """Look the words of (P) queries up among those of their documents: ``rows`` says which these are."""
+    """Return the inner products of (P,) pairs, by looking up the query's words in its document, given by ``rows``."""
     counts = queries.offsets.diff()
     words = torch.repeat_interleave(rows, counts) * queries.width + queries.columns
     owners = torch.repeat_interleave(torch.arange(len(documents), device=rows.device), documents.offsets.diff())
-    # The last key is that of no word, for words beyond all.
+    # The last key belongs to no word; it is found for words after all others.
     keys = torch.cat([owners * documents.width + documents.columns, words.new_tensor([-1])])
     weights = torch.cat([documents.values.float(), documents.values.new_zeros(1).float()])
     places = torch.searchsorted(keys[:-1], words)

@@ -1,6 +1,6 @@
-"""Configuration: where it lies, the one door to instantiation, and run ids.
+"""Configuration: its folder, building parts from it, and run ids.
 
-Nothing heavy is imported here: a mistyped override is found before torch is.
+Nothing heavy is imported here, so that a mistyped override is found before torch is imported.
 """
 
 import hashlib
@@ -19,22 +19,22 @@ from typing import Any
 from limbeck.registry import Entry, scan
 
 PACKAGES = "LIMBECK_PACKAGES"
-"""Environment variable: comma-separated packages of the user's own parts, beside limbeck's."""
+"""Environment variable: comma-separated packages with the user's parts, besides limbeck's."""
 
 Config = dict[str, Any]
-"""A composed configuration, or a record of what was done with one, as plain containers: truly open data."""
+"""A composed configuration, or a record of a run, as plain containers with any content."""
 
 Node = Mapping[str, Any]
-"""A part of a composed configuration that is only read: ``_target_`` and options, or several such by name."""
+"""A part of a composed configuration, read only: ``_target_`` and options, or several such nodes by name."""
 
 _FAMILIES = ("torch.nn.", "torch.optim.", "lightning.pytorch.callbacks.", "lightning.pytorch.loggers.")
-"""What may be built that is not ours. Elsewhere in torch are classes that start processes or load pickles."""
+"""Packages besides limbeck whose classes may be built. Other parts of torch start processes or load pickles."""
 
 _WRITTEN = 4096
 """Items of an iterator that are written at once."""
 
 _IDENTITY_FREE = ("name", "paths", "logger", "launcher", "force", "dry_run", "checks", "hydra")
-"""Root keys that say where and how a run is stored, not what it computes."""
+"""Root keys that control where and how a run is stored, not what it computes."""
 
 
 class ConfigError(ValueError):
@@ -42,15 +42,15 @@ class ConfigError(ValueError):
 
 
 class FailedError(Exception):
-    """The work was done as far as possible, and a part of it failed; the command ends with status 1."""
+    """A part of the work failed after the rest was done; the command ends with status 1."""
 
     result: Any = None
-    """What was done: the result that a function of Python would have returned."""
+    """The result of the rest, as the function in Python would have returned it."""
 
 
 @cache
 def home() -> Path:
-    """Return the folder that holds ``conf`` and ``sweeps``: the checkout, or the copy inside an installed package."""
+    """Return the folder with ``conf`` and ``sweeps``: the checkout, or the copy inside an installed package."""
     package = Path(__file__).parent
     checkout = package.parents[1]
     return checkout if (checkout / "conf" / "train.yaml").is_file() else package / "_shipped"
@@ -61,7 +61,7 @@ def _user_packages() -> list[str]:
 
 
 def own_parts() -> str:
-    """Return how parts of the user's own become known, and what is said of that now."""
+    """Return how limbeck finds the user's parts, and the present value of the environment variable."""
     packages = _user_packages()
     now = f"it names {', '.join(packages)}" if packages else "it is not set"
     return f"for a part of your own the environment variable {PACKAGES} must name its package; {now}"
@@ -103,26 +103,26 @@ def registered(target: str) -> Entry | None:
 
 
 def part(node: Mapping[str, Any], *, key: str) -> Any:
-    """Return the class or function a configuration node names, without building it."""
+    """Return the class or function that a configuration node names, without calling it."""
     check_node(node, key)
     return _check_target(key, str(node["_target_"]))
 
 
 def check_node(node: Any, key: str) -> None:
-    """Raise ``ConfigError`` for a node that holds no part: ``loss.ckl=null`` and ``loss.ckl=5`` put a value there."""
+    """Raise ``ConfigError`` for a node that is a plain value, as ``loss.ckl=null`` and ``loss.ckl=5`` make it."""
     if not isinstance(node, Mapping):
         got = "null" if node is None else repr(node)
         raise ConfigError(f"{key} takes no value, got {got}; set its options, {key}.OPTION=…, or leave {key}=… out")
 
 
 def part_name(node: Mapping[str, Any]) -> str:
-    """Return the name that a configuration node's part is registered by; else the name of its class."""
+    """Return the registered name of a configuration node's part; else the name of its class."""
     target = str(node.get("_target_", "none"))
     return target.rpartition("/" if registered(target) else ".")[2]
 
 
 def _check_target(key: str, target: str) -> Any:
-    """Return what a target names; refuse what a configuration must not run, since it may come from anywhere."""
+    """Return the object that a target names, if a configuration may build it: its author may be anybody."""
     from hydra.utils import get_object
 
     entry = registered(target)
@@ -134,14 +134,14 @@ def _check_target(key: str, target: str) -> Any:
         raise ConfigError(f"{key}._target_: write {named} instead of {target}: parts go by kind and name")
     if not (entry or own or target.startswith(_FAMILIES)):
         raise ConfigError(
-            f"{key}._target_: {target} is not allowed; built are registered parts of limbeck, classes of "
-            f"{', '.join(family.rstrip('.') for family in _FAMILIES)}, and parts of your own\n{own_parts()}"
+            f"{key}._target_: {target} is not allowed; a configuration may build registered parts of limbeck, classes "
+            f"of {', '.join(family.rstrip('.') for family in _FAMILIES)}, and parts of your own\n{own_parts()}"
         )
     try:
         found = get_object(path) if entry is None else _object(path)
     except Exception as error:
         raise ConfigError(f"{key}._target_: {target} cannot be imported: {error}") from error
-    # ``torch.nn.modules.module.os.system`` is reachable by that path but is not torch's; a function is no part.
+    # ``torch.nn.modules.module.os.system`` has that path but is not torch's; a function is no part.
     ours = own or root == "limbeck"
     place = f"{getattr(found, '__module__', '')}."
     if not place.startswith(f"{root}." if ours else _FAMILIES) or not (ours or inspect.isclass(found)):
@@ -150,22 +150,22 @@ def _check_target(key: str, target: str) -> Any:
 
 
 def build(node: Mapping[str, Any], *runtime: Any, key: str) -> Any:
-    """Build the part a configuration node describes; the only way from configuration to objects.
+    """Build the part that a configuration node describes; the only way from configuration to objects.
 
     Parameters
     ----------
     node
         Plain mapping with ``_target_`` and options.
     runtime
-        What the program supplies: the parameters before the ``*`` of the constructor. Nodes that a part is registered
-        with (``parts``) are among them, so those in ``node`` are left out.
+        Values of the constructor's parameters before the ``*``, which the program supplies. They include the nodes with
+        which a part is registered (``parts``), so these are left out of ``node``.
     key
         The node's key in the configuration, for messages.
 
     Raises
     ------
     ConfigError
-        There is no target, it is not allowed, or its constructor refuses the options: the message names the key.
+        There is no target, it is not allowed, or its constructor refuses the options; the message names the key.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
@@ -194,26 +194,26 @@ def build(node: Mapping[str, Any], *runtime: Any, key: str) -> Any:
 
 
 def _with_parts(node: Any) -> Any:
-    """Return a node in which the target of every registered part is what builds it, as Hydra instantiates it."""
+    """Return a node in which each registered target is replaced by its builder, for Hydra's instantiation."""
     if isinstance(node, Mapping):
         found = {name: _with_parts(value) for name, value in node.items()}
         entry = registered(str(node.get("_target_")))
         if entry is None:
             return found
         part = _object(entry.path)
-        # As a partial: of a class Hydra would take the dotted path, see _object.
+        # A partial, because for a class Hydra would use the dotted path: see _object.
         return {**found, "_target_": partial(_object(entry.builder), part) if entry.builder else partial(part)}
     return [_with_parts(each) for each in node] if isinstance(node, list) else node
 
 
 def _object(path: str) -> Any:
-    # Not by attributes from the package down: as an attribute, `limbeck.losses.ckl` is the function, not the module.
+    # Not by attributes of the package: the attribute `limbeck.losses.ckl` is the function, not the module.
     module, _, name = path.rpartition(".")
     return getattr(importlib.import_module(module), name)
 
 
 def check_keys(node: Mapping[str, Any], key: str) -> None:
-    """Raise ``ConfigError`` for an option that is not finite, or that the part lacks: ``+key=…`` gets past Hydra."""
+    """Raise ``ConfigError`` for an option that is not finite, or unknown to the part: ``+key=…`` gets past Hydra."""
     entry = registered(str(node.get("_target_")))
     if entry is None:
         return
@@ -226,14 +226,14 @@ def check_keys(node: Mapping[str, Any], key: str) -> None:
 
 
 def _named(key: str, node: Mapping[str, Any], message: str) -> str:
-    """Prefix a constructor's message with the key: ``gamma must be …`` becomes ``loss.ckl.gamma must be …``."""
+    """Put the key before a constructor's message: ``gamma must be …`` becomes ``loss.ckl.gamma must be …``."""
     return f"{key}.{message}" if message.split(" ")[0].split(".")[0] in node else f"{key}: {message}"
 
 
 def fingerprint(value: Any) -> str:
-    """Return 16 hex digits that depend on the content of plain containers only, not on key order.
+    """Return 16 hexadecimal digits that depend only on the content of plain containers, not on the order of keys.
 
-    An iterator counts as the list of what it yields, of which few are in memory at once.
+    An iterator counts as the list of its items, but only a few of them are in memory at once.
     """
     found = hashlib.sha256()
     for piece in _written(value):
@@ -266,7 +266,7 @@ def differences(one: Any, other: Any, key: str = "") -> list[str]:
 
 
 def run_id(config: Mapping[str, Any]) -> str:
-    """Return the 8 hex digits that name a run: the same in every process, whatever its name, paths and logger.
+    """Return the 8 hexadecimal digits that name a run: the same in every process, and for any name, paths and logger.
 
     Parameters
     ----------
@@ -277,5 +277,5 @@ def run_id(config: Mapping[str, Any]) -> str:
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a composed configuration that says what a run computes."""
+    """Return the part of a composed configuration that determines what a run computes."""
     return {key: value for key, value in config.items() if key not in _IDENTITY_FREE}

@@ -1,7 +1,7 @@
-"""Docstrings as text for people: their sections, the parameters they explain, and their Markdown as plain words.
+"""Docstrings as text for people: their sections, the parameters they explain, and their Markdown as plain text.
 
-A docstring is numpydoc whose text is Markdown, with formulas as code hosts read them: in fences of ``math``, and
-between dollar signs with backticks inside a line. So one text serves Python's ``help``, the site and the pages.
+A docstring is in numpydoc format with Markdown text and formulas as code hosts read them: in blocks fenced as ``math``,
+and in lines between dollar signs with backticks. So one text serves Python's ``help``, the site and the pages.
 """
 
 import re
@@ -23,7 +23,7 @@ def sections(docstring: str) -> dict[str, str]:
 
 
 def fields(text: str) -> list[tuple[list[str], str]]:
-    r"""Return what a section ``Parameters`` explains: names that share an explanation, and the explanation.
+    r"""Return the entries of a section ``Parameters``: names that share an explanation, and the explanation.
 
     Examples
     --------
@@ -35,13 +35,13 @@ def fields(text: str) -> list[tuple[list[str], str]]:
 
 
 def explained(docstring: str) -> dict[str, str]:
-    """Return what a docstring says of each parameter, by its name."""
+    """Return a docstring's explanation of each parameter, by name."""
     found = fields(sections(docstring).get("Parameters", ""))
     return {name: text for names, text in found for name in names}
 
 
 def plain(text: str) -> str:
-    r"""Return Markdown, as far as docstrings use it, as words in one paragraph; formulas and code blocks are left out.
+    r"""Return the Markdown of docstrings as plain text in one paragraph, without formulas and code blocks.
 
     Examples
     --------
@@ -49,25 +49,25 @@ def plain(text: str) -> str:
     'Ranks, as b has them: depth is γ > 0.'
     """
     text = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(r",? ?\$`[^`]*\\[^`]*`\$", "", text)  # in the words of TeX it would be no plain text
+    text = re.sub(r",? ?\$`[^`]*\\[^`]*`\$", "", text)  # TeX commands are no plain text
     text = re.sub(r"\$`([^`]*)`\$", r"\1", text)
     return " ".join(re.sub(r"`{1,2}", "", text).split())
 
 
 def paragraph(text: str) -> str:
-    """Return the first paragraph, as plain words."""
+    """Return the first paragraph as plain text."""
     return plain(text.strip().partition("\n\n")[0])
 
 
 def line(text: str, width: int) -> str:
-    """Return the first sentence of plain words, cut where it does not fit.
+    """Return the first sentence of a plain text, cut where it does not fit.
 
     Parameters
     ----------
     text
-        Plain words.
+        Plain text.
     width
-        Characters that there is room for.
+        Maximal number of characters.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Encodings of many texts, kept compactly: dense vectors, sparse weights, or several vectors a text.
+"""Compact encodings of many texts: dense vectors, sparse weights, or several vectors per text.
 
 A ranker returns and reads padded tensors (``limbeck.types.Encoding``). The encodings of a collection are flat arrays:
 in main memory, on a device, or in memory-mapped files.
@@ -14,10 +14,10 @@ from limbeck.flat import cut, offsets_of, places_of, spans
 from limbeck.types import Encoding, Vectors
 
 Kind = Literal["dense", "sparse", "multi"]
-"""One vector a text, one weight for some of the words of a vocabulary, or several vectors a text."""
+"""One vector per text, weights of some words of a vocabulary, or several vectors per text."""
 
 DType = Literal["float32", "float16"]
-"""What the values of encodings are kept in."""
+"""Type of stored values."""
 
 DTYPES: Mapping[DType, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
 
@@ -31,7 +31,7 @@ class Rows:
         raise NotImplementedError
 
     def take(self, rows: slice | Tensor) -> Encoding:
-        """Return some of them as ``similarity`` of a ranker takes them."""
+        """Return some of them, padded for a ranker's ``similarity``."""
         raise NotImplementedError
 
     def part(self, start: int, stop: int) -> Self:
@@ -39,7 +39,7 @@ class Rows:
         raise NotImplementedError
 
     def arrays(self) -> dict[str, Tensor]:
-        """Return their arrays, by name; ``rows`` is the inverse."""
+        """Return their arrays by name; ``rows`` is the inverse."""
         raise NotImplementedError
 
     @property
@@ -61,13 +61,13 @@ class Rows:
         return self.stored("float32")
 
     def stored(self, dtype: DType) -> "Rows":
-        """Return them with values of a type; themselves if that is theirs."""
+        """Return them with values of a type; unchanged if they have it."""
         arrays = self.arrays()
         return rows(self.kind, arrays | {"values": arrays["values"].to(DTYPES[dtype])}, self.width)
 
 
 class DenseRows(Rows):
-    """One vector a text.
+    """One vector per text.
 
     Parameters
     ----------
@@ -102,16 +102,16 @@ class DenseRows(Rows):
 
 
 class SparseRows(Rows):
-    """Weights of the words that occur, in the compressed sparse row format.
+    """Weights of the words that occur, in compressed sparse row format.
 
     Parameters
     ----------
     offsets
-        (N + 1) int64: the words of text n are at ``offsets[n] … offsets[n + 1]``.
+        (N + 1,) int64: the words of text n are at ``offsets[n]:offsets[n + 1]``.
     columns
-        (nnz) int32 numbers of the words, ascending within a text.
+        (nnz,) int32 numbers of the words, ascending within a text.
     values
-        (nnz) their weights.
+        (nnz,) their weights.
     width
         Size V of the vocabulary.
     """
@@ -133,7 +133,7 @@ class SparseRows(Rows):
         return self._width
 
     def take(self, rows: slice | Tensor) -> Tensor:
-        """Return (n, V), zeros filled in."""
+        """Return (n, V), with zeros for other words."""
         places, owners, count = places_of(self.offsets, rows)
         table = self.values.new_zeros((count, self._width))
         table[owners, self.columns[places].long()] = self.values[places]
@@ -150,12 +150,12 @@ class SparseRows(Rows):
 
 
 class MultiRows(Rows):
-    """Several vectors a text.
+    """Several vectors per text.
 
     Parameters
     ----------
     offsets
-        (N + 1) int64: the vectors of text n are at ``offsets[n] … offsets[n + 1]``.
+        (N + 1,) int64: the vectors of text n are at ``offsets[n]:offsets[n + 1]``.
     values
         (S, D) the vectors of all texts.
     """
@@ -180,7 +180,7 @@ class MultiRows(Rows):
         position = torch.arange(int(counts.max()) if len(counts) else 0, device=starts.device)
         mask = position < counts.unsqueeze(1)
         places = (starts.unsqueeze(1) + position).clamp_(max=len(self.values) - 1).view(-1)
-        values = self.values.index_select(0, places)  # a third of the time of putting vectors into place
+        values = self.values.index_select(0, places)  # takes a third of the time of assigning the vectors
         values.index_fill_(0, (~mask).view(-1).nonzero().view(-1), 0)
         return Vectors(values.view(*mask.shape, self.width), mask)
 
@@ -195,18 +195,20 @@ class MultiRows(Rows):
 
 
 def check_dtype(dtype: str) -> None:
-    """Raise ``ValueError`` for what is no type of values."""
+    """Raise ``ValueError`` for an unknown type of values."""
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
 
 
 def rows(kind: Kind, arrays: Mapping[str, Tensor], width: int | None = None) -> Rows:
-    """Make rows of a kind from their arrays.
+    """Return rows of a kind, from their arrays.
 
     Parameters
     ----------
-    kind, arrays
-        As ``Rows.kind`` and ``Rows.arrays()`` have them.
+    kind
+        As ``Rows.kind``.
+    arrays
+        As ``Rows.arrays()`` returns them.
     width
         Size of the vocabulary; only sparse rows need it.
 
@@ -227,7 +229,7 @@ def rows(kind: Kind, arrays: Mapping[str, Tensor], width: int | None = None) -> 
 
 
 def compact(encoded: Encoding, kind: Kind) -> Rows:
-    """Drop what is padding or zero from a ranker's encodings of N texts."""
+    """Return a ranker's encodings of N texts without padding and zeros."""
     if isinstance(encoded, Vectors):
         counts = encoded.mask.sum(1)
         return MultiRows(offsets_of(counts), encoded.values[encoded.mask])
@@ -239,12 +241,12 @@ def compact(encoded: Encoding, kind: Kind) -> Rows:
 
 
 def join(parts: Sequence[Rows]) -> Rows:
-    """Put rows of one kind one after the other.
+    """Concatenate rows of one kind.
 
     Raises
     ------
     ValueError
-        There is none.
+        There are no rows.
     """
     if not parts:
         raise ValueError("nothing to join")
@@ -259,7 +261,7 @@ def join(parts: Sequence[Rows]) -> Rows:
 
 
 def reorder(encoded: Rows, order: Tensor) -> Rows:
-    """Return rows in another order, or some of them: (n) positions."""
+    """Return rows in another order, or some of them; ``order`` has (n,) positions."""
     arrays = encoded.arrays()
     if "offsets" not in arrays:
         return rows(encoded.kind, {"values": arrays["values"][order]}, encoded.width)

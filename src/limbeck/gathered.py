@@ -1,4 +1,4 @@
-"""Encodings of many texts, put together as they come."""
+"""Collect encodings that are computed in any order, and return them in the order of the texts."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,18 @@ from limbeck.encodings import Kind, Rows, reorder, rows
 from limbeck.flat import offsets_of
 
 _TAKEN = 1024
-"""Texts that are put into their order together."""
+"""Texts put in order at once."""
 
 
 class Gathered:
-    """Puts encodings of N texts together that come in any order, a few at a time.
+    """Collects the encodings of N texts, which come in any order, a few at a time.
 
-    What comes is copied at once: arrays that stay between those that go, which are larger, would keep the memory of
-    these from being used again.
+    They are copied at once: kept among larger arrays that are freed, they would keep that memory from being used again.
 
     Parameters
     ----------
     count
-        N.
+        Number of texts, N.
     """
 
     def __init__(self, count: int) -> None:
@@ -33,14 +32,14 @@ class Gathered:
         self._texts = self._filled = 0
 
     def add(self, encoded: Rows, places: Sequence[int]) -> None:
-        """Add some texts.
+        """Add the encodings of some texts.
 
         Parameters
         ----------
         encoded
-            (n) rows, all of one kind and width.
+            (n,) rows, all of one kind and width.
         places
-            (n) where among the N they belong.
+            (n,) positions of the texts among the N.
         """
         self._kind, self._width = encoded.kind, encoded.width
         arrays, where = encoded.arrays(), torch.tensor(places)
@@ -59,7 +58,7 @@ class Gathered:
         self._filled = end
 
     def _with_room(self, there: Tensor | None, value: Tensor, wanted: int) -> Tensor:
-        """Return an array with so many places at least: enough for all texts, if the others are like those so far."""
+        """Return an array with room for ``wanted`` entries or, if texts stay similar, for those of all texts."""
         if there is not None and wanted <= len(there):
             return there
         more = value.new_empty((int(1.1 * wanted * max(1.0, len(self._places) / self._texts)) + 1, *value.shape[1:]))
@@ -68,12 +67,12 @@ class Gathered:
         return more
 
     def rows(self) -> Rows:
-        """Return all of them, in their order.
+        """Return all encodings in the order of the texts.
 
         Raises
         ------
         ValueError
-            There is none.
+            There are none.
         """
         if self._kind is None:
             raise ValueError("nothing to join")
@@ -84,7 +83,7 @@ class Gathered:
         offsets = offsets_of(came.diff()[order])
         flat = rows(self._kind, {"offsets": came, **self._arrays}, self._width)
         found = {name: value.new_empty((self._filled, *value.shape[1:])) for name, value in self._arrays.items()}
-        for start in range(0, len(order), _TAKEN):  # places of entries take four times the memory of sparse weights
+        for start in range(0, len(order), _TAKEN):  # positions of entries take four times the memory of sparse weights
             taken = reorder(flat, order[start : start + _TAKEN]).arrays()
             first, last = int(offsets[start]), int(offsets[min(start + _TAKEN, len(order))])
             for name, value in found.items():

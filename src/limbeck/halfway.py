@@ -1,4 +1,4 @@
-"""How far long work is, in a file, so that a process that is killed loses a minute of it."""
+"""Save the progress of long work in a file, so that a killed process loses at most a minute of it."""
 
 import os
 import time
@@ -13,18 +13,18 @@ from limbeck.config import fingerprint
 from limbeck.unfinished import whole_file
 
 EVERY = 60.0
-"""Seconds between two times that work is saved."""
+"""Seconds between two saves."""
 
 
 class Halfway:
-    """A file with what is done of some work.
+    """A file with the finished part of some work.
 
     Parameters
     ----------
     folder
-        Where it lies. Nothing is written there by work that takes less than ``EVERY``.
+        Folder of the file. Work that takes less than ``EVERY`` writes nothing there.
     inputs
-        Returns all that the work depends on; only asked where there may be a file, or is to be one.
+        Returns everything the work depends on; called only if there may be a file, or one is written.
     """
 
     def __init__(self, folder: Path, inputs: Callable[[], Mapping[str, Any]]) -> None:
@@ -37,14 +37,14 @@ class Halfway:
         return self._folder / f"{fingerprint(self._inputs())}.npz"
 
     def read(self) -> dict[str, np.ndarray]:
-        """Return what was saved, by name; empty if nothing was."""
+        """Return the saved arrays by name; empty if nothing was saved."""
         if not self._folder.is_dir() or not self._path.exists():
             return {}
         with np.load(self._path) as arrays:
             return dict(arrays)
 
     def save(self, arrays: Callable[[], Mapping[str, np.ndarray | int]]) -> None:
-        """Save what is done, if it was not saved a short time ago."""
+        """Save the finished part, unless the last save was less than ``EVERY`` ago."""
         if time.monotonic() - self._last < EVERY:
             return
         with whole_file(self._path) as unfinished, unfinished.open("wb") as file:

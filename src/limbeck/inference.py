@@ -1,4 +1,4 @@
-"""Run a ranker over many texts: encode them, or score candidate lists. Students and teachers alike."""
+"""Run a ranker, student or teacher, over many texts: encode them, or score candidate lists."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -20,15 +20,15 @@ from limbeck.text.tokenizer import Role, TokenIds
 from limbeck.types import Batch, Encoding, StudentOutput, Tokens
 
 _BATCH_TOKENS = 4096
-"""Tokens of one forward pass, padding included."""
+"""Tokens per forward pass, padding included."""
 
 
 class Ranker(Protocol):
-    """What students are, and teachers that are models."""
+    """A student, or a teacher that is a model."""
 
     style: TextFormat
     separable: bool
-    """True if queries and documents are encoded apart (bi-encoders)."""
+    """Whether queries and documents are encoded separately (bi-encoders)."""
 
     def __call__(self, batch: Batch) -> StudentOutput:
         """Score the candidates of a batch."""
@@ -46,10 +46,10 @@ class Ranker(Protocol):
 
 
 class BiEncoder(Ranker, Similarity, Protocol):
-    """A separable ranker."""
+    """A ranker that encodes queries and documents separately."""
 
     kind: Kind
-    """What it makes of a text."""
+    """Kind of its encodings."""
 
     def encode(self, tokens: Tokens, role: Role) -> Encoding:
         """Encode N texts: (N, T) token ids."""
@@ -70,7 +70,7 @@ def _device(ranker: Ranker) -> torch.device:
 
 @contextmanager
 def _evaluating(ranker: Ranker) -> Iterator[None]:
-    """Switch dropout off, and back to what it was."""
+    """Switch dropout off in this context."""
     before = ranker.training
     ranker.train(False)
     try:
@@ -84,24 +84,24 @@ def _precision(device: torch.device, bf16: bool) -> AbstractContextManager:
 
 
 def bf16_processor() -> bool:
-    """Return whether the processor multiplies bfloat16 itself; without that it is several times slower than float32."""
+    """Return whether the processor has bfloat16 instructions; without, bfloat16 is much slower than float32."""
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 def _moved(tokens: Tokens, device: torch.device) -> Tokens:
-    """Return tokens on a device; a GPU takes them while it computes, from memory that does not move."""
+    """Return tokens on a device; a GPU copies them asynchronously, from page-locked memory."""
     return tokens.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tokens.to(device)
 
 
 def groups(lengths: Sequence[int], tokens: int = _BATCH_TOKENS) -> Iterator[list[int]]:
-    """Positions in batches of like length, longest first: the worst memory use comes at once, not at the end.
+    """Yield batches of positions of similar length, longest first, so that memory use is highest at the start.
 
     Parameters
     ----------
     lengths
-        Of the rows.
+        Lengths of the rows.
     tokens
-        Most tokens of a batch, padding included; a longer row is a batch by itself.
+        Most tokens per batch, padding included; a longer row is a batch of its own.
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     start = 0
@@ -115,14 +115,18 @@ def groups(lengths: Sequence[int], tokens: int = _BATCH_TOKENS) -> Iterator[list
 def encode(ranker: BiEncoder, collator: Collator, ids: Sequence[str], role: Role, *, bf16: bool = False) -> Rows:
     """Encode texts by id.
 
-    Documents are a part of the step that encodes them; queries are encoded before what they are for begins.
+    For documents, progress counts as part of the surrounding step; queries are encoded in a step of their own.
 
     Parameters
     ----------
-    ranker, collator
-        A separable ranker and the collator that knows its texts.
-    ids, role
-        What to encode; at least one.
+    ranker
+        A ranker that encodes queries and documents separately.
+    collator
+        Has the ranker's tokenizer and the texts.
+    ids
+        Ids of the texts; at least one.
+    role
+        Whether they are queries or documents.
     bf16
         Autocast to bfloat16.
 
@@ -144,7 +148,7 @@ def encode(ranker: BiEncoder, collator: Collator, ids: Sequence[str], role: Role
 
 
 def blocks(ids: Sequence[str], size: int = BLOCK) -> Iterator[Sequence[str]]:
-    """Cut a long list of ids into pieces that are encoded one at a time."""
+    """Cut a long list of ids into blocks that are encoded one at a time."""
     for start in range(0, len(ids), size):
         yield ids[start : start + size]
 
@@ -154,10 +158,12 @@ class Scorer:
 
     Parameters
     ----------
-    ranker, collator
-        Any ranker and the collator that knows its texts.
+    ranker
+        Any ranker.
+    collator
+        Has the ranker's tokenizer and the texts.
     plan
-        What to score.
+        The pairs to score.
     bf16
         Autocast to bfloat16.
     """
@@ -178,7 +184,7 @@ class Scorer:
 
     def _separately(self, number: int) -> np.ndarray:
         ranker, plan = cast(BiEncoder, self._ranker), self._plan
-        if self._queries is None:  # all of them, so that a part does not depend on those scored before it
+        if self._queries is None:  # all queries, so that a part does not depend on parts scored before it
             self._queries = encode(ranker, self._collator, plan.query_ids, "query", bf16=self._bf16)
         rows = plan.part(number)
         documents, columns = np.unique(plan.documents[rows], return_inverse=True)
@@ -196,7 +202,7 @@ class Scorer:
                 tokens = _moved(self._collator.pad_pairs([rows[i] for i in group]), device)
                 scored.append(ranker.score_pairs(tokens).float())
         values = np.empty(len(pairs), dtype=np.float32)
-        values[[i for group in batches for i in group]] = torch.cat(scored).cpu().numpy()  # a GPU is waited for once
+        values[[i for group in batches for i in group]] = torch.cat(scored).cpu().numpy()  # a single wait for the GPU
         return values
 
 
@@ -214,24 +220,26 @@ def score_lists(
 
     Parameters
     ----------
-    ranker, collator
-        Any ranker and the collator that knows its texts.
+    ranker
+        Any ranker.
+    collator
+        Has the ranker's tokenizer and the texts.
     lists
         Query id → document ids.
     bf16
         Autocast to bfloat16.
     size
-        Distinct documents (of encoders) or pairs (of others) that are scored together.
+        Distinct documents (for bi-encoders) or pairs (for others) that are scored at once.
     share
-        (i, n): score every n-th part alone, from the i-th on.
+        (i, n): score only every n-th part, starting with the i-th.
     halfway
-        Where it is saved how far the work is; None saves nothing.
+        Where progress is saved; None saves nothing.
 
     Returns
     -------
     dict
-        Query id → float32 scores in the order of the list; 0 for pairs of other shares. Batch composition changes
-        nothing beyond rounding, and the share nothing at all.
+        Query id → float32 scores in the order of the list; 0 for pairs of other shares. The composition of batches
+        changes scores by rounding only, the share not at all.
     """
     lists = {query: documents for query, documents in lists.items() if documents}
     plan = Plan(lists, by_document=ranker.separable, size=size)

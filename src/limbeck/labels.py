@@ -1,7 +1,7 @@
-"""How losses, metrics, sets and configurations are called where people read them: tables, figures, pages, trackers.
+"""Names of losses, metrics, sets and configurations for readers of tables, figures, pages and trackers.
 
-The one place for such names. Keys, file names and the words of a command line stay as they are typed; what is not
-listed here (a loss or a set of your own) is shown under its own name.
+All such names are defined here. Keys, file names and the words of a command line are not translated; a name not listed
+here (a loss or a set of your own) is shown unchanged.
 """
 
 import re
@@ -36,10 +36,10 @@ LOSSES = {
 """Registered name of a loss → its name in the literature."""
 
 PARTS = {"dense": "dense", "splade": "SPLADE", "colbert": "ColBERT", "cross_encoder": "cross-encoder"}
-"""Registered name of a student → what such models are called."""
+"""Registered name of a student → its name in the literature."""
 
 OPTIONS = {"gamma": "γ", "alpha": "α", "beta": "β"}
-"""Options that papers write as a letter."""
+"""Options that papers write as a Greek letter."""
 
 _KEYS = {
     "loss": "Loss",
@@ -70,11 +70,11 @@ SETS = {
     "trec_dl_2020": "DL 2020", "trec_dl_hard": "DL-HARD", "vaswani": "Vaswani", "webis_touche2020": "Touché-2020",
     "webis-touche2020": "Touché-2020",
 }  # fmt: skip
-"""Name of a set, or last part of a collection's name → how papers call it."""
+"""Name of a set, or last part of a collection's name → its name in papers."""
 
 
 def metric(name: str) -> str:
-    """Return how a metric is written.
+    """Return the name of a metric as papers write it.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def metric(name: str) -> str:
 
 
 def loss(name: str) -> str:
-    """Return how a loss, or several joined by +, is written.
+    """Return the name of a loss, or of several joined by +, as papers write it.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def loss(name: str) -> str:
 
 
 def group(name: str) -> str:
-    """Return how a set is written; of ``nfcorpus dev`` the split stays.
+    """Return the name of a set as papers write it; the split in ``nfcorpus dev`` is kept.
 
     Examples
     --------
@@ -117,12 +117,12 @@ def group(name: str) -> str:
 
 
 def heading(name: str) -> str:
-    """Return how a key of the configuration, a set or a metric is written."""
+    """Return the heading of a configuration key, a set or a metric."""
     return next((found for found in (key(name), group(name), metric(name)) if found != name), name)
 
 
 def key(name: str) -> str:
-    """Return how a key of the configuration is headed; several terms of a loss keep the name of theirs.
+    """Return the heading of a configuration key; if there are several loss terms, each keeps its loss's name.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def key(name: str) -> str:
 
 
 def options(text: str) -> str:
-    """Return options as they follow a name in brackets, ``gamma=2, alpha=1``, with the letters of papers.
+    """Return options, ``gamma=2, alpha=1``, with the letters of papers.
 
     Examples
     --------
@@ -147,19 +147,19 @@ def options(text: str) -> str:
 
 
 def value(part: str, name: str) -> str:
-    """Return how the value of a part's key (``loss``, ``student``) is written; of other keys as it is."""
+    """Return the label of a part (``loss``, ``student``); the values of other keys are returned unchanged."""
     if part == "loss":
         return loss(name)
     return PARTS.get(name, name) if part == "student" else name
 
 
 def configuration(name: str) -> str:
-    """Return how a configuration is written that is named by what distinguishes it.
+    """Return the label of a configuration, from the words that distinguish it.
 
     Parameters
     ----------
     name
-        Words with blanks between them: a student, losses joined by +, ``KEY=VALUE``; before them ``SET:``.
+        Words separated by spaces: a student, losses joined by +, ``KEY=VALUE``; before them ``SET:``.
 
     Examples
     --------
@@ -167,7 +167,7 @@ def configuration(name: str) -> str:
     ('CKL γ=2', 'NFCorpus: SPLADE KL + FLOPS FLOPS weight=0.1')
     """
     words = name.split(" ")
-    alone = next((word for word in words if word in LOSSES), "+")  # its options need not name it again
+    alone = next((word for word in words if word in LOSSES), "+")  # a single loss: its options need not repeat its name
     return " ".join(_word(word, alone) for word in words)
 
 
@@ -182,7 +182,7 @@ def _word(word: str, alone: str) -> str:
 
 
 def _number(text: str) -> str:
-    """Return ``2.0`` as ``2``; whatever is no such number as it is."""
+    """Return ``2.0`` as ``2``; other texts unchanged."""
     return re.sub(r"(?<=\d)\.0$", "", text)
 
 
@@ -197,20 +197,20 @@ def _short(name: str, alone: str) -> str:
 
 
 def of_run(terms: Sequence[str], overrides: Sequence[str], seed: int | None, typed: Sequence[str] = ()) -> str:
-    """Return the name of one run: its losses as they are typed, what was set by hand, and the seed.
+    """Return the name of one run: its losses as typed, the overrides that matter, and the seed.
 
     Parameters
     ----------
     terms
         Names of its loss terms.
     overrides
-        What its configuration was composed from, as ``KEY=VALUE``; those of losses as a whole, of places and of how a
-        run is watched are left out.
+        The overrides of its configuration, as ``KEY=VALUE``. Overrides that choose losses, paths and logging are left
+        out.
     seed
-        Its seed; None for what has none.
+        Its seed; None if it has none.
     typed
-        The words of the command. What one of several jobs has in common with it is the same in all of them, and is left
-        out but for options of losses; of a single job, what says how data and device are set up.
+        The words of the command. Of several jobs, overrides typed for all of them are left out, except options of
+        losses; of a single job, those that set up data and device.
 
     Examples
     --------
@@ -219,7 +219,7 @@ def of_run(terms: Sequence[str], overrides: Sequence[str], seed: int | None, typ
     """
     words = ["+".join(terms)]
     alone = terms[0] if len(terms) == 1 else "+"
-    words_typed = {each.lower() for each in typed}  # Hydra writes true as True
+    words_typed = {each.lower() for each in typed}  # Hydra writes True for true
     several = typed and any(
         each.lower() not in words_typed for each in overrides if not each.lstrip("+").startswith(_FREE)
     )
@@ -236,13 +236,13 @@ def of_run(terms: Sequence[str], overrides: Sequence[str], seed: int | None, typ
 
 
 _FREE = ("seed", "name", "force", "sweeps", "launcher", "paths", "logger", "hydra", "checks", "experiment", "debug")
-"""What says nothing of what a run computes, or is spelt out by others."""
+"""Keys that do not affect what a run computes, or that other keys in the name imply."""
 
 _MODEL = ("student", "teacher", "sampler", "optim", "pool", "callbacks")
 
 
 def curve(name: str) -> str:
-    """Return how a logged value is headed.
+    """Return the heading of a logged value.
 
     Examples
     --------

@@ -15,10 +15,10 @@ from limbeck.config import ConfigError
 log = logging.getLogger(__name__)
 
 _BRIEF = 0.3
-"""Seconds that are waited without a word."""
+"""Seconds of waiting before a message is logged."""
 
 _POLL = 0.05
-"""Seconds between two attempts to get a lock that another process holds."""
+"""Seconds between two attempts to acquire a lock that another process holds."""
 
 
 class BusyError(ConfigError):
@@ -27,24 +27,24 @@ class BusyError(ConfigError):
 
 @contextlib.contextmanager
 def locked(path: Path, what: str, *, wait: bool = True) -> Iterator[bool]:
-    """Hold a lock; the system frees it when the process ends, however it ends.
+    """Hold a lock; the system releases it when the process ends, however it ends.
 
-    A process that waits says so in one line: for what, and who holds the lock.
+    A process that waits logs one line: what for, and which process holds the lock.
 
     Parameters
     ----------
     path
-        The lock file. Its folder must be there. The file stays: deleting it while others wait for it would let two
+        The lock file. Its folder must exist. The file is never deleted: deleting it while others wait could let two
         processes in.
     what
-        What the lock protects, as users know it: a file, a folder, a run.
+        What the lock protects, in the user's words: a file, a folder, a run.
     wait
         Wait for a process that holds the lock, however long it takes.
 
     Yields
     ------
     bool
-        Whether another process held the lock before: what it protects may have changed since it was looked at.
+        Whether another process held the lock before; what it protects may then have changed.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def locked(path: Path, what: str, *, wait: bool = True) -> Iterator[bool]:
     if busy:
         _open(path)
         if not wait:
-            raise BusyError(f"another process is at work on {what} ({holder(path)}); wait for it or end it")
+            raise BusyError(f"another process is working on {what} ({holder(path)}); wait for it or end it")
         log.info("waiting for %s (held by %s)", what, holder(path))
         _acquired(lock, path, -1)
     try:
@@ -72,9 +72,9 @@ def locked(path: Path, what: str, *, wait: bool = True) -> Iterator[bool]:
 
 
 def _open(path: Path) -> None:
-    """Open a lock file that could not be acquired: a file that cannot be created is no lock of another process.
+    """Open a lock file that could not be acquired, to find out whether it can be created at all.
 
-    filelock takes "no such file" for a lock that was just deleted, and would try again for ever.
+    filelock takes "no such file" for a lock that was just deleted, and would retry for ever.
 
     Raises
     ------
@@ -91,14 +91,14 @@ def is_held(path: Path) -> bool:
     lock = FileLock(path)
     try:
         free = _acquired(lock, path, 0)
-    except OSError:  # a folder that only others may write to
+    except OSError:  # no permission to write there
         return False
     lock.release()
     return not free
 
 
 def holder(path: Path) -> str:
-    """Return in words who holds a lock."""
+    """Return the process that holds a lock, in words."""
     with contextlib.suppress(OSError, ValueError):
         process, host = path.read_text(encoding="utf-8").split()
         return f"process {int(process)} on host {host}"
@@ -121,7 +121,7 @@ def _acquired(lock: FileLock, path: Path, timeout: float) -> bool:
 
 
 def _sign(path: Path, text: str) -> None:
-    """Write into the lock file who holds it; only those who wait read it. Its time stays: nothing was changed."""
+    """Write this process into the lock file, for those that wait; the file's time is not changed."""
     with contextlib.suppress(OSError):
         times = path.stat()
         path.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Text of users as text: nothing in it is read as Markdown or HTML."""
+"""Escape users' text, so that nothing in it is read as Markdown or HTML."""
 
 import html
 import re
@@ -8,7 +8,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]~#|])")
 
 
 def escape(text: str) -> str:
-    r"""Return text that Markdown shows as it is, in a table too.
+    r"""Return text that Markdown shows unchanged, in tables, too.
 
     Examples
     --------
@@ -19,14 +19,14 @@ def escape(text: str) -> str:
 
 
 def code(text: str) -> str:
-    r"""Return text as code within a line, in a table too.
+    r"""Return text as inline code, in tables, too.
 
     Examples
     --------
     >>> code("a_b | `c`")
     '`` a_b \\| `c` ``'
     """
-    line = _LINES.sub(" ", text).replace("|", "\\|")  # spaces count: those of "query: " do
+    line = _LINES.sub(" ", text).replace("|", "\\|")  # spaces must be kept, for example those of "query: "
     longest = max(map(len, re.findall("`+", line)), default=0)
     fence, gap = "`" * (longest + 1), " " if longest else ""
     return f"{fence}{gap}{line}{gap}{fence}"

@@ -1,28 +1,28 @@
-"""Pairs of queries and documents to score, cut into parts that do not depend on one another."""
+"""Pairs of queries and documents to score, cut into independent parts."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 BLOCK = 8192
-"""Texts tokenised, sorted by length and encoded together: bounds memory whatever the size of the collection."""
+"""Texts tokenised, sorted by length and encoded at once, which bounds memory for any collection."""
 
 
 class Plan:
-    """Pairs to score, cut into numbered parts, each scored apart from the others.
+    """Pairs to score, cut into numbered, independent parts.
 
-    What a part's scores are does not depend on which other parts were scored, in which order or process: so work can
-    be shared, and taken up again where it was left.
+    The scores of a part do not depend on which other parts were scored, in which order or in which process: so work can
+    be shared, and resumed.
 
     Parameters
     ----------
     lists
         Query id → document ids.
     by_document
-        Gather the pairs of like documents in a part, for rankers that encode documents: each document is then encoded
-        once. Otherwise pairs stay in the order of the lists.
+        Put the pairs of the same document into one part, for rankers that encode documents: each document is then
+        encoded once. Otherwise pairs keep the order of the lists.
     size
-        Distinct documents, or pairs, of a part.
+        Distinct documents, or pairs, per part.
     """
 
     def __init__(self, lists: Mapping[str, Sequence[str]], *, by_document: bool, size: int = BLOCK) -> None:
@@ -54,7 +54,7 @@ class Plan:
         return self._parts[number]
 
     def shared(self, share: tuple[int, int]) -> np.ndarray:
-        """Return which pairs, in the order of the lists, are in share i of n (every n-th part)."""
+        """Return a mask, in the order of the lists, of the pairs in share i of n (every n-th part)."""
         mine = np.zeros(self.pairs, dtype=bool)
         for number in range(share[0], len(self), share[1]):
             mine[self.part(number)] = True
@@ -66,5 +66,5 @@ class Plan:
         return [self.query_ids[i] for i in self.queries[rows]], [self.document_ids[i] for i in self.documents[rows]]
 
     def split(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Cut values of all pairs into the lists."""
+        """Cut an array with one value per pair into the lists."""
         return dict(zip(self.query_ids, np.split(values, np.cumsum(self.lengths)[:-1]), strict=True))

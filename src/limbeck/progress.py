@@ -1,8 +1,8 @@
-"""How far long work is: on a terminal one line that is drawn again, in a log a line a minute; with rate and time left.
+"""Progress of long work: on a terminal a line that is redrawn, in a log a line per minute; with rate and time left.
 
-Every step that may be long is a ``Step``, or the pieces of one are passed through ``show``. What takes less
-than ten seconds shows nothing. A step that will take more than a minute says so after its first second, in one line,
-with the memory and the disk that it needs.
+Every step that may be long is a ``Step``, or its pieces pass through ``show``. A step shorter than ten seconds shows
+nothing. A step that will take more than a minute is announced after its first second, in one line with the memory and
+the disk space that it needs.
 """
 
 import logging
@@ -22,29 +22,29 @@ from limbeck.bar import console as _console
 log = logging.getLogger(__name__)
 
 BRIEF = 10.0
-"""Seconds of a step that shows nothing."""
+"""A step shows nothing before this many seconds."""
 
 EVERY = 60.0
-"""Seconds between two lines in a log; and what a step takes at least to be estimated in a line."""
+"""Seconds between two lines in a log, and shortest duration of a step that is announced."""
 
 _FIRST = 1.0
-"""Seconds of work after which the rate is believed."""
+"""Seconds of work after which the rate is reliable."""
 
 _AGAIN = 0.2
-"""Seconds between two looks at the clock that cost more than the look."""
+"""Seconds between two full checks of the time."""
 
 _BLOCK = 4096
-"""Items of a stream between two looks."""
+"""Items of a stream between two checks."""
 
 clock: Callable[[], float] = time.monotonic
 
 _lock = threading.RLock()
 _running: "list[Step]" = []
-"""The steps that go on, the innermost last: it alone reports."""
+"""Running steps, the innermost last; only that one reports."""
 _open: "list[Step]" = []
-"""These and the parts of them that go on, the innermost last."""
+"""Running steps and those with ``part`` within them, the innermost last."""
 _listener: "Callable[[str, float, int | None], None] | None" = None
-"""Called with how far the innermost step is, whenever that may be shown."""
+"""Called with the progress of the innermost step, whenever it may be shown."""
 _drawn = True
 """Whether this process may draw bars; jobs that share a terminal must not."""
 
@@ -53,7 +53,7 @@ Item = TypeVar("Item")
 
 
 def draw_bars(drawn: bool) -> None:
-    """Let this process draw progress bars, where it has a terminal, or keep it from that."""
+    """Allow or forbid this process to draw progress bars on a terminal."""
     global _drawn
     _drawn = drawn
     if not drawn:
@@ -62,12 +62,12 @@ def draw_bars(drawn: bool) -> None:
 
 @contextmanager
 def reporting_to(listener: Callable[[str, float, int | None], None]) -> Iterator[None]:
-    """Report to a function how far work is; a context.
+    """Report progress to a function in this context.
 
     Parameters
     ----------
     listener
-        Called now and then, by the thread that works, with what is done, how much of it, and how much there is.
+        Called now and then, by the working thread, with the step's label, the units done, and the total.
     """
     global _listener
     before, _listener = _listener, listener
@@ -78,38 +78,38 @@ def reporting_to(listener: Callable[[str, float, int | None], None]) -> Iterator
 
 
 def quiet_others() -> None:
-    """Switch the bars of other libraries off where standard error is a file or a pipe, which they fill with one line.
+    """Switch other libraries' bars off if standard error is a file or a pipe, which they would fill with one long line.
 
-    To be called before these libraries are imported.
+    Must be called before these libraries are imported.
     """
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def draws_bars() -> bool:
-    """Return whether progress is shown by bars; else it is logged."""
+    """Return whether progress is shown by bars; otherwise it is logged."""
     return _drawn and (sys.stderr.isatty() or sys.stdout.isatty())
 
 
 class Step:
-    """A piece of work that may be long; a context that is entered when it begins.
+    """A step that may be long; a context that is entered when the step begins.
 
-    Only the innermost of the steps that go on reports, and the time that it takes counts for no other.
+    Only the innermost running step reports, and its time does not count for the others.
 
     Parameters
     ----------
     label
-        What is done, as a line begins.
+        What is done; begins the line.
     total
-        Units in all, about; None if that is not known.
+        Estimated number of units; None if it is unknown.
     unit
-        What is counted, in the plural; ``B`` for bytes.
+        Unit in the plural; ``B`` for bytes.
     part
-        If it begins within another step, or a part of one, it shows nothing: what it has done counts as a share of the
-        piece that the other is at. Of encoding a block of a collection.
+        Within another step or a part of one, show nothing and count the work as a share of that step's current piece.
+        Used for encoding a block of a collection.
     needs
-        Returns the memory and the disk that it needs, in words (see ``limbeck.room``); nothing as long as that is
-        not known. Called when the step is estimated, and again until there is an answer.
+        Returns the needed memory and disk space in words (see ``limbeck.room``), or an empty text as long as they are
+        unknown. Called when the step is announced, and again until there is an answer.
     """
 
     def __init__(
@@ -161,21 +161,21 @@ class Step:
                 log.info("%s: %s in %s, %s", self.label, size, duration(seconds), rate, extra={"drawn": drawn})
 
     def begin(self, size: int, parts: int = 1) -> None:
-        """Begin a piece of so many units, whose share that is done the steps within this one may say.
+        """Begin a piece; steps within this one may report a share of it as done.
 
         Parameters
         ----------
         size
-            Units.
+            Number of units in the piece.
         parts
-            Steps of about the same length, one after the other, that the piece is made of.
+            Number of steps within it, of about the same length.
         """
         with _lock:
             self._piece, self._within = size, 0.0
             self._parts, self._ended = parts, 0
 
     def advance(self, count: float) -> None:
-        """Count what is done, and report if it is time."""
+        """Count finished units, and report if it is time."""
         with _lock:
             self.done += count
             self._piece, self._within = 0, 0.0
@@ -214,11 +214,11 @@ class Step:
             log.info("%s: %s", self.label, text, extra={"drawn": self._bar is not None})
 
     def _is_at(self, share: float) -> None:
-        """See how far the part is that goes on."""
+        """Update the progress of the running part."""
         self._within = max(self._within, min(1.0, (self._ended + share) / self._parts))
 
     def _so_far(self) -> float:
-        """Return what is done, with the share of the piece at work."""
+        """Return the units done, with the finished share of the current piece."""
         return self.done + self._piece * self._within
 
     def _estimate(self, seconds: float) -> None:
@@ -263,7 +263,7 @@ def show(
     part: bool = False,
     needs: Callable[[], str] | None = None,
 ) -> Iterator[Piece]:
-    """Pass pieces on and report how far the work on them is; the length of a piece is the number of its units.
+    """Pass pieces on and report the progress; the length of a piece is its number of units.
 
     The other parameters are those of ``Step``.
     """
@@ -277,12 +277,12 @@ def show(
 def reported(
     items: Iterable[Item], total: int | None, label: str, unit: str, *, part: bool = False, block: int = _BLOCK
 ) -> Iterator[Item]:
-    """Pass the items of a long stream on and report how far it is; ``block`` are read ahead and counted together."""
+    """Pass the items of a long stream on and report the progress; ``block`` items are read and counted at once."""
     stream = iter(items)
     for some in show(iter(lambda: list(islice(stream, block)), []), total, label, unit, part=part):
         yield from some
 
 
 def not_drawn(record: logging.LogRecord) -> bool:
-    """Return whether a line of a log says what no bar shows: a filter for handlers that write to the terminal."""
+    """Return whether a log line is not also shown by a bar; a filter for handlers that write to the terminal."""
     return not getattr(record, "drawn", False)

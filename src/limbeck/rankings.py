@@ -1,4 +1,4 @@
-"""Rankings and judgments: what evaluation is about. Nothing heavy is imported here."""
+"""Rankings and judgments, the input of evaluation. Nothing heavy is imported here."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,8 +21,7 @@ Qrels = Mapping[str, Mapping[str, int]]
 """Query id → document id → relevance grade."""
 
 Row = Mapping[str, Any]
-"""The result of one system: ``key``, ``system``, ``candidates``, ``queries`` (judged), ``ranked`` (with a result)
-and the mean of each metric."""
+"""One system's result: ``key``, ``system``, ``candidates``, ``queries`` (judged), ``ranked`` (not empty), metrics."""
 
 
 def order(ids: Sequence[str], scores: np.ndarray, depth: int | None = None) -> Ranking:
@@ -30,8 +29,10 @@ def order(ids: Sequence[str], scores: np.ndarray, depth: int | None = None) -> R
 
     Parameters
     ----------
-    ids, scores
-        Documents of one query, in any order. Scores that are no numbers come first, so that no cut hides them.
+    ids
+        Ids of one query's documents, in any order.
+    scores
+        Their scores. NaN comes first, so that no cut hides it.
     depth
         Keep the best ``depth``; None keeps all.
     """
@@ -48,22 +49,22 @@ def order(ids: Sequence[str], scores: np.ndarray, depth: int | None = None) -> R
 
 
 def ties(ranking: Ranking) -> int:
-    """Return how many documents have the score of the one before them, so that ids give their order."""
+    """Return how many documents have the same score as the one before them, so that ids decide their order."""
     return int(np.count_nonzero(ranking.scores[1:] == ranking.scores[:-1]))
 
 
 def _by_score(scores: np.ndarray, depth: int | None) -> np.ndarray:
-    """Return the places of scores from the highest down; with a depth at least that many, and all ties of the last."""
+    """Return positions by descending score; with a depth, at least that many, including all ties of the last."""
     kept = np.arange(len(scores))
     if depth is not None and depth < len(scores):
         border = np.partition(scores, len(scores) - depth)[len(scores) - depth]
-        kept = (~(scores < border)).nonzero()[0]  # a first cut, as sorting is the expensive part
+        kept = (~(scores < border)).nonzero()[0]  # cut before sorting, which is the expensive part
     return kept[np.argsort(scores[kept])[::-1]]
 
 
 def _ties(falling: np.ndarray) -> list[list[int]]:
-    """Return where each group of two or more equal scores starts and stops."""
-    follows = np.zeros(len(falling) + 1, dtype=bool)  # whether a score equals the one before it
+    """Return start and stop of each group of two or more equal scores."""
+    follows = np.zeros(len(falling) + 1, dtype=bool)  # whether a score equals the previous one
     np.equal(falling[1:], falling[:-1], out=follows[1:-1])
     (edges,) = (follows[1:] != follows[:-1]).nonzero()
     return [[start, last + 1] for start, last in edges.reshape(-1, 2).tolist()]

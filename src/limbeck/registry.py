@@ -1,9 +1,9 @@
-"""Names for parts: the constructor's signature is the schema of the configuration.
+"""Register parts by name: the constructor's signature is the schema of the configuration.
 
-``@register("loss", "ckl")`` names a class or function. Its keyword-only parameters are its configuration; parameters
-before the ``*`` are given at run time by the program (a run folder, a tokenizer). A function that is registered as a
-loss becomes a term of the objective, so it has the options ``weight`` and ``schedules`` too. The schema is read from
-the source text, so that a configuration can be checked in a fraction of a second, before torch or anything heavy is
+``@register("loss", "ckl")`` names a class or function. Its keyword-only parameters are its configuration; the program
+supplies the parameters before the ``*`` at run time (a run folder, a tokenizer). A function registered as a loss
+becomes a term of the objective, so it also has the options ``weight`` and ``schedules``. The schema is read from the
+source text, so that a configuration can be checked in a fraction of a second, before torch or anything heavy is
 imported.
 """
 
@@ -23,11 +23,11 @@ _RANGES: dict[str, Any] = {
     **dict.fromkeys(("Finite", "Positive", "NonNegative", "Share"), float),
     **dict.fromkeys(("Count", "WholeNonNegative"), int),
 }
-"""Names of ``limbeck.losses.ranges``: to OmegaConf they are plain numbers."""
+"""Types of ``limbeck.losses.ranges``, which OmegaConf checks as plain numbers."""
 
 
 class RegistryError(ValueError):
-    """A part cannot be registered: its name is taken, or its signature is no schema."""
+    """A part cannot be registered: its name is taken, or its signature is not usable as a schema."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Parameter:
     type: Any
     default: Any
     annotation: str = field(default="", compare=False)
-    """The type as the signature has it."""
+    """The type, as written in the signature."""
     text: str = field(default="", compare=False)
-    """What the docstring says of it."""
+    """Its explanation in the docstring."""
 
 
 TERM = "limbeck.losses.term.Term"
-"""What builds a term of the objective from a function that is registered as a loss."""
+"""Builds a term of the objective from a function that is registered as a loss."""
 
 _OF_TERM = (
     Parameter("weight", float, 1.0, "float", "Factor of this term in the objective; 0 keeps it as a measurement."),
@@ -53,22 +53,22 @@ _OF_TERM = (
         "Option → schedule over the steps, for any numeric option, ``weight`` too: docs/reference/losses.md.",
     ),
 )  # fmt: skip
-"""What a term of the objective has beside the options of its function."""
+"""Options of a term of the objective, besides those of its function."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered part."""
+    """A registered part."""
 
     kind: str
     name: str
     path: str
-    """Dotted path of the class or function: where it is imported from."""
+    """Dotted path of the class or function, from which it is imported."""
     parameters: tuple[Parameter, ...]
     parts: tuple[str, ...] = ()
-    """Keys of nodes that the program builds by itself and passes in."""
+    """Keys of nodes that the program builds itself and passes in."""
     builder: str | None = None
-    """Dotted path of the class that is built from the function and the options; None calls the part itself."""
+    """Dotted path of a class that is built from the function and the options; None calls the part itself."""
     title: str = field(default="", compare=False)
     """First line of the module's docstring."""
     doc: str = field(default="", compare=False)
@@ -76,27 +76,26 @@ class Entry:
 
     @property
     def target(self) -> str:
-        """``KIND/NAME``, as configurations name the part: it survives a move of the class to another module."""
+        """``KIND/NAME``, the part's name in configurations, which stays valid if the class moves to another module."""
         return f"{self.kind}/{self.name}"
 
 
 def register(kind: str, name: str, *, parts: tuple[str, ...] = ()) -> Callable[[T], T]:
-    """Name a class or function as a part of a kind.
+    """Register a class or function as a part of a kind.
 
     Parameters
     ----------
     kind
         ``loss``, ``student``, ``backbone``, ``teacher``, ``candidates``, ``sampler``, …
     name
-        As users write it; equals the module's name and the name of its YAML file.
+        As users write it; also the name of the module and of its YAML file.
     parts
-        Keys of further nodes that belong to this part's configuration, though the program builds them: a teacher's
-        own student and backbone.
+        Keys of further nodes in this part's configuration that the program builds: a teacher's student and backbone.
 
     Raises
     ------
     RegistryError
-        The name is taken by another part.
+        Another part has this name.
     """
 
     def mark(part: T) -> T:
@@ -119,8 +118,10 @@ def scan(folder: Path, package: str) -> dict[tuple[str, str], Entry]:
 
     Parameters
     ----------
-    folder, package
-        Where the sources lie and their dotted package name, ``src/limbeck`` and ``limbeck``.
+    folder
+        The folder of the sources, ``src/limbeck``.
+    package
+        Its dotted package name, ``limbeck``.
     """
     found: dict[tuple[str, str], Entry] = {}
     for path in sorted(folder.rglob("*.py")):
@@ -182,13 +183,13 @@ def _parameters(function: ast.FunctionDef, path: Path, texts: dict[str, str]) ->
 
 
 def _omegaconf_type(node: ast.expr, where: str) -> Any:
-    """Map an annotation to a type OmegaConf checks; it knows no Literal, so that becomes str."""
+    """Return the type by which OmegaConf checks an annotation; Literal, which it does not know, becomes str."""
     if isinstance(node, ast.Name) and node.id in _SIMPLE | _RANGES:
         return (_SIMPLE | _RANGES)[node.id]
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         if isinstance(node.right, ast.Constant) and node.right.value is None:
             return _omegaconf_type(node.left, where) | None
-        return Any  # a union of two real types: the constructor checks
+        return Any  # a union of several types: the constructor checks the value
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
         if node.value.id == "Literal":
             return str

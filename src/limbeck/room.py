@@ -1,7 +1,8 @@
-"""Memory and disk: what is free, what work needs in words, and a refusal before it begins where it cannot fit.
+"""Memory and disk space: what is free, what work needs, and an error before work begins that cannot fit.
 
-What is refused is what surely does not fit: needs are counted from below, from arrays whose sizes are known, and what
-is free from above, with all that the system could give up. What is only extrapolated is said, and refused nowhere.
+Only work that certainly does not fit is refused: needs are lower bounds, from arrays of known sizes, and free space is
+an upper bound, with everything that the system could release. Needs that are only extrapolated are shown, but never
+refused.
 """
 
 import contextlib
@@ -13,14 +14,14 @@ from limbeck.config import ConfigError
 
 _PROC, _CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 _NO_LIMIT = 2**60
-"""Bytes; the system writes numbers beyond it where there is no limit."""
+"""Bytes from which a limit is none: the system writes such numbers where there is no limit."""
 
 
 def free_memory() -> int | None:
-    """Return the bytes of memory that this process could still get; None where the system does not say.
+    """Return the bytes of memory that this process can still get; None if the system does not report it.
 
-    The least of what the machine has and what is left of the limit of each control group that the process is in (of
-    containers, SLURM, systemd), files that are kept in memory not counted, and swap space added.
+    The minimum of the machine's free memory and the rest of the limit of each control group of the process (containers,
+    SLURM, systemd), without cached files, plus swap space.
     """
     found = _meminfo()
     if "MemAvailable" not in found:
@@ -36,7 +37,7 @@ def _meminfo() -> dict[str, int]:
 
 
 def _left_in_groups() -> list[int]:
-    """Return what is left of the limit of each control group, of version 2 or 1."""
+    """Return the rest of the limit of each control group, in version 2 or 1."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for line in (_PROC / "self" / "cgroup").read_text().splitlines():
@@ -48,7 +49,7 @@ def _left_in_groups() -> list[int]:
                 ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
             )
             inner = root / place.strip("/")
-            # A container may see its own group as the root of all, under a path of the host.
+            # A container may see its control group as the root, but under the host's path.
             for folder in {inner, *(each for each in inner.parents if each.is_relative_to(root))}:
                 left = _left(folder, *names)
                 found += [] if left is None else [left]
@@ -59,7 +60,7 @@ def _left(folder: Path, limit: str, usage: str) -> int | None:
     try:
         most, used = int((folder / limit).read_text()), int((folder / usage).read_text())
         stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):  # no such group, or "max"
+    except (OSError, ValueError):  # no such group, or no limit ("max")
         return None
     if most >= _NO_LIMIT:
         return None
@@ -72,23 +73,23 @@ def _left(folder: Path, limit: str, usage: str) -> int | None:
 
 
 def free_disk(folder: Path) -> int:
-    """Return the bytes that can still be written below a folder, which may not be there yet."""
+    """Return the bytes that can still be written below a folder, which need not exist."""
     folder = folder.absolute()
     there = next(each for each in (folder, *folder.parents) if each.exists())
     return shutil.disk_usage(there).free
 
 
 def check_memory(needed: int, what: str, instead: str) -> None:
-    """Raise ``ConfigError`` where more memory is needed than there is.
+    """Raise ``ConfigError`` if more memory is needed than is free.
 
     Parameters
     ----------
     needed
-        Bytes that are surely allocated, beside those that are already.
+        Bytes that will certainly be allocated, besides those that are already.
     what
         What needs them.
     instead
-        The way round: which key to change.
+        Advice: which key to change.
     """
     free = free_memory()
     if free is not None and needed > free:
@@ -96,7 +97,7 @@ def check_memory(needed: int, what: str, instead: str) -> None:
 
 
 def check_disk(needed: int, folder: Path, what: str, instead: str) -> None:
-    """Raise ``ConfigError`` where more is to be written into a folder than its disk has room for; see above."""
+    """Raise ``ConfigError`` if more is to be written into a folder than its disk has space for; parameters as above."""
     free = free_disk(folder)
     if needed > free:
         raise ConfigError(
@@ -107,16 +108,16 @@ def check_disk(needed: int, folder: Path, what: str, instead: str) -> None:
 def words(
     *, memory: float | None = None, disk: float | None = None, folder: Path | None = None, instead: str = ""
 ) -> str:
-    """Return needs in words, as the line of an estimate has them.
+    """Return needs in words, for the line that announces a step.
 
     Parameters
     ----------
     memory, disk
-        Bytes, about; None is left out.
+        Estimated bytes; None is left out.
     folder
-        Where they are written.
+        Folder that is written to.
     instead
-        The way round, for memory or a disk that will hardly do: it is said then.
+        Advice; added if the free memory or disk space will hardly suffice.
     """
     parts = []
     if memory is not None:

@@ -1,4 +1,4 @@
-"""What Hydra composes from beside YAMLs: a typed schema of each registered part, and an option that chooses it by name.
+"""Give Hydra, besides YAML files, a typed schema of each registered part and an option that selects it by name.
 
 Nothing heavy is imported here: signatures are read from the sources.
 """
@@ -19,38 +19,38 @@ OPTIONS = {
         "student", "teacher",
     )
 } | {"fusion": "eval/fusion", "callback": "callbacks"}  # fmt: skip
-"""Kinds of parts that are chosen by name, and the group of each on the command line: ``loss=ckl``."""
+"""Kinds of parts that are selected by name, and the group of each on the command line: ``loss=ckl``."""
 
 _SEVERAL = ("loss", "callback")
-"""Kinds of which there may be several, each a node of its own."""
+"""Kinds of which a configuration may have several, each in its own node."""
 
 _STORED: dict[tuple[str, str], Entry] = {}
-"""Whose schemas Hydra has: its store outlives a call."""
+"""Parts whose schemas are in Hydra's store, which outlives a call."""
 
 
 def generated() -> dict[tuple[str, str], dict[str, str]]:
-    """Return the options that need no YAML: (group, name) and its entry in the defaults list.
+    """Return the options that need no YAML: (group, name) → entry in the defaults list.
 
-    They are the registered parts with the defaults of their signatures. A part that has further nodes (a teacher's own
-    student) needs a YAML, which says what these are.
+    They are the registered parts with the defaults of their signatures. A part with further nodes (a teacher's student)
+    needs a YAML, which names these.
     """
     found: dict[tuple[str, str], dict[str, str]] = {}
     for entry in entries().values():
         if entry.kind in OPTIONS and not entry.parts:
             place = entry.name if entry.kind in _SEVERAL else "_here_"
             found[OPTIONS[entry.kind], entry.name] = {f"/schema/{entry.kind}@{place}": entry.name}
-        if entry.kind == "candidates" and "parts" not in entry.parts:  # a fusion is no part of a fusion
+        if entry.kind == "candidates" and "parts" not in entry.parts:  # a fusion cannot be part of a fusion
             found["candidates/parts", entry.name] = {f"/candidates@{entry.name}": entry.name}
     return found
 
 
 def store_schemas(folders: Iterable[Path] = ()) -> None:
-    """Give Hydra a typed node ``schema/KIND: NAME`` for each registered part, and ``GROUP: NAME`` where no YAML is.
+    """Give Hydra a typed node ``schema/KIND: NAME`` for each registered part, and ``GROUP: NAME`` if there is no YAML.
 
     Parameters
     ----------
     folders
-        Folders of the user's YAMLs, which go before what is generated.
+        Folders of the user's YAML files, which take precedence over generated options.
     """
     from hydra.core.config_store import ConfigStore
 
@@ -63,7 +63,7 @@ def store_schemas(folders: Iterable[Path] = ()) -> None:
     for (group, name), default in generated().items():
         stored = reduce(lambda place, part: place.setdefault(part, {}), group.split("/"), store.repo)
         if any((folder / group / f"{name}.yaml").is_file() for folder in files):
-            # Hydra refuses an option that is in a file and here; the store outlives a call, so it may be from before.
+            # Hydra refuses an option that is both in a file and in its store, which may hold one from an earlier call.
             stored.pop(f"{name}.yaml", None)
         elif f"{name}.yaml" not in stored:
             store.store(group=group, name=name, node={"defaults": [default, "_self_"]})

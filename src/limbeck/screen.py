@@ -1,4 +1,4 @@
-"""Where tables go: to standard output or, where Python has called, into the result that it is given."""
+"""Print tables to standard output or, in a call from Python, into the result."""
 
 import io
 from collections.abc import Iterator
@@ -9,19 +9,19 @@ from typing import Any
 from rich.console import Console
 
 WIDTH = 160
-"""Characters a line in a log or file; a terminal knows its own width."""
+"""Width of lines in a log or file; a terminal has its own."""
 
 _FORMAT = '<pre style="line-height: normal; overflow-x: auto">{code}</pre>'
 
 
 class Shown:
-    """What has been shown, to be shown again: as text, as HTML, on a terminal."""
+    """Printed output that can be shown again: as text, as HTML, on a terminal."""
 
     def __init__(self) -> None:
         self._calls: list[tuple[tuple[Any, ...], dict[str, Any], bool]] = []
 
     def add(self, things: tuple[Any, ...], options: dict[str, Any], soft_wrap: bool) -> None:
-        """Keep what a console is given to print."""
+        """Record the arguments of a console's ``print``."""
         self._calls.append((things, options, soft_wrap))
 
     def on(self, console: Console) -> None:
@@ -30,14 +30,14 @@ class Shown:
             console.print(*things, **{"soft_wrap": soft_wrap, **options})
 
     def text(self) -> str:
-        """Return what a command writes into a file."""
+        """Return the output as a command writes it into a file."""
         console = Console(file=io.StringIO(), width=WIDTH, force_jupyter=False)
         with console.capture() as written:
             self.on(console)
         return written.get().strip("\n")
 
     def html(self) -> str:
-        """Return it for a notebook."""
+        """Return the output as HTML for a notebook."""
         console = Console(file=io.StringIO(), width=WIDTH, record=True, force_jupyter=False)
         self.on(console)
         return console.export_html(inline_styles=True, code_format=_FORMAT)
@@ -57,7 +57,7 @@ _recording: ContextVar[Shown | None] = ContextVar("recording", default=None)
 
 @contextmanager
 def recorded() -> Iterator[Shown]:
-    """Keep what is shown instead of writing it to standard output; a context."""
+    """Record output instead of printing it, in this context."""
     shown = Shown()
     token = _recording.set(shown)
     try:
@@ -67,12 +67,12 @@ def recorded() -> Iterator[Shown]:
 
 
 def console(*, soft_wrap: bool = False) -> Console:
-    """Return where tables are printed.
+    """Return the console on which tables are printed.
 
     Parameters
     ----------
     soft_wrap
-        Leave long lines whole, so that they can be copied.
+        Do not wrap long lines, so that they can be copied.
     """
     shown = _recording.get()
     if shown is not None:

@@ -1,7 +1,7 @@
-"""What must not be written down: values whose names sound like secrets, and those of the environment.
+"""Keep secrets out of records: values whose names sound like secrets, and such values of the environment.
 
-Of the environment nothing is ever recorded as a whole: ``env.json`` has versions and the device, and no variable. But a
-configuration may have read one (``${oc.env:…}``), and a command line may hold a key.
+The environment is never recorded: ``env.json`` has versions and the device, but no variables. Yet a configuration may
+have read a variable (``${oc.env:…}``), and a command line may contain a key.
 """
 
 import os
@@ -13,9 +13,9 @@ _SECRET = re.compile(r"(?:^|_)(?:key|apikey|token|password|passwd|secret|credent
 _LOOKS = re.compile(
     r"\b(?:hf_|sk-|gh[opsu]_|github_pat_|glpat-|AKIA|xox[abp]-)[\w-]{16,}|(?<=://)[^\s/:@]+:[^\s/@]+(?=@)"
 )
-"""Keys as well-known services give them, and ``name:password@`` of an address."""
+"""Keys in the formats of well-known services, and ``name:password@`` in an address."""
 _LEAST_SECRET = 8
-"""Characters of a value of the environment that is looked for: shorter ones stand there by chance."""
+"""Shortest value of the environment that is searched for: shorter ones may appear by chance."""
 _LEFT_OUT = "(left out)"
 
 
@@ -25,8 +25,8 @@ def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     config
-        Plain containers. The configuration may have read a variable (``${oc.env:…}``): the values of those with such
-        names are replaced wherever they stand.
+        Plain containers. They may contain the values of environment variables (``${oc.env:…}``): those with such names
+        are replaced everywhere.
     """
     hidden = _hidden()
 
@@ -41,7 +41,7 @@ def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def masked(words: Sequence[str]) -> list[str]:
-    """Return the words of a command line without what looks like a secret.
+    """Return the words of a command line with everything masked that looks like a secret.
 
     Examples
     --------

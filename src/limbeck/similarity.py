@@ -6,14 +6,14 @@ from torch import Tensor
 from limbeck.types import Vectors
 
 _CHUNK = 2**25
-"""Inner products of token vectors that are held at once."""
+"""Most inner products of token vectors in memory at once."""
 
 
 def dot(queries: Tensor, documents: Tensor) -> Tensor:
-    """Return all inner products: (B, D) × (N, D) → (B, N), in float32 or better whatever autocast says.
+    """Return all inner products: (B, D) × (N, D) → (B, N), in float32 or better, even under autocast.
 
-    16-bit scores tie where embeddings differ, and ties change both losses and metrics. Of normalised embeddings these
-    are the cosines.
+    Different embeddings may have equal 16-bit scores, and such ties change both losses and metrics. For normalised
+    embeddings these are cosines.
     """
     with torch.autocast(queries.device.type, enabled=False):
         return _lift(queries) @ _lift(documents).mT
@@ -26,20 +26,20 @@ def dot_pairs(queries: Tensor, documents: Tensor) -> Tensor:
 
 
 def maxsim(queries: Vectors, documents: Vectors, *, chunk: int = _CHUNK) -> Tensor:
-    r"""Return the late interaction of every query with every document, in float32 or better whatever autocast says.
+    r"""Return the late interaction of every query with every document, in float32 or better, even under autocast.
 
     ```math
     s(q, d) = \sum_{i} \max_{j} \langle q_i, d_j \rangle
     ```
 
-    over the vectors that the masks leave; a document or query without any scores 0.
+    over the vectors that the masks keep; a document or query without vectors scores 0.
 
     Parameters
     ----------
     queries, documents
         (B, T, D) and (N, T', D).
     chunk
-        Inner products held at once: bounds memory, changes nothing.
+        Most inner products in memory at once; does not change the result.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def maxsim(queries: Vectors, documents: Vectors, *, chunk: int = _CHUNK) -> Tens
 
 
 def maxsim_pairs(queries: Vectors, documents: Vectors) -> Tensor:
-    """Return the late interaction of each query with one document, as ``maxsim`` has it.
+    """Return the late interaction of each query with one document, as defined in ``maxsim``.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def maxsim_pairs(queries: Vectors, documents: Vectors) -> Tensor:
     Returns
     -------
     Tensor
-        (P).
+        (P,).
     """
     with torch.autocast(queries.values.device.type, enabled=False):
         left, right = _lift(queries.values), _lift(documents.values)

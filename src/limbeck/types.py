@@ -1,4 +1,4 @@
-"""What moves between the layers. One shape legend for the whole code base.
+"""Data types shared by the layers, with one legend of shapes for all code.
 
 B queries, L candidates of a query, N distinct document (or pair) rows of a batch, T tokens, D width, V vocabulary.
 """
@@ -17,8 +17,7 @@ from limbeck.rankings import Qrels, Ranking, Run, order, ties
 def moved(value: Tensor, device: torch.device) -> Tensor:
     """Return a tensor of this process on a device.
 
-    A GPU copies it from memory that does not move, behind the work that it was given before: a plain copy would wait
-    for that.
+    To a GPU it is copied from page-locked memory, after the work queued before: a plain copy would wait for that work.
     """
     if device.type == "cuda":
         value = value.pin_memory()
@@ -26,7 +25,7 @@ def moved(value: Tensor, device: torch.device) -> Tensor:
 
 
 class _Movable:
-    """Moves and pins every tensor of a dataclass; Lightning calls both."""
+    """Moves and pins every tensor of a dataclass; Lightning calls both methods."""
 
     def _map(self, function: Any) -> Self:
         changed = {}
@@ -37,7 +36,7 @@ class _Movable:
         return replace(self, **changed)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Return a copy whose tensors went through ``Tensor.to``."""
+        """Return a copy with all tensors moved by ``Tensor.to``."""
         return self._map(lambda value: value.to(*args, **kwargs))
 
     def pin_memory(self) -> Self:
@@ -56,15 +55,15 @@ class Tokens(_Movable):
     token_type_ids: Tensor | None = None
     """(N, T) int64 segment numbers, for backbones that have them."""
     kept: Tensor | None = None
-    """(N, T) bool: which of them get a vector of their own from a multi-vector encoder; None for all real ones."""
+    """(N, T) bool: tokens for which a multi-vector encoder returns a vector; None for all real tokens."""
     lengths: list[int] | None = None
-    """Real tokens of each row, first in it: known without asking the device. None where others attend to padding."""
+    """Number of real tokens, which come first, of each row, on the host. None if others attend to padding."""
 
     def __len__(self) -> int:
         return self.input_ids.shape[0]
 
     def rows(self, rows: Sequence[int], width: int) -> "Tokens":
-        """Return some of the texts: their ``rows``, cut or padded to ``width`` tokens."""
+        """Return some of the texts, by ``rows``, cut or padded to ``width`` tokens."""
         index = moved(torch.tensor(rows), self.input_ids.device)
         more = max(0, width - self.input_ids.shape[1])
         found = self._map(lambda value: F.pad(value[index, :width], (0, more)) if more else value[index, :width])
@@ -74,7 +73,7 @@ class Tokens(_Movable):
 
 @dataclass
 class Vectors(_Movable):
-    """Several vectors a text: what a multi-vector encoder makes of N texts."""
+    """Several vectors per text: a multi-vector encoder's encodings of N texts."""
 
     values: Tensor
     """(N, T, D); 0 where ``mask`` is False."""
@@ -86,14 +85,14 @@ class Vectors(_Movable):
 
 
 Encoding = Tensor | Vectors
-"""What an encoder makes of N texts: (N, D) vectors, (N, V) weights of the words of a vocabulary, or several vectors."""
+"""An encoder's output for N texts: (N, D) vectors, (N, V) weights of words, or several vectors per text."""
 
 
 @dataclass
 class Batch(_Movable):
     """B queries with L candidates each.
 
-    ``documents`` holds each distinct document of the batch once; ``index`` says where candidate l of query b is.
+    ``documents`` holds each distinct document of the batch once; ``index`` has the row of candidate l of query b.
     For pair models (cross-encoders) ``queries`` is None and ``documents`` holds the query-document pairs.
     """
 
@@ -108,16 +107,15 @@ class Batch(_Movable):
     teacher_scores: Tensor | None = None
     """(B, L) float32 raw teacher scores; 0 for padding."""
     ranks: Tensor | None = None
-    """(B, L) float32 1-based ranks in the candidate ranking; 1 for padding. A float, as losses take 1/rank."""
+    """(B, L) float32 1-based ranks in the candidate ranking; 1 for padding. A float, since losses take 1/rank."""
     document_keys: Tensor | None = None
     """(N,) int64 of ``limbeck.scores.keys``: equal keys are the same document, in all processes."""
     positives: Tensor | None = None
-    """(B, P) int64 keys of the documents that the judgments call relevant, in the batch or not;
-    ``NO_KEY`` for padding."""
+    """(B, P) int64 keys of the documents that are judged relevant, in the batch or not; ``NO_KEY`` for padding."""
     teacher_queries: Tensor | None = None
     """(B, D) float32: a dense teacher's vectors of the queries, for losses on embeddings."""
     teacher_documents: Tensor | None = None
-    """(N, D) float32: its vectors of the documents."""
+    """(N, D) float32: a dense teacher's vectors of the documents."""
     query_ids: list[str] = field(default_factory=list)
     document_ids: list[list[str]] = field(default_factory=list)
 
@@ -127,18 +125,18 @@ class Batch(_Movable):
 
 @dataclass
 class StudentOutput(_Movable):
-    """What a student says of a batch."""
+    """A student's output for a batch."""
 
     scores: Tensor
     """(B, L); the value under padding is meaningless."""
     queries: Encoding | None = None
-    """Of an encoder: the B queries."""
+    """Encodings of the B queries; only of an encoder."""
     documents: Encoding | None = None
-    """Of an encoder: the N distinct documents."""
+    """Encodings of the N distinct documents; only of an encoder."""
     similarity: Callable[[Encoding, Encoding], Tensor] | None = None
-    """Of an encoder: all scores (B, N) of queries and documents, with gradients; what in-batch losses score with."""
+    """All scores (B, N) of queries and documents, with gradients, for in-batch losses; only of an encoder."""
     smaller: list["StudentOutput"] = field(default_factory=list)
-    """What it says when its vectors are cut to fewer dimensions; learned from alike (Matryoshka)."""
+    """Outputs with vectors cut to fewer dimensions, which are trained by the same losses (Matryoshka)."""
 
 
 __all__ = ["Batch", "Encoding", "Qrels", "Ranking", "Run", "StudentOutput", "Tokens", "Vectors", "order", "ties"]

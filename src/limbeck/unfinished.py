@@ -1,7 +1,7 @@
-"""Files and folders that are whole or not there, whatever number of processes writes them.
+"""Write files and folders atomically, with any number of processes writing at the same time.
 
-Each process writes beside the target, under a name that no other process uses, and renames what is whole. What a killed
-process has left is removed by the next one that writes the same target.
+Each process writes next to the target, under a name that no other process uses, and renames the complete file or
+folder. Remains of a killed process are removed by the next one that writes the same target.
 """
 
 import contextlib
@@ -18,13 +18,13 @@ MARK = "unfinished"
 _COUNT = count()
 
 _FOREIGN = 24 * 3600.0
-"""Seconds without a change after which what another machine has left is taken for that of a killed process."""
+"""Seconds without a change after which another machine's unfinished files count as left by a killed process."""
 
 
 def beside(target: Path) -> Path:
-    """Return a path beside ``target`` to write to, another one at each call; no other process uses it.
+    """Return a path next to ``target`` to write to, a new one at each call; no other process uses it.
 
-    What killed processes have left there is removed.
+    Remains of killed processes are removed.
     """
     host = re.sub(r"[^\w.-]", "_", socket.gethostname())
     own = target.with_name(f".{target.name}.{host}.{os.getpid()}-{next(_COUNT):x}.{MARK}")
@@ -38,7 +38,7 @@ def beside(target: Path) -> Path:
 
 @contextlib.contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
-    """Yield a path to write to, which then replaces ``target``; its folder is created. An error leaves nothing."""
+    """Yield a path to write to, which then replaces ``target``. The folder is created; an error leaves nothing."""
     target.parent.mkdir(parents=True, exist_ok=True)
     path = beside(target)
     try:
@@ -50,18 +50,18 @@ def whole_file(target: Path) -> Iterator[Path]:
 
 
 def whole_folder(target: Path, fill: Callable[[Path], object], *, is_whole: Callable[[], bool]) -> None:
-    """Fill a folder that then gets the name of ``target``; an error leaves nothing.
+    """Fill a folder that is then renamed to ``target``; after an error nothing remains.
 
-    If another process has written the target meanwhile, that one stays.
+    If another process has written the target in the meantime, that one is kept.
 
     Parameters
     ----------
     target
-        Must not be there.
+        Must not exist.
     fill
-        Is given an empty folder beside it.
+        Called with an empty folder next to the target.
     is_whole
-        Returns whether the target is there, written by another process.
+        Returns whether the target exists, complete, written by another process.
     """
     path = beside(target)
     path.mkdir()
@@ -77,26 +77,26 @@ def whole_folder(target: Path, fill: Callable[[Path], object], *, is_whole: Call
 
 
 def clear(folder: Path) -> None:
-    """Remove what killed processes have left half written in a folder that no other process writes into."""
+    """Remove unfinished files of killed processes in a folder into which no other process writes."""
     for path in list(folder.rglob(f"*.{MARK}")):
         remove(path)
 
 
 def set_aside(target: Path) -> None:
-    """Remove a folder in one step as others see it: nobody finds half of it."""
+    """Remove a folder in one step: no other process sees it half removed."""
     aside = beside(target)
     os.rename(target, aside)
     remove(aside)
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write a text file (UTF-8) that is whole or not there."""
+    """Write a text file (UTF-8) atomically."""
     with whole_file(target) as path:
         path.write_text(text, encoding="utf-8")
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder; if another process does it at the same time, that is as good."""
+    """Remove a file or a folder; another process may do so at the same time."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -105,14 +105,14 @@ def remove(path: Path) -> None:
 
 
 def _abandoned(path: Path, host: str | None, process: str | None, here: str) -> bool:
-    """Return whether the process that wrote a path has ended, as far as can be seen from this machine."""
-    if host is None or process is None:  # an earlier version, whose processes wrote one after the other
+    """Return whether the process that wrote a path has ended, as far as this machine can find out."""
+    if host is None or process is None:  # written by an earlier version, whose processes wrote one after the other
         return True
     if host == here:
         return not _runs(int(process))
     try:
         newest = max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
-    except OSError:  # it is being removed, or renamed
+    except OSError:  # another process is removing or renaming it
         return False
     return time.time() - newest > _FOREIGN
 

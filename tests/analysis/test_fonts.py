@@ -43,7 +43,7 @@ def test_a_lock_that_a_kill_has_left_holds_nobody_up(tmp_path):
 
 @pytest.mark.slow
 def test_processes_that_draw_for_the_first_time_together(tmp_path):
-    processes = [draw(tmp_path) for _ in range(4)]
+    processes = [draw(tmp_path) for _ in range(2)]
     for process in processes:
         _, err = process.communicate(timeout=300)
         assert process.returncode == 0, err

@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import projection  # noqa: E402
 import scale  # noqa: E402
 
-SIZE = 200_000_000
+SIZE = 60_000_000
 """Bytes; far more than the process takes or gives back meanwhile."""
 TINY = {
     "--lists": ["20"],

@@ -73,7 +73,7 @@ def test_every_share_does_a_part_of_the_work(student, limbeck, tmp_path, monkeyp
 
 
 def test_a_process_that_fails_is_told():
-    with pytest.raises(ConfigError, match=r"processes \[1\] of 2 failed; the same command goes on with what is left"):
+    with pytest.raises(ConfigError, match=r"processes \[1\] of 2 failed; run the same command again"):
         devices.each_device(2, lambda number: ["this", "no_such_module"][number : number + 1])
 
 

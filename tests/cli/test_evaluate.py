@@ -10,6 +10,7 @@ import pytest
 from limbeck.config import home
 from limbeck.evaluation.per_query import read_per_query
 from limbeck.evaluation.runs import read_run
+from limbeck.reporting.results.finished import gathered, members
 
 METRICS = ["ndcg@10", "mrr@10", "recall@100"]
 
@@ -143,16 +144,15 @@ def test_runs_are_compared_over_seeds_by_teacher_with_texts(finished, evaluate):
     assert "by the teacher's own mrr@10" in out
 
 
-def test_an_evaluation_is_compared_system_by_system(finished, evaluate):
-    first, _, _ = evaluate(f"run={finished}", "eval.metrics=[ndcg@10]")
-    assert set(told(first)["systems"]) == {"first_stage", "kl_seed-1", "kl_seed-2", "ckl_seed-1", "ckl_seed-2"}
-    folder, _, _ = evaluate(f"compare=[{first}/kl_seed-1,{first}/first_stage]", "baseline=kl")
-    assert [row["system"] for row in told(folder, "comparison.json")["comparisons"]] == ["BM25 (k1=0.9, b=0.4)"]
+def test_an_evaluation_is_compared_system_by_system(finished, evaluate, tmp_path):
+    words = f"run=[{run_of(finished, 'kl', 1)},{run_of(finished, 'kl', 2)},{run_of(finished, 'ckl', 1)}]"
+    first, _, _ = evaluate(words, "eval.metrics=[ndcg@10]")
+    assert set(told(first)["systems"]) == {"first_stage", "kl_seed-1", "kl_seed-2", "ckl"}
+    one_by_one = members([f"{first}/kl_seed-1", f"{first}/first_stage"], key="compare", root=tmp_path)
+    assert [each.name for each in one_by_one] == ["kl", "BM25 (k1=0.9, b=0.4)"]
     folder, _, _ = evaluate(f"compare={first}", "baseline=first_stage")
-    assert {row["system"] for row in told(folder, "comparison.json")["comparisons"]} == {"kl", "ckl"}
-    folder, _, _ = evaluate(f"compare={finished}", "baseline=first_stage", "metrics=[ndcg@10]")
     compared = told(folder, "comparison.json")
-    assert compared["baseline"] == "first stage"
+    assert compared["baseline"] == "BM25 (k1=0.9, b=0.4)"
     assert [row["system"] for row in compared["comparisons"]] == ["kl", "ckl"]
 
 
@@ -252,7 +252,7 @@ def test_queries_that_are_documents_are_dropped_from_all_rankings(evaluate, fini
     assert (row["mrr"], row["ranked"], row["queries"]) == (1 / 5, 1, 5)
 
 
-def test_a_trained_student_is_evaluated_on_sets(limbeck, finished, tmp_path, evaluate):
+def test_a_trained_student_is_evaluated_on_sets(limbeck, finished, tmp_path):
     words = ["eval=folder", f"eval.sets.folder.collection={world(finished)}", "eval.start=false", "name=sets"]
     status, _, err = limbeck("train", *words)
     assert status == 0, err
@@ -260,8 +260,7 @@ def test_a_trained_student_is_evaluated_on_sets(limbeck, finished, tmp_path, eva
     (row,) = (row for row in told(run)["sets"]["folder"]["rows"] if row["key"] == "student")
     own = next(row for row in told(run)["rows"] if row["key"] == "student")
     assert row["ndcg@10"] == own["ndcg@10"]
-    found, _, _ = evaluate(f"compare=[{run},{finished}]", "baseline=kl")
-    assert {row["set"] for row in told(found, "comparison.json")["comparisons"]} == {"synthetic"}
+    assert list(gathered(members([run, finished], key="compare", root=tmp_path), None)) == ["synthetic"]  # in all
 
 
 def test_a_training_whose_sets_are_missing_is_not_finished(limbeck, finished, tmp_path):
@@ -288,7 +287,7 @@ def test_a_training_whose_sets_are_missing_is_not_finished(limbeck, finished, tm
         (["run=nowhere", "eval=folder", "eval.sets.folder.collection=x"], "run: there is no folder"),
         (["run=."], "holds neither a run, nor finished runs, nor a model"),
         (["run_file=nowhere.trec", "qrels=q"], "run_file: there is no file 'nowhere.trec'"),
-        (["run_file=empty.trec"], "run_file needs what judges it"),
+        (["run_file=empty.trec"], "run_file needs judgments"),
         (["run_file=empty.trec", "qrels=nowhere.tsv"], "nowhere.tsv"),
         (["run_file=empty.trec", "qrels=good.tsv"], "ranks none of the queries of good.tsv"),
         (["run_file=bad.trec", "qrels=good.tsv"], "bad.trec:2"),

@@ -15,7 +15,7 @@ def test_force_deletes_what_is_there_but_never_the_lock_that_is_held(tmp_path):
         (tmp_path / "run" / "checkpoints").mkdir()
         (tmp_path / "run" / "checkpoints" / "last.ckpt").touch()
         (tmp_path / "run" / "result.json").write_text("{}")
-        with pytest.raises(BusyError, match=r"another process is at work on the run .*run \(process \d+ on host"):
+        with pytest.raises(BusyError, match=r"another process is working on the run .*run \(process \d+ on host"):
             folder.opened(CONFIG, [], wait=False).__enter__()
         assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
     inode = (tmp_path / "run" / ".lock").stat().st_ino

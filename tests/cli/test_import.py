@@ -156,7 +156,7 @@ def test_texts_bring_their_collection(limbeck, tmp_path):
     words = ["import", "format=flag_embedding", "path=lists.jsonl", "out=store", "teacher.name=bge"]
     status, out, err = limbeck(*words, small=False)
     assert status == 0, err
-    assert "what the scores are is unknown: say kind=logit" in err
+    assert "the kind of the scores is unknown: give kind=logit" in err
     assert "store.collection" in out
     opened = Data(collection=str(tmp_path / "store.collection"), dev=None, test=None).open(
         Artefacts(tmp_path / "cache")
@@ -207,7 +207,7 @@ def test_only_the_published_file_is_its_teachers(path, limbeck, tmp_path):
         assert f"; {teacher} would be recognised by " in err
     status, _, err = limbeck(*words, "path=foreign", "out=b", "teacher.name=mine", small=False)
     assert status == 0, err
-    assert "what the scores are is unknown: say kind=logit" in err
+    assert "the kind of the scores is unknown: give kind=logit" in err
     meta = ScoreStore.open(tmp_path / "b").meta
     assert (meta["teacher"], meta["kind"]) == ("mine", "unknown")
 
@@ -217,7 +217,7 @@ def test_flat_scores(limbeck, tmp_path):
     words = ["import", "format=table", "path=a.jsonl", "out=store", "teacher.name=bge", "kind=logit"]
     status, _, err = limbeck(*words, small=False)
     assert status == 2
-    assert "line 1 has the keys frage, document, score; say format.query=NAME format.document=NAME" in err
+    assert "line 1 has the keys frage, document, score; give format.query=NAME format.document=NAME" in err
     status, out, err = limbeck(*words, "format.query=frage", small=False)
     assert status == 0, err
     assert "bge (logit)" in out
@@ -231,7 +231,7 @@ def test_a_sigmoid_is_no_logit(limbeck, tmp_path):
     status, _, err = limbeck(*words, "kind=logit", small=False)
     assert status == 2
     assert "the scores look like probabilities, as after a sigmoid: all 120 lie in [0.005, 0.995]" in err
-    assert "say kind=probability" in err
+    assert "set kind=probability" in err
     status, out, _ = limbeck(*words, small=False)
     assert status == 0
     assert "bge (unknown, and the values look like probability)" in out

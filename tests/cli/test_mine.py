@@ -78,7 +78,7 @@ def test_what_is_there_is_shown_and_other_settings_are_not_written_over(mine, tm
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     status, out, err = mine("splits=[test]", "out=here")
     assert status == 0
-    assert "here is finished; force=true writes it anew" in err
+    assert "here is finished; force=true writes it again" in err
     assert "recall@100" in out
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     status, _, err = mine("splits=[test]", "out=here", "candidates.depth=5")
@@ -151,7 +151,7 @@ def test_denoised_by_a_teacher(mine, tmp_path):
     [
         (["pool.denoise.relative=0.9"], "pool.denoise needs teacher scores; choose a teacher"),
         (["pool.denoise.relative=2"], "pool.denoise.relative must be above 0 and at most 1"),
-        (["teacher=synthetic"], "teacher serves pool.denoise alone here"),
+        (["teacher=synthetic"], "the teacher is used only by pool.denoise here"),
         (["pool.first_rank=0"], "pool.first_rank must be >= 1, got 0"),
         (["pool.negative=3"], "pool.negative is no key of the configuration"),
         (["candidates=run"], "candidates.file must be given"),

@@ -35,7 +35,9 @@ def assert_same(one, other):
 
 
 def test_an_encoder_is_searched_reranks_and_is_fused_in_one_run(limbeck, tmp_path):
-    status, out, err = limbeck("train", ALL, "eval.depth=30", "eval.search_depth=50")
+    """And which stages are reported changes no ranking: the trained weights and the search are the same."""
+    depths = ["eval.depth=30", "eval.search_depth=50"]
+    status, out, err = limbeck("train", ALL, *depths)
     assert status == 0, err
     run = only_run(tmp_path)
     rows, runs = rows_of(run), runs_of(run)
@@ -65,20 +67,13 @@ def test_an_encoder_is_searched_reranks_and_is_fused_in_one_run(limbeck, tmp_pat
         assert row["system"] in out
         assert (run / "per_query" / f"test.{row['key']}.parquet").exists()
     assert len({row["system"] for row in rows.values()}) == len(rows)
-
-
-def test_one_stage_is_what_all_of_them_have_of_it(limbeck, tmp_path):
-    """Which stages are reported changes no ranking: the trained weights and the search are the same."""
-    for name, pipeline in (("all", "[search,rerank,fuse]"), ("search", "auto"), ("rerank", "[rerank]")):
-        status, _, err = limbeck("train", f"eval.pipeline={pipeline}", f"name={name}", "eval.start=false")
+    for name, pipeline, candidates in (("search", "auto", where[0]), ("rerank", "[rerank]", where[1])):
+        status, _, err = limbeck("train", f"eval.pipeline={pipeline}", *depths, f"name={name}", "eval.start=false")
         assert status == 0, err
-    every = runs_of(only_run(tmp_path, "all"))
-    for name in ("search", "rerank"):
         alone = only_run(tmp_path, name)
         assert list(rows_of(alone)) == ["first_stage", "teacher", "student"]
-        assert_same(runs_of(alone)["student"], every[f"student.{name}"])
-    assert rows_of(only_run(tmp_path, "search"))["student"]["candidates"] == "whole collection"
-    assert rows_of(only_run(tmp_path, "rerank"))["student"]["candidates"] == "BM25 top 100"
+        assert rows_of(alone)["student"]["candidates"] == candidates
+        assert_same(runs_of(alone)["student"], runs[f"student.{name}"])
 
 
 def test_a_cross_encoder_is_fused_by_a_weighted_sum(limbeck, tmp_path):

@@ -19,7 +19,7 @@ def test_a_bare_word_is_the_name(limbeck, one, tmp_path, cache):
     assert "<title>one: report</title>" in page
     assert "No run has validated" in page
     assert "one configuration only" in page
-    assert "lists × mean documents a list: CKL" in page  # the judgments were found by the configuration of the run
+    assert "lists × mean documents per list: CKL" in page  # the judgments were found by the configuration of the run
 
     status, _, told = limbeck("report", "name=one", "out=other/page.html", f"paths.cache={cache}", small=False)
     assert status == 0, told

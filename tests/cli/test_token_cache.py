@@ -36,5 +36,5 @@ def test_few_candidates_are_tokenised_as_they_come(limbeck, tmp_path):
     words = ["loss=[kl]", "teacher=synthetic", "student=cross_encoder", "trainer.steps=1", "eval.depth=1"]
     status, _, err = limbeck("train", f"paths.cache={root}", *words, "eval.start=false", "eval.dev_depth=1")
     assert status == 0, err
-    assert "of 200 documents of synthetic are needed; they are tokenised as they come" in err
+    assert "of 200 documents of synthetic are needed; they are tokenised on the fly" in err
     assert kept(root)[1] == []

@@ -88,7 +88,7 @@ def test_again_trains_nothing_and_force_gives_the_same_bits(limbeck, whole, tmp_
     weights = load_file(run / "model" / "model.safetensors")
     status, out, err = limbeck("train")
     assert status == 0
-    assert "is finished; force=true runs it anew" in err
+    assert "is finished; force=true runs it again" in err
     assert "student, distilled" in out
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before
     first = result_of(run)
@@ -103,8 +103,8 @@ def test_again_trains_nothing_and_force_gives_the_same_bits(limbeck, whole, tmp_
 
 
 @pytest.mark.parametrize("student", ["dense", "cross_encoder"])
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "64-true"])
-def test_every_student_at_every_precision(limbeck, tmp_path, student, precision):
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_every_student_at_every_other_precision(limbeck, tmp_path, student, precision):
     words = [
         f"student={student}",
         f"trainer.precision={precision}",
@@ -128,7 +128,7 @@ def test_a_trained_student_is_a_backbone_and_a_teacher(limbeck, tmp_path):
     words = ["teacher=cross_encoder", f"teacher.backbone.model={model}"]
     status, _, err = limbeck("train", *words, "name=refused")
     assert status == 2
-    assert "takes the transformer alone out of the folder: pooling is " in err
+    assert "loads only the transformer from the folder: pooling is " in err
     more = ["teacher.student.pooling=mean", "name=second", "eval.start=false", "trainer.steps=1"]
     status, _, err = limbeck("train", *words, *more, "trainer.validate_every=0")
     assert status == 0, err
@@ -142,6 +142,7 @@ def test_a_pretrained_student_trains_with_its_dropout(limbeck, whole, tmp_path, 
     weights, same = [], [word for word in small if not word.startswith("backbone.")]
     for dropout in ("0.0", "0.5"):
         words = ("backbone=pretrained", f"backbone.model={model}", f"backbone.dropout={dropout}", f"name=drop{dropout}")
+        words += ("trainer.steps=2", "trainer.validate_every=0")
         status, _, err = limbeck("train", *same, f"paths.cache={cache}", *words, *STUDENT_ALONE, small=False)
         assert status == 0, err
         assert "eval mode" not in err
@@ -195,7 +196,7 @@ def test_two_processes_train_one_run_to_the_result_of_one(limbeck, tmp_path, for
 
 
 def test_the_second_of_two_commands_waits_and_shows_the_result_of_the_first(limbeck, forked, small, cache, tmp_path):
-    words = ["trainer.steps=60", "trainer.validate_every=0", *STUDENT_ALONE]
+    words = ["trainer.steps=60", "trainer.checkpoint_every=5", "trainer.validate_every=0", *STUDENT_ALONE]
     first = forked.start(["train", *small, f"paths.cache={cache}", *words], tmp_path)
     forked.wait_for(lambda: list(tmp_path.rglob("last.ckpt")))
     status, out, err = limbeck("train", *words)

@@ -113,7 +113,7 @@ def test_null_is_left_out_where_it_is_what_there_is_anyway(verb, words, left):
         (
             "train",
             "teacher=null",
-            "teacher=null: teacher takes the name of a part; teacher=none goes without\nchoose from: ",
+            "teacher=null: teacher takes the name of a part; teacher=none leaves it out\nchoose from: ",
         ),
         ("train", "student=null", "student=null: student takes the name of a part\nchoose from: colbert, "),
         ("train", "teacher=5", "teacher=5: teacher takes the name of a part\n"),

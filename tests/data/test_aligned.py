@@ -38,7 +38,7 @@ def test_complete_scores_are_taken_as_they_are():
 
 def test_missing_scores_are_an_error_that_names_one():
     scores = np.array([0, 1, NAN, 2, NAN, 3, 4], dtype=np.float32)
-    message = r"the store lacks 2 of 7 pairs, of 2 of 3 queries: query 'q1', document 'c'.*teacher\.missing=drop"
+    message = r"the store lacks 2 of 7 pairs, of 2 of 3 queries, e\.g\. query 'q1', document 'c'.*teacher\.missing=drop"
     with pytest.raises(ConfigError, match=message):
         with_scores(pool(), scores, "error", "the store")
 
@@ -52,7 +52,7 @@ def test_dropped_candidates_and_queries_are_counted(caplog):
     assert made.scores.tolist() == [0, 1, 3, 4]
     assert made.offsets.tolist() == [0, 2, 4]
     assert made.counts["teacher"] == {"unscored_pairs": 2, "queries_without_scored_positive": 1}
-    assert "1 queries lose their last positive with that and are left out: q2" in caplog.text
+    assert "1 queries lose their last positive by this and are left out: q2" in caplog.text
 
 
 def test_nothing_left_is_an_error():

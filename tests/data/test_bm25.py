@@ -56,7 +56,7 @@ def test_the_query_itself_is_dropped_before_the_cut(folder, artefacts):
         assert BM25(depth=3).search(Search(data.open(artefacts), "test", artefacts))["q"].ids == expected
 
 
-@pytest.mark.parametrize(("name", "expected"), [("nfcorpus", 0.318), ("scifact", 0.676), ("cranfield", 0.343)])
+@pytest.mark.parametrize(("name", "expected"), [("nfcorpus", 0.318), ("cranfield", 0.343)])
 def test_known_effectiveness_on_real_collections(shared, artefacts, name, expected):
     found = Data(collection=str(shared / name), train=None, dev=None).open(artefacts)
     split = found.split("test")
@@ -148,7 +148,7 @@ WITHOUT = {
 @pytest.mark.parametrize("kind", WITHOUT)
 def test_a_collection_without_words_is_refused_with_what_to_do(kind, world):
     with pytest.raises(
-        ConfigError, match=r"no document of .* has a word to BM25: candidates.analyser=words takes"
+        ConfigError, match=r"no document of .* has a word for BM25: candidates.analyser=words takes"
     ) as told:
         find(BM25(), world(WITHOUT[kind], {"q": "a"}))
     for remedy in ("candidates.analyser=characters", "candidates.stopwords=null", "candidates=dense"):
@@ -168,7 +168,7 @@ def test_stop_words_alone_are_found_without_the_list(world):
 def test_a_fusion_names_its_part_without_words(world):
     search = world(WITHOUT["digits"], {"q": "1"})
     parts = {"one": BM25(analyser="characters"), "two": BM25()}
-    with pytest.raises(ConfigError, match="has a word to BM25"):
+    with pytest.raises(ConfigError, match="has a word for BM25"):
         find(Fusion(parts), search)
     parts["two"] = BM25(analyser="characters", k1=1.2)
     assert find(Fusion(parts), search)["q"].ids == ["d1"]

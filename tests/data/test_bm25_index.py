@@ -31,10 +31,12 @@ def theirs(documents, k1, b):
     return index
 
 
-@pytest.mark.parametrize("size", [1, 7, 500])
-@pytest.mark.parametrize(("k1", "b"), [(0.9, 0.4), (1.2, 1.0), (0.0, 0.0)])
-def test_weights_are_those_of_bm25s_to_the_bit(world, tmp_path, size, k1, b):
-    documents, queries = world
+@pytest.mark.parametrize(
+    ("k1", "b", "size", "count"),
+    [(0.9, 0.4, 1, 60), (0.9, 0.4, 7, 500), (0.9, 0.4, 500, 500), (1.2, 1.0, 7, 500), (0.0, 0.0, 7, 500)],
+)
+def test_weights_are_those_of_bm25s_to_the_bit(world, tmp_path, k1, b, size, count):
+    documents, queries = world[0][:count], world[1]
     expected = theirs(documents, k1, b)
     blocks = (documents[start : start + size] for start in range(0, len(documents), size))
     found = built(blocks, tmp_path, k1, b)

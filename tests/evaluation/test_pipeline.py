@@ -145,6 +145,9 @@ def test_a_cross_encoder_is_not_asked_to_search():
     settings(pipeline=["rerank", "fuse"]).check(searches=False)
     with pytest.raises(ValueError, match=r"pipeline has search.*choose auto, \[rerank\] or \[rerank,fuse\]"):
         settings(pipeline=["search", "fuse"]).check(searches=False)
+    settings(dev_search=True).check(searches=True)
+    with pytest.raises(ValueError, match=r"dev_search needs a student that .*: eval\.dev_search=false"):
+        settings(dev_search=True).check(searches=False)
 
 
 # -- stages ------------------------------------------------------------------------------------------------------------

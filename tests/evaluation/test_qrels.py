@@ -71,7 +71,7 @@ def test_ids_of_a_beir_file_may_hold_blanks(written):
         ("q1 0 d1 1\rq1 0 d2 1\r", ":1: expected query"),
         ("q1 Q0 d1 1 2.5 t\n", ":1: expected query.*; six columns are those of a run"),
         ("q1,0,d1,1\n", ":1: expected query.*; the columns are separated by tabs or spaces, not by commas"),
-        ("# alone\n", ": there are no judgments, comments alone"),
+        ("# alone\n", ": there are no judgments, only comments"),
         ("q " + "x" * 100_000 + "\n", ":1: expected query.{,300}$"),
         ("q1 0 d1 1_0\n", ":1: expected query"),
         ("q1 0 d1 1\nq1 0 d2 \u0661\n", ":2: expected query"),

@@ -108,11 +108,11 @@ BAD = [
     ("q Q0 d 1 2 t\nq Q0 e 2 1 ", ":2: expected six"),
     (
         "q Q0 d 1 2 t\n\nq Q0 my e 1 2.5 t\n",
-        r":3: expected six columns .*has 7 columns, and seems to have a blank in an",
+        r":3: expected six columns .*has 7 columns, and seems to have a space in an",
     ),
     (
         "my q Q0 d 1 2 t\n",
-        r":1: expected six columns with a finite score in the fifth \('d' is no|:1: .* a blank in an id",
+        r":1: expected six columns with a finite score in the fifth \('d' is no|:1: .* a space in an id",
     ),
     ("q Q0 my own e 1 2.5 t\n", r":1: expected six columns .*'e' is no finite number"),
     ("q Q0 d 1 2 t\rq Q0 e 2 1 t\r", ":1: expected six columns .*has a carriage return inside; end lines with a line"),

@@ -22,7 +22,7 @@ THEIRS = {
 GRADED = ("ndcg", "ndcg@10", "ndcg@100")
 """Without a relevance level."""
 NAMES = [*THEIRS, *(f"{name}-l2" for name in THEIRS if name not in GRADED)]
-RUNS = ("ada2.dl20", "bm25.dl19", "colbert-partial.dl19", "gpt35-bm25.dl19", "rankvicuna-tasb.dl20", "repllama.dl20")
+RUNS = ("bm25.dl19", "repllama.dl20", "colbert-partial.dl19", "rankvicuna-tasb.dl20")
 """One of each tool: Anserini's, of rounded scores that tie, of a part of the queries, of re-ranked lists."""
 
 

@@ -90,7 +90,7 @@ def test_the_recipe_of_ckl_and_what_to_cite():
 
 
 def test_what_nobody_may_say_is_refused():
-    with pytest.raises(ValueError, match="card: licence is not known; it takes license, language"):
+    with pytest.raises(ValueError, match="card: licence is no key of the card; keys are license, language"):
         made(Origin(), licence="mit")
 
 
@@ -128,7 +128,7 @@ def test_its_example_runs_as_it_is_printed(name, make, tmp_path, monkeypatch, ca
 
 def test_without_a_run_there_is_no_training_to_tell():
     text, head = made(Origin())
-    assert "Not measured" in text
+    assert "Not evaluated" in text
     assert "model-index" not in head
     assert "## Training" not in text
 

@@ -161,7 +161,7 @@ def test_it_learns_and_teaches_and_a_killed_training_goes_on(embedding, limbeck,
     ]  # fmt: skip
     status, _, err = limbeck("train", *words, "paths.runs=whole")
     assert status == 0, err
-    assert err.count("a decoder, so adapters train") == err.count("LoRA of rank 8") == 1
+    assert err.count("a decoder, so adapters are trained") == err.count("LoRA of rank 8") == 1
     given = ["train", *small, f"paths.cache={cache}", *words]
     ended, out = forked.run(given, tmp_path, kill=[("updated", 5, signal.SIGKILL)])
     assert ended == -signal.SIGKILL, out
@@ -202,5 +202,5 @@ def test_qwen3_reranker_as_a_classifier_teaches_in_its_template(compose, tmp_pat
 
 def test_a_template_has_no_counterpart(tmp_path):
     student, collator = build(CrossEncoder, write("Llama", tmp_path), {"pooling": "last", "document_suffix": "<|end|>"})
-    with pytest.raises(ConfigError, match="puts prefixes and suffixes around its texts, which a CrossEncoder"):
+    with pytest.raises(ConfigError, match="adds prefixes or suffixes to its texts, which sentence-transf"):
         pipeline(student, collator)

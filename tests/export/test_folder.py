@@ -49,7 +49,7 @@ def test_what_a_killed_export_left_is_cleared(tmp_path):
 @pytest.mark.parametrize("name", [MARK, MODULES, "other"])
 def test_a_folder_that_was_not_exported_stays(name, tmp_path):
     (tmp_path / name).write_text("mine")
-    with pytest.raises(ConfigError, match="was not exported by limbeck"):
+    with pytest.raises(ConfigError, match="is not an export of limbeck"):
         write_folder(tmp_path, fill)
     assert names(tmp_path) == [name]
 

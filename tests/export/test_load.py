@@ -142,7 +142,7 @@ def test_a_plain_checkpoint_needs_a_kind(make, tokenizer, tmp_path):
     assert isinstance(ranker.student.backbone, BertForMaskedLM)
     # Its documents' weights are those of the student that the checkpoint was taken from.
     assert (ranker.encode(DOCUMENTS, "document") > 0).sum() > 0
-    with pytest.raises(ConfigError, match=r"classifier\.weight, which would start at random"):
+    with pytest.raises(ConfigError, match=r"classifier\.weight, which would be random"):
         load(tmp_path, student="cross_encoder")
     with pytest.raises(ConfigError, match=r"^student must be one of .*, got 'bm25'$"):
         load(tmp_path, student="bm25")

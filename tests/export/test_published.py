@@ -201,7 +201,7 @@ def test_a_table_starts_from_a_file_of_weights_or_with_one_a_word(inference_free
         ("[1]", r"must hold a mapping"),
         ('{"cats": -1}', r"has -1 for 'cats'; a weight is a number >= 0"),
         ('{"cats": true}', r"has True for 'cats'"),
-        ('{"nowhere": 1}', r"names no word of this tokenizer"),
+        ('{"nowhere": 1}', r"has no token of this tokenizer"),
     ):
         idf.write_text(content)
         with pytest.raises(ConfigError, match=rf"^student\.query_table: .*{message}"):
@@ -263,9 +263,9 @@ def test_folders_of_colberts_own_code(change, file, tokenizer, tmp_path, caplog)
 def test_a_folder_of_colberts_own_code_that_lacks_something(tokenizer, tmp_path):
     path = stanford(tmp_path, tokenizer, METADATA)
     for change, message in (
-        ({"similarity": "l2"}, r"artifact\.metadata: similarity is l2; cosine is known"),
-        ({"interaction": "flipr"}, r"artifact\.metadata: interaction is flipr; colbert is known"),
-        ({"dim": 64}, r"holds projection\.weight of shape \(128, 16\), and the student \(64, 16\)"),
+        ({"similarity": "l2"}, r"artifact\.metadata: similarity is l2; cosine is supported"),
+        ({"interaction": "flipr"}, r"artifact\.metadata: interaction is flipr; colbert is supported"),
+        ({"dim": 64}, r"has projection\.weight of shape \(128, 16\), but the student needs \(64, 16\)"),
     ):
         write(path, {"artifact.metadata": METADATA | change})
         with pytest.raises(ConfigError, match=message):
@@ -376,7 +376,7 @@ def test_bge_m3(xlm_roberta, tmp_path, caplog):
         },
     })  # fmt: skip
     agree(tmp_path, "SentenceTransformer")
-    assert "sparse_linear.pt, colbert_linear.pt are heads of other kinds of vectors; the dense one" in caplog.text
+    assert "sparse_linear.pt, colbert_linear.pt are heads for other vectors; only the dense" in caplog.text
 
 
 def classifier(kind, config, words, folder, **said):

@@ -239,7 +239,7 @@ def test_senseless_options(options, message):
 
 
 def test_a_table_keeps_its_width(folder):
-    with pytest.raises(ValueError, match=r"^width is that of the vectors in .*student\.dimension cuts"):
+    with pytest.raises(ValueError, match=r"^width cannot change the vectors in .*student\.dimension cuts"):
         Static(model=str(folder), width=3)
 
 
@@ -247,21 +247,21 @@ def test_a_table_that_lacks_tokens_is_refused(folder, tokenizer):
     from safetensors.torch import save_file
 
     save_file({tables.VECTORS: torch.zeros(7, 2)}, folder / "model.safetensors")
-    with pytest.raises(ConfigError, match=rf"has a token {size_of(tokenizer) - 1}, the table 7 vectors"):
+    with pytest.raises(ConfigError, match=rf"has a token {size_of(tokenizer) - 1}, but there are 7 vectors"):
         load(folder, device="cpu")
 
 
 @pytest.mark.parametrize("kind", ["splade", "colbert", "cross_encoder"])
 def test_students_that_read_tokens_in_context_are_refused_with_the_reason(kind):
     student, backbone = {"_target_": f"student/{kind}"}, {"_target_": "backbone/static"}
-    reason = {"splade": "masked language model", "colbert": "stand in their texts", "cross_encoder": "together"}[kind]
+    reason = {"splade": "masked language", "colbert": "vectors of single tokens", "cross_encoder": "together"}[kind]
     with pytest.raises(ConfigError, match=rf"^teacher\.student={kind} needs .*{reason}.* teacher\.student=dense"):
         context.check(student, backbone, "teacher.")
     context.check({"_target_": "student/dense"}, backbone)
 
 
 def test_a_first_token_is_no_vector_of_a_text(make):
-    with pytest.raises(ValueError, match=r"^pooling must be mean over a static backbone"):
+    with pytest.raises(ValueError, match=r"^pooling must be mean for a static backbone"):
         make(pooling="cls")
 
 

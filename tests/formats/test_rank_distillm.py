@@ -52,7 +52,7 @@ def test_parquet_with_lists(rows, tmp_path):
 def test_parquet_with_lists_of_queries(rows, tmp_path):
     """With ranks a pair is a pair; without, where a query ends cannot be seen from the rows."""
     lists = {"query_id": [["7", "7"], ["7", "8"]], "doc_id": [["3", "1"], ["2", "4"]]}
-    with pytest.raises(ConfigError, match=r"\.parquet: column query_id has lists; without ranks a row must be of one"):
+    with pytest.raises(ConfigError, match=r"\.parquet: column query_id has lists; without ranks each row must hold"):
         rows("rank_distillm", written(tmp_path, lists))
     path = written(tmp_path, lists | {"rank": [[1, 2], [3, 1]]})
     assert rows("rank_distillm", path)[0] == [

@@ -87,7 +87,7 @@ def test_a_pickle_that_comes_back_to_documents_is_refused(tmp_path):
     path.write_bytes(pickle.dumps({0: shared, 1: shared}))
     assert list(pickles.items(path)) == [(0, shared), (1, shared)]
     path.write_bytes(pickle.dumps({query: shared if query in (0, 1500) else {1: 1.0} for query in range(1600)}))
-    with pytest.raises(ConfigError, match="query 1500 has the very documents of a query far before it"):
+    with pytest.raises(ConfigError, match="query 1500 shares its documents with a much earlier query"):
         list(pickles.items(path))
 
 

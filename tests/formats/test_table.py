@@ -144,14 +144,14 @@ def test_malformed_values_are_named_by_file_and_line(case, rows, made):
 
 
 UNCLEAR = {
-    "a header of other names": (["frage\ttreffer\tpunkte", "q\td\t1"], r"line 1 is 'frage\\ttreffer.*; say format"),
-    "four columns": (["q\td\t1\t2"], "line 1 is .*; say format.query=NAME"),
-    "other keys": (['{"a": 1, "b": 2}'], "line 1 has the keys a, b; say format.query=NAME"),
+    "a header of other names": (["frage\ttreffer\tpunkte", "q\td\t1"], r"line 1 is 'frage\\ttreffer.*; give format"),
+    "four columns": (["q\td\t1\t2"], "line 1 is .*; give format.query=NAME"),
+    "other keys": (['{"a": 1, "b": 2}'], "line 1 has the keys a, b; give format.query=NAME"),
     "an array of objects": (['[{"query": 1}]'], r"this is one JSON array; jq -c '\.\[\]' scores.txt"),
     "an object over lines": (["{", '"query": 1', "}"], r":1: is no JSON value in one line; jq -c \. scores.txt"),
     "an array over lines": (["[", '{"query": 1}', "]"], r":1: is no JSON value in one line; .*jq -c '\.\[\]' "),
     "nested": (['{"q": {"d": 1.5}}'], r"this is one JSON object \{query: \{document: score\}\}; jq -r 'to_entries"),
-    "a run": (["q Q0 d 1 2.5 t"], "line 1 is 'q Q0 d 1 2.5 t'; say"),
+    "a run": (["q Q0 d 1 2.5 t"], "line 1 is 'q Q0 d 1 2.5 t'; give"),
     "a wild quote": (['query,document,score', '"a"b,c,1'], ":2: is no line of a CSV file"),
 }  # fmt: skip
 

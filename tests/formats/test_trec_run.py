@@ -51,7 +51,7 @@ def test_ranks_from_zero_become_ranks_from_one(rows, made):
 
 BAD = {
     "five columns": ("q1 Q0 d9 3 0.5", "has 5 columns"),
-    "a blank in an id": ("q1 Q0 d 9 3 0.5 bm25", "has 7 columns, and seems to have a blank in an id"),
+    "a blank in an id": ("q1 Q0 d 9 3 0.5 bm25", "has 7 columns, and seems to have a space in an id"),
     "a NUL byte": ("q1 Q0 d\09 3 0.5 bm25", "has a NUL byte"),
     "three columns": ("q1 d9 3", "has 3 columns: MS MARCO's three"),
     "no rank": ("q1 Q0 d9 third 0.5 bm25", "'third' is no rank from 1"),

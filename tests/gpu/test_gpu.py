@@ -239,7 +239,7 @@ def test_an_update_that_is_not_finite_is_left_out(precision, train, monkeypatch)
 
     monkeypatch.setattr(Objective, "forward", spoiled)
     weights, err = train("spoiled", f"trainer.precision={precision}", "trainer.nonfinite=skip")
-    assert err.count("this update is left out") == 1
+    assert err.count("this update is skipped") == 1
     assert all(weight.isfinite().all() for weight in weights.values())
 
 

@@ -122,7 +122,7 @@ def test_a_cross_encoder_is_read_as_columns_too_and_by_its_logits(model, caplog)
     cross.activation_fn = nn.Sigmoid()
     with caplog.at_level(logging.WARNING, logger="limbeck"):
         loss = DistillationLoss(cross, "ckl")
-    assert "applies a sigmoid, in which scores above about 17 tie" in caplog.text
+    assert "applies a sigmoid, after which scores above about 17 tie" in caplog.text
     found = loss([DATA["query"], *documents], pairs()[1])
     torch.testing.assert_close(found.detach(), expected("ckl", torch.from_numpy(logits).reshape(4, 5).T))
 
@@ -197,7 +197,7 @@ def test_a_function_of_the_users_own(model):
         ("info_nce", {"temp": 5}, "temp is no option of info_nce; it has temperature"),
         ("info_nce", {"in_batch": True}, "info_nce reads embeddings, .*MultipleNegativesRankingLoss"),
         ("flops", {}, r"flops reads term_weights, .*SpladeLoss\(model, loss=DistillationLoss"),
-        ("ckl", {"weight": 2.0}, "weight belongs to an objective of limbeck"),
+        ("ckl", {"weight": 2.0}, "weight belongs to limbeck's objective"),
         ("ckl", {"ranks": "teacher"}, "ranks must be data or student, got 'teacher'"),
         ("ckl", {"positives": 0}, "positives must be >= 1, got 0"),
         ("ckl", {"scale": 0.0}, r"scale must be > 0, got 0\.0"),
@@ -215,7 +215,7 @@ def test_models_that_it_cannot_train_are_refused(model):
         DistillationLoss(student)
     several = CrossEncoder(modules=model("cross-encoder-head")[2].children(), device="cpu")
     several[0].model.config.num_labels = 2
-    with pytest.raises(ValueError, match="model must be a CrossEncoder with num_labels=1, one score a pair, got 2"):
+    with pytest.raises(ValueError, match="model must be a CrossEncoder with num_labels=1, one score per pair, got 2"):
         DistillationLoss(several)
 
 
@@ -226,7 +226,7 @@ def test_models_that_it_cannot_train_are_refused(model):
         (
             ("scores", "labels"),
             {},
-            r"ckl reads the ranks of the documents.* column 'ranks'.* or the loss ranks='student'",
+            r"ckl reads the ranks of the documents.* column 'ranks'.* or set ranks='student'",
         ),
     ],
 )
@@ -256,7 +256,7 @@ def test_label_columns_of_other_shapes(model):
     (queries, documents), label = pairs()
     with pytest.raises(ValueError, match="query 1 of the batch has 3 documents and 4 numbers"):
         DistillationLoss(cross, "kl")([queries, [documents[0], documents[1][:3], *documents[2:]]], label)
-    with pytest.raises(ValueError, match="the batch has 3 columns beside its label, and one of them holds no texts"):
+    with pytest.raises(ValueError, match="3 columns besides its label, and one of them does not hold texts"):
         DistillationLoss(cross, "kl")([queries, documents, DATA["ranks"]], label)
 
 

@@ -26,7 +26,7 @@ from limbeck.training.module import Distillation
 from limbeck.training.objective import Objective
 from limbeck.training.optim import AdamW
 
-STEPS, BATCH, WIDTH = 50, 4, 4
+STEPS, BATCH, WIDTH = 20, 4, 4
 CKL = {"gamma": 3.0, "alpha": 1.5}
 TRAINERS = {
     SentenceTransformer: (

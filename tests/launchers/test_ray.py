@@ -18,10 +18,9 @@ pytest.importorskip("ray")
 
 from limbeck.launchers.ray import Ray
 
-SEEDS = ",".join(map(str, range(1, 7)))
-GRID = ["-m", "loss=kl,ckl", f"seed={SEEDS}", "name=grid", "eval.start=false", "eval.teacher=false"]
+GRID = ["-m", "loss=kl,ckl", "seed=1,2,3", "name=grid", "eval.start=false", "eval.teacher=false"]
 GRID += ["trainer.steps=20", "trainer.validate_every=0", "trainer.checkpoint_every=1", "trainer.log_every=20"]
-"""Twelve runs."""
+"""Six runs."""
 
 
 @pytest.fixture
@@ -75,7 +74,7 @@ def rows(folder):
 
 
 @pytest.mark.slow
-def test_twelve_runs_on_three_nodes_of_which_one_dies(limbeck, cluster, tmp_path):
+def test_six_runs_on_three_nodes_of_which_one_dies(limbeck, cluster, tmp_path):
     status, table, err = limbeck("train", *GRID, "paths.runs=serial")
     assert status == 0, err
     killed = []
@@ -86,7 +85,7 @@ def test_twelve_runs_on_three_nodes_of_which_one_dies(limbeck, cluster, tmp_path
     assert status == 0, err
     assert out.endswith(table)  # behind what Ray itself says of the node
     finished = sorted(path.parent for path in (tmp_path / "runs" / "grid").glob("*/result.json"))
-    assert len(finished) == 12
+    assert len(finished) == 6
     for run in finished:
         assert rows(run) == rows(tmp_path / "serial" / "grid" / run.name)
     log = (killed[0] / "train.log").read_text()

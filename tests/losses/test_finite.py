@@ -135,5 +135,5 @@ def test_refusals_return_behind_answers():
     data = spoiled(world(), "teacher", math.nan)
     with pytest.raises(RuntimeError), answering_nan():
         raise RuntimeError
-    with pytest.raises(ValueError, match=re.escape("leave a candidate without one out by mask=False")):
+    with pytest.raises(ValueError, match=re.escape("set mask=False for candidates without a value")):
         call("kl", data)

@@ -37,7 +37,7 @@ def test_all_compile_as_one_graph():
     In ``test_finite.py`` fake tensors, with which AOT traces, give values and gradients of all.
     """
     laws.compiles(*(Case(function(name)) for name in [*TERMS, "info_nce", "weighted_kl"]), GENERAL, backend="eager")
-    laws.compiles(*(Case(function(name)) for name in ("ckl", "info_nce", "lambda_loss")))
+    laws.compiles(*(Case(function(name)) for name in ("info_nce", "lambda_loss")))
 
 
 def test_laws_of_the_general_form():

@@ -60,7 +60,7 @@ def test_no_heavy_library_is_imported():
         ("loss.flops.weight", ["Factor of this term"]),
         ("seed", ["limbeck inspect, train, tune: whole number; default 1"]),
         ("paths.data", ["BEIR folders that experiments name"]),
-        ("teacher.name", ["who scored", "Verbs: import."]),
+        ("teacher.name", ["name of the teacher", "Verbs: import."]),
         ("teacher.student.pooling", ["teacher=cross_encoder, "]),
         ("comparison.level", ["limbeck evaluate, table: number; default 0.05"]),
         ("loss", ["Parts, loss=NAME", "  CKL, the contrastively weighted KL divergence.", "loss.ckl.gamma=5.0"]),

@@ -108,7 +108,7 @@ def test_it_is_that_of_what_is_given(opened, command, caplog):
 def test_what_is_of_an_unknown_one_is_refused(opened, command, key):
     with pytest.raises(ConfigError) as refused:
         opened(command)
-    assert str(refused.value).startswith(f"data must be given: which collection {key}")
+    assert str(refused.value).startswith(f"data must be given: the collection of {key}")
     assert "or data=synthetic" in str(refused.value)
 
 

@@ -88,7 +88,7 @@ def test_what_cannot_be(tmp_path, kind, scale, scores, message):
     [
         ("logit", SIGMOID, r"look like probabilities, as after a sigmoid: all 200 lie in .*kind=probability"),
         ("logit_difference", SIGMOID, "look like probabilities"),
-        ("logit", SOFTMAX, r"look like a softmax: .*20 of 20 lists sum to 1; say kind=softmax"),
+        ("logit", SOFTMAX, r"look like a softmax: .*20 of 20 lists sum to 1; set kind=softmax"),
         ("probability", SOFTMAX, "look like a softmax"),
         ("softmax", SOFTMAX, None), ("similarity", SIGMOID, None), ("dot_product", SIGMOID, None),
         ("unknown", SOFTMAX, None), ("logit", LOGITS, None), ("logit", np.log(SOFTMAX), None),
@@ -139,7 +139,7 @@ def test_a_store_without_the_kind_opens_as_unknown(tmp_path):
 @pytest.mark.parametrize(
     ("one", "other", "standardise", "message"),
     [
-        (("logit", None), ("softmax", None), True, "are of the kind softmax, each list for itself"),
+        (("logit", None), ("softmax", None), True, "are of the kind softmax, relative to their list"),
         (("rank", None), ("logit", None), True, "are of the kind rank"),
         (("logit", None), ("probability", None), False, "their plain mean has no meaning"),
         (("cosine", 20.0), ("cosine", 50.0), False, "cosine × 20; .* has cosine × 50"),
@@ -155,7 +155,7 @@ def test_no_mean_of_numbers_that_do_not_go_together(tmp_path, one, other, standa
 def test_a_mean_of_different_kinds_after_standardisation_is_warned_of(tmp_path, caplog):
     stores = [store(tmp_path / "a", LOGITS, "logit"), store(tmp_path / "b", SIGMOID, "probability")]
     assert len(list(ensemble(stores))) == 1
-    assert "different kinds of numbers" in caplog.text
+    assert "different kinds of scores" in caplog.text
     assert kind_of_mean(stores, standardise=True) == ("similarity", None)
     assert kind_of_mean(stores[1:] * 2, standardise=True) == ("similarity", None)
     assert kind_of_mean(stores[1:] * 2, standardise=False) == ("probability", None)

@@ -134,7 +134,7 @@ def test_ranks_are_kept_and_order_the_ranking(tmp_path):
     assert (documents, scores.tolist(), ranks.tolist()) == (["c", "a", "b"], [0.2, 0.1, 0.3], [1, 2, 3])
     plain = Block(["q"] * 3, ["a", "b", "c"], np.array([0.1, 0.3, 0.3]))
     assert write_store(tmp_path / "plain", [lambda: plain], WHO).ranking("q")[0] == ["c", "b", "a"]
-    with pytest.raises(ConfigError, match="some of the pairs have ranks"):
+    with pytest.raises(ConfigError, match="some pairs have ranks"):
         write_store(tmp_path / "mixed", [lambda: block, lambda: plain._replace(queries=["p"] * 3)], WHO)
 
 
@@ -182,7 +182,7 @@ def test_absent_unfinished_damaged_and_foreign_stores_are_named(tmp_path):
     with pytest.raises(ConfigError, match="version 99"):
         ScoreStore.open(store.path)
     (store.path / "meta.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"no meta\.json of a score store"):
+    with pytest.raises(ConfigError, match=r"not the meta\.json of a score store"):
         ScoreStore.open(store.path)
 
 

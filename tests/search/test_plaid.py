@@ -151,7 +151,7 @@ def test_a_damaged_index_is_named(size, made, tmp_path, capfd):
         path.unlink()
         if size is not None:
             path.write_bytes(content[:size])
-        with pytest.raises(ConfigError, match=rf"{place.name} cannot be read .*; delete it and give the limbeck index"):
+        with pytest.raises(ConfigError, match=rf"{place.name} cannot be read .*; delete it and run the limbeck index"):
             found(made._replace(store=store), Plaid())
         path.write_bytes(content)
     assert found(made._replace(store=store), Plaid())

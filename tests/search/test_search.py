@@ -250,7 +250,7 @@ def test_long_clustering_says_how_long_it_takes_by_its_size(worlds, monkeypatch,
     monkeypatch.setattr(clustering, "_one", lambda centroids, width: 1.0)
     Faiss(type="ivf", lists=3).build(made.store, tmp_path)
     seconds = min(made.store.documents, 3 * 64) * rounds * 3
-    wanted = f"faiss lists of {made.store.path}: 3 centroids, at least {duration(seconds)} without a word"
+    wanted = f"faiss lists of {made.store.path}: 3 centroids, at least {duration(seconds)} without progress messages"
     assert _told(caplog) == [wanted]
 
 
@@ -397,7 +397,7 @@ def test_shares_give_the_same_bytes_as_one_process(tokens, worlds, tmp_path):
     for i in (2, 0):
         done = encode_into(store, made.ranker, made.collator, DOCUMENTS.items(), share=(i, 3))
         assert not done.finished
-    with pytest.raises(ConfigError, match="is not finished; give its limbeck index command again"):
+    with pytest.raises(ConfigError, match="is not finished; run its limbeck index command again"):
         len(Store(tmp_path / "shared"))
     done = encode_into(store, made.ranker, made.collator, DOCUMENTS.items(), share=(1, 3))
     assert done.finished
@@ -485,7 +485,7 @@ def test_folders_that_are_no_index_are_refused(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("x")
     for name in ("file", "full"):
-        with pytest.raises(ConfigError, match="is there and no index; give another folder"):
+        with pytest.raises(ConfigError, match="exists and is no index; give another folder"):
             Store.open(tmp_path / name, identity("dense"), {})
     with pytest.raises(ConfigError, match=r"is no index: it has no index.json; limbeck index"):
         Store(tmp_path / "full")
@@ -505,7 +505,7 @@ def test_a_damaged_shard_is_named(name, size, tokens, tmp_path):
     made, collator = student("sparse", tokens)
     queries = encode(made, collator, list(QUERIES), "query")
     with pytest.raises(
-        ConfigError, match=r"shard-000002 cannot be read .*; delete it and give the limbeck index command"
+        ConfigError, match=r"shard-000002 cannot be read .*; delete it and run the limbeck index command"
     ):
         search(Exact(), made, list(QUERIES), queries, Store(tmp_path / "index"), 20)
 
@@ -524,7 +524,7 @@ def test_a_damaged_index_is_named(kind, backend, name, size, tokens, tmp_path):
     made = world(kind, tokens, tmp_path / "index")
     folder = build(backend, made.store)
     damage(folder / name, size)
-    with pytest.raises(ConfigError, match=rf"{folder.name} cannot be read .*; delete it and give the limbeck index"):
+    with pytest.raises(ConfigError, match=rf"{folder.name} cannot be read .*; delete it and run the limbeck index"):
         run(made, backend)
 
 

@@ -1,4 +1,4 @@
-"""Weights that a checkpoint does not give: refused by name where nothing trains them, else they start anew."""
+"""Weights that a checkpoint lacks: an error that names them if nothing trains them, else they start at random."""
 
 import json
 import logging
@@ -88,23 +88,29 @@ def test_an_untrained_student_is_refused_and_a_trained_one_starts(
     write(family, tmp_path / "it", task, **({"num_labels": 1} if task == "classifier" else {}))
     if dropped:
         drop(tmp_path / "it", *dropped)
-    with pytest.raises(ConfigError, match=rf"^backbone\.model: .* does not give .*{named}.*start at random"):
+    with pytest.raises(ConfigError, match=rf"^backbone\.model: .* lacks .*{named}.*would be random"):
         build(student, tmp_path / "it", **options)
     build(student, tmp_path / "it", anew=True, **options)
 
 
+FAMILIES = ("Bert", "Roberta", "DistilBert", "ModernBert", "DebertaV2", "Electra")
+HEADS = [
+    ("dense", {}, "encoder"),
+    ("splade", {}, "mlm"),  # the decoder is tied to the embeddings
+    ("cross_encoder", {"pooling": "head"}, "classifier"),
+]
+"""Heads are named by family."""
+
+
 @pytest.mark.parametrize(
-    ("student", "options", "task"),
+    ("family", "student", "options", "task"),
     [
-        ("dense", {}, "encoder"),
-        ("dense", {"learn_scale": True}, "mlm"),  # no pooler, which is not used; the scale starts as the option says
-        ("splade", {}, "mlm"),  # the decoder is tied to the embeddings
-        ("splade", {"query_encoder": "tokens"}, "mlm"),
-        ("cross_encoder", {"pooling": "head"}, "classifier"),
+        *((family, *head) for family in FAMILIES for head in HEADS),
+        ("Bert", "dense", {"learn_scale": True}, "mlm"),  # no pooler, which is not used; the scale is the option's
+        ("Bert", "splade", {"query_encoder": "tokens"}, "mlm"),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("family", ["Bert", "Roberta", "DistilBert", "ModernBert", "DebertaV2", "Electra"])
 def test_what_a_checkpoint_gives_whole_is_taken(build, tmp_path, family, student, options, task):
     write(family, tmp_path / "it", task, **({"num_labels": 1} if task == "classifier" else {}))
     build(student, tmp_path / "it", **options)
@@ -117,7 +123,7 @@ def test_a_saved_student_without_its_top_is_refused(build, tmp_path):
     assemble.save(student, collator.tokenizer, tmp_path / "it", it, "0")
     build("colbert", tmp_path / "it", dimension=4)
     (tmp_path / "it" / "head.safetensors").unlink()
-    with pytest.raises(ConfigError, match=r"does not give projection\.weight"):
+    with pytest.raises(ConfigError, match=r"lacks projection\.weight"):
         build("colbert", tmp_path / "it", dimension=4)
 
 
@@ -153,7 +159,7 @@ def ours(build, tmp_path):
 
 def test_a_backbone_out_of_a_students_folder_is_said_in_training(ours, caplog):
     resolve(config("dense", ours, trains=True, key=""))
-    assert "takes the transformer alone out of the folder: pooling is 'cls' there, 'mean' here" in caplog.text
+    assert "loads only the transformer from the folder: pooling is 'cls' there, 'mean' here" in caplog.text
     assert f"student=saved student.folder={ours}" in caplog.text
 
 
@@ -219,7 +225,7 @@ def sentence_transformers(tmp_path):
 def test_a_transformers_subfolder_is_a_part_of_the_students_folder(sentence_transformers, tmp_path, key):
     folder = sentence_transformers(tmp_path / "it", "0_Transformer")
     word = key.removesuffix(".") or "student"
-    named = rf"pooling is 'cls' there, 'mean' here\. {word}=saved {key}student\.folder={folder} takes"
+    named = rf"pooling is 'cls' there, 'mean' here\. To load .*: {word}=saved {key}student\.folder={folder}"
     with pytest.raises(ConfigError, match=named):
         resolve(config("dense", folder / "0_Transformer", trains=False, key=key))
     agreed = config("dense", folder / "0_Transformer", trains=False, key="")
@@ -240,14 +246,14 @@ def hub(sentence_transformers, tmp_path, monkeypatch):
 
 def test_a_backbone_out_of_a_students_model_on_the_hub_is_refused_or_said(hub, build, caplog):
     with pytest.raises(
-        ConfigError, match=r"out of the model on the hub: pooling is 'cls' there, 'mean' here.*hf download"
+        ConfigError, match=r"from the model on the hub: pooling is 'cls' there, 'mean' here.*hf download"
     ):
         build("dense", "small/model")
     with pytest.raises(ConfigError, match="it holds a dense, not a cross_encoder"):
         build("cross_encoder", "small/model", pooling="head")
     caplog.set_level(logging.WARNING)
     build("dense", "small/model", anew=True)
-    assert "pooling is 'cls' there, 'mean' here. hf download small/model --local-dir FOLDER" in caplog.text
+    assert "'mean' here. To load the whole student: hf download small/model --local-dir FOLDER" in caplog.text
 
 
 def test_what_a_model_on_the_hub_says_of_its_texts_is_honoured(hub, build):

@@ -135,7 +135,13 @@ def output(model, tokens):
     return made.last_hidden_state if hasattr(made, "last_hidden_state") else made.logits
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    ("checkpoint", "task"),
+    [(family, "encoder") for family in FAMILIES]
+    + [(family, "classifier") for family in ("Bert", "DistilBert", "ModernBert", "XLMRoberta")]  # four shapes
+    + [(family, "mlm") for family in ("Bert", "ModernBert")],
+    indirect=["checkpoint"],
+)
 def test_padding_changes_nothing(checkpoint, task):
     tokenizer = load_tokenizer(str(checkpoint))
     model = load(checkpoint, task).eval()
@@ -177,7 +183,7 @@ def test_a_head_that_is_not_known_is_refused():
         vocab_size=20, num_hidden_layers=1, hidden_size=16, embedding_size=16, intra_bottleneck_size=16,
         intermediate_size=16, num_attention_heads=2,
     )  # fmt: skip
-    with pytest.raises(ConfigError, match="the head of MobileBertForMaskedLM cannot be taken apart"):
+    with pytest.raises(ConfigError, match="the masked-language-model head of MobileBertForMaskedLM is not supported"):
         mlm.mlm_parts(transformers.MobileBertForMaskedLM(config))
 
 
@@ -235,12 +241,13 @@ def lively(model):
 
 @pytest.mark.parametrize(
     ("checkpoint", "task"),
-    [*((family, "mlm") for family in FAMILIES), ("Bert", "encoder")]
+    [("Bert", "encoder")]
+    + [(family, "mlm") for family in ("Bert", "Albert", "DebertaV2", "Electra", "ModernBert")]
     + [(family, "classifier") for family in ("Bert", "DistilBert", "ModernBert", "XLMRoberta")],
     indirect=["checkpoint"],
 )
 def test_adapters_alone_train_and_merge(checkpoint, task, tmp_path, caplog):
-    """Of the heads, classifiers are of four shapes."""
+    """Of the heads, classifiers are of four shapes; ALBERT shares its layers, ModernBERT has one for q, k and v."""
     caplog.set_level(logging.INFO)
     torch.manual_seed(0)
     plain = load(checkpoint, task)
@@ -362,7 +369,7 @@ def test_a_student_with_adapters_starts_from_a_saved_one(bert, tmp_path):
 
 @pytest.mark.parametrize(
     ("checkpoint", "lora"),
-    [*((family, None) for family in FAMILIES), ("Bert", {"rank": 2}), ("ModernBert", {"rank": 2})],
+    [*((family, None) for family in ("Bert", "DebertaV2", "DistilBert", "ModernBert", "MPNet")), ("Bert", {"rank": 2})],
     indirect=["checkpoint"],
 )
 def test_gradient_checkpointing_changes_no_number(checkpoint, lora):
@@ -392,10 +399,9 @@ def _noting(given, again):
     return called
 
 
+@pytest.mark.parametrize("checkpoint", ["Bert", "DebertaV2", "DistilBert", "ModernBert"], indirect=True)
 def test_gradient_checkpointing_saves_the_generators_of_dropout(checkpoint):
     """torch.utils.checkpoint saves the state of the devices of the tensors among its own arguments."""
-    if not load(checkpoint).supports_gradient_checkpointing:
-        pytest.skip("refused")
     given = []
     model = load(checkpoint, dropout=0.1, gradient_checkpointing=True).train()
     for layer in model.modules():
@@ -436,7 +442,7 @@ def test_folders_that_hold_none(bert, tmp_path):
         shutil.copytree(bert, two / name)
     (two / "modules.json").write_text(json.dumps([{"path": "", "type": "sentence_transformers.models.Router"}]))
     cases = {
-        "run": "has saved no model yet",
+        "run": "has no model yet",
         "two": "has 0 transformers in its modules.json, not one; name the folder of one: .*document, .*query",
     }
     for name, message in cases.items():
@@ -460,7 +466,7 @@ def test_one_line_says_what_does_not_match(bert, tmp_path, caplog):
     write("Bert", tmp_path, "classifier", num_labels=3)
     load(tmp_path, "classifier")
     assert len(caplog.messages) == 1
-    assert "start anew: classifier.bias, classifier.weight" in caplog.text
+    assert "newly initialised: classifier.bias, classifier.weight" in caplog.text
     caplog.clear()
     load(bert, "mlm")
     load(bert, "mlm", layers=2)
@@ -471,8 +477,11 @@ def test_a_fresh_head_starts_near_the_identity(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     write("Bert", tmp_path, "encoder")
     model = load(tmp_path, "mlm").eval()
-    assert "start anew: cls.predictions.bias, cls.predictions.decoder.bias, cls.predictions.transform" in caplog.text
-    assert "the new head of masked words starts near the identity" in caplog.text
+    assert (
+        "newly initialised: cls.predictions.bias, cls.predictions.decoder.bias, cls.predictions.transform"
+        in caplog.text
+    )
+    assert "the new masked-language-model head is initialised near the identity" in caplog.text
     ids = torch.tensor(rows(9))
     with torch.no_grad():
         states = model.base_model(input_ids=ids).last_hidden_state
@@ -489,7 +498,7 @@ def test_a_fresh_head_that_is_not_square_starts_at_random(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     write("Electra", tmp_path, "encoder")
     load(tmp_path, "mlm")
-    assert "start anew: generator_lm_head.bias" in caplog.text
+    assert "newly initialised: generator_lm_head.bias" in caplog.text
     assert "identity" not in caplog.text
 
 
@@ -581,7 +590,7 @@ def test_a_damaged_top(bert, tmp_path):
     save(CrossEncoder(lambda task: source.model(tokenizer, task)), tokenizer, tmp_path)
     again = Pretrained(model=str(tmp_path))
     dense = Dense(lambda task: again.model(tokenizer, task))
-    with pytest.raises(ConfigError, match=r"holds head\.bias, head\.weight, which this student has not"):
+    with pytest.raises(ConfigError, match=r"holds head\.bias, head\.weight, which do not fit this student"):
         load_top(dense, again)
     (tmp_path / "head.safetensors").write_bytes(b"xx")
     with pytest.raises(ConfigError, match="could not be loaded"):
@@ -600,14 +609,14 @@ def test_what_starts_anew_on_top_is_listed(bert, tmp_path, caplog):
         return made, tokenizer
 
     made, tokenizer = start(ColBERT, bert)
-    assert caplog.messages == [f"{bert}: start anew on top of the transformer: projection.weight"]
+    assert caplog.messages == [f"{bert}: not in the checkpoint, newly initialised: projection.weight"]
     save(made, tokenizer, tmp_path / "colbert")
     start(ColBERT, tmp_path / "colbert")
     assert not caplog.messages
     save(*start(lambda load: Dense(load, towers="separate"), bert), tmp_path / "dense")
     assert not caplog.messages  # the second is a copy of the first
     start(lambda load: Dense(load, towers="separate", learn_scale=True), tmp_path / "dense")
-    assert caplog.messages == [f"{tmp_path / 'dense'}: start anew on top of the transformer: log_scale"]
+    assert caplog.messages == [f"{tmp_path / 'dense'}: not in the checkpoint, newly initialised: log_scale"]
 
 
 def test_a_backbone_that_is_made_anew_takes_nothing_from_where_the_command_is_given(bert, tmp_path, monkeypatch):

@@ -100,7 +100,9 @@ def plain_scores(folder, pooling, prefix=""):
 # One vector a text
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize(
+    ("family", "pooling"), [*((family, "last") for family in FAMILIES), ("Llama", "mean")], indirect=["family"]
+)
 def test_dense_scores_are_those_of_plain_transformers_text_by_text(checkpoint, pooling):
     student, collator = build(Dense, checkpoint, {"pooling": pooling, "query_prefix": "Query: "})
     found, wanted = scores_of(student, collator), plain_scores(checkpoint, pooling, "Query: ")
@@ -221,7 +223,7 @@ def test_a_decoder_trains_adapters_unless_all_its_weights_are_asked_for(checkpoi
     names, _ = training()
     assert names
     assert all("lora_" in name for name in names)
-    assert f"{checkpoint}: a decoder, so adapters train; backbone.lora=false trains all weights" in caplog.text
+    assert f"{checkpoint}: a decoder, so adapters are trained; backbone.lora=false trains all weights" in caplog.text
     caplog.clear()
     for given in ({"lora": False}, {"trains": False}):
         names, student = training(**given)
@@ -232,7 +234,7 @@ def test_a_decoder_trains_adapters_unless_all_its_weights_are_asked_for(checkpoi
     assert "backbone.lora=false" not in caplog.text
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
-        ConfigError, match=r"pip install 'limbeck\[lora\]'; a decoder trains adapters unless lora=false"
+        ConfigError, match=r"pip install 'limbeck\[lora\]'; or set lora=false, which trains all weights"
     ):
         training()
 
@@ -253,7 +255,11 @@ STUDENTS = {
 }
 
 
-@pytest.mark.parametrize(("kind", "loss"), [("dense", ckl), ("cross_encoder", kl)])
+@pytest.mark.parametrize(
+    ("family", "kind", "loss"),
+    [*((family, "dense", ckl) for family in FAMILIES), ("Llama", "cross_encoder", kl)],
+    indirect=["family"],
+)
 def test_training_lowers_the_loss_through_the_adapters(checkpoint, kind, loss):
     made, options = STUDENTS[kind]
     student, collator = build(made, checkpoint, options, trains=True)
@@ -429,10 +435,10 @@ def test_templates_are_those_of_the_joined_texts_and_never_cut(llama):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (Splade, {}, r"^model: .* is a decoder \(llama\): its head predicts the next word, and a sparse student needs"),
-        (Dense, {"pooling": "cls"}, "pooling=cls reads the first token, which sees nothing of the text in a decoder"),
-        (CrossEncoder, {"pooling": "cls"}, "pooling=cls reads the first token, which sees nothing of the text"),
-        (ColBERT, {}, "student.query_augment needs a mask token, which this tokenizer has not; set it to false"),
+        (Splade, {}, r"^model: .* is a decoder \(llama\), but a sparse student needs a masked language model"),
+        (Dense, {"pooling": "cls"}, "pooling=cls reads the first token, which in a decoder attends to no other"),
+        (CrossEncoder, {"pooling": "cls"}, "pooling=cls reads the first token, which in a decoder attends to no other"),
+        (ColBERT, {}, "student.query_augment needs a mask token, which this tokenizer lacks; set it to false"),
     ],
 )
 def test_students_that_a_decoder_cannot_be(llama, kind, options, message):

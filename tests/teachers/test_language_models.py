@@ -296,10 +296,10 @@ def test_bos_is_as_the_tokenizer_has_it_once(folder):
 
 def test_an_answer_of_several_tokens_is_refused_with_what_is_one(folder):
     with pytest.raises(ConfigError, match=r"^teacher.prompt.positive: 'true' is not one token of this tokenizer but 2: "
-                                          r"\['t', 'rue'\]; one token each are ' true' \(Ġtrue\)"):  # fmt: skip
+                                          r"\['t', 'rue'\]; single tokens are ' true' \(Ġtrue\)"):  # fmt: skip
         teacher(CausalLMTeacher, folder("qwen3"), prompt("qwen3_reranker", positive="true"))
     with pytest.raises(
-        ConfigError, match=r"^teacher.prompt.negative: 'zebra' is not one .*none of its spellings is one"
+        ConfigError, match=r"^teacher.prompt.negative: 'zebra' is not one .*no other spelling is a single token"
     ):
         teacher(Seq2SeqTeacher, folder("t5"), prompt("monot5", negative="zebra"))
     with pytest.raises(ConfigError, match=r"^teacher.prompt.negative: '' is not one token"):
@@ -343,12 +343,10 @@ def test_a_prompt_that_leaves_no_room_names_the_query(folder):
         judge.scorer(judge.plan(lists, 100))
     with pytest.raises(ConfigError, match=r"^query 'q1': .* in 40; raise teacher.max_length"):
         judge.score(["q2", "q1"], [["d0"], ["d0"]])
-    with pytest.raises(
-        ConfigError, match=r"^teacher.max_length must be >= 1 and <= 512, what this model reads; got 513"
-    ):
+    with pytest.raises(ConfigError, match=r"^teacher.max_length must be >= 1 and <= 512, the model's maximum; got 513"):
         teacher(CausalLMTeacher, folder("llama"), prompt("free"), max_length=513)
     assert teacher(CausalLMTeacher, folder("llama"), prompt("free"), max_length=None).max_length == 512
-    with pytest.raises(ConfigError, match=r"^teacher.max_length: nothing bounds what this model reads"):
+    with pytest.raises(ConfigError, match=r"^teacher.max_length: this model has no maximum length"):
         teacher(Seq2SeqTeacher, folder("t5"), prompt("monot5"), max_length=None)
 
 
@@ -370,11 +368,11 @@ def test_a_score_that_is_no_number_names_the_pair(folder, tmp_path):
     [
         ({"segments": ["{query}"]}, "segments lacks {document}: the model would not see the document"),
         ({"segments": ["{document}"]}, "segments lacks {query}: the model would not see the query"),
-        ({"segments": ["{query} {document} {passage}"]}, "segments has the unknown place {passage}; places are {inst"),
+        ({"segments": ["{query} {document} {passage}"]}, "segments has the unknown placeholder {passage}"),
         ({"segments": ["{query} {document} {document}"]}, "segments has {document} more than once"),
-        ({"segments": ["{query} {document} {"]}, "segments '{query} {document} {': .*a brace itself is doubled"),
+        ({"segments": ["{query} {document} {"]}, "segments '{query} {document} {': .*write a literal brace twice"),
         ({"segments": []}, "segments must be a list of texts"),
-        ({"positive": True}, "positive must be a text, got True; .* is quoted: 'teacher.prompt.positive=\"true\"'"),
+        ({"positive": True}, "positive must be a text, got True; .*: 'teacher.prompt.positive=\"true\"'"),
         ({"score": "logit"}, "score must be one of difference, positive, negative, head, got 'logit'"),
         ({"bos": "yes"}, "bos must be true, false or null"),
         ({"template": "x"}, "template is no option of a prompt; options are name, segments"),

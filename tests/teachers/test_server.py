@@ -154,11 +154,11 @@ FAULTS = {
     "noindex": "has an element with score",
     "columns": r'should be \[{"index": 0, "score": 1.5}, …\], and has an element with index, relevance .*teacher.form',
     "wrapped": "and is an object with the keys output",
-    "scores": "and is a list of other things than objects",
+    "scores": "and is a list that does not hold objects",
     "html": "the answer is no JSON but '<!doctype html><html>Sign in</html>'; teacher.url must be",
-    "302": "302 .*: the server sends on to http://elsewhere/rerank; give that as teacher.url",
-    "401": "401 .*: the server wants a key; teacher.bearer_from=NAME",
-    "403": "403 .*: the server wants a key",
+    "302": "302 .*: the server redirects to http://elsewhere/rerank; set teacher.url to that",
+    "401": "401 .*: the server requires a key; teacher.bearer_from=NAME",
+    "403": "403 .*: the server requires a key",
     "404": "404 .*: nothing is here, or not this model; see teacher.form",
     "413": "413 .*: the server refuses the request; see teacher.form, teacher.model, teacher.batch_size",
     "429": "429 .*, tried 2 times: it is too busy; lower teacher.concurrency",
@@ -207,7 +207,7 @@ def test_the_key_is_sent_but_neither_shown_nor_stored(port, tmp_path, monkeypatc
 
 def test_a_server_that_applies_a_sigmoid_unasked(port):
     lists = [list(DOCUMENTS)] * len(QUERIES)
-    with pytest.raises(ConfigError, match=r"of the kind logit were asked for, but the scores look like probabil.*raw"):
+    with pytest.raises(ConfigError, match=r"of the kind logit were requested, but the scores look like probabil.*raw"):
         teacher(port, "/disobeys/rerank").score(list(QUERIES), lists)
     teacher(port, "/disobeys/rerank", kind="probability").score(list(QUERIES), lists)
 
@@ -240,7 +240,8 @@ def test_from_the_command_line(port, limbeck, cache, tmp_path):
     store = ScoreStore.open(tmp_path / "store")
     status, out, err = limbeck("score", *world, *words, "splits=[test]", "out=store", small=False)
     assert status == 0, err
-    assert "20 pairs that are scored already have the same scores now" in out + err
+    assert "20 known pairs were scored again and have the same scores" in out + err
     assert len(ScoreStore.open(tmp_path / "store")) > len(store)
-    status, _, err = limbeck("inspect", *words, "teacher.store=store", "teacher.url=http://127.0.0.1:1", "loss=kl")
+    words += ["teacher.store=store", "teacher.url=http://127.0.0.1:1", "loss=kl", "trainer.steps=1"]
+    status, _, err = limbeck("train", *words, "trainer.validate_every=0", "eval.start=false")
     assert status == 0, err  # all is in the store: nobody is asked

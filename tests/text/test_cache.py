@@ -254,7 +254,7 @@ def test_small_jobs_tokenise_what_they_need(tokenizer, artefacts, caplog):
         assert not collator.prepare("document", few)
         assert not collator.prepare("query", 1)
     assert caplog.messages == [
-        "tokens: 18 of 74 documents of made up are needed; they are tokenised as they come and not cached"
+        "tokens: only 18 of 74 documents of made up are needed; they are tokenised on the fly and not cached"
     ]
     assert not list(artefacts.root.rglob("ids.bin"))
     assert len(collator.document_rows(["1"])) == 1

@@ -47,8 +47,8 @@ def test_a_training_that_does_not_get_better_is_stopped(limbeck, tmp_path):
         ({"early_stopping": Stopping()}, {"validate_every": 0}, "dev/x", True, "early_stopping: nothing is validated"),
         ({"learning_rate": LearningRates()}, {}, None, False, "learning_rate: logger=none logs nothing"),
         ({"ema": Ema()}, {"compile": True}, None, True, "callbacks.ema copies the student"),
-        ({"ema": Ema()}, {"devices": 2}, None, True, "does not go on from averaged weights to the same bits"),
-        ({"ema": Ema(), "weight_averaging": Averaging()}, {}, None, True, "both say what is kept; choose one"),
+        ({"ema": Ema()}, {"devices": 2}, None, True, "cannot resume exactly from averaged weights"),
+        ({"ema": Ema(), "weight_averaging": Averaging()}, {}, None, True, "both average the weights; choose one"),
     ],
 )
 def test_what_does_not_go_together(asked, options, monitor, logs, message):

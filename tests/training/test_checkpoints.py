@@ -42,7 +42,7 @@ def test_truncated(path, keep):
     path.write_bytes(whole[: keep if isinstance(keep, int) else int(len(whole) * keep)])
     for load in (lambda: load_student(path, student()), lambda: AtomicCheckpoints().load_checkpoint(path)):
         with pytest.raises(
-            ConfigError, match=r"checkpoint: .*last\.ckpt could not be read \(.*Remove .*begins anew"
+            ConfigError, match=r"checkpoint: .*last\.ckpt could not be read \(.*Remove .*starts from the beginning"
         ) as caught:
             load()
         assert "\n" not in str(caught.value)
@@ -60,7 +60,7 @@ def test_a_pickle_is_not_executed(path):
 )
 def test_no_checkpoint_of_a_training(path, stored, message):
     torch.save(stored, path)
-    with pytest.raises(ConfigError, match=f"{message}: it is no checkpoint of a training"):
+    with pytest.raises(ConfigError, match=f"{message}: it is not a training checkpoint"):
         load_student(path, student())
 
 
@@ -73,7 +73,7 @@ def test_of_another_student(path):
     before = [value.clone() for value in mine.parameters()]
     with pytest.raises(
         ConfigError,
-        match=r"is of another student: it lacks 1\.bias, has 2\.weight, has 0\.weight of shape \(2, 4\) instead of",
+        match=r"belongs to another student: it lacks 1\.bias, has 2\.weight, has 0\.weight of shape \(2, 4\) instead",
     ):
         load_student(path, mine)
     assert all(torch.equal(a, b) for a, b in zip(before, mine.parameters(), strict=True))

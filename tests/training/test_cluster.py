@@ -150,8 +150,8 @@ def test_processes_are_numbered_as_lightning_does(given, devices, nodes, expecte
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("torchrun", "does not match the world size (4)\nstart it by torchrun --nnodes=1 --nproc-per-node=2"),
-        ("slurm", "start it by srun in a job with --nodes=1 --ntasks-per-node=2; to start it without srun, set SLURM_"),
+        ("torchrun", "does not match the world size (4)\nstart it with torchrun --nnodes=1 --nproc-per-node=2"),
+        ("slurm", "start it with srun in a job with --nodes=1 --ntasks-per-node=2; to start it without srun, set"),
         ("slurm, tasks of each node", "the number of nodes configured in SLURM `--nodes=2` does not match"),
     ],
 )

@@ -36,7 +36,7 @@ def test_signals_save_and_end_and_the_same_command_ends_with_the_same_bits(forke
         assert status == 128 + number, out
         steps.append(read(run_of(tmp_path / "runs") / "checkpoints" / "last.ckpt")["global_step"])
         assert f"{number.name}: the state after step {steps[-1]} is saved in " in out
-        assert "the same command goes on from it" in out
+        assert "run the same command again to resume" in out
         assert "Traceback" not in out
     assert steps == [3, 9, 13]  # a validation is due after step 8, and is made before
     status, _, err = limbeck("train", *LONG)

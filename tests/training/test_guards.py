@@ -19,6 +19,7 @@ SHORT = [
     "eval.teacher=false",
     "trainer.log_every=4",
     "trainer.validate_every=0",
+    "trainer.checkpoint_every=2",
 ]
 
 
@@ -66,7 +67,7 @@ def test_skipped_updates_are_counted_and_change_nothing(limbeck, tmp_path, monke
     words = [*SHORT, "trainer.nonfinite=skip", "optim.warmup=0", "optim.schedule=constant", "trainer.steps=1"]
     status, _, err = limbeck("train", *words)
     assert status == 0, err
-    assert re.search(r"step 1: loss.kl is nan \(queries .*\); this update is left out", err)
+    assert re.search(r"step 1: loss.kl is nan \(queries .*\); this update is skipped", err)
     run = run_of(tmp_path)
     assert json.loads((run / "result.json").read_text())["training"]["skipped"] == 1
     state = read(run / "checkpoints" / "last.ckpt")
@@ -142,17 +143,6 @@ def test_collapsed_students_are_named_once(limbeck, monkeypatch, words, named):
     assert status == 0, err
     assert err.count(f"{named} at step 2: ") == 1, err
     assert err.count(f"{named} at step") == 1
-
-
-@pytest.mark.parametrize("student", ["dense", "cross_encoder", "splade", "colbert"])
-def test_healthy_students_are_not_warned_of(limbeck, student):
-    words = ["loss=[kl,flops]"] if student == "splade" else []
-    words += ["trainer.log_every=1", "trainer.steps=3"]
-    status, _, err = limbeck("train", *SHORT, f"student={student}", *words)
-    assert status == 0, err
-    assert "collapsed" not in err
-    assert "dead" not in err
-    assert "constant" not in err
 
 
 def test_signs():

@@ -1,5 +1,6 @@
 """Weights & Biases, offline: what the files of a run hold, read back."""
 
+import importlib
 import json
 import os
 import signal
@@ -204,20 +205,24 @@ def test_run_files_are_kept_only_if_asked_for_and_a_failure_ends_the_run(limbeck
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_as_the_same_wandb_run(limbeck, forked, tmp_path, cache, small):
-    words = [*WANDB, "name=killed", "trainer.steps=120", "trainer.validate_every=0", "eval.start=false"]
+    words = [*WANDB, "name=killed", "trainer.steps=40", "trainer.validate_every=0", "eval.start=false"]
     words += ["trainer.checkpoint_every=20"]
     command = ["train", *small, f"paths.cache={cache}", *words]
-    started = forked.start(command, tmp_path, first=lambda: os.environ.pop("WANDB_SERVICE", None))  # not ours: its own
-    deadline = time.monotonic() + 120
-    reached = 0
-    while reached < 20 and time.monotonic() < deadline:
-        time.sleep(0.02)
-        for checkpoint in tmp_path.glob("runs/killed/*/checkpoints/last.ckpt"):
-            reached = torch.load(checkpoint, weights_only=True)["global_step"]
-    time.sleep(0.5)  # some steps that will be made again
+
+    def own_service():
+        os.environ.pop("WANDB_SERVICE", None)  # not ours
+
+    importlib.import_module("wandb")  # here once, not in each process
+    # Stopped amid steps that will be made again, until W&B's own process has written some of them; then killed.
+    started = forked.start(command, tmp_path, first=own_service, kill=[("forward", 30, signal.SIGSTOP)])
+    _, how = os.waitpid(started, os.WUNTRACED)
+    assert os.WIFSTOPPED(how), (tmp_path / "output").read_text()
+    (file,) = tmp_path.rglob("run-*.wandb")
+    forked.wait_for(lambda: wandb_files.last_step(file) > 10)
     os.kill(started, signal.SIGKILL)
     forked.status(started)
-    assert 20 <= reached < 120
+    (checkpoint,) = tmp_path.glob("runs/killed/*/checkpoints/last.ckpt")
+    assert torch.load(checkpoint, weights_only=True)["global_step"] == 20
     status, _, err = limbeck("train", *words)
     assert status == 0, err
     assert "going on from" in err
@@ -232,11 +237,11 @@ def test_a_killed_run_goes_on_as_the_same_wandb_run(limbeck, forked, tmp_path, c
     # not yet written is missing, and only right before the checkpoint that the second went on from.
     steps = first.steps + second.steps
     assert steps == sorted(set(steps))
-    assert (steps[0], steps[-1]) == (0, 120)
-    missing = set(range(121)) - set(steps)
+    assert (steps[0], steps[-1]) == (0, 40)
+    missing = set(range(41)) - set(steps)
     assert len(missing) < 20
     assert missing == set(range(first.steps[-1] + 1, second.steps[0]))
-    assert all("train/ckl" in row for one in (first, second) for step, row in one.history.items() if step < 120)
+    assert all("train/ckl" in row for one in (first, second) for step, row in one.history.items() if step < 40)
 
 
 def test_steps_that_are_recorded_are_not_recorded_again(tmp_path):

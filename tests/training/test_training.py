@@ -119,9 +119,9 @@ def test_steps_follow_from_epochs():
         ({"precision": "fp8"}, "precision must be one of"),
         ({"clip": -1.0}, "clip must be >= 0"),
         ({"accumulate": 0}, "accumulate must be >= 1"),
-        ({"strategy": "fsdp"}, "strategy=fsdp leaves each process a part of the weights, .* choose ddp"),
-        ({"strategy": "deepspeed_stage_2"}, "strategy=deepspeed_stage_2 leaves each process a part"),
-        ({"strategy": "ddp_spawn"}, "strategy=ddp_spawn copies this process; .* choose ddp"),
+        ({"strategy": "fsdp"}, "strategy=fsdp shards the weights, .* choose ddp"),
+        ({"strategy": "deepspeed_stage_2"}, "strategy=deepspeed_stage_2 shards the weights"),
+        ({"strategy": "ddp_spawn"}, "strategy=ddp_spawn copies this process, .* choose ddp"),
     ],
 )
 def test_options_out_of_range(options, message):

@@ -95,14 +95,14 @@ def states(study):
 
 def test_a_search_finds_the_best_and_is_the_same_in_pieces(tmp_path):
     whole = Stand(tmp_path / "whole")
-    study = whole.search(Settings(trials=7, startup=3, pruner="none"), X)
-    assert states(study) == ["COMPLETE"] * 7
+    study = whole.search(Settings(trials=5, startup=2, pruner="none"), X)
+    assert states(study) == ["COMPLETE"] * 5
     assert study.best_value == max(trial.value for trial in study.trials)
-    assert [done for _, done, _ in whole.told] == list(range(1, 8))
-    for trials in (2, 5, 7, 7):
-        pieces = Stand(tmp_path / "pieces").search(Settings(trials=trials, startup=3, pruner="none"), X)
+    assert [done for _, done, _ in whole.told] == list(range(1, 6))
+    for trials in (1, 3, 5, 5):
+        pieces = Stand(tmp_path / "pieces").search(Settings(trials=trials, startup=2, pruner="none"), X)
     assert [trial.params for trial in pieces.trials] == [trial.params for trial in study.trials]
-    assert len({trial.params["x"] for trial in study.trials}) == 7
+    assert len({trial.params["x"] for trial in study.trials}) == 5
 
 
 def test_a_bad_trial_is_ended_early_and_a_refused_one_fails(tmp_path):
@@ -191,7 +191,7 @@ def test_a_key_that_no_choice_brings_is_named(tmp_path):
 
 def test_another_question_is_another_study(tmp_path):
     Stand(tmp_path).search(Settings(trials=1), X)
-    with pytest.raises(ConfigError, match=r"name=a: that study was begun with another space\.x\.high"):
+    with pytest.raises(ConfigError, match=r"name=a: this study was started with another space\.x\.high"):
         Stand(tmp_path).search(Settings(trials=2), {"x": {"kind": "float", "low": 0, "high": 7}})
 
 

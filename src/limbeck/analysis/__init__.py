@@ -1,1 +1,1 @@
-"""Analyses of evaluated systems, as pure functions over plain data, and their figures."""
+"""Analyses of evaluated systems, as pure functions of plain data."""

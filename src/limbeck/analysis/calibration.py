@@ -1,7 +1,7 @@
-r"""How close a student's distribution is to the teacher's, list by list: over positives and negatives, train and test.
+r"""How closely a student's distribution matches the teacher's in each list: positives and negatives, train and test.
 
-Over-calibration is a student that comes closer to the teacher than the teacher deserves: on the lists it was trained
-on more than on others, and where the teacher is wrong.
+Over-calibration means that a student matches the teacher more closely than the teacher deserves: more on training lists
+than on others, and where the teacher is wrong.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ QUANTITIES = (
     "kl", "kl_positives", "kl_negatives", "teacher_mass", "student_mass", "teacher_entropy", "student_entropy",
     "size", "positives",
 )  # fmt: skip
-"""What ``summarise`` averages: fields of ``Calibration``."""
+"""Fields of ``Calibration`` that ``summarise`` averages."""
 
 ALL, RIGHT, WRONG = "all", "teacher right", "teacher wrong"
 """Groups of lists: all, and those where the teacher's first document is, or is not, a positive."""
@@ -24,7 +24,7 @@ ALL, RIGHT, WRONG = "all", "teacher right", "teacher wrong"
 
 @dataclass(frozen=True)
 class Calibration:
-    """One value a list; those of a list without documents are NaN."""
+    """One value per list; NaN for a list without documents."""
 
     kl: np.ndarray
     """(Q,) KL(p ‖ q) in nats."""
@@ -37,20 +37,20 @@ class Calibration:
     student_mass: np.ndarray
     """(Q,) Σ q over the positives."""
     teacher_entropy: np.ndarray
-    """(Q,) in nats."""
+    """(Q,) entropy of p in nats."""
     student_entropy: np.ndarray
-    """(Q,) in nats."""
+    """(Q,) entropy of q in nats."""
     size: np.ndarray
-    """(Q,) documents of the list."""
+    """(Q,) number of documents in the list."""
     positives: np.ndarray
-    """(Q,) positives of the list."""
+    """(Q,) number of positives in the list."""
     teacher_right: np.ndarray
     """(Q,) bool: the teacher scores some positive above every negative."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Means over the lists of one system on one split that have both positives and negatives."""
+    """Means over the lists of one system on one split, without lists that lack positives or negatives."""
 
     system: str
     split: str
@@ -58,9 +58,9 @@ class Summary:
     """``all``, ``teacher right`` or ``teacher wrong``."""
     lists: int
     left_out: int
-    """Lists of the system and split without a positive or without a negative."""
+    """Number of lists of the system and split without a positive or without a negative."""
     means: Mapping[str, Mean]
-    """By name, for each of ``QUANTITIES``."""
+    """Mean of each of ``QUANTITIES``, by name."""
 
 
 def measure(
@@ -98,8 +98,8 @@ def measure(
 
     Notes
     -----
-    ``teacher_right`` does not give a teacher the benefit of a tie: a negative with the score of the best positive
-    makes it wrong. A list without positives is neither right nor wrong; ``summarise`` leaves it out.
+    For ``teacher_right`` a tie counts against the teacher: it is wrong if a negative has the score of the best
+    positive. A list without positives is neither right nor wrong; ``summarise`` leaves it out.
 
     Examples
     --------
@@ -140,8 +140,8 @@ def _log_softmax(segments: Segments, scores: np.ndarray, temperature: float, who
     if len(wrong):
         row = wrong[0]
         raise ValueError(f"the {whose}'s score in row {row} (list {segments.ids[row]}) is {scores[row]}")
-    below = (scores - segments.max(scores)[segments.ids]) / temperature  # the maximum at 0: nothing overflows
-    with np.errstate(divide="ignore"):  # an empty list has the sum 0, and no row that would take its logarithm
+    below = (scores - segments.max(scores)[segments.ids]) / temperature  # the maximum is 0: no overflow
+    with np.errstate(divide="ignore"):  # an empty list has the sum 0, but no row that uses its logarithm
         return below - np.log(segments.sum(np.exp(below)))[segments.ids]
 
 
@@ -151,12 +151,12 @@ def over_seeds(seeds: Sequence[Calibration]) -> Calibration:
     Parameters
     ----------
     seeds
-        Of the same lists in the same order, by the same teacher.
+        Measurements of the same lists in the same order, with the same teacher.
 
     Raises
     ------
     ValueError
-        They are not of the same lists.
+        The lists differ.
     """
     first = seeds[0]
     for other in seeds[1:]:
@@ -168,20 +168,20 @@ def over_seeds(seeds: Sequence[Calibration]) -> Calibration:
 
 
 def summarise(groups: Mapping[tuple[str, str], Sequence[Calibration]]) -> list[Summary]:
-    """Return means and intervals of all lists, of those where the teacher is right, and where it is wrong.
+    """Return means and intervals of all lists, of those where the teacher is right, and of those where it is wrong.
 
-    Only lists with both positives and negatives count: of others the parts of the divergence say nothing.
+    Only lists with both positives and negatives count: for others the parts of the divergence mean nothing.
 
     Parameters
     ----------
     groups
-        (System, split) → one measurement a seed; see ``over_seeds``.
+        (System, split) → one measurement per seed; see ``over_seeds``.
 
     Returns
     -------
     list[Summary]
-        Group by group in the order given; of each ``all``, ``teacher right``, ``teacher wrong``, without those that
-        have no list.
+        Group by group in the given order, for each ``all``, ``teacher right``, ``teacher wrong``; a subset without
+        lists is left out.
     """
     found = []
     for (system, split), seeds in groups.items():

@@ -1,4 +1,4 @@
-"""Matplotlib's list of fonts, which processes that draw for the first time may all write."""
+"""Matplotlib's list of fonts, which several processes may write when they draw for the first time."""
 
 import contextlib
 import os
@@ -6,14 +6,14 @@ import time
 from pathlib import Path
 
 _STALE = 60.0
-"""Seconds after which a lock of Matplotlib belongs to a process that was killed: it holds one for a moment."""
+"""Age in seconds from which a lock of Matplotlib belongs to a killed process: it is held only for a moment."""
 
 
 def remove_stale_locks() -> None:
-    """Remove locks that killed processes have left in Matplotlib's cache; call it before Matplotlib is imported.
+    """Remove locks that killed processes have left in Matplotlib's cache; call it before importing Matplotlib.
 
-    Matplotlib locks its list of fonts by a file that a killed process leaves there for good: each later process waits
-    5 seconds for it, warns, and reads all fonts of the machine.
+    Matplotlib locks its list of fonts with a file that a killed process never removes: each later process waits 5
+    seconds for it, warns, and reads all fonts of the machine.
     """
     given = os.environ.get("MPLCONFIGDIR")
     cache = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "matplotlib"

@@ -1,4 +1,4 @@
-"""The mean over queries with its interval."""
+"""The mean over queries with its confidence interval."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import t
 
 LEVEL = 0.95
-"""Of all intervals."""
+"""Level of all intervals."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Mean:
 
     value: float
     half_width: float
-    """Of its 95 % interval; NaN for fewer than two queries."""
+    """Half the width of its 95 % interval; NaN for fewer than two queries."""
     count: int
 
 
@@ -26,13 +26,13 @@ def mean(sample: np.ndarray) -> Mean:
     \bar x \pm t_{n-1,\,0.975} \, \frac{s}{\sqrt n}
     ```
 
-    where s is the standard deviation with n - 1. Unlike the normal approximation this stays honest for a handful of
+    where s is the standard deviation with n - 1. Unlike the normal approximation this is valid for a handful of
     queries: with two the factor is 12.7, not 1.96. The interval has no width where all values are equal.
 
     Parameters
     ----------
     sample
-        (n,) values of independent queries; empty gives NaN.
+        (n,) values of independent queries; an empty sample gives NaN.
     """
     count = len(sample)
     if not count:

@@ -1,4 +1,4 @@
-"""The queries that moved most between two systems, with what each put on top."""
+"""The queries whose value changed most between two systems, with the top documents of each."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -12,25 +12,25 @@ Texts = Callable[[Sequence[str]], Sequence[str]]
 """Looks texts up by id, as ``Collection.query_texts`` and ``document_texts`` do."""
 
 _DIGITS = 12
-"""Gains that differ only behind so many decimals are equal: they are the rounding of means."""
+"""Decimals to which gains are compared; smaller differences are rounding errors of means."""
 
-# What breaks a line or drives a terminal becomes a space; marks that turn the direction of writing, or cannot be
-# seen, vanish. Joiners (U+200C, U+200D) stay: Persian and emoji are spelt with them.
+# Line breaks and control characters become a space; marks that change the direction of writing, or are invisible, are
+# removed. Joiners (U+200C, U+200D) are kept: Persian and emoji need them.
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _NOTHING = re.compile(r"[\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 
 
 @dataclass(frozen=True)
 class Moved:
-    """One query under two systems."""
+    """One query with its values under two systems."""
 
     query: str
     baseline: float
     system: float
     gain: float
-    """system - baseline; above 0 in the front part of a list of them, below 0 in the rest."""
+    """system - baseline; above 0 for queries that gained, below 0 for those that lost."""
     teacher: float | None = None
-    """The teacher's own value, where it was given."""
+    """The teacher's value, if it was given."""
 
 
 def moved(
@@ -41,17 +41,17 @@ def moved(
     Parameters
     ----------
     baseline, system
-        One mapping a seed, averaged.
+        One mapping per seed, averaged.
     count
-        At most so many of either kind. A query whose value did not change is neither, so there may be fewer.
+        Most queries of either kind. Queries with an unchanged value are left out, so there may be fewer.
     teacher
-        The teacher's metric, to be shown beside them.
+        The teacher's values, to be shown with them.
 
     Returns
     -------
     list[Moved]
-        First those that gained, the greatest gain first; then those that lost, the greatest loss first. Equal gains
-        go by query id.
+        First the queries that gained, the largest gain first; then those that lost, the largest loss first. Equal gains
+        are ordered by query id.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def with_texts(
     depth: int = 3,
     limit: int = 200,
 ) -> list[dict[str, Any]]:
-    """Turn queries that moved into plain rows, for JSON or a terminal.
+    """Return queries from ``moved`` as plain rows, for JSON or a terminal.
 
     Parameters
     ----------
@@ -91,18 +91,18 @@ def with_texts(
     query_texts, document_texts
         Look texts up by id; each is called once.
     baseline, system
-        The run of either (of one seed, where there are several).
+        Runs of the two (of one seed, if there are several).
     qrels
         Judgments.
     depth
         Documents shown of each ranking.
     limit
-        Characters of a text, the sign of its being cut included.
+        Most characters of a text, including the sign that it was cut.
 
     Returns
     -------
     list[dict[str, Any]]
-        One a query, in order: ``query``, ``text``, ``baseline``, ``system``, ``gain``, ``teacher`` (None if unknown),
+        One per query, in order: ``query``, ``text``, ``baseline``, ``system``, ``gain``, ``teacher`` (None if unknown),
         and ``baseline_top``, ``system_top``: lists of ``document``, ``grade`` (None if not judged) and ``text``. A
         query that a run lacks has an empty list.
     """
@@ -137,7 +137,7 @@ def excerpt(text: str, limit: int) -> str:
     Parameters
     ----------
     text
-        Anything.
+        Any text.
     limit
         At least 1. A text that is cut ends in ``…``.
     """

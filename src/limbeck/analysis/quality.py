@@ -1,4 +1,4 @@
-"""Students by the quality of their teacher, query by query: where a loss gains."""
+"""Compare students by the quality of their teacher, query by query, to see where a loss gains."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from limbeck.analysis.means import mean
 from limbeck.evaluation.values import Values, aligned
 
 EDGES = (0.2, 0.5)
-"""Borders between bad, middling and good teaching, as analyses of CKL have them (there for the reciprocal rank)."""
+"""Borders between bad, medium and good teaching, as in analyses of CKL (there for the reciprocal rank)."""
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """Queries on which the teacher is about equally good."""
+    """Queries on which the teacher has about the same quality."""
 
     low: float
     high: float
@@ -25,7 +25,7 @@ class Bucket:
     gain: float
     """Mean of system - baseline."""
     half_width: float
-    """Of the 95 % interval of the gain over queries (Student's t); NaN for fewer than two queries."""
+    """Half the width of the 95 % interval of the gain over queries (Student's t); NaN for fewer than two queries."""
 
 
 def by_teacher(
@@ -38,11 +38,11 @@ def by_teacher(
     Parameters
     ----------
     teacher
-        The teacher's metric, between 0 and 1.
+        The teacher's values, between 0 and 1.
     baseline, system
-        One mapping a seed; values are averaged over seeds first, since queries, not seeds, are the sample.
+        One mapping per seed; values are averaged over seeds first, since queries, not seeds, are the sample.
     edges
-        Borders, rising; a value on a border belongs to the bucket above it.
+        Ascending borders; a value on a border belongs to the bucket above it.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def by_teacher(
     Raises
     ------
     ValueError
-        The queries differ or a value is not finite (the message names one), or the edges do not rise.
+        The queries differ or a value is not finite (the message names one), or the edges do not ascend.
     """
     if list(edges) != sorted(set(edges)) or not all(0 < edge < 1 for edge in edges):
         raise ValueError(f"edges must rise and lie between 0 and 1, got {list(edges)}")

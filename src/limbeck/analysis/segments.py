@@ -1,15 +1,15 @@
-"""Lists of different lengths, one after another in flat arrays, reduced without a loop over the lists."""
+"""Reduce lists of different lengths, stored one after another in flat arrays, without a loop over the lists."""
 
 import numpy as np
 
 
 class Segments:
-    """Where each list begins and ends.
+    """Start and end of each list.
 
     Parameters
     ----------
     lengths
-        (Q,) rows of each list, in order; a list may be empty.
+        (Q,) number of rows of each list, in order; a list may be empty.
     """
 
     def __init__(self, lengths: np.ndarray) -> None:
@@ -40,7 +40,7 @@ class Segments:
 
     def _reduce(self, function: np.ufunc, values: np.ndarray, empty: float) -> np.ndarray:
         result = np.full(len(self), empty)
-        if len(self._starts):  # reduceat gives an empty list the row behind it: those are left out
+        if len(self._starts):  # reduceat returns the next row for an empty list: empty lists are left out
             result[self._filled] = function.reduceat(np.asarray(values, dtype=np.float64), self._starts)
         return result
 
@@ -49,20 +49,20 @@ class Segments:
         return np.lexsort((*reversed(keys), self.ids))
 
     def positions(self, order: np.ndarray) -> np.ndarray:
-        """Return the 1-based place of each row in its list, given the order of all rows."""
+        """Return the 1-based position of each row in its list, given the order of all rows."""
         places = np.empty(len(order), dtype=np.int64)
         places[order] = np.arange(len(order)) - self.offsets[self.ids] + 1
         return places
 
     def groups(self, order: np.ndarray, key: np.ndarray) -> np.ndarray:
-        """Return the number of each sorted row's group of equal key: (N,), from 0, in the order given."""
+        """Return the group of each sorted row, (N,) from 0, where rows with equal keys form a group."""
         if not len(order):
             return np.empty(0, dtype=np.int64)
         ids, values = self.ids[order], key[order]
         return np.concatenate(([0], np.cumsum((ids[1:] != ids[:-1]) | (values[1:] != values[:-1]))))
 
     def average_ranks(self, order: np.ndarray, key: np.ndarray) -> np.ndarray:
-        """Return the rank of each row in its list; rows of equal key share the mean of their places."""
+        """Return the rank of each row in its list; rows with equal keys get the mean of their positions."""
         groups = self.groups(order, key)
         places = self.positions(order)[order]
         means = np.bincount(groups, weights=places) / np.maximum(np.bincount(groups), 1)

@@ -1,1 +1,1 @@
-"""Where transformers come from and how they read."""
+"""Backbones: sources of transformers and tokenizers, and how they encode texts."""

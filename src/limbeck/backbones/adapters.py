@@ -1,4 +1,4 @@
-"""Training less, or with less memory: LoRA adapters and gradient checkpointing."""
+"""LoRA adapters and gradient checkpointing."""
 
 import importlib.util
 import logging
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BASE = ".base_layer."
-"""What peft puts into the names of the parameters of a layer that it wraps."""
+"""Part that peft adds to the parameter names of a wrapped layer."""
 
 
 @dataclass(frozen=True)
 class Lora:
-    r"""Low-rank adapters, $`W x + \frac{\alpha}{r} B A x`$ with W frozen, A random and B zero at the start.
+    r"""Low-rank adapters, $`W x + \frac{\alpha}{r} B A x`$ with W frozen, A initially random and B initially zero.
 
     Parameters
     ----------
     rank
         r, the inner dimension of A (r, in) and B (out, r).
     alpha
-        Numerator of the factor.
+        α of the factor α/r.
     dropout
-        Of x before A, in [0, 1).
+        Dropout of x before A, in [0, 1).
     targets
-        Ends of the names of the linear layers that get an adapter (``[query, value]``); null takes all linear layers
-        of the transformer's layers.
+        Name endings of the linear layers that get an adapter (``[query, value]``); null is all linear layers of the
+        transformer's layers.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def read_lora(options: Any) -> Lora | None:
     Raises
     ------
     ValueError
-        It is no mapping, a key is unknown, a value out of range, or peft is not installed.
+        The options are not a mapping, a key is unknown, a value is out of range, or peft is not installed.
     """
     if options is None:
         return None
@@ -87,24 +87,24 @@ def read_lora(options: Any) -> Lora | None:
 
 
 def adapt(model: "PreTrainedModel", lora: Lora, anew: Iterable[str]) -> None:
-    """Freeze a model, put adapters into it, and log how many parameters train.
+    """Freeze a model, insert adapters, and log the number of trainable parameters.
 
-    The model keeps its class and attributes. Beside the adapters, what has no pretrained weights trains: the
-    parameters in ``anew``, and the head of a sequence classifier.
+    The model keeps its class and attributes. Parameters without pretrained weights stay trainable: those in ``anew``
+    and the head of a sequence classifier.
 
     Parameters
     ----------
     model
-        Changed in place.
+        The model, changed in place.
     lora
-        Settings.
+        Settings of the adapters.
     anew
-        Names of parameters that are not from a checkpoint.
+        Names of parameters that are not from the checkpoint.
 
     Raises
     ------
     ConfigError
-        A target is no linear layer of the model, or the rank is larger than a side of its matrix.
+        A target is not a linear layer of the model, or the rank exceeds a side of its matrix.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -130,22 +130,22 @@ def adapt(model: "PreTrainedModel", lora: Lora, anew: Iterable[str]) -> None:
 
 
 def checkpoint_gradients(model: "PreTrainedModel") -> None:
-    """Compute the states inside each layer again in the backward pass instead of keeping them.
+    """Turn on gradient checkpointing: the backward pass recomputes each layer's activations instead of storing them.
 
     Raises
     ------
     ConfigError
-        The family does not support it.
+        The model does not support it.
     """
     if not model.supports_gradient_checkpointing:
         raise ConfigError(f"gradient_checkpointing: {type(model).__name__} does not support it; set it to false")
     if getattr(model.config, "use_cache", False):
-        model.config.use_cache = False  # of decoders; transformers warns of it at every start
+        model.config.use_cache = False  # else transformers warns about it for decoders
     model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def merged_weights(module: nn.Module) -> dict[str, Tensor]:
-    """Return a module's state with its adapters added to the layers they wrap, under the names without adapters."""
+    """Return a module's state with its adapters merged into the layers, under the names without adapters."""
     state = module.state_dict()
     wrapped = {name: layer for name, layer in module.named_modules() if _is_adapter(layer)}
     weights = {}
@@ -166,7 +166,7 @@ def merged_weights(module: nn.Module) -> dict[str, Tensor]:
 
 
 def plain_name(name: str) -> str:
-    """Return a parameter's name as it is without adapters."""
+    """Return the name that a parameter has without adapters."""
     return name.replace(_BASE, ".")
 
 

@@ -1,4 +1,4 @@
-"""Backbones: what a student's transformer and tokenizer come from, and how students are saved and pooled."""
+"""The protocol of backbones (sources of a transformer and a tokenizer), saving of students, and pooling."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 Pooling = Literal["mean", "cls", "last"]
 Task = Literal["encoder", "classifier", "difference", "mlm"]
-"""What a student makes of a backbone: token states, one score a sequence, the difference of two, or logits of the
-vocabulary a token."""
+"""Output that a student needs of a transformer: token states (``encoder``), one logit per sequence (``classifier``),
+the difference of two logits (``difference``), or vocabulary logits per token (``mlm``)."""
 
 Load = Callable[[Task], "PreTrainedModel"]
-"""Given to a student: returns its transformer for a task."""
+"""Function that a student calls to get its transformer for a task."""
 
 
 class Backbone(Protocol):
@@ -31,44 +31,52 @@ class Backbone(Protocol):
 
     @property
     def learning_rate(self) -> float:
-        """Peak learning rate that suits the weights that train, where ``optim.lr`` is null."""
+        """Default peak learning rate, used if ``optim.lr`` is null."""
         ...
 
     @property
     def path(self) -> str | None:
-        """Where the weights come from; None where all of them start at random."""
+        """Hub name or folder of the weights; None if all weights are initialised at random."""
         ...
 
     @property
     def untrained(self) -> bool:
-        """Whether random weights may search, score or teach although nothing trains them."""
+        """Whether random weights may be used for search, scoring or teaching without training."""
         ...
 
     @property
     def anew(self) -> Sequence[str]:
-        """Parameters of the model built last that the checkpoint does not give."""
+        """Parameters of the last built model that the checkpoint lacks."""
         ...
 
     @property
     def labels(self) -> Sequence[str]:
-        """Labels of the checkpoint's classifier, where the model built last has another number of them."""
+        """Labels of the checkpoint's classifier, if their number differs from that of the last built model."""
         ...
 
     def tokenizer(self, texts: Callable[[], Iterable[str]], folder: Callable[..., Path]) -> TextTokenizer:
-        """Return the tokenizer; ``texts`` and ``folder`` serve backbones that train one."""
+        """Return the tokenizer.
+
+        Parameters
+        ----------
+        texts
+            Returns the collection's texts, for backbones that train a tokenizer.
+        folder
+            Returns the folder of a cached artefact, for backbones that train a tokenizer.
+        """
         ...
 
     def model(self, tokenizer: TextTokenizer, task: Task, *, trains: bool = True) -> "PreTrainedModel":
-        """Return the transformer in float32; one that nothing trains gets no adapters that were not asked for."""
+        """Return the transformer in float32; with ``trains=False``, without default adapters."""
         ...
 
 
 def prepared(
     model: "PreTrainedModel", lora: Lora | None, checkpointing: bool, anew: Iterable[str]
 ) -> "PreTrainedModel":
-    """Return a new transformer as the options of a backbone want it: with adapters, saving memory, without padding.
+    """Set up a new transformer in place: adapters, gradient checkpointing, and packing if it supports it.
 
-    ``anew`` names the parameters that no checkpoint gives: they train beside adapters.
+    ``anew`` names the parameters that are not from a checkpoint; they stay trainable beside adapters.
     """
     if lora is not None:
         adapt(model, lora, anew)
@@ -79,18 +87,18 @@ def prepared(
 
 
 HEAD = "head.safetensors"
-"""File beside a saved backbone with the parameters that a student has on top of it."""
+"""File next to a saved backbone with the student's other parameters."""
 
 
 def save(student: torch.nn.Module, tokenizer: TextTokenizer, folder: Path) -> None:
-    """Save a student as a Hugging Face folder, and what it has on top of the backbone beside it.
+    """Save a student's backbone as a Hugging Face folder, with its other parameters in a file next to it.
 
-    Adapters are merged, so the folder is that of a plain checkpoint.
+    Adapters are merged, so the folder is a plain checkpoint.
     """
     backbone: Any = student.backbone
     backbone.save_pretrained(folder, state_dict=merged_weights(backbone))
     tokenizer.save(folder)
-    # A weight with two names (a second transformer's decoder and embeddings) is written once, as safetensors wants it.
+    # Write tied weights (a second transformer's decoder and embeddings) once, as safetensors requires.
     once: dict[int, tuple[str, Tensor]] = {}
     for name, value in merged_weights(student).items():
         if not name.startswith("backbone."):
@@ -100,16 +108,16 @@ def save(student: torch.nn.Module, tokenizer: TextTokenizer, folder: Path) -> No
 
 
 def check_pooling(model: "PreTrainedModel", pooling: str) -> None:
-    """Raise a ValueError where the first token of a text is read that has seen no other."""
+    """Raise ``ValueError`` for ``cls`` pooling over causal attention, where the first token sees no other."""
     if pooling == "cls" and is_causal(model.config):
         raise ValueError(
-            "pooling=cls reads the first token, which sees nothing of the text in a decoder; take last or mean, or "
+            "pooling=cls reads the first token, which in a decoder attends to no other; choose last or mean, or "
             "backbone.bidirectional=true"
         )
 
 
 def pool(states: Tensor, tokens: Tokens, pooling: Pooling) -> Tensor:
-    """Reduce token states (N, T, D) to (N, D): the mean over real tokens, the first token, or the last real one."""
+    """Pool token states (N, T, D) → (N, D): the mean over tokens, the first, or the last token, without padding."""
     if pooling == "cls":
         return states[:, 0]
     if pooling == "last":

@@ -1,4 +1,4 @@
-"""A text as the mean of its tokens' vectors: what a table of vectors makes of it, or a transformer with pooling."""
+"""Static models (the mean of fixed token vectors), and one embedding per text from them or from a transformer."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,19 +18,19 @@ from limbeck.types import Tokens, moved
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of a table, under the names that transformers have for them."""
+    """Sizes of a static model, under transformers' names."""
 
     vocab_size: int
     hidden_size: int
 
 
 class StaticModel(nn.Module):
-    r"""A vector a token, wherever it stands: $`E(t) = \frac{1}{n} \sum_{i=1}^{n} v_{t_i}`$.
+    r"""Mean of context-free token vectors: $`E(t) = \frac{1}{n} \sum_{i=1}^{n} v_{t_i}`$.
 
     Parameters
     ----------
     vectors
-        (V, D), one row for each token of the vocabulary. They are trained.
+        (V, D) initial token vectors, one row per vocabulary entry; trainable.
     """
 
     def __init__(self, vectors: Tensor) -> None:
@@ -44,7 +44,7 @@ class StaticModel(nn.Module):
             real = tokens.attention_mask
             counts = real.sum(1)
             return self.embedding(tokens.input_ids[real.bool()], counts.cumsum(0) - counts)
-        # The same without asking the device how many tokens are real.
+        # The same from the known lengths, without synchronising with the device.
         lengths, (rows, width) = np.asarray(tokens.lengths, dtype=np.int64), tokens.input_ids.shape
         starts = lengths.cumsum() - lengths
         places = np.repeat(np.arange(rows) * width - starts, lengths) + np.arange(lengths.sum())
@@ -53,23 +53,23 @@ class StaticModel(nn.Module):
         return self.embedding(chosen, moved(torch.from_numpy(starts), device))
 
     def save_pretrained(self, folder: Path, state_dict: dict[str, Tensor]) -> None:
-        """Write the table as sentence-transformers does."""
+        """Save the token vectors in sentence-transformers' format."""
         folder.mkdir(parents=True, exist_ok=True)
         save_file({VECTORS: state_dict[VECTORS].detach().cpu().contiguous()}, folder / WEIGHTS)
 
 
 def embed(model: nn.Module, tokens: Tokens, pooling: Pooling) -> Tensor:
-    """Return one vector a text, (N, T) → (N, D)."""
+    """Return one embedding per text, (N, T) → (N, D)."""
     if isinstance(model, StaticModel):
         return model(tokens)
     return pool(states(model, tokens), tokens, pooling)
 
 
 def check_pooling(model: Any, pooling: Pooling) -> None:
-    """Raise ``ValueError`` for a pooling that a table of vectors, or a transformer, does not have."""
+    """Raise ``ValueError`` for a pooling that a model does not support."""
     if not isinstance(model, StaticModel):
         backbone.check_pooling(model, pooling)
     elif pooling != "mean":
         raise ValueError(
-            f"pooling must be mean over a static backbone, whose tokens do not see one another; got {pooling}"
+            f"pooling must be mean for a static backbone, whose token vectors have no context; got {pooling}"
         )

@@ -1,4 +1,4 @@
-"""Gradient caching: a batch larger than what memory holds, encoded chunk by chunk, twice."""
+"""Gradient caching: encodes a batch in chunks, twice, so that large batches fit into memory."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ _size: ContextVar[int | None] = ContextVar("texts of a chunk", default=None)
 
 @contextmanager
 def chunks_of(size: int | None) -> Iterator[None]:
-    """Let students encode so many texts of a batch at once (``in_chunks``); None: all of them."""
+    """Set the number of texts that ``in_chunks`` encodes at once; None encodes all."""
     token = _size.set(size)
     try:
         yield
@@ -26,17 +26,19 @@ def chunks_of(size: int | None) -> Iterator[None]:
 
 
 def in_chunks(encode: Callable[[Tokens, Role], Encoding], tokens: Tokens, role: Role) -> Encoding:
-    """Encode the texts of a batch so that, within ``chunks_of``, the states of one chunk are in memory at a time.
+    """Encode the texts of a batch; within ``chunks_of``, with the activations of only one chunk in memory.
 
-    Only what the loss reads is kept of a chunk. In the backward pass each chunk is encoded again, with the same
-    dropout, and its gradient is added to that of the parameters: the gradient is that of the whole batch.
+    Only the encodings of a chunk are stored. The backward pass encodes each chunk again with the same dropout, and
+    accumulates the parameters' gradients, so the gradient is that of the whole batch.
 
     Parameters
     ----------
     encode
-        Encodes some of the texts.
-    tokens, role
+        Function that encodes a chunk.
+    tokens
         The texts.
+    role
+        ``query`` or ``document``.
 
     References
     ----------
@@ -57,8 +59,8 @@ def in_chunks(encode: Callable[[Tokens, Role], Encoding], tokens: Tokens, role: 
 def _twice(encode: Callable[[Tokens, Role], Encoding], chunk: Tokens, role: Role) -> Encoding:
     """Encode a chunk now, and again in the backward pass.
 
-    ``checkpoint`` saves the random state of the devices of the tensors among its arguments, so that dropout is the same
-    again; it does not look into a ``Tokens``.
+    ``checkpoint`` restores the random state of the devices of its tensor arguments, for the same dropout. It does not
+    look inside a ``Tokens``, so the tensors are passed one by one.
     """
 
     def read(input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None, kept: Tensor | None) -> Encoding:

@@ -1,4 +1,4 @@
-"""Decoders as backbones: which models they are, and what their tokens see of a text."""
+"""Decoders as backbones: recognition, configuration and checks, including bidirectional attention."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def is_decoder(config: "PreTrainedConfig") -> bool:
-    """Return whether a configuration is of a decoder alone: transformers has a causal language model for it, no other.
+    """Return whether a model is a decoder: transformers has a causal, but no masked, language model for its type.
 
-    Bidirectional attention does not make an encoder of it: its head still predicts the next word.
+    It remains a decoder with bidirectional attention, since its head predicts the next token.
     """
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -25,15 +25,15 @@ def is_decoder(config: "PreTrainedConfig") -> bool:
 
 
 def is_causal(config: "PreTrainedConfig") -> bool:
-    """Return whether a token sees nothing of what follows it."""
-    both = getattr(config, "use_bidirectional_attention", None)  # of Gemma 3
+    """Return whether attention is causal, so that tokens do not attend to later ones."""
+    both = getattr(config, "use_bidirectional_attention", None)  # Gemma 3
     return is_decoder(config) and getattr(config, "is_causal", True) and not both
 
 
 def set_up(config: "PreTrainedConfig", pad: int, *, bidirectional: bool) -> None:
-    """Set a decoder's configuration to reading texts: the padding token, no cache, and attention to all of a text.
+    """Configure a decoder for encoding texts: padding token, no cache and, if ``bidirectional``, no causal mask.
 
-    ``is_causal`` is transformers' own switch, so a saved model keeps it.
+    ``is_causal`` is a key of transformers' configuration, so saved models keep it.
     """
     settings: Any = config
     settings.pad_token_id = pad  # a classifier reads the last token that is not this one
@@ -43,22 +43,22 @@ def set_up(config: "PreTrainedConfig", pad: int, *, bidirectional: bool) -> None
 
 
 def check(config: "PreTrainedConfig", task: str, path: str) -> None:
-    """Raise a ConfigError where a decoder cannot serve a task, or is one of images or sound, too."""
+    """Raise ``ConfigError`` if a decoder does not support a task, or is multimodal."""
     if config.get_text_config() is not config:
         raise ConfigError(
-            f"model: {path!r} is of the type {config.model_type!r}, which reads more than text; take a checkpoint of "
-            "the text model alone"
+            f"model: {path!r} is of the type {config.model_type!r}, which reads more than text; choose a checkpoint of "
+            "its text model"
         )
     if task == "mlm":
         raise ConfigError(
-            f"model: {path!r} is a decoder ({config.model_type}): its head predicts the next word, and a sparse "
-            "student needs one of masked words, which weighs the words of the text; take an encoder, or another student"
+            f"model: {path!r} is a decoder ({config.model_type}), but a sparse student needs a masked language model; "
+            "choose an encoder, or another student"
         )
 
 
 @torch.no_grad()
 def check_both_ways(model: "PreTrainedModel", path: str) -> None:
-    """Raise a ConfigError unless a token sees what follows it: tried with two texts that differ in their last token."""
+    """Raise ``ConfigError`` if attention is causal, tested with two texts that differ only in their last token."""
     base: Any = model.base_model
     size = min(int(base.config.vocab_size), 7)
     texts = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 5]]) % size

@@ -1,4 +1,4 @@
-"""Dropout on processors, where drawing the random numbers of attention would cost more than its products."""
+"""Fast dropout on CPUs, where torch's random numbers for attention weights cost more than attention itself."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from torch.autograd.function import once_differentiable
 
 
 def kept(shape: torch.Size, rate: float) -> tuple[Tensor, float]:
-    """Draw which values dropout keeps, from 16 random bits each of the default generator.
+    """Draw a dropout mask from 16 random bits per value of the default generator.
 
     Returns
     -------
     Tensor
-        Bool; a value is dropped with probability round(rate · 2¹⁶) / 2¹⁶.
+        Bool, True for kept values; a value is dropped with probability p = round(rate · 2¹⁶) / 2¹⁶.
     float
-        1 / (1 - that probability), by which the kept ones are multiplied.
+        Factor 1 / (1 - p) of the kept values.
     """
     dropped = round(rate * 2**16)
     count = shape.numel()
@@ -32,19 +32,20 @@ def dropped_attention(
     D(\mathrm{softmax}(\mathrm{scale} \cdot Q K^\top))\, V
     ```
 
-    as ``torch.nn.functional.scaled_dot_product_attention`` has it, which on processors draws each random number with a
-    generator for real numbers.
+    where D is dropout, as in ``torch.nn.functional.scaled_dot_product_attention``, which on CPUs draws a real number
+    for each weight.
 
     Parameters
     ----------
     query, key, value
-        (N, heads, T, width of a head) on a processor.
+        (N, heads, T, head width), on a CPU.
     mask
-        Bool, broadcast to (N, heads, T, T): False where nothing attends. Each row needs a token to attend to.
+        Bool, broadcastable to (N, heads, T, T), True where a token (row) attends to a token (column); None for no mask.
+        Each row needs a True.
     dropout
         Rate in (0, 1).
     scale
-        None: 1 / √width.
+        Factor of the products; None is 1 / √(head width).
     """
     factor = query.shape[-1] ** -0.5 if scale is None else scale
     return _Attention.apply(query, key, value, mask, dropout, factor)  # pyright: ignore[reportReturnType]
@@ -74,7 +75,7 @@ class _Attention(torch.autograd.Function):
             grad = grad * ctx.factor
             dropped = weights * keep
             of_value = dropped.to(grad.dtype).mT @ grad
-            # With D' = D(softmax'), the gradient of a softmax: w ∘ (g - Σ w g), and w ∘ keep ∘ g is g times dropped.
+            # Gradient of the softmax w for the gradient g of w: w ∘ (g - Σ w g). Here g = keep ∘ (grad · valueᵀ).
             flow = dropped.mul_(grad @ value.mT)
             of_scores = flow.addcmul_(weights, flow.sum(-1, keepdim=True), value=-1).to(grad.dtype)
             of_query = (of_scores @ key) * ctx.scale
@@ -83,7 +84,7 @@ class _Attention(torch.autograd.Function):
 
 
 class Dropout(nn.Dropout):
-    """Dropout that draws 16 bits a value on processors; elsewhere the usual one."""
+    """Dropout that draws 16 bits per value on CPUs; torch's dropout on other devices."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Drop values at random while training."""
@@ -94,7 +95,7 @@ class Dropout(nn.Dropout):
 
 
 def quicken(model: nn.Module) -> None:
-    """Make all dropout of a model the quick one."""
+    """Replace all dropout modules of a model by the fast one."""
     for module in model.modules():
         if type(module) is nn.Dropout and module.p < 1:
             module.__class__ = Dropout

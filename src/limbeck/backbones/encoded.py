@@ -1,4 +1,4 @@
-"""Vectors of single tokens out of an encoder: where a table of vectors can start from."""
+"""Static token vectors from an encoder, as initial vectors of a static model."""
 
 import re
 
@@ -12,37 +12,39 @@ from limbeck.progress import show
 from limbeck.text.tokenizer import TextTokenizer
 
 _TEXTS = 512
-"""Tokens of the vocabulary that are encoded at once."""
+"""Batch size, in vocabulary tokens."""
 
 _UNUSED = re.compile(r"\[unused\d+\]")
 
 
 @torch.inference_mode()
 def vocabulary_vectors(model: nn.Module, tokenizer: TextTokenizer, *, width: int | None, sif: float | None) -> Tensor:
-    r"""Encode each token of a vocabulary alone, between the special tokens, and take the mean of its states.
+    r"""Encode each vocabulary token as a text of its own, with special tokens, by the mean of its states.
 
     ```math
     v_t = \frac{a}{a + p(t)} \, P \, (e_t - \bar e), \qquad
     p(t) = \frac{1}{r_t + 1} \Big/ \sum_u \frac{1}{r_u + 1}
     ```
 
-    e_t is what the encoder makes of token t, $`\bar e`$ their mean, P the first ``width`` principal components and
-    $`r_t = 1, 2, …`$ the place of t in the vocabulary, where frequent tokens come first (Zipf's law). Special and
-    unused tokens start at 0 and count in neither.
+    e_t is the encoding of token t, $`\bar e`$ the mean encoding, P projects onto the first ``width`` principal
+    components, and $`r_t = 1, 2, …`$ is the rank of t in the vocabulary, in which frequent tokens come first (Zipf's
+    law). Special and unused tokens have vectors of 0, and count neither in $`\bar e`$ nor in p.
 
     Parameters
     ----------
-    model, tokenizer
-        A transformer and its tokenizer, special tokens included.
+    model
+        A transformer.
+    tokenizer
+        Its tokenizer, which adds special tokens.
     width
-        Components that are kept; None keeps e_t as it is: all of them, around no mean.
+        Number of principal components; None leaves out projection and centring.
     sif
-        a > 0; None weighs all tokens alike.
+        a > 0; None weights all tokens equally.
 
     Returns
     -------
     Tensor
-        (V, D), D the width.
+        (V, D), with D = ``width`` if given.
 
     Raises
     ------
@@ -51,8 +53,8 @@ def vocabulary_vectors(model: nn.Module, tokenizer: TextTokenizer, *, width: int
 
     References
     ----------
-    Arora et al., A Simple but Tough-to-Beat Baseline for Sentence Embeddings, ICLR 2017 (the weights); the whole as
-    model2vec does it (Tulkens and van Dongen, 2024).
+    Arora et al., A Simple but Tough-to-Beat Baseline for Sentence Embeddings, ICLR 2017 (the weights); Tulkens and van
+    Dongen, model2vec, 2024 (the whole method).
     """
     model.eval()
     size = max(tokenizer.tokenizer.get_vocab().values()) + 1
@@ -75,7 +77,7 @@ def vocabulary_vectors(model: nn.Module, tokenizer: TextTokenizer, *, width: int
 
 
 def _special(tokenizer: TextTokenizer, size: int) -> Tensor:
-    """Return (V,) bool: which tokens are special, or unused places of a vocabulary."""
+    """Return (V,) bool, True for special and unused tokens."""
     found = torch.zeros(size, dtype=torch.bool)
     found[tokenizer.special] = True
     unused = [number for token, number in tokenizer.tokenizer.get_vocab().items() if _UNUSED.fullmatch(token)]
@@ -84,7 +86,7 @@ def _special(tokenizer: TextTokenizer, size: int) -> Tensor:
 
 
 def _principal(vectors: Tensor, ordinary: Tensor, width: int) -> Tensor:
-    """Return the first principal components of the ordinary tokens' vectors, for all tokens."""
+    """Project all tokens' vectors onto the first principal components of the ordinary tokens."""
     most = min(vectors.shape[1], int(ordinary.sum()))
     if width > most:
         raise ValueError(
@@ -92,5 +94,5 @@ def _principal(vectors: Tensor, ordinary: Tensor, width: int) -> Tensor:
             f"{width}"
         )
     centred = (vectors - vectors[ordinary].mean(0)).double()
-    _, directions = torch.linalg.eigh(centred[ordinary].T @ centred[ordinary])  # the greatest variance comes last
+    _, directions = torch.linalg.eigh(centred[ordinary].T @ centred[ordinary])  # in ascending order of variance
     return (centred @ directions.flip(1)[:, :width]).float()

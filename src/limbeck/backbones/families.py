@@ -1,4 +1,4 @@
-"""What differs between families: depth, dropout, positions, and which models can be read at all."""
+"""Differences between model families: depth, dropout, positions, and which families are supported."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +19,16 @@ DROPOUTS = (
     "mlp_dropout",
     "hidden_dropout",
 )
-"""Dropout of the states and the attention, as the families name it."""
+"""Names of hidden-state and attention dropout in the families' configurations."""
 
 _HEAD_DROPOUTS = ("classifier_dropout", "classifier_dropout_prob", "seq_classif_dropout", "pooler_dropout")
-"""Dropout before a classifier; where it is None, the one of the states counts."""
+"""Names of dropout before a classifier; None means hidden-state dropout."""
 
 
 def check_readable(config: "PreTrainedConfig", task: str, path: str) -> None:
-    """Raise a ConfigError unless a configuration is of an encoder, or of a decoder that can serve a task.
+    """Raise ``ConfigError`` unless a model is an encoder, or a decoder that supports a task.
 
-    The sign is that transformers has a masked language model for it, or a causal one alone.
+    Encoders are the types with a masked language model in transformers; decoders those with only a causal one.
     """
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
@@ -41,25 +41,24 @@ def check_readable(config: "PreTrainedConfig", task: str, path: str) -> None:
         reason = "neither an encoder that reads in both directions nor a decoder of text"
     if reason:
         raise ConfigError(
-            f"model: {path!r} is of the type {config.model_type!r}, {reason}; take an encoder of the family of BERT, "
-            "RoBERTa, MPNet, DistilBERT, ELECTRA, ModernBERT, DeBERTa or the like, or a decoder as Qwen3, Gemma or "
-            "Llama"
+            f"model: {path!r} is of the type {config.model_type!r}, {reason}; choose an encoder such as BERT, "
+            "RoBERTa, MPNet, DistilBERT, ELECTRA, ModernBERT or DeBERTa, or a decoder such as Qwen3, Gemma or Llama"
         )
 
 
 def cut_layers(config: "PreTrainedConfig", layers: int, path: str) -> None:
-    """Set a configuration to the first ``layers`` layers; a ConfigError if there are fewer."""
+    """Reduce a configuration to the first ``layers`` layers; raise ``ConfigError`` if there are fewer."""
     depth = int(config.num_hidden_layers)  # pyright: ignore[reportAttributeAccessIssue]
     if layers > depth:
         raise ConfigError(f"layers must be <= {depth}, the depth of {path}, got {layers}")
     settings: Any = config
-    if getattr(config, "layer_types", None):  # ModernBERT, Qwen, Gemma: global or local attention, layer by layer
+    if getattr(config, "layer_types", None):  # ModernBERT, Qwen, Gemma: global or local attention of each layer
         settings.layer_types = settings.layer_types[:layers]
     settings.num_hidden_layers = layers
 
 
 def set_dropout(config: "PreTrainedConfig", dropout: float, path: str) -> None:
-    """Set all that a family calls dropout; a ConfigError if it has none."""
+    """Set all dropout rates of a configuration; raise ``ConfigError`` if it has none with a known name."""
     found = [name for name in DROPOUTS if hasattr(config, name)]
     if not found:
         raise ConfigError(f"dropout: {path!r} is of the type {config.model_type!r}, whose dropout has no known name")
@@ -71,9 +70,10 @@ def set_dropout(config: "PreTrainedConfig", dropout: float, path: str) -> None:
 
 
 def most_tokens(model: nn.Module) -> int | None:
-    """Return the longest sequence a model reads, special tokens included, or None where nothing bounds it.
+    """Return a model's maximum sequence length, including special tokens; None if there is none.
 
-    RoBERTa, XLM-R, MPNet and their kin count positions from the padding's number + 1: a table of 514 serves 512 tokens.
+    RoBERTa, XLM-R, MPNet and similar models number positions from the padding token's id + 1, so 514 position
+    embeddings allow 512 tokens.
     """
     most = getattr(model.config, "max_position_embeddings", None)
     offset = position_padding(model)
@@ -81,14 +81,14 @@ def most_tokens(model: nn.Module) -> int | None:
 
 
 def position_padding(model: nn.Module) -> int | None:
-    """Return the number of the padding token from which a model counts positions, or None if it counts from 0."""
+    """Return the padding token's id after which a model's positions start; None if they start at 0."""
     base: Any = getattr(model, "base_model", model)
     table = getattr(getattr(base, "embeddings", None), "position_embeddings", None)
     return getattr(table, "padding_idx", None)
 
 
 def check_tokenizer(model: "PreTrainedModel", size: int, pad: int, path: str) -> None:
-    """Raise a ConfigError if a tokenizer of ``size`` tokens with padding token ``pad`` does not fit a model."""
+    """Raise ``ConfigError`` if a tokenizer with ``size`` tokens and padding token ``pad`` does not fit a model."""
     known = int(model.config.vocab_size)  # pyright: ignore[reportArgumentType]
     if size > known:
         raise ConfigError(f"the tokenizer of {path} has {size} tokens, the model {known}: they do not belong together")

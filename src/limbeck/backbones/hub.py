@@ -1,11 +1,11 @@
-"""What a model on the hub says beside its weights: the small files of a folder of sentence-transformers."""
+"""Downloads the small files (without the transformer's weights) of a sentence-transformers model on the hub."""
 
 from pathlib import Path
 
 from limbeck.backbones.sources import PACKAGE, quiet
 
 _SMALL = ("*.json", "*.txt", "*Dense*/model.safetensors", "*Dense*/pytorch_model.bin")
-"""Files that say which student lies there; layers on top of the transformer are small."""
+"""Files that describe the student, including the small layers after the transformer."""
 
 
 def is_name(model: str) -> bool:
@@ -14,7 +14,7 @@ def is_name(model: str) -> bool:
 
 
 def described(model: str, revision: str | None = None) -> Path | None:
-    """Return a folder with what a hub model of sentence-transformers holds beside the transformer's weights.
+    """Return a folder with the small files of a sentence-transformers model on the hub.
 
     Parameters
     ----------
@@ -25,8 +25,8 @@ def described(model: str, revision: str | None = None) -> Path | None:
 
     Returns
     -------
-    The folder in the cache of Hugging Face; None if the model has no ``modules.json``, or cannot be reached, which
-    loading its weights names.
+    The folder in Hugging Face's cache; None if the model has no ``modules.json`` or cannot be reached (loading its
+    weights then raises the error).
     """
     from huggingface_hub import snapshot_download
     from transformers.utils.hub import cached_file
@@ -44,5 +44,5 @@ def described(model: str, revision: str | None = None) -> Path | None:
             if listed is None:
                 return None
             return Path(snapshot_download(model, revision=revision, allow_patterns=list(_SMALL)))
-    except (OSError, ValueError):  # no such model, no name of one
+    except (OSError, ValueError):  # no such model, or not a valid name
         return None

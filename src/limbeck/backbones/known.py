@@ -1,7 +1,7 @@
-"""The modules and keys of a sentence-transformers folder that are known, and what each does here.
+"""The supported modules and keys of sentence-transformers folders, and how each is used.
 
-Whatever is not listed is refused by file and name: a key that is not read may change every score. Source: the formats
-of sentence-transformers 2 to 6.2 and of PyLate 1.
+Anything else is an error that names file and key, since an ignored key could change every score. Source: the formats of
+sentence-transformers 2 to 6.2 and of PyLate 1.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ NEUTRAL: Final = "changes no score"
 
 @dataclass(frozen=True)
 class Only:
-    """Accepted with one of these values alone."""
+    """Supported only with one of these values."""
 
     values: tuple[Any, ...]
 
@@ -27,7 +27,7 @@ Rule = str | Only
 
 _NOTHING = Only((None, {}, []))
 _REMOTE = Only((None, {}, {"trust_remote_code": True}, {"trust_remote_code": False}))
-"""No arguments of a constructor; the library itself drops ``trust_remote_code``."""
+"""No constructor arguments, except ``trust_remote_code``, which the library ignores here."""
 
 PYLATE: Mapping[str, Rule] = {
     "query_prefix": TAKEN,
@@ -40,7 +40,7 @@ PYLATE: Mapping[str, Rule] = {
     "query_expansion": TAKEN,
     "skiplist_words": TAKEN,
 }
-"""Keys of PyLate in ``config_sentence_transformers.json``."""
+"""PyLate's keys in ``config_sentence_transformers.json``."""
 
 _ANY: Mapping[str, Rule] = {
     "__version__": NEUTRAL,
@@ -55,19 +55,19 @@ FOLDERS: Mapping[str, Mapping[str, Rule]] = {
     "splade": {**_ANY, "similarity_fn_name": Only((None, "dot")), "max_active_dims": Only((None,))},
     "colbert": {
         **_ANY, **PYLATE,
-        # The library passes over the names of other models, as of a dense one that this was derived from.
+        # The library ignores names of other similarities, left over from a dense model that was the starting point.
         "similarity_fn_name": Only((None, "maxsim", "MaxSim", "cosine", "dot", "euclidean", "manhattan")),
     },
     "cross_encoder": {**_ANY, "activation_fn": TAKEN, "keep_in_fp32_modules": NEUTRAL},
 }  # fmt: skip
-"""Keys of ``config_sentence_transformers.json``, by the student that the folder comes to."""
+"""Student → supported keys of ``config_sentence_transformers.json``."""
 
 TASKS: Mapping[str, tuple[str, str]] = {
     "feature-extraction": ("last_hidden_state", "token_embeddings"),
     "sequence-classification": ("logits", "scores"),
     "fill-mask": ("logits", "token_embeddings"),
 }
-"""Tasks of the module Transformer: what the model returns, and under which name it is passed on."""
+"""Task of a Transformer module → the model's output, and the name under which the module passes it on."""
 
 _TRANSFORMER: Mapping[str, Rule] = {
     "max_seq_length": TAKEN,
@@ -96,10 +96,10 @@ ACTIVATIONS: Mapping[str, str] = {
     "gelu": "torch.nn.modules.activation.GELU",
     "sigmoid": "torch.nn.modules.activation.Sigmoid",
 }
-"""Functions after a linear layer or over scores: their names here and the classes that folders name."""
+"""Activation functions: name in limbeck → class in sentence-transformers folders."""
 
 POOLINGS: Mapping[str, str] = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
-"""Ways of pooling: their names here and in folders."""
+"""Poolings: name in limbeck → name in sentence-transformers folders."""
 
 LEGACY_POOLING: Mapping[str, str] = {
     "pooling_mode_cls_token": "cls",
@@ -109,13 +109,13 @@ LEGACY_POOLING: Mapping[str, str] = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-"""Keys of a Pooling before version 5.4 and the mode that each turns on."""
+"""Key of a Pooling module before version 5.4 → the mode that it turns on."""
 
 _MODEL2VEC = (
     "model_type", "architectures", "tokenizer_name", "apply_pca", "apply_zipf", "sif_coefficient", "hidden_dim",
     "seq_length", "normalize", "max_length", "pooling", "embedding_dtype", "vocabulary_quantization",
 )  # fmt: skip
-"""Keys of model2vec's ``config.json``, which lies beside a StaticEmbedding; that module reads none of them."""
+"""Keys of model2vec's ``config.json``, which may lie next to a StaticEmbedding; the module ignores them."""
 
 MODULES: Mapping[str, Mapping[str, Rule]] = {
     "Transformer": _TRANSFORMER,
@@ -129,7 +129,7 @@ MODULES: Mapping[str, Mapping[str, Rule]] = {
         **dict.fromkeys(LEGACY_POOLING, TAKEN),
     },
     "Dense": {
-        "in_features": NEUTRAL,  # the weights say so
+        "in_features": NEUTRAL,  # the weights have the sizes
         "out_features": NEUTRAL,
         "bias": NEUTRAL,
         "activation_function": TAKEN,
@@ -152,7 +152,7 @@ MODULES: Mapping[str, Mapping[str, Rule]] = {
         "keep_only_token_ids": Only((None, [])),
     },
 }
-"""Modules that are known, with the keys of their own files."""
+"""Supported module → supported keys of its file."""
 
 ORDER: Mapping[str, Mapping[str, int]] = {
     "dense": {"Transformer": 0, "StaticEmbedding": 0, "Pooling": 1, "Dense": 2, "Normalize": 3},
@@ -160,10 +160,10 @@ ORDER: Mapping[str, Mapping[str, int]] = {
     "colbert": {"Transformer": 0, "Dense": 1, "MultiVectorMask": 2, "Normalize": 2},
     "cross_encoder": {"Transformer": 0, "Pooling": 1, "Dense": 2},
 }
-"""Modules of each student in the order in which they must come."""
+"""Student → its modules and their required order."""
 
 ROUTER: Mapping[str, Rule] = {"default_route": NEUTRAL, "allow_empty_key": NEUTRAL, "route_mappings": _NOTHING}
-"""Parameters of a Router; its routes must be query and document."""
+"""Supported parameters of a Router; its routes must be query and document."""
 
 LISTED: Mapping[str, Rule] = {
     "idx": NEUTRAL,
@@ -172,18 +172,18 @@ LISTED: Mapping[str, Rule] = {
     "type": TAKEN,
     "kwargs": Only((None, [], ["task"])),
 }
-"""Keys of an entry of ``modules.json``."""
+"""Supported keys of an entry of ``modules.json``."""
 
 PACKAGES = ("sentence_transformers", "pylate")
-"""Whose modules these are: a class of another package does what its code says, whatever its name."""
+"""Packages of supported modules; a class of the same name in another package may do anything."""
 
 
 def fault(path: Path, given: Mapping[str, Any], rules: Mapping[str, Rule]) -> str | None:
-    """Return what is not understood of a file's keys, by file and key, or None."""
+    """Return a message about the first unsupported key or value of a file; None if there is none."""
     for key, value in given.items():
         rule = rules.get(key)
         if rule is None:
-            return f"{path}: the key {key} is not known, and may change scores; known here: {', '.join(rules)}"
+            return f"{path}: the key {key} is not supported, and may change scores; supported: {', '.join(rules)}"
         if isinstance(rule, Only) and value not in rule.values:
-            return f"{path}: {key} is {value!r}; {rule} is known"
+            return f"{path}: {key} is {value!r}; {rule} is supported"
     return None

@@ -1,4 +1,4 @@
-"""Classifiers with two labels, read as one score: the difference of their logits."""
+"""Classifiers with two labels as scorers: the score is the difference of the logits."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,14 +11,16 @@ if TYPE_CHECKING:
 
 
 def of_checkpoint(model: "PreTrainedModel", info: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """Return the labels of a checkpoint's classifier where they are not as many as the model's, else none.
+    """Return the labels of a checkpoint's classifier if their number differs from the model's, else an empty list.
 
     Parameters
     ----------
-    model, info
-        As loaded, and transformers' account of what does not match.
+    model
+        The loaded model.
+    info
+        transformers' loading information.
     names
-        Labels that the checkpoint's ``config.json`` names.
+        Labels in the checkpoint's ``config.json``.
     """
     last = {f"{name}.weight" for name, _ in _last(model)}
     counts = [theirs[0] for name, theirs, ours in info["mismatched_keys"] if name in last and theirs[1:] == ours[1:]]
@@ -28,15 +30,17 @@ def of_checkpoint(model: "PreTrainedModel", info: Mapping[str, Any], names: Sequ
 
 
 def check_two(info: Mapping[str, Any], labels: Sequence[str]) -> None:
-    """Raise a ``ValueError`` unless a checkpoint gave a classifier of two labels."""
+    """Raise ``ValueError`` unless the checkpoint has a classifier with two labels."""
     if labels:
-        raise ValueError(f"labels=difference reads two labels; its classifier has {len(labels)}: {', '.join(labels)}")
+        raise ValueError(
+            f"labels=difference needs a classifier with two labels, not {len(labels)}: {', '.join(labels)}"
+        )
     if any("classifier" in name or "score" in name for name in info["missing_keys"]):
-        raise ValueError("labels=difference reads two labels; it has no classifier")
+        raise ValueError("labels=difference needs a classifier with two labels; the checkpoint has no classifier")
 
 
 def subtract(model: Any) -> None:
-    """Make a classifier of two labels one of a single label, in place: w = w₁ - w₀, b = b₁ - b₀."""
+    """Turn a classifier with two labels into one with a single label, in place: w = w₁ - w₀, b = b₁ - b₀."""
     for _, layer in _last(model):
         with torch.no_grad():
             layer.weight = nn.Parameter(layer.weight[1:] - layer.weight[:1])
@@ -48,7 +52,7 @@ def subtract(model: Any) -> None:
 
 
 def _last(model: "PreTrainedModel") -> list[tuple[str, nn.Linear]]:
-    """Return the layer of a sequence classifier that gives the logits, with its name."""
+    """Return the layers of a sequence classifier that compute the logits, with their names."""
     if not hasattr(model, "num_labels") or "SequenceClassification" not in type(model).__name__:
         return []
     inside = {id(layer) for layer in model.base_model.modules()}

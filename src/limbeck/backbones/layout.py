@@ -1,7 +1,7 @@
-"""What lies in a folder of sentence-transformers: its modules, in order, for documents and for queries.
+"""Reads the modules of a sentence-transformers folder, for documents and for queries.
 
-A folder has ``modules.json``, a list of modules with a ``config.json`` each; a ``Router`` holds a sequence of modules
-for queries and one for documents. Read are the formats of versions 2 to 6. sentence-transformers is not needed.
+A folder has ``modules.json``, a list of modules with a ``config.json`` each; a ``Router`` holds one sequence of modules
+for queries and one for documents. Reads the formats of versions 2 to 6, without sentence-transformers installed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,13 @@ from limbeck.config import ConfigError
 MODULES = "modules.json"
 TRANSFORMERS = ("Transformer", "MLMTransformer")
 READERS = (*TRANSFORMERS, MODULE)
-"""Modules that read texts and are a backbone here."""
+"""Modules that correspond to a backbone."""
 
 _OF_TRANSFORMER = [
     f"sentence_{name}_config.json"
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 ]
-"""Files of a Transformer's own options; the first that is there counts."""
+"""Option files of a Transformer module; the first that exists is used."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Module:
 
     @property
     def file(self) -> Path:
-        """Its own file."""
+        """File with the module's options."""
         return options_file(self.folder) if self.type in TRANSFORMERS else self.folder / "config.json"
 
     @property
     def config(self) -> dict[str, Any]:
-        """What its own file says."""
+        """Options of the module."""
         options = read_json(self.file)
         if not isinstance(options, dict):
             raise ConfigError(f"{self.file} is not what sentence-transformers writes: no mapping")
@@ -53,7 +53,7 @@ class Module:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """Its parameters; a ``ConfigError`` if they are not there or damaged."""
+        """Parameters of the module; raises ``ConfigError`` if they are missing or damaged."""
         with clear_errors(str(self.folder)):
             return self._weights()
 
@@ -71,7 +71,7 @@ class Layout:
     documents: Sequence[Module]
     queries: Sequence[Module]
     settings: Mapping[str, Any]
-    """What ``config_sentence_transformers.json`` says."""
+    """Content of ``config_sentence_transformers.json``."""
     packages: frozenset[str] = frozenset({"sentence_transformers"})
     """Packages of the modules' classes."""
 
@@ -81,21 +81,21 @@ class Layout:
         return self.folder / "config_sentence_transformers.json"
 
     def transformer(self) -> Path:
-        """Return the folder of the documents' transformer, or of the table of vectors in its place."""
+        """Return the folder of the documents' transformer or static embeddings."""
         return one(self.documents, READERS).folder
 
     def refuse(self, reason: str) -> ConfigError:
-        """Return the error for a folder that no student represents."""
+        """Return the error for a folder that cannot be represented as a student."""
         return ConfigError(f"{self.folder} cannot be read as a student: {reason}")
 
 
 def layout(folder: Path) -> Layout | None:
-    """Return what lies in a folder of sentence-transformers, or None if it is none.
+    """Return the modules of a sentence-transformers folder; None if it is not one.
 
     Raises
     ------
     ConfigError
-        A file is not what the library writes.
+        A file does not have the library's format.
     """
     if not (folder / MODULES).is_file():
         return None
@@ -125,7 +125,7 @@ def _layout(folder: Path) -> Layout:
             queries.append(built)
             continue
         file = place / "router_config.json"
-        file = file if file.is_file() else place / "config.json"  # as Asym of before version 5 was saved
+        file = file if file.is_file() else place / "config.json"  # Asym, before version 5
         routes: Any = read_json(file)
         if set(routes["structure"]) != {"query", "document"}:
             raise ConfigError(f"{folder} cannot be read as a student: its routes are not query and document")
@@ -137,12 +137,12 @@ def _layout(folder: Path) -> Layout:
 
 
 def _known(folder: Path, written: str) -> str:
-    """Return the name of a module's class; a ``ConfigError`` if its code is not the library's."""
+    """Return the name of a module's class; raise ``ConfigError`` if it is not in a supported package."""
     package, name = written.partition(".")[0], written.rpartition(".")[2]
     if package not in known.PACKAGES:
         raise ConfigError(
             f"{folder} cannot be read as a student: {folder / MODULES} names the module {written}, code that is not "
-            f"sentence-transformers' and is not run; its modules are known: {', '.join(known.MODULES)}"
+            f"of sentence-transformers and is not run; supported are {', '.join(known.MODULES)}"
         )
     return name
 
@@ -154,25 +154,25 @@ def _check(folder: Path, path: Path, given: Mapping[str, Any], rules: Mapping[st
 
 
 def options_file(transformer: Path) -> Path:
-    """Return the file beside a transformer that holds the library's options of it, whether it is there or not."""
+    """Return the path of the library's option file for a transformer; the file may not exist."""
     found = [transformer / name for name in _OF_TRANSFORMER if (transformer / name).is_file()]
     return found[0] if found else transformer / _OF_TRANSFORMER[0]
 
 
 def lower_cases(transformer: Path) -> bool:
-    """Return whether the library lower-cases texts before a transformer's tokenizer, whatever that does itself."""
+    """Return whether the library lower-cases texts before tokenisation."""
     return bool(read_json(options_file(transformer)).get("do_lower_case"))
 
 
 def around(transformer: Path) -> Layout | None:
-    """Return the layout of the folder of sentence-transformers that a transformer's folder is, or lies in, if any."""
-    places = (transformer, transformer.parent, transformer.parent.parent)  # in a Router's folder, or beside it
+    """Return the layout of the sentence-transformers folder that a transformer belongs to, if any."""
+    places = (transformer, transformer.parent, transformer.parent.parent)  # two levels up for a Router
     found = next(filter(None, map(layout, places)), None)
     return found if found is not None and found.transformer().resolve() == transformer.resolve() else None
 
 
 def one(modules: Sequence[Module], types: Sequence[str]) -> Module:
-    """Return the one module of some types; a ``ConfigError`` if there are none or more."""
+    """Return the only module of some types; raise ``ConfigError`` if there is none or several."""
     chosen = [module for module in modules if module.type in types]
     if len(chosen) != 1:
         where = modules[0].folder.parent if modules else "it"

@@ -1,4 +1,4 @@
-"""Heads of masked language models, taken apart: states → transformed states → logits of the vocabulary."""
+"""Masked-language-model heads, split in two: hidden states → transformed states → vocabulary logits."""
 
 import operator
 from collections.abc import Callable
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SHIFT = 10.0
-"""Bias of a fresh head's dense layer: gelu(x + SHIFT) is x + SHIFT for all states that occur."""
+"""Bias of a new head's dense layer, so large that gelu(x + SHIFT) = x + SHIFT for the states x that occur."""
 
 
 COSINE = 0.35
-"""Of a state and a word's embedding: above it, a fresh head finds the word in the text. On nfcorpus, 0.25 to 0.40 rank
-alike with the first layers of MiniLM, and 600 to 80 words of a document are active."""
+"""Cosine of a state and a token's embedding above which a new head gives the token a positive logit. On nfcorpus, with
+the first layers of MiniLM, 0.25 to 0.40 rank equally well, with 600 to 80 active terms per document."""
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where a family keeps the parts of its head, as paths from the model."""
+    """Attribute paths of the parts of a family's head."""
 
     dense: str
-    activation: str | None  # None: gelu, called as a function
+    activation: str | None  # None: the function gelu
     norm: str
     weight: str
     bias: str
@@ -63,7 +63,7 @@ _LAYOUTS = (
         "predictions.decoder.weight",
         "predictions.decoder.bias",
     ),
-    _Layout(  # DeBERTa with legacy=False: the decoder is the table of the embeddings
+    _Layout(  # DeBERTa with legacy=False: the decoder is tied to the embeddings
         "lm_predictions.lm_head.dense",
         "lm_predictions.lm_head.transform_act_fn",
         "lm_predictions.lm_head.LayerNorm",
@@ -74,7 +74,7 @@ _LAYOUTS = (
 
 
 def mlm_parts(model: nn.Module) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor | None]:
-    r"""Take the head of a masked language model apart, so that its last product can be computed in pieces.
+    r"""Split the head of a masked language model, so that its last product can be computed in pieces.
 
     ```math
     \mathrm{logits} = t(h) E^\top + b, \quad t(h) = \mathrm{LayerNorm}(\mathrm{act}(W h + c))
@@ -84,12 +84,12 @@ def mlm_parts(model: nn.Module) -> tuple[Callable[[Tensor], Tensor], Tensor, Ten
     ----------
     model
         A masked language model of the families of BERT, RoBERTa (XLM-R, CamemBERT, MPNet), DistilBERT, ELECTRA,
-        ModernBERT, DeBERTa or ALBERT. Its ``base_model`` gives the states h as ``last_hidden_state``.
+        ModernBERT, DeBERTa or ALBERT. h is the ``last_hidden_state`` of its ``base_model``.
 
     Returns
     -------
     transform
-        t: (…, H) → (…, D), always in float32, autocast or not.
+        t: (…, H) → (…, D), always in float32, also under autocast.
     weight
         E: (V, D), the parameter itself.
     bias
@@ -98,14 +98,14 @@ def mlm_parts(model: nn.Module) -> tuple[Callable[[Tensor], Tensor], Tensor, Ten
     Raises
     ------
     ConfigError
-        The head is of a family that is not known; the message names the class.
+        The head is not supported; the message names the class.
     """
     found = _layout(model)
     dense, norm = _get(model, found.dense), _get(model, found.norm)
     activation = F.gelu if found.activation is None else _get(model, found.activation)
 
     def transform(states: Tensor) -> Tensor:
-        # bfloat16 has steps of 1/16 near SHIFT: it would round a fresh head's states away.
+        # Near SHIFT, bfloat16 has a resolution of 1/16, too coarse for a new head's states.
         with torch.autocast(states.device.type, enabled=False):
             return norm(activation(dense(states.float())))
 
@@ -113,11 +113,11 @@ def mlm_parts(model: nn.Module) -> tuple[Callable[[Tensor], Tensor], Tensor, Ten
 
 
 def start_near_identity(model: nn.Module) -> bool:
-    r"""Set a head that a checkpoint has not so that its logits are $`\mathrm{LayerNorm}(h) E^\top + b`$.
+    r"""Initialise a head that the checkpoint lacks, so that its logits are $`\mathrm{LayerNorm}(h) E^\top + b`$.
 
-    With W = I and c = SHIFT, gelu(h + c) is h + c; the LayerNorm, with weight 1 and bias 0, takes the constant away.
-    The bias $`b_v = -\mathrm{COSINE} \sqrt{H} \, \lVert e_v \rVert`$ makes a logit positive where the cosine of the
-    state and the word's embedding is above COSINE: states lie in a cone, and without it every word would be active.
+    With W = I and c = SHIFT, gelu(h + c) is h + c, and the LayerNorm (weight 1, bias 0) removes the constant c.
+    The bias $`b_v = -\mathrm{COSINE} \sqrt{H} \, \lVert e_v \rVert`$ makes a logit positive if the cosine of the state
+    and the token's embedding exceeds COSINE. Without it every term would be active, as states lie in a narrow cone.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def start_near_identity(model: nn.Module) -> bool:
     Returns
     -------
     bool
-        False where nothing was done, since W is not square (ELECTRA with narrow embeddings) or has no bias.
+        False if nothing was done, because W is not square (ELECTRA with narrow embeddings) or has no bias.
     """
     found = _layout(model)
     dense, norm, bias = _get(model, found.dense), _get(model, found.norm), _get(model, found.bias)
@@ -144,13 +144,13 @@ def start_near_identity(model: nn.Module) -> bool:
 
 
 def head_names(model: nn.Module) -> list[str]:
-    """Return the names of the head's parameters that are not the table of the vocabulary."""
+    """Return the names of the head's parameters, without the decoder."""
     found = _layout(model)
     return [name for name, _ in model.named_parameters() if name.startswith((f"{found.dense}.", f"{found.norm}."))]
 
 
 def check(model: "PreTrainedModel") -> None:
-    """Raise a ConfigError that names the class if ``mlm_parts`` cannot take the model apart."""
+    """Raise ``ConfigError`` if ``mlm_parts`` does not support the model; the message names the class."""
     _layout(model)
 
 
@@ -166,8 +166,8 @@ def _layout(model: nn.Module) -> _Layout:
         if all(id(parameter) in known | inside for parameter in model.parameters()):
             return layout
     raise ConfigError(
-        f"model: the head of {type(model).__name__} cannot be taken apart; take a masked language model of the family "
-        "of BERT, RoBERTa, MPNet, DistilBERT, ELECTRA, ModernBERT, DeBERTa or ALBERT"
+        f"model: the masked-language-model head of {type(model).__name__} is not supported; choose a model of the "
+        "family of BERT, RoBERTa, MPNet, DistilBERT, ELECTRA, ModernBERT, DeBERTa or ALBERT"
     )
 
 

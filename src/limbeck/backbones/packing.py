@@ -1,9 +1,8 @@
-"""A transformer reads the texts of a batch without padding: all their tokens in one row, attention text by text.
+"""Packing: a transformer encodes the texts of a batch without padding, as one row of tokens.
 
-Everything but attention works on tokens alone, so padding is nothing but lost time there. Attention is computed for
-groups of texts of like length; on GPUs in 16 bits, by one kernel for all of them. Backbones that cannot be read so
-are given sub-batches of like length. Either way the states of a text are the same, and so is the gradient of the
-batch.
+Only attention depends on which text a token belongs to. It is computed for groups of texts of similar length, or, on
+GPUs in 16 bits, by one kernel for all texts. Backbones that do not support packing read padded sub-batches of similar
+length. The states of a text and the gradient of the batch are the same in all cases.
 """
 
 import logging
@@ -28,61 +27,63 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAME = "limbeck"
-"""Under which our attention is known to transformers."""
+"""Name of this module's attention in transformers' registry."""
 
 _LIKE = 1.125
-"""A group's longest text is at most so much longer than its shortest, or a few tokens."""
+"""Maximum ratio of the longest to the shortest text of a group (or ``_FEW`` tokens more)."""
 _FEW = 8
 
 _GROUP_TOKENS = 2048
-"""Tokens of a group on a processor, where small groups stay in its cache; a GPU takes as many as are alike."""
+"""Maximum tokens of a group on CPUs, so that groups fit into the cache; groups on GPUs are not limited."""
 
 _FULL = 0.95
-"""Above this share of real tokens, texts are read padded where there is no dropout: that is a few per cent faster."""
+"""Share of tokens that are not padding above which, without dropout, padded texts are a few per cent faster."""
 
 _TRIED = 160
-"""Tokens of the text that a backbone is tried with: longer than the window of local attention."""
+"""Length of the text that tests whether a backbone supports packing: longer than local attention windows."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Texts of like length that stand side by side in the row."""
+    """Consecutive texts of similar length in the packed row."""
 
     tokens: int
-    """How many they have."""
+    """Number of tokens of all texts together."""
     texts: int
+    """Number of texts."""
     width: int
-    """Tokens of the longest."""
+    """Number of tokens of the longest text."""
     places: Tensor | None = None
-    """Where their tokens go in a padded (texts · width); None if none needs padding."""
+    """Indices of the tokens in the flattened padded group (texts · width); None if all texts have equal length."""
     mask: Tensor | None = None
     """(texts, 1, 1, width), False for padding."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the texts of a batch stand in the row: shortest first."""
+    """Positions of the texts in the packed row, shortest text first."""
 
     groups: Sequence[Group]
     bounds: Tensor
-    """(N + 1) int32: where each text begins, and where the last one ends."""
+    """(N + 1,) int32: start of each text, and end of the last."""
     longest: int
+    """Tokens of the longest text."""
 
 
 def enable(model: "PreTrainedModel") -> bool:
-    """Let a model read packed texts if it can: tried with texts whose states must be those of padded ones.
+    """Switch a model to packing if test texts then have the same states as with padding.
 
     Returns
     -------
     bool
-        Whether it can.
+        Whether the model supports packing.
     """
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     quicken(model)
     base: Any = model.base_model
-    # A decoder's mask is made by its family (causal, sliding): it reads padded texts, in sub-batches of like length.
+    # Decoders build their own masks (causal, sliding window), so they read padded sub-batches instead.
     if base.config._attn_implementation != "sdpa" or is_decoder(base.config):
         return False
     if NAME not in ALL_ATTENTION_FUNCTIONS:
@@ -92,13 +93,13 @@ def enable(model: "PreTrainedModel") -> bool:
     if _alike(base):
         return True
     model.set_attn_implementation("sdpa")
-    log.info("attention: %s reads padded texts, in sub-batches of like length", type(model).__name__)
+    log.info("attention: %s reads padded texts, in sub-batches of similar length", type(model).__name__)
     return False
 
 
 @torch.no_grad()
 def _alike(base: Any) -> bool:
-    """Return whether packed states are those of padded texts."""
+    """Return whether test texts have the same states packed and padded."""
     long = min(_TRIED, most_tokens(base) or _TRIED)
     lengths = [long, long // 2, long // 2]
     mask = torch.arange(long) < torch.tensor(lengths).unsqueeze(1)
@@ -110,16 +111,16 @@ def _alike(base: Any) -> bool:
     base.eval()
     try:
         return torch.allclose(_padded(base, tokens)[mask], _packed(base, tokens)[mask], atol=1e-4)
-    except (TypeError, ValueError, RuntimeError, IndexError):  # it takes no positions, or has an attention of its own
+    except (TypeError, ValueError, RuntimeError, IndexError):  # it takes no position_ids, or has its own attention
         return False
     finally:
         base.train(training)
 
 
 def states(model: nn.Module, tokens: Tokens) -> Tensor:
-    """Return the last states of a transformer, (N, T, D); those of padding mean nothing."""
+    """Return the last hidden states of a transformer, (N, T, D); padding holds arbitrary numbers."""
     base: Any = getattr(model, "base_model", model)
-    if tokens.lengths is None:  # others attend to the padding
+    if tokens.lengths is None:  # other tokens attend to padding
         return _padded(base, tokens)
     if base.config._attn_implementation == NAME:
         full = sum(tokens.lengths) > _FULL * tokens.input_ids.numel()
@@ -137,7 +138,7 @@ def _filled_to(width: int, part: Tensor) -> Tensor:
 def _padded(base: Any, tokens: Tokens) -> Tensor:
     given = inputs(base, tokens)
     if base.config._attn_implementation == NAME and getattr(base.config, "sliding_window", None) is None:
-        # As attention wants it: from a plain mask transformers first finds out whether it could do without, and waits.
+        # A 4-D mask; for a 2-D mask, transformers checks whether it is needed, which synchronises with the device.
         given["attention_mask"] = tokens.attention_mask.bool()[:, None, None]
     return base(**given).last_hidden_state
 
@@ -169,7 +170,7 @@ def _packed(base: Any, tokens: Tokens) -> Tensor:
 
 
 def _groups(lengths: np.ndarray, bounds: np.ndarray, device: torch.device) -> Iterator[Group]:
-    """Cut sorted lengths into groups."""
+    """Split texts, sorted by length, into groups."""
     start = 0
     while start < len(lengths):
         most = max(lengths[start] * _LIKE, lengths[start] + _FEW)
@@ -200,7 +201,7 @@ def _attention(
     sliding_window: int | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Attention as transformers calls it: (1, heads, tokens, width of a head) → (1, tokens, heads, width)."""
+    """Attention, as transformers calls it: (1, heads, tokens, head width) → (1, tokens, heads, head width)."""
     if layout is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -210,7 +211,7 @@ def _attention(
     q, k, v = (each[0].transpose(0, 1) for each in (query, key, value))
     if q.is_cuda and q.dtype in (torch.float16, torch.bfloat16) and not dropout:
         return _one_kernel(q, k, v, layout, scaling, sliding_window).unsqueeze(0), None
-    # Split once: the gradient of slices would be added up in a whole row for each of them.
+    # One split: the backward pass of each slice would add a gradient of the size of the whole row.
     qs, ks, vs = (each.split([group.tokens for group in layout.groups]) for each in (q, k, v))
     parts = [
         _of_group(group, its_q, its_k, its_v, dropout, scaling, sliding_window)
@@ -222,7 +223,7 @@ def _attention(
 def _of_group(
     group: Group, q: Tensor, k: Tensor, v: Tensor, dropout: float, scale: float | None, window: int | None
 ) -> Tensor:
-    """Return the attention of the texts of a group, (tokens, heads, width of a head)."""
+    """Return the attention of the texts of a group, (tokens, heads, head width)."""
     heads, width = q.shape[1:]
     shape = (group.texts, group.width, heads, width)
 
@@ -246,11 +247,11 @@ def _of_group(
 
 
 def _one_kernel(q: Tensor, k: Tensor, v: Tensor, layout: Layout, scale: float | None, window: int | None) -> Tensor:
-    """Return the attention of all texts by flash attention over sequences of any length."""
+    """Return the attention of all texts, by flash attention for sequences of different lengths."""
     from torch.nn.attention.varlen import varlen_attn
 
     sides = (-1, -1) if window is None else (window - 1, window - 1)
     bounds, longest = layout.bounds, layout.longest
     found = varlen_attn(q, k, v, bounds, bounds, longest, longest, scale=scale, window_size=sides)
-    assert isinstance(found, Tensor), "nothing else was asked for"
+    assert isinstance(found, Tensor), "varlen_attn returns only the output unless asked for more"
     return found

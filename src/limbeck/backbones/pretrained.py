@@ -1,4 +1,4 @@
-"""A checkpoint of the Hugging Face hub or a folder."""
+"""Pretrained backbones, from the Hugging Face hub or a folder."""
 
 import contextlib
 import logging
@@ -34,39 +34,39 @@ _AUTO: dict[Task, str] = {
 class Pretrained:
     """A pretrained Hugging Face transformer, by hub name or folder.
 
-    Encoders of all families that transformers has a masked language model for: BERT (MiniLM), DistilBERT, ELECTRA,
-    ModernBERT, RoBERTa, XLM-R, MPNet, DeBERTa and so on; decoders: Qwen3, Gemma, Llama and so on. What the checkpoint
-    and the student's transformer do not share is logged.
+    Supports encoders of all families with a masked language model in transformers (BERT, MiniLM, DistilBERT, ELECTRA,
+    ModernBERT, RoBERTa, XLM-R, MPNet, DeBERTa, …) and decoders (Qwen3, Gemma, Llama, …). The log lists weights that the
+    checkpoint lacks and weights that are not used.
 
     Parameters
     ----------
     model
-        Hub name, ``package:NAME/FOLDER`` inside an installed package, or a folder: of a checkpoint, of a run, or of
-        sentence-transformers.
+        Hub name or folder. The folder is that of a checkpoint, a run or a model of sentence-transformers;
+        ``package:NAME/FOLDER`` is a folder in an installed package.
     revision
-        Commit or tag on the hub; pin it for results to be published.
+        Commit or tag on the hub. Pin it for results that you publish.
     layers
         Keep only the first n layers; null keeps all.
     dropout
-        Override the checkpoint's dropout of states and attention, in [0, 1); null keeps it.
+        Dropout of hidden states and attention. In [0, 1); null keeps the checkpoint's.
     lora
-        Train low-rank adapters instead of the transformer: ``{rank: 8, alpha: 16, dropout: 0, targets: null}``, see
-        ``Lora``; ``{}`` takes these defaults, ``false`` trains all weights, and null
-        is ``false`` for encoders and ``{}`` for decoders. A saved student has them merged. They want a higher
-        ``optim.lr``, about 1e-4 to 1e-3.
+        Train low-rank adapters (LoRA). Options are ``{rank: 8, alpha: 16, dropout: 0, targets: null}``; ``{}`` has
+        these defaults, ``false`` trains all weights, null is ``false`` for encoders and ``{}`` for decoders.
+        Adapters need a higher ``optim.lr``, about 1e-4 to 1e-3. Saved students have them merged.
     gradient_checkpointing
-        Compute the states inside each layer again in the backward pass: the same numbers, less memory, about a third
+        Recompute activations in the backward pass. The numbers are the same; it takes less memory and about a third
         more time.
     bidirectional
-        Let the tokens of a decoder see what follows them, too; a saved student keeps it.
+        Let a decoder's tokens attend to later ones. Saved students keep this setting.
     end_token
-        Put the tokenizer's end token (eos) after each text, as ``pooling=last`` wants it, where the tokenizer does not
-        do so by itself; a saved student's tokenizer does.
+        Add the end token (eos) after each text. For ``pooling=last``, if the tokenizer does not add it; the tokenizers
+        of saved students do.
 
     Raises
     ------
     ValueError
-        A value is out of range, peft or a model's package is not installed, or the folder holds no single transformer.
+        A value is out of range, peft or a model's package is not installed, or the folder has no transformer, or
+        several.
     """
 
     def __init__(
@@ -96,13 +96,13 @@ class Pretrained:
         self.bidirectional = bidirectional
         self.end_token = end_token
         self.anew: list[str] = []
-        """Parameters of the model built last that the checkpoint does not give."""
+        """Parameters of the last built model that the checkpoint lacks."""
         self.labels: list[str] = []
-        """Of the checkpoint's classifier, where the model built last has another number of them."""
+        """Labels of the checkpoint's classifier, if their number differs from that of the last built model."""
 
     def tokenizer(self, texts: Callable[[], Iterable[str]], folder: Callable[..., Path]) -> TextTokenizer:
         """Load the checkpoint's tokenizer."""
-        del texts, folder  # nothing is trained
+        del texts, folder
         place = hub.described(self.path, self.revision) if hub.is_name(self.path) else None
         lower_case = lower_cases(place or Path(self.path))
         return load_tokenizer(
@@ -111,8 +111,8 @@ class Pretrained:
 
     @property
     def learning_rate(self) -> float:
-        """2e-5 for all weights of a transformer, and 1e-4 for the adapters of a decoder."""
-        with contextlib.suppress(ConfigError):  # `model` raises it
+        """2e-5, or 1e-4 for the adapters of a decoder."""
+        with contextlib.suppress(ConfigError):  # ``model`` raises it
             if (self.adapts_decoders or self.lora) and decoders.is_decoder(self._config()):
                 return 1e-4
         return 2e-5
@@ -139,38 +139,38 @@ class Pretrained:
             names = list((config.id2label or {}).values())
             model, info = self._loaded(task, config)
             self.labels = labels.of_checkpoint(model, info, names)
-            if task == "difference" and len(self.labels) == 1:  # reduced to one label before it was saved
+            if task == "difference" and len(self.labels) == 1:  # a saved student, whose labels are already merged
                 task = "classifier"
                 model, info = self._loaded(task, config)
                 self.labels = labels.of_checkpoint(model, info, names)
             if task == "difference":
                 labels.check_two(info, self.labels)
-        inline = [stanford.LINEAR] if stanford.is_stanford(Path(self.path)) else []  # the student's own layer
+        inline = [stanford.LINEAR] if stanford.is_stanford(Path(self.path)) else []  # the student loads it
         self.anew = report(model, info, self.path, self.layers, inline)
         if task == "difference":
             labels.subtract(model)
         if task == "encoder" and getattr(model, "pooler", None) is not None:
-            model.pooler = None  # not used by any encoder student; its parameters would never get a gradient
+            model.pooler = None  # no student uses it, and its parameters would get no gradient
         if task == "mlm" and set(mlm.head_names(model)) <= set(self.anew) and mlm.start_near_identity(model):
-            log.info("%s: the new head of masked words starts near the identity", self.path)
+            log.info("%s: the new masked-language-model head is initialised near the identity", self.path)
         families.check_tokenizer(model, len(tokenizer.tokenizer), tokenizer.pad_id, self.path)
         if self.bidirectional:
             decoders.check_both_ways(model, self.path)
         return prepared(model, self._adapters(config, trains), self.gradient_checkpointing, self.anew)
 
     def _adapters(self, config: Any, trains: bool) -> Lora | None:
-        """Return the settings of the adapters: a decoder that is trained has some unless ``lora=false``."""
+        """Return the adapters' settings; a decoder in training has adapters unless ``lora=false``."""
         if not (self.adapts_decoders and trains and decoders.is_decoder(config)):
             return self.lora
         try:
             found = read_lora({})
         except ValueError as error:
-            raise ConfigError(f"{error}; a decoder trains adapters unless lora=false: then all weights train") from None
-        log.info("%s: a decoder, so adapters train; backbone.lora=false trains all weights", self.path)
+            raise ConfigError(f"{error}; or set lora=false, which trains all weights of the decoder") from None
+        log.info("%s: a decoder, so adapters are trained; backbone.lora=false trains all weights", self.path)
         return found
 
     def _loaded(self, task: Task, config: Any) -> tuple[Any, dict[str, Any]]:
-        """Return the checkpoint as a model for a task, and transformers' account of what they do not share."""
+        """Return the model for a task, and transformers' loading information."""
         import transformers
 
         if task in ("classifier", "difference"):

@@ -1,4 +1,4 @@
-"""Files of settings beside a model: JSON."""
+"""JSON files next to a model."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from limbeck.config import ConfigError
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a file of JSON; one that is not there is empty."""
+    """Read a JSON file; return an empty mapping if it does not exist."""
     if not path.is_file():
         return {}
     try:

@@ -1,4 +1,4 @@
-"""Where checkpoints lie, and how they are loaded: the right folder, clear errors, one line on what did not match."""
+"""Finds and loads checkpoints, with clear errors and a log line about weights that do not match."""
 
 import importlib.util
 import json
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PACKAGE = "package:"
-"""Prefix of a model that lies inside an installed Python package: ``package:NAME/FOLDER``."""
+"""Prefix of a model in an installed Python package: ``package:NAME/FOLDER``."""
 
 RUN_MODEL = "model"
-"""Folder of a run in which its student is saved."""
+"""Subfolder of a run folder with its saved student."""
 
 _SHOWN = 6
 
 
 def locate(model: str) -> str:
-    """Return the folder with config.json that a name stands for; a hub name is returned as it is.
+    """Return the folder with config.json that a name refers to; a hub name is returned unchanged.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def locate(model: str) -> str:
     Raises
     ------
     ValueError
-        The package is not installed, the run has no model yet, or the folder holds more or less than one transformer.
+        The package is not installed, the run has no model yet, or the folder has no transformer or several.
     """
     if model.startswith(PACKAGE):
         return _in_package(model)
@@ -52,20 +52,20 @@ def locate(model: str) -> str:
     if (folder / RUN_MODEL / "config.json").is_file():
         return str(folder / RUN_MODEL)
     if (folder / "checkpoints").is_dir():
-        raise ValueError(f"model: the run {model!r} has saved no model yet; end its training first")
+        raise ValueError(f"model: the run {model!r} has no model yet; finish its training first")
     return model
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Return a folder in a model's folder that a file there names; a ``ConfigError`` if it leads elsewhere."""
+    """Return a subfolder of a model's folder by name; raise ``ConfigError`` if it is outside the folder."""
     given = Path(name)
     if given.is_absolute() or ".." in given.parts:
-        raise ConfigError(f"model: {str(folder)!r} names the folder {name!r}, which does not lie in it; it is not read")
+        raise ConfigError(f"model: {str(folder)!r} names the folder {name!r}, which is outside it; it is not read")
     return folder / given
 
 
 def tokenizer_folder(path: str) -> str:
-    """Return where a located checkpoint's tokenizer lies: beside it, or above (sentence-transformers)."""
+    """Return the folder of a checkpoint's tokenizer: the same, or the one above (sentence-transformers)."""
     folder = Path(path)
     names = ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
     if folder.is_dir() and not any((folder / name).is_file() for name in names):
@@ -82,12 +82,14 @@ def load_tokenizer(
 
     Parameters
     ----------
-    path, revision
-        Hub name or folder; commit or tag on the hub.
+    path
+        Hub name or folder.
+    revision
+        Commit or tag on the hub.
     lower_case
         Lower-case texts first.
     end_token
-        End each text with the tokenizer's end token; none is put twice.
+        Add the tokenizer's end token after each text, unless the tokenizer does.
     """
     from transformers import AutoTokenizer
 
@@ -97,18 +99,18 @@ def load_tokenizer(
             raise ValueError("its tokenizer has no fast version, tokenizer.json")
         if len(tokenizer) <= len(
             tokenizer.all_special_tokens
-        ):  # what transformers makes of a folder without a tokenizer
+        ):  # the result of transformers for a folder without a tokenizer
             raise ValueError("it has no tokenizer, or one without words")
         if lower_case:
             _lower(tokenizer.backend_tokenizer)
-        if tokenizer.pad_token is None and tokenizer.eos_token is not None:  # as decoders leave it
+        if tokenizer.pad_token is None and tokenizer.eos_token is not None:  # often so in decoders
             tokenizer.pad_token = tokenizer.eos_token
         found = TextTokenizer(tokenizer)
         return found.ended() if end_token else found
 
 
 def _lower(tokenizer: Any) -> None:
-    """Put lower-casing before all else that a tokenizer does to a text."""
+    """Make lower-casing the first step of a tokenizer's normalisation."""
     from tokenizers import normalizers
 
     own = tokenizer.normalizer
@@ -119,25 +121,25 @@ def _lower(tokenizer: Any) -> None:
 def report(
     model: "PreTrainedModel", info: dict[str, Any], path: str, layers: int | None, elsewhere: Collection[str] = ()
 ) -> list[str]:
-    """Log in one line what a checkpoint and a model do not share; return the parameters that start anew.
+    """Log which weights a checkpoint lacks and which are not used; return the parameters that it lacks.
 
     Parameters
     ----------
     model
-        As loaded.
+        The loaded model.
     info
-        Loading information of transformers.
+        transformers' loading information.
     path
-        For messages.
+        Name of the checkpoint, for messages.
     layers
-        The model was cut to so many layers; those left out on purpose are not reported.
+        Number of layers that the model was cut to, so that the removed ones are not reported; None if it was not.
     elsewhere
-        Weights of the checkpoint that something else than the model takes.
+        Weights of the checkpoint that are loaded elsewhere.
 
     Raises
     ------
     ConfigError
-        The checkpoint lacks parameters of the encoder itself, or has them in another shape.
+        The checkpoint lacks parameters of the transformer itself, or has them in another shape.
     """
     shapes = {name: (tuple(theirs), tuple(ours)) for name, theirs, ours in info["mismatched_keys"]}
     anew = sorted(set(info["missing_keys"]) | set(shapes))
@@ -157,10 +159,10 @@ def report(
     if layers is not None:
         unused -= {name for name in unused if any(part.isdigit() and int(part) >= layers for part in name.split("."))}
     parts = []
-    if model.base_model is model:  # its pooler is taken away
+    if model.base_model is model:  # its pooler is removed
         anew = [name for name in anew if "pooler" not in name.split(".")]
     if anew:
-        parts.append(f"start anew: {some(anew)}")
+        parts.append(f"not in the checkpoint, newly initialised: {some(anew)}")
     if unused:
         parts.append(f"not used: {some(sorted(unused))}")
     if parts:
@@ -169,25 +171,25 @@ def report(
 
 
 def report_top(student: "nn.Module", given: Collection[str], path: str) -> None:
-    """Log which parameters on top of a student's transformer a folder has not given; a query's own is a copy."""
+    """Log the parameters outside a student's transformers that were not loaded."""
     anew = [
         name
         for name, _ in student.named_parameters()
         if not name.startswith(("backbone.", "query_backbone.")) and name not in given
     ]
     if anew:
-        log.info("%s: start anew on top of the transformer: %s", path, some(anew))
+        log.info("%s: not in the checkpoint, newly initialised: %s", path, some(anew))
 
 
 def _group(name: str) -> str:
-    """Return the part of the model that a parameter belongs to: up to a layer's number, or all but its last name."""
+    """Return the module of a parameter: its name up to a layer's number, or without the last part."""
     parts = name.split(".")
     number = next((i for i, part in enumerate(parts) if part.isdigit()), None)
     return ".".join(parts[: number + 1] if number is not None else parts[:-1] or parts)
 
 
 def some(names: Iterable[str]) -> str:
-    """Return the first names, and how many more there are."""
+    """Return the first names, joined, and the number of further ones."""
     names = list(names)
     rest = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
@@ -197,7 +199,7 @@ def _in_package(model: str) -> str:
     name, _, folder = model.removeprefix(PACKAGE).partition("/")
     try:
         spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # inside a package that is not there, or no name at all
+    except (ImportError, ValueError):  # the parent package does not exist, or the name is invalid
         spec = None
     if spec is None or not spec.submodule_search_locations:
         extra = "; install it with: pip install 'limbeck[minilm]'" if "minilm" in name else ""
@@ -206,7 +208,7 @@ def _in_package(model: str) -> str:
 
 
 def _transformer(folder: Path) -> str:
-    """Return the subfolder of the one transformer of a sentence-transformers folder."""
+    """Return the subfolder of a sentence-transformers folder's only transformer."""
     try:
         modules = json.loads((folder / "modules.json").read_text())
         found = [module["path"] for module in modules if module["type"].rpartition(".")[2] == "Transformer"]
@@ -218,12 +220,12 @@ def _transformer(folder: Path) -> str:
     inside = sorted(str(path.parent) for path in folder.glob("**/config.json") if path.parent != folder)
     raise ValueError(
         f"model: {str(folder)!r} has {len(found)} transformers in its modules.json, not one; "
-        + (f"name the folder of one: {some(inside)}" if inside else "take a model with a transformer")
+        + (f"name the folder of one: {some(inside)}" if inside else "choose a model with a transformer")
     )
 
 
 class clear_errors:  # noqa: N801 - reads as a statement
-    """Turn what transformers raises for a missing or foreign checkpoint into one line that says what to do."""
+    """Replace transformers' errors for missing or unreadable checkpoints by one line with a remedy."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -232,7 +234,7 @@ class clear_errors:  # noqa: N801 - reads as a statement
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        # Corrupt files raise whatever their reader raises: errors of pickle, of safetensors, of zip, of JSON.
+        # Damaged files raise the errors of their readers: pickle, safetensors, zip, JSON.
         if isinstance(error, Exception) and not isinstance(error, ConfigError):
             where = "folder" if os.path.isdir(self.path) else "hub model"
             first = (str(error).strip() or type(error).__name__).split("\n")[0]
@@ -243,7 +245,7 @@ class clear_errors:  # noqa: N801 - reads as a statement
 
 
 class quiet:  # noqa: N801 - reads as a statement
-    """Silence transformers' bars and its notes about layers that were left out on purpose."""
+    """Silence transformers' progress bars and its warnings about weights that are not used on purpose."""
 
     def __enter__(self) -> None:
         from transformers.utils import logging

@@ -1,4 +1,4 @@
-"""Folders of ColBERT's own code: a transformer, ``linear.weight`` among its weights, and ``artifact.metadata``.
+"""Model folders of ColBERT's original code: a transformer with ``linear.weight``, and ``artifact.metadata``.
 
 Source: ``colbert/modeling/hf_colbert.py`` and ``colbert/infra/config`` of stanford-futuredata/ColBERT.
 """
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CLASS = "HF_ColBERT"
-"""Architecture that ``config.json`` names."""
+"""Architecture in ``config.json``."""
 METADATA = "artifact.metadata"
 LINEAR = "linear.weight"
 
 
 def is_stanford(folder: Path) -> bool:
-    """Return whether a folder was written by ColBERT's own code."""
+    """Return whether a folder was written by ColBERT's original code."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # who loads it says what is wrong
+    except (OSError, ValueError):  # loading it raises the error
         return False
     return isinstance(config, dict) and CLASS in (config.get("architectures") or [])
 
 
 def projection(folder: Path) -> "Tensor":
-    """Return the linear layer over the tokens, (D, H); a ``ConfigError`` if it is not there or damaged."""
-    import torch  # a configuration is composed without
+    """Return the (D, H) weight of the linear layer; raise ``ConfigError`` if it is missing or damaged."""
+    import torch  # composing a configuration must not import it
     from safetensors import safe_open
 
     from limbeck.backbones.sources import clear_errors

@@ -1,4 +1,4 @@
-"""Token embeddings, averaged: a table of vectors in place of a transformer."""
+"""Static backbones: averaged token vectors in place of a transformer."""
 
 import hashlib
 import logging
@@ -27,38 +27,39 @@ log = logging.getLogger(__name__)
 _RANDOM_WIDTH = 256
 
 Folder = Callable[..., Path]
-"""Returns an artefact's folder by kind, inputs, and what fills it."""
+"""Function from an artefact's kind, inputs and builder to its cached folder."""
 
 
 @register("backbone", "static")
 class Static:
-    """A vector for each token; a text is the mean of its tokens' vectors. Far faster than a transformer.
+    """One fixed vector per token; a text's embedding is the mean of its tokens' vectors. Far faster than a transformer.
 
     Parameters
     ----------
     model
-        Where the vectors come from: hub name, ``package:NAME/FOLDER`` or a folder. Of token vectors (a StaticEmbedding
-        of sentence-transformers, a model of model2vec, a run of ours), these are taken. Of a transformer, each token of
-        its vocabulary is encoded by it, as model2vec does. null: WordPiece trained on the collection, random vectors.
+        Source of the initial vectors. Hub name, ``package:NAME/FOLDER`` or folder. A model with token vectors
+        (sentence-transformers' StaticEmbedding, model2vec, a run of limbeck) gives its vectors. A transformer encodes
+        each token of its vocabulary, as in model2vec. null: random vectors for a WordPiece vocabulary trained on the
+        collection.
     revision
         Commit or tag on the hub.
     random
-        Take no more than the tokenizer of ``model``: the vectors start at random.
+        Use only the tokenizer of ``model``, with random initial vectors.
     width
-        Components of a vector. Of encoded ones, the first principal components; null keeps all, around no mean. Of
-        random ones, drawn from N(0, 1); null is 256.
+        Dimension of a vector. For encoded tokens, the number of principal components; null keeps the encodings,
+        uncentred. For random vectors, drawn from N(0, 1), null is 256.
     sif
-        a > 0 of the weight a / (a + p(token)) of encoded vectors, p by Zipf's law from the order of the vocabulary:
-        frequent tokens count less. null weighs all alike.
+        a > 0 of the weights a / (a + p(token)) of encoded tokens, where p follows Zipf's law by the rank in the
+        vocabulary; frequent tokens get low weights. null weights all tokens equally.
     vocab_size
-        Largest size of a vocabulary that is trained.
+        Maximum size of a trained vocabulary.
     untrained
-        Let random vectors search, score or teach although nothing trains them: to try a command out.
+        Allow search, scoring and teaching with random vectors, to try out a command.
 
     Raises
     ------
     ValueError
-        A value is out of range, or does not apply to what ``model`` holds.
+        A value is out of range, or does not apply to the model.
     """
 
     learning_rate = 1e-2
@@ -84,7 +85,7 @@ class Static:
         self._encoder = None if model is None or self._table else Pretrained(model=model, revision=revision)
         if self._table and width is not None and not random:
             raise ValueError(
-                f"width is that of the vectors in {self._table}: leave it out; student.dimension cuts a text's vector"
+                f"width cannot change the vectors in {self._table}: leave it out; student.dimension cuts embeddings"
             )
         self._random = random or model is None
         self._width = width
@@ -97,7 +98,7 @@ class Static:
         self.labels: list[str] = []
 
     def tokenizer(self, texts: Callable[[], Iterable[str]], folder: Folder) -> TextTokenizer:
-        """Return the tokenizer of the table or of the transformer, or train one; it puts nothing around a text."""
+        """Return the tokenizer of the model, or train one; it adds no special tokens."""
         self._folder = folder
         if self._table:
             return tables.words(self._table)
@@ -111,16 +112,18 @@ class Static:
         return tables.words(trained)
 
     def model(self, tokenizer: TextTokenizer, task: Task, *, trains: bool = True) -> Any:
-        """Return the table as a model.
+        """Return the static model.
 
         Raises
         ------
         ConfigError
-            The task is not that of an encoder, or the table lacks tokens of the tokenizer.
+            The task is not ``encoder``, or the tokenizer has tokens without a vector.
         """
         del trains  # there are no adapters
         if task != "encoder":
-            raise ConfigError("model: a static backbone is no classifier and predicts no words; choose student=dense")
+            raise ConfigError(
+                "model: a static backbone has neither a classifier nor a language model; choose student=dense"
+            )
         vectors = self._vectors(tokenizer)
         tables.check_fit(len(vectors), tokenizer, self.path or "the collection")
         return StaticModel(vectors)
@@ -134,9 +137,9 @@ class Static:
         return tables.read(Path(str(self.path)))
 
     def _encoded(self, tokenizer: TextTokenizer) -> Path:
-        """Return the folder of a table that the transformer's vectors of single tokens are kept in."""
-        assert self._encoder is not None, "where there is no table and nothing is random, there is a transformer"
-        assert self._folder is not None, "the tokenizer is asked for first"
+        """Return the cached folder of the vectors that the transformer gives single tokens."""
+        assert self._encoder is not None, "without token vectors and random ones, there is a transformer"
+        assert self._folder is not None, "the tokenizer is loaded first"
         framed = self._encoder.tokenizer(list, self._folder)
         encoder = self._encoder.model(framed, "encoder", trains=False)
         inputs = {
@@ -155,7 +158,7 @@ class Static:
 
 
 def _table(model: str, revision: str | None) -> Path | None:
-    """Return the folder of the token vectors that a name stands for; None if it holds a transformer."""
+    """Return the folder of a model's token vectors; None if it is a transformer."""
     if hub.is_name(model):
         found = hub.described(model, revision)
         whole = found is not None and layout(found)

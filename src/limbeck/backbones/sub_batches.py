@@ -1,4 +1,4 @@
-"""A transformer reads the texts of a batch padded, in sub-batches of like length; of fixed shapes if it is compiled."""
+"""Padded sub-batches of similar length, for transformers without packing; of fixed shapes for compiled ones."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,17 +12,17 @@ from limbeck.config import ConfigError
 from limbeck.types import Tokens, moved
 
 _BUCKET = 32
-"""Widths of the sub-batches of a compiled backbone are multiples of it: each shape is compiled once."""
+"""Step of the sub-batch widths of a compiled backbone, so that few shapes are compiled."""
 
 _SHAPES = 64
-"""Shapes a model may be compiled for: buckets, in training and not, of queries and of documents; torch stops at 8."""
+"""Maximum number of compiled shapes (buckets of queries and documents, in training and evaluation); torch's is 8."""
 
 _SUB_BATCH_TOKENS = 2048
-"""Tokens of a sub-batch, padding included, for backbones that are read padded."""
+"""Maximum tokens of a sub-batch, including padding."""
 
 
 def inputs(model: nn.Module, tokens: Tokens) -> dict[str, Tensor]:
-    """Return the arguments of a Hugging Face model; segment numbers only where it has embeddings for them."""
+    """Return the arguments of a Hugging Face model, with ``token_type_ids`` only if it has segment embeddings."""
     result = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
     if tokens.token_type_ids is not None and getattr(model.config, "type_vocab_size", 0) > 1:
         result["token_type_ids"] = tokens.token_type_ids
@@ -30,16 +30,16 @@ def inputs(model: nn.Module, tokens: Tokens) -> dict[str, Tensor]:
 
 
 def in_sub_batches(model: nn.Module, tokens: Tokens, read: Callable[[Tokens], Tensor]) -> Tensor:
-    """Read a batch in texts of like length, padded, longest first; returns what is read of them in their own order.
+    """Apply a function to padded sub-batches of texts of similar length; return the results in the texts' order.
 
     Parameters
     ----------
     model
-        Who reads.
+        The transformer, for its maximum length and whether it is compiled.
     tokens
         The texts.
     read
-        (n, T) tokens → (n, …).
+        Function from (n, T) tokens to an (n, …) tensor.
     """
     if tokens.lengths is None:
         return read(tokens)
@@ -59,13 +59,13 @@ def in_sub_batches(model: nn.Module, tokens: Tokens, read: Callable[[Tokens], Te
 
 
 def compiled(student: nn.Module, backend: str = "inductor") -> None:
-    """Let ``torch.compile`` make kernels of a student's transformers, one for each bucket of lengths.
+    """Compile a student's transformers with ``torch.compile``, once for each bucket of lengths.
 
-    Texts are then read padded, in sub-batches of few shapes: each bucket has a width and a number of texts.
+    Texts are then read in padded sub-batches of few shapes: each bucket has a fixed width and number of texts.
     """
     transformers: list[Any] = [each for each in student.children() if hasattr(each, "set_attn_implementation")]
     if not transformers:
-        raise ConfigError("trainer.compile: a table of vectors has nothing to compile; set it to false")
+        raise ConfigError("trainer.compile: a static backbone has nothing to compile; set it to false")
     from torch._dynamo import config
 
     config.recompile_limit = max(config.recompile_limit, _SHAPES)
@@ -77,5 +77,5 @@ def compiled(student: nn.Module, backend: str = "inductor") -> None:
 
 
 def is_compiled(model: nn.Module) -> bool:
-    """Return whether ``compiled`` was called for a transformer."""
+    """Return whether a transformer was compiled by ``compiled``."""
     return getattr(model, "base_model", model)._compiled_call_impl is not None

@@ -1,8 +1,8 @@
-"""Tables of token vectors on disk: the layouts of sentence-transformers' StaticEmbedding and of model2vec.
+"""Static token vectors on disk, in the formats of sentence-transformers' StaticEmbedding and of model2vec.
 
-Both are a folder with ``model.safetensors`` and ``tokenizer.json``. sentence-transformers keeps a vector a token under
-``embedding.weight``; model2vec keeps ``embeddings`` and, where its vocabulary was made smaller, ``mapping`` (which of
-them a token has) and ``weights`` (its factor). Nothing here needs torch before a table is read.
+Both are a folder with ``model.safetensors`` and ``tokenizer.json``. sentence-transformers stores one vector per token
+as ``embedding.weight``. model2vec stores ``embeddings`` and, if its vocabulary was quantised, ``mapping`` (token → row
+of the embeddings) and ``weights`` (token → factor). Only reading vectors imports torch.
 """
 
 from pathlib import Path
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 WEIGHTS, WORDS = "model.safetensors", "tokenizer.json"
 VECTORS = "embedding.weight"
-"""Name of the table in the layout of sentence-transformers, which is also ours."""
+"""Name of the vectors in sentence-transformers' format, which limbeck writes too."""
 _MODEL2VEC = "embeddings"
 
 MODULE = "StaticEmbedding"
-"""The module of sentence-transformers."""
+"""Module in sentence-transformers."""
 
 
 def is_table(folder: Path) -> bool:
-    """Return whether a folder holds token vectors with their tokenizer."""
+    """Return whether a folder holds static token vectors and their tokenizer."""
     return (folder / WORDS).is_file() and bool({VECTORS, _MODEL2VEC} & _names(folder / WEIGHTS))
 
 
 def _names(path: Path) -> set[str]:
-    """Return the names of the tensors in a file of safetensors; nothing if it is none."""
+    """Return the names of the tensors in a safetensors file; empty if it cannot be read."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -43,7 +43,7 @@ def _names(path: Path) -> set[str]:
 
 
 def options(folder: Path) -> dict[str, Any]:
-    """Return the options of the dense student that a folder of model2vec's comes to."""
+    """Return the options of the dense student that corresponds to a model2vec folder."""
     length = longest(folder)
     normalised = bool(read_json(folder / "config.json").get("normalize"))
     return {
@@ -55,7 +55,7 @@ def options(folder: Path) -> dict[str, Any]:
 
 
 def longest(folder: Path) -> int:
-    """Return how many tokens of a text are read: as its tokenizer says, else as many as are ever kept of one."""
+    """Return the maximum length of a text in tokens: the tokenizer's, or else the token store's."""
     from limbeck.text.token_store import MOST
 
     truncation = read_json(folder / WORDS).get("truncation") or {}
@@ -63,12 +63,12 @@ def longest(folder: Path) -> int:
 
 
 def read(folder: Path) -> "Tensor":
-    """Return the table of a folder, (V, D) in float32.
+    """Return the (V, D) float32 token vectors of a folder.
 
     Raises
     ------
     ConfigError
-        The file is damaged, or its parts do not fit one another.
+        The file is damaged, or its tensors do not fit each other.
     """
     from safetensors.torch import load_file
 
@@ -87,7 +87,7 @@ def read(folder: Path) -> "Tensor":
 
 
 def words(folder: Path) -> "TextTokenizer":
-    """Return the tokenizer of a folder, which puts nothing before or after a text."""
+    """Return the tokenizer of a folder, without special tokens around a text."""
     from transformers import PreTrainedTokenizerFast
 
     from limbeck.backbones.sources import clear_errors
@@ -97,7 +97,7 @@ def words(folder: Path) -> "TextTokenizer":
 
 
 def unframed(tokenizer: "PreTrainedTokenizerFast") -> "TextTokenizer":
-    """Return a tokenizer that puts nothing before or after a text; it is changed in place."""
+    """Return the tokenizer without special tokens around a text; it is changed in place."""
     from limbeck.text.tokenizer import TextTokenizer
 
     tokenizer.backend_tokenizer.post_processor = None  # pyright: ignore[reportAttributeAccessIssue]
@@ -105,10 +105,10 @@ def unframed(tokenizer: "PreTrainedTokenizerFast") -> "TextTokenizer":
 
 
 def check_fit(rows: int, tokenizer: "TextTokenizer", where: str) -> None:
-    """Raise a ``ConfigError`` if a tokenizer knows tokens that a table of so many rows lacks."""
+    """Raise ``ConfigError`` if a tokenizer has tokens beyond the number of vectors (``rows``)."""
     largest = max(tokenizer.tokenizer.get_vocab().values())
     if largest >= rows:
         raise ConfigError(
-            f"model: the tokenizer of {where} has a token {largest}, the table {rows} vectors: they do not belong "
+            f"model: the tokenizer of {where} has a token {largest}, but there are {rows} vectors: they do not belong "
             "together"
         )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 LARGEST_VOCABULARY = 2**20
-"""Of a trained tokenizer: its trainer asks for the memory of all of them at once, and aborts the process without it."""
+"""Maximum ``vocab_size``: the tokenizer's trainer allocates memory for all entries at once, or aborts the process."""
 
 
 @register("backbone", "tiny")
@@ -25,22 +25,26 @@ class Tiny:
     Parameters
     ----------
     vocab_size
-        Largest size of the trained vocabulary, to which all characters of the texts belong in any case; at most 2^20.
-    width, layers, heads
-        Shape of the transformer; the feed-forward layer is four times the width.
+        Maximum size of the trained vocabulary, which always includes all characters of the texts; at most 2^20.
+    width
+        Dimension of the hidden states; the feed-forward layers have four times the width.
+    layers
+        Number of layers.
+    heads
+        Number of attention heads.
     max_length
-        Longest sequence in tokens.
+        Maximum sequence length in tokens.
     dropout
-        Of the hidden states and the attention, in [0, 1).
+        Dropout of hidden states and attention, in [0, 1).
     lora, gradient_checkpointing
-        As for a pretrained backbone; with random weights they are of use in tests only.
+        As for a pretrained backbone; with random weights, useful only in tests.
     untrained
-        Let it search, score or teach although nothing trains it: to try a command out.
+        Allow search, scoring and teaching with random weights, to try out a command.
 
     Raises
     ------
     ValueError
-        The width is no multiple of the number of heads, or a value is out of range.
+        The width is not a multiple of the number of heads, or a value is out of range.
     """
 
     learning_rate = 1e-3
@@ -82,7 +86,7 @@ class Tiny:
         self.gradient_checkpointing = gradient_checkpointing
 
     def tokenizer(self, texts: Callable[[], Iterable[str]], folder: Callable[..., Path]) -> TextTokenizer:
-        """Train the tokenizer on the texts, or load the one trained before."""
+        """Train the tokenizer on the texts, or load it from the cache."""
         path = folder(
             "tokenizer",
             {"kind": "wordpiece", "vocab_size": self.vocab_size},
@@ -92,7 +96,7 @@ class Tiny:
 
     def model(self, tokenizer: TextTokenizer, task: Task, *, trains: bool = True) -> "PreTrainedModel":
         """Return a BERT with random weights."""
-        del trains  # an encoder has the adapters that are asked for, and no others
+        del trains  # encoders have no default adapters
         from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
 
         labels: dict[str, Any] = {"num_labels": 1}

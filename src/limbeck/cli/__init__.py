@@ -1,1 +1,1 @@
-"""One short module a verb."""
+"""The verbs of the command line; the work itself is in ``limbeck.experiment``."""

@@ -1,4 +1,4 @@
-"""``limbeck completion SHELL``: the script of tab completion; ``--line LINE`` is what that script asks."""
+"""``limbeck completion SHELL`` prints the script of tab completion, which calls it with ``--line LINE``."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from limbeck.config import ConfigError
 
 
 def run(words: Sequence[str]) -> None:
-    """Print a script, or what may follow a command line."""
+    """Print a script, or the completions of a command line."""
     from limbeck.manual.completion import candidates
     from limbeck.manual.shells import SHELLS
 

@@ -1,4 +1,4 @@
-"""How the command ends when something is wrong."""
+"""Print errors, and end the command."""
 
 import os
 import sys
@@ -12,8 +12,8 @@ def fail(message: str, status: int = 2) -> NoReturn:
 
 
 def show(text: str) -> None:
-    """Print a text that nobody may read to its end, as ``limbeck help | head``."""
+    """Print a text; the reader may close the pipe early, as ``limbeck help | head`` does."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter reports an error at exit

@@ -1,4 +1,4 @@
-"""``limbeck help WORD``, ``limbeck VERB --help``: what a verb, a group, a part or a key is."""
+"""``limbeck help WORD``, ``limbeck VERB --help``: explain a verb, a group, a part or a key."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from limbeck.cli.failing import show
 
 
 def run(words: Sequence[str]) -> None:
-    """Print the screen of a word, or that of the command."""
+    """Print the help screen of a word, or of the command."""
     from limbeck.manual.screens import of_command, of_word
 
     show("\n\n".join(map(of_word, words)) or of_command().rstrip())

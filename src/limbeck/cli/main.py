@@ -1,4 +1,4 @@
-"""The command ``limbeck``: a verb and its words, and what is printed when something is wrong."""
+"""The command ``limbeck``: call a verb, and print errors."""
 
 import importlib
 import sys
@@ -27,7 +27,7 @@ def main() -> None:
     try:
         _call([word for word in words if word != "--debug"])
     except KeyboardInterrupt:
-        fail("interrupted; give the same command again to go on", 130)
+        fail("interrupted; run the same command again to continue", 130)
     except FailedError as error:
         fail(str(error), 1)
     except Exception as error:
@@ -35,7 +35,7 @@ def main() -> None:
             raise
         message = explain(error)
         if message is None:
-            fail(f"{type(error).__name__}: {error}\n--debug shows where this comes from", 1)
+            fail(f"{type(error).__name__}: {error}\n--debug shows the traceback", 1)
         fail(str(message))
 
 
@@ -45,7 +45,7 @@ def _call(words: list[str]) -> None:
         verb, rest = "help", []
     if {"-h", "--help"} & set(rest):
         verb, rest = "help", [verb]
-    if {"-sc", "--shell-completion"} & {verb, *rest}:  # what Hydra's own help says
+    if {"-sc", "--shell-completion"} & {verb, *rest}:  # the options that Hydra's own help names
         verb, rest = "completion", [word.removeprefix("install=") for word in rest if word.startswith("install=")]
     if verb in _ASIDE:
         importlib.import_module(f"limbeck.cli.{verb}").run(rest)

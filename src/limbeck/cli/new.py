@@ -1,4 +1,4 @@
-"""``limbeck new loss NAME``: a package of the user's own, with a loss and its test."""
+"""``limbeck new loss NAME``: write a package for the user's loss, with a test."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from limbeck.config import ConfigError
 
 
 def run(words: Sequence[str]) -> None:
-    """Write the package, and say how to go on."""
+    """Write the package, and print the next steps."""
     from limbeck.experiment.new_loss import write
 
     out = [word.removeprefix("out=") for word in words if word.startswith("out=")]

@@ -1,7 +1,7 @@
-"""``python -m limbeck.cli.trial train …``: the command as a trial of a study, on a GPU of its own if asked to.
+"""``python -m limbeck.cli.trial train …``: the command as a trial of a study, with its own GPU if requested.
 
-It ends when the study's process is gone: so no training goes on unseen, and a study that is given again finds its runs
-free.
+It ends when the study's process is gone, so that no training continues unnoticed, and a study that is started again
+finds its runs unlocked.
 """
 
 import os

@@ -1,1 +1,1 @@
-"""From a collection to training batches."""
+"""Data: from a collection to training batches."""

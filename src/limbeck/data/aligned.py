@@ -15,7 +15,7 @@ from limbeck.data.pool import Pool
 log = logging.getLogger(__name__)
 
 _NAMED = 5
-"""Queries that a message names."""
+"""Number of queries named in a message."""
 
 
 def pairs_of(pool: Pool) -> str:
@@ -23,7 +23,7 @@ def pairs_of(pool: Pool) -> str:
     digest = hashlib.blake2b("\n".join(pool.query_ids).encode(), digest_size=16)
     digest.update(pool.offsets.astype(np.int64).tobytes())
     documents = pool.document_ids
-    if documents.offset:  # a part of a longer column: its buffers hold the rest too
+    if documents.offset:  # a slice: its buffers would hold the whole column
         documents = pa.concat_arrays([documents[:0], documents])
     for buffer in documents.buffers():
         if buffer is not None:
@@ -39,7 +39,7 @@ def write_aligned(path: Path, scores: np.ndarray) -> None:
 
 
 def read_aligned(path: Path) -> np.ndarray:
-    """Map the scores into memory: processes that read them share the pages."""
+    """Memory-map the scores: processes that read them share the pages."""
     with pa.memory_map(str(path)) as source:
         return pa.ipc.open_file(source).get_batch(0)["score"].to_numpy()
 
@@ -49,19 +49,19 @@ def with_scores(pool: Pool, scores: np.ndarray, missing: Literal["error", "drop"
 
     Parameters
     ----------
-    pool, scores
-        Scores in the order of the pool's pairs; NaN where there is none.
+    pool
+        The pool.
+    scores
+        Scores in the order of the pool's pairs; NaN for a missing score.
     missing
-        ``drop`` takes pairs without a score out of the pool, and queries that lose their last positive; both are
-        counted and logged.
+        ``drop`` removes pairs without a score, and queries that lose their last positive; both are counted and logged.
     whose
-        Where the scores come from, for messages.
+        Source of the scores, for messages.
 
     Raises
     ------
     ConfigError
-        Scores are missing and ``missing`` is ``error``: the message counts them and names some. With ``drop``: no
-        query is left.
+        With ``error``: scores are missing; the message counts them and names some. With ``drop``: no query is left.
     """
     absent = np.isnan(scores)
     if not absent.any():
@@ -75,7 +75,7 @@ def with_scores(pool: Pool, scores: np.ndarray, missing: Literal["error", "drop"
         first = int(np.flatnonzero(absent)[0])
         query = pool.query_ids[int(np.searchsorted(pool.offsets, first, side="right")) - 1]
         raise ConfigError(
-            f"{lacking}: query {query!r}, document {pool.document_ids[first].as_py()!r}, for one. Score them (limbeck "
+            f"{lacking}, e.g. query {query!r}, document {pool.document_ids[first].as_py()!r}. Score them (limbeck "
             "score), take candidates that have scores, or leave such candidates out with teacher.missing=drop"
         )
     kept = ~absent
@@ -87,6 +87,6 @@ def with_scores(pool: Pool, scores: np.ndarray, missing: Literal["error", "drop"
     log.warning("%s; they are dropped", lacking)
     if len(lost):
         named = ", ".join(pool.query_ids[i] for i in lost[:_NAMED]) + (", …" if len(lost) > _NAMED else "")
-        log.warning("%d queries lose their last positive with that and are left out: %s", len(lost), named)
+        log.warning("%d queries lose their last positive by this and are left out: %s", len(lost), named)
     counts = {"unscored_pairs": int(absent.sum()), "queries_without_scored_positive": len(lost)}
     return replace(replace(pool, scores=scores).select(kept), counts={**pool.counts, "teacher": counts})

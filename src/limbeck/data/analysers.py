@@ -1,4 +1,4 @@
-"""From a text to the tokens that BM25 counts: words, or characters where a script has no blanks between words."""
+"""Split text into tokens for BM25: words, or characters for scripts without spaces between words."""
 
 import re
 import unicodedata
@@ -14,7 +14,7 @@ STOPWORDS = {
     "pt": "portuguese", "it": "italian", "ru": "russian", "sv": "swedish", "no": "norwegian", "zh": "chinese",
     "tr": "turkish", "ko": "korean", "da": "danish",
 }  # fmt: skip
-"""Lists of stop words that bm25s has: code → name; either names one."""
+"""bm25s's lists of stop words: code → name; either selects a list."""
 
 _UNSEGMENTED = (
     (0x0E00, 0x10A0),  # Thai, Lao, Tibetan, Burmese
@@ -32,10 +32,10 @@ _UNSEGMENTED = (
     (0x1B000, 0x1B170),
     (0x20000, 0x40000),  # rare Chinese characters
 )
-"""Blocks of the scripts that are written without blanks between words: the first code point, and the one behind."""
+"""Code blocks of scripts without spaces between words: (first code point, last + 1)."""
 
 _END = 0x40000
-"""Behind here are no letters, marks that go with letters, or symbols."""
+"""Code points from here on are no letters, combining marks or symbols."""
 
 
 def words(texts: list[str], *, stopwords: str | None, stemmer: Any) -> list[list[str]]:
@@ -48,24 +48,27 @@ def words(texts: list[str], *, stopwords: str | None, stemmer: Any) -> list[list
 
 
 def characters(texts: Iterable[str], *, stopwords: str | None, stemmer: Any) -> list[list[str]]:
-    r"""Return characters and pairs of them where words are not parted, and whole words elsewhere.
+    r"""Return single characters and pairs of them for scripts without spaces between words, and whole words for others.
 
-    Texts are brought to NFKC and lower case. A run $`c_1 … c_n`$ of characters of a script without blanks between
+    Texts are normalised to NFKC and lower-cased. A run $`c_1 … c_n`$ of characters of a script without spaces between
     words (Chinese, Japanese, Thai, Lao, Khmer, Burmese, Tibetan, …) or of symbols (emoji) gives
 
     ```math
     c_1, …, c_n, \; c_1c_2, …, c_{n-1}c_n
     ```
 
-    so that a query of one character finds something, and pairs, which are rarer, weigh more than their parts. Any other
-    run of letters, marks and digits is one word, also of one letter; stop words are dropped and the others stemmed.
+    so that a query of one character finds documents, and pairs, which are rarer, weigh more than their characters. Any
+    other run of letters, marks and digits is one word, even a single letter; stop words are dropped and other words
+    stemmed.
 
     Parameters
     ----------
     texts
-        In any script, or several.
-    stopwords, stemmer
-        Name of a list of bm25s and a Snowball stemmer, for words; None for none.
+        In any script or mixture of scripts.
+    stopwords
+        Name of a bm25s list of stop words; None keeps all words.
+    stemmer
+        Snowball stemmer for words; None stems none.
     """
     dropped = _stopwords(stopwords)
     return [_characters(text, dropped, stemmer) for text in texts]
@@ -93,7 +96,7 @@ def _stopwords(name: str | None) -> frozenset[str]:
 
 @cache
 def _runs() -> re.Pattern[str]:
-    """Return a pattern of two groups: a run of characters that are not parted into words, or a word."""
+    """Return a pattern of two groups: a run of characters without spaces between words, or a word."""
     without_blanks = set(chain.from_iterable(starmap(range, _UNSEGMENTED)))
     unparted, marks = [], []
     for code in range(_END):
@@ -107,7 +110,7 @@ def _runs() -> re.Pattern[str]:
 
 
 def _ranges(codes: list[int]) -> str:
-    """Return ascending code points as the inside of a character class."""
+    """Return ascending code points as the contents of a character class."""
     starts = [code for code, before in zip(codes, [-2, *codes], strict=False) if code != before + 1]
     stops = [code for code, after in zip(codes, [*codes[1:], _END + 1], strict=True) if code != after - 1]
     return "".join(f"{re.escape(chr(a))}-{re.escape(chr(b))}" for a, b in zip(starts, stops, strict=True))

@@ -1,6 +1,6 @@
-"""The progress bars of ir_datasets, of downloads and of document stores, as our own lines.
+"""Show ir_datasets's progress bars, of downloads and document stores, as limbeck's progress lines.
 
-ir_datasets draws them by tqdm, which fills a log file with one endless line.
+ir_datasets draws them with tqdm, which fills a log file with one endless line.
 """
 
 import logging
@@ -11,20 +11,22 @@ from typing import Any, Self
 from limbeck.progress import Step, reported
 
 _BLOCK = 1 << 20
-"""Bytes of a download between two looks."""
+"""Bytes of a download between two updates."""
 
 
 class Bar:
-    """What stands in the place of ``tqdm.tqdm`` there: the part of it that ir_datasets uses.
+    """Replaces ``tqdm.tqdm`` in ir_datasets, as far as ir_datasets uses it.
 
     Parameters
     ----------
     items
-        What is passed on; None where ``update`` counts.
-    desc, total, unit
-        Label, number of units and one of them.
+        Items to iterate over; None where ``update`` counts.
+    desc, unit
+        Label, and name of a unit.
+    total
+        Number of units.
     options
-        How it would be drawn.
+        tqdm's drawing options, ignored.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class Bar:
             self._step.__exit__(*error)
 
     def update(self, count: int = 1) -> None:
-        """Count what has come."""
+        """Count finished units."""
         self.n += count
         if self._step is not None and self.n - self._shown >= _BLOCK:
             self._step.advance(self.n - self._shown)
@@ -69,7 +71,7 @@ class Bar:
 
     @staticmethod
     def write(text: str, file: Any = None) -> None:
-        """Write a line of the log of ir_datasets."""
+        """Write a line of ir_datasets's log."""
         print(text, file=file or sys.stderr)
 
     def __str__(self) -> str:
@@ -81,6 +83,6 @@ class _Module:
 
 
 def quiet(ir_datasets: Any) -> None:
-    """Give ir_datasets our bars, and keep its log to errors: we report ourselves what cannot be downloaded."""
+    """Give ir_datasets limbeck's progress bars, and limit its log to errors: limbeck reports failed downloads."""
     ir_datasets.lazy_libs._cache["tqdm"] = _Module
     ir_datasets.log.easy().logger().setLevel(logging.ERROR)

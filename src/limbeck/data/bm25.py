@@ -16,27 +16,27 @@ from limbeck.registry import register
 from limbeck.types import Run
 
 _BLOCK = 10_000
-"""Documents that are analysed at once."""
+"""Documents analysed at once."""
 
 
 @register("candidates", "bm25")
 class BM25:
-    """BM25 over the whole collection (Lucene's variant): by default of English words.
+    """BM25 over the whole collection (Lucene's variant), by default on English words.
 
     Parameters
     ----------
     depth
-        Documents kept for each query.
+        Documents retrieved for each query.
     k1, b
         Term saturation and length normalisation; .9 and .4 are Anserini's, 1.2 and .75 Lucene's.
     analyser
-        What is counted: ``words``, two or more letters or digits in a row; or ``characters``, single ones and pairs
-        where a script has no blanks between words (Chinese, Japanese, Thai, Khmer, …), and whole words elsewhere, also
-        of one letter. See ``limbeck.data.analysers``.
+        ``words``: two or more letters or digits in a row. ``characters``: single characters and pairs of them for
+        scripts without spaces between words (Chinese, Japanese, Thai, Khmer, …), and whole words, even of one letter,
+        for others. See ``limbeck.data.analysers``.
     stemmer
-        Snowball language, or null for none.
+        Snowball language; null for no stemming.
     stopwords
-        Code or name of a list of bm25s, or null for none.
+        Code or name of a bm25s list; null for none.
 
     Raises
     ------
@@ -85,12 +85,12 @@ class BM25:
         self.advice = self._advice(stemmer)
 
     def identity(self, search: Search) -> dict[str, Any]:
-        """Return what the ranking depends on, beside the collection and the queries."""
+        """Return what the ranking depends on, besides the collection and the queries."""
         del search
         return self._index_identity
 
     def search(self, search: Search) -> Run:
-        """Rank the collection for each query; documents that share no word with it are left out.
+        """Rank the collection for each query; documents without a common word are left out.
 
         Raises
         ------
@@ -120,7 +120,7 @@ class BM25:
         )
 
     def _opened(self, path: Path) -> Any:
-        """Return an index with its vocabulary, which is read once."""
+        """Return an index with its vocabulary; each is loaded once."""
         if path not in self._indexes:
             import bm25s
 
@@ -140,7 +140,7 @@ class BM25:
             label=f"BM25 index of {collection.name}",
         )
         if not index.vocab_dict:
-            raise ConfigError(f"no document of {collection.name} has a word to BM25: {self.advice}")
+            raise ConfigError(f"no document of {collection.name} has a word for BM25: {self.advice}")
         index.save(target / "index")
         shutil.rmtree(target / "counted")
 
@@ -149,16 +149,18 @@ class BM25:
         return analyse(texts, stopwords=self.stopwords, stemmer=self._stem)
 
     def _advice(self, stemmer: str | None) -> str:
-        """Return what is taken for a word, and what to try where none is found."""
+        """Return which tokens are counted, and what to try where none is found."""
         language = f"stopwords={self.stopwords or 'null'} and stemmer={stemmer or 'null'}"
         if self.analyser == "words":
-            taken = "two letters or digits and more in a row"
-            tries = ["candidates.analyser=characters for text without blanks between words, or words of one letter"]
+            taken = "two or more letters or digits in a row"
+            tries = ["candidates.analyser=characters for text without spaces between words, or words of one letter"]
         else:
-            taken = "characters of scripts without blanks between words, and words of others"
+            taken = "characters of scripts without spaces between words, and words of others"
             tries = []
         if self.stopwords or stemmer:
-            tries.append("candidates.stopwords=null candidates.stemmer=null for other languages, or stop words alone")
+            tries.append(
+                "candidates.stopwords=null candidates.stemmer=null for other languages, or texts of stop words only"
+            )
         tries.append("candidates=dense, an encoder")
         return f"candidates.analyser={self.analyser} takes {taken}, with {language}; try {'; or '.join(tries)}"
 

@@ -1,8 +1,8 @@
 """The index of BM25: built block by block, and searched as inverted lists.
 
-bm25s has the formula and the format of the index. But it holds every term of a collection as a Python object while it
-builds one, and looks at all documents for each query: both are too much from a million documents on. Scores and
-rankings here are those of bm25s to the bit.
+bm25s provides the formula and the format of the index. But while building, it holds every term of a collection as a
+Python object, and for each query it scores all documents: both cost too much from a million documents on. Scores and
+rankings here equal those of bm25s bit by bit.
 """
 
 import os
@@ -21,25 +21,25 @@ from limbeck.unfinished import whole_file
 
 Terms = Sequence[str]
 Found = tuple[NDArray[np.int32], NDArray[np.float32]]
-"""Positions of documents, and their scores; in no order."""
+"""Positions of documents and their scores, unordered."""
 
 WEIGHT = 8
-"""Bytes of a term of a document in an index: its document and its weight."""
+"""Bytes per posting of an index: a document and a weight."""
 
 _INSTEAD = "take candidates=dense, or candidates=run with a run file of another program"
 
 
 class _Block(NamedTuple):
-    """How often which term is in which document."""
+    """Term frequencies in the documents of a block."""
 
     lengths: NDArray[np.int64]
-    """Terms of each document."""
+    """Number of terms of each document."""
     documents: NDArray[np.int32]
-    """Position in the block; ascending."""
+    """Position of the document in the block; ascending."""
     terms: NDArray[np.int32]
     counts: NDArray[np.float32]
     new: NDArray[np.uint8]
-    """The terms that no block before has, in the order of their numbers: UTF-8, a line each."""
+    """Terms that no earlier block has, in the order of their numbers, as UTF-8 lines."""
 
 
 def build(
@@ -52,14 +52,15 @@ def build(
     total: int,
     label: str,
 ) -> Any:
-    r"""Build an index of bm25s, Lucene's variant of BM25, whose memory is 8 bytes for each term of a document.
+    r"""Build an index in bm25s's format, Lucene's variant of BM25, in 8 bytes of memory per posting.
 
     ```math
     w(t, d) = \ln\left(1 + \frac{N - n_t + 0.5}{n_t + 0.5}\right)
     \frac{f_{td}}{f_{td} + k_1 (1 - b + b \, |d| / \overline{|d|})}
     ```
 
-    Terms are counted block by block. The counts of each lie in a file, so that a killed process loses one block.
+    Terms are counted block by block. The counts of each block are written to a file, so that a killed process loses
+    only one block.
 
     Parameters
     ----------
@@ -68,11 +69,13 @@ def build(
     analyse
         Returns the terms of texts.
     folder
-        Where the counts are, or will be, kept; nobody needs them afterwards.
+        Folder of the counts; not needed after the build.
     k1, b
         Term saturation and length normalisation.
-    total, label
-        Number of documents and what is built, to say how far it is.
+    total
+        Number of documents, for the progress bar.
+    label
+        What is built, for the progress bar.
 
     Returns
     -------
@@ -82,7 +85,7 @@ def build(
     Raises
     ------
     ConfigError
-        The weights, whose number is known once all terms are counted, do not fit into memory.
+        The weights do not fit into memory; their number is known once all terms are counted.
     """
     import bm25s
 
@@ -107,7 +110,7 @@ def build(
 
 
 def _needs(paths: Sequence[Path], total: int, done: float, folder: Path) -> str:
-    """Say what is needed, by the terms that are counted of those documents that are done."""
+    """Return the size of the finished index in words, estimated from the documents counted so far."""
     if not done:
         return ""
     factor = total / done
@@ -119,7 +122,7 @@ def _needs(paths: Sequence[Path], total: int, done: float, folder: Path) -> str:
 def _counted(
     path: Path, texts: Sequence[str], analyse: Callable[[list[str]], Sequence[Terms]], numbers: dict[str, int]
 ) -> Path:
-    """Count the terms of some documents, if that is not done yet; new terms get the next number."""
+    """Count the terms of some documents unless their file exists; new terms get the next numbers."""
     if path.exists():
         for term in _read(path, "new").tobytes().decode().split("\n")[:-1]:
             numbers[term] = len(numbers)
@@ -158,7 +161,7 @@ def _count(block: Sequence[Terms], numbers: dict[str, int]) -> _Block:
 def _by_term(
     paths: Sequence[Path], lengths: NDArray[np.int64], frequencies: NDArray[np.int64], *, k1: float, b: float
 ) -> dict[str, Any]:
-    """Weigh the terms of documents, and sort them by term, then document."""
+    """Compute the weights, sorted by term, then document."""
     from bm25s.scoring import _build_idf_array, _score_idf_lucene, _score_tfc_lucene
 
     idf = _build_idf_array(dict(enumerate(frequencies.tolist())), len(lengths), _score_idf_lucene)
@@ -182,23 +185,23 @@ def _by_term(
 
 
 def search(index: Any, queries: Sequence[Terms], depth: int, *, threads: int = 1) -> Iterator[list[Found]]:
-    """Find the best documents of each query; of those that tie for the last place, all.
+    """Find the best documents of each query, including all that tie for the last place.
 
     Parameters
     ----------
     index
-        As ``build`` returns it, or loaded.
+        As ``build`` returns it, or loaded from disk.
     queries
-        Their terms.
+        Terms of each query.
     depth
-        Documents wanted for each query. Those that share no term with it are not found.
+        Documents wanted for each query; documents without a common term are never found.
     threads
-        That search at the same time.
+        Number of threads.
 
     Yields
     ------
     list
-        What is found for the next queries, in their order.
+        The documents found for the next queries, in order.
     """
     parts = index.scores
     weights, documents, starts = (np.asarray(parts[name]) for name in ("data", "indices", "indptr"))

@@ -1,4 +1,4 @@
-"""Candidates: the rankings that training lists are drawn from and that re-rankers re-rank."""
+"""Candidates: rankings from which training lists are drawn and which re-rankers re-rank."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,26 +22,26 @@ from limbeck.types import Ranking, Run, order
 log = logging.getLogger(__name__)
 
 BLOCK = 20_000
-"""Queries, at most, whose rankings are kept together: what a killed process has not finished is ranked again."""
+"""Most queries ranked and cached together: a killed process loses the unfinished block."""
 
 _FILE = "candidates.arrow"
 
 _SMALLER = "take a smaller candidates.depth, or set paths.cache to a folder on another disk"
 
 _LOOKED_AT = 20
-"""Queries that are looked at to tell whether queries are documents."""
+"""Queries that are looked up to find out whether queries are documents."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is looked for where: a split's queries in a collection."""
+    """One search: the queries of a split, in a collection."""
 
     collection: Collection
     split: str
     artefacts: Artefacts
-    """Where indexes and rankings are kept."""
+    """The cache of indexes and rankings."""
     places: range | None = None
-    """Which of the split's queries, by their places; None: all."""
+    """Positions of the queries in the split; None for all."""
 
     @property
     def queries(self) -> Texts:
@@ -54,19 +54,19 @@ class Search:
 
     @property
     def what(self) -> str:
-        """Which queries, in words."""
+        """The queries, in words."""
         if self.places is None:
             return f"{self.split} queries"
         total = len(self.collection.split(self.split).queries)
         return f"{self.split} queries {self.places.start + 1:,} to {self.places.stop:,} of {total:,}"
 
     def blocks(self, pairs: float) -> "Iterator[Search]":
-        """Yield the same search for some queries after the others; itself if they are few.
+        """Yield the search in blocks of queries; only itself if the queries are few.
 
         Parameters
         ----------
         pairs
-            Queries times documents that are ranked together, where that is less than ``BLOCK`` queries.
+            Most (query, document) pairs per block; a block has at most ``BLOCK`` queries.
         """
         total, size = len(self), together(len(self.collection.document_ids), pairs)
         if total <= size:
@@ -77,7 +77,7 @@ class Search:
 
 
 def together(documents: int, pairs: float) -> int:
-    """Return how many queries are ranked together: ``BLOCK``, halved until they are so many pairs with documents."""
+    """Return the number of queries per block: ``BLOCK``, halved until a block has at most ``pairs`` pairs."""
     size = BLOCK
     while size % 2 == 0 and size * documents > pairs:
         size //= 2
@@ -88,29 +88,29 @@ class Candidates(Protocol):
     """A source of candidates: BM25, an encoder, run files, or a fusion of several."""
 
     name: str
-    """A word or two, for tables."""
+    """Short name for tables."""
     label: str
-    """The same with what matters of its options."""
+    """Name with the most important options."""
     depth: int | None
-    """Documents kept for each query; None for all that the source has."""
+    """Documents retrieved for each query; None for all that the source has."""
     advice: str
-    """What it looks for in texts and what to try where it finds nothing; empty if there is nothing to say."""
+    """How it reads texts, and what to try where it finds nothing; empty if there is no advice."""
     kept: ClassVar[bool]
-    """Whether rankings are kept in the cache; not what is a file already."""
+    """Whether rankings are cached; not if they come from a file."""
     pairs: ClassVar[float]
-    """Queries times documents that take some minutes: what a kill may cost."""
+    """(query, document) pairs ranked in a few minutes: a kill loses at most one such block."""
 
     def identity(self, search: Search) -> dict[str, Any]:
-        """Return what the rankings depend on, beside depth, collection and queries."""
+        """Return what the rankings depend on, besides depth, collection and queries."""
         ...
 
     def search(self, search: Search) -> Run:
-        """Return the rankings; a query for which nothing is found may be absent."""
+        """Return the rankings; a query without results may be absent."""
         ...
 
 
 def inputs(candidates: Candidates, search: Search) -> dict[str, Any]:
-    """Return all that the rankings depend on."""
+    """Return everything the rankings depend on."""
     return {
         **candidates.identity(search),
         "depth": candidates.depth,
@@ -121,9 +121,9 @@ def inputs(candidates: Candidates, search: Search) -> dict[str, Any]:
 
 
 def find(candidates: Candidates, search: Search) -> Run:
-    """Return the rankings, from the cache as far as they are there: block by block, each whole or absent.
+    """Return the rankings. Blocks of queries are read from the cache, and searched where they are missing.
 
-    What is kept is mapped into memory, and read where it is looked at.
+    Cached rankings are memory-mapped, and read on access.
     """
     search.collection.check_ids(search.split)
     _warn_of_own(search)
@@ -135,12 +135,12 @@ def find(candidates: Candidates, search: Search) -> Run:
 
 
 def find_share(candidates: Candidates, search: Search, share: tuple[int, int]) -> None:
-    """Search for the queries of blocks i, i + n, … of a split, and keep the rankings in the cache for ``find``.
+    """Search for the queries of blocks i, i + n, … of a split, and cache the rankings for ``find``.
 
     Parameters
     ----------
     candidates, search
-        As for ``find``. Where rankings are not kept, nothing is done.
+        As for ``find``. Does nothing for candidates that are not cached.
     share
         (i, n).
     """
@@ -150,7 +150,7 @@ def find_share(candidates: Candidates, search: Search, share: tuple[int, int]) -
 
 
 def _all_kept(candidates: Candidates, search: Search, share: tuple[int, int] = (0, 1)) -> list[Path]:
-    """Return the files with the rankings of some queries after the others, searched first where they are not there."""
+    """Return the files with the rankings of all blocks; missing blocks are searched first."""
     mine = islice(search.blocks(candidates.pairs), share[0], None, share[1])
     blocks = [(block, _inputs(candidates, block)) for block in mine]
     lacking = [search.artefacts.find("candidates", each) is None for _, each in blocks]
@@ -187,7 +187,7 @@ def _kept(candidates: Candidates, search: Search, inputs: Mapping[str, Any]) -> 
 
 
 def _warn_of_nothing(candidates: Candidates, search: Search, found: Run) -> None:
-    """Warn where most queries find nothing."""
+    """Warn where most queries have no results."""
     nothing = len(search) - len(found)
     if 2 * nothing > len(search):
         log.warning(
@@ -216,24 +216,26 @@ def _warn_of_own(search: Search) -> None:
 
 
 def best(query: str, ids: Sequence[str], scores: np.ndarray, depth: int | None, *, drop_self: bool) -> Ranking:
-    """Rank what was found for a query.
+    """Rank the documents found for a query.
 
     Parameters
     ----------
     query
-        Its id.
-    ids, scores
-        Documents in any order. Those of score 0 are dropped: they share nothing with the query.
+        Id of the query.
+    ids
+        Ids of documents, in any order.
+    scores
+        Their scores. Documents of score 0 are dropped: they match nothing.
     depth
-        Documents to keep; None keeps all.
+        Number of documents to keep; None keeps all.
     drop_self
-        Drop the document whose id is the query's.
+        Drop the document with the id of the query.
     """
     kept = [i for i in np.flatnonzero(scores).tolist() if not (drop_self and ids[i] == query)]
     return order([ids[i] for i in kept], np.asarray(scores)[kept], depth)
 
 
 def check_depth(depth: int | None) -> None:
-    """Raise ``ValueError`` for a depth that keeps nothing."""
+    """Raise ``ValueError`` for a depth below 1."""
     if depth is not None and depth < 1:
         raise ValueError(f"depth must be >= 1, got {depth}")

@@ -1,4 +1,4 @@
-"""Collections: documents, queries and judgments from ir_datasets, a BEIR folder, or the synthetic world."""
+"""Collections: documents, queries and judgments of ir_datasets, of a BEIR folder, or of the synthetic world."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -15,17 +15,17 @@ from limbeck.data.splits import Split, instead
 from limbeck.evaluation.runs import check_queries
 
 if TYPE_CHECKING:
-    from limbeck.text.tokenizer import Role
+    from limbeck.text.tokenizer import Role  # it imports torch, which no verb needs to open a collection
 
 SPLITS = ("train", "dev", "test")
 SYNTHETIC = "synthetic"
 
 _BLOCK = 4096
-"""Queries whose ids are looked at together."""
+"""Queries whose ids are checked at once."""
 
 
 class Collection:
-    """One document collection with its splits, whatever it came from.
+    """A document collection with its splits, whatever its source.
 
     Parameters
     ----------
@@ -34,15 +34,15 @@ class Collection:
     folder
         The BEIR folder; None for a data set of ir_datasets.
     content
-        Fingerprints of it.
+        Fingerprints of its contents.
     documents
         ir_datasets data set with the documents.
     splits
         Split name → queries and judgments.
     artefacts
-        Where the ids of the documents are kept.
+        The cache of document ids.
     drop_self
-        Queries are documents of the collection: each is dropped from its own ranking, before any cut.
+        Queries are documents of the collection: drop each query from its own ranking, before any cut.
     """
 
     def __init__(
@@ -87,9 +87,10 @@ class Collection:
         return self.splits[name]
 
     def named(self, theirs: str | None) -> str:
-        """Return the fingerprint by which scores name the collection: that of its documents.
+        """Return the fingerprint by which stored scores name the collection: that of its documents.
 
-        Stores of earlier versions have that of documents and queries. ``theirs`` is returned if it is one of the two.
+        Stores of earlier versions have the fingerprint of documents and queries. If ``theirs`` is one of the two, it is
+        returned.
         """
         return self.texts_fingerprint if theirs == self.texts_fingerprint else self.documents_fingerprint
 
@@ -98,7 +99,7 @@ class Collection:
         return [self._text(query) for query in ids]
 
     def _text(self, query: str) -> str:
-        """Return the text of a query, of the last split that has it."""
+        """Return the text of a query; of several splits with its id, the last one counts."""
         for texts in reversed(self._queries):
             found = texts.get(query)
             if found is not None:
@@ -106,7 +107,7 @@ class Collection:
         raise KeyError(query)
 
     def asked(self, ids: Iterable[str]) -> str:
-        """Return a fingerprint of some queries."""
+        """Return a fingerprint of the ids and texts of queries."""
         return fingerprint((query, self._text(query)) for query in sorted(ids))
 
     def document_texts(self, ids: Sequence[str]) -> list[str]:
@@ -124,11 +125,11 @@ class Collection:
             raise ConfigError(f"document {error.args[0]!r} is not in the collection {self.name}") from None
 
     def known_texts(self, ids: Sequence[str]) -> dict[str, str]:
-        """Look documents up by id; those that are not in the collection are left out."""
+        """Look documents up by id, without those that are not in the collection."""
         return {document: found.default_text() for document, found in self._found(ids).items()}
 
     def _found(self, ids: Sequence[str]) -> dict[str, Any]:
-        from limbeck.data.documents import readable  # it imports ir_datasets
+        from limbeck.data.documents import readable  # imports ir_datasets, which is slow
 
         with readable(self._store):
             return self._store.get_many(set(ids))
@@ -139,7 +140,7 @@ class Collection:
             yield document.doc_id, document.default_text()
 
     def count(self, role: "Role") -> int:
-        """Return the number of queries, of all splits, or of documents."""
+        """Return the number of documents, or of queries in all splits."""
         return self._query_count if role == "query" else self._document_count
 
     def texts(self, role: "Role") -> Iterator[tuple[str, str]]:
@@ -147,7 +148,7 @@ class Collection:
         return self._each_query() if role == "query" else self.iterate()
 
     def _each_query(self) -> Iterator[tuple[str, str]]:
-        """Yield (id, text) of the queries of all splits, each once."""
+        """Yield (id, text) of the queries of all splits, without duplicates."""
         for number, texts in enumerate(self._queries):
             before, after = (texts.among(each) for each in (self._queries[:number], self._queries[number + 1 :]))
             for (query, text), seen, again in zip(texts.items(), before, after, strict=True):
@@ -155,7 +156,7 @@ class Collection:
                     yield query, self._text(query) if again else text
 
     def content(self, role: "Role") -> str:
-        """Return a fingerprint of the queries, of all splits, or of the documents; not of the judgments."""
+        """Return a fingerprint of the documents, or of the queries of all splits; judgments are not part of it."""
         return self._query_content if role == "query" else self._corpus
 
     @cached_property
@@ -172,19 +173,19 @@ class Collection:
 
     @property
     def _about(self) -> int | None:
-        """About how many documents there are, where they have not been counted yet."""
+        """Estimated number of documents, where they have not been counted."""
         from limbeck.data import folder
 
         return None if self.folder is None else folder.about(self.folder / "corpus.jsonl")
 
     @cached_property
     def document_ids(self) -> DocumentIds:
-        """All document ids in collection order; an artefact, so that they are read and checked once.
+        """All document ids in collection order; an artefact, so that they are read and checked only once.
 
         Raises
         ------
         ConfigError
-            There are none, one appears twice, or the file of documents is damaged.
+            There are no documents, an id appears twice, or the file of documents is damaged.
         """
         place = self.name if self.folder is None else str(self.folder / "corpus.jsonl")
 
@@ -195,7 +196,7 @@ class Collection:
         return DocumentIds(self._artefacts.folder("ids", {"documents": self._corpus}, fill))
 
     def check_ids(self, split: str) -> None:
-        """Raise ``ConfigError`` for an id of a document, or of a query of a split, that no TREC run can hold."""
+        """Raise ``ConfigError`` for an id, of a document or of a split's query, that a TREC run cannot hold."""
         queries = self.split(split).queries
         check_queries(queries)
         names = iter(queries)
@@ -212,5 +213,5 @@ class Collection:
     def _store(self) -> Any:
         from ir_datasets.indices import DocstoreOptions, FileAccess
 
-        # A file handle opened before a fork would give wrong reads in the workers; a memory map does not.
+        # Workers that share a file handle opened before the fork would read wrong bytes; a memory map is safe.
         return self._documents.docs_store(options=DocstoreOptions(file_access=FileAccess.MMAP))

@@ -1,6 +1,6 @@
-"""Queries and judgments in columns: half a million of them as Python objects take 350 MB in each process.
+"""Queries and judgments as Arrow columns: half a million as Python objects would take 350 MB in each process.
 
-The columns lie in memory, at about 20 bytes a query beside the texts, or in files that are mapped.
+The columns take about 20 bytes per query besides the texts, in memory or in memory-mapped files.
 """
 
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
@@ -15,7 +15,7 @@ from limbeck.scores.keys import ID, pc
 from limbeck.scores.places import Places
 
 _BLOCK = 4096
-"""Queries that are Python objects at once when all are looked at."""
+"""Queries that are Python objects at the same time during iteration."""
 
 
 class Texts(Mapping[str, str]):
@@ -24,7 +24,7 @@ class Texts(Mapping[str, str]):
     Parameters
     ----------
     ids, texts
-        Columns of strings; no id twice.
+        Columns of strings; the ids are distinct.
     """
 
     def __init__(self, ids: Any, texts: Any) -> None:
@@ -33,7 +33,7 @@ class Texts(Mapping[str, str]):
 
     @classmethod
     def of(cls, items: Iterable[tuple[str, str]]) -> "Texts":
-        """Gather ids and texts; of an id that comes twice the last text counts."""
+        """Build columns from (id, text) pairs; of duplicate ids the last text counts."""
         rest, ids, texts = iter(items), [pa.array([], ID)], [pa.array([], ID)]
         while block := list(islice(rest, _BLOCK)):
             ids.append(pa.array([query for query, _ in block], ID))
@@ -57,34 +57,34 @@ class Texts(Mapping[str, str]):
         return len(self.ids)
 
     def items(self) -> ItemsView[str, str]:
-        """Return ids and texts, which are read in their order: that is quicker than one by one."""
+        """Return (id, text) pairs, read in order, which is faster than look-ups."""
         return _Items(self)
 
     def values(self) -> ValuesView[str]:
-        """Return the texts, as ``items`` does."""
+        """Return the texts, read in order."""
         return _Values(self)
 
     def only(self, ids: Any) -> "Texts":
-        """Return those of some ids, a column."""
+        """Return the queries whose id is in a column."""
         there = pc.is_in(self.ids, value_set=ids)
         return self if pc.all(there).as_py() else Texts(self.ids.filter(there), self.texts.filter(there))
 
     def among(self, others: "Sequence[Texts]") -> list[bool]:
-        """Return for each id whether any of the others has it."""
+        """Return for each id whether another one of ``others`` has it."""
         ids = pa.concat_arrays([pa.array([], ID), *(each.ids for each in others)])
         return pc.is_in(self.ids, value_set=ids).to_pylist()
 
     def pairs(self) -> Iterator[tuple[str, str]]:
-        """Yield ids and texts."""
+        """Yield (id, text) pairs."""
         return zip(_each(self.ids), _each(self.texts), strict=True)
 
     def part(self, start: int, stop: int) -> "Texts":
-        """Return some in a row."""
+        """Return the queries from position ``start`` to ``stop``."""
         return Texts(self.ids[start:stop], self.texts[start:stop])
 
     def in_order(self) -> Iterator[tuple[str, str]]:
-        """Yield ids and texts in the order of the ids, as ``sorted`` has it."""
-        places = pc.sort_indices(self.ids)  # by their UTF-8 bytes, whose order is that of the characters
+        """Yield (id, text) pairs sorted by id."""
+        places = pc.sort_indices(self.ids)  # sorts by UTF-8 bytes, which is the order of code points
         for start in range(0, len(places), _BLOCK):
             chosen = places[start : start + _BLOCK]
             yield from Texts(self.ids.take(chosen), self.texts.take(chosen)).pairs()
@@ -95,7 +95,7 @@ class Texts(Mapping[str, str]):
 
 
 class Lines(NamedTuple):
-    """Judgments as they come, in columns of one length."""
+    """Judgments in file order, in columns of one length."""
 
     queries: Any
     documents: Any
@@ -103,7 +103,7 @@ class Lines(NamedTuple):
 
     @classmethod
     def of(cls, lines: Iterable[tuple[str, str, int]]) -> "Lines":
-        """Gather query, document and grade of each line."""
+        """Build columns from (query, document, grade) lines."""
         rest, columns = iter(lines), cls([pa.array([], ID)], [pa.array([], ID)], [pa.array([], pa.int64())])
         while block := list(islice(rest, _BLOCK)):
             for column, values, kind in zip(columns, zip(*block, strict=True), (ID, ID, pa.int64()), strict=True):
@@ -117,11 +117,11 @@ class Judgments(Mapping[str, dict[str, int]]):
     Parameters
     ----------
     queries
-        Of whom the ids are, in their order.
+        The queries, in order.
     lengths
-        How many judgments each has.
+        Number of judgments of each query.
     documents, grades
-        Those of the first query, then those of the next.
+        The judgments of the first query, then those of the next.
     """
 
     def __init__(self, queries: Texts, lengths: np.ndarray, documents: Any, grades: Any) -> None:
@@ -133,7 +133,7 @@ class Judgments(Mapping[str, dict[str, int]]):
 
     @classmethod
     def read(cls, queries: Texts, lines: "Lines") -> "Judgments":
-        """Put the lines of each query together; of a document that comes twice the last grade counts."""
+        """Group lines by query; of duplicate documents the last grade counts."""
         places = pc.index_in(lines.queries, value_set=queries.ids)
         known = np.flatnonzero(places.is_valid().to_numpy(zero_copy_only=False))
         owner = places.drop_null().to_numpy()
@@ -147,7 +147,7 @@ class Judgments(Mapping[str, dict[str, int]]):
 
     @classmethod
     def of(cls, queries: Texts, judged: Iterable[Mapping[str, int]]) -> "Judgments":
-        """Gather what is judged for each query."""
+        """Build columns from the judgments of each query."""
         rest, lengths, documents, grades = iter(judged), [], [pa.array([], ID)], [pa.array([], pa.int64())]
         while block := list(islice(rest, _BLOCK)):
             lengths += map(len, block)
@@ -171,15 +171,15 @@ class Judgments(Mapping[str, dict[str, int]]):
         return len(self.queries)
 
     def items(self) -> ItemsView[str, dict[str, int]]:
-        """Return queries and judgments, which are read in their order: that is quicker than one by one."""
+        """Return queries with their judgments, read in order, which is faster than look-ups."""
         return _Items(self)
 
     def values(self) -> ValuesView[dict[str, int]]:
-        """Return the judgments, as ``items`` does."""
+        """Return the judgments, read in order."""
         return _Values(self)
 
     def pairs(self) -> Iterator[tuple[str, dict[str, int]]]:
-        """Yield queries and judgments."""
+        """Yield queries with their judgments."""
         for start in range(0, len(self), _BLOCK):
             stop = min(start + _BLOCK, len(self))
             yield from zip(_strings(self.queries.ids[start:stop]), self._judged(start, stop), strict=True)

@@ -1,4 +1,4 @@
-"""The training data as Lightning wants it."""
+"""The training data as a Lightning data module."""
 
 import copyreg
 import gc
@@ -25,10 +25,10 @@ from limbeck.types import Batch, Run
 
 
 class Timed(DataLoader[Any]):
-    """A loader that knows how long its batches were waited for."""
+    """A loader that measures how long the training waited for its batches."""
 
     waited: float = 0.0
-    """Seconds, of all batches so far."""
+    """Seconds waited for all batches so far."""
 
     def __iter__(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Yield the batches."""
@@ -45,10 +45,10 @@ class Timed(DataLoader[Any]):
 
 
 class Sent:
-    """A batch that leaves a worker; what arrives is the batch.
+    """Wraps a batch for its way from a worker to the training; it is unpickled as the batch itself.
 
-    Its bytes go through the pipe with it. PyTorch would send each tensor as a file of its own, and to open ten files
-    takes the receiver, who is to train meanwhile, longer than to read their bytes.
+    All tensors travel through the pipe in one byte string. PyTorch would send each tensor as a file, and opening ten
+    files takes the training process longer than reading their bytes.
     """
 
     def __init__(self, batch: Batch) -> None:
@@ -78,25 +78,30 @@ class _Sender:
 
 
 class TrainingData(lightning.LightningDataModule):
-    """Training batches, from the first step or from where a checkpoint stopped.
+    """Training batches, from the first step or from the step of a checkpoint.
 
-    Workers are forked: what is mapped from files (pool, teacher scores, kept tokens, texts) is shared with them, not
-    copied. Each has two batches ready. For a GPU they lie in page-locked memory, and are copied while it computes.
+    Workers are forked, so that memory-mapped files (pool, teacher scores, cached tokens, texts) are shared with them,
+    not copied. Each worker has two batches ready. For a GPU, batches are in page-locked memory and are copied while it
+    computes.
 
     Parameters
     ----------
-    pool, sampler, collator
-        What to draw from, how, and how it becomes tensors.
+    pool
+        The pool to draw lists from.
+    sampler
+        Draws the lists.
+    collator
+        Turns lists into tensors.
     seed
         Seed of lists and order.
     batches
-        Batches of the whole training and each process (steps × accumulation).
+        Batches per process in the whole training (steps × accumulation).
     dev
         Candidates to validate on; empty for none.
     judged
-        As ``Lists`` takes it.
+        See ``Lists``.
     targets
-        Gives batches a dense teacher's vectors; None leaves them without.
+        Adds a dense teacher's vectors to batches; None adds none.
     """
 
     def __init__(
@@ -124,11 +129,11 @@ class TrainingData(lightning.LightningDataModule):
 
     @property
     def waited(self) -> float:
-        """Seconds that this process has waited for training batches."""
+        """Seconds this process has waited for training batches."""
         return 0.0 if self._loader is None else self._loader.waited
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return the loader of what is left of the training."""
+        """Return the loader of the remaining batches."""
         assert self.trainer is not None
         order = self._order(self.trainer.global_rank)
         order.start = self._done
@@ -151,7 +156,7 @@ class TrainingData(lightning.LightningDataModule):
         return batch if self.targets is None else self.targets(batch)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move a batch without waiting for the device; Lightning would do that with tensors only, not with ours."""
+        """Copy a batch to the device without waiting; Lightning does so only for tensors, not for batches."""
         if isinstance(batch, Batch):
             return batch.to(device, non_blocking=True)
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
@@ -172,7 +177,7 @@ class TrainingData(lightning.LightningDataModule):
         return sorted(drawn)
 
     def val_dataloader(self) -> DataLoader[Run]:
-        """Return one item: this process's share of the dev candidates; inference does its own batching."""
+        """Return one item: this process's share of the dev candidates; inference makes its own batches."""
         assert self.trainer is not None
         share = sorted(self.dev)[self.trainer.global_rank :: self.trainer.world_size]
         return DataLoader([{query: self.dev[query] for query in share}], batch_size=None)  # pyright: ignore[reportArgumentType]
@@ -183,15 +188,16 @@ class TrainingData(lightning.LightningDataModule):
         return {"batches_done": self.trainer.fit_loop.epoch_loop.batch_progress.current.ready}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on behind the batches that are done."""
+        """Continue after the batches that are done."""
         self._done = state_dict["batches_done"]
 
 
 def _start_worker(worker: int) -> None:
-    """Tokenise in one thread: the pool of threads that the parent may have used does not survive a fork.
+    """Set up a worker: tokenise in one thread, as the parent's thread pool does not survive a fork.
 
-    The collector leaves alone what the parent has allocated: looking at it writes to it, and would copy its pages.
-    PyTorch looks for the parent every five seconds, and not at all while a worker waits for room in its pipe.
+    ``gc.freeze`` keeps the garbage collector from writing to objects of the parent, which would copy their pages. The
+    worker ends with its parent: PyTorch checks for the parent only every five seconds, and not while a worker waits for
+    room in its pipe.
     """
     del worker
     parent = multiprocessing.parent_process()

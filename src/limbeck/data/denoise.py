@@ -1,4 +1,4 @@
-"""Negatives that the teacher finds too good: relevant, most likely, but never judged."""
+"""Drop negatives that the teacher scores too high: most likely relevant, but never judged."""
 
 from dataclasses import replace
 
@@ -11,14 +11,14 @@ from limbeck.registry import register
 
 @register("denoise", "margin")
 class TeacherMargin:
-    """Drop negatives whose teacher score comes too near to that of the query's best positive.
+    """Drop negatives whose teacher score comes too close to that of the query's best positive.
 
     Parameters
     ----------
     absolute
         Least distance below the positive, in units of the teacher's score; null for no such limit.
     relative
-        Highest share of the positive's score, .95 for example; null for no such limit. For scores above 0 only.
+        Highest share of the positive's score, for example .95; null for no such limit. Only for scores above 0.
 
     Raises
     ------
@@ -36,16 +36,16 @@ class TeacherMargin:
 
     @property
     def active(self) -> bool:
-        """Whether anything would be dropped at all."""
+        """Whether there is any limit."""
         return self.absolute is not None or self.relative is not None
 
     def __call__(self, pool: Pool) -> Pool:
-        """Return the pool without them; its counts tell how many there were.
+        """Return the pool without these negatives; its counts include their number.
 
         Raises
         ------
         ConfigError
-            The pool has no teacher scores, or one does not suit the relative limit.
+            The pool has no teacher scores, or a score does not allow the relative limit.
         """
         if not self.active:
             return pool
@@ -62,29 +62,30 @@ def denoise(pool: Pool, absolute: float | None = None, relative: float | None = 
     s > s⁺ - absolute \quad\text{or}\quad s > relative · s⁺
     ```
 
-    The best positive, not the lowest: one positive that the teacher misjudges would otherwise take all negatives along.
+    The best positive, not the lowest: otherwise one positive that the teacher misjudges would remove all negatives.
 
     Parameters
     ----------
     pool
-        A pool with teacher scores; NaN is a missing score. A negative without a score is kept, and so are all
-        negatives of a query none of whose positives has one.
+        A pool with teacher scores; NaN is a missing score. A negative without a score is kept, and so are all negatives
+        of a query without a scored positive.
     absolute, relative
         The limits; None for none.
 
     Returns
     -------
     Pool
-        The same queries; one that keeps no negative stays, with its positives.
+        The same queries; a query that loses all its negatives keeps its positives.
     dict
-        ``negatives``: how many were dropped; ``queries``: of how many queries; ``queries_left_without_negatives``;
-        ``unscored_negatives`` and ``queries_without_scored_positive``, which nothing was asked of.
+        ``negatives`` and ``queries``: how many negatives were dropped, of how many queries;
+        ``queries_left_without_negatives``; and, not tested for lack of a score, ``unscored_negatives`` and
+        ``queries_without_scored_positive``.
 
     Raises
     ------
     ConfigError
-        There are no teacher scores, or one is infinite, or a query's best positive has none above 0 and ``relative`` is
-        set: a share of a negative score is above it. The message names the query.
+        There are no teacher scores, or one is infinite; or ``relative`` is set and the best positive of a query has no
+        score above 0, since a share of a negative score is higher than the score. The message names the query.
 
     References
     ----------
@@ -119,13 +120,13 @@ def denoise(pool: Pool, absolute: float | None = None, relative: float | None = 
 
 
 def _refuse_infinite(pool: Pool, scores: np.ndarray) -> None:
-    """Raise for infinite scores: under them all negatives of a query would fall out, or none."""
+    """Raise for infinite scores, with which either all negatives of a query or none would be dropped."""
     wrong = np.flatnonzero(np.isinf(scores))
     if len(wrong):
         query = pool.query_ids[int(np.searchsorted(pool.offsets, wrong[0], side="right")) - 1]
         raise ConfigError(
             f"pool.denoise: {len(wrong):,} teacher scores are infinite; the first is {scores[wrong[0]]} for query "
-            f"{query!r}, document {pool.document_ids[int(wrong[0])].as_py()!r}; score these pairs anew in float32 or "
+            f"{query!r}, document {pool.document_ids[int(wrong[0])].as_py()!r}; score these pairs again in float32 or "
             "bfloat16"
         )
 

@@ -1,4 +1,4 @@
-"""An encoder as first stage: exact search of the whole collection, which is encoded once."""
+"""A first stage with an encoder: exact search of the whole collection, which is encoded once."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
@@ -28,22 +28,23 @@ Load = Callable[[Collection, Artefacts], Encoder]
 
 @register("candidates", "dense", parts=("student", "backbone"))
 class Dense:
-    """Candidates by any ranker that encodes queries and documents apart.
+    """Candidates from any ranker that encodes queries and documents separately.
 
     Parameters
     ----------
-    load, device
-        Given at run time: loads the ranker that the nodes ``student`` and ``backbone`` describe, for a collection,
-        when it is first needed; where to search. Between searches the ranker lies in main memory, so that a student
-        can be trained on the device.
+    load
+        Given at run time: loads the ranker of the nodes ``student`` and ``backbone``, for a collection, on first use.
+        Between searches the ranker is in main memory, so that a student can be trained on the device.
+    device
+        Given at run time: device of the search.
     depth
-        Documents kept for each query.
+        Documents retrieved for each query.
     name
-        How tables call it.
+        Name in tables.
     bf16
         Encode under bfloat16 autocast.
     dtype
-        What the embeddings are kept in: ``float32``, or ``float16`` at half the size.
+        Type of stored embeddings: ``float32``, or ``float16`` at half the size.
 
     Raises
     ------
@@ -77,11 +78,11 @@ class Dense:
         self._loaded: dict[str, Encoder] = {}
 
     def identity(self, search: Search) -> dict[str, Any]:
-        """Return what the ranking depends on, beside the collection and the queries."""
+        """Return what the ranking depends on, besides the collection and the queries."""
         return {"kind": "dense", **self._embedded_by(search)}
 
     def search(self, search: Search) -> Run:
-        """Rank the collection for each query, exactly; documents of score 0 are left out."""
+        """Rank the collection exactly for each query; documents of score 0 are left out."""
         ranker, collator, _ = self._encoder(search)
         drop_self = search.collection.drop_self
         query_ids = list(search.queries)
@@ -98,7 +99,7 @@ class Dense:
         )
 
     def _store(self, search: Search) -> Store:
-        """Return the encodings of the collection, encoded once for all splits and searches to come."""
+        """Return the encodings of the collection, cached for all splits and later searches."""
         numbers = {"bf16": self.bf16, "dtype": self.dtype}
         given = self._encoder(search), search.collection, search.artefacts
         return embeddings.of_documents(*given, **numbers, name=self.name, instead=_INSTEAD)

@@ -1,6 +1,6 @@
-"""The ids of all documents of a collection: one file, mapped into memory and read where it is looked at.
+"""The ids of all documents of a collection: one memory-mapped file, read on access.
 
-Millions of ids as Python strings take a minute to read and a gigabyte to hold, in each process. Here they are read and
+Millions of ids as Python strings take a minute to read and a gigabyte of memory in each process. Here they are read and
 checked once; opening the file takes milliseconds, and processes share its pages.
 """
 
@@ -27,13 +27,13 @@ _BLOCK = 65_536
 """Ids that are Python strings at the same time."""
 
 _WHITE = re.compile(r"[ \t\n\v\f\r]")
-"""What parts the columns of a run file."""
+"""Characters that separate the columns of a run file."""
 
 
 class DocumentIds(Sequence[str]):
-    """The ids that ``write`` has put into a folder.
+    """The ids that ``write`` wrote into a folder.
 
-    Only the path travels to another process: there the file is mapped anew.
+    Pickling stores only the path; the other process maps the file itself.
 
     Parameters
     ----------
@@ -69,46 +69,46 @@ class DocumentIds(Sequence[str]):
         return isinstance(identifier, str) and bool(self.known([identifier]))
 
     def take(self, places: NDArray[np.integer[Any]]) -> list[str]:
-        """Return the ids at some places."""
+        """Return the ids at the given positions."""
         return _strings(self._array.take(pa.array(places)))
 
     def known(self, identifiers: Iterable[str]) -> set[str]:
-        """Return those of some ids that are here, by one pass over all."""
+        """Return the given ids that are in the collection, in one pass."""
         wanted = pa.array(list(identifiers), type=ID)
         return set(_strings(self._array.filter(pc.is_in(self._array, value_set=wanted))))
 
     def unknown(self, columns: Sequence[Any]) -> set[str]:
-        """Return the ids in some columns that are not here, by one pass over all."""
+        """Return the ids in some columns that are not in the collection, in one pass."""
         asked = pa.chunked_array([pc.unique(column).cast(ID) for column in columns], type=ID).unique()
         there = pc.is_in(self._array, value_set=asked)
-        if pc.sum(there).as_py() == len(asked):  # no id is here twice
+        if pc.sum(there).as_py() == len(asked):  # ids are distinct
             return set()
         return set(_strings(asked)).difference(_strings(self._array.filter(there)))
 
     @property
     def unfit(self) -> str | None:
-        """The first id that is empty or has white space, which no TREC run can hold; None if there is none."""
+        """The first id that is empty or has white space, which a TREC run cannot hold; None if there is none."""
         return json.loads((self._folder / _CHECKS).read_text(encoding="utf-8"))["unfit"]
 
 
 def write(folder: Path, identifiers: Iterable[str], place: str, total: int | None) -> None:
-    """Write ids into an empty folder, in blocks: memory grows by 16 bytes an id beside the ids themselves.
+    """Write ids into an empty folder, in blocks: besides the ids, memory grows by 16 bytes per id.
 
     Parameters
     ----------
     folder
-        Where to.
+        Output folder.
     identifiers
-        In the order of the collection.
+        Ids in the order of the collection.
     place
-        Where they come from, for messages.
+        Source of the ids, for messages.
     total
-        About how many there are, to say how far it is; None if that is not known.
+        Estimated number of ids, for the progress bar; None if it is unknown.
 
     Raises
     ------
     ConfigError
-        There are none, or one appears twice.
+        There are no ids, or one appears twice.
     """
     stream = iter(identifiers)
     arrays: list[pa.Array] = []
@@ -136,7 +136,7 @@ def first_unfit(identifiers: Sequence[str]) -> str | None:
 
 
 def _refuse_twice(arrays: Sequence[pa.Array], hashes: NDArray[np.int64], place: str) -> None:
-    """Look for an id that appears twice: first among the hashes, as a set of all ids takes as much memory as they."""
+    """Raise for an id that appears twice. Compare hashes first: a set of all ids takes as much memory as they do."""
     hashes.sort()
     if (hashes[1:] != hashes[:-1]).all():
         return

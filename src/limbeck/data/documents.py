@@ -1,7 +1,7 @@
 """By-id stores of documents, built by one process at a time and checked before they are read.
 
-ir_datasets builds its stores in place, and readers do not wait for that: two processes that need a store at the same
-time leave one that nobody can read. Here a store is built beside its place, under a lock, and appears by one rename.
+ir_datasets builds its stores in place, and readers do not wait: two processes that need a store at the same time leave
+an unreadable one. Here a store is built in a temporary place, under a lock, and moved into its place by one rename.
 """
 
 import contextlib
@@ -24,14 +24,14 @@ log = logging.getLogger(__name__)
 
 _STORE = "docs.pklz4"
 _LENGTH = 4
-"""Bytes before each record that hold its length."""
+"""Bytes before each record, which hold its length."""
 
 _UNREADABLE = (RuntimeError, ValueError, TypeError, EOFError, IndexError, MemoryError, OSError, pickle.UnpicklingError)
-"""What ir_datasets raises when it reads a damaged store."""
+"""Errors that ir_datasets raises when it reads a damaged store."""
 
 
 class CachedStore(PickleLz4FullStore):
-    """The store of a folder's documents: an artefact of the cache.
+    """The by-id store of a folder's documents: an artefact of the cache.
 
     Parameters
     ----------
@@ -40,13 +40,13 @@ class CachedStore(PickleLz4FullStore):
     corpus
         Checksum of the documents.
     documents
-        Yields them.
+        Yields the documents.
     data_cls
         Type of a document.
     options
-        How the store is read, as ir_datasets has it.
+        ir_datasets's reading options.
     about
-        Returns about how many documents there are, to say how far it is.
+        Returns the estimated number of documents, for the progress bar.
     """
 
     def __init__(
@@ -65,16 +65,16 @@ class CachedStore(PickleLz4FullStore):
         )
         folder = artefacts.path("documents", self._inputs)
         if folder.exists():
-            self._whole()  # a damaged store is built again before anything is read of it
+            self._whole()  # rebuilds a damaged store before it is read
         super().__init__(str(folder / _STORE), documents, data_cls, "doc_id", ["doc_id"], options=options)
 
     def built(self) -> bool:
-        """Return whether the store is there, undamaged."""
+        """Return whether the store exists and is undamaged."""
         return self._artefacts.find("documents", self._inputs) is not None
 
     def build(self) -> None:
-        """Build the store if it is not there, or damaged."""
-        if self.lookup._bin is None:  # what this process has opened it reads on, whatever lies there now
+        """Build the store if it is missing or damaged."""
+        if self.lookup._bin is None:  # an open store stays readable, even if its files are replaced
             self._whole()
 
     def _whole(self) -> None:
@@ -82,7 +82,7 @@ class CachedStore(PickleLz4FullStore):
 
 
 class HomeDocuments:
-    """Documents of an ir_datasets id, whose store lies in the home folder of ir_datasets.
+    """Documents of an ir_datasets id, whose store is in the home folder of ir_datasets.
 
     Parameters
     ----------
@@ -94,18 +94,18 @@ class HomeDocuments:
         self._documents = documents
 
     def docs_iter(self) -> Any:
-        """Iterate over the documents, out of the store if there is one."""
+        """Iterate over the documents, from the store if there is one."""
         store = self._opened()
         if Path(getattr(store, "path", "")).is_dir():
             make_whole(store)
         return _asked(self._documents.docs_iter)
 
     def docs_count(self) -> int | None:
-        """Return the number of documents; None if it is not known."""
+        """Return the number of documents; None if it is unknown."""
         return _asked(self._documents.docs_count)
 
     def docs_store(self, options: Any) -> Any:
-        """Open the store, built if it is not there or damaged."""
+        """Open the store; a missing or damaged one is built first."""
         store = self._opened(options=options)
         make_whole(store)
         return store
@@ -113,12 +113,12 @@ class HomeDocuments:
     def _opened(self, **options: Any) -> Any:
         try:
             return self._documents.docs_store(**options)
-        except AssertionError as error:  # the names of the fields, which it compares, are not there
+        except AssertionError as error:  # the field names, which ir_datasets compares, are missing
             raise ConfigError(f"a store of ir_datasets is damaged ({error}); delete it: it is built again") from None
 
 
 def _asked(question: Callable[[], Any]) -> Any:
-    """Call what looks for a store, once more if need be: ir_datasets looks twice, and a store may appear in between."""
+    """Call a function that looks for a store, twice if need be: a store may appear between ir_datasets's two looks."""
     try:
         return question()
     except AttributeError:
@@ -126,9 +126,9 @@ def _asked(question: Callable[[], Any]) -> Any:
 
 
 def make_whole(store: Any) -> None:
-    """Build a store of ir_datasets if it is not there or damaged, once for all processes.
+    """Build a store of ir_datasets if it is missing or damaged, once for all processes.
 
-    Stores of other formats than the usual one (``PickleLz4FullStore``) are left to ir_datasets.
+    Stores in formats other than the usual one (``PickleLz4FullStore``) are left to ir_datasets.
     """
     if not isinstance(store, PickleLz4FullStore):
         return
@@ -148,9 +148,9 @@ def make_whole(store: Any) -> None:
 
 
 def damage(path: Path) -> str | None:
-    """Return what is wrong with a store of ir_datasets in words; None if its files fit together.
+    """Return a description of the damage of a store of ir_datasets; None if its files fit together.
 
-    The files are compared by their sizes and their ends; documents are not read.
+    The files are compared by their sizes and ends; documents are not read.
     """
     try:
         return _misfit(path)
@@ -174,20 +174,20 @@ def _misfit(path: Path) -> str | None:
         found = index.with_suffix(suffix).stat().st_size
         if found != expected:
             return f"{index.with_suffix(suffix).name} has {found:,} bytes, not {expected:,}"
-    # A collection may have an id twice, and only one of the two has an index; but not all of them.
+    # Two documents may share an id, of which only one is indexed; but that cannot hold for all documents.
     if count != len(starts) and (len(starts) % count == 0 or not bool(np.all(np.diff(starts) > 0))):
         return f"several processes wrote into it: {len(starts):,} documents, {count:,} ids"
     return None
 
 
 def _wait_for_builder(path: Path) -> None:
-    """Wait for a process that uses ir_datasets by itself and builds the store in place: it locks the file."""
+    """Wait for a process that runs ir_datasets without limbeck and builds the store in place: it locks the file."""
     with contextlib.suppress(OSError), (path / "bin").open("rb") as file:
         fcntl.lockf(file, fcntl.LOCK_SH)
 
 
 def _moved(store: PickleLz4FullStore, path: Path) -> PickleLz4FullStore:
-    """Return the same store at another place."""
+    """Return the same store at another path."""
     of = store.lookup
     return PickleLz4FullStore(
         str(path),
@@ -203,7 +203,7 @@ def _moved(store: PickleLz4FullStore, path: Path) -> PickleLz4FullStore:
 
 @contextlib.contextmanager
 def readable(store: Any) -> Iterator[None]:
-    """Turn what a damaged store raises when it is read into a ``ConfigError`` that names the folder to delete."""
+    """Turn the errors of reading a damaged store into a ``ConfigError`` that names the folder to delete."""
     try:
         yield
     except ConfigError:
@@ -214,6 +214,6 @@ def readable(store: Any) -> Iterator[None]:
             raise
         folder = Path(place).parent if isinstance(store, CachedStore) else Path(place)
         raise ConfigError(
-            f"{folder} is damaged ({type(error).__name__}: {error}); delete this folder and give the command again: "
-            "the documents are written there once more"
+            f"{folder} is damaged ({type(error).__name__}: {error}); delete this folder and run the command again: "
+            "it writes the documents again"
         ) from error

@@ -1,4 +1,4 @@
-"""Encodings of a collection and of queries as artefacts: made once by a ranker, mapped by whoever reads them."""
+"""Encodings of documents and queries as artefacts: computed once by a ranker, memory-mapped by all readers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +17,12 @@ from limbeck.text.collate import Collator
 
 
 class Encoder(NamedTuple):
-    """A loaded ranker that encodes queries and documents apart."""
+    """A loaded ranker that encodes queries and documents separately."""
 
     ranker: Any
     collator: Collator
     identity: dict[str, Any]
-    """What its scores depend on, a checksum of the weights included."""
+    """Everything its scores depend on, with a checksum of the weights."""
 
 
 def of_documents(
@@ -39,14 +39,20 @@ def of_documents(
 
     Parameters
     ----------
-    encoder, collection, artefacts
-        Who encodes what, and where it is kept.
-    bf16, dtype
-        Encode under bfloat16 autocast; what encodings are kept in.
+    encoder
+        The ranker.
+    collection
+        Its documents are encoded.
+    artefacts
+        The cache of the encodings.
+    bf16
+        Encode under bfloat16 autocast.
+    dtype
+        Type of stored encodings.
     name
-        Of the encoder, to say what is being done.
+        Name of the encoder, for progress bars.
     instead
-        What to do where the disk is too small.
+        Advice where the disk is too small.
     """
     inputs = {"bf16": bf16, "dtype": dtype, **encoder.identity, "documents": collection.content("document")}
 
@@ -62,7 +68,7 @@ def of_documents(
 def of_queries(
     encoder: Encoder, ids: Sequence[str], collection: Collection, artefacts: Artefacts, *, bf16: bool, name: str
 ) -> Store:
-    """Return the encodings of some queries, given sorted, in float32; otherwise as ``of_documents``."""
+    """Return the encodings of queries, given sorted, in float32; otherwise as ``of_documents``."""
     inputs = {"bf16": bf16, "dtype": "float32", **encoder.identity, "queries": collection.asked(ids)}
 
     def fill(folder: Path) -> None:
@@ -76,12 +82,12 @@ def of_queries(
 
 
 class Vectors:
-    """One vector a text, mapped from the files of a store.
+    """One vector per text, memory-mapped from a store.
 
     Parameters
     ----------
     store
-        Of an encoder of one vector a text.
+        Store of an encoder with one vector per text.
     """
 
     def __init__(self, store: Store) -> None:
@@ -92,7 +98,7 @@ class Vectors:
             self._shards.append(shard.rows.values)
 
     def take(self, places: np.ndarray) -> np.ndarray:
-        """Return the vectors of some texts, by their places in what was encoded: (n,) → (n, D) float32."""
+        """Return the vectors of texts, by their positions in the store: (n,) → (n, D) float32."""
         found = np.empty((len(places), self._shards[0].shape[1]), dtype=np.float32)
         owners, inside = np.divmod(places, self._size)
         for number in np.unique(owners):

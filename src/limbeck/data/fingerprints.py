@@ -1,4 +1,4 @@
-"""Fingerprints of what a collection holds; artefacts are named by them."""
+"""Fingerprints of the contents of a collection; artefacts are named by them."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,27 +9,27 @@ from limbeck.config import fingerprint
 from limbeck.progress import show
 
 _BLOCK = 1 << 20
-"""Bytes of a file that are read at once."""
+"""Bytes of a file read at once."""
 
 
 class Fingerprints(NamedTuple):
-    """Of a collection."""
+    """Fingerprints of a collection."""
 
     whole: str
-    """Documents, queries and judgments."""
+    """Of documents, queries and judgments."""
     texts: str
-    """Documents and queries: what scores of pairs depend on."""
+    """Of documents and queries, on which scores of pairs depend."""
     documents: str
 
 
 def of_files(sums: Mapping[str, str]) -> Fingerprints:
-    """Return the fingerprints of a folder, by the checksums of its files."""
+    """Return the fingerprints of a folder, from the checksums of its files."""
     texts = {name: each for name, each in sums.items() if not name.startswith("qrels")}
     return Fingerprints(fingerprint(sums), fingerprint(texts), sums["corpus.jsonl"])
 
 
 def of_id(identifier: str, version: str, names: Mapping[str, str | None]) -> Fingerprints:
-    """Return the fingerprints of an id of ir_datasets in a version, with names of splits."""
+    """Return the fingerprints of an ir_datasets id, in a version of ir_datasets and with the names of splits."""
     of = {"ir_datasets": version, "id": identifier}
     texts = fingerprint(of)
     return Fingerprints(fingerprint({**of, "splits": names}), texts, texts)

@@ -26,13 +26,13 @@ from limbeck.formats.files import lines
 from limbeck.unfinished import write_text
 
 LARGE = 16 << 20
-"""Bytes of files from which their checksums and what is read of them are kept; below, reading is as fast."""
+"""Size in bytes from which a file's checksum and its parsed contents are cached; smaller files are as fast to read."""
 
 _SAMPLE = 1000
-"""Lines whose lengths are looked at to say about how many there are."""
+"""Lines from whose lengths the number of lines is estimated."""
 
 _SETTLED = 2 * 10**9
-"""Nanoseconds without a change after which a checksum is kept."""
+"""Nanoseconds a file must be unchanged before its checksum is cached."""
 
 
 class FolderDoc(NamedTuple):
@@ -48,14 +48,14 @@ class FolderDoc(NamedTuple):
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the objects of a file with the numbers of their lines; each has ``_id`` and ``text``."""
+    """Yield the objects of a file with their line numbers; each has ``_id`` and ``text``."""
     for number, line in lines(path):
         if not line.strip():
             continue
         try:
-            record = json.loads(line.decode("utf-8-sig"))  # of bytes, json takes halves of characters
+            record = json.loads(line.decode("utf-8-sig"))  # given bytes, json would accept half of a character
         except ValueError as error:
-            reason = re.sub(": line 1 column .*", "", str(error))  # of the JSON: the message names the line itself
+            reason = re.sub(": line 1 column .*", "", str(error))  # the message names the line of the file
             raise ConfigError(f"{path}:{number}: not a JSON object in UTF-8 ({reason})") from None
         if not isinstance(record, dict) or any(not isinstance(record.get(name), str) for name in ("_id", "text")):
             raise ConfigError(f"{path}:{number}: needs the string fields _id, text")
@@ -67,7 +67,7 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _check_pairs(record: dict[str, Any], where: str) -> None:
-    """Refuse half a pair of surrogates, which JSON can write and UTF-8 cannot."""
+    """Refuse half of a surrogate pair, which JSON can write and UTF-8 cannot."""
     for name in ("_id", "title", "text"):
         try:
             (record.get(name) or "").encode()
@@ -77,14 +77,16 @@ def _check_pairs(record: dict[str, Any], where: str) -> None:
 
 
 class FolderDocs(JsonlDocs):
-    """corpus.jsonl with ``_id``, ``text`` and, if it likes, ``title``.
+    """corpus.jsonl with ``_id``, ``text`` and optionally ``title``.
 
     Parameters
     ----------
     path
         The file.
-    artefacts, checksum
-        Where the by-id store is cached, and the checksum of the file.
+    artefacts
+        The cache of the by-id store.
+    checksum
+        Checksum of the file.
     """
 
     def __init__(self, path: Path, artefacts: Artefacts, checksum: str) -> None:
@@ -94,7 +96,7 @@ class FolderDocs(JsonlDocs):
         self._checksum = checksum
 
     def docs_store(self, field: str = "doc_id", options: Any = DEFAULT_DOCSTORE_OPTIONS) -> CachedStore:
-        """Return the by-id store, which is built when it is first read."""
+        """Return the by-id store, which is built on first use."""
         assert field == "doc_id"
         return CachedStore(self._artefacts, self._checksum, self._iter, FolderDoc, options, lambda: about(self._path()))
 
@@ -110,7 +112,7 @@ class FolderQueries(JsonlQueries):
         super().__init__(LocalDownload(path, mkdir=False))
 
     def queries_iter(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Yield the queries in file order; at the end, refuse one that appears twice."""
+        """Yield the queries in file order; raise at the end if one appeared twice."""
         hashes = array("q")
         for _, record in _records(Path(self._path())):
             hashes.append(hash(record["_id"]))
@@ -129,7 +131,7 @@ class FolderQueries(JsonlQueries):
 
 
 class FolderQrels(BaseQrels):
-    """qrels/SPLIT.tsv with the header ``query-id corpus-id score``; TREC's four columns are read, too."""
+    """qrels/SPLIT.tsv with the header ``query-id corpus-id score``; TREC's four columns are also read."""
 
     def __init__(self, path: Path) -> None:
         self._file = path
@@ -153,7 +155,7 @@ class FolderQrels(BaseQrels):
 
 
 def about(path: Path) -> int:
-    """Return about how many lines a file has, by the length of the first ones."""
+    """Return the estimated number of lines of a file, from the length of its first lines."""
     with Path(path).open("rb") as file:
         lengths = [len(line) for line in islice(file, _SAMPLE)]
     return round(path.stat().st_size / sum(lengths) * len(lengths)) if lengths else 0
@@ -165,12 +167,12 @@ def is_folder(path: Path) -> bool:
 
 
 def documents(path: Path, artefacts: Artefacts, checksum: str) -> Dataset:
-    """Return the folder's documents; their by-id store is an artefact of the checksum of corpus.jsonl."""
+    """Return the folder's documents; their by-id store is an artefact named by the checksum of corpus.jsonl."""
     return Dataset(FolderDocs(path / "corpus.jsonl", artefacts, checksum))
 
 
 def present(path: Path, names: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Return the names of splits, None for one that the folder lacks; without queries it has none."""
+    """Return the names of splits, None for each one that the folder lacks; without queries it has none."""
     queries = (path / "queries.jsonl").is_file()
     return {
         key: name if queries and (path / "qrels" / f"{name}.tsv").is_file() else None for key, name in names.items()
@@ -178,12 +180,12 @@ def present(path: Path, names: Mapping[str, str | None]) -> dict[str, str | None
 
 
 def split(path: Path, name: str, instead: str = "") -> Dataset:
-    """Return queries and judgments of one split; ``instead`` is what to do where there is none.
+    """Return queries and judgments of one split; ``instead`` is the advice for a missing split.
 
     Raises
     ------
     ConfigError
-        queries.jsonl or the split's qrels are missing: the message lists the splits there are.
+        queries.jsonl or the split's qrels are missing; the message lists the splits of the folder.
     """
     qrels = path / "qrels" / f"{name}.tsv"
     if not qrels.is_file():
@@ -199,8 +201,12 @@ def read(path: Path, name: str, data_set: Dataset, artefacts: Artefacts) -> Spli
 
     Parameters
     ----------
-    path, name, data_set
-        The folder, and the split as ``split`` returns it.
+    path
+        The folder.
+    name
+        Name of the split.
+    data_set
+        The split, as ``split`` returns it.
     artefacts
         The cache.
     """
@@ -213,9 +219,9 @@ def read(path: Path, name: str, data_set: Dataset, artefacts: Artefacts) -> Spli
 
 
 def checksums(path: Path, artefacts: Artefacts) -> dict[str, str]:
-    """Return SHA-256 of the files that make up the folder's content, by their names in it.
+    """Return the SHA-256 of the folder's files, by file name.
 
-    Those of large files are kept, by place, size and times of change.
+    Checksums of large files are cached by path, size and times of change.
     """
     queries = path / "queries.jsonl"
     files = [path / "corpus.jsonl", *([queries] if queries.is_file() else []), *sorted((path / "qrels").glob("*.tsv"))]
@@ -230,9 +236,9 @@ def _checksum(path: Path, artefacts: Artefacts) -> str:
     if kept is not None:
         return (kept / "sha256").read_text(encoding="utf-8")
     found = sha256(path)
-    # A file that has just been written may change again within what its file system takes for the same moment.
+    # A file just written may change again within the time resolution of its file system.
     if state == _state(path) and time.time_ns() - max(state["modified"], state["changed"]) > _SETTLED:
-        with contextlib.suppress(OSError):  # of a cache that is read only
+        with contextlib.suppress(OSError):  # the cache may be read-only
             artefacts.folder("checksums", state, lambda target: write_text(target / "sha256", found))
     return found
 

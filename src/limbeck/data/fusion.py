@@ -13,7 +13,7 @@ from limbeck.registry import register
 from limbeck.types import Ranking, Run
 
 _QUERIES = 256
-"""Queries that are fused together."""
+"""Queries fused at once."""
 
 
 @register("candidates", "fusion", parts=("parts",))
@@ -29,12 +29,13 @@ class Fusion:
     k
         Constant of the fusion.
     weights
-        Part name → factor, 1 where it is not given. Typed Any, as OmegaConf lets no command line fill a typed mapping.
+        Part name → factor, 1 where it is not given. Typed Any, because OmegaConf cannot fill a typed mapping from the
+        command line.
 
     Raises
     ------
     ValueError
-        A value is out of range, or a weight is of no part.
+        A value is out of range, or a weight names no part.
     """
 
     kept: ClassVar[bool] = True
@@ -56,7 +57,7 @@ class Fusion:
         weights = dict(weights or {})
         for name, weight in weights.items():
             if name not in parts:
-                raise ValueError(f"weights.{name} is of no part; the parts are {', '.join(parts)}")
+                raise ValueError(f"weights.{name} names no part; the parts are {', '.join(parts)}")
             if not isinstance(weight, int | float) or not 0 < weight < math.inf:
                 raise ValueError(f"weights.{name} must be a number > 0, got {weight!r}")
         self.depth = depth
@@ -65,11 +66,11 @@ class Fusion:
         self._parts = dict(parts)
         self._weights = [float(weights.get(name, 1)) for name in parts]
         self.name = f"RRF({', '.join(part.name for part in parts.values())})"
-        self.advice = ""  # what its parts have to say, they say themselves
+        self.advice = ""  # the parts warn themselves
         self.label = f"fusion of {' and '.join(part.label for part in parts.values())}"
 
     def identity(self, search: Search) -> dict[str, Any]:
-        """Return what the ranking depends on, beside the collection and the queries."""
+        """Return what the ranking depends on, besides the collection and the queries."""
         shared = ("documents", "queries")
         parts = [
             {key: value for key, value in inputs(part, search).items() if key not in shared}
@@ -78,7 +79,7 @@ class Fusion:
         return {"kind": "fusion", "k": self.k, "weights": self._weights, "parts": parts}
 
     def search(self, search: Search) -> Run:
-        """Fuse the rankings of the parts; theirs are kept in the cache, too."""
+        """Fuse the rankings of the parts, which are cached, too."""
         runs = self._runs(search)
         queries = list(dict.fromkeys(query for run in runs for query in search.queries if query in run))
         return ArrayRun.of(
@@ -92,7 +93,7 @@ class Fusion:
         return reciprocal_rank_fusion(some, self._weights, k=self.k)
 
     def _runs(self, search: Search) -> list[Run]:
-        """Return what the parts find for all queries of a split, found once."""
+        """Return the rankings of the parts for all queries of a split, searched once."""
         key = (search.collection, search.split)
         if key not in self._found:
             whole = replace(search, places=None)

@@ -1,4 +1,4 @@
-"""Arrow columns that grow on disk: what is written piece by piece is then one array that is mapped."""
+"""Arrow columns that grow on disk: written piece by piece, then mapped as one array."""
 
 import mmap
 import tempfile
@@ -12,14 +12,14 @@ from limbeck.scores.keys import ID
 
 
 class Grown:
-    """A column in files without a name, which vanish with the process.
+    """A column in unnamed files, which vanish with the process.
 
     Parameters
     ----------
     folder
-        On whose disk they lie.
+        A folder on the disk to use.
     kind
-        Arrow's type: ``ID`` or numbers.
+        Arrow type: ``ID`` or a number.
     """
 
     def __init__(self, folder: Path, kind: Any) -> None:
@@ -44,7 +44,7 @@ class Grown:
         self._length += len(column)
 
     def array(self) -> Any:
-        """Return all of it as one array, mapped."""
+        """Return the whole column as one memory-mapped array."""
         values = _mapped(self._values)
         buffers = [None, values] if self._ends is None else [None, _mapped(self._ends), values]
         return pa.Array.from_buffers(self._kind, self._length, buffers)

@@ -1,4 +1,4 @@
-"""Which documents the judgments call relevant to the training queries, as numbers that batches carry."""
+"""The documents that are judged relevant to the training queries, as numbers for batches."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,12 @@ from limbeck.types import Qrels
 class Judged:
     """Keys of the relevant documents of each query.
 
-    Like ``Lists``, it holds no Python object a query, so that workers copy nothing.
+    Like ``Lists``, it holds no Python object per query, so that workers copy nothing.
 
     Parameters
     ----------
     qrels
-        Judgments. What a pool has left out counts too: a document beyond ``pool.positives`` is relevant all the same.
+        Judgments. Documents that a pool left out count, too: a document beyond ``pool.positives`` is relevant.
     query_ids
         Queries in the order of their numbers.
     relevant
@@ -32,5 +32,5 @@ class Judged:
         self._keys = keys([document for documents in found for document in documents])[0].view(np.int64)
 
     def of(self, query: int) -> NDArray[np.int64]:
-        """Return the keys of the documents that are relevant to a query, by its number."""
+        """Return the keys of the documents relevant to a query, given by its number."""
         return self._keys[self._ends[query] : self._ends[query + 1]]

@@ -1,4 +1,4 @@
-"""Splits as artefacts: half a million queries take seconds to parse, and none to map."""
+"""Splits as artefacts: half a million queries take seconds to parse, but no time to map."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,16 +14,16 @@ _QUERIES, _JUDGMENTS = "queries.arrow", "judgments.arrow"
 
 
 def kept(artefacts: Artefacts, inputs: Mapping[str, Any], read: Callable[[], Split]) -> Split:
-    """Return a split from the cache; it is read first if it is not there.
+    """Return a split from the cache; it is parsed if it is missing there.
 
     Parameters
     ----------
     artefacts
         The cache.
     inputs
-        All that it depends on.
+        Everything the split depends on.
     read
-        Reads it.
+        Parses the split.
     """
     return _load(artefacts.folder("splits", inputs, lambda folder: _write(folder, read())))
 

@@ -1,4 +1,4 @@
-"""From a configuration to an open collection: ir_datasets, a BEIR folder, or the synthetic world."""
+"""Open the collection that a configuration names: ir_datasets, a BEIR folder, or the synthetic world."""
 
 from collections.abc import Mapping
 from copy import copy
@@ -17,26 +17,26 @@ from limbeck.registry import register
 
 
 def described(node: Mapping[str, Any], *, key: str = "data") -> "Data":
-    """Build what a ``data`` node describes, its world included; ``key`` is its place in the configuration."""
+    """Build a ``data`` node, with its world; ``key`` is the node's place in the configuration."""
     return build(node, node.get("world"), key=key)
 
 
 @register("data", "collection", parts=("world",))
 class Data:
-    """Which collection, and which of its splits.
+    """A collection and the names of its splits.
 
     Parameters
     ----------
     world
-        Configuration node of the synthetic world; it is generated when the collection is opened.
+        Configuration node of the synthetic world, which is generated when the collection is opened.
     collection
         An ir_datasets id (``beir/nfcorpus``), a BEIR folder, or ``synthetic``.
     train, dev, test
-        Names of the splits: the part after the id, or the qrels file of a folder; null if there is none.
+        Names of the splits: the part after the id, or the qrels file of a folder; null for no such split.
     dev_queries
         Where ``dev`` is null, hold out this many training queries, drawn by a hash of their ids.
     drop_self
-        Queries are documents of the collection (ArguAna, Quora): drop each from its own ranking, whoever ranks.
+        Queries are documents of the collection (ArguAna, Quora): drop each query from its own ranking, in every ranker.
 
     Raises
     ------
@@ -66,7 +66,7 @@ class Data:
         self.world = world
 
     def without_absent(self) -> "Data":
-        """Return the same without the splits that it lacks, for work that needs documents, or one split."""
+        """Return the same collection without the splits it lacks, for work that needs only documents, or one split."""
         found = copy(self)
         if self.collection != SYNTHETIC:
             found.names = present(self.collection, self.names)
@@ -78,7 +78,7 @@ class Data:
         Parameters
         ----------
         artefacts
-            Where document stores and the synthetic world are kept.
+            The cache of document stores and of the synthetic world.
 
         Raises
         ------

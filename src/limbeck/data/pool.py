@@ -1,8 +1,8 @@
 """Training pools: for each training query the documents that lists are drawn from, with label, rank and teacher score.
 
-``pool.arrow`` has the columns query_id, document_id, label, rank and first_stage, the score that the first stage gave;
-teacher scores come in its row order (``limbeck.data.aligned``). ``pool.json`` beside the pool counts what was left
-out. How a pool is chosen: ``limbeck.data.pooling``.
+``pool.arrow`` has the columns query_id, document_id, label, rank and first_stage (the score of the first stage);
+teacher scores are stored in its row order (``limbeck.data.aligned``). ``pool.json`` counts the documents left out.
+``limbeck.data.pooling`` chooses the documents.
 """
 
 import json
@@ -21,14 +21,14 @@ from limbeck.scores.keys import ID
 from limbeck.unfinished import whole_file
 
 _QUERIES = 2000
-"""Queries whose ids are repeated together."""
+"""Queries whose ids are repeated at once."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Columns of all queries one after another; query i owns rows ``offsets[i]:offsets[i + 1]``.
+    """Columns of all queries one after another; query i has the rows ``offsets[i]:offsets[i + 1]``.
 
-    Positives stand first, then the others in rank order.
+    Positives come first, then the others in rank order.
     """
 
     query_ids: list[str]
@@ -37,17 +37,17 @@ class Pool:
     labels: np.ndarray
     ranks: np.ndarray
     scores: np.ndarray | None = None
-    """Of the teacher."""
+    """Teacher scores."""
     first_stage: np.ndarray | None = None
-    """The first stage's own scores; NaN for a document that it did not find. None: not known."""
+    """First-stage scores; NaN for a document that the first stage did not find. None: unknown."""
     counts: Mapping[str, Any] = field(default_factory=dict)
-    """What is in the pool, and what was left out and why."""
+    """Numbers of documents in the pool, and of those left out, by reason."""
 
     def __len__(self) -> int:
         return len(self.query_ids)
 
     def columns(self) -> dict[str, Any]:
-        """Return the columns of the file, but for the queries."""
+        """Return the columns of the file, without the queries."""
         found = {
             "document_id": self.document_ids,
             "label": pa.array(self.labels, pa.int16()),
@@ -71,9 +71,9 @@ class Pool:
         return {query: self.documents(number) for number, query in enumerate(self.query_ids)}
 
     def select(self, kept: np.ndarray) -> "Pool":
-        """Return the rows that a mask keeps; a query that keeps none is left out, the counts stay as they are."""
+        """Return the rows where a mask is True. A query without rows is left out; the counts are not changed."""
         if kept.all():
-            return self  # mapped from its file
+            return self  # still mapped from its file
         lengths = np.add.reduceat(kept.astype(np.int64), self.offsets[:-1])
         rows = np.flatnonzero(kept)
         return replace(
@@ -89,14 +89,14 @@ class Pool:
 
 
 def join(pools: Sequence[Pool], folder: Path | None = None) -> Pool:
-    """Put the pools of different queries together; what they count is added up.
+    """Join the pools of different queries; their counts are added up.
 
     Parameters
     ----------
     pools
-        At least one; all with the first stage's scores or none, and with the teacher's or none.
+        At least one; either all have first-stage scores or none, and likewise for teacher scores.
     folder
-        On whose disk the columns lie, in files without a name; None has them in memory.
+        Folder on the disk for the columns, in unnamed files; None keeps them in memory.
     """
     if len(pools) == 1:
         return pools[0]
@@ -134,7 +134,7 @@ def _added(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def write_pool(path: Path, pool: Pool) -> None:
-    """Write ``pool.arrow`` (without the scores), and the counts as ``.json`` beside it; each is whole or not there."""
+    """Write ``pool.arrow`` (without scores) and the counts as ``.json``, each atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     queries, lengths = Grown(path.parent, ID), np.diff(pool.offsets)
     for start in range(0, len(pool), _QUERIES):
@@ -146,7 +146,7 @@ def write_pool(path: Path, pool: Pool) -> None:
 
 
 def read_pool(path: Path) -> Pool:
-    """Map ``pool.arrow`` into memory.
+    """Memory-map ``pool.arrow``.
 
     The columns stay in the file: processes that read the same pool share its pages.
     """
@@ -168,7 +168,7 @@ def read_pool(path: Path) -> Pool:
 
 
 def _write(path: Path, columns: dict[str, Any]) -> None:
-    """Write one record batch, so that a column is one piece of the mapped file."""
+    """Write one record batch, so that each column is one piece of the mapped file."""
     batch = pa.record_batch(columns)
     with (
         whole_file(path) as unfinished,
@@ -179,7 +179,7 @@ def _write(path: Path, columns: dict[str, Any]) -> None:
 
 
 def _whole(column: pa.ChunkedArray) -> Any:
-    """Return a column in one piece: as it lies in the file, copied only where it was written in several."""
+    """Return a column in one piece: mapped, or copied if it was written in several."""
     if column.num_chunks == 1:
         return column.chunk(0)
     chunks = column.cast(ID).chunks if pa.types.is_string(column.type) else column.chunks

@@ -1,4 +1,4 @@
-"""Which documents become the pool of a training query."""
+"""Choose the documents of a training query's pool."""
 
 import hashlib
 import itertools
@@ -25,7 +25,7 @@ from limbeck.types import Qrels, Run
 log = logging.getLogger(__name__)
 
 _BLOCK = 2000
-"""Queries whose pools are chosen together: their documents are Python objects meanwhile."""
+"""Queries whose pools are chosen at once: their documents are Python objects meanwhile."""
 
 _COUNTED = (
     "positives",
@@ -48,27 +48,27 @@ _LEFT_OUT = (
 class Pooling:
     """A query's pool: its judged positives, then negatives from a window of the candidates, then random documents.
 
-    A document that is judged positive is never a negative, whether the limits let it into the pool or not. Each
-    document has its 1-based rank in the ranking of the candidates, the window notwithstanding; one that is not in it
-    has the rank behind its end, length + 1. Positives keep their grade as label, all others have 0.
+    A document that is judged positive is never a negative, even if the limits keep it out of the pool. Each document
+    has its 1-based rank in the whole ranking of the candidates; a document not in the ranking has the rank length + 1.
+    Positives keep their grade as label, all others have 0.
 
     Parameters
     ----------
     first_rank, last_rank
-        Window of the ranking that negatives come from, both included; ``last_rank`` null for its end.
+        Window of ranks that negatives come from, both included; ``last_rank`` null for the end of the ranking.
     negatives
-        At most so many negatives a query; null for all of the window.
+        Most negatives per query; null for the whole window.
     negatives_by
-        Which, if there are more: ``random``, drawn by a hash of the query's id, or ``top``, those ranked first.
+        Which negatives, if there are more: ``random``, drawn by a hash of the query's id, or ``top``, the first ranks.
     positives
-        At most so many positives a query, the highest grades first, then the best ranks; null for all.
+        Most positives per query, the highest grades first, then the best ranks; null for all.
     random_documents
-        Random documents added to each query, drawn by a hash of its id: a retriever that never sees one cannot learn
-        to push it down.
+        Random documents added to each query, drawn by a hash of its id: a retriever that never sees one cannot learn to
+        rank it low.
     relevant
         Lowest grade that counts as positive; 2 for TREC DL. Lower grades count as not judged.
     denoise
-        Limits to the teacher scores of negatives.
+        Limits on the teacher scores of negatives.
 
     Raises
     ------
@@ -114,26 +114,28 @@ class Pooling:
         self.denoise: TeacherMargin = TeacherMargin() if denoise is None else denoise
 
     def identity(self) -> dict[str, Any]:
-        """Return what a pool depends on beside judgments and candidates; denoising comes after the teacher."""
+        """Return what a pool depends on besides judgments and candidates; denoising comes after the scores."""
         return {name: value for name, value in vars(self).items() if name != "denoise"}
 
     def check(self, *, scored: bool) -> None:
-        """Raise ``ConfigError`` if there are to be no teacher scores, but limits to them."""
+        """Raise ``ConfigError`` if there are limits on teacher scores, but no teacher scores."""
         if self.denoise.active and not scored:
             raise ConfigError("pool.denoise needs teacher scores; choose a teacher, or set its limits to null")
 
     def choose(self, qrels: Qrels, candidates: Run, document_ids: DocumentIds, parts: Path | None = None) -> Pool:
-        """Choose the pools of all judged queries; what is left out is counted, and logged where it matters.
+        """Choose the pools of all judged queries; omissions are counted, and logged where they matter.
 
         Parameters
         ----------
-        qrels, candidates
-            Judgments and rankings of the training queries.
+        qrels
+            Judgments of the training queries.
+        candidates
+            Rankings of the training queries.
         document_ids
             All documents of the collection.
         parts
-            Folder for the pools of some queries after the others: those that a killed process has left are not chosen
-            again. None keeps them in memory.
+            Folder for the pools of blocks of queries: blocks that a killed process has finished are read from there.
+            None keeps them in memory.
 
         Raises
         ------
@@ -149,7 +151,7 @@ class Pooling:
         )
         if parts is None or len(qrels) <= _BLOCK:
             pool = join([choose() for choose in chosen] or [self._chosen({}, candidates, document_ids, absent)])
-        else:  # named by their first query, and by how many there are, for a block may be another in another version
+        else:  # the block size is in the name, as another version of limbeck may have other blocks
             names = (parts / f"{start:09d}-{_BLOCK}.arrow" for start in itertools.count(0, _BLOCK))
             pool = join([_kept(path, choose) for path, choose in zip(names, chosen, strict=False)], parts)
         if not len(pool):
@@ -241,7 +243,7 @@ def _absent(qrels: Qrels, relevant: int, document_ids: DocumentIds) -> set[str]:
 
 
 def _kept(path: Path, choose: Callable[[], Pool]) -> Pool:
-    """Return the pool in a file, chosen and written first if it is not there."""
+    """Return the pool in a file; it is chosen and written first if the file is missing."""
     if not path.exists():
         write_pool(path, choose())
     return read_pool(path)
@@ -265,8 +267,8 @@ def _tell(counts: Mapping[str, Any], judged: int) -> None:
         ("queries_without_a_positive", left, f"%d of {judged} training queries have no positive in the collection and "
          "are left out"),
         ("positives_not_in_the_collection", left, "%d positives are judged but not in the collection"),
-        ("queries_without_candidates", counts, "%d training queries have no candidates: their pools hold what is "
-         "judged, and random documents if asked for"),
+        ("queries_without_candidates", counts, "%d training queries have no candidates: their pools hold only "
+         "judged documents, and random ones if configured"),
         ("queries_without_negatives", counts, "%d training queries have no negative"),
     ):  # fmt: skip
         if count.get(name):

@@ -1,4 +1,4 @@
-"""TREC run files as first stage: any system's rankings."""
+"""TREC run files as first stage: rankings of any system."""
 
 import logging
 import math
@@ -18,7 +18,7 @@ from limbeck.types import Ranking, Run
 log = logging.getLogger(__name__)
 
 _NAMED = 5
-"""Queries that a warning names."""
+"""Queries named in a warning."""
 
 
 @register("candidates", "run")
@@ -30,15 +30,15 @@ class RunFiles:
     file
         One file with the queries of all splits.
     train, dev, test
-        A file of each split, before ``file``. Where ``dev`` has neither, it reads that of ``train``, from which dev
-        queries may have been held out.
+        File of one split; takes precedence over ``file``. ``dev`` without either reads the file of ``train``, from
+        which dev queries may be held out.
     use
-        What gives the order: ``scores``, as in trec_eval, ties by document id, both descending; or ``ranks``, for
-        re-rankers that permute and leave the first stage's scores, or round theirs.
+        What determines the order: ``scores``, as in trec_eval, ties by document id, both descending; or ``ranks``, for
+        re-rankers that keep the first stage's scores, or round theirs.
     depth
         Documents kept for each query; null keeps all.
     name
-        How tables call it; null takes what the files' names begin with, up to the first dot, if that is the same.
+        Name in tables; null takes the beginning of the file names, up to the first dot, if all have the same.
 
     Raises
     ------
@@ -79,18 +79,18 @@ class RunFiles:
         self.use: Literal["scores", "ranks"] = use
 
     def identity(self, search: Search) -> dict[str, Any]:
-        """Return what the ranking depends on, beside the collection and the queries."""
+        """Return what the ranking depends on, besides the collection and the queries."""
         own = {"kind": "run", "use": self.use}
         return {**own, "sha256": self._sha256(search.split)}
 
     def search(self, search: Search) -> Run:
-        """Read the rankings of a split's queries; queries that the file lacks are counted and named.
+        """Read the rankings of a split's queries; a warning counts and names queries that the file lacks.
 
         Raises
         ------
         ConfigError
-            A line is malformed (file and line are named), no query of the split is in the file, or a document of a
-            ranking is not in the collection.
+            A line is malformed (the message names file and line), no query of the split is in the file, or a document
+            of a ranking is not in the collection.
         """
         path = self._file(search.split)
         try:
@@ -105,7 +105,7 @@ class RunFiles:
         return found
 
     def _own(self, run: ArrayRun, search: Search) -> ArrayRun:
-        """Return the rankings of the queries that are searched for; the run itself if it has nothing else."""
+        """Return the rankings of the queries of the search; the run itself if it has no others."""
         own = search.collection.drop_self
         here = lambda: (query for query in search.queries if query in run)  # noqa: E731
         whole = not own and (self.depth is None or max(run.lengths(), default=0) <= self.depth)
@@ -134,7 +134,7 @@ def _check_queries(path: Path, found: Run, search: Search) -> None:
     if not found:
         raise ConfigError(
             f"{path} has none of the {len(search)} {search.split} queries of {search.collection.name} "
-            f"({next(iter(search.queries))!r}, for one): it belongs to other queries"
+            f"(e.g. {next(iter(search.queries))!r}): it belongs to other queries"
         )
     if len(found) < len(search):
         missing = [query for query in search.queries if query not in found]

@@ -1,7 +1,7 @@
-"""Which candidates a query brings to a step, and in which order the queries come.
+"""Draw the training lists of queries, and the order of the queries.
 
-Both are functions of the seed, the epoch and the query alone: not of the process, the number of workers, or the place
-where a killed run took up again.
+Both depend only on the seed, the epoch and the query: not on the process, the number of workers, or the step at which a
+killed run resumed.
 """
 
 import hashlib
@@ -21,29 +21,29 @@ Draw = tuple[int, int]
 """(epoch, query number)."""
 
 _MOST_WORKERS = 256
-"""More than any machine feeds: all are started at once, and each is a process with the memory of one."""
+"""More than any machine can use: all workers are started at once, and each is a process with its own memory."""
 
 
 @register("sampler", "lists")
 class ListSampler:
-    """Lists of positives and negatives, and their batching.
+    """Draws lists of positives and negatives, and sets the batch size.
 
     Parameters
     ----------
     positives
-        At most this many positives a list, drawn uniformly; at least one.
+        Most positives per list, drawn uniformly; at least one.
     negatives
-        Negatives a list, drawn uniformly without replacement; shorter lists are padded under the mask.
+        Negatives per list, drawn uniformly without replacement; shorter lists are padded under the mask.
     negatives_depth
-        Draw from the first so many negatives of the pool in rank order; null draws from all.
+        Draw from the first ``negatives_depth`` negatives of the pool in rank order; null draws from all.
     batch_size
-        Queries a step and process; times ``trainer.accumulate`` and processes is the batch of an update.
+        Queries per step and process; the batch of an update is this times ``trainer.accumulate`` times processes.
     refresh_ranks
-        Re-rank the pools of the queries to come with the current student every so many updates (the authors of CKL:
+        Number of updates after which the current student re-ranks the pools of the coming queries (the authors of CKL:
         2,000, in a variant); null keeps the ranks of the first stage.
     workers
-        Processes that assemble batches; 0 assembles in the training process, which costs little where tokens are
-        kept: raise it if the log says that the training waits for data. The batches are the same.
+        Processes that assemble batches. 0 assembles them in the training process, which costs little if tokens are
+        cached; raise it if the log says that the training waits for data. The batches are the same.
 
     Raises
     ------
@@ -79,7 +79,7 @@ class ListSampler:
         self.workers = workers
 
     def choose(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Choose from the pool of a query, positives first: the places of the list, in the order of the pool."""
+        """Choose from the pool of a query, positives first; return positions in the pool, ascending."""
         positives = int(np.count_nonzero(labels > 0))
         negatives = len(labels) - positives
         if self.negatives_depth is not None:
@@ -99,20 +99,19 @@ def _number(query_id: str) -> int:
 class Lists(Dataset[Example]):
     """Training lists by (epoch, query number).
 
-    A whole batch is taken from the columns at once. Nothing here is a Python object a query: a worker that only reads
-    would copy the pages of such objects all the same, since each reading counts a reference in them.
+    A whole batch is taken from the columns at once. No Python object per query is held: even a worker that only reads
+    such objects would copy their pages, since each access changes a reference count.
 
     Parameters
     ----------
     pool
-        What is drawn from.
+        The pool to draw from.
     sampler
-        How many of what.
+        Draws the lists.
     seed
         Seed of the draws.
     judged
-        What the judgments know of each query of the pool, for losses over the documents of other queries; None leaves
-        it out of the lists.
+        Judgments of the pool's queries, for losses over the documents of other queries; None leaves them out.
     """
 
     def __init__(self, pool: Pool, sampler: ListSampler, seed: int, judged: Judged | None = None) -> None:
@@ -157,23 +156,25 @@ class Lists(Dataset[Example]):
 
 
 class Order(Sampler[list[Draw]]):
-    """Batches of a whole training: epoch after epoch in a new order each, cut into steps, shared among processes.
+    """Batches of a whole training: epochs, each in a new order, cut into steps and shared among processes.
 
-    Step n of the training holds the same queries whatever the number of processes that share it, as long as
-    processes × batch size stays the same. Batches run over the border of epochs, so every batch is full.
+    Step n of the training has the same queries for any number of processes, as long as processes × batch size stays the
+    same. A batch may span two epochs, so that every batch is full.
 
     Parameters
     ----------
     queries
         Number of training queries.
     steps
-        Batches of the whole training and each process.
+        Batches per process in the whole training.
     batch_size
-        Queries of a batch and process.
+        Queries per batch and process.
     seed
         Seed of the order.
-    rank, world
-        This process and the number of processes.
+    rank
+        Number of this process.
+    world
+        Number of processes.
     """
 
     def __init__(self, queries: int, steps: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
@@ -184,7 +185,7 @@ class Order(Sampler[list[Draw]]):
         self.rank = rank
         self.world = world
         self.start = 0
-        """Batches that an earlier, killed process has done."""
+        """Batches done by an earlier, killed process."""
 
     def __len__(self) -> int:
         return self.steps

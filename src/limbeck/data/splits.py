@@ -1,4 +1,4 @@
-"""Queries and judgments of collections, and what ir_datasets provides of them."""
+"""Queries and judgments of a collection's splits, and how ir_datasets provides them."""
 
 import contextlib
 import difflib
@@ -24,33 +24,33 @@ from limbeck.scores.keys import pc
 log = logging.getLogger(__name__)
 
 _HELD_OUT = 100
-"""Training queries that are suggested as dev split: as many as are validated (``eval.dev_queries``)."""
+"""Number of training queries suggested as dev split: as many as are validated (``eval.dev_queries``)."""
 
 _SHOWN = 200
-"""Characters of an error of ir_datasets."""
+"""Most characters shown of an error of ir_datasets."""
 
 
 @dataclass
 class Split:
-    """Queries and judgments; only queries that are judged."""
+    """Queries and judgments; only judged queries."""
 
     queries: Texts
     qrels: Judgments
     lacking: int = 0
-    """Judged queries that have no text, and are left out."""
+    """Number of judged queries without text, which are left out."""
 
     def judged(self) -> str:
         """Return a fingerprint of the judgments in their order."""
         return fingerprint((query, list(grades.items())) for query, grades in self.qrels.items())
 
     def tell_lacking(self, name: str) -> None:
-        """Warn of judged queries without text; ``name`` says whose they are."""
+        """Warn of judged queries without text in the split ``name``."""
         if self.lacking:
             log.warning("%s: %d judged queries have no text and are left out", name, self.lacking)
 
 
 def present(collection: str, names: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Return the names of splits, None for one that a folder, or an id of ir_datasets, does not have."""
+    """Return the names of splits, None for each one that a folder or an id of ir_datasets lacks."""
     known, path = ir_datasets_home().registry._registered, Path(collection).expanduser()
     if path.exists():
         from limbeck.data import folder
@@ -67,16 +67,16 @@ def from_ir_datasets(
     Parameters
     ----------
     identifier
-        As ir_datasets has it.
+        An id of ir_datasets.
     names
-        Split name → the part after the id; None for a split that is not there.
+        Split name → the part after the id; None for no such split.
     keep
-        Is given what a split depends on, and what reads it; returns the split.
+        Called with what a split depends on, and a function that reads the split; returns the split.
 
     Raises
     ------
     ConfigError
-        The id or a split is not known, or cannot be downloaded.
+        The id or a split is unknown, or cannot be downloaded.
     """
     ir_datasets = ir_datasets_home()
     known = ir_datasets.registry._registered
@@ -118,7 +118,7 @@ def _loaded(ir_datasets: Any, identifier: str) -> Split:
 
 
 def _of_experiments(place: str) -> str:
-    """Return where a folder was looked for, and how experiments find theirs."""
+    """Return where a folder was looked for, and how experiments find their folders."""
     return (
         f"\nlooked at {Path(place).expanduser().absolute()}; experiments name folders below paths.data: where yours "
         "lie elsewhere, give paths.data=FOLDER, or set LIMBECK_DATA=FOLDER in the environment"
@@ -127,9 +127,9 @@ def _of_experiments(place: str) -> str:
 
 @contextlib.contextmanager
 def _alone(identifier: str) -> Iterator[None]:
-    """Let one process at a time download what belongs to a data set and its relatives, which share files.
+    """Let only one process at a time download a data set and its relatives, which share files.
 
-    A home folder that cannot be written to is read without a lock: nothing is downloaded into it.
+    A home folder without write permission is read without a lock: nothing is downloaded into it.
     """
     home = Path(os.environ["IR_DATASETS_HOME"])
     family = identifier.partition("/")[0]
@@ -144,7 +144,7 @@ def _alone(identifier: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Say in a few words why something could not be downloaded: hosts that were not reached, else how it begins."""
+    """Return briefly why a download failed: the hosts that were not reached, else the beginning of the error."""
     text = str(error).replace("\\'", "'")
     hosts = dict.fromkeys(re.findall(r"host='([^']+)'", text))
     if hosts:
@@ -154,7 +154,7 @@ def _reason(error: Exception) -> str:
 
 
 def ir_datasets_home() -> Any:
-    """Import ir_datasets with its home set: it reads the variable on import."""
+    """Import ir_datasets after setting its home, which it reads on import."""
     os.environ.setdefault("IR_DATASETS_HOME", str(Path.home() / ".ir_datasets"))
     import ir_datasets
 
@@ -165,7 +165,7 @@ def ir_datasets_home() -> Any:
 
 
 def read_split(dataset: Any, name: str) -> Split:
-    """Read queries and judgments; a judged query without text is counted and left out, as are queries without any."""
+    """Read queries and judgments. Unjudged queries are left out; so are judged ones without text, which are counted."""
     judgments = reported(dataset.qrels_iter(), None, f"judgments of {name}", "judgments")
     lines = Lines.of((each.query_id, each.doc_id, int(each.relevance)) for each in judgments)
     queries = reported(dataset.queries_iter(), None, f"queries of {name}", "queries")
@@ -179,31 +179,31 @@ def read_split(dataset: Any, name: str) -> Split:
 
 
 def instead(name: str, train: Split | None = None) -> str:
-    """Return what to give where a collection lacks a split.
+    """Return the advice for a collection that lacks a split.
 
     Parameters
     ----------
     name
         ``train``, ``dev`` or ``test``.
     train
-        The training split, if it is known: a small one gives fewer queries.
+        The training split, if it is known: if it is small, fewer queries are suggested.
     """
     if name != "dev":
-        return f"data.{name}=null goes without, data.{name}=NAME takes another split"
+        return f"data.{name}=null leaves it out, data.{name}=NAME takes another split"
     count = _HELD_OUT if train is None else max(1, min(_HELD_OUT, len(train.queries) // 5))
     return f"data.dev=null data.dev_queries={count} takes {count} of the training queries instead"
 
 
 def held_out(train: Split, count: int) -> dict[str, Split]:
-    """Return the training split without some queries, and these as a dev split, drawn by a hash of their ids.
+    """Return the training split without ``count`` queries, drawn by a hash of their ids, and these as dev split.
 
     Raises
     ------
     ConfigError
-        There are no more queries than that.
+        The training split has no more than ``count`` queries.
     """
     if count >= len(train.queries):
-        raise ConfigError(f"data.dev_queries must be < {len(train.queries)}, the training queries there are")
+        raise ConfigError(f"data.dev_queries must be < {len(train.queries)}, the number of training queries")
     by_hash = sorted(train.queries, key=lambda query: hashlib.sha256(query.encode()).digest())
     held = set(by_hash[:count])
 

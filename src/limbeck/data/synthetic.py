@@ -38,7 +38,7 @@ from limbeck.registry import register
 
 CENTRAL, MENTIONED = 1.0, 0.5
 GRADE_FLOORS = {2: 1.0, 1: 0.75}
-"""The least overlap of each grade."""
+"""Least overlap of each grade."""
 
 _CONSONANTS, _VOWELS, _LAST_VOWELS = "bdfghjklmnprstvz", "aeiou", "aou"
 # No English suffix ends in a, o or u: the words pass a stemmer unchanged and stay distinct.
@@ -174,7 +174,7 @@ class World:
         )
 
     def _vocabulary(self, rng: np.random.Generator) -> tuple[Words, Words]:
-        """Words of each concept, one column per dialect, and background words: long and short, so never the same."""
+        """Return the words of each concept, one column per dialect, and background words; the two differ in length."""
         total = self.topics * self.concepts
         rest, last = np.divmod(rng.choice(_LONG_WORDS, total * self.synonyms, replace=False), len(_LAST))
         first, second = np.divmod(rest, len(_OPEN))
@@ -184,7 +184,7 @@ class World:
         return np.array(long).reshape(total, self.synonyms), np.array(short)
 
     def _document_concepts(self, rng: np.random.Generator) -> tuple[Ints, Floats]:
-        """Concepts of each document, the central ones first, and their salience."""
+        """Return the concepts of each document, the central ones first, and their salience."""
         width = self.central + self.mentioned
         topic = rng.integers(self.topics, size=(self.documents, 1))
         within = rng.random((self.documents, self.concepts)).argsort(axis=1)[:, :width]
@@ -200,21 +200,21 @@ class World:
         return slots, weights
 
     def _query_concepts(self, rng: np.random.Generator, slots: Ints) -> dict[str, Ints]:
-        """Concept sets asked in each split, each of them answered fully by some document."""
+        """Return the concept sets that the queries of each split ask for, each fully answered by some document."""
         chosen = [list(c) for c in combinations(range(self.central), self.query_concepts)]
         sets = np.unique(np.sort(slots[:, chosen].reshape(-1, self.query_concepts), axis=1), axis=0)
-        # Sets are not kept apart by split: documents that answer only held-out sets would be negatives in all of
-        # training, and a student would learn to rank them last.
+        # Splits share concept sets: documents that answer only test sets would be negatives in all of training, and a
+        # student would learn to rank them last.
         counts = {"train": self.train, "dev": self.dev, "test": self.test}
         return {split: sets[rng.integers(len(sets), size=count)] for split, count in counts.items()}
 
     def _speak(self, rng: np.random.Generator, concepts: Ints, dialect: Ints, words: Words) -> Words:
-        """Words for concepts: the dialect's synonym, or with probability 1 - purity any."""
+        """Return words for concepts: the dialect's synonym, or with probability 1 - purity any synonym."""
         other = rng.integers(self.synonyms, size=concepts.shape)
         return words[concepts, np.where(rng.random(concepts.shape) < self.purity, dialect, other)]
 
     def _fill(self, rng: np.random.Generator, shape: tuple[int, int], fillers: Words) -> Words:
-        """Background words, the i-th in proportion to 1 / i."""
+        """Return background words, the i-th with probability proportional to 1 / i."""
         zipf = 1.0 / np.arange(1, self.background + 1)
         return fillers[rng.choice(self.background, size=shape, p=zipf / zipf.sum())]
 
@@ -226,7 +226,7 @@ class World:
         words: Words,
         fillers: Words,
     ) -> Iterator[tuple[str, str]]:
-        """Title and text of each document."""
+        """Yield title and text of each document."""
         width, count = slots.shape[1], len(slots)
         lengths = rng.integers(self.length - self.length // 4, self.length + self.length // 4 + 1, size=(count, 1))
         positions = np.arange(int(lengths.max()))[None]
@@ -238,7 +238,7 @@ class World:
         spoken = self._speak(rng, np.take_along_axis(slots, slot, axis=1), dialect, words)
         about = (rng.random(spoken.shape) < self.content) | (positions < width)
         text = np.where(about, spoken, self._fill(rng, spoken.shape, fillers))
-        # Shuffles the words within a document's length; what lies beyond it stays beyond it.
+        # Shuffles the words within a document's length; the rest stays behind them.
         order = np.where(positions < lengths, rng.random(text.shape), 1.0 + positions).argsort(axis=1)
         text = np.take_along_axis(text, order, axis=1)
         title = words[slots[:, : self.central], dialect]
@@ -246,7 +246,7 @@ class World:
             yield " ".join(title[i]).capitalize(), " ".join(text[i, : lengths[i, 0]])
 
     def _queries(self, rng: np.random.Generator, asked: Ints, words: Words, fillers: Words) -> Iterator[str]:
-        """Text of each query."""
+        """Yield the text of each query."""
         spoken = self._speak(rng, asked, rng.integers(self.synonyms, size=asked.shape), words)
         text = np.concatenate([spoken, self._fill(rng, (len(asked), self.query_background), fillers)], axis=1)
         for row in np.take_along_axis(text, rng.random(text.shape).argsort(axis=1), axis=1):
@@ -255,7 +255,7 @@ class World:
     def _judgments(
         self, query_ids: list[str], asked: Ints, document_ids: list[str], slots: Ints, weights: Floats
     ) -> Iterator[str]:
-        """Lines of a qrels file: the header, then the positive grades."""
+        """Yield the lines of a qrels file: the header, then the positive grades."""
         salience = np.zeros((self.topics * self.concepts, len(slots)), dtype=np.float32)
         salience[slots, np.arange(len(slots))[:, None]] = weights
         yield "query-id\tcorpus-id\tscore"

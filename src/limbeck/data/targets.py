@@ -1,4 +1,4 @@
-"""A dense teacher's vectors of the texts of a batch: what losses on embeddings compare a student's with."""
+"""A dense teacher's vectors for the texts of a batch, for losses on embeddings."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,12 +14,12 @@ from limbeck.types import Batch
 
 
 class Places:
-    """Where each of many ids stands: 16 bytes an id, no Python object.
+    """Positions of ids, at 16 bytes per id and without Python objects.
 
     Parameters
     ----------
     ids
-        In order; they differ.
+        Distinct ids, in order.
     """
 
     def __init__(self, ids: Sequence[str]) -> None:
@@ -30,7 +30,7 @@ class Places:
         self._keys: Keys = found[self._order]
 
     def of(self, ids: Sequence[str]) -> np.ndarray:
-        """Return the places of some of them."""
+        """Return the positions of some ids."""
         wanted = key_list(ids)
         places = np.searchsorted(self._keys, wanted)
         assert (self._keys[places] == wanted).all(), "what is trained on has been encoded"
@@ -38,7 +38,7 @@ class Places:
 
 
 class Targets:
-    """Gives a batch the teacher's vectors.
+    """Adds the teacher's vectors to batches.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""From a ranker to runs and metrics."""
+"""Evaluation: from a ranker to runs and metrics."""

@@ -1,7 +1,7 @@
-"""Runs in arrays: of millions of candidates, those of a query become Python objects when they are looked at.
+"""Runs in arrays: of millions of candidates, only those of the query in use become Python objects.
 
-A run is some batches of Arrow columns: query, documents, scores. They take 8 bytes and an id a document, in
-memory if that is little, else in a file that is mapped.
+A run is a list of Arrow batches with the columns query, documents, scores. A document takes 8 bytes and its id, in
+memory if the run is small, else in a memory-mapped file.
 """
 
 import mmap
@@ -18,28 +18,28 @@ from limbeck.rankings import Ranking
 from limbeck.scores.places import Places
 
 VERSION = 2
-"""Of the files; the first was a TREC run."""
+"""Version of the files; version 1 was a TREC run."""
 
 _TEXT = pa.string()
-"""Of ids: a batch has few, so that 4 bytes say where each begins. Earlier versions wrote 8."""
+"""Type of ids: a batch is small enough for 4-byte offsets. Earlier versions wrote 8."""
 
 _DOCUMENTS = 2**16
-"""Documents, about, of a batch that is made of rankings: so many are Python objects at once."""
+"""Approximate number of documents per batch, and thus of Python objects at once, when rankings are converted."""
 
 _IN_MEMORY = 2**25
-"""Bytes of a run that is not in a file."""
+"""Largest run in bytes that is held in memory."""
 
 _QUERIES = 256
-"""Queries whose rankings are made together when all are looked at."""
+"""Queries whose rankings are built at once during iteration."""
 
 
 class ArrayRun(Mapping[str, Ranking]):
-    """A run of query → ranking in arrays, queries in their order; none is without documents.
+    """A run, query → ranking, in arrays. Queries keep their order; every query has documents.
 
     Parameters
     ----------
     batches
-        As ``batch`` makes them, each of other queries.
+        As ``batch`` returns them, each with other queries.
     """
 
     def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
@@ -50,12 +50,12 @@ class ArrayRun(Mapping[str, Ranking]):
 
     @classmethod
     def of(cls, rankings: Iterable[tuple[str, Ranking]]) -> "ArrayRun":
-        """Gather rankings; a query without documents is left out, as from a TREC file."""
+        """Build a run from rankings; a query without documents is left out, as in a TREC file."""
         return cls.gathered(batches(rankings))
 
     @classmethod
     def gathered(cls, batches: Iterable[pa.RecordBatch]) -> "ArrayRun":
-        """Gather batches: in memory while they are small, then in a file without a name, which is mapped."""
+        """Build a run from batches: in memory while they are small, then in an unnamed, memory-mapped file."""
         rest, held, size = iter(batches), [], 0
         for each in rest:
             held.append(each)
@@ -68,7 +68,7 @@ class ArrayRun(Mapping[str, Ranking]):
 
     @classmethod
     def mapped(cls, paths: Iterable[Path]) -> "ArrayRun":
-        """Map files of ``write``, each with other queries."""
+        """Memory-map files written by ``write``, each with other queries."""
         return cls(each for path in paths for each in _mapped(path))
 
     def __getitem__(self, query: str) -> Ranking:
@@ -90,29 +90,29 @@ class ArrayRun(Mapping[str, Ranking]):
         return isinstance(query, str) and self.places.find(query) is not None
 
     def items(self) -> ItemsView[str, Ranking]:
-        """Return queries and rankings, which are read in their order: that is quicker than one by one."""
+        """Return queries and rankings, read in order, which is faster than look-ups."""
         return _Items(self)
 
     def values(self) -> ValuesView[Ranking]:
-        """Return the rankings, as ``items`` does."""
+        """Return the rankings, read in order."""
         return _Values(self)
 
     def rankings(self) -> Iterator[Ranking]:
-        """Yield the rankings in their order."""
+        """Yield the rankings in order."""
         for block in self._blocks:
             for start in range(0, len(block.queries), _QUERIES):
                 yield from block.rankings(start, min(start + _QUERIES, len(block.queries)))
 
     def documents(self) -> list[Any]:
-        """Return the ids of the ranked documents as Arrow arrays, one after the other."""
+        """Return the ids of the ranked documents as Arrow arrays, batch by batch."""
         return [each.documents for each in self._blocks]
 
     def each_document(self) -> Iterator[str]:
-        """Yield the ids of the ranked documents, one after the other."""
+        """Yield the ids of the ranked documents."""
         return (name for ranking in self.rankings() for name in ranking.ids)
 
     def lengths(self) -> np.ndarray:
-        """Return how many documents each query has."""
+        """Return the number of documents of each query."""
         return np.concatenate([np.empty(0, np.int64), *(each.lengths() for each in self._blocks)])
 
 
@@ -155,10 +155,12 @@ def batch(queries: pa.Array, lengths: np.ndarray, documents: pa.Array, scores: n
 
     Parameters
     ----------
-    queries, lengths
-        Their ids, and how many documents each has.
+    queries
+        Ids of the queries.
+    lengths
+        Number of documents of each query.
     documents, scores
-        Those of the first query, best first, then those of the next.
+        Documents and scores of the first query, best first, then those of the next.
     """
     offsets = pa.array(np.concatenate(([0], np.cumsum(lengths))), pa.int64())
     columns: dict[str, Any] = {
@@ -170,7 +172,7 @@ def batch(queries: pa.Array, lengths: np.ndarray, documents: pa.Array, scores: n
 
 
 def batches(rankings: Iterable[tuple[str, Ranking]]) -> Iterator[pa.RecordBatch]:
-    """Yield rankings in columns; a query without documents is left out."""
+    """Yield batches of rankings; a query without documents is left out."""
     queries: list[str] = []
     ids: list[str] = []
     scores: list[np.ndarray] = []
@@ -193,7 +195,7 @@ def _batch(queries: list[str], ids: list[str], scores: list[np.ndarray]) -> pa.R
 
 
 def write(path: Path, run: Mapping[str, Ranking]) -> None:
-    """Write a run into a new file."""
+    """Write a run to a new file."""
     found: Iterable[pa.RecordBatch] = batches(run.items())
     if isinstance(run, ArrayRun) and all(each.schema == _SCHEMA for each in run.batches):
         found = run.batches
@@ -233,7 +235,7 @@ def _strings(array: Any) -> list[str]:
 
 
 def size(ids: Sequence[str]) -> float:
-    """Return the bytes that a document takes, with an id like these: the id, where it begins, the score."""
+    """Return the bytes per document, for ids like these: id, offset and score."""
     return 4 + 4 + sum(len(name.encode()) for name in ids) / max(1, len(ids))
 
 

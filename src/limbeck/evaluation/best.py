@@ -1,4 +1,4 @@
-"""The best documents of each query, gathered piece by piece in memory that does not grow with the collection."""
+"""Collect the best documents of each query, in memory that does not grow with the collection."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -10,47 +10,47 @@ from limbeck.evaluation.array_run import size
 from limbeck.types import Ranking, order
 
 _NAMED = 2**18
-"""Documents, about, whose ids are looked up together."""
+"""Approximate number of documents whose ids are looked up at once."""
 
 Names = Callable[[np.ndarray], list[str]]
-"""Document ids of global row numbers."""
+"""Maps row numbers of the collection to document ids."""
 
 
 def held(queries: int, depth: int, documents: int) -> int:
-    """Return the least bytes that the best of all documents take for some queries, with the rankings made of them.
+    """Return the least bytes needed for the best documents of some queries and the rankings made of them.
 
-    Row and score of each, then what an ``ArrayRun`` has of it, with an id of one character.
+    Per document: row and score, then its entry in an ``ArrayRun`` with an id of one character.
     """
     return int(queries * min(depth, documents) * (8 + size("0")))
 
 
 class Best:
-    """Keeps the best ``depth`` of all that it is shown, for B queries, in at most 16 · B · depth bytes.
+    """Keeps the best ``depth`` documents of those offered, for B queries, in at most 16 · B · depth bytes.
 
-    Order and ties are those of ``limbeck.types.order``, so the result does not depend on how a collection is cut
-    or in which order its pieces come.
+    Order and ties follow ``limbeck.types.order``, so that the result depends neither on how a collection is cut into
+    pieces nor on their order.
 
     Parameters
     ----------
     queries
-        B.
+        Number of queries, B.
     depth
         Documents kept for each query.
     names
-        Looks document ids up; asked only for documents that may be among the best.
+        Looks document ids up; called only for documents that may be among the best.
     """
 
     def __init__(self, queries: int, depth: int, names: Names) -> None:
         self.depth = depth
         self._names = names
         self._border = np.full(queries, -np.inf, dtype=np.float32)
-        # They grow to twice the depth; then a query is cut down to its best each time that it is full.
+        # The arrays grow to twice the depth; a query that is full is then cut down to its best.
         self._scores = np.empty((queries, 0), dtype=np.float32)
         self._rows = np.empty((queries, 0), dtype=np.int32)
         self._size = np.zeros(queries, dtype=np.int64)
 
     def offer(self, scores: Tensor, query: int, row: int, *, positive: bool = False) -> None:
-        """Show it the scores of some queries in a row and some documents in a row.
+        """Offer the scores of consecutive queries for consecutive documents.
 
         Parameters
         ----------
@@ -69,13 +69,12 @@ class Best:
         self.add(lines + query, columns + row, values)
 
     def add(self, queries: np.ndarray, rows: np.ndarray, scores: np.ndarray) -> None:
-        """Show it some documents.
+        """Offer (query, document, score) triples.
 
         Parameters
         ----------
         queries, rows, scores
-            Number of the query, row of the document and float32 score, one of each a pair; queries ascending. No
-            pair twice.
+            Number of the query (ascending), row of the document and float32 score of each pair. No pair appears twice.
         """
         while len(queries):
             hopeful = scores >= self._border[queries]
@@ -93,7 +92,7 @@ class Best:
             queries, rows, scores = queries[~fits], rows[~fits], scores[~fits]
 
     def _grow(self, wanted: int) -> None:
-        """Make room for so many documents a query: a depth beyond the collection costs nothing."""
+        """Make room for ``wanted`` documents per query: a depth beyond the collection's size costs nothing."""
         width = self._scores.shape[1]
         more = min(2 * self.depth, max(wanted, 2 * width)) - width
         if wanted > width and more:
@@ -103,21 +102,21 @@ class Best:
 
     @property
     def borders(self) -> np.ndarray:
-        """(B) scores below which no further document of a query is among its best."""
+        """(B,) the score below which a document cannot be among the best of its query."""
         return self._border
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return all that it has seen so far; ``restore`` takes it."""
+        """Return the state for ``restore``."""
         return {"border": self._border, "scores": self._scores, "rows": self._rows, "size": self._size}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         self._border, self._scores, self._rows, self._size = (
             state[name] for name in ("border", "scores", "rows", "size")
         )
 
     def _cut(self, queries: np.ndarray) -> None:
-        """Keep the best ``depth`` of queries that are full; names decide where scores tie for the last place."""
+        """Cut full queries to their best ``depth``; document ids decide where scores tie for the last place."""
         scores, rows = self._scores[queries], self._rows[queries]
         border = np.partition(scores, -self.depth, axis=1)[:, -self.depth]
         above, last = scores > border[:, None], scores == border[:, None]
@@ -136,7 +135,7 @@ class Best:
         self._border[queries] = border
 
     def rankings(self) -> Iterator[Ranking]:
-        """Yield the best of each query."""
+        """Yield the ranking of each query."""
         step = max(1, _NAMED // (2 * self.depth))
         for start in range(0, len(self._size), step):
             chosen = slice(start, start + step)
@@ -151,21 +150,21 @@ class Best:
 
 
 def _last(size: int, scores: np.ndarray, depth: int) -> np.ndarray:
-    """Return the places of the best ``depth`` of the first ``size`` scores, and of all that tie with the last."""
+    """Return the positions of the best ``depth`` of the first ``size`` scores, and of all that tie with the last."""
     if size <= depth:
         return np.arange(size)
     return np.flatnonzero(scores[:size] >= np.partition(scores[:size], -depth)[-depth])
 
 
 def top(scores: Tensor, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the best of each line of a table of scores, as ``Best.add`` takes them.
+    """Return the best scores of each row of a matrix, as ``Best.add`` takes them.
 
     Parameters
     ----------
     scores
         (B, N).
     depth
-        How many of each line; of those that tie for the last place, all.
+        Number of scores per row; all that tie for the last place are included.
     """
     wanted = min(depth + 1, scores.shape[1])
     values, columns = scores.topk(wanted, dim=1)
@@ -192,7 +191,7 @@ def _with_ties(
 
 
 def _at_least(scores: Tensor, border: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the scores of each line that are not below its border; NumPy takes a fifth of torch's time for it."""
+    """Return the scores of each row that are not below its border; NumPy takes a fifth of torch's time."""
     if scores.device.type != "cpu":
         found = (scores >= torch.from_numpy(border).to(scores.device).unsqueeze(1)).nonzero()
         lines, columns = found.unbind(1)

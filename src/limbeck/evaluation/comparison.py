@@ -1,4 +1,4 @@
-"""Many systems beside one baseline, with corrections for the number of comparisons."""
+"""Compare many systems with one baseline, with corrections for the number of comparisons."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from limbeck.evaluation.values import Values
 from limbeck.registry import register
 
 Evaluated = Mapping[str, Mapping[str, Mapping[str, Sequence[Values]]]]
-"""Set → metric → system → one mapping (query id → value) a seed."""
+"""Set → metric → system → one mapping (query id → value) per seed."""
 
 Test = Literal["t", "randomisation"]
 TESTS = ("t", "randomisation")
@@ -19,7 +19,7 @@ TESTS = ("t", "randomisation")
 
 @dataclass(frozen=True)
 class Compared:
-    """One system beside the baseline, by one metric on one set."""
+    """Comparison of one system with the baseline, by one metric on one set."""
 
     set: str
     metric: str
@@ -28,11 +28,11 @@ class Compared:
     statistics: Difference
     test: Test
     p: float
-    """Of the test, not corrected; NaN for a single query by the t-test."""
+    """Uncorrected p of the test; NaN for the t-test on a single query."""
     p_holm: float
     p_bonferroni: float
     family: int
-    """Number of tests that were corrected for."""
+    """Number of tests corrected for."""
 
 
 def compare(
@@ -46,16 +46,16 @@ def compare(
 ) -> list[Compared]:
     """Compare every system with the baseline, on every set, by every metric.
 
-    The family of the corrections is all that is compared in the call: sets × metrics × systems.
+    The corrections' family is all comparisons of the call: sets × metrics × systems.
 
     Parameters
     ----------
     values
-        Per-query values. A system that a set lacks is left out there; a set that lacks the baseline has no rows.
+        Per-query values. A system without values on a set is left out there; a set without the baseline has no rows.
     baseline
         Name of the system that the others are compared with.
     test
-        Whose p-values are corrected.
+        The test whose p-values are corrected.
     resamples, confidence, seed
         As in ``limbeck.evaluation.significance.paired``.
 
@@ -67,8 +67,8 @@ def compare(
     Raises
     ------
     ValueError
-        The baseline is in no set (the systems are named), or the queries of a comparison differ: set, metric, system
-        and a query are named.
+        The baseline is on no set (the message names the systems), or the queries of a comparison differ (it names set,
+        metric, system and a query).
     """
     systems = dict.fromkeys(name for metrics in values.values() for found in metrics.values() for name in found)
     if baseline not in systems:
@@ -101,13 +101,13 @@ def compare(
 
 def marks(row: Compared, level: float = 0.05) -> str:
     """Return ``▲`` above the baseline, ``▼`` below it, where the Holm-adjusted p is below the level; else nothing."""
-    if not row.p_holm < level:  # NaN is below nothing
+    if not row.p_holm < level:  # NaN < level is False
         return ""
     return "▲" if row.statistics.difference > 0 else "▼"
 
 
 def plain(rows: Sequence[Compared]) -> list[dict[str, Any]]:
-    """Turn rows into nested plain dicts for JSON, which has no NaN and no infinity: both become None."""
+    """Return rows as nested plain dicts for JSON, which has no NaN and no infinity: both become None."""
     return [_plain(dataclasses.asdict(row)) for row in rows]
 
 
@@ -121,21 +121,21 @@ def _plain(value: Any) -> Any:
 
 @register("comparison", "comparison")
 class Comparing:
-    """How systems are compared with a baseline: ``compare`` and ``marks``, with these options.
+    """Options of a comparison with a baseline, for ``compare`` and ``marks``.
 
     Parameters
     ----------
     test
-        Whose p-values are corrected and marked: ``t``, the paired t-test, or ``randomisation``, Fisher's. Both are
-        always computed.
+        The test whose p-values are corrected and marked: ``t``, the paired t-test, or ``randomisation``, Fisher's. Both
+        are always computed.
     confidence
-        Of the bootstrap interval of the mean difference.
+        Level of the bootstrap interval of the mean difference.
     resamples
-        Of the bootstrap and of the randomisation test.
+        Number of resamples of the bootstrap and of the randomisation test.
     level
-        Holm-adjusted p-values below it are marked.
+        Holm-adjusted p-values below this level are marked.
     seed
-        Of the resampling.
+        Seed of the resampling.
 
     Raises
     ------
@@ -158,7 +158,7 @@ class Comparing:
             if not 0 < share < 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {share}")
         if resamples < 100:
-            raise ValueError(f"resamples must be >= 100, or the interval has no tails to speak of; got {resamples}")
+            raise ValueError(f"resamples must be >= 100, or the tails of the interval are empty; got {resamples}")
         if seed < 0:
             raise ValueError(f"seed must be >= 0, got {seed}")
         self.test: Test = test

@@ -1,8 +1,8 @@
-"""Metrics as trec_eval, pytrec_eval, ir_measures, BEIR and others spell them, in the words of ``.spelling``.
+"""Translate metrics from the spelling of trec_eval, pytrec_eval, ir_measures, BEIR and others to that of ``.spelling``.
 
 ``ndcg_cut_10``, ``P.10``, ``recip_rank`` (trec_eval, pytrec_eval); ``nDCG@10``, ``AP(rel=2)``,
-``nDCG(dcg="exp-log2")@10`` (ir_measures, https://ir-measur.es/en/latest/measures.html); ``ndcg_at_10`` (BEIR, MTEB).
-Only what is the same number is translated.
+``nDCG(dcg="exp-log2")@10`` (ir_measures, https://ir-measur.es/en/latest/measures.html); ``ndcg_at_10`` (BEIR, MTEB). A
+metric is translated only to one with exactly the same value.
 """
 
 import re
@@ -14,10 +14,10 @@ _NAMES = {
     "numrelret": "hits", "mrr": "mrr", "map": "map", "ndcg": "ndcg", "recall": "recall", "precision": "precision",
     "bpref": "bpref", "hit_rate": "hit_rate", "f1": "f1", "r-precision": "r-precision",
 }  # fmt: skip
-"""Their names, in lower case → ours."""
+"""Other programs' names, in lower case → limbeck's."""
 
 _CUT = ("ndcg_cut", "map_cut", "p", "r", "success", "accuracy")
-"""Those that need a cut-off: without one, trec_eval takes nine."""
+"""Metrics that need a cut-off: without one, trec_eval computes nine."""
 
 _NEAREST = {
     "gm_map": "map", "infap": "map", "11pt_avg": "map", "iprec_at_recall": "map", "iprec": "map", "set_map": "map",
@@ -26,7 +26,7 @@ _NEAREST = {
     "set_relative_p": "precision", "rprec_mult": "r-precision", "num_ret": "hits", "numret": "hits",
     "num_rel": "recall", "numrel": "recall", "judged": "recall", "utility": "f1",
 }  # fmt: skip
-"""Theirs that have no equal here → the nearest."""
+"""Other programs' metrics without an equal here → the nearest."""
 
 _SPELT = re.compile(
     r"(?P<name>[a-z][a-z0-9-]*?(?:_[a-z0-9-]*[a-z][a-z0-9-]*?)*?|11pt_avg)"
@@ -38,19 +38,19 @@ _OPTION = re.compile(r"""(?P<name>\w+)=(?P<quote>["']?)(?P<value>[\w.-]+)(?P=quo
 
 
 def translated(metric: str) -> str | None:
-    """Return our spelling of a metric that another program spells so; None if it is not one of theirs.
+    """Return limbeck's spelling of another program's metric; None if it is unknown.
 
     Raises
     ------
     ValueError
-        It is one of theirs that has no equal here: why, and the nearest.
+        The metric has no equal here; the message says why, and names the nearest.
     """
     found = _SPELT.fullmatch(metric.replace(" ", ""))
     if found is None:
         return None
     name, cutoff = found["name"].lower(), found["cutoff"] or ""
     if name in _NEAREST:
-        depth = cutoff if cutoff.isdigit() else ""  # iprec_at_recall_0.10 has a level of recall there
+        depth = cutoff if cutoff.isdigit() else ""  # in iprec_at_recall_0.10 it is a level of recall
         raise ValueError(f"is not computed here; the nearest is {_cut(_NEAREST[name], depth)}")
     if name not in _NAMES:
         return None
@@ -68,7 +68,7 @@ def translated(metric: str) -> str | None:
 
 
 def _with_options(name: str, options: str | None, cutoff: str) -> tuple[str, str, str]:
-    """Return name, relevance level and cut-off by what ir_measures has in brackets."""
+    """Return name, relevance level and cut-off, from ir_measures's options in brackets."""
     level = ""
     for option in filter(None, (options or "").split(",")):
         found = _OPTION.fullmatch(option)

@@ -1,4 +1,4 @@
-"""Fusion of rankings: by reciprocal ranks, or by a weighted sum of normalised scores."""
+"""Fuse rankings by reciprocal ranks, or by a weighted sum of normalised scores."""
 
 import math
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ def reciprocal_rank_fusion(runs: Sequence[Run], weights: Sequence[float] | None 
     s(q, d) = \sum_i \frac{w_i}{k + rank_i(q, d)}
     ```
 
-    over the rankings that hold the document; ranks are 1-based.
+    over the rankings that contain the document; ranks are 1-based.
 
     Parameters
     ----------
     runs
-        Rankings to fuse; scores play no part beyond the order. A query may be absent from some.
+        Rankings to fuse; of the scores only the order matters. A query may be absent from some.
     weights
-        w, one a run; None weighs all alike, by 1.
+        w, one per run; None weighs all by 1.
     k
         The larger, the less the first ranks stand out; 60 in the paper.
 
@@ -60,18 +60,18 @@ def weighted_sum(
     s(q, d) = \sum_i w_i \, n_i(q, d)
     ```
 
-    where, over the documents that ranking i has for the query, n is the score itself (``none``),
-    $`(s - \min) / (\max - \min)`$ (``min_max``) or $`(s - mean) / std`$ (``z``); 0 where all scores are equal.
-    A document that a ranking of the query lacks gets the lowest n of that ranking: it scored no better.
+    where, over the documents of ranking i for the query, n is the score itself (``none``), $`(s - \min) / (\max -
+    \min)`$ (``min_max``) or $`(s - mean) / std`$ (``z``); 0 where all scores are equal. A document that a ranking of
+    the query lacks gets the lowest n of that ranking, as it scored no better.
 
     Parameters
     ----------
     runs
-        Rankings to fuse. A query may be absent from some, which then add nothing to it.
+        Rankings to fuse. A query may be absent from some, which then do not contribute to it.
     weights
-        w, one a run; None weighs all alike, by 1.
+        w, one per run; None weighs all by 1.
     normalise
-        What makes the scores of different systems comparable.
+        How the scores of different systems are made comparable.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def _normalised(scores: np.ndarray, how: Normalisation) -> np.ndarray:
 
 
 def _summed(shares: dict[str, dict[str, list[float]]]) -> Run:
-    """Rank by exact sums: documents with the same shares in another order tie, and ids break the tie."""
+    """Rank by exact sums: documents with the same terms in another order tie, and ids break the tie."""
     return {
         query: order(list(found), np.array([math.fsum(each) for each in found.values()]))
         for query, found in shares.items()
@@ -121,7 +121,7 @@ class Fusion(Protocol):
     """A way to fuse two rankings."""
 
     label: ClassVar[str]
-    """How tables call it."""
+    """Name in tables."""
 
     def __call__(self, first: Run, second: Run, /) -> Run:
         """Fuse the first stage with another ranking."""
@@ -130,14 +130,14 @@ class Fusion(Protocol):
 
 @register("fusion", "rrf")
 class ReciprocalRankFusion:
-    """Two rankings, fused by ``reciprocal_rank_fusion``.
+    """Fuses two rankings with ``reciprocal_rank_fusion``.
 
     Parameters
     ----------
     k
         Constant of the fusion.
     weights
-        Of the first stage, and of the ranking that is fused with it.
+        Weights of the first stage and of the other ranking.
 
     Raises
     ------
@@ -166,14 +166,14 @@ class ReciprocalRankFusion:
 
 @register("fusion", "weighted")
 class WeightedSum:
-    """Two rankings, fused by ``weighted_sum``.
+    """Fuses two rankings with ``weighted_sum``.
 
     Parameters
     ----------
     normalise
-        ``none``, ``min_max`` or ``z``: what makes the scores of the two comparable.
+        ``none``, ``min_max`` or ``z``: how the scores of the two are made comparable.
     weights
-        Of the first stage, and of the ranking that is fused with it.
+        Weights of the first stage and of the other ranking.
 
     Raises
     ------
@@ -203,5 +203,5 @@ class WeightedSum:
 def _check_weights(weights: Sequence[float]) -> None:
     if len(weights) != 2 or not all(0 < weight < math.inf for weight in weights):
         raise ValueError(
-            f"weights must be two numbers > 0, of the first stage and of what is fused with it, got {list(weights)}"
+            f"weights must be two numbers > 0, for the first stage and for the other ranking, got {list(weights)}"
         )

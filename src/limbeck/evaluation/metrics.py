@@ -1,4 +1,4 @@
-"""Metrics per query, by ranx, equal to those of trec_eval."""
+"""Metrics per query, computed with ranx and equal to those of trec_eval."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import compress, count
@@ -15,19 +15,19 @@ PerQuery = dict[str, dict[str, float]]
 
 
 class _Numbered(NamedTuple):
-    """One query as ranx takes it: documents are numbers, and only judged ones have one of their own."""
+    """One query in ranx's format: documents are numbers, and only judged documents have distinct ones."""
 
     query: str
     grades: np.ndarray
     """(judged, 2): number and grade of each document, the highest grade first, as ranx expects of judgments."""
     numbers: np.ndarray
-    """(depth,) of the ranked documents up to the last relevant one, infinite for those that are not judged."""
+    """(depth,) numbers of the ranked documents up to the last relevant one; infinite for unjudged ones."""
     length: int
-    """Of the whole ranking."""
+    """Length of the whole ranking."""
 
     def ranking(self, length: int) -> np.ndarray:
-        """Return (length, 2): number and falling score of the first documents."""
-        ranked = np.full((length, 2), np.inf)  # ranx passes over numbers beyond those of relevant documents
+        """Return (length, 2): numbers of the first documents, with descending scores."""
+        ranked = np.full((length, 2), np.inf)  # ranx ignores numbers beyond those of relevant documents
         ranked[: len(self.numbers), 0] = self.numbers
         ranked[:, 1] = np.arange(length, 0, -1)
         return ranked
@@ -56,8 +56,8 @@ def evaluate(qrels: Qrels, run: Run, metrics: Sequence[str]) -> PerQuery:
     Raises
     ------
     ValueError
-        A metric is unknown, a score is NaN or infinite or a document appears twice (query and document are named), or
-        no query has judgments.
+        A metric is unknown, a score is NaN or infinite or a document appears twice (the message names query and
+        document), or no query has judgments.
     """
     check_metrics(metrics)
     if not qrels:
@@ -72,7 +72,7 @@ def evaluate(qrels: Qrels, run: Run, metrics: Sequence[str]) -> PerQuery:
 
 
 def means(per_query: PerQuery) -> dict[str, float]:
-    """Average each metric over the queries.
+    """Return the mean of each metric over the queries.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def _numbered(query: str, grades: Mapping[str, int], ranking: Ranking) -> _Numbe
     places = list(compress(count(), map(number_of.__contains__, ids)))
     numbers = np.full(len(ids), np.inf)
     numbers[places] = [number_of[ids[place]] for place in places]
-    # No metric can tell what comes behind the last relevant document.
+    # Documents after the last relevant one change no metric.
     depth = 1 + max((place for place in places if numbers[place] < relevant), default=-1)
     table = np.array([[number, grade] for number, (grade, _) in enumerate(judged)], dtype=np.float64)
     return _Numbered(query, table, numbers[:depth], len(ids))
@@ -106,8 +106,8 @@ def _numbered(query: str, grades: Mapping[str, int], ranking: Ranking) -> _Numbe
 def _by_ranx(found: Sequence[_Numbered], metrics: Sequence[str]) -> Iterator[tuple[str, dict[str, float]]]:
     if not found:
         return
-    from numba.typed.typedlist import List  # a plain list, where nothing is compiled
-    from ranx.metrics import metric_switch  # two seconds: only where something is evaluated
+    from numba.typed.typedlist import List  # a plain list where numba's compiler is off
+    from ranx.metrics import metric_switch  # takes two seconds: imported only for an evaluation
 
     cut = [each.ranking(len(each.numbers)) for each in found]
     for metric in reported(metrics, len(metrics), "evaluating", "metrics", part=True, block=1):
@@ -116,7 +116,7 @@ def _by_ranx(found: Sequence[_Numbered], metrics: Sequence[str]) -> Iterator[tup
         if not asked:
             continue
         judged = [_judged(found[place], wanted) for place in asked]
-        # The length counts in two metrics; all others see the same in a shorter list.
+        # The length matters only to two metrics; all others are the same for a shorter list.
         whole = wanted.name in ("precision", "f1") and wanted.cutoff is None
         ranked = [found[place].ranking(found[place].length) if whole else cut[place] for place in asked]
         compute = cast(Callable[..., np.ndarray], metric_switch(wanted.name))
@@ -128,7 +128,7 @@ def _judged(each: _Numbered, wanted: Spelt) -> np.ndarray:
     """Return a query's judgments for a metric."""
     grades = each.grades
     if wanted.name == "bpref" and grades[-1, 1] >= wanted.level:
-        # ranx divides by the number of non-relevant documents: one that no ranking has changes nothing else.
+        # ranx divides by the number of non-relevant documents; adding one that is in no ranking changes nothing else.
         grades = np.vstack([grades, [len(grades), 0]])
     return grades
 

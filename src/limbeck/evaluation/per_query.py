@@ -1,4 +1,4 @@
-"""Per-query values on disk."""
+"""Read and write per-query values."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from limbeck.unfinished import whole_file
 
 
 def write_per_query(path: Path, per_query: PerQuery) -> None:
-    """Write a Parquet file with the column ``query_id`` and one column a metric."""
+    """Write a Parquet file with the column ``query_id`` and one column per metric."""
     queries = list(next(iter(per_query.values())))
     columns: dict[str, list] = {"query_id": queries}
     for metric, values in per_query.items():
@@ -20,13 +20,13 @@ def write_per_query(path: Path, per_query: PerQuery) -> None:
 
 
 def read_per_query(path: Path, metric: str) -> dict[str, float]:
-    """Read one metric of a file of ``write_per_query``: query id → value."""
+    """Read one metric from a file of ``write_per_query``: query id → value."""
     table = pq.read_table(path, columns=["query_id", metric])
     return dict(zip(table["query_id"].to_pylist(), table[metric].to_pylist(), strict=True))
 
 
 def side_by_side(folder: Path) -> dict[str, pa.Table]:
-    """Read the first metric of all systems of a run folder's ``per_query``.
+    """Read the first metric of all systems in a run folder's ``per_query``.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""From systems to rows of the table: each stage of a pipeline is a run file, evaluated."""
+"""From systems to rows of the table: each stage of a pipeline writes a run file, which is evaluated."""
 
 import logging
 import time
@@ -18,23 +18,27 @@ log = logging.getLogger(__name__)
 
 
 class Pipeline:
-    """What systems make of a first stage, stage by stage.
+    """Runs and evaluates the stages of systems on a first stage.
 
-    A stage is written as ``runs/SET.KEY.trec``. The file, once written, is the record: metrics are computed from it,
-    and it is not computed again. KEY is the key of the system for its last stage, ``KEY.STAGE`` for those before.
+    Each stage is written as ``runs/SET.KEY.trec``, where KEY is the system's key for its last stage and ``KEY.STAGE``
+    for earlier ones. Metrics are computed from the file; a stage whose file exists is not computed again.
 
     Parameters
     ----------
     evaluation
-        What is evaluated, and how.
+        Settings of the evaluation.
     qrels
         Judgments of the evaluated split.
-    first, first_name
-        The first stage of its queries, and how tables call it.
+    first
+        The first stage's rankings of its queries.
+    first_name
+        Name of the first stage in tables.
     folder
         Run folder.
-    name, metrics
-        What names the set in files, and its metrics; None takes split and metrics of ``evaluation``.
+    name
+        Name of the set in files; None takes the split of ``evaluation``.
+    metrics
+        Metrics of the set; None takes those of ``evaluation``.
     """
 
     def __init__(
@@ -63,22 +67,25 @@ class Pipeline:
         return self._row("first_stage", system, "whole collection", run)
 
     def given(self, key: str, system: str, where: str, run: Run) -> Row:
-        """Evaluate a ranking that lies in a file already."""
+        """Evaluate a ranking that is already in a file."""
         return self._row(key, system, where, run)
 
     def rows(
         self, key: str, system: str, *, search: Callable[[], Run] | None, rerank: Callable[[Run], Run | None]
     ) -> list[Row]:
-        """Evaluate a system, one row a stage.
+        """Evaluate a system, one row per stage.
 
         Parameters
         ----------
-        key, system
-            What names it in files and in tables.
+        key
+            Its name in files.
+        system
+            Its name in tables.
         search
-            Ranks the whole collection for the evaluated queries; None if it cannot: then it re-ranks instead.
+            Ranks the whole collection for the evaluated queries; None for a system that cannot search and re-ranks
+            instead.
         rerank
-            Ranks given candidates; returns None if it has no scores of these queries, which then leaves it out.
+            Ranks the given candidates; returns None if the system has no scores of these queries: it then has no row.
         """
         stages = self._evaluation.stages(searches=search is not None)
         candidates = cut(self._first, self._evaluation.depth)
@@ -104,7 +111,7 @@ class Pipeline:
         return rows
 
     def _recorded(self, key: str, system: str, make: Callable[[], Run | None]) -> Run | None:
-        """Return what the run file holds, which is written first if it is not there; None if there is nothing."""
+        """Return the run in the stage's file, computed and written first if it is missing; None if there is no run."""
         path = self._folder / "runs" / f"{self._set}.{key}.trec"
         if not path.exists():
             start = time.perf_counter()

@@ -1,6 +1,6 @@
-"""The best documents by inverted lists: for each term the documents that have it, summed up query by query.
+"""Find the best documents with inverted lists: the lists of a query's terms are added up.
 
-Where there is much to do by loops that Numba compiles, else by arrays of NumPy; the scores are the same to the bit.
+Large searches use loops compiled by Numba, small ones NumPy arrays; the scores are identical bit by bit.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,72 +15,72 @@ from numpy.typing import NDArray
 from limbeck.progress import Step
 
 _QUERIES = 256
-"""Queries that a thread ranks at once."""
+"""Queries ranked by a thread at once."""
 
 _AHEAD = 4
-"""Blocks of queries a thread that are ranked before the first is taken: bounds what waits in memory."""
+"""Blocks of queries per thread that may be ranked ahead of their use, which limits memory."""
 
 _COMPILED_FROM = 10**8
-"""Queries times documents from which compiling the loops, two seconds, pays."""
+"""Queries times documents from which the two seconds of compilation pay."""
 
 _OFTEN = 0.2
-"""Share of the documents that a term of a row is in: adding a whole row up is quicker than a list of as many places."""
+"""Share of documents from which a term gets a dense row: adding a row is faster than adding a list that long."""
 
 _ROWS = 2**26
-"""Bytes of rows at most."""
+"""Most bytes of dense rows."""
 
 _BLOCK = 64
-"""Documents whose scores are compared together: processors do it with several at once where none is picked out."""
+"""Documents whose scores are compared at once, without a branch for each, so that the processor can vectorise it."""
 
 _RARE = 0.25
-"""Share of the documents up to which only those of the lists are looked at."""
+"""Share of documents below which only the documents in the lists are examined."""
 
 
 class Postings(NamedTuple):
-    """The lists of V terms: that of term t is at ``starts[t] … starts[t + 1]``."""
+    """The lists of V terms; the list of term t is at ``starts[t]:starts[t + 1]``."""
 
     weights: NDArray[np.float32]
     documents: NDArray[np.int32]
-    """Each from 0 to ``size`` - 1, and no more than once in a list."""
+    """Numbers from 0 to ``size`` - 1, at most once in each list."""
     starts: NDArray[np.int64]
-    """(V + 1)."""
+    """(V + 1,)."""
     size: int
     """Number of documents."""
 
 
 class Queries(NamedTuple):
-    """Terms of B queries: those of query b are at ``starts[b] … starts[b + 1]``."""
+    """Terms of B queries; those of query b are at ``starts[b]:starts[b + 1]``."""
 
     starts: NDArray[np.int64]
-    """(B + 1)."""
+    """(B + 1,)."""
     terms: NDArray[np.int32]
-    """A term may come twice, and then counts twice."""
+    """A term that appears twice counts twice."""
     weights: NDArray[np.float32]
 
     @classmethod
     def unweighted(cls, queries: Sequence[Sequence[int]]) -> "Queries":
-        """Give each term of each query the weight 1."""
+        """Return queries in which each term has the weight 1."""
         starts = np.cumsum([0, *map(len, queries)])
         terms = np.fromiter((term for query in queries for term in query), np.int32, count=starts[-1])
         return cls(starts, terms, np.ones(len(terms), np.float32))
 
     def part(self, start: int, stop: int) -> "Queries":
-        """Return some of the queries in a row."""
+        """Return consecutive queries."""
         starts = self.starts[start : stop + 1]
         chosen = slice(starts[0], starts[-1])
         return Queries(starts - starts[0], self.terms[chosen], self.weights[chosen])
 
 
 class Found(NamedTuple):
-    """Documents of some queries in a row; those of a query in no order."""
+    """Documents found for consecutive queries; those of a query are unordered."""
 
     counts: NDArray[np.int64]
-    """How many each query has."""
+    """Number of documents of each query."""
     documents: NDArray[np.int32]
     scores: NDArray[np.float32]
 
     def each(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32]]]:
-        """Yield the documents and scores of one query after the other."""
+        """Yield the documents and scores of each query."""
         ends = np.cumsum(self.counts)
         for start, stop in zip(ends - self.counts, ends, strict=True):
             yield self.documents[start:stop], self.scores[start:stop]
@@ -96,7 +96,7 @@ def search(
     threads: int = 1,
     pairs: int | None = None,
 ) -> Iterator[Found]:
-    r"""Find the best documents of each query; of those that tie for the last place, all.
+    r"""Find the best documents of each query, including all that tie for the last place.
 
     ```math
     s(q, d) = \mathrm{scale} \cdot \sum_{t \in q} w_t(q)\, w_t(d)
@@ -106,23 +106,25 @@ def search(
 
     Parameters
     ----------
-    postings, queries
-        Where to search, and for what.
+    postings
+        The inverted lists.
+    queries
+        The queries.
     depth
-        Documents wanted for each query. Those with a score of 0 or below are not found.
+        Documents wanted for each query. Documents with a score of 0 or below are never found.
     scale
         Factor of the scores.
     floors
-        (B) scores below which a document of the query is of no interest; None takes any above 0.
+        (B,) score below which documents of the query are not wanted; None accepts any score above 0.
     threads
-        That search at the same time.
+        Number of threads.
     pairs
-        Queries times documents of the whole work that this is a piece of; None is this alone.
+        Queries times documents of the whole search, if this is only a part of it; None if it is the whole.
 
     Yields
     ------
     Found
-        What is found for the next queries, in their order.
+        The documents found for the next queries, in order.
     """
     count = len(queries.starts) - 1
     pairs = count * postings.size if pairs is None else pairs
@@ -132,7 +134,7 @@ def search(
     rank: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]] = _plain
     rows: tuple[np.ndarray, ...] = ()
     if pairs >= _COMPILED_FROM:
-        with Step("compiling of the search"):  # it counts for no step around it, whose rate would be wrong
+        with Step("compiling of the search"):  # a step of its own: it would distort the rate of the surrounding one
             rank = _compiled()
         rows = _rows(postings, queries)
 
@@ -152,7 +154,7 @@ def _plain(
     starts: np.ndarray, terms: np.ndarray, weights: np.ndarray, data: np.ndarray, indices: np.ndarray,
     pointers: np.ndarray, scores: np.ndarray, floors: np.ndarray, scale: np.float32, depth: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Rank by arrays that are as long as the collection."""
+    """Rank with NumPy arrays as long as the collection."""
     found: list[tuple[np.ndarray, np.ndarray]] = []
     for query, floor in enumerate(floors):
         scores[:] = 0
@@ -169,7 +171,7 @@ def _plain(
 
 
 def _rows(postings: Postings, queries: Queries) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Write the weights of frequent terms out, one of each document; zeros leave a sum as it is.
+    """Return dense rows with the weights of frequent terms, one weight per document; zeros do not change a sum.
 
     Returns
     -------
@@ -193,7 +195,7 @@ def _loops(
     pointers: np.ndarray, row_of: np.ndarray, table: np.ndarray, scores: np.ndarray, floors: np.ndarray,
     scale: np.float32, depth: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Rank by loops, to be compiled: as `_plain`, but frequent terms by rows. Scores are 0 before and after."""
+    """Rank with loops for Numba, as `_plain`, but frequent terms by rows. ``scores`` is 0 before and after."""
     counts, size, end = np.zeros(len(floors), np.int64), len(scores), 0
     rows, values = np.empty(2 * size, np.int32), np.empty(2 * size, np.float32)
     few = np.empty(int(_RARE * size) + 1, np.uint32)
@@ -201,7 +203,7 @@ def _loops(
         total = 0
         for term in terms[starts[query] : starts[query + 1]]:
             total += pointers[term + 1] - pointers[term]
-        rare = total < _RARE * size  # then only documents of the lists are looked at, some of them twice
+        rare = total < _RARE * size  # then only documents in the lists are examined, some of them twice
         count = 0
         for place in range(starts[query], starts[query + 1]):
             weight, term = weights[place], terms[place]
@@ -218,7 +220,7 @@ def _loops(
         if len(rows) - end < size:
             rows, values = np.concatenate((rows, np.empty_like(rows))), np.concatenate((values, np.empty_like(values)))
         least = floors[query]
-        best: list[Any] = [least] * depth  # a heap: the least comes first
+        best: list[Any] = [least] * depth  # a heap: the smallest comes first
         found = end
         for start in range(0, count if rare else size, _BLOCK):
             stop = min(start + _BLOCK, count if rare else size)
@@ -236,7 +238,7 @@ def _loops(
                         least = best[0]
         if not rare:
             scores[:] = 0
-        for place in range(end, found):  # some came before better ones
+        for place in range(end, found):  # removes documents that came before better ones
             if values[place] >= least:
                 rows[end], values[end] = rows[place], values[place]
                 end += 1
@@ -245,13 +247,13 @@ def _loops(
 
 
 def _add(scores: np.ndarray, weight: np.float32, row: np.ndarray) -> None:
-    """Add up a row of weights."""
+    """Add a weighted row to the scores."""
     for document in range(len(scores)):
         scores[document] += weight * row[document]
 
 
 def _reached(scores: np.ndarray, scale: np.float32, least: np.float32) -> np.int32:
-    """Return whether one of some scores is at least so large; it goes on after the first, which is quicker."""
+    """Return whether any score reaches ``least``; without an early exit, which is faster."""
     found = np.int32(0)
     for place in range(len(scores)):
         found |= np.int32(scores[place] * scale >= least)
@@ -260,7 +262,7 @@ def _reached(scores: np.ndarray, scale: np.float32, least: np.float32) -> np.int
 
 @cache
 def _compiled() -> Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Compile the loops, also where Numba is switched off for ranx, which would compile for half a minute."""
+    """Return the compiled loops, even if Numba is disabled (for ranx, whose compilation would take half a minute)."""
     import numba
     from numba import types
     from numba.extending import register_jitable

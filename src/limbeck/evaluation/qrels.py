@@ -1,4 +1,4 @@
-"""Files of judgments: TREC's four columns, or BEIR's three below a header."""
+"""Read files of judgments: TREC's four columns, or BEIR's three below a header."""
 
 import re
 from array import array
@@ -15,7 +15,7 @@ from limbeck.rankings import Qrels
 
 _HEADER = [b"query-id", b"corpus-id", b"score"]
 _GRADE = re.compile(rb"([+-]?[0-9]{1,18})(?:\.0*)?")
-"""A whole number, which may be written with a fraction of zeros; trec_eval would take 0.5 and ``yes`` for 0."""
+"""A whole number, also with a fraction of zeros; trec_eval would read 0.5 and ``yes`` as 0."""
 _QUOTED = 160
 _BEIR = "query-id, corpus-id and a whole number, tab-separated"
 _TREC = "query, iteration, document and a whole number, separated by white space"
@@ -29,7 +29,7 @@ def read_qrels(path: Path) -> Qrels:
     path
         A TREC file, ``query iteration document grade`` separated by any white space, as trec_eval reads it: lines that
         begin with ``#`` are comments. Or a BEIR file, ``query-id corpus-id score`` separated by tabs, so that ids may
-        hold blanks, below a header with these names. Blank lines are skipped.
+        contain spaces, below a header with these names. Blank lines are skipped.
 
     Returns
     -------
@@ -39,8 +39,8 @@ def read_qrels(path: Path) -> Qrels:
     Raises
     ------
     ConfigError
-        A line is malformed, or a pair is judged twice with different grades: file and line are named. Or the file has
-        no judgments.
+        A line is malformed, or a pair is judged twice with different grades (the message names file and line); or the
+        file has no judgments.
     """
     qrels: dict[str, dict[str, int]] = {}
     for query, document, grade in judgments(path):
@@ -51,7 +51,7 @@ def read_qrels(path: Path) -> Qrels:
 def judgments(path: Path) -> Iterator[tuple[str, str, int]]:
     """Yield query, document and grade of each line; otherwise as ``read_qrels``.
 
-    Pairs that are judged twice with different grades are refused at the end, in 8 bytes a line.
+    Pairs judged twice with different grades raise an error at the end; the test takes 8 bytes of memory per line.
     """
     hashes = array("q")
     for _, query, document, grade in _lines(path):
@@ -74,9 +74,9 @@ def judgments(path: Path) -> Iterator[tuple[str, str, int]]:
 def _lines(path: Path) -> Iterator[tuple[int, str, str, int]]:
     """Yield number, query, document and grade of each line."""
     lines = (line for chunk in chunks([path], SMALL_BLOCK) for line in chunk.lines())
-    first = next(filterfalse(is_comment, lines), None)  # of an empty file, chunks raises
+    first = next(filterfalse(is_comment, lines), None)  # for an empty file, chunks raises
     if first is None:
-        raise ConfigError(f"{path}: there are no judgments, comments alone")
+        raise ConfigError(f"{path}: there are no judgments, only comments")
     beir = first[1].split() == _HEADER
     if not beir and len(first[1].split()) == 3:
         raise ConfigError(
@@ -86,13 +86,13 @@ def _lines(path: Path) -> Iterator[tuple[int, str, str, int]]:
     for number, line in lines if beir else chain([first], filterfalse(is_comment, lines)):
         try:
             yield number, *_pair(line, beir)
-        except ValueError:  # UnicodeDecodeError is one
+        except ValueError:  # includes UnicodeDecodeError
             expected = _BEIR if beir else _TREC
             raise ConfigError(f"{path}:{number}: expected {expected}; found {_quoted(line)}{_hint(line)}") from None
 
 
 def twice(hashes: "array[int]") -> set[int]:
-    """Return the hashes that come more than once."""
+    """Return the hashes that appear more than once."""
     found = np.sort(np.frombuffer(hashes, np.int64))
     return set(found[1:][found[1:] == found[:-1]].tolist())
 
@@ -109,7 +109,7 @@ def _pair(line: bytes, beir: bool) -> tuple[str, str, int]:
 
 
 def _hint(line: bytes) -> str:
-    """Return what else a malformed line may be."""
+    """Return what kind of line a malformed line may be."""
     if len(line.split()) == 6:
         return "; six columns are those of a run, which ranks documents and does not judge them"
     if line.count(b",") in (2, 3):

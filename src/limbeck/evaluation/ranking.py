@@ -21,18 +21,20 @@ from limbeck.text.collate import Collator
 from limbeck.types import Ranking, Run, order
 
 PIECE = 2048
-"""Documents, or pairs, that are encoded and scored together: what one of several devices is given at a time. It is the
-same for one device, so that the number of devices changes nothing."""
+"""Documents or pairs that are encoded and scored at once, and the unit in which devices share work.
+
+The same for any number of devices, so that their number does not change the results.
+"""
 
 _QUERIES = 1024
-"""Queries compared with a piece at once: memory does not grow with their number."""
+"""Queries compared with a piece at once, so that memory does not grow with their number."""
 
 Share = tuple[int, int]
-"""(i, n): share i of n, from 0."""
+"""(i, n): share i, from 0, of n."""
 
 
 class Asked(NamedTuple):
-    """Queries, and the collator that knows their texts."""
+    """Queries, and a collator with their texts."""
 
     collator: Collator
     query_ids: Sequence[str]
@@ -50,20 +52,25 @@ def search(
 ) -> Run:
     """Rank all documents for each query, exactly.
 
-    The corpus is encoded block by block, and only the best of each block are kept: memory does not grow with it.
+    The corpus is encoded block by block, and only the best documents of each block are kept: memory does not grow with
+    the corpus.
 
     Parameters
     ----------
-    ranker, collator
-        A separable ranker and the collator that knows its texts.
-    query_ids, document_ids
-        What to search for and in.
+    ranker
+        A ranker that encodes queries and documents separately.
+    collator
+        Has the ranker's tokenizer and the texts.
+    query_ids
+        The queries.
+    document_ids
+        The documents to rank.
     depth
         Documents kept for each query.
     bf16
         Encode under bfloat16 autocast.
     share
-        (i, n): rank every n-th piece of the collection alone, from the i-th on.
+        (i, n): rank only every n-th piece of the collection, starting with the i-th.
     """
     return search_together(ranker, [Asked(collator, query_ids)], document_ids, depth, bf16=bf16, share=share)[0]
 
@@ -82,25 +89,25 @@ def search_together(
 ) -> list[Run]:
     """Rank all documents for several sets of queries in one pass over the documents; otherwise as ``search``.
 
-    Documents are read as the first collator has it. The runs are those of the sets by themselves, to the bit.
+    The first collator reads the documents. The runs equal those of separate searches, bit by bit.
 
     Parameters
     ----------
     ranker, document_ids, depth, bf16, share
         As ``search`` takes them.
     asked
-        The sets.
+        The sets of queries.
     dtype
-        What the documents' encodings are taken in.
+        Type of the documents' encodings.
     names
-        Looks up the ids of documents by their places; None takes them one by one out of ``document_ids``.
+        Looks up the ids of documents by their positions; None takes them from ``document_ids``, one by one.
     halfway
-        Where it is saved how far the work is; None saves nothing.
+        Where progress is saved; None saves nothing.
 
     Raises
     ------
     ValueError
-        A score is NaN or infinite; query and document are named.
+        A score is NaN or infinite; the message names query and document.
     """
     collator = asked[0].collator
     collator.prepare("document", len(document_ids))
@@ -133,10 +140,10 @@ def _compare(
     best: Best,
     first: int,
 ) -> None:
-    """Show the scores of a piece of the collection to the best of some queries; ``first`` is its place."""
+    """Offer the scores of a piece of the collection to ``best``; ``first`` is the position of the piece."""
     for start in range(0, len(query_ids), _QUERIES):
         table = products(ranker, queries.part(start, start + _QUERIES), documents)
-        if not torch.isfinite(table.sum()):  # one pass over a large table; which it is takes several
+        if not torch.isfinite(table.sum()):  # one pass over a large matrix; finding the wrong score takes several
             _check_table(table, query_ids[start : start + _QUERIES], document_ids)
         best.offer(table, start, first)
 
@@ -155,20 +162,22 @@ def rerank(
     share: Share = (0, 1),
     halfway: Halfway | None = None,
 ) -> Run:
-    """Re-rank first-stage candidates; nothing is added or dropped.
+    """Re-rank first-stage candidates; no document is added or dropped.
 
     Parameters
     ----------
-    ranker, collator
-        Any ranker and the collator that knows its texts.
+    ranker
+        Any ranker.
+    collator
+        Has the ranker's tokenizer and the texts.
     candidates
-        First-stage run, already cut to the depth wanted.
+        First-stage run, cut to the wanted depth.
     bf16
         Score under bfloat16 autocast.
     share
-        (i, n): score every n-th part of the candidates alone, from the i-th on; the others are left out.
+        (i, n): score only every n-th part of the candidates, starting with the i-th; the others are left out.
     halfway
-        Where it is saved how far the work is; None saves nothing.
+        Where progress is saved; None saves nothing.
     """
     lists = {query: ranking.ids for query, ranking in candidates.items() if ranking.ids}
     scores = score_lists(ranker, collator, lists, bf16=bf16, size=PIECE, share=share, halfway=halfway)
@@ -181,21 +190,21 @@ def rerank(
 
 
 def ranked(lists: Mapping[str, Sequence[str]], scores: Mapping[str, np.ndarray]) -> Run:
-    """Order lists by scores given in their order."""
+    """Rank lists by scores, given in the order of the lists."""
     return {query: order(list(ids), scores[query]) for query, ids in lists.items() if ids}
 
 
 def merge(runs: Sequence[Run], depth: int | None, queries: Iterable[str] | None = None) -> ArrayRun:
-    """Put the runs of several shares together: equal to the run of all shards, ties included.
+    """Merge the runs of several shares: equal to the run of all shards, ties included.
 
     Parameters
     ----------
     runs
-        What the shares have found.
+        The runs of the shares.
     depth
         Documents kept for each query; None keeps all.
     queries
-        Their order; None is that of the runs.
+        Order of the queries; None keeps that of the runs.
     """
     if queries is None:
         queries = dict.fromkeys(query for run in runs for query in run)
@@ -227,12 +236,12 @@ def _check_table(table: torch.Tensor, query_ids: Sequence[str], document_ids: Se
 
 def _not_finite(query: str, document: str, score: float) -> ValueError:
     return ValueError(
-        f"the score of document {document} for query {query} is {score}: the model gives no usable number"
+        f"the score of document {document} for query {query} is {score}: the model computes no usable score"
     )
 
 
 def without(ranking: Ranking, document: str) -> Ranking:
-    """Return a ranking without a document; those below it move up."""
+    """Return a ranking without a document; the documents below it move up."""
     if document not in ranking.ids:
         return ranking
     place = ranking.ids.index(document)
@@ -240,5 +249,5 @@ def without(ranking: Ranking, document: str) -> Ranking:
 
 
 def without_own(run: Run, depth: int) -> Run:
-    """Drop from each ranking the document whose id is the query's, and only then cut."""
+    """Drop from each ranking the document with the id of the query, and only then cut to ``depth``."""
     return cut({query: without(ranking, query) for query, ranking in run.items()}, depth)

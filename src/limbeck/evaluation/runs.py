@@ -1,4 +1,4 @@
-"""TREC run files."""
+"""Read and write TREC run files."""
 
 import gc
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ from limbeck.scores.keys import pc
 from limbeck.unfinished import whole_file
 
 Use = Literal["scores", "ranks"]
-"""What gives the order of a run."""
+"""What determines the order of a run."""
 
 BLOCK = 2 << 20
 """Bytes parsed at once."""
@@ -31,13 +31,13 @@ _NEEDED = {"scores": "a finite score in the fifth", "ranks": "a whole rank in th
 _MOST = float(np.finfo(np.float32).max)
 _QUOTED = 160
 _ODD = (b"\t", b"\r", b"\v", b"\f", b"\0")
-"""White space that parts columns, too, but not where the fast path expects it; and what no line may hold."""
+"""White space that separates columns, but not on the fast path; and NUL, which no line may contain."""
 
 
 def write_run(path: Path, run: Run, tag: str) -> None:
-    """Write ``query Q0 document rank score tag`` lines, ranks from 1; the file is whole or not there.
+    """Write ``query Q0 document rank score tag`` lines, ranks from 1, atomically.
 
-    Scores are written with nine significant digits, which give back the same float32.
+    Scores are written with nine significant digits, which restore the same float32.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def write_run(path: Path, run: Run, tag: str) -> None:
 
 
 def write_runs(path: Path, runs: Iterable[Run], tag: str) -> None:
-    """Write runs of different queries one after the other into a file, as ``write_run`` does one."""
+    """Write runs of different queries into one file, as ``write_run`` writes one."""
     label = f"writing {path.name}"
     with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         for run in runs:
@@ -61,7 +61,7 @@ def write_runs(path: Path, runs: Iterable[Run], tag: str) -> None:
 
 
 def check_queries(queries: Iterable[str]) -> None:
-    """Raise ``ConfigError`` for the id of a query that begins with ``#``: in a TREC run its lines are comments."""
+    """Raise ``ConfigError`` for a query id that begins with ``#``: in a TREC run its lines would be comments."""
     for query in queries:
         if query.startswith(COMMENT.decode()):
             raise ConfigError(
@@ -78,19 +78,20 @@ def read_run(path: Path, *, use: Use = "scores") -> ArrayRun:
     path
         The file.
     use
-        What gives the order: ``scores``, as in trec_eval, ties by document id; or ``ranks``, for permutations whose
-        scores are another system's. Then the scores of the run are the negative ranks.
+        What determines the order: ``scores``, as in trec_eval, ties by document id; or ``ranks``, for permutations with
+        another system's scores. The scores of the run are then the negative ranks.
 
     Returns
     -------
     Run
-        Queries in order of first appearance, in arrays. A file of no bytes is a run without rankings.
+        Queries in order of first appearance, in arrays. An empty file is a run without rankings.
 
     Raises
     ------
     ValueError
-        A line has fewer than six columns or no finite float32 for a score (or no whole number for a rank), or trec_eval
-        would read it wrongly, or a document appears twice: file and line are named. Or the file is damaged or no text.
+        A line has fewer than six columns or no finite float32 as score (or no whole number as rank), or trec_eval would
+        read it wrongly, or a document appears twice (the message names file and line); or the file is damaged or no
+        text.
     """
     if path.is_file() and not path.stat().st_size:
         return ArrayRun([])
@@ -100,7 +101,7 @@ def read_run(path: Path, *, use: Use = "scores") -> ArrayRun:
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Keep Python from looking for garbage again and again among millions of objects that all stay."""
+    """Pause Python's garbage collection, which would traverse millions of objects and free none."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -111,7 +112,7 @@ def no_collection() -> Iterator[None]:
 
 
 def _by_block(path: Path, use: Use) -> ArrayRun | None:
-    """Read a file whose columns are separated by single spaces; None at anything else, which ``_by_line`` judges."""
+    """Read a file whose columns are separated by single spaces; None for any other, which ``_by_line`` reads."""
     try:
         run = ArrayRun.gathered(_batches(path, use))
     except _OddError:
@@ -120,11 +121,11 @@ def _by_block(path: Path, use: Use) -> ArrayRun | None:
 
 
 class _OddError(Exception):
-    """The file is not as simple as can be."""
+    """The file is not in the plain form of ``_by_block``."""
 
 
 def _batches(path: Path, use: Use) -> Iterator[pa.RecordBatch]:
-    held: list[pa.Table] = []  # the last query's lines, which may go on in the next block
+    held: list[pa.Table] = []  # lines of the last query, which may continue in the next block
     for chunk in chunks([path], BLOCK):
         table = _table(chunk.data, use)
         if table is None:
@@ -140,7 +141,7 @@ def _batches(path: Path, use: Use) -> Iterator[pa.RecordBatch]:
 
 
 def _batch(table: pa.Table) -> pa.RecordBatch:
-    """Return the rankings of queries whose lines stand together; a document that appears twice for one is odd."""
+    """Return the rankings of queries with consecutive lines; raise ``_OddError`` for a document that appears twice."""
     queries, documents = (table[name].combine_chunks() for name in ("query", "document"))
     values, queries = table["value"].to_numpy(), pc.run_end_encode(queries)
     lengths = np.diff(queries.run_ends.to_numpy(), prepend=0)
@@ -151,7 +152,7 @@ def _batch(table: pa.Table) -> pa.RecordBatch:
     names = pc.greater(documents[1:], documents[:-1]).to_numpy(zero_copy_only=False)
     above = (values[1:] > values[:-1]) | ((values[1:] == values[:-1]) & names)
     if (above & (owner[1:] == owner[:-1])).any():
-        keys = {"owner": owner, "value": values + np.float32(0), "document": documents}  # -0 is 0
+        keys = {"owner": owner, "value": values + np.float32(0), "document": documents}  # makes 0 of -0
         places = pc.sort_indices(
             pa.table(keys),
             sort_keys=[("owner", "ascending"), ("value", "descending"), ("document", "descending")],
@@ -161,7 +162,7 @@ def _batch(table: pa.Table) -> pa.RecordBatch:
 
 
 def _gathered(run: ArrayRun) -> ArrayRun | None:
-    """Put the lines of queries together that stand apart; None if a document appears twice for one."""
+    """Join the lines of queries that are not consecutive; None if a document appears twice for a query."""
     ids: dict[str, list[str]] = {}
     values: dict[str, list[np.ndarray]] = {}
     with no_collection():
@@ -174,7 +175,7 @@ def _gathered(run: ArrayRun) -> ArrayRun | None:
 
 
 def _table(data: bytes, use: Use) -> pa.Table | None:
-    """Return the columns query, document and value (float32); None where a line is not as simple as can be."""
+    """Return the columns query, document and value (float32); None if a line is not in the plain form."""
     white = np.frombuffer(data, np.uint8) <= ord(" ")
     if (
         has_comment(data)
@@ -183,7 +184,7 @@ def _table(data: bytes, use: Use) -> pa.Table | None:
         or data.endswith(b" ")
         or (white[1:] & white[:-1]).any()
     ):
-        return None  # an empty column, for one
+        return None  # for example, an empty column
     value = "score" if use == "scores" else "rank"
     try:
         table = csv.read_csv(
@@ -201,14 +202,14 @@ def _table(data: bytes, use: Use) -> pa.Table | None:
         if not pc.all(pc.match_substring_regex(numbers, r"^[0-9]{1,9}\z")).as_py():
             return None
         numbers = pc.negate(numbers.cast(pa.int64())).cast(pa.float64())
-    if not np.abs(numbers.to_numpy()).max(initial=0) <= _MOST:  # neither is NaN
+    if not np.abs(numbers.to_numpy()).max(initial=0) <= _MOST:  # also True for NaN
         return None
     float32 = numbers.to_numpy().astype(np.float32)
     return table.select(["query", "document"]).append_column("value", pa.array(float32))
 
 
 def _by_line(path: Path, use: Use) -> ArrayRun:
-    """Read any file line by line, and say which line is wrong."""
+    """Read any file line by line; errors name the line."""
     lists: dict[str, dict[str, float]] = {}
     with no_collection():
         for chunk in chunks([path], SMALL_BLOCK):

@@ -1,4 +1,4 @@
-"""Evaluation sets: which collection, and what the literature does with it."""
+"""Evaluation sets: a collection, and how the literature evaluates on it."""
 
 from pathlib import Path
 from typing import Any
@@ -11,23 +11,23 @@ _DATA = "data/collection"
 
 @register("eval_set", "eval_set")
 class EvalSet:
-    """One set that systems are evaluated on.
+    """A set on which systems are evaluated.
 
     Parameters
     ----------
     collection
         An ir_datasets id (``beir/scifact``) or a BEIR folder.
     split
-        What follows the id (``test``); empty where the id has one split alone. Of a folder the name of the qrels file;
-        empty stands for ``test`` there.
+        The part after the id (``test``); empty where the id has only one split. For a folder the name of the qrels
+        file, where empty means ``test``.
     metrics
-        Names of metrics; null: those of ``eval.metrics``.
+        Names of metrics; null takes those of ``eval.metrics``.
     drop_self
         Each query is itself a document of the collection: it is dropped from its own ranking before any cut.
     query_length, document_length
-        Tokens that a student reads; null: the student's own.
+        Number of tokens that a student reads; null takes the student's own.
     documents, queries
-        How many there are; a wrong version of a collection shows by it. null: not known.
+        Expected numbers, which reveal a wrong version of a collection; null: unknown.
 
     Raises
     ------
@@ -71,7 +71,7 @@ class EvalSet:
 
     def data(self) -> dict[str, Any]:
         """Return the ``data`` node that opens the set; its split is called ``test``."""
-        # A BEIR folder in the place of an id without splits: its judgments are test.tsv.
+        # A BEIR folder used in place of an id without splits has its judgments in test.tsv.
         folder = Path(self.collection).expanduser().is_dir()
         return {
             "_target_": _DATA,
@@ -83,12 +83,14 @@ class EvalSet:
         }
 
     def counted(self, documents: int, queries: int) -> list[str]:
-        """Return what differs from the declared counts, a sentence each; nothing if all is as declared.
+        """Return how the numbers differ from the declared ones, one sentence each; empty if they agree.
 
         Parameters
         ----------
-        documents, queries
-            How many the opened collection has; of queries, those that are judged.
+        documents
+            Number of documents of the opened collection.
+        queries
+            Number of its judged queries.
         """
         found = {"documents": (documents, self.documents), "queries": (queries, self.queries)}
         return [

@@ -1,4 +1,4 @@
-"""What is evaluated, and how."""
+"""Settings of an evaluation."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -27,14 +27,14 @@ class Evaluation:
     split
         Split of the final table.
     metrics
-        By name, ``mrr@10`` for example, as ``limbeck.evaluation.spelling`` has them; the first one selects the best
-        checkpoint on the dev split.
+        Names, for example ``mrr@10`` (see ``limbeck.evaluation.spelling``); the first one selects the best checkpoint
+        on the dev split.
     pipeline
-        Stages that are reported of each system, in order; the last one counts. ``search`` ranks the whole collection,
-        ``rerank`` the first stage, ``fuse`` fuses the stage before it with the first stage. ``auto`` is ``[search]``
-        with a student that encodes queries and documents apart, else ``[rerank]``. Typed Any: a word or a list.
+        Stages reported for each system, in order; the last one is its result. ``search`` ranks the whole collection,
+        ``rerank`` the first stage, ``fuse`` fuses the previous stage with the first stage. ``auto`` is ``[search]`` for
+        a student that encodes queries and documents separately, else ``[rerank]``. Typed Any: a word or a list.
     depth
-        First-stage documents that are re-ranked and fused.
+        Number of first-stage documents that are re-ranked and fused.
     search_depth
         Documents that a search returns.
     teacher, start
@@ -42,14 +42,16 @@ class Evaluation:
     checkpoint
         ``best`` on dev, or ``last``.
     dev_queries, dev_depth
-        Size of the validation while training: queries, and first-stage documents that are re-ranked.
+        Size of the validation during training: queries, and first-stage documents of each.
+    dev_search
+        Validate by a search: each dev query ranks the first-stage documents of all dev queries, so that documents which
+        the student wrongly moves up count, too. It encodes no more documents. False re-ranks each query's own.
     bf16
         Encode and score under bfloat16 autocast.
     dtype
-        What a search takes the encodings of documents in: ``float32``, or ``float16``, as an index of half the size
-        has them.
+        Type of the documents' encodings in a search: ``float32``, or ``float16``, as in an index of half the size.
     devices
-        Processes, one a device, that encode, search and re-rank; their number changes no figure.
+        Processes, one per device, that encode, search and re-rank; their number does not change the results.
 
     Raises
     ------
@@ -71,6 +73,7 @@ class Evaluation:
         checkpoint: str = "best",
         dev_queries: int = 100,
         dev_depth: int = 50,
+        dev_search: bool = False,
         bf16: bool = False,
         dtype: Literal["float32", "float16"] = "float32",
         devices: int = 1,
@@ -97,21 +100,27 @@ class Evaluation:
         self.checkpoint = checkpoint
         self.dev_queries = dev_queries
         self.dev_depth = dev_depth
+        self.dev_search = dev_search
         check_dtype(dtype)
         self.bf16 = bf16
         self.dtype: DType = dtype
         self.devices = devices
 
     def check(self, *, searches: bool) -> None:
-        """Raise ``ValueError`` if the pipeline is not one for a student that can, or cannot, search by itself."""
+        """Raise ``ValueError`` if the pipeline or the validation needs search and the student cannot search."""
         if not searches and self.pipeline != "auto" and "search" in self.pipeline:
             raise ValueError(
                 "pipeline has search, but a student that scores pairs (a cross-encoder) cannot search a whole "
                 "collection; choose auto, [rerank] or [rerank,fuse]"
             )
+        if not searches and self.dev_search:
+            raise ValueError(
+                "dev_search needs a student that encodes queries and documents separately; a cross-encoder "
+                "validates by re-ranking: eval.dev_search=false"
+            )
 
     def stages(self, *, searches: bool) -> tuple[str, ...]:
-        """Return the stages of one system; one that cannot search by itself re-ranks instead.
+        """Return the stages of a system; one that cannot search re-ranks instead.
 
         Parameters
         ----------
@@ -124,7 +133,7 @@ class Evaluation:
 
 
 def evaluation(node: Mapping[str, Any]) -> Evaluation:
-    """Build the settings that a configuration node describes; its sets are nodes of their own."""
+    """Build the settings from a configuration node; its sets are separate nodes."""
     own = {name: value for name, value in node.items() if name not in ("fusion", "sets")}
     return build(own, build(node["fusion"], key="eval.fusion"), key="eval")
 

@@ -1,6 +1,6 @@
-"""Is one system better than another? Paired tests, intervals and corrections over per-query values.
+"""Significance: paired tests, intervals and corrections over per-query values.
 
-What the numbers say, and what they do not: docs/concepts/significance.md.
+docs/concepts/significance.md explains what the numbers say, and what they do not.
 """
 
 import math
@@ -15,19 +15,19 @@ from scipy import stats
 from limbeck.evaluation.values import Values, aligned
 
 ROUNDING = 1e-12
-"""Differences up to here (relative, and absolute) come from averaging in floating point and are none."""
+"""Differences up to this (relative, and absolute) are rounding errors of averages and count as none."""
 
 _CELLS = 2**22
-"""Numbers that a batch of resamples may hold: 32 MB in float64."""
+"""Most numbers in a batch of resamples: 32 MB in float64."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A system beside a baseline, over the same queries; differences are system - baseline."""
+    """Comparison of a system with a baseline over the same queries; differences are system - baseline."""
 
     queries: int
     baseline: float
-    """Means over queries (and seeds); the difference is that of the two."""
+    """Means over queries (and seeds); the difference is system - baseline."""
     system: float
     difference: float
     low: float
@@ -43,9 +43,9 @@ class Difference:
     """Standard deviation over seeds of the mean; None with one seed."""
     system_std: float | None
     seeds: tuple[int, int]
-    """How many of the baseline, and of the system."""
+    """Number of seeds of the baseline, and of the system."""
     better: int
-    """Queries on which the system has the higher value."""
+    """Number of queries on which the system has the higher value."""
     equal: int
     worse: int
 
@@ -78,7 +78,7 @@ def paired(
     confidence
         Of the interval, between 0 and 1.
     seed
-        Of the resampling: the same seed gives the same numbers.
+        Seed of the resampling: the same seed gives the same numbers.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def paired(
     assert resamples >= 1
     assert 0 < confidence < 1
     queries, (before, after) = aligned(baseline, system)
-    # Equal means of different summands differ in the last bit, which would count as better or worse.
+    # Equal means of different summands may differ in the last bit, which would count as better or worse.
     after = np.where(np.isclose(after, before, rtol=ROUNDING, atol=ROUNDING), before, after)
     differences = after - before
     low, high = _interval(differences, resamples, confidence, seed)
@@ -133,15 +133,15 @@ def paired(
 def randomisation(differences: np.ndarray, *, resamples: int = 10_000, seed: int = 1) -> float:
     r"""Fisher's randomisation test of paired differences, two-sided.
 
-    If the two systems are exchangeable, each difference is as likely to have the other sign. With R random patterns of
-    signs $`σ_q`$,
+    If the two systems are exchangeable, each difference has either sign with equal probability. With R random patterns
+    of signs $`σ_q`$,
 
     ```math
     p = \frac{1 + \#\{σ: |\sum_q σ_q d_q| \ge |\sum_q d_q|\}}{1 + R}
     ```
 
-    Differences of 0 have no part in it. If all patterns of the others are no more than R, each is taken once and p is
-    exact, without the ones.
+    Differences of 0 are left out. If the others have at most R patterns, each pattern is taken once and p is exact,
+    without the ones.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def randomisation(differences: np.ndarray, *, resamples: int = 10_000, seed: int
     resamples
         R; p is never below 1/(R + 1).
     seed
-        Of the patterns.
+        Seed of the patterns.
 
     References
     ----------
@@ -158,8 +158,8 @@ def randomisation(differences: np.ndarray, *, resamples: int = 10_000, seed: int
 
     Notes
     -----
-    ``scipy.stats.permutation_test`` is the same test. For 6,980 queries, as MS MARCO's dev set has, it needs 3 s and
-    400 MB, or 7 s with smaller batches; signs in a matrix product need 0.2 s and 50 MB.
+    ``scipy.stats.permutation_test`` is the same test. For 6,980 queries, as in MS MARCO's dev set, it needs 3 s and 400
+    MB, or 7 s with smaller batches; signs in a matrix product need 0.2 s and 50 MB.
 
     Examples
     --------
@@ -168,7 +168,7 @@ def randomisation(differences: np.ndarray, *, resamples: int = 10_000, seed: int
     """
     sizes = np.abs(differences[differences != 0])
     observed, total = abs(float(differences.sum())), float(sizes.sum())
-    # Sums that are equal but for the order of their terms must count as reached.
+    # Sums that differ only by the order of their terms must count as equal.
     least = observed - ROUNDING * total
     reached = 0
     for signs in _signs(len(sizes), resamples, np.random.default_rng(seed)):
@@ -185,7 +185,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     \tilde p_{(i)} = \min\bigl(1, \max_{j \le i} (m - j + 1) \, p_{(j)}\bigr)
     ```
 
-    with $`p_{(1)} \le … \le p_{(m)}`$. The family-wise error is kept whatever the dependence of the tests.
+    with $`p_{(1)} \le … \le p_{(m)}`$. This controls the family-wise error for any dependence of the tests.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def bonferroni(p_values: Sequence[float]) -> list[float]:
     Parameters
     ----------
     p_values
-        m of them; NaN and errors as in ``holm``.
+        m p-values; NaN and errors as in ``holm``.
 
     Examples
     --------
@@ -242,7 +242,7 @@ def _t_test(differences: np.ndarray) -> tuple[float, float]:
     mean, std = float(differences.mean()), float(differences.std(ddof=1))
     if std <= ROUNDING * abs(mean):
         return 0.0, math.copysign(math.inf, mean)
-    found: Any = stats.ttest_1samp(differences, 0.0)  # as ttest_rel, of differences without rounding errors
+    found: Any = stats.ttest_1samp(differences, 0.0)  # as ttest_rel, but on differences without rounding errors
     return float(found.pvalue), mean / std
 
 
@@ -264,7 +264,7 @@ def _interval(differences: np.ndarray, resamples: int, confidence: float, seed: 
 
 
 def _signs(count: int, resamples: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield (rows, count) patterns of signs in batches, 1 for + and 0 for -: all there are, or random ones."""
+    """Yield (rows, count) sign patterns in batches, 1 for + and 0 for -: all patterns, or random ones."""
     every = 2**count <= resamples
     number = 2**count if every else resamples
     rows = max(1, _CELLS // max(1, count))
@@ -277,7 +277,7 @@ def _signs(count: int, resamples: int, generator: np.random.Generator) -> Iterat
 
 
 def _checked(p_values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return a copy, and which are numbers."""
+    """Return a copy of the p-values, and which of them are numbers."""
     values = np.array(p_values, dtype=np.float64)
     tested = ~np.isnan(values)
     wrong = values[(values < 0) | (values > 1)]

@@ -1,7 +1,7 @@
-"""How metrics are spelt: ``NAME``, ``NAME@CUTOFF``, ``NAME-lLEVEL``, ``NAME@CUTOFF-lLEVEL``, and ``rbp.PERSISTENCE``.
+"""Spelling of metrics: ``NAME``, ``NAME@CUTOFF``, ``NAME-lLEVEL``, ``NAME@CUTOFF-lLEVEL``, and ``rbp.PERSISTENCE``.
 
-This is what ranx reads, without what it reads and does not heed. ranx itself takes two seconds to import, which is why
-its names stand here, too. What other programs call the same metrics is translated (``.foreign_metrics``).
+This is ranx's spelling, without forms that ranx accepts but ignores. Importing ranx takes two seconds, so its names are
+repeated here. ``.foreign_metrics`` translates the spelling of other programs.
 """
 
 import difflib
@@ -15,17 +15,17 @@ NAMES = (
     "hits", "hit_rate", "precision", "recall", "f1", "r-precision", "mrr", "map", "dcg", "dcg_burges", "ndcg",
     "ndcg_burges", "bpref", "rbp",
 )  # fmt: skip
-"""What ranx can compute."""
+"""Metrics that ranx computes."""
 
 _WHOLE = ("r-precision", "bpref", "rbp")
-"""Those of a whole ranking: ranx takes a cut-off and does not heed it."""
+"""Metrics of a whole ranking: ranx accepts a cut-off and ignores it."""
 _GRADED = ("dcg", "dcg_burges", "ndcg", "ndcg_burges", "rbp")
-"""Those that weigh documents by their grades: a relevance level changes nothing in trec_eval, but does in ranx."""
+"""Metrics that weigh documents by grade: a relevance level changes nothing in trec_eval, but does in ranx."""
 
 
 @dataclass(frozen=True)
 class Spelt:
-    """A metric taken apart."""
+    """The parts of a metric's name."""
 
     name: str
     """One of ``NAMES``."""
@@ -33,11 +33,11 @@ class Spelt:
     level: int
     """The lowest grade that counts as relevant."""
     persistence: float | None
-    """Of rbp."""
+    """The persistence of rbp."""
 
 
 def check_metrics(metrics: Sequence[str]) -> list[str]:
-    """Return metrics in our spelling, each once; refuse what cannot be computed, before anything is.
+    """Return metrics in limbeck's spelling without duplicates; raise for metrics that cannot be computed.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def check_metrics(metrics: Sequence[str]) -> list[str]:
     Raises
     ------
     ValueError
-        The metric, what is wrong with it, and what may have been meant.
+        A metric cannot be computed; the message names it and suggests another.
     """
     if isinstance(metrics, str):
         raise ValueError(f"metrics must be a list, as [{metrics}]; got {metrics!r}")
@@ -55,7 +55,7 @@ def check_metrics(metrics: Sequence[str]) -> list[str]:
 
 
 def spelling(metric: str, key: str = "metrics") -> str:
-    """Return our spelling of a metric; ``key`` is the option that names it, for the message of the ``ValueError``."""
+    """Return a metric in limbeck's spelling; ``key`` is the option that names it, for the ``ValueError``."""
     try:
         return _ours(metric)
     except ValueError as error:
@@ -63,7 +63,7 @@ def spelling(metric: str, key: str = "metrics") -> str:
 
 
 def spelt(metric: str) -> Spelt:
-    """Take a metric apart, in our spelling or another.
+    """Return the parts of a metric, in limbeck's or another program's spelling.
 
     Raises
     ------
@@ -100,15 +100,15 @@ def _apart(metric: str) -> Spelt:
     if name == "rbp" and not _whole(persistence):
         raise ValueError("; rbp needs its persistence, as in rbp.95")
     if cut and name in _WHOLE:
-        raise ValueError(f"; {name} is of the whole ranking and takes no cut-off")
+        raise ValueError(f"; {name} is computed on the whole ranking and takes no cut-off")
     if cut and not (_whole(cutoff) and int(cutoff) >= 1):
-        raise ValueError(f"; the cut-off behind @ must be a whole number >= 1, as in {name}@10")
+        raise ValueError(f"; the cut-off after @ must be a whole number >= 1, as in {name}@10")
     if leveled and name in _GRADED:
         raise ValueError(f"; {name} weighs documents by their grades and takes no relevance level")
     if leveled and not (_whole(level) and int(level) >= 1):
         example = f"{name}-l2" if name in _WHOLE else f"{name}@10-l2"
         raise ValueError(
-            f"; the relevance level behind -l must be a whole number >= 1, and it comes last, as in {example}"
+            f"; the relevance level after -l must be a whole number >= 1, and it comes last, as in {example}"
         )
     return Spelt(
         name,
@@ -123,7 +123,7 @@ def _whole(text: str) -> bool:
 
 
 def _instead(name: str, metric: str) -> str:
-    lower, _, options = name.lower().partition("(")  # as ir_measures has them
+    lower, _, options = name.lower().partition("(")  # ir_measures's options
     close = difflib.get_close_matches(lower, NAMES, 1)
     if close:
         rest = metric.rpartition(")")[2] if options else metric[len(name) :]

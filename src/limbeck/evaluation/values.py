@@ -1,4 +1,4 @@
-"""Values per query, and the mean of several seeds."""
+"""Per-query values, and their means over seeds."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,20 +10,21 @@ Values = Mapping[str, float]
 
 
 def aligned(*systems: Sequence[Values]) -> tuple[list[str], list[np.ndarray]]:
-    """Return the query ids, sorted, and of each system the (Q,) values in that order.
+    """Return the query ids, sorted, and for each system the (Q,) values in that order.
 
     Parameters
     ----------
     systems
-        Each has one mapping a seed, which are averaged: queries, not seeds, are the sample.
+        One mapping per seed each; seeds are averaged, as queries, not seeds, are the sample.
 
     Raises
     ------
     ValueError
-        A system has no seed, there are no queries, the queries differ, or a value is not finite (a query is named).
+        A system has no seed, there are no queries, the queries differ, or a value is not finite (the message names a
+        query).
     """
     if not all(systems):
-        raise ValueError("a system has no values: give one mapping a seed")
+        raise ValueError("a system has no values: give one mapping per seed")
     queries = sorted(systems[0][0])
     if not queries:
         raise ValueError("there are no queries to compare")
@@ -34,7 +35,7 @@ def aligned(*systems: Sequence[Values]) -> tuple[list[str], list[np.ndarray]]:
         wrong = next((query for query in queries if not math.isfinite(values[query])), None)
         if wrong is not None:
             raise ValueError(f"the value of query {wrong!r} is {values[wrong]}; it must be finite")
-    arrays = [  # exact sums: the order of the seeds cannot show
+    arrays = [  # exact sums, so that the order of the seeds does not matter
         np.array([math.fsum(values[query] for values in seeds) / len(seeds) for query in queries]) for seeds in systems
     ]
     return queries, arrays

@@ -1,4 +1,4 @@
-"""From configuration nodes to rankers and teachers."""
+"""Build rankers, teachers and candidate sources from their configuration nodes."""
 
 import logging
 import os
@@ -42,24 +42,24 @@ from limbeck.text.tokenizer import TextTokenizer
 log = logging.getLogger(__name__)
 
 _MOST_SHARING = 8
-"""Processes that may share a processor; each needs memory of its own, and hundreds at once bring a machine down."""
+"""Processes allowed per processor: each needs its own memory, and hundreds at once bring a machine down."""
 
 
 def device(accelerator: str, devices: int = 1, *, key: str = "devices") -> torch.device:
-    """Return where models run outside of training.
+    """Return the device for models outside training.
 
     Parameters
     ----------
     accelerator
-        As Lightning names it (auto, cpu, gpu).
+        auto, cpu or gpu, as for Lightning.
     devices, key
-        Number of processes, and the option that gives it, for messages.
+        Number of processes; and the option that gives it, for messages.
 
     Raises
     ------
     ConfigError
-        It is no accelerator, or more GPUs are asked for than there are: a process without one would fall back to the
-        processor. Or more processes than processors could share.
+        The accelerator is unknown; more GPUs are requested than are visible (a process without one would silently use
+        the processor); or more processes are requested than the processors can share.
     """
     try:
         check_accelerator(accelerator)
@@ -77,9 +77,9 @@ def device(accelerator: str, devices: int = 1, *, key: str = "devices") -> torch
 
 
 def collection(node: Node, artefacts: Artefacts) -> Collection:
-    """Open a collection and say what is in it."""
+    """Open a collection and log its size."""
     found = described(node).open(artefacts)
-    log.info("%s", repr(found))  # a fault that counting finds would be swallowed inside of log
+    log.info("%s", repr(found))  # counted before logging: log would swallow an error
     return found
 
 
@@ -93,25 +93,25 @@ def ranker(
     anew: bool = False,
     trains: bool | None = None,
 ) -> tuple[Student, Collator]:
-    """Build a ranker and the collator that knows its tokenizer and the collection's texts.
+    """Build a ranker, and the collator with its tokenizer and the collection's texts.
 
     Parameters
     ----------
     student, backbone
         Configuration nodes.
     collection, artefacts
-        What a tokenizer is trained on, if one is, and where it is cached.
+        Texts (a backbone without a tokenizer gets one trained on them), and the cache.
     key
-        Prefix of both keys in messages: ``teacher.`` for a teacher's own.
+        Prefix of both keys in messages: ``teacher.`` for a teacher's student and backbone.
     anew
-        Weights that the checkpoint does not give may start anew: they are trained, or loaded, afterwards.
+        Allow randomly initialised weights where the checkpoint has none: they are trained, or loaded, afterwards.
     trains
-        It is trained, so that a decoder gets adapters; None where weights may start anew.
+        Whether the ranker is trained; a decoder then gets adapters. None: the same as ``anew``.
 
     Raises
     ------
     ConfigError
-        Weights start anew and may not; the message names them.
+        The checkpoint lacks weights and ``anew`` is False; the message names them.
     """
 
     def texts() -> Iterable[str]:
@@ -131,7 +131,7 @@ def ranker(
 
 
 def saved(student: Node, backbone: Node) -> tuple[Student, TextTokenizer]:
-    """Build a student that lies in a folder, without a collection: its tokenizer lies there too."""
+    """Build a saved student and its tokenizer from their folder, without a collection."""
 
     def nothing(*_: object) -> NoReturn:
         raise ConfigError("the tokenizer of this backbone is trained on a collection; give a saved student")
@@ -169,18 +169,18 @@ def _model(
 def save(
     student: Student, tokenizer: TextTokenizer, folder: Path, node: Node, run_id: str, space: Node | None = None
 ) -> None:
-    """Save a student as a Hugging Face folder, with what makes it one of ours: usable as ``student=saved``.
+    """Save a student as a Hugging Face folder with ``limbeck.json``, which ``student=saved`` loads.
 
     Parameters
     ----------
     student, tokenizer
-        As ``ranker`` and a collator have them.
+        As ``ranker`` returns them; the tokenizer is the collator's.
     folder
-        Made, or written over.
+        Created, or overwritten.
     node, run_id
-        The student's configuration node, and the run it comes from.
+        The student's configuration node, and the run that trained it.
     space
-        The space that its queries were brought into (``limbeck.experiment.spaces``); None for its own.
+        The teacher's vector space its queries were trained into (``limbeck.experiment.spaces``); None: its own.
     """
     backbones.save(student, tokenizer, folder)
     write_json(folder / MARK, {"student": node, "run_id": run_id, **({} if space is None else {"space": space})})
@@ -189,18 +189,18 @@ def save(
 def teaching(
     node: Node, collection: Collection, artefacts: Artefacts, device: torch.device, sharing: Sharing | None = None
 ) -> Teaching:
-    """Build a teacher, with all that its scores depend on.
+    """Build a teacher, and everything its scores depend on.
 
     Parameters
     ----------
     node
         Configuration node.
     collection, artefacts
-        What is scored, and where scores are kept.
+        The texts to score, and the cache of the scores.
     device
-        Where a model scores.
+        Device of the teacher's model.
     sharing
-        How the candidates that it re-ranks are shared among processes; None scores them in this one.
+        How candidates to re-rank are shared among processes; None scores them in this process.
     """
     own = {name: value for name, value in node.items() if name not in ("student", "backbone", "of")}
     if "of" in node:
@@ -266,20 +266,20 @@ def _teaching_model(
 
 
 def _model_name(backbone: Node) -> str:
-    """Return the model, or the kind of backbone, with its layers."""
+    """Return the name of the model, or the kind of backbone with its number of layers."""
     name = str(backbone.get("model") or part_name(backbone))
     return f"{name}, {backbone['layers']} layers" if backbone.get("layers") else name
 
 
 def candidates(node: Node, device: torch.device, *, key: str = "candidates") -> Candidates:
-    """Build a source of candidates, its parts and models included; models are loaded when they are first needed.
+    """Build a source of candidates with its parts and models; models are loaded on first use.
 
     Parameters
     ----------
     node
         Configuration node.
     device
-        Where models search.
+        Device of models that search.
     key
         The node's key, for messages.
     """

@@ -1,4 +1,4 @@
-"""How close finished students are to their teacher, on the lists they learned from and on those of test queries."""
+"""Calibration: how closely finished students match their teacher, on training lists and on lists of test queries."""
 
 import hashlib
 import logging
@@ -16,7 +16,7 @@ from limbeck.config import ConfigError, Node, build
 from limbeck.data.pool import Pool
 from limbeck.experiment import assemble
 from limbeck.experiment.stages import Stages
-from limbeck.experiment.suite import nodes_of
+from limbeck.experiment.systems import nodes_of
 from limbeck.inference import score_lists
 from limbeck.reporting import figures
 from limbeck.reporting.results.systems import Named, config
@@ -31,20 +31,20 @@ _SHOWN = ("kl", "kl_positives", "kl_negatives", "teacher_mass", "student_mass")
 def calibrate(
     runs: Sequence[Named], lists: int, *, artefacts: Artefacts, accelerator: str, bf16: bool, out: Path
 ) -> list[Summary]:
-    """Measure students of finished runs; print a table, write ``calibration.parquet``, ``.json`` and a figure.
+    """Measure the students of finished runs; print a table, and write ``calibration.parquet``, ``.json`` and a figure.
 
-    The lists of test queries are chosen by the rules by which those of training queries were.
+    Lists of test queries are built by the same rules as those of training queries.
 
     Parameters
     ----------
     runs
-        Finished runs with a teacher; those of one name differ by seed.
+        Finished runs with a teacher; runs of the same name differ by seed.
     lists
-        Training and test queries that are looked at, chosen by a hash of their ids.
+        Number of training queries, and of test queries, that are measured; chosen by a hash of their ids.
     artefacts, accelerator, bf16
         As for an evaluation.
     out
-        Folder.
+        Output folder.
 
     Raises
     ------
@@ -79,13 +79,13 @@ def calibrate(
 
 def _show(summaries: Sequence[Summary]) -> None:
     rows = [
-        {"system": each.system, "split": each.split, "lists of which": each.subset, "n": str(each.lists)}
+        {"system": each.system, "split": each.split, "lists": each.subset, "n": str(each.lists)}
         | {column: each.means[name].value for name, column in zip(_SHOWN, _COLUMNS, strict=True)}
         | {"± KL": each.means["kl"].half_width}
         for each in summaries
     ]
     title = "KL from the teacher to the student per list, its parts, and the share of the positives"
-    show_rows(rows, ["system", "split", "lists of which", "n"], title, bold=False)
+    show_rows(rows, ["system", "split", "lists", "n"], title, bold=False)
 
 
 _COLUMNS = ("KL", "on positives", "on negatives", "teacher's share", "student's share")
@@ -123,14 +123,14 @@ def _measured(
 
 
 def _some(pool: Pool, count: int) -> Pool:
-    """Return the lists of some queries, chosen by a hash of their ids."""
+    """Return the lists of ``count`` queries, chosen by a hash of their ids."""
     by_hash = sorted(pool.query_ids, key=lambda query: hashlib.sha256(query.encode()).digest())
     chosen = set(by_hash[:count])
     return pool.select(np.repeat([query in chosen for query in pool.query_ids], np.diff(pool.offsets)))
 
 
 def _temperatures(loss: Node) -> dict[str, float]:
-    """Return the temperatures at which the student was to match the teacher: those of the first loss that has them."""
+    """Return the temperatures of the first loss that has any: there the student should match the teacher."""
     names = ("student_temperature", "teacher_temperature")
     for term in loss.values():
         if all(name in term for name in names):

@@ -1,4 +1,4 @@
-"""From words to a result: composes the configuration of a verb with Hydra, and calls the verb."""
+"""Run a verb from words: compose its configuration with Hydra and call it."""
 
 import os
 import sys
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 Act = Callable[["DictConfig", Typed], Any]
-"""What is done with a composed configuration and what was typed."""
+"""Called with a composed configuration and the words typed for it."""
 
 _ONCE = {
     "inspect": "limbeck inspect writes one report; call it once for each, with another out=FOLDER",
     "tune": "limbeck tune is a search by itself: name what varies in tune.space, without -m",
 }
-"""Verbs that do not sweep, and what to do instead."""
+"""Verbs that cannot sweep, with the advice to give."""
 
 
 def call(verb: str, words: Sequence[str], *, act: Act | None = None, several: bool = True) -> Any:
@@ -36,18 +36,19 @@ def call(verb: str, words: Sequence[str], *, act: Act | None = None, several: bo
     Parameters
     ----------
     verb
-        Its name.
+        Name of the verb.
     words
-        What follows it: overrides and options of Hydra.
+        The words after it: overrides and options of Hydra.
     act
-        Done instead of what the verb does.
+        Called in place of the verb.
     several
-        Take ``-m`` and ``sweeps=…``, which make several calls of one.
+        Accept ``-m`` and ``sweeps=…``, which run several jobs.
 
     Returns
     -------
     Result or None
-        None where nothing was called, as with ``--cfg job``; of several calls the last one's, of a sweep its own.
+        The result of the call; of several calls, the last one's; of a sweep, the sweep's. None where nothing was
+        called, as with ``--cfg job``.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def call(verb: str, words: Sequence[str], *, act: Act | None = None, several: bo
     raised: list[Exception] = []
 
     def task(config: "DictConfig") -> None:
-        # Lightning starts the other processes of a run from sys.argv, so it must be what the user typed.
+        # Lightning starts the other processes of a run from sys.argv, which must therefore be what the user typed.
         with arguments(command):
             try:
                 console(main=verb != "train" or main_process(config))
@@ -76,7 +77,7 @@ def call(verb: str, words: Sequence[str], *, act: Act | None = None, several: bo
                 typed = Typed(words_of(own.overrides.task), dirs)
                 found.append((act or VERBS[verb])(config, typed))
             except Exception as error:
-                raised.append(error)  # Hydra would print a line of its own about it
+                raised.append(error)  # Hydra would print its own line about it
 
     task.command = command  # pyright: ignore[reportFunctionMemberAccess]
     task.several = several  # pyright: ignore[reportFunctionMemberAccess]
@@ -88,7 +89,7 @@ def call(verb: str, words: Sequence[str], *, act: Act | None = None, several: bo
 
 
 def _overrides(verb: str, words: Sequence[str]) -> list[str]:
-    """Return words in the order that Hydra wants, options first; users put them anywhere."""
+    """Return the words in the order that Hydra needs: options first. Users may type them anywhere."""
     options = ["-m"] if {"-m", "--multirun"} & set(words) else []
     overrides: list[str] = []
     given = iter(word for word in words if word not in ("-m", "--multirun", "--dry-run"))
@@ -114,14 +115,14 @@ def _environment() -> None:
 
     remove_stale_locks()
     os.environ["LIMBECK_HOME"] = str(home())
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and we explain
-    # Without compiling, ranx evaluates 6,980 x 1,000 results in a second; compiling it takes half a minute.
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and limbeck explains the error
+    # Without numba's compiler, ranx evaluates 6,980 x 1,000 results in a second; compiling takes half a minute.
     os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 
 
 @contextmanager
 def arguments(words: list[str]) -> Iterator[None]:
-    """Put words in the place of ``sys.argv``; a context."""
+    """Replace ``sys.argv`` in this context."""
     before, sys.argv = sys.argv, words
     try:
         yield

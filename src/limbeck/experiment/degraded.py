@@ -1,4 +1,4 @@
-"""A teacher made worse by a known amount: noise, queries misread, queries turned upside down."""
+"""A teacher degraded by a known amount: noise, misread queries, negated scores."""
 
 import hashlib
 import math
@@ -18,26 +18,26 @@ from limbeck.teachers.base import Lists
 
 @register("teacher", "degraded", parts=("of",))
 class Degraded(Teaching):
-    """Another teacher, worse by a known amount: t'(q, d) = ± t(q', d) + noise · z(q, d), the same in whatever list.
+    """A teacher degraded by a known amount: t'(q, d) = ± t(q', d) + noise · z(q, d), whatever list d is in.
 
-    Every query draws by a hash of its id and the seed, so what is degraded at a share stays so at any higher one.
+    All draws depend on the seed and a hash of the ids: a query degraded at one share is degraded at any higher share.
 
     Parameters
     ----------
     of
-        The teacher that is degraded.
+        The teacher to degrade.
     collection
         Has the texts of the queries.
     noise
-        Standard deviation of the noise, in units of the score; z is a standard normal. Averages out over queries.
+        Standard deviation of the noise, in units of the score; z is standard normal. Averages out over queries.
     misread
-        Share of queries whose scores are those of q', the training query with the most similar words (cosine of counts
-        by inverse frequency; never one of the same words). A coherent error. A store may lack these pairs: take a
-        teacher that scores any pair, or `missing: drop` of the store.
+        Share of queries that get the scores of another query q': the training query with the most similar words (cosine
+        of inverse-frequency weighted counts; never one with the same words). This error does not average out. A store
+        may lack the pairs (q', d): use a teacher that scores any pair, or `missing: drop` of the store.
     negated
-        Share of queries whose scores change their sign: the order is turned upside down.
+        Share of queries whose scores are negated, which reverses their order.
     seed
-        Of the noise and of the shares.
+        Seed of the noise and of the choice of queries.
 
     Raises
     ------
@@ -64,7 +64,7 @@ class Degraded(Teaching):
         said = ", ".join(f"{name} {value:g}" for name, value in self.options.items() if name != "seed" and value)
         name = f"{of.meta['teacher']}, degraded ({said or 'by nothing'})"
         meta = {**of.meta, "teacher": name}
-        if noise or negated:  # a probability below 0, a cosine above 1
+        if noise or negated:  # noise and negation leave the range of probabilities and cosines
             meta |= {"kind": "similarity", "scale": None}
         super().__init__({"kind": "degraded", "of": dict(of.identity), **self.options}, meta, of.missing)
         self._of = of
@@ -98,7 +98,7 @@ class Degraded(Teaching):
         return degraded
 
     def reads(self, query: str) -> str:
-        """Return the query whose scores a query is given: itself, or the one that it is misread as."""
+        """Return the query whose scores this query gets: itself, or the one it is misread as."""
         if not self._draw("misread", query) < self._misread:
             return query
         if self._similar is None:
@@ -107,11 +107,11 @@ class Degraded(Teaching):
         return self._similar(query, self._collection.query_texts([query])[0])
 
     def is_negated(self, query: str) -> bool:
-        """Return whether the order of a query is turned upside down."""
+        """Return whether the scores of a query are negated."""
         return self._draw("negated", query) < self._negated
 
     def said(self, queries: Sequence[str]) -> Config:
-        """Return the options, and how many of some queries are misread and negated."""
+        """Return the options, and how many of the given queries are misread and negated."""
         misread = sum(self.reads(query) != query for query in queries)
         return {**self.options, "queries": len(queries), "misread_queries": misread,
                 "negated_queries": sum(map(self.is_negated, queries))}  # fmt: skip
@@ -127,7 +127,7 @@ class Degraded(Teaching):
 
 
 class _Similar:
-    """The most similar of some queries by their words; ties by id."""
+    """Finds the query with the most similar words; ties are broken by id."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._ids = sorted(texts)
@@ -162,13 +162,13 @@ class _Similar:
 
 
 def _uniforms(key: str) -> tuple[float, float]:
-    """Two numbers in (0, 1) that depend on the key alone, in every process and on every machine."""
+    """Return two numbers in (0, 1) that depend only on the key, in every process and on every machine."""
     digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
     first, second = (int.from_bytes(half, "little") >> 11 for half in (digest[:8], digest[8:]))
     return (first + 0.5) * 2.0**-53, (second + 0.5) * 2.0**-53
 
 
 def _normal(key: str) -> float:
-    """Box and Muller's transform of two uniforms."""
+    """Return a standard normal number that depends only on the key (Box-Muller transform of two uniforms)."""
     first, second = _uniforms(key)
     return math.sqrt(-2.0 * math.log(first)) * math.cos(2.0 * math.pi * second)

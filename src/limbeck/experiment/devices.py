@@ -1,4 +1,4 @@
-"""One process a device, and waiting for them."""
+"""Start one process per device, and wait for all."""
 
 import os
 import subprocess
@@ -10,25 +10,25 @@ from limbeck.processes import naming_this
 
 
 def each_device(devices: int, words: Callable[[int], Sequence[str]], share: str | None = None) -> None:
-    """Run a command of limbeck in one process for each device, and wait until all have ended.
+    """Run a limbeck command in one process for each device, and wait until all have ended.
 
-    Each process sees one GPU, if there are any, or has its share of the processor's threads.
+    With GPUs, each process sees one of them; without, each gets its share of the processor's threads.
 
     Parameters
     ----------
     devices
         Number of processes.
     words
-        Number of the process, from 0 → what follows ``python -m``.
+        Maps the number of a process, from 0, to the words after ``python -m``.
     share
-        Environment variable that gives a process its number and their count as ``i/n``; None for none.
+        Environment variable that gives each process its number and the count as ``i/n``; None sets none.
 
     Raises
     ------
     ConfigError
         A process failed; its messages are on standard error.
     """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # empty where GPUs are there but none is to be used
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # empty: there are GPUs, but none is to be used
     names = [str(number) for number in range(devices)] if visible is None else visible.split(",")
     threads = str(max(1, (os.cpu_count() or 1) // devices))
     started = [
@@ -51,4 +51,4 @@ def each_device(devices: int, words: Callable[[int], Sequence[str]], share: str 
             if process.poll() is None:
                 process.terminate()
     if failed:
-        raise ConfigError(f"processes {failed} of {devices} failed; the same command goes on with what is left")
+        raise ConfigError(f"processes {failed} of {devices} failed; run the same command again to finish the rest")

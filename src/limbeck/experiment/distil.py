@@ -23,14 +23,15 @@ from limbeck.training.tracking import Nothing, rows_of_sets
 class Experiment:
     """A composed configuration, ready to run.
 
-    Everything cheap is built and checked here, before the collection is opened; everything else before the first step.
+    The constructor builds and checks everything that is cheap, before the collection is opened; the rest is checked
+    before the first step.
 
     Parameters
     ----------
     config
         A composed configuration of ``conf/train.yaml`` as plain containers.
     folder, run_id
-        The folder of the run, and its name.
+        Folder and name of the run.
     """
 
     def __init__(self, config: Config, folder: RunFolder, run_id: str) -> None:
@@ -44,7 +45,7 @@ class Experiment:
         self.suite = Suite(parts.evaluation, sets, config["candidates"], None, self.artefacts, accelerator, folder.path)
 
     def run(self) -> Config | None:
-        """Run it, and return what is in ``result.json``; None in the children of a launcher."""
+        """Run it, and return the contents of ``result.json``; None in the child processes of a launcher."""
         evaluation = self.parts.evaluation
         tracker = self.parts.tracker if self.main else Nothing()
         loggers = tracker.start(self.folder.path, self.config["name"], self.run_id, self.config)
@@ -59,27 +60,27 @@ class Experiment:
             failed = False
         finally:
             figures = partial(of_run, self.folder.path, evaluation.split, evaluation.metrics[0])
-            # Rows of other sets than its own name theirs.
+            # Rows of other sets carry the name of their set.
             others = [] if result is None else rows_of_sets(result["sets"])
             tracker.finish([*rows, *others], figures, failed=failed)
         return result
 
     def prepare(self) -> Prepared:
-        """Open the collection, build the student, have the pool scored, evaluate what does not depend on training."""
+        """Open the collection, build the student, score the pool, evaluate what does not depend on training."""
         return prepare(self.parts, self.artefacts, self.folder.path, evaluates=self.main)
 
     def train(self, prepared: Prepared, loggers: Sequence[Logger] = ()) -> Config:
-        """Train the student unless that is done, and return what is in ``trained.json``."""
+        """Train the student unless it is trained already, and return the contents of ``trained.json``."""
         return self.folder.trained() or fit(self.parts, prepared, self.folder, list(loggers), main=self.main)
 
     def evaluate(self, prepared: Prepared, trained: Config, rows: list[Row]) -> Config:
-        """Save the trained student, add its rows to those there are, and write ``result.json``."""
+        """Save the trained student, add its rows to the existing ones, and write ``result.json``."""
         student, collator, collection = prepared.student, prepared.collator, prepared.stages.collection
         load_student(self.folder.checkpoints / trained["checkpoint"], student)
         node, place = self.config["student"], self.folder.model
         assemble.save(student, collator.tokenizer, place, node, self.run_id, prepared.space)
         label, found_by = "student, distilled", {}
-        if not self.parts.training.compile:  # compiled, it may round otherwise than the saved one that the sets get
+        if not self.parts.training.compile:  # the sets get the saved model: a compiled one may round differently
             data = self.config["data"]["collection"]
             found_by["search"] = self.suite.before("student", data, collection, student, collator)
         rows += prepared.systems.student("student", label, student, collator, self.config, **found_by)

@@ -1,4 +1,4 @@
-"""What is slower than it was asked to be: bfloat16 on a processor that has no instructions for it."""
+"""Warn of bfloat16 on a processor that has no instructions for it."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -14,14 +14,14 @@ log = logging.getLogger(__name__)
 
 
 def warn(config: Node, device: torch.device) -> None:
-    """Warn, once a process, that bfloat16 will be emulated; the keys that ask for it are named.
+    """Warn, once per process, that bfloat16 will be emulated; the warning names the keys that ask for it.
 
     Parameters
     ----------
     config
         A composed configuration as plain containers.
     device
-        Where models work.
+        Device of the models.
     """
     if device.type == "cpu" and not bf16_processor():
         keys = ", ".join(_asking(config, ""))
@@ -39,7 +39,7 @@ def _say(keys: str) -> None:
 
 
 def _asking(node: Node, path: str) -> Iterator[str]:
-    """Yield the keys that ask for bfloat16, as one types them; Lightning takes it for float16 on a processor."""
+    """Yield the keys that ask for bfloat16, as typed. On a processor Lightning turns float16 into bfloat16."""
     for name, value in node.items():
         key = f"{path}{name}"
         if (name == "bf16" and value is True) or (name == "precision" and value in ("bf16-mixed", "16-mixed")):

@@ -1,4 +1,4 @@
-"""A ranker at work on a collection, in this process or shared among devices."""
+"""Search and re-rank a collection with a ranker, in this process or on several devices."""
 
 import json
 import shutil
@@ -35,30 +35,32 @@ from limbeck.types import Run
 
 
 class Other(NamedTuple):
-    """Queries of another set with the same documents."""
+    """Queries of another set over the same documents."""
 
     asked: Asked
     data: Node
-    """Configuration node that opens its collection."""
+    """Configuration node of its collection."""
 
 
 class Engine:
-    """A ranker at work on a collection: it searches and re-ranks, on every device there is to be used.
+    """Searches and re-ranks a collection with a ranker, on all devices that it may use.
 
     Parameters
     ----------
-    ranker, collator
-        Any ranker, and the collator that knows its texts.
+    ranker
+        Any ranker.
+    collator
+        Knows the ranker's tokenizer and the collection's texts.
     collection
-        What is searched.
+        The documents to search.
     evaluation
         Depths, precision, number of devices.
     device
-        Where to work in this process.
+        Device of this process.
     nodes
-        ``student`` and ``backbone``: the configuration that other processes build the ranker from.
+        Configuration nodes ``student`` and ``backbone``, from which other processes build the ranker.
     sharing
-        How work is shared.
+        How work is shared among processes.
     """
 
     def __init__(
@@ -80,11 +82,11 @@ class Engine:
         self._sharing = sharing
 
     def search(self, queries: Sequence[str]) -> Run:
-        """Rank the whole collection for queries; where they are documents of it, without themselves."""
+        """Rank the whole collection for queries; a query that is itself a document is left out of its own ranking."""
         return self.search_together(queries, [])[0]
 
     def search_together(self, queries: Sequence[str], others: Sequence[Other]) -> list[Run]:
-        """Rank the whole collection for queries, and in the same pass for those of other sets with these documents."""
+        """Rank the whole collection for queries, and in the same pass for other sets' queries."""
         assert isinstance(self.ranker, BiEncoder), "a student that scores pairs cannot search"
         depth, drops = self.evaluation.search_depth, self._collection.drop_self
         every = [Other(Asked(self._collator, queries), self._sharing.data), *others]
@@ -106,12 +108,12 @@ class Engine:
 
     def encoded(self, queries: Sequence[str], *, bf16: bool) -> tuple[BiEncoder, Rows]:
         """Return the ranker on its device, and its encodings of queries."""
-        assert isinstance(self.ranker, BiEncoder), "a student that scores pairs encodes nothing"
+        assert isinstance(self.ranker, BiEncoder), "a student that scores pairs has no encodings"
         ranker = self.ranker.to(self._device)
         return ranker, encode(ranker, self._collator, queries, "query", bf16=bf16)
 
     def rerank(self, candidates: Run) -> Run:
-        """Re-rank candidates; nothing is added or dropped."""
+        """Re-rank candidates; no document is added or dropped."""
 
         def task() -> Node:
             lists = fingerprint({query: ranking.ids for query, ranking in candidates.items()})
@@ -125,12 +127,12 @@ class Engine:
         return rerank(ranker, self._collator, candidates, bf16=self.evaluation.bf16, halfway=halfway)
 
     def _halfway(self, task: Callable[[], Node]) -> Halfway:
-        """Return where it is saved how far work is that this process does alone."""
+        """Return where this process saves its progress when it works alone."""
         return Halfway(self._sharing.folder, lambda: {**task(), **self._work})
 
     @property
     def _work(self) -> Config:
-        """What work depends on beside the task."""
+        """Return what the work depends on besides the task."""
         numbers = {"bf16": self.evaluation.bf16, "dtype": self.evaluation.dtype}
         return {**self._nodes, **numbers, "weights": self.ranker.checksum()}
 
@@ -140,7 +142,7 @@ class Engine:
             if candidates is not None:
                 write_run(folder / CANDIDATES, candidates, "candidates")
 
-        self.ranker.to("cpu")  # the devices are the others' now
+        self.ranker.to("cpu")  # the other processes use the devices now
         adapters = any("lora_" in name for name, _ in self.ranker.named_parameters())
         folder = self._sharing.spread({**task, **self._work, "adapters": adapters}, fill)
         runs = []
@@ -152,14 +154,14 @@ class Engine:
 
 
 def _described(other: Other) -> Config:
-    """Return in plain containers what another process needs to know of some queries."""
+    """Return plain containers that tell another process which queries to search."""
     style = other.asked.collator.style
     lengths = {"query_length": style.query_length, "document_length": style.document_length}
     return {"queries": list(other.asked.query_ids), "data": other.data, **lengths}
 
 
 def work(folder: Path, number: int) -> None:
-    """Do the share of one process of the job in a folder; what it has done already is not done again."""
+    """Do one process's share of the job in a folder; finished parts are skipped."""
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     share = number, job["devices"]
     if job["task"] != "score" and part(folder, number, len(job["asked"]) - 1).exists():
@@ -193,14 +195,14 @@ def work(folder: Path, number: int) -> None:
 
 
 def _asked(described: Node, collection: Collection, collator: Collator) -> Asked:
-    """Return the queries of another set, with a collator that knows their texts and reads them at their length."""
+    """Return the queries of another set, with a collator that has their texts and lengths."""
     style = with_lengths(collator, described["query_length"], described["document_length"]).style
     knows = Collator(collator.tokenizer, style, collection.query_texts, collection.document_texts)
     return Asked(knows, described["queries"])
 
 
 def with_lengths(collator: Collator, query_length: int | None, document_length: int | None) -> Collator:
-    """Return a collator that cuts texts at other lengths; None keeps what it has."""
+    """Return a collator with other maximum lengths; None keeps the present one."""
     given = {"query_length": query_length, "document_length": document_length}
     style = replace(collator.style, **{name: value for name, value in given.items() if value is not None})
     return collator.styled(style)

@@ -1,4 +1,4 @@
-"""Evaluation: students, teachers and run files on sets; and comparisons of what is finished."""
+"""Evaluate students, teachers and run files on sets, and compare finished results."""
 
 import logging
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ def evaluate(plain: Config, overrides: Sequence[str]) -> Config:
     plain
         A composed configuration of ``conf/evaluate.yaml`` as plain containers.
     overrides
-        What it was composed from, for the record.
+        The overrides it was composed from, for the record.
 
     Returns
     -------
     dict
-        ``folder`` of the results; ``systems``, ``sets`` and their ``average``, as in ``result.json``, of what was
-        evaluated; ``comparisons`` of what was compared.
+        ``folder`` of the results. After an evaluation ``systems``, ``sets`` and their ``average``, as in
+        ``result.json``; after a comparison ``comparisons``.
     """
     _check_asked(plain)
     settings: Comparing = build(plain["comparison"], key="comparison")
@@ -41,7 +41,7 @@ def evaluate(plain: Config, overrides: Sequence[str]) -> Config:
 
 
 def _check_asked(config: Node) -> None:
-    """Refuse what cannot be meant, before anything is opened."""
+    """Refuse contradictory options before anything is opened."""
     asked = [key for key in ("run", "run_file", "compare") if config[key] is not None]
     if not asked and not config["eval"]["sets"]:
         raise ConfigError(
@@ -61,10 +61,10 @@ def _check_asked(config: Node) -> None:
     if config["qrels"] is not None and config["run_file"] is None:
         raise ConfigError("qrels are for run_file=FILE; for a student give its collection (eval=folder …)")
     if config["qrels"] is not None and config["eval"]["sets"]:
-        raise ConfigError("qrels and eval.sets both say what is judged; give one of them")
+        raise ConfigError("qrels and eval.sets both name judgments; give one of them")
     if config["run_file"] is not None and config["qrels"] is None and len(config["eval"]["sets"] or {}) != 1:
         raise ConfigError(
-            "run_file needs what judges it: qrels=FILE, or one set (eval=trec_dl_2019, or eval=folder "
+            "run_file needs judgments: qrels=FILE, or one set (eval=trec_dl_2019, or eval=folder "
             "eval.sets.folder.collection=DIR)"
         )
 
@@ -84,7 +84,7 @@ def _compare(config: Node, settings: "Comparing") -> Config:
 
 
 def _baseline(given: str, systems: "list[Member]", root: Path) -> "tuple[str, list[Member]]":
-    """Return the name of the baseline, which may be given as one of the folders, and the systems with it."""
+    """Return the name of the baseline (one of the systems, or a folder that is added to them), and all systems."""
     from limbeck.reporting.results.finished import BESIDE, beside, members
 
     names = list(dict.fromkeys(system.name for system in systems))
@@ -120,7 +120,7 @@ def _report(config: Node, settings: "Comparing", systems: Sequence["Member"], ba
 
 
 def _tracked(work: "Evaluating", folder: Path, config: Config) -> Config:
-    """Evaluate, and show the tables by the logger that is asked for."""
+    """Evaluate, and send the tables to the logger."""
     from limbeck.training.tracking import Tracker, rows_of_sets
 
     tracker: Tracker = build(config["logger"], key="logger")
@@ -154,13 +154,13 @@ def _evaluate(config: Config, settings: "Comparing", overrides: Sequence[str]) -
     result = finished()
     if result is None:
         with folder.opened(config, overrides):
-            result = finished()  # by another process, since we looked
+            result = finished()  # finished by another process in the meantime
             anew = result is None
             result = result or _tracked(work, folder.path, config)
     else:
         anew = False
     if not anew:
-        log.info("%s is finished; force=true evaluates anew", folder.path)
+        log.info("%s is finished; force=true evaluates it again", folder.path)
         work.show(result)
     found = {"folder": str(folder.path), **result}
     if baseline is not None:

@@ -1,4 +1,4 @@
-"""One evaluation: which systems, on which sets, and what is shown of it."""
+"""One evaluation: its systems, its sets, and the tables it prints."""
 
 import logging
 from collections.abc import Mapping
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 
 _SET = "eval_set/eval_set"
 _FILE = "qrels"
-"""Name of the set that a file of judgments makes."""
+"""Name of the set whose judgments come from ``qrels=FILE``."""
 
 
 class Evaluating:
-    """What ``limbeck evaluate`` evaluates.
+    """One call of ``limbeck evaluate``.
 
-    Everything is looked up and checked here, before a collection is opened.
+    The constructor looks everything up and checks it before a collection is opened.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Evaluating:
         )[:8]
 
     def baseline(self) -> str | None:
-        """Return the key of the system that the others are compared with; None if none is asked for."""
+        """Return the key of the system that the others are compared with; None if there is no baseline."""
         given = self._config["baseline"]
         if given is None:
             return None
@@ -123,7 +123,7 @@ class Evaluating:
         return result
 
     def _folder(self, named: Named, target: Path) -> Path:
-        """Return the folder of a model; a checkpoint is saved as one first."""
+        """Return the folder of a model; a checkpoint is first saved as one."""
         if not named.path.is_file():
             return named.path
         nodes = config(named.path.parents[1])
@@ -149,7 +149,7 @@ class Evaluating:
         return {"collection": str(path), "split": "", "queries": len(qrels), "metrics": metrics, "rows": rows}
 
     def _told_systems(self, sets: Node) -> Config:
-        """Return name, seed and place of every system that has a row somewhere."""
+        """Return name, seed and path of every system that has a row on some set."""
         described: Config = {}
         files = {file.key: str(file.path.resolve()) for file in self._files}
         for each in sets.values():
@@ -160,7 +160,7 @@ class Evaluating:
         return described
 
     def calibrate(self, folder: Path, lists: int) -> None:
-        """Compare the students of finished runs with their teachers, on as many lists of each split."""
+        """Compare the students of finished runs with their teachers, on ``lists`` lists of each split."""
         from limbeck.experiment.calibrate import calibrate
 
         runs = [named for _, named in self._models]
@@ -231,12 +231,10 @@ def _own_sets(models: list[Named], artefacts: Artefacts) -> Config:
     for named in models:
         data = data_of(named.path)
         if data is None:
-            raise ConfigError(
-                f"eval: which collection {named.path} belongs to is not known; choose sets, as eval=beir_13"
-            )
+            raise ConfigError(f"eval: the collection of {named.path} is unknown; choose sets, as eval=beir_13")
         place = data["collection"]
         name = Path(place).name
-        if place == SYNTHETIC:  # which is a folder once it is written
+        if place == SYNTHETIC:  # the synthetic world becomes a folder once it is written
             opened = described(data).open(artefacts)
             place = str(opened.folder)
         own = {"collection": place, "split": data["test"] or "", "drop_self": data.get("drop_self", False)}

@@ -1,4 +1,4 @@
-"""Export: a student as a folder that sentence-transformers and transformers load."""
+"""Export a student as a folder that sentence-transformers and transformers load."""
 
 import logging
 from pathlib import Path
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def export(config: Config) -> None:
-    """Write the folder, unless something else is there.
+    """Write the folder; refuse one that holds something else.
 
     Parameters
     ----------
@@ -36,11 +36,11 @@ def export(config: Config) -> None:
 
 
 def with_defaults(node: Node, student: "Student") -> Config:
-    """Return a saved student's node, which has what its folder says, with the defaults of the other options."""
+    """Return a saved student's node, with the defaults of the options that its folder does not record."""
     entry = registered(str(node["_target_"]))
     known = () if entry is None else entry.parameters
     whole = {**{item.name: item.default for item in known if item.default is not ...}, **node}
-    return whole | {"scale": student.scale} if "scale" in whole else whole  # what was learned, where it is
+    return whole | {"scale": student.scale} if "scale" in whole else whole  # a learned scale replaces the option
 
 
 def write(
@@ -58,20 +58,22 @@ def write(
     Parameters
     ----------
     out
-        The folder. An earlier export there gives way.
+        The folder; an earlier export in it is replaced.
     student, tokenizer
         As ``limbeck.experiment.assemble.saved`` builds them.
     node
         The student's configuration node, defaults included.
-    trained, name
-        Its training, and the name of the model, for the card.
+    trained
+        Origin of its training, for the card.
+    name
+        Name of the model, for the card.
     said
-        What the card says that no run knows: ``license``, ``language``, ``base_model``, ``datasets``.
+        Entries of the card that no run records: ``license``, ``language``, ``base_model``, ``datasets``.
 
     Raises
     ------
     ConfigError
-        Something else lies there, or sentence-transformers has nothing like this student.
+        The folder holds something else, or sentence-transformers has no class for this student.
     """
     from limbeck.artefacts import write_json
     from limbeck.export.card import card

@@ -1,4 +1,4 @@
-"""The training itself: Lightning fits the student, and the checkpoint to keep is chosen."""
+"""Train the student with Lightning, and choose the checkpoint to keep."""
 
 import logging
 import time
@@ -32,16 +32,18 @@ log = logging.getLogger(__name__)
 
 
 def fit(parts: Parts, prepared: Prepared, folder: RunFolder, loggers: list[Logger], *, main: bool) -> Config:
-    """Train the student, from where an earlier attempt has stopped.
+    """Train the student, starting from the last checkpoint of an earlier attempt.
 
     Parameters
     ----------
-    parts, prepared
-        The parts of the run, and what is there before the first step.
+    parts
+        The parts of the run.
+    prepared
+        Collection, student and pool.
     folder
-        Where checkpoints and ``trained.json`` go.
+        Gets the checkpoints and ``trained.json``.
     loggers
-        Lightning's.
+        Lightning's loggers.
     main
         Whether this is the first process of the run, which alone writes.
 
@@ -71,7 +73,7 @@ def fit(parts: Parts, prepared: Prepared, folder: RunFolder, loggers: list[Logge
     if resume is not None:
         log.info("going on from %s", resume)
     start = time.perf_counter()
-    # Lightning may start the other processes of the training.
+    # Lightning may start the other processes of the training here.
     with named(), resources.explained(folder.path, resources.sizes(parts.config)):
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         chosen, scored = _choose(parts, trainer, module, data, validation, folder.checkpoints)
@@ -97,7 +99,7 @@ def fit(parts: Parts, prepared: Prepared, folder: RunFolder, loggers: list[Logge
 
 
 def _validation(parts: Parts, prepared: Prepared) -> tuple[Run, Validation | None]:
-    """Return the dev candidates that are re-ranked while it trains, and how they are measured."""
+    """Return the candidates of the dev queries, and how to evaluate the student on them during training."""
     stages, evaluation = prepared.stages, parts.evaluation
     if "dev" not in stages.collection.splits:
         return {}, None
@@ -106,7 +108,9 @@ def _validation(parts: Parts, prepared: Prepared) -> tuple[Run, Validation | Non
     chosen = list(dev.queries)[: evaluation.dev_queries]
     judged = {query: dev.qrels[query] for query in chosen}
     run = {query: candidates[query] for query in chosen if query in candidates}
-    return run, Validation(judged, prepared.collator, evaluation.metrics[0])
+    documents = [document for ranking in run.values() for document in ranking.ids]
+    searched = list(dict.fromkeys(documents)) if evaluation.dev_search else None
+    return run, Validation(judged, prepared.collator, evaluation.metrics[0], searched, evaluation.search_depth)
 
 
 def _data(parts: Parts, prepared: Prepared, steps: int, dev: Run) -> TrainingData:
@@ -160,7 +164,7 @@ def _choose(
     validation: Validation | None,
     checkpoints: Path,
 ) -> tuple[Path, dict[str, float]]:
-    """Save the last state, measure it if that is due, and return the checkpoint to keep with its value."""
+    """Save the last state, validate it if that is due, and return the checkpoint to keep with its value."""
     last, best = checkpoints / LAST, checkpoints / BEST
     trainer.save_checkpoint(last)
     if validation is None or not parts.training.validate_every:
@@ -169,7 +173,7 @@ def _choose(
     score = None if found[0].best_model_score is None else float(found[0].best_model_score)
     keeps_last = parts.evaluation.checkpoint == "last"
     if score is not None and not keeps_last and trainer.global_step % parts.training.validate_every == 0:
-        return best, {validation.name: score}  # the last state was measured, and is the best if it is better
+        return best, {validation.name: score}  # ``best`` takes the last state into account
     latest = trainer.validate(module, datamodule=data, verbose=False)[0][validation.name]
     if score is None or keeps_last or latest > score:
         return last, {validation.name: latest}

@@ -1,4 +1,4 @@
-"""What a search has found: written as a TREC run, some queries after the others, and evaluated meanwhile."""
+"""Write the results of a search as a TREC run, block by block, and evaluate them on the way."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,29 +14,29 @@ from limbeck.rankings import Qrels, Run, ties
 log = logging.getLogger(__name__)
 
 _QUERIES = 2000
-"""Queries that are compared with their judgments together."""
+"""Number of queries evaluated at once."""
 
 _EVALUATING = 2
-"""Steps of an evaluation; one more writes."""
+"""Progress steps of an evaluation; writing is one more."""
 
 
 def write(
     found: Iterable[tuple[list[str], Run]], out: Path, qrels: Qrels, metrics: Sequence[str], count: int
 ) -> dict[str, float]:
-    """Write a run and return its metrics, averaged over the judged queries.
+    """Write a run, and return its metrics averaged over the judged queries.
 
     Parameters
     ----------
     found
-        All queries of the judgments, some after the others, in their order, with what was found for them.
+        Blocks of queries with their rankings: all queries of the judgments, in their order.
     out
         The file.
     qrels
-        Judgments of the split; a query without documents counts 0.
+        Judgments of the split; a query without retrieved documents counts 0.
     metrics
-        Their names.
+        Names of the metrics.
     count
-        Of all queries, for the progress.
+        Number of all queries, for the progress bar.
     """
     tied, documents = 0, 0
     values: dict[str, list[np.ndarray]] = {name: [] for name in metrics}

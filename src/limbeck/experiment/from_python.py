@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 _PROGRAM = Path(limbeck.experiment.__file__).parents[1] / "__main__.py"
 _OPTIONS = ("--config-dir", "-cd", "--dry-run")
-"""What the command takes beside overrides, and Python too."""
+"""Options of the command, besides overrides, that the functions accept too."""
 
 
 def train(*overrides: str) -> RunResult:
-    """Train a student and evaluate it, as ``limbeck train`` does; a run that is finished is read.
+    """Train a student and evaluate it, as ``limbeck train`` does; a finished run is only read.
 
     Parameters
     ----------
@@ -33,7 +33,8 @@ def train(*overrides: str) -> RunResult:
     Returns
     -------
     RunResult
-        ``metrics`` of the student, ``rows`` of all systems, ``folder``, and ``ranker()``, the trained student.
+        ``metrics`` of the student, ``rows`` of all systems, ``folder``, and ``ranker()``, which loads the trained
+        student.
 
     Raises
     ------
@@ -63,7 +64,7 @@ def _on_one_device(config: "DictConfig", typed: Typed) -> Result | None:
 
 
 def sweep(*overrides: str) -> SweepResult:
-    """Run what is missing of a grid, as ``limbeck train -m`` does, and return all of it.
+    """Run the jobs of a grid that are not finished, as ``limbeck train -m`` does, and return all of them.
 
     Parameters
     ----------
@@ -73,18 +74,18 @@ def sweep(*overrides: str) -> SweepResult:
     Returns
     -------
     SweepResult
-        ``runs``, a ``RunResult`` each; ``rows`` of their students, with what varies.
+        ``runs``, one ``RunResult`` each; ``rows`` of their students, with the overrides that vary.
 
     Raises
     ------
     FailedError
-        Some runs failed, after the others have ended; ``result`` of the error has those.
+        Some runs failed. It is raised after all others have ended; ``result`` of the error has those.
     """
     return _call("train", ("-m", *overrides), several=True)
 
 
 def evaluate(*overrides: str) -> Result:
-    """Evaluate students, teachers and run files on sets, or compare what is finished, as ``limbeck evaluate`` does.
+    """Evaluate students, teachers and run files on sets, or compare finished results, as ``limbeck evaluate`` does.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def mine(*overrides: str) -> Result:
 
 
 def score(*overrides: str) -> Result:
-    """Score candidates with a teacher into a store, as ``limbeck score`` does; what the store has is not scored again.
+    """Score candidates with a teacher into a store, as ``limbeck score`` does; stored pairs are not scored again.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ def score(*overrides: str) -> Result:
 
 
 def inspect(*overrides: str) -> Result:
-    """Check teacher scores before a training, as ``limbeck inspect`` does.
+    """Check teacher scores before training, as ``limbeck inspect`` does.
 
     Parameters
     ----------
@@ -164,7 +165,7 @@ def table(*overrides: str) -> Result:
 
 
 def report(*overrides: str) -> Result:
-    """Write the HTML page about a sweep, as ``limbeck report NAME`` does.
+    """Write the HTML page of a sweep, as ``limbeck report NAME`` does.
 
     Parameters
     ----------
@@ -174,25 +175,25 @@ def report(*overrides: str) -> Result:
     Returns
     -------
     Result
-        ``record["page"]`` is where the page lies.
+        ``record["page"]`` is the path of the page.
     """
     return _call("report", overrides)
 
 
 def compose(*overrides: str, verb: str = "train") -> Configuration:
-    """Return the configuration that overrides come to, checked, as ``limbeck train --cfg job`` shows it.
+    """Return the checked configuration that overrides compose, as ``limbeck train --cfg job`` shows it.
 
     Parameters
     ----------
     overrides
         As the command takes them.
     verb
-        Whose configuration.
+        The verb that is configured.
 
     Returns
     -------
     Configuration
-        A mapping, printed as YAML; ``folder`` of the run, where it is one.
+        A mapping, printed as YAML, with the run's ``folder`` if the verb has one.
     """
 
     def act(config: "DictConfig", typed: Typed) -> Configuration:
@@ -204,7 +205,7 @@ def compose(*overrides: str, verb: str = "train") -> Configuration:
     known = [name for name in verbs.VERBS if name != "tune"]
     if verb not in known:
         raise ConfigError(f"verb must be one of {', '.join(known)}, got {verb!r}{suggest(verb, known)}")
-    return _call(verb, (*overrides, "hydra.run.dir=."), act=act)  # or Hydra would create the folder of the runs
+    return _call(verb, (*overrides, "hydra.run.dir=."), act=act)  # keeps Hydra from creating the folder of the runs
 
 
 def _call(verb: str, words: tuple[str, ...], *, several: bool = False, act: Any = None) -> Any:
@@ -230,7 +231,7 @@ def _call(verb: str, words: tuple[str, ...], *, several: bool = False, act: Any 
 
 
 def _check(verb: str, words: tuple[str, ...], *, several: bool) -> None:
-    """Refuse what are no overrides: the command has options that print something else and end the program."""
+    """Refuse words that are not overrides: some options of the command print something else and end the program."""
     for word in words:
         if not isinstance(word, str):
             raise ConfigError(f"overrides are texts, as 'loss=kl' and 'seed=1', got {word!r}")
@@ -243,7 +244,7 @@ def _check(verb: str, words: tuple[str, ...], *, several: bool) -> None:
 
 @contextmanager
 def _own_hydra() -> Iterator[None]:
-    """Leave Hydra's state as it was: the program that calls may use Hydra itself."""
+    """Restore Hydra's state in the end: the calling program may use Hydra itself."""
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
 

@@ -1,4 +1,4 @@
-"""Groups of the configuration on the command line: ``teacher=store``. They take names; Hydra refuses the rest late."""
+"""Groups of the configuration on the command line, as in ``teacher=store``: check the names before Hydra does."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -10,30 +10,30 @@ from limbeck.experiment.words import read
 from limbeck.schemas import generated
 
 _INNER = ("student", "backbone")
-"""Parts of a teacher and of a first stage that have groups without their name: ``backbone@teacher.backbone=tiny``."""
+"""Groups within a teacher or a first stage, chosen as ``backbone@teacher.backbone=tiny``."""
 
 
 def without_null(verb: str, words: Sequence[str]) -> list[str]:
-    """Return words without ``group=null`` where null is what the verb has anyway, as ``limbeck search backend=null``.
+    """Return words without ``group=null`` where the verb has null there anyway, as in ``limbeck search backend=null``.
 
     Parameters
     ----------
     verb
         Name of the verb, and of its configuration.
     words
-        What follows it. Those that are no overrides are passed on.
+        The words after the verb. Words that are no overrides are passed on.
 
     Raises
     ------
     ConfigError
-        A group is given null, a number or a list with such things, and not the name of one of its parts; or a part
-        within another one is chosen as if it were an option, as ``teacher.backbone=tiny``.
+        A group is given null, a number, or a list with such a value, and not the name of one of its parts; or a part
+        within another one is chosen as if it were an option, as in ``teacher.backbone=tiny``.
     """
     null = {group for group, name in defaults(verb).items() if name is None}
     kept: list[str] = []
     groups: list[str] = []
     for word in words:
-        override = read(word)  # None for an option of Hydra, and for what is unreadable: Hydra says so
+        override = read(word)  # None for an option of Hydra, and for unreadable words, about which Hydra complains
         if override is None or override.is_delete() or not (names := options(override.key_or_group)):
             if override is not None and override.package is None:
                 _check_inner(word, override)
@@ -52,7 +52,7 @@ def without_null(verb: str, words: Sequence[str]) -> list[str]:
 
 
 def options(group: str) -> list[str]:
-    """Return the names that a group takes, of the YAMLs of limbeck and the registered parts; none for no group.
+    """Return the names that a group takes: YAML files of limbeck and registered parts; empty for an unknown group.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def options(group: str) -> list[str]:
 
 
 def defaults(verb: str) -> dict[str, Any]:
-    """Return the groups that a verb takes, each with what it is unless it is chosen.
+    """Return the groups of a verb, each with its default.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def defaults(verb: str) -> dict[str, Any]:
 
 @cache
 def _listed(path: Path, changed: int) -> list[Any]:
-    """Return the defaults list of a file, read once for each time at which it was changed."""
+    """Return the defaults list of a file; ``changed``, the time of its last change, is part of the cache's key."""
     import yaml
 
     del changed
@@ -92,7 +92,7 @@ def _listed(path: Path, changed: int) -> list[Any]:
 
 
 def _check_inner(word: str, override: Any) -> None:
-    """Refuse the name of a part where its options belong; Hydra and OmegaConf say nothing that helps."""
+    """Refuse the name of a part where its options belong; Hydra's and OmegaConf's messages do not help."""
     key = override.key_or_group
     outer, _, group = key.rpartition(".")
     slashed = key.replace(".", "/")
@@ -109,10 +109,10 @@ def _check(word: str, group: str, override: Any, names: list[str]) -> None:
     if override.is_sweep_override():
         values = getattr(values, "list", [])
     elif isinstance(values, dict):
-        return  # options of the part, not another part
+        return  # options of the part are given, not another part
     elif not isinstance(values, list):
         values = [values]
     for value in values:
         if value is None or isinstance(value, bool | int | float):
-            none = f"; {group}=none goes without" if "none" in names and value is None else ""
+            none = f"; {group}=none leaves it out" if "none" in names and value is None else ""
             raise ConfigError(f"{word}: {group} takes the name of a part{none}\nchoose from: {', '.join(names)}")

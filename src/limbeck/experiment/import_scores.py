@@ -1,4 +1,4 @@
-"""Import: a public file of teacher scores into a score store."""
+"""Import a public file of teacher scores into a score store."""
 
 import logging
 import re
@@ -27,7 +27,7 @@ _OURS = r"\.lock|meta\.json|parts|unfinished|qrels\.tsv|[0-9a-f]{32}|\..*\.unfin
 
 
 def import_scores(plain: Config) -> None:
-    """Write public teacher scores into a score store, and show what came in.
+    """Write public teacher scores into a score store, and print a summary.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def import_scores(plain: Config) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     source: Format = build(plain["format"], out, key="format")
-    provenance = _provenance(plain, source, paths)  # what files hold, and whether with texts, is seen here
+    provenance = _provenance(plain, source, paths)  # finds out which files there are, and whether they hold texts
     _check_collection(source, plain["force"])
 
     name = part_name(plain["format"])
@@ -86,7 +86,7 @@ def _check_out(out: Path, force: bool) -> None:
         return
     if not out.is_dir():
         raise ConfigError(f"out: {out} is a file; name a folder")
-    # Whatever else lies in a store's folder would be in the way of its writer, which tidies up there.
+    # The writer of a store cleans up its folder, so that it must hold nothing else.
     foreign = [each.name for each in out.iterdir() if not re.fullmatch(_OURS, each.name)]
     if foreign:
         raise ConfigError(
@@ -126,7 +126,7 @@ def _provenance(plain: Config, source: "Format", paths: list[Path]) -> "Provenan
         raise ConfigError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     if kind == "unknown":
         log.warning(
-            "what the scores are is unknown: say kind=%s, if you know; the checks before training go by it",
+            "the kind of the scores is unknown: give kind=%s if you know it; the checks before training depend on it",
             ", ".join(each for each in KINDS if each != "unknown"),
         )
     return Provenance(
@@ -152,7 +152,7 @@ def _collection(value: object) -> str | None:
 
 
 def _fingerprint(folder: Path) -> str:
-    """Return the fingerprint that training will see of a BEIR folder."""
+    """Return the fingerprint that training will compute for a BEIR folder."""
     import tempfile
 
     from limbeck.artefacts import Artefacts
@@ -167,7 +167,7 @@ def _fingerprint(folder: Path) -> str:
 
 
 def _reported(blocks: "Iterable[Thunk]") -> "Iterator[Thunk]":
-    """Pass blocks on, and report how many pairs have come; readers of files know better how far they are."""
+    """Pass blocks on, and report the number of pairs so far; readers of files know their progress better."""
 
     def counted(block: "Thunk") -> "Block":
         found = block()

@@ -1,4 +1,4 @@
-"""Indexing: a collection encoded by a student, and an index of it."""
+"""Encode a collection with a student, and index it."""
 
 import logging
 import time
@@ -22,7 +22,7 @@ _INSTEAD = "set dtype=float16, out to a folder on another disk, or take a studen
 
 
 def index(plain: Config) -> None:
-    """Encode what the folder lacks, and build the index once everything is encoded.
+    """Encode the documents that the folder lacks, and build the index when all are encoded.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def index(plain: Config) -> None:
     backend = build(plain["backend"], key="backend")
     student = part(plain["student"], key="student")
     if not student.separable:
-        raise ConfigError("student must encode queries and documents apart to be searched (a dense student does)")
+        raise ConfigError("student must encode queries and documents apart to be indexed (a dense student does)")
     check_kind(backend, student.kind)
     if count > 1:
         spread(encode_share, plain, Path(plain["out"]), count)
@@ -44,12 +44,12 @@ def index(plain: Config) -> None:
 
 
 def encode_share(config: Config, share: Share) -> None:
-    """Encode the documents of a shard, and leave the index to the process that waits for all."""
+    """Encode the documents of a shard; the process that waits for all shards builds the index."""
     _index(config, None, share)
 
 
 def _index(config: Config, backend: "Backend | None", share: Share) -> None:
-    """Encode a share of the documents; build the index behind the last one if there is a backend to do so."""
+    """Encode a share of the documents; given a backend, the process that completes the encoding builds the index."""
     import torch
 
     from limbeck.artefacts import Artefacts
@@ -97,7 +97,7 @@ def _index(config: Config, backend: "Backend | None", share: Share) -> None:
     if backend is None:
         return
     if not done.finished:
-        log.info("%s: other shards are not there yet; the process that writes the last one builds the index", out)
+        log.info("%s: other shards are missing; the process that writes the last one builds the index", out)
         return
     start = time.perf_counter()
     build_index(backend, store)
@@ -107,11 +107,11 @@ def _index(config: Config, backend: "Backend | None", share: Share) -> None:
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes of a folder's files, but for hidden ones: those of other processes come and go."""
+    """Return the bytes of a folder's files without hidden ones, which other processes create and delete."""
     seen = (path for path in folder.iterdir() if not path.name.startswith("."))
     return sum(_size(path) if path.is_dir() else path.stat().st_size for path in seen)
 
 
 def opened(node: Node, artefacts: "Artefacts") -> "Collection":
-    """Open a collection with the splits that it has, without reading the ids of its documents into memory."""
+    """Open a collection with its splits, without reading its document ids into memory."""
     return described(node).without_absent().open(artefacts)

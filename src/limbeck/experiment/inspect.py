@@ -1,4 +1,4 @@
-"""Inspection: what is in teacher scores, before anything is trained on them."""
+"""Inspect teacher scores before anything is trained on them."""
 
 import logging
 from dataclasses import dataclass, field, replace
@@ -32,19 +32,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Opened:
-    """What is looked at."""
+    """The teacher scores to inspect."""
 
     pool: Pool
     """With scores, NaN where the teacher has none."""
     source: dict[str, str]
-    """Where it comes from, in words."""
+    """Where they come from, in words."""
     meta: Node = field(default_factory=dict)
     fingerprint: str | None = None
     first_stage_scores: np.ndarray | None = None
 
 
 def inspect(plain: Config) -> Config:
-    """Write ``inspect.json``, ``inspect.html`` and figures about teacher scores; show and return the report.
+    """Write ``inspect.json``, ``inspect.html`` and figures about teacher scores; print and return the report.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def _file(plain: Node, key: str) -> Path:
 
 
 def _as_trained(plain: Node, queries: int | None) -> Opened:
-    """Open what ``limbeck train`` would, but keep the pairs that the teacher has no score of."""
+    """Open what ``limbeck train`` would open, but keep pairs without a teacher score."""
     if not plain["teacher"]:
         raise ConfigError("teacher is none: there are no scores to look at; choose a teacher, or give run=FILE")
     device = assemble.device(plain["trainer"]["accelerator"])
@@ -142,7 +142,7 @@ def _as_trained(plain: Node, queries: int | None) -> Opened:
     teaching = assemble.teaching(plain["teacher"], collection, artefacts, device)
     if isinstance(teaching, OnDemand):
         pool = stages.pool(teaching)
-        first_stage = None  # a model's scores are nobody else's
+        first_stage = None  # only stored scores can belong to another collection
     else:
         # Without the policy for missing scores, which would hide them.
         whole = stages.pool()

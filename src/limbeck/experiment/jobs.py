@@ -1,6 +1,6 @@
-"""The jobs of a sweep: each without the keys that it does not have, equal ones merged.
+"""The jobs of a sweep: keys that a job does not have are left out, and equal jobs are merged.
 
-``-m loss=kl,ckl loss.ckl.gamma=2,5`` is four combinations, and three jobs: ``kl`` has no γ.
+``-m loss=kl,ckl loss.ckl.gamma=2,5`` is four combinations but three jobs: ``kl`` has no γ.
 """
 
 import re
@@ -12,27 +12,28 @@ from limbeck.experiment.words import read
 
 Words = tuple[str, ...]
 Compose = Callable[[Sequence[str]], Any]
-"""Overrides → the composed configuration; raises what Hydra raises."""
+"""Maps overrides to the composed configuration; raises Hydra's errors."""
 
 
 @dataclass(frozen=True)
 class Jobs:
-    """The jobs of a sweep, each once."""
+    """The distinct jobs of a sweep."""
 
     overrides: list[list[str]]
     remark: str
-    """What was left out and merged, in a line; empty if nothing was."""
+    """One line about keys left out and jobs merged; empty if there are none."""
 
 
 def for_each_job(words: Sequence[str]) -> list[str]:
-    """Return the words of a sweep with ``loss.kl.weight=2`` as a choice of one, if some job may lack the key.
+    """Return the words of a sweep; ``loss.kl.weight=2`` becomes a choice of one value if some job may lack the key.
 
-    Hydra applies what has one value before there are jobs, to a configuration that no job has; a choice waits for them.
+    Hydra applies single values before it makes the jobs, to a configuration that no job has; it applies choices to each
+    job.
 
     Parameters
     ----------
     words
-        What was typed behind the verb. Words of no sweep come back as they are.
+        The words after the verb. Without a sweep they come back unchanged.
     """
     if not any(word in ("-m", "--multirun") or word.startswith("sweeps=") for word in words):
         return list(words)
@@ -52,14 +53,14 @@ def _choice(word: str) -> str:
 def jobs(combinations: Sequence[Sequence[str]], compose: Compose, optional: Collection[str] = ()) -> Jobs:
     """Compose all jobs of a sweep.
 
-    A key that a job does not have is left out of it, if another job has it; jobs that are equal then are one.
+    A key that some job lacks is left out of that job, provided another job has it; jobs that are then equal are merged.
 
     Parameters
     ----------
     combinations
         Overrides of each combination of values.
     compose
-        Hydra.
+        Composes a configuration.
     optional
         Keys that no job needs to have.
 
@@ -93,7 +94,7 @@ def jobs(combinations: Sequence[Sequence[str]], compose: Compose, optional: Coll
 
 
 def _absent(error: Exception) -> str | None:
-    """Return the key, or the group, that a job does not have; None for other errors."""
+    """Return the key or group that an error says a job lacks; None for other errors."""
     from hydra.errors import ConfigCompositionException
 
     found = re.match(r"Could not override '([^']+)'\.", str(error))
@@ -101,7 +102,7 @@ def _absent(error: Exception) -> str | None:
 
 
 def _depth(error: Exception) -> int:
-    """Return how far a key leads before it ends: the error that says most of a mistyped one."""
+    """Return how many parts of a key exist: of several errors, the deepest explains a mistyped key best."""
     return len(str(getattr(error.__cause__, "full_key", "")).split("."))
 
 

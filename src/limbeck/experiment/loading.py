@@ -1,4 +1,4 @@
-"""Trained rankers from wherever they lie: what ``limbeck.load`` does."""
+"""Load trained rankers from folders, packages and the hub (``limbeck.load``)."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from limbeck.students.foreign import SCORES, classifier
 from limbeck.students.saved import Nodes, Saved
 
 _NOT_WEIGHTS = ("*.onnx", "onnx/*", "openvino/*", "*.h5", "*.msgpack", "*.ot", "*.tflite")
-"""Files of a model on the hub that are for other programs."""
+"""Files of a model on the hub that other programs need."""
 
 
 def load(
@@ -76,7 +76,7 @@ def load(
         place = _fetched(source, revision) if hub.is_name(source) else _folder(source)
         whole = folders.holds(Path(place))
         nodes = _saved(place, student, options) if whole else _checkpoint(place, student, options, revision)
-    except ConfigError as error:  # in the words of configurations
+    except ConfigError as error:  # its message is written for configuration files
         raise ConfigError(str(error).removeprefix("student.folder: ").replace("student.options", "options")) from None
     chosen = torch.device(device) if device is not None else assemble.device("auto")
     model, tokenizer = assemble.saved(nodes.student, nodes.backbone)
@@ -90,7 +90,7 @@ def load(
 
 
 def _folder(source: str) -> str:
-    """Return a folder, which may lie inside a package."""
+    """Return the path of a folder, which may lie inside a package."""
     try:
         return locate(source) if source.startswith(PACKAGE) else source
     except ValueError as error:
@@ -98,7 +98,7 @@ def _folder(source: str) -> str:
 
 
 def _fetched(name: str, revision: str | None) -> str:
-    """Return the folder of a model on the hub that says what student it is; the name of one that does not.
+    """Return the downloaded folder of a hub model that says what student it is; for others, the name itself.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def _fetched(name: str, revision: str | None) -> str:
         raise ConfigError(f"there is no folder {name!r}, and it is no name of a model on the hub") from None
     if hub.described(name, revision) is not None:
         return _downloaded(name, revision)
-    with quiet(), clear_errors(name):  # it may not be there at all
+    with quiet(), clear_errors(name):  # the hub may not have the file
         config = transformers.AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
     says = any(hasattr(config, key) for key in SCORES) or CLASS in (config.architectures or [])
     return _downloaded(name, revision) if says else name
@@ -127,7 +127,7 @@ def _downloaded(name: str, revision: str | None) -> str:
 
 
 def _saved(place: str, kind: str | None, options: Node | None) -> Nodes:
-    """Return the nodes of what says itself which student it is."""
+    """Return the configuration nodes of a folder that records which student it holds."""
     nodes = Saved(folder=place, options=options).nodes({})
     found = part_name(nodes.student)
     if kind not in (None, found):
@@ -136,11 +136,11 @@ def _saved(place: str, kind: str | None, options: Node | None) -> Nodes:
 
 
 def _checkpoint(place: str, kind: str | None, options: Node | None, revision: str | None) -> Nodes:
-    """Return the nodes of a plain checkpoint, read as a student of a kind."""
+    """Return the configuration nodes of a plain checkpoint, read as a student of the given kind."""
     kinds = sorted(name for group, name in entries() if group == "student" and name != "saved")
     if Path(place).is_dir() and not (Path(place) / "config.json").is_file():
         if (Path(place) / "config.yaml").is_file():
-            folders.read(Path(place), key="student.folder")  # a run: it says that it has no model yet
+            folders.read(Path(place), key="student.folder")  # for a run: raises an error if it has no model yet
         raise ConfigError(f"{place!r} holds no model: neither limbeck.json nor modules.json nor config.json")
     config = read_json(Path(place) / "config.json")
     scores = kind in (None, "cross_encoder") and any(key in config for key in SCORES)
@@ -160,7 +160,7 @@ def _checkpoint(place: str, kind: str | None, options: Node | None, revision: st
 
 
 def _configured(kind: str) -> Config:
-    """Return the options that ``student=KIND`` has otherwise than the class; a cross-encoder has its own classifier."""
+    """Return the options in which ``student=KIND`` differs from the class; a cross-encoder keeps its classifier."""
     path = home() / "conf" / "student" / f"{kind}.yaml"
     given = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     own = {"pooling": "head"} if kind == "cross_encoder" else {}

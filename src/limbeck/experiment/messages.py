@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean …?`` or nothing."""
+    """Return ``; did you mean …?`` with similar words, or an empty string."""
     close = difflib.get_close_matches(word, list(known), 3, 0.5)
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
@@ -31,25 +31,27 @@ def as_plain(
     required: tuple[str, ...] = (),
     absent: tuple[str, ...] = (),
 ) -> Config:
-    """Return a composed configuration as plain containers, with students that lie in folders looked up there.
+    """Return a composed configuration as plain containers; nodes of students in folders are read from there.
 
     Parameters
     ----------
-    config, keys
-        As Hydra composed it, and the keys that the verb knows.
+    config
+        As Hydra composed it.
+    keys
+        The keys that the verb knows.
     overrides, trains
-        As in ``limbeck.experiment.own_data.named``: where no collection is chosen, that of the run,
-        candidates or scores that are named is taken. None, of verbs that open no collection, leaves ``data`` as it is.
+        As in ``limbeck.experiment.own_data.named``: where no collection is chosen, the collection of the given run,
+        candidates or scores is used. None, for verbs that open no collection, leaves ``data`` unchanged.
     optional, required
         As in ``limbeck.experiment.options.typed``.
     absent
-        Keys that may be missing; the others must be there.
+        Keys that may be missing; all others must be there.
 
     Raises
     ------
     ConfigError
-        A key is missing: ``student=[]`` and ``~student`` take it out. It has a key that the verb does not know:
-        ``+key`` gets past Hydra. Or no known student lies in a folder, or its collection is not known.
+        A key is missing (``student=[]`` and ``~student`` remove it); a key is unknown to the verb (``+key`` gets past
+        Hydra); a folder holds no known student; or its collection is unknown.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import InterpolationResolutionError
@@ -57,7 +59,7 @@ def as_plain(
     from limbeck.experiment.own_data import named, settle
     from limbeck.students.saved import resolve
 
-    there = set(config.keys())  # "in" would look at what a key stands for
+    there = set(config.keys())  # "in" would also resolve the value
     for key in keys:
         if key not in there and key not in absent:
             raise ConfigError(
@@ -81,7 +83,7 @@ def as_plain(
 
 
 def _unresolved(node: Any, key: str = "") -> str:
-    """Return the first key whose ``${…}`` stands for nothing."""
+    """Return the first key whose ``${…}`` cannot be resolved."""
     from omegaconf import OmegaConf
     from omegaconf.errors import InterpolationResolutionError
 
@@ -98,7 +100,7 @@ def _unresolved(node: Any, key: str = "") -> str:
 
 
 def explain(error: Exception) -> str | None:
-    """Put an error of Hydra, OmegaConf, the system or ours in the user's words; None if it is none of these."""
+    """Return the message for an error of Hydra, OmegaConf, the system or limbeck; None for any other error."""
     from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -107,7 +109,7 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, MemoryError | RuntimeError | OSError) and (lacking := _of_memory(error)):
         return lacking
     if not isinstance(error, HydraException | OmegaConfBaseException):
-        return _of_system(error) if isinstance(error, OSError) else None  # some of Hydra's are OSErrors, too
+        return _of_system(error) if isinstance(error, OSError) else None  # some of Hydra's errors are OSErrors, too
     if isinstance(error, OverrideParseException):
         return unreadable(str(error.override))
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
@@ -148,19 +150,19 @@ def explain(error: Exception) -> str | None:
 
 
 def _full_key(error: Exception) -> str:
-    """Return the key that the text of an error of OmegaConf names, where the error itself does not."""
+    """Return the key named in the text of an OmegaConf error, where its attribute is empty."""
     named = re.search(r"^\s*full_key: (\S+)$", str(error), re.MULTILINE)
     return named.group(1) if named else ""
 
 
 _SYSTEM = {
-    errno.ENOENT: "it does not exist, and cannot be created",
+    errno.ENOENT: "it does not exist and cannot be created",
     errno.EEXIST: "there is a file where a folder should be; give another path",
     errno.ENOTDIR: "a part of this path is a file, where a folder should be; give another path",
     errno.EISDIR: "this is a folder, where a file should be; give another path",
     errno.EACCES: "this is not allowed; look at the rights of the file and of its folder, or give another path",
     errno.EPERM: "this is not allowed; look at the rights of the file and of its folder, or give another path",
-    errno.EROFS: "this is on a file system that can be read alone; give another path",
+    errno.EROFS: "this file system is read-only; give another path",
     errno.ENOSPC: "the disk is full; make room and give the same command again: what is finished is kept",
     errno.EDQUOT: "the quota is used up; make room and give the same command again: what is finished is kept",
 }
@@ -172,11 +174,11 @@ def _of_memory(error: Exception) -> str | None:
     if not out_of_memory(error):
         return None
     first = (str(error).strip() or type(error).__name__).split("\n")[0]
-    return f"out of memory: {first}\nLower sizes or lengths of the model, or how much is done at once"
+    return f"out of memory: {first}\nUse a smaller model, shorter texts or smaller batches"
 
 
 def _of_system(error: OSError) -> str | None:
-    """Say what the system refused and where; None for what users cannot mend."""
+    """Return what the system refused and where; None for errors that users cannot mend."""
     reason = _SYSTEM.get(error.errno or 0)
     path = error.filename2 or error.filename
     if reason is None or (path is None and error.errno not in (errno.ENOSPC, errno.EDQUOT)):

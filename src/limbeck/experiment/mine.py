@@ -1,4 +1,4 @@
-"""Mining: candidates of the queries as run files, and the pool that training lists are drawn from."""
+"""Mine candidates: one run file per split, and the pool that training lists are drawn from."""
 
 import json
 import logging
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RECORD = "mine.json"
-"""Written last: its presence means done."""
+"""Written last: if it exists, the folder is finished."""
 
 
 def mine(config: Config) -> Config:
-    """Write the candidates of the splits and the training pool, unless they are there already.
+    """Write the candidates of the splits and the training pool; a finished folder is only read.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def mine(config: Config) -> Config:
     Returns
     -------
     dict
-        The record, as in ``mine.json``.
+        The contents of ``mine.json``.
     """
     out, count = Path(config["out"]), shards(config)
     out.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def mine(config: Config) -> Config:
 
 
 def search_share(config: Config, share: Share) -> None:
-    """Search for a share of the queries of all splits, into the cache."""
+    """Search for a share of the queries of all splits; the result goes into the cache."""
     from limbeck.artefacts import Artefacts
     from limbeck.experiment import assemble
     from limbeck.experiment.stages import Stages
@@ -69,8 +69,8 @@ def _mine(config: Config, out: Path, count: int) -> Config:
     pooling.check(scored=bool(config["teacher"]))
     if config["teacher"] and not pooling.denoise.active:
         raise ConfigError(
-            "teacher serves pool.denoise alone here: set pool.denoise.absolute or pool.denoise.relative, or take "
-            "teacher=none (limbeck score writes teacher scores)"
+            "the teacher is used only by pool.denoise here: set pool.denoise.absolute or pool.denoise.relative, or "
+            "take teacher=none (limbeck score writes teacher scores)"
         )
     candidates = assemble.candidates(config["candidates"], device)
     collection = assemble.collection(config["data"], artefacts)
@@ -86,7 +86,7 @@ def _mine(config: Config, out: Path, count: int) -> Config:
             teaching = assemble.teaching(config["teacher"], collection, artefacts, device)
             _check_collection(teaching, collection)
             inputs["teacher"] = teaching.identity
-    inputs = json.loads(json.dumps(inputs, default=str))  # as the record will give them back
+    inputs = json.loads(json.dumps(inputs, default=str))  # in the form in which the record will be read back
     record = _found(out, inputs, force=bool(config["force"]))
     if record is not None:
         return record
@@ -109,7 +109,7 @@ def _mine(config: Config, out: Path, count: int) -> Config:
 
 
 def _check_collection(teaching: "Teaching", collection: "Collection") -> None:
-    """Refuse a store of scores of another collection: ``limbeck train`` has a check of the same kind."""
+    """Refuse a store with scores of another collection, as ``limbeck train`` does."""
     theirs = teaching.meta["collection"]
     ours = collection.named(theirs)
     if theirs not in (None, ours):
@@ -129,13 +129,13 @@ def _splits(asked: str | list[str] | None, collection: "Collection") -> list[str
 
 
 def _found(out: Path, inputs: Node, *, force: bool) -> Config | None:
-    """Return the record of a finished folder of the same inputs; clear the folder if that is asked for."""
+    """Return the record of a finished folder with the same inputs; with ``force``, clear the folder."""
     path = out / _RECORD
     record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     if record is not None and not force:
         files = [out / f"{row['split']}.trec" for row in record["splits"]]
         if record["inputs"] == inputs and all(file.exists() for file in files):
-            log.info("%s is finished; force=true writes it anew", out)
+            log.info("%s is finished; force=true writes it again", out)
             return record
         if record["inputs"] != inputs:
             differing = ", ".join(differences(record["inputs"], inputs))
@@ -144,7 +144,7 @@ def _found(out: Path, inputs: Node, *, force: bool) -> Config | None:
                 "give another folder by out=…, or write over it by force=true"
             )
     path.unlink(missing_ok=True)
-    if record is not None:  # only what this command has written itself
+    if record is not None:  # delete only files that this command has written
         for row in record["splits"]:
             (out / f"{row['split']}.trec").unlink(missing_ok=True)
         for name in ("pool.arrow", "pool.json"):
@@ -163,7 +163,7 @@ def _write_split(stages: "Stages", split: str, out: Path, candidates: "Candidate
     judged = stages.collection.split(split).qrels
     lengths, tied, recalls = [], 0, []
     positives = hits = 0
-    for ranking in found.values():  # one after the other: what is kept in the cache is never in memory at once
+    for ranking in found.values():  # one after the other, so that the cached rankings are never all in memory
         lengths.append(len(ranking.ids))
         tied += ties(ranking)
     for query, grades in judged.items():
@@ -196,7 +196,7 @@ def _write_pool(stages: "Stages", teaching: "Teaching | None", out: Path) -> Con
 
 
 def show(record: Node, out: Path) -> None:
-    """Print what was mined into a folder."""
+    """Print a summary of a folder of mined candidates."""
     from limbeck.reporting.terminal import show_rows
 
     recall = f"recall@{record['depth']}" if record["depth"] else "recall"
@@ -207,7 +207,7 @@ def show(record: Node, out: Path) -> None:
             "without candidates": f"{len(row['without_candidates']):,}",
             "mean length": f"{row['mean_length']:.1f}",
             "longest": f"{row['longest']:,}",
-            "ties": f"{row['ties']:,}" if "ties" in row else "–",  # a record of an earlier version has none
+            "ties": f"{row['ties']:,}" if "ties" in row else "–",  # absent in records of earlier versions
             "positives found": f"{row['positives_found']:,} of {row['positives']:,}",
             recall: "–" if row["recall"] is None else f"{row['recall']:.4f}",
             "seconds": f"{row['seconds']:.1f}",

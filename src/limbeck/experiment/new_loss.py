@@ -1,4 +1,4 @@
-"""A package of the user's own with a loss: written as a start, whole and tested, outside of Limbeck."""
+"""Write the skeleton of a user's package with a loss: complete, tested, and outside Limbeck."""
 
 import keyword
 import re
@@ -140,24 +140,24 @@ No YAML is needed. More: docs/howto/extending.md"""
 
 
 def write(name: str, folder: Path) -> str:
-    """Write a package with a loss, or a further loss into one that was written before.
+    """Write a package with a loss, or add a loss to a package written before.
 
     Parameters
     ----------
     name
-        Of the loss, as in ``loss=NAME``.
+        Name of the loss, as in ``loss=NAME``.
     folder
-        Of the project; the package in it has the same name.
+        Folder of the project; the package in it has the same name.
 
     Returns
     -------
     str
-        What was written, and the commands to go on with.
+        The files written, and the next commands.
 
     Raises
     ------
     ConfigError
-        The name is none or is taken, the folder lies in Limbeck's checkout, or a file is there already; nothing is
+        The name is invalid or taken, the folder lies in Limbeck's checkout, or a file exists already. Nothing is
         written then.
     """
     package = folder.absolute().name

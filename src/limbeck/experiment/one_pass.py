@@ -1,6 +1,6 @@
-"""Sets with the same documents, searched by a student in one pass over them: encoding these is most of the work.
+"""Search sets with the same documents in one pass over them: encoding the documents is most of the work.
 
-The split that a run is evaluated on by itself goes first, if it has these documents too.
+The split that a run is evaluated on goes first, if it has these documents too.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,22 +19,22 @@ from limbeck.text.collate import Collator
 from limbeck.types import Run
 
 Fit = Callable[[EvalSet], Collator]
-"""Gives a system's collator the lengths of a set."""
+"""Returns a system's collator with the lengths of a set."""
 
 
 class OnePass:
-    """What was found for a set while another one was searched, in files until that set's turn comes.
+    """Results for sets that were found while another set was searched; kept in files until they are needed.
 
     Parameters
     ----------
     sets
-        By name, in the order in which they are evaluated.
+        Sets by name, in the order in which they are evaluated.
     split
-        What their queries are called in a collection.
+        Name of the evaluated split in a set's collection.
     artefacts
-        Where collections keep what they are built from.
+        The cache of collections.
     folder
-        Where the files are.
+        Folder of the files.
     """
 
     def __init__(self, sets: Mapping[str, EvalSet], split: str, artefacts: Artefacts, folder: Path) -> None:
@@ -46,16 +46,20 @@ class OnePass:
     def of(
         self, system: str, name: str, collection: Collection, length: int, fit: Fit
     ) -> Callable[[Engine, Sequence[str]], Run]:
-        """Return how a system searches a set.
+        """Return the function by which a system searches a set.
 
         Parameters
         ----------
-        system, name
-            Key of the system, and the set.
-        collection, length
-            The set's, and how many tokens of its documents the system reads.
+        system
+            Key of the system.
+        name
+            Name of the set.
+        collection
+            The set's collection.
+        length
+            Number of tokens of a document that the system reads.
         fit
-            As ``Fit`` says.
+            See ``Fit``.
         """
         later = list(self._sets)[list(self._sets).index(name) + 1 :]
         place = self._sets[name].collection
@@ -64,14 +68,14 @@ class OnePass:
     def before(
         self, system: str, place: str, collection: Collection, length: int, fit: Fit
     ) -> Callable[[Engine, Sequence[str]], Run]:
-        """Return how a system searches what is no set itself, before all sets.
+        """Return the function by which a system searches a split that is no set, before all sets.
 
         Parameters
         ----------
         system, collection, length, fit
             As ``of`` takes them.
         place
-            How the configuration names the collection.
+            The collection's name in the configuration.
         """
         return partial(
             self._search, system, None, partial(self._mates, list(self._sets), place, collection, length, fit)
@@ -85,7 +89,7 @@ class OnePass:
         engine: Engine,
         queries: Sequence[str],
     ) -> Run:
-        # A student that was saved and loaded has other weights if its adapters were merged.
+        # The checksum, because a student that was saved with merged adapters loads with other weights.
         files = self._folder / f"{system}.{engine.ranker.checksum()}"
         if name is not None and (files / f"{name}.trec").exists():
             return read_run(files / f"{name}.trec")
@@ -99,14 +103,14 @@ class OnePass:
     def _mates(
         self, names: Sequence[str], place: str, collection: Collection, length: int, fit: Fit
     ) -> Iterator[tuple[str, Other]]:
-        """Yield those of some sets that have the documents of a collection, read at this length, with their queries."""
+        """Yield the sets among ``names`` with the documents of a collection, read at this length, and their queries."""
         for each in names:
             mate = self._sets[each]
             if (mate.collection, mate.drop_self) != (place, collection.drop_self):
                 continue
             try:
                 opened = described(mate.data(), key=f"eval.sets.{each}").open(self._artefacts)
-            except ConfigError:  # the set is reported as missing when its turn comes
+            except ConfigError:  # this set is reported as missing when its turn comes
                 continue
             fitted = fit(mate)
             if opened.content("document") == collection.content("document") and fitted.style.document_length == length:

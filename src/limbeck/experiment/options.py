@@ -1,4 +1,4 @@
-"""The types of a verb's own options: those of parts are typed by their constructors, these by this table."""
+"""The types of a verb's own options; constructors give those of the parts' options."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,11 +11,11 @@ from limbeck.launchers.devices import ACCELERATORS
 _LARGEST_SEED = 2**32 - 1
 
 Read = Callable[[object], object]
-"""Returns a value as its option means it; raises ``ValueError`` that says what the option must be."""
+"""Converts a value of an option; raises ``ValueError`` with what the option must be."""
 
 
 def _text(value: object) -> str:
-    """Return a word or a path; Hydra reads ``out=5`` as a number."""
+    """Return a word or a path as text; Hydra reads ``out=5`` as a number."""
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
         raise ValueError("a word or a path")
     if str(value) == "~" or str(value).startswith("~/"):
@@ -45,7 +45,7 @@ def _list(value: object) -> list[str]:
 
 
 def _metrics(value: object) -> list[str]:
-    """Return metrics in our spelling."""
+    """Return the names of metrics in limbeck's spelling."""
     named = _list(value)
     try:
         return check_metrics(named)
@@ -100,23 +100,25 @@ _OPTIONAL = (
     "qrels", "first_stage", "shard", "kind", "collection", "baseline", "run", "run_file", "compare", "splits",
     "metrics", "scale", "query_encoder",
 )  # fmt: skip
-"""What may be null, beside what a verb allows."""
+"""Options that may be null in every verb."""
 
 
 def typed(plain: Node, *, optional: tuple[str, ...] = (), required: tuple[str, ...] = ()) -> Config:
-    """Return a verb's configuration with its own options as they are meant.
+    """Return a verb's configuration with its own options checked and converted.
 
     Parameters
     ----------
     plain
         Plain containers.
-    optional, required
-        What may be null, or must not be, in this verb though it is otherwise in others.
+    optional
+        Options that may be null in this verb, though not in others.
+    required
+        Options that must not be null in this verb, though they may in others.
 
     Raises
     ------
     ConfigError
-        An option has a value of another type, or out of range; the message names it and says what it must be.
+        An option has a value of the wrong type or out of range; the message names it and says what it must be.
     """
     checked = dict(plain)
     for key, value in plain.items():
@@ -137,6 +139,6 @@ def _one(key: str, value: object, read: Read, null: bool) -> object:
     try:
         return read(value)
     except ConfigError:
-        raise  # it says more than what the option must be
+        raise  # says more than the message below
     except ValueError as error:
         raise ConfigError(f"{key} must be {error}{' or null' if null else ''}, got {value!r}") from None

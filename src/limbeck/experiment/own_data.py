@@ -1,8 +1,8 @@
-"""Which collection a command works on where it names none: that of the run, the candidates or the scores it is given.
+"""The collection of a command that names none: that of the run, the candidates or the scores it is given.
 
 A run, a folder of candidates and a score store record the ``data`` node of their configuration. A command that is given
-one of them, and no ``data=…``, takes that collection. Given a model or a file of unknown origin, it refuses: the
-synthetic world, the default, has nothing to do with it.
+one of them, and no ``data=…``, uses that collection. For a model or a file of unknown origin it raises an error: the
+default, the synthetic world, would be wrong.
 """
 
 import json
@@ -22,51 +22,51 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RECORDS = ("mine.json", "meta.json", "limbeck.json")
-"""Files of ``limbeck mine``, of score stores and of exports that have the ``data`` node under ``data``."""
+"""Files that record the ``data`` node under ``data``: of ``limbeck mine``, of score stores and of exports."""
 
 _MODELS = ("student", "teacher", "candidates")
-"""Groups whose models come from somewhere."""
+"""Groups whose nodes may name a model."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """An option that names a model, a store or a file which belongs to some collection."""
+    """An option that names a model, a store or a file which belongs to a collection."""
 
     key: str
     """The option."""
     value: str
-    """What it says."""
+    """The value of the option."""
     data: Config | None
     """Configuration node of the collection; None if it is not known."""
 
 
 def named(config: "DictConfig", overrides: Sequence[str], *, trains: bool = False) -> list[Given]:
-    """Return what a composed configuration names that belongs to a collection; nothing if it chooses one itself.
+    """Return the options that belong to a collection; none if the configuration chooses a collection itself.
 
     Parameters
     ----------
     config
         An OmegaConf mapping with ``data``, before students in folders are looked up.
     overrides
-        What was typed, and what a sweep adds: ``data=synthetic`` is a choice although it is the default.
+        The words typed, and those a sweep adds: ``data=synthetic`` is a choice although it is the default.
     trains
-        The student is trained, so that its backbone may come from anywhere.
+        Whether the student is trained; its backbone may then come from any collection.
     """
     return [] if chosen(config, overrides) else list(_given(config, trains))
 
 
 def settle(config: "DictConfig", given: Sequence[Given]) -> None:
-    """Give a composed configuration the collection of what it names, in place.
+    """Set the collection of a composed configuration, in place, to that of the options given.
 
     Raises
     ------
     ConfigError
-        What is named belongs to different collections, or to one that is not known.
+        The options belong to different collections, or to an unknown one.
     """
     known = [each for each in given if each.data is not None]
     if given and not known:
         raise ConfigError(
-            f"data must be given: which collection {given[0].key}={given[0].value} belongs to is not known\n"
+            f"data must be given: the collection of {given[0].key}={given[0].value} is unknown\n"
             "give data.collection=FOLDER or an ir_datasets id, or data=synthetic for the built-in synthetic world"
         )
     if not known:
@@ -93,7 +93,7 @@ def settle(config: "DictConfig", given: Sequence[Given]) -> None:
 
 
 def chosen(config: "DictConfig", overrides: Sequence[str]) -> bool:
-    """Return whether a composed configuration chooses its collection, rather than leaving it at the default.
+    """Return whether a composed configuration chooses its collection, rather than taking the default.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def chosen(config: "DictConfig", overrides: Sequence[str]) -> bool:
     keys = (word.lstrip("+~").partition("=")[0].partition("@")[0] for word in overrides)
     if any(key == "data" or key.startswith("data.") for key in keys):
         return True
-    if not OmegaConf.is_interpolation(config.data, "collection"):  # as conf/data/default.yaml alone has it
+    if not OmegaConf.is_interpolation(config.data, "collection"):  # only in conf/data/default.yaml
         return True
     return OmegaConf.to_container(config.data, resolve=True) != _default()
 
@@ -134,7 +134,7 @@ def _given(config: "DictConfig", trains: bool) -> Iterator[Given]:
 
 
 def _of_node(node: "DictConfig", beside: "DictConfig", key: str, *, trained: bool = False) -> Iterator[Given]:
-    """Find what a node names; ``beside`` is the node that holds the backbone."""
+    """Yield the models, stores and files that a node names; ``beside`` is the node that holds the backbone."""
     kind, name = _part(node)
     student = node if kind == "student" else _child(node, "student")
     prefix = key.removesuffix("student") if kind == "student" else f"{key}."
@@ -156,7 +156,7 @@ def _of_node(node: "DictConfig", beside: "DictConfig", key: str, *, trained: boo
 
 
 def _folder(key: str, value: object) -> Iterator[Given]:
-    """Yield what lies at a path; nothing where there is none: whoever opens it says so."""
+    """Yield the option if its path exists; otherwise nothing: the code that opens it raises the error."""
     if value is None:
         return
     if str(value).startswith("package:"):
@@ -166,7 +166,7 @@ def _folder(key: str, value: object) -> Iterator[Given]:
 
 
 def _backbone(key: str, model: object, trained: bool) -> Iterator[Given]:
-    """Yield a checkpoint: of a run by its collection; a student that is trained may begin with any other."""
+    """Yield a checkpoint: a run's with its collection. A student that is trained may start from any other."""
     if model is None:
         return
     path = Path(str(model)).expanduser()
@@ -181,7 +181,7 @@ def data_of(path: Path) -> Config | None:
     Parameters
     ----------
     path
-        The folder, or what lies in it: a run's ``model``, a checkpoint, a run file.
+        The folder, or something inside it: a run's ``model``, a checkpoint, a run file.
 
     Returns
     -------
@@ -199,7 +199,7 @@ def data_of(path: Path) -> Config | None:
 
 
 def of_folder(folder: Path) -> dict[str, Any]:
-    """Return the ``data`` node of a BEIR folder, with the splits that it has."""
+    """Return the ``data`` node of a BEIR folder, with its splits."""
     from limbeck.data.opening import Data
 
     found = Data(collection=str(folder.resolve())).without_absent()
@@ -208,14 +208,14 @@ def of_folder(folder: Path) -> dict[str, Any]:
 
 
 def lasting(node: Node, key: str) -> Config:
-    """Return a node whose path, if it is one, can be followed from any folder."""
+    """Return a node whose path, if it has one, is absolute."""
     word = node.get(key)
     path = Path(word).expanduser() if isinstance(word, str) and word else None
     return {**node, key: str(path.resolve())} if path is not None and path.exists() else dict(node)
 
 
 def _of_run(folder: Path) -> object:
-    """Return the ``data`` node of a run; a path in it is followed from where the run was started."""
+    """Return the ``data`` node of a run; a relative path in it starts from the folder in which the run was started."""
     config = config_of(folder) or {}
     data = config.get("data")
     if not isinstance(data, Mapping) or not isinstance(data.get("collection"), str):
@@ -232,7 +232,7 @@ def _recorded(file: Path) -> object:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None  # whoever opens the folder says what is wrong with it
+        return None  # the code that opens the folder says what is wrong with it
     return found.get("data") if isinstance(found, dict) else None
 
 
@@ -250,7 +250,7 @@ def _child(node: object, name: str) -> "DictConfig | None":
 
 
 def _value(node: object, name: str) -> Any:
-    """Return an option; None where it is not there or still has to be given."""
+    """Return an option; None where it is absent or still has to be given."""
     from omegaconf import DictConfig, OmegaConf
 
     if not isinstance(node, DictConfig) or name not in node or OmegaConf.is_missing(node, name):

@@ -1,4 +1,4 @@
-"""The parts of a run: all that a composed configuration builds before any data is opened."""
+"""The parts of a run: everything that a composed configuration builds before data are opened."""
 
 import contextlib
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from limbeck.training.trainer import Training
 
 
 class Parts:
-    """The parts of a run, checked one by one and against one another.
+    """The parts of a run, each checked alone and against the others.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Parts:
     Raises
     ------
     ConfigError
-        A part refuses its options, or two parts do not go together.
+        A part refuses its options, or two parts do not fit together.
     """
 
     def __init__(self, config: Config) -> None:
@@ -65,7 +65,7 @@ class Parts:
 
 
 def _taught(teacher: Node | None) -> set[str]:
-    """Return what batches will have of the teacher."""
+    """Return the names of the teacher's values that batches will contain."""
     if not teacher:
         return set()
     if "of" in teacher:
@@ -77,7 +77,7 @@ def _taught(teacher: Node | None) -> set[str]:
 
 @contextlib.contextmanager
 def _named(key: str) -> Iterator[None]:
-    """Prefix what a part says of its options with its key."""
+    """Put a part's key before its error message."""
     try:
         yield
     except ValueError as error:

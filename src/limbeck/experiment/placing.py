@@ -1,4 +1,4 @@
-"""Where the trials of a study run: processes of this machine, or tasks of a Ray cluster."""
+"""Start the trials of a study: as processes of this machine, or as tasks of a Ray cluster."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from limbeck.tuning.process import Process
 
 Start = Callable[[str, Sequence[str], Path, Mapping[str, str]], "Process | RayProcess"]
-"""Module, its arguments, file for what it says, environment → its process."""
+"""Maps module, arguments, output file and environment to a started process."""
 
 
 @contextmanager
 def placing(node: "DictConfig") -> Iterator[Start]:
-    """Yield what starts the process of a trial; a context, at whose end a cluster that was started here ends.
+    """Yield the function that starts the process of a trial; a cluster that was started here ends with this context.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def placing(node: "DictConfig") -> Iterator[Start]:
     Raises
     ------
     ConfigError
-        It is neither ``serial`` nor ``ray``, or there is no such cluster.
+        The launcher is neither ``serial`` nor ``ray``, or there is no such cluster.
     """
     from omegaconf import OmegaConf
 
@@ -41,7 +41,7 @@ def placing(node: "DictConfig") -> Iterator[Start]:
     plain: Any = OmegaConf.to_container(node, resolve=True)
     launcher = build(plain, key="launcher")
     if isinstance(launcher, Ray):
-        with launcher.connected():  # Ray gives a trial its GPU and its threads: no variables are needed
+        with launcher.connected():  # Ray assigns GPUs and threads: no environment variables are needed
             yield lambda module, words, log, _: RayProcess(launcher, module, words, log)
     elif isinstance(launcher, Serial):
         yield Process

@@ -1,4 +1,4 @@
-"""All that is there before the first step of a training: collection, student, pool with teacher scores."""
+"""Everything that exists before the first step of a training: collection, student, pool with teacher scores."""
 
 import logging
 from collections.abc import Sequence
@@ -37,42 +37,42 @@ class Prepared:
     stages: Stages
     """The collection and its candidates."""
     pool: Pool
-    """What training lists are drawn from, with the teacher's scores if there is a teacher."""
+    """The pool of training lists, with the teacher's scores if there is a teacher."""
     student: Student
     collator: Collator
-    """Knows the student's tokenizer and the texts of the collection."""
+    """Has the student's tokenizer and the collection's texts."""
     systems: Systems
-    """The evaluated split."""
+    """The systems to evaluate, on the evaluated split."""
     rows: Sequence[Row]
-    """Of the systems that do not depend on training."""
+    """Results of the systems that do not depend on training."""
     targets: Targets | None = None
     """The teacher's vectors, for losses on embeddings."""
     space: Config | None = None
-    """The space that such losses bring the student into."""
+    """The vector space that these losses train the student into, for the record."""
     degraded: Config | None = None
-    """By how much the teacher was made worse."""
+    """How the teacher was degraded."""
 
 
 def prepare(parts: Parts, artefacts: Artefacts, folder: Path, *, evaluates: bool) -> Prepared:
     """Seed everything, open the collection, build the student, score the pool, evaluate what training does not change.
 
-    The teacher is not kept: its memory is the student's while that is trained.
+    The teacher is not kept: the student needs its memory.
 
     Parameters
     ----------
     parts
         The parts of the run.
     artefacts
-        Where indexes, pools and scores are kept.
+        The cache of indexes, pools and scores.
     folder
         Run folder.
     evaluates
-        Whether this process evaluates; the others of a run need the pool alone.
+        Whether this process evaluates; the other processes of a run need only the pool.
 
     Raises
     ------
     ConfigError
-        The collection lacks a split, teacher scores are missing or would ruin the training, a model does not fit.
+        The collection lacks a split, teacher scores are missing or would ruin the training, or a model does not fit.
     """
     quiet()
     parts.training.determine()
@@ -80,7 +80,7 @@ def prepare(parts: Parts, artefacts: Artefacts, folder: Path, *, evaluates: bool
     config, evaluation = parts.config, parts.evaluation
     collection = parts.data.open(artefacts)
     log.info("%s", repr(collection))
-    collection.split(evaluation.split)  # refused at once if there is none
+    collection.split(evaluation.split)  # raises at once if the split is missing
     student, collator = assemble.ranker(config["student"], config["backbone"], collection, artefacts, anew=True)
     if parts.training.compile:
         compiled(student)
@@ -110,8 +110,8 @@ def prepare(parts: Parts, artefacts: Artefacts, folder: Path, *, evaluates: bool
 
 
 def _check(parts: Parts, stages: Stages, pool: Pool, teaching: Teaching) -> None:
-    """Look at the teacher's scores before anything is learned from them."""
-    first = pool.first_stage if isinstance(teaching, Stored) else None  # a model's scores are nobody else's
+    """Check the teacher's scores before anything is trained on them."""
+    first = pool.first_stage if isinstance(teaching, Stored) else None  # a model cannot score another collection
     report(
         check(
             pool,

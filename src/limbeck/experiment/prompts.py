@@ -1,4 +1,4 @@
-"""The prompts of a teacher, looked at: what it reads of some pairs, where a document is cut, what it answers."""
+"""Show the prompts of a teacher: what it reads for a pair, where the document is cut, and what it answers."""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -10,7 +10,7 @@ from limbeck.teachers.base import Lists, ScoringTeacher
 from limbeck.teachers.language_model.judge import Judge
 
 _SHOWN = 20
-"""Pairs where no limit is given."""
+"""Number of pairs shown where no limit is given."""
 
 
 def look(teacher: ScoringTeacher, lists: Lists, limit: int | None) -> Config:
@@ -23,17 +23,17 @@ def look(teacher: ScoringTeacher, lists: Lists, limit: int | None) -> Config:
     lists
         Query id → document ids.
     limit
-        Number of pairs; None takes 20.
+        Number of pairs; None shows 20.
 
     Returns
     -------
     dict
-        Under ``prompts`` what is printed, a mapping a pair.
+        The printed prompts under ``prompts``, one mapping per pair.
 
     Raises
     ------
     ConfigError
-        The teacher reads no prompts.
+        The teacher has no prompts.
     """
     if not isinstance(teacher, Judge):
         raise ConfigError("show=true prints prompts, which teacher=causal_lm and teacher=seq2seq have; leave it out")
@@ -46,12 +46,12 @@ def look(teacher: ScoringTeacher, lists: Lists, limit: int | None) -> Config:
 
 
 def pairs(lists: Lists) -> Iterator[tuple[str, str]]:
-    """Yield the pairs of lists."""
+    """Yield the (query, document) pairs of lists."""
     return ((query, document) for query, documents in lists.items() for document in documents)
 
 
 def first(lists: Lists, limit: int) -> dict[str, list[str]]:
-    """Return the lists of the first pairs alone."""
+    """Return lists with the first ``limit`` pairs only."""
     kept: dict[str, list[str]] = {}
     for query, document in islice(pairs(lists), limit):
         kept.setdefault(query, []).append(document)

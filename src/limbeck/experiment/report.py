@@ -1,4 +1,4 @@
-"""Reports: one HTML page about the runs of a sweep."""
+"""Write the HTML page about the runs of a sweep."""
 
 import logging
 from pathlib import Path
@@ -48,7 +48,7 @@ def _report(folder: Path, out: Path, plain: Node) -> None:
     known: dict[str, Qrels | ConfigError] = {}
 
     def judgments(place: Place) -> Qrels:
-        """Open the collection once, however many runs there are on it."""
+        """Return the judgments of a place; each collection is opened once."""
         key = str((place.data, place.split))
         if key not in known:
             try:

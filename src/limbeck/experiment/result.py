@@ -1,4 +1,4 @@
-"""What Python is given by what the command does: results that print as the command prints them."""
+"""Results of the functions in Python; they print as the commands print."""
 
 from collections.abc import Sequence
 from html import escape
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class Result:
-    """What a verb has found. ``print(result)`` prints what the command prints; in a notebook it shows as that too.
+    """The result of a verb. It prints as the command prints, and a notebook shows the same.
 
     Parameters
     ----------
     rows
         The rows of its table, as plain mappings.
     folder
-        Where it lies; None where nothing is written.
+        Folder of the result; None where nothing is written.
     record
-        All of it, as it lies there in JSON.
+        The whole result, as in the JSON file there.
     """
 
     def __init__(self, rows: Sequence[Row], folder: str | Path | None = None, record: Node | None = None) -> None:
@@ -67,7 +67,7 @@ class RunResult(Result):
     metrics : dict
         Metric → value of the distilled student, at the last stage of its pipeline; empty where nothing ran.
     record : dict
-        What ``result.json`` holds.
+        The contents of ``result.json``.
     """
 
     def __init__(self, folder: str | Path, record: Node | None, overrides: Sequence[str] = ()) -> None:
@@ -81,7 +81,7 @@ class RunResult(Result):
         return f"<RunResult {self.folder}{': ' if words else ''}{', '.join(words)}>"
 
     def ranker(self, **options: Any) -> "TextRanker":
-        """Load the trained student: ``limbeck.load`` with the folder; ``options`` are its."""
+        """Load the trained student: ``limbeck.load`` with the run's folder and ``options``."""
         from limbeck.experiment.loading import load
 
         assert self.folder is not None, "a run has a folder"
@@ -89,12 +89,12 @@ class RunResult(Result):
 
 
 class SweepResult(Result):
-    """The runs of a sweep; its rows are those of the students, with what varies.
+    """The runs of a sweep; its rows are those of the students, with the overrides that vary.
 
     Attributes
     ----------
     runs : list of RunResult
-        Those that are finished.
+        The finished runs.
     failed : list
         ``overrides`` and ``error`` of each of the others.
     """
@@ -118,7 +118,7 @@ class SweepResult(Result):
         return f"<SweepResult of {len(self.runs)} runs{failed}, {self.folder}>"
 
     def best(self, metric: str | None = None) -> RunResult:
-        """Return the run whose student is best by a metric; None takes the first one."""
+        """Return the run whose student is best by a metric; None takes the first metric."""
         if not self.runs:
             raise ValueError("no run of the sweep is finished")
         metric = metric or next(iter(self.runs[0].metrics))
@@ -136,12 +136,12 @@ def _without_key(row: Row) -> Config:
 
 
 class Configuration(dict[str, object]):
-    """A composed configuration as plain containers; printed, it is the YAML of it.
+    """A composed configuration as plain containers; it prints as YAML.
 
     Attributes
     ----------
     folder : pathlib.Path or None
-        Of its run.
+        Folder of the run.
     """
 
     def __init__(self, config: Node, folder: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""Run folders: ``runs/NAME/RUN_ID``. ``result.json`` comes last and at once; its presence means done."""
+"""Run folders: ``runs/NAME/RUN_ID``. ``result.json`` is written last, by a rename: where it exists, the run is done."""
 
 import contextlib
 import json
@@ -37,12 +37,12 @@ _REPORTED = (
 
 
 def main_process(config: Node) -> bool:
-    """Return whether this is the first process of a run, which alone writes; a run on one device has no other.
+    """Return whether this is the first process of a run, which alone writes; on one device it is the only one.
 
     Raises
     ------
     ConfigError
-        ``trainer.devices`` does not fit what a launcher has started.
+        ``trainer.devices`` does not match the processes that a launcher has started.
     """
     return _rank(config) == 0
 
@@ -58,7 +58,7 @@ def below(root: str, name: object) -> Path:
     Raises
     ------
     ConfigError
-        The name is empty or leads elsewhere: it may come from an experiment that somebody else has written.
+        The name is empty or leads out of the root, as a name in somebody else's experiment might.
     """
     given = Path(str(name))
     if given.is_absolute() or not given.parts or ".." in given.parts:
@@ -67,7 +67,7 @@ def below(root: str, name: object) -> Path:
 
 
 class RunFolder:
-    """One run's folder.
+    """The folder of one run.
 
     Parameters
     ----------
@@ -85,20 +85,20 @@ class RunFolder:
         return _read(self.path / "result.json")
 
     def finish(self, result: Config) -> None:
-        """Write the result, and remove what was kept for work that is unfinished."""
+        """Write the result, and remove the files of unfinished work."""
         write_json(self.path / "result.json", result)
         shutil.rmtree(self.path / SHARES, ignore_errors=True)
 
     def trained(self) -> Config | None:
-        """Return what is known of the finished training, or None."""
+        """Return the record of the finished training, or None."""
         return _read(self.path / "trained.json")
 
     def busy(self) -> bool:
-        """Return whether a process makes this run now."""
+        """Return whether a process is working on this run now."""
         return is_held(self.path / _LOCK)
 
     def state(self) -> str:
-        """Say in words what is there of the run."""
+        """Return the state of the run in words."""
         if self.busy():
             return "being run by a process"
         if (self.path / "result.json").exists():
@@ -113,21 +113,21 @@ class RunFolder:
 
     @contextlib.contextmanager
     def opened(self, config: Node, overrides: Sequence[str], *, wait: bool = True) -> Iterator[None]:
-        """Hold the folder while the run is going on: records what it is, logs into it, keeps the error if there is one.
+        """Hold the folder during the run: record the configuration, log into the folder, save the error if any.
 
         Parameters
         ----------
         config
             Plain containers.
         overrides
-            What the command makes just this run from.
+            Overrides from which the command composes this run.
         wait
-            Wait for another process that makes this very run.
+            Wait for another process that works on the same run.
 
         Raises
         ------
         BusyError
-            Another process makes this very run, and ``wait`` is False.
+            Another process works on the same run, and ``wait`` is False.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         number = _rank(config)
@@ -151,12 +151,12 @@ class RunFolder:
                 yield
                 (self.path / "error.txt").unlink(missing_ok=True)
             except BaseException:
-                with contextlib.suppress(OSError):  # a full disk: what is raised says so
+                with contextlib.suppress(OSError):  # the disk is full: the error that is raised says so
                     write_text(self.path / "error.txt", traceback.format_exc())
                 raise
 
     def _clear(self) -> None:
-        """Delete what an earlier run left, but for the lock, which this process holds, and the logs of the others."""
+        """Delete the files of an earlier run, except the lock (this process holds it) and other processes' logs."""
         for path in self.path.iterdir():
             if path.name != _LOCK and not path.name.startswith("train.rank-"):
                 remove(path)
@@ -164,7 +164,7 @@ class RunFolder:
 
 @contextlib.contextmanager
 def _logged(path: Path, *, errors: bool = False) -> Iterator[None]:
-    """Log into a file what this process does, and if asked for what has ended it; a context."""
+    """Log this process into a file in this context; with ``errors``, also the error that ended it."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     _LOGGER.addHandler(handler)
@@ -188,7 +188,7 @@ def _hint() -> str:
 
 
 class _Stderr(logging.StreamHandler):
-    """Writes to what standard error is at the time, not to what it was when logging began."""
+    """Writes to the present standard error, not to the one at the time when logging began."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -199,14 +199,15 @@ class _Stderr(logging.StreamHandler):
 
 
 def console(quiet: bool = False, *, main: bool = True) -> None:
-    """Let a process say what it does, on standard error.
+    """Log this process to standard error.
 
     Parameters
     ----------
     quiet
-        Write errors alone to standard error, and draw no bars; ``train.log`` has the rest.
+        Only errors go to standard error, without progress bars; ``train.log`` has the rest.
     main
-        Whether it is the first process of a run; the others write errors alone there, and all into their own logs.
+        Whether this is the first process of a run; the others write only errors there, and everything into their own
+        logs.
     """
     draw_bars(not quiet)
     _LOGGER.setLevel(logging.INFO)
@@ -236,7 +237,7 @@ def _record(path: Path, config: Node, overrides: Sequence[str]) -> None:
 
 
 def _as_yaml(node: Node) -> str:
-    """Return plain containers as text that OmegaConf reads back; its own writer takes 15 times as long."""
+    """Return plain containers as YAML that OmegaConf reads back; OmegaConf's own writer takes 15 times as long."""
     import yaml
 
     class Writer(yaml.CSafeDumper):
@@ -244,7 +245,7 @@ def _as_yaml(node: Node) -> str:
             return True
 
         def text(self, value: str) -> yaml.ScalarNode:
-            number = re.fullmatch(r"[-+.:_eE\d]+", value)  # to OmegaConf 1e-2 is one, to YAML it is not
+            number = re.fullmatch(r"[-+.:_eE\d]+", value)  # OmegaConf reads 1e-2 as a number, YAML as text
             return self.represent_scalar("tag:yaml.org,2002:str", value, style="'" if number else None)
 
     Writer.add_representer(str, Writer.text)
@@ -269,7 +270,7 @@ def _environment() -> Config:
 
 @cache
 def _code() -> Config:
-    """Return what this process runs; it has loaded its code, so that does not change until it ends."""
+    """Return the version of the running code; it is loaded, so that later changes of the files do not matter."""
     return {
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),

@@ -1,4 +1,4 @@
-"""Scoring: the candidates' scores by a teacher, into a store."""
+"""Score candidates with a teacher into a store."""
 
 import logging
 import os
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SHARE = "LIMBECK_SHARE"
-"""i/n in the environment of process i of n."""
+"""Environment variable with i/n in process i of n."""
 
 
 def score(config: Config) -> Config | None:
-    """Score what the store lacks, and log what is in the store.
+    """Score the pairs that the store lacks, and log what the store contains.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def score(config: Config) -> Config | None:
     Returns
     -------
     dict or None
-        What is in the store, or what prompts were shown; None in a process that has done a share of the work.
+        The record of the store, or the prompts shown; None in a process that does a share of the work.
     """
     if not config["splits"] or set(config["splits"]) - {"train", "dev", "test"}:
         raise ConfigError(f"splits must be some of train, dev and test, got {config['splits']}")
@@ -48,7 +48,7 @@ def score(config: Config) -> Config | None:
 
 
 def score_share(config: Config, share: Share) -> None:
-    """Score a share of the parts, and leave the store to the process that waits for all."""
+    """Score a share of the parts; the process that waits for all finishes the store."""
     _score(config, share)
 
 
@@ -71,7 +71,7 @@ def _score(config: Config, share: Share | None) -> Config | None:
     stages = Stages(collection, artefacts, candidates, pooling)
     teaching = assemble.teaching(config["teacher"], collection, artefacts, device)
     if not isinstance(teaching, OnDemand):
-        raise ConfigError("teacher has its scores already: give it to limbeck train as it is")
+        raise ConfigError("the scores of this teacher exist already: give it to limbeck train directly")
     lists: dict[str, list[str]] = {}
     for split in config["splits"]:
         if split == "train":
@@ -138,7 +138,7 @@ def _score(config: Config, share: Share | None) -> Config | None:
 
 
 def _tied(store: "ScoreStore") -> int:
-    """Return how many pairs have the score of another document of their query."""
+    """Return how many pairs have the same score as another document of their query."""
     tied = 0
     for _, offsets, _, scores in store.batches():
         owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))

@@ -1,4 +1,4 @@
-"""Searching: a TREC run from an index, and its evaluation."""
+"""Search an index: write a TREC run, and evaluate it."""
 
 import logging
 import math
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def search(plain: Config) -> None:
-    """Search, write the run, or a part of it, and evaluate it once it is whole.
+    """Search, write the run or a part of it, and evaluate it when it is complete.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def search(plain: Config) -> None:
 
 
 def search_share(config: Config, share: Share) -> None:
-    """Search a share of the shards, and leave merging to the process that waits for all."""
+    """Search a share of the shards; the process that waits for all merges them."""
     from limbeck.search.shards import Store
 
     _Searching(config, Store(Path(config["index"]))).run(share, Path(config["out"]), merges=False)
@@ -93,7 +93,7 @@ class _Searching:
         emulated.warn(config, device)
         node = config.get("backend") or store.meta.get("backend")
         if node is None:
-            raise ConfigError(f"{store.path} is not finished; give its limbeck index command again to go on")
+            raise ConfigError(f"{store.path} is not finished; run its limbeck index command again to finish it")
         self._node = node
         self._backend: Backend = build(node, key="backend")
         check_kind(self._backend, store.kind)
@@ -107,7 +107,7 @@ class _Searching:
         self._ranker.to(device)
         self._asked_by = None if config["query_encoder"] is None else self._ranker.checksum()
         self._spent: list[tuple[int, float, float]] = []
-        """Queries, and seconds for encoding and for searching them."""
+        """Number of queries, seconds to encode them and seconds to search them, per block."""
 
     def _encoder(self) -> "tuple[BiEncoder, Collator]":
         import torch
@@ -117,7 +117,7 @@ class _Searching:
         from limbeck.students.base import BiEncoder
 
         torch.manual_seed(self._made["seed"])
-        # A tokenizer that was trained, was trained on the collection that was indexed.
+        # A trained tokenizer was trained on the collection that was indexed.
         if self._collection.content("document") == self._store.identity["documents"]:
             indexed = self._collection
         else:
@@ -130,16 +130,16 @@ class _Searching:
             check_tied(Path(other), model, self._store, "query_encoder")
         elif model.checksum() != self._store.identity["weights"]:
             raise ConfigError(
-                f"index: the model that {self._store.path} was built with has changed since; build the index anew"
+                f"index: the model that {self._store.path} was built with has changed since; build the index again"
             )
         assert isinstance(model, BiEncoder), "a separable student is a bi-encoder"
         style, look_up = collator.style, self._collection
         return model, type(collator)(collator.tokenizer, style, look_up.query_texts, look_up.document_texts)
 
     def run(self, share: Share, out: Path, *, merges: bool = True) -> None:
-        """Search a share of the shards and write it; the last share to come merges all, if it is to.
+        """Search a share of the shards and write it; with ``merges``, the last share to finish merges all.
 
-        Queries are searched some after the others: what is found is written, and not searched again after a kill.
+        Queries are searched in blocks: a block that is written is not searched again after a kill.
         """
         number, count = share
         self.check(count)
@@ -168,7 +168,7 @@ class _Searching:
             self.merge(count, out)
 
     def merge(self, count: int, out: Path) -> None:
-        """Put the parts of all shares together, if all are there."""
+        """Merge the parts of all shares, if all are there."""
         parts, blocks = Parts.beside(out, count), self._blocks()
         with parts.lock():
             if parts.complete(len(blocks), out):
@@ -176,14 +176,14 @@ class _Searching:
                 parts.remove()
 
     def check(self, count: int) -> None:
-        """Raise ``ConfigError`` if the index cannot be searched by so many shares."""
+        """Raise ``ConfigError`` if the index cannot be searched in so many shares."""
         if count > 1 and self._first is None and not self._backend.by_shard:
             raise ConfigError(
                 f"shard: backend={self._backend.name} is one structure with these options; search without shard=…"
             )
 
     def _blocks(self) -> "list[Texts]":
-        """Return the queries that are searched together."""
+        """Return the blocks of queries that are searched together."""
         from limbeck.data.candidates import together
         from limbeck.data.dense import Dense
 
@@ -192,7 +192,7 @@ class _Searching:
         return [every.part(start, min(start + size, len(every))) for start in range(0, len(every), size)]
 
     def _inputs(self, count: int) -> Config:
-        """Return what the parts of a search depend on."""
+        """Return everything the parts of a search depend on."""
         first = self._first
         inputs = first and first.identity(self._task()) | {"depth": first.depth}
         return {
@@ -209,7 +209,7 @@ class _Searching:
     def _merged(
         self, parts: Parts, blocks: "Sequence[Texts]", first: "Run | None"
     ) -> "Iterator[tuple[list[str], Run]]":
-        """Yield some queries after the others with what all shares have found for them."""
+        """Yield blocks of queries with their rankings, merged over all shares."""
         from limbeck.evaluation.ranking import merge
         from limbeck.search.ranking import check_found
 
@@ -231,7 +231,7 @@ class _Searching:
         return None if self._first is None else find(self._first, self._task())
 
     def _ranked(self, queries: list[str], first: "Run | None", shards: range | None) -> "Run":
-        """Rank documents for some queries, and measure how long it takes."""
+        """Rank documents for some queries, and measure the time."""
         from limbeck.inference import encode
         from limbeck.search.ranking import rerank, search
 
@@ -248,7 +248,7 @@ class _Searching:
         return found
 
     def _tell(self, shards: range | None, first: "Run | None") -> None:
-        """Log how long it took: all queries together, and a query alone."""
+        """Log the search time: of all queries together, and of a single query."""
         if not self._spent:
             return
         count, encoding, searching = map(sum, zip(*self._spent, strict=True))
@@ -265,7 +265,7 @@ class _Searching:
             log.info("a query alone: %.1f ms (median of %d)", 1000 * median(alone), len(alone))
 
     def _finish(self, found: "Iterable[tuple[list[str], Run]]", out: Path) -> None:
-        """Write what was found, some queries after the others, and evaluate it."""
+        """Write the rankings block by block, and evaluate them."""
         from limbeck.experiment.found import write
         from limbeck.reporting.terminal import show_rows
 

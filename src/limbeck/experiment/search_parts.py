@@ -1,4 +1,4 @@
-"""Parts of a search on disk: what each share of the shards has found for some of the queries."""
+"""Partial results of a search on disk: one run file for each share of the shards and block of queries."""
 
 import json
 import logging
@@ -28,9 +28,9 @@ class Parts:
     Parameters
     ----------
     folder
-        Beside the file that is to be written.
+        Folder next to the output file.
     count
-        Number of shares; with one, nobody else writes into the folder.
+        Number of shares; with one, no other process writes into the folder.
     """
 
     def __init__(self, folder: Path, count: int) -> None:
@@ -39,11 +39,11 @@ class Parts:
 
     @classmethod
     def beside(cls, out: Path, count: int) -> Self:
-        """Return the folder of the parts of a file."""
+        """Return the folder of the parts of an output file."""
         return cls(out.with_name(f"{out.name}.parts"), count)
 
     def forget(self) -> None:
-        """Remove what a search that was not shared has left if it was killed behind its last write."""
+        """Remove the parts that an unshared search left if it was killed after its last write."""
         record = self._folder / "parts.json"
         if record.exists() and json.loads(record.read_text(encoding="utf-8"))["shards"] == 1:
             self.remove()
@@ -53,9 +53,9 @@ class Parts:
         return lock(self._folder)
 
     def open(self, inputs: Node) -> None:
-        """Make the folder, or see that it is one of this very search.
+        """Create the folder, or check that it belongs to this search.
 
-        Parts that a killed search of its own has left are removed if that was another search.
+        Parts of another, unshared search that was killed are removed.
 
         Raises
         ------
@@ -67,11 +67,11 @@ class Parts:
         with self.lock():
             found = json.loads(record.read_text(encoding="utf-8")) if record.exists() else None
             if found is not None and found != inputs and found["shards"] == self._count == 1:
-                log.info("%s: what is there is of another search and is removed", self._folder)
+                log.info("%s: the parts there belong to another search and are removed", self._folder)
                 shutil.rmtree(self._folder)
                 self._folder.mkdir()
                 found = None
-            if found is None:  # shares of the work may start at the same moment
+            if found is None:  # shares may start at the same moment
                 write_json(record, inputs)
             elif found != inputs:
                 raise ConfigError(
@@ -84,20 +84,20 @@ class Parts:
         return self._folder / f"{number + 1}-of-{self._count}.{block:06d}.trec"
 
     def complete(self, blocks: int, out: Path) -> bool:
-        """Return whether all shares of all blocks are there; else log how many are, unless another has merged them."""
+        """Return whether all shares of all blocks are there; log how many are, unless they are merged already."""
         there = [all(self.path(n, block).exists() for block in range(blocks)) for n in range(self._count)]
         if not all(there) and not out.exists():
             log.info("%s: %d of %d parts are there", self._folder, sum(there), self._count)
         return all(there)
 
     def read(self, block: int) -> "list[Run]":
-        """Return what the shares have found for a block of queries."""
+        """Return the rankings of all shares for a block of queries."""
         from limbeck.evaluation.runs import read_run
 
         return [read_run(self.path(number, block)) for number in range(self._count)]
 
     def write(self, number: int, block: int, found: "Run") -> None:
-        """Write what a share has found for a block of queries."""
+        """Write the rankings of a share for a block of queries."""
         from limbeck.evaluation.runs import write_run
 
         write_run(self.path(number, block), found, "limbeck")
@@ -108,17 +108,17 @@ class Parts:
 
 
 def is_free(out: Path, config: Node, *, shared: bool) -> bool:
-    """Return whether a run file is to be written; False for a share of a search whose file is there already.
+    """Return whether a run file should be written; False for a share of a search whose file exists already.
 
     Raises
     ------
     ConfigError
-        It is there, and the search is not shared.
+        The file exists, and the search is not shared.
     """
     if config["force"] or not out.exists():
         return True
     if not shared:
         Parts.beside(out, 1).forget()
-        raise ConfigError(f"out: {out} is there; give another file, or write over it by force=true")
-    log.info("%s is there, whole: nothing to do for shard=%s", out, config["shard"])
+        raise ConfigError(f"out: {out} exists; give another file, or write over it by force=true")
+    log.info("%s is complete: nothing to do for shard=%s", out, config["shard"])
     return False

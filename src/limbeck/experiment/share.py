@@ -9,7 +9,7 @@ from limbeck.processes import end_with_parent
 
 
 def main() -> None:
-    """Do the share; the work is imported last, so that the process ends with its parent even before."""
+    """Do the share; the work is imported last, so that the process ends with its parent even during imports."""
     end_with_parent()
     os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
     logging.getLogger("limbeck").setLevel(logging.WARNING)

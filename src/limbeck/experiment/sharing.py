@@ -1,4 +1,4 @@
-"""Work that is shared by several devices: a job on disk, one process a device, and the parts put together.
+"""Share work among several devices: a job on disk, one process per device, and the parts put together.
 
 The processes run ``limbeck.experiment.share``.
 """
@@ -16,12 +16,12 @@ JOB, WEIGHTS, CANDIDATES = "job.json", "weights.safetensors", "candidates.trec"
 
 
 SHARES = ".shares"
-"""Folder of a run with jobs, and with what unfinished work has found so far; removed when the run is finished."""
+"""Folder of a run for jobs and partial results; removed when the run is finished."""
 
 
 @dataclass(frozen=True)
 class Sharing:
-    """How work is shared: all that another process needs to know to do a part of it."""
+    """How work is shared: all that another process needs in order to do a part of it."""
 
     devices: int
     data: Node
@@ -29,17 +29,17 @@ class Sharing:
     cache: Path
     accelerator: str
     folder: Path
-    """Where jobs are kept while they are worked on."""
+    """Folder of the jobs during the work."""
 
     def spread(self, job: Node, fill: Callable[[Path], object]) -> Path:
-        """Have a job done, and return its folder, which holds a part from each process.
+        """Run a job in other processes, and return its folder, which holds a part from each process.
 
         Parameters
         ----------
         job
-            What is to be done, as plain containers. A job that was killed goes on with the parts that are missing.
+            The job as plain containers. If it was killed before, only missing parts are done.
         fill
-            Puts into the folder what is too large for the job itself.
+            Writes into the folder what is too large for the job itself.
         """
         whole = {**job, "devices": self.devices, "data": self.data, "cache": str(self.cache.resolve())}
         whole |= {"accelerator": self.accelerator}

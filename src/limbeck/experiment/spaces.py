@@ -1,8 +1,8 @@
-"""A student in its teacher's space: the vectors it learns from, and searching an index of the teacher's with its own.
+"""A student in its teacher's vector space: the teacher's vectors to learn from, and search in an index of the teacher.
 
-An index of dense vectors can be searched by any student whose queries were brought to where the vectors' own encoder
-puts them: by a loss on embeddings (``embedding_mse``, ``embedding_cosine``), from that encoder as teacher. A saved
-student records it in ``limbeck.json`` under ``space``.
+An index of dense vectors can be searched by any student that was trained to map queries to where the index's encoder
+maps them: by a loss on embeddings (``embedding_mse``, ``embedding_cosine``) with that encoder as teacher. A saved
+student records the space in ``limbeck.json`` under ``space``.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,12 +33,12 @@ _OTHER_DISK = "set paths.cache to a folder on another disk, or leave out the los
 
 
 def check_fit(objective: "Objective", student: "Student", teaching: "Teaching | None") -> None:
-    """Refuse a student whose vectors cannot be compared with its teacher's, for losses that do so.
+    """Refuse a student whose vectors cannot be compared with its teacher's, if a loss compares them.
 
     Raises
     ------
     ConfigError
-        They differ in width or in length, or the student learns smaller sizes beside.
+        The vectors differ in width or in norm, or the student also learns smaller sizes.
     """
     from limbeck.losses.embeddings import EmbeddingLoss
 
@@ -73,16 +73,22 @@ def targets(
     collection: "Collection",
     artefacts: "Artefacts",
 ) -> "Targets | None":
-    """Return the teacher's vectors of training queries and documents, encoded once; None if no term reads them.
+    """Return the teacher's vectors of training queries and documents, encoded once; None if no loss reads them.
 
     Parameters
     ----------
     objective
-        What is learned.
-    teaching, node
-        The teacher, and its configuration node.
-    pool, collection, artefacts
-        Whose queries, which documents, and where vectors are kept.
+        The losses.
+    teaching
+        The teacher.
+    node
+        The teacher's configuration node.
+    pool
+        Pool with the training queries and documents.
+    collection
+        Their texts.
+    artefacts
+        The cache of the vectors.
     """
     if not objective.reads("teacher_vectors"):
         return None
@@ -106,7 +112,7 @@ def _searcher(teaching: "Teaching | None") -> tuple[Any, Any]:
 
 
 def space(objective: "Objective", teaching: "Teaching | None") -> Config | None:
-    """Return the space that a student's queries are brought into, for the record; None if no loss does so."""
+    """Return the space that a student's queries are trained into, for the record; None if no loss does so."""
     from limbeck.losses.embeddings import EmbeddingLoss
 
     ties = [name for name, loss in objective.terms.items() if isinstance(loss, EmbeddingLoss) and loss.ties_queries]
@@ -116,12 +122,14 @@ def space(objective: "Objective", teaching: "Teaching | None") -> Config | None:
 
 
 def check_tied(folder: Path, student: "Student", store: "Store", key: str) -> None:
-    """Refuse a student whose queries mean nothing to an index.
+    """Refuse a student whose query vectors do not belong to the space of an index.
 
     Parameters
     ----------
-    folder, student
-        Where it lies, and what lies there.
+    folder
+        Folder of the student.
+    student
+        The student.
     store
         The index.
     key
@@ -130,7 +138,7 @@ def check_tied(folder: Path, student: "Student", store: "Store", key: str) -> No
     Raises
     ------
     ConfigError
-        The index holds no dense vectors, or of another width; or the student was never brought into their space.
+        The index holds no dense vectors, or vectors of another width; or the student was not trained into their space.
     """
     if "vectors" not in student.fields or store.kind != "dense":
         raise ConfigError(
@@ -157,7 +165,7 @@ def check_tied(folder: Path, student: "Student", store: "Store", key: str) -> No
 
 
 def query_encoder_nodes(folder: Path, key: str) -> Config:
-    """Return the configuration nodes of the student in a folder that is to encode queries."""
+    """Return the configuration nodes of the student in a folder that should encode queries."""
     try:
         nodes = Saved(folder=str(folder)).nodes({})
     except ConfigError as error:
@@ -168,14 +176,18 @@ def query_encoder_nodes(folder: Path, key: str) -> Config:
 def searching(
     store: "Store", collection: "Collection", folder: Path, student: "Student", evaluation: "Evaluation"
 ) -> "Callable[[Engine, Sequence[str]], Run]":
-    """Return how a student searches an index of its teacher's: exactly, with queries of its own.
+    """Return the function by which a student searches an index of its teacher, exactly, with its own query vectors.
 
     Parameters
     ----------
-    store, collection
-        The index, and the collection whose queries are asked.
-    folder, student
-        Where the student lies, and what lies there.
+    store
+        The index.
+    collection
+        The collection with the queries.
+    folder
+        Folder of the student.
+    student
+        The student.
     evaluation
         Depth and precision.
 

@@ -1,4 +1,4 @@
-"""One command in shards: a launcher makes them somewhere, this process waits, and says how far all of them are."""
+"""Run one command in shards: a launcher starts them, and this process waits and logs their progress."""
 
 import json
 import logging
@@ -21,19 +21,19 @@ log = logging.getLogger(__name__)
 Share = tuple[int, int]
 """(i, n): number i, from 0, of n."""
 Work = Callable[[Config, Share], object]
-"""Does a share of a verb's work, from its configuration; a function of a module, so that other processes find it."""
+"""Does a share of a verb's work; a module's function, so that other processes can import it."""
 
 _LOOK = 0.5
-"""Seconds between looks at how far shards are."""
+"""Seconds between looks at the progress of the shards."""
 
 
 def shards(config: Node) -> int:
-    """Return how many shards a command is spread over; 1 for none.
+    """Return the number of shards of a command; 1 if it is not sharded.
 
     Raises
     ------
     ConfigError
-        It is no such number, or the command is a shard by itself.
+        The number is invalid, or the command is a shard itself.
     """
     count = config["shards"]
     if count < 1:
@@ -44,28 +44,28 @@ def shards(config: Node) -> int:
 
 
 def spread(work: Work, config: Config, out: Path, count: int) -> None:
-    """Have a launcher make all shards of a command, and wait for them.
+    """Start all shards of a command with a launcher, and wait for them.
 
     Parameters
     ----------
     work
-        Does one.
+        Does one shard.
     config
         The configuration of the verb, with ``launcher``.
     out
-        What the command writes; it is kept beside it how far the shards are, until all have ended well.
+        The output; the progress of the shards is stored next to it until all have succeeded.
     count
         Number of shards.
 
     Raises
     ------
     FailedError
-        Some failed. The others are kept: the same command goes on.
+        Some shards failed. The others are kept: the same command does the rest.
     """
     launcher = build(config["launcher"], key="launcher")
     folder = out.absolute().with_name(f".{out.name}.shards")
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob("*.json"):  # of an earlier attempt
+    for path in folder.glob("*.json"):  # left by an earlier attempt
         path.unlink()
     jobs = [
         {"config": config, "number": number, "of": count, "folder": str(folder), "quiet": launcher.quiet}
@@ -85,7 +85,7 @@ def spread(work: Work, config: Config, out: Path, count: int) -> None:
 
 
 def made(work: Work, job: Job) -> Outcome:
-    """Make a shard, in any process; a failure is noted in what is returned."""
+    """Do a shard, in any process; a failure is recorded in the outcome."""
     console(job["quiet"])
     state, last = Path(job["folder"]) / f"{job['number'] + 1}.json", 0.0
 
@@ -107,12 +107,12 @@ def made(work: Work, job: Job) -> Outcome:
 
 
 class Watch:
-    """Logs how far all shards are: when one ends, and every minute; a context.
+    """Logs the progress of all shards: when one ends, and every minute; a context.
 
     Parameters
     ----------
     folder
-        Where each shard keeps how far it is.
+        Folder of the shards' progress files.
     count
         Number of shards.
     """
@@ -133,12 +133,12 @@ class Watch:
         self._thread.join()
 
     def ended(self, *, failed: int) -> None:
-        """Count one that has ended, and say what the others do."""
+        """Count a shard that has ended, and log the progress of the others."""
         self._done, self._failed = self._done + 1, failed
         log.info("%s", self.text())
 
     def text(self) -> str:
-        """Say how far all are, in a line."""
+        """Return the progress of all shards in one line."""
         failed = f", {self._failed} failed" if self._failed else ""
         at_work = [f"{number}: {said}" for number, said in self._at_work()]
         listed = "".join(f"; {each}" for each in at_work)
@@ -149,7 +149,7 @@ class Watch:
         for path in sorted(self._folder.glob("*.json"), key=lambda path: int(path.stem)):
             try:
                 state = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError):  # it has ended meanwhile
+            except (OSError, ValueError):  # it has ended in the meantime
                 continue
             share = f", {100 * state['done'] / state['total']:.0f} %" if state["total"] else ""
             found.append((int(path.stem), f"{state['label']}{share}"))

@@ -1,4 +1,4 @@
-"""What does not depend on the student, computed once for all runs: candidates and training pool."""
+"""The stages before training, computed once for all runs: candidates and training pool."""
 
 import shutil
 from pathlib import Path
@@ -15,16 +15,18 @@ from limbeck.types import Run
 
 
 class Stages:
-    """The stages before training, each an artefact.
+    """The stages before training; each is an artefact.
 
     Parameters
     ----------
-    collection, artefacts
-        Their inputs and where they are cached.
+    collection
+        The collection.
+    artefacts
+        The cache of the stages.
     candidates
-        First stage.
+        The first stage.
     pooling
-        What of it becomes the training pool.
+        Chooses the training pool from the candidates.
     """
 
     def __init__(self, collection: Collection, artefacts: Artefacts, candidates: Candidates, pooling: Pooling) -> None:
@@ -49,9 +51,9 @@ class Stages:
         return Search(self.collection, split, self._artefacts)
 
     def pool(self, teaching: Teaching | None = None, *, split: str = "train") -> Pool:
-        """Return the training pool, with the scores of a teacher if there is one, denoised if that is asked for.
+        """Return the training pool, with the teacher's scores if there is a teacher, and denoised if configured.
 
-        The pool of another split is chosen by the same rules: what training would see, had it these queries.
+        The pool of another split is built by the same rules, as if its queries were training queries.
         """
         chosen_from = self.collection.split(split)
         inputs = {
@@ -76,5 +78,5 @@ class Stages:
         return pool if teaching is None else self._pooling.denoise(teaching.scored(pool))
 
     def judged(self, pool: Pool) -> Judged:
-        """Return what the judgments know of the training queries of a pool."""
+        """Return the judgments of the training queries of a pool."""
         return Judged(self.collection.split("train").qrels, pool.query_ids, self._pooling.relevant)

@@ -1,4 +1,4 @@
-"""The student before training: runs that begin with the same weights share what it ranks."""
+"""Rankings of the student before training, shared by runs that start with the same weights."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,14 +12,16 @@ from limbeck.types import Run
 
 
 class Start:
-    """What the student before training ranks, an artefact: a sweep finds it once, not once a run.
+    """Rankings of the student before training: an artefact, computed once for a sweep.
 
     Parameters
     ----------
     nodes
         Configuration with the nodes ``student`` and ``backbone``.
-    collection, artefacts
-        What it ranks, and where rankings are kept.
+    collection
+        The collection to rank.
+    artefacts
+        The cache of the rankings.
     """
 
     def __init__(self, nodes: Node, collection: Collection, artefacts: Artefacts) -> None:
@@ -29,7 +31,7 @@ class Start:
 
     @property
     def shared(self) -> bool:
-        """Whether other runs may begin with the same weights: not with those that a seed gives."""
+        """Whether other runs may start with the same weights; not if a seed draws them."""
         return "model" in self._nodes["backbone"]
 
     def search(self, engine: Engine, queries: Sequence[str]) -> Run:

@@ -1,9 +1,9 @@
-"""Systems on sets: each set is opened, searched or re-ranked by each system, and evaluated."""
+"""Evaluate systems on sets: open each set, search or re-rank it with each system, and compute the metrics."""
 
 import logging
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,34 +23,34 @@ from limbeck.experiment import assemble, spaces
 from limbeck.experiment.engine import Engine, with_lengths
 from limbeck.experiment.one_pass import OnePass
 from limbeck.experiment.sharing import SHARES, Sharing
-from limbeck.experiment.systems import Systems
+from limbeck.experiment.systems import Systems, loaded
 from limbeck.reporting.terminal import show_rows
 from limbeck.search.shards import Store
 from limbeck.students.base import Student
-from limbeck.students.saved import Saved
+from limbeck.text.cache import TokenCache
 from limbeck.text.collate import Collator
 from limbeck.types import Run
 
 log = logging.getLogger(__name__)
 
 _SPLIT = "test"
-"""What the evaluated queries of a set are called in a collection, whatever its qrels are called."""
+"""Name of the evaluated split in a set's collection, whatever its qrels file is called."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A student in a folder, as a system."""
+    """A system: the student in a folder."""
 
     key: str
-    """What names it in files."""
+    """Its name in files."""
     label: str
-    """What names it in tables."""
+    """Its name in tables."""
     folder: Path
 
 
 @dataclass(frozen=True)
 class RunFile:
-    """A TREC run file, as a system."""
+    """A system: a TREC run file."""
 
     key: str
     label: str
@@ -70,15 +70,16 @@ class Suite:
     sets
         Name → configuration node of the set.
     candidates, teacher
-        Configuration nodes: the first stage, and the teacher or nothing. ``@set`` in a path of them stands for the
-        name of the set.
-    artefacts, accelerator
-        Where indexes and rankings are kept, and where models work.
+        Configuration nodes of first stage and teacher (or None); ``@set`` in a path stands for the set's name.
+    artefacts
+        The cache of indexes and rankings.
+    accelerator
+        Device of models.
     folder
-        Where the results go: ``runs/SET.KEY.trec``, ``per_query/SET.KEY.parquet``.
+        Output folder: ``runs/SET.KEY.trec``, ``per_query/SET.KEY.parquet``.
     index
-        Its documents are searched by the queries of the students, each of which was brought into its space; None has
-        each student encode the documents too.
+        An index whose documents all students search, each trained into its space; None: each student encodes the
+        documents.
     """
 
     def __init__(
@@ -93,9 +94,10 @@ class Suite:
         index: Store | None = None,
     ) -> None:
         self._index = index
+        self._loaded = lru_cache(maxsize=1)(loaded)  # a single student is loaded once for all sets
         self._evaluation = evaluation
         self._sets: dict[str, EvalSet] = {name: build(node, key=f"eval.sets.{name}") for name, node in sets.items()}
-        # What is re-ranked is as deep as the evaluation asks, however deep training lists are drawn from.
+        # The evaluation sets the depth of re-ranking, whatever the depth of the candidates for training lists.
         depth = candidates.get("depth")
         self._candidates = {**candidates, "depth": depth if depth is None else max(depth, evaluation.depth)}
         self._teacher = teacher
@@ -106,7 +108,7 @@ class Suite:
         self._pass = OnePass(self._sets, _SPLIT, artefacts, folder / SHARES)
 
     def run(self, systems: Sequence[System]) -> dict[str, Config]:
-        """Evaluate systems on every set; a set that cannot be opened is reported, and the others go on.
+        """Evaluate systems on every set; a set that cannot be opened is reported, and the others are still evaluated.
 
         Returns
         -------
@@ -123,25 +125,25 @@ class Suite:
             except ConfigError as error:
                 reason = str(error).replace("data.collection", f"eval.sets.{name}.collection")
                 reason = reason.replace("data.test", f"eval.sets.{name}.split")
-                log.error("%s is missing: %s", name, reason.partition(". ")[0])  # what to do is said once, at the end
+                log.error("%s is missing: %s", name, reason.partition(". ")[0])  # its advice comes once, at the end
                 found[name] = {"missing": reason}
         return found
 
     def before(
         self, system: str, place: str, collection: Collection, ranker: Student, collator: Collator
     ) -> Callable[[Engine, Sequence[str]], Run]:
-        """Return how a student searches its own split, and in the same pass the sets that have the same documents.
+        """Return the function by which a student searches its own split, and in the same pass sets with its documents.
 
         Parameters
         ----------
         system
-            Its key, as the sets will be evaluated with it.
+            Key of the system in the evaluation of the sets.
         place
-            How the configuration names the collection.
+            The collection's name in the configuration.
         collection
-            What is searched.
+            The collection to search.
         ranker, collator
-            The student.
+            The student and its collator.
         """
         fit = partial(_fitted, ranker, collator)
         return self._pass.before(system, place, collection, collator.style.document_length, fit)
@@ -207,8 +209,9 @@ class Suite:
         return pipeline.given(system.key, system.label, system.path.name, run)
 
     def _of_model(self, ranked: Systems, system: Model, name: str, each: EvalSet, collection: Collection) -> list[Row]:
-        nodes = nodes_of(system.folder)
-        ranker, collator = assemble.ranker(nodes["student"], nodes["backbone"], collection, self._artefacts)
+        nodes, ranker, tokenizer = self._loaded(system.folder)
+        cache = TokenCache(self._artefacts, tokenizer, collection)
+        collator = Collator(tokenizer, ranker.style, collection.query_texts, collection.document_texts, cache)
         fit = partial(_fitted, ranker, collator)
         fitted = fit(each)
         if self._index is not None:
@@ -239,14 +242,8 @@ def read(path: Path, queries: Container[str], whose: str) -> Run:
     return run
 
 
-def nodes_of(folder: Path) -> Config:
-    """Return the configuration nodes of a student that lies in a folder, and of its backbone."""
-    nodes = Saved(folder=str(folder)).nodes({}, key="run: ")
-    return {"student": nodes.student, "backbone": nodes.backbone}
-
-
 def _fitted(ranker: Student, collator: Collator, each: EvalSet) -> Collator:
-    """Return the collator with the set's lengths; where a pair would not fit the backbone, the document gives way."""
+    """Return the collator with the set's lengths; documents are cut where a pair would exceed the backbone's length."""
     collator = with_lengths(collator, each.query_length, each.document_length)
     style, most = collator.style, most_tokens(ranker.backbone)
     if most is None:
@@ -264,7 +261,7 @@ def _fitted(ranker: Student, collator: Collator, each: EvalSet) -> Collator:
 
 
 def of_set(node: Node, name: str) -> Config:
-    """Return a configuration node with the name of a set where a path says ``@set``."""
+    """Return a configuration node with ``@set`` in its paths replaced by the name of a set."""
 
     def put(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -275,9 +272,9 @@ def of_set(node: Node, name: str) -> Config:
 
 
 def average(sets: Mapping[str, Node]) -> list[Row] | None:
-    """Return the macro average of each system over the sets, by the metrics that all of them have.
+    """Return the macro average of each system over the sets, for the metrics that all sets have.
 
-    None where a set is missing: the average of an incomplete suite is not its average. None too for a single set.
+    None for a single set, and where a set is missing: the average of an incomplete suite would be misleading.
     """
     if len(sets) < 2 or any("missing" in each for each in sets.values()):
         return None

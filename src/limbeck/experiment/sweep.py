@@ -1,7 +1,7 @@
-"""A sweep: its jobs composed, what is finished skipped, the rest run by a launcher and watched; the end is a table.
+"""Run a sweep: compose its jobs, skip the finished ones, run the rest with a launcher, and print a table.
 
-Any number of commands may work on one sweep, on any machines that share its folder: a run that another one makes is
-left to that one, and waited for at the end.
+Several commands may work on one sweep, on any machines that share its folder: a run that another command has started is
+left to it, and waited for at the end.
 """
 
 import logging
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _POLL = 1.0
-"""Seconds between looks at runs that other processes make."""
+"""Seconds between looks at runs of other processes."""
 
 
 @dataclass(frozen=True)
 class Composed:
-    """A job as Hydra has composed it."""
+    """A job as composed by Hydra."""
 
     config: "DictConfig"
     swept: list[str]
-    """Overrides that it does not share with all other jobs."""
+    """Overrides that distinguish it from other jobs."""
     overrides: list[str]
-    """All of them, those that were typed too."""
+    """All overrides of the job."""
 
 
 @dataclass(eq=False)
@@ -46,33 +46,33 @@ class Run:
 
     number: int
     job: Config
-    """What a launcher is given."""
+    """What the launcher receives."""
     folder: RunFolder | None = None
     """None where the configuration is impossible."""
     outcome: Config = field(default_factory=dict)
     """``result`` or ``error``, once it has ended."""
     state: str | None = None
-    """Where nothing is to run (``dry_run``), what is there of it, in words."""
+    """With ``dry_run``: the state of the run, in words."""
 
     @property
     def name(self) -> str:
-        """What distinguishes it from the others."""
+        """The overrides that distinguish it from the others."""
         return " ".join(self.job["swept"])
 
 
 _runs: list[Run] = []
-"""Those of the sweep that this process is at; a sweeper may ask for more after it has seen some."""
+"""All runs of the sweep in this process so far; a sweeper may ask for more after it has seen some."""
 
 
 def launch(composed: Sequence[Composed], command: Sequence[str]) -> list[float | None]:
-    """Make the jobs of a sweep.
+    """Run the jobs of a sweep.
 
     Parameters
     ----------
     composed
         The jobs.
     command
-        What was typed.
+        The command as typed.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def launch(composed: Sequence[Composed], command: Sequence[str]) -> list[float |
     once = _first_of_each(runs)
     for run in (run for run in runs if run not in once):
         log.info("[%d] %s is the same run as another one of the sweep", run.number + 1, run.name)
-        run.outcome = next(each for each in once if _same(each, run)).outcome  # shared: it fills up for both
+        run.outcome = next(each for each in once if _same(each, run)).outcome  # the same dict: both get the result
     with Watch(_runs, live=launcher.quiet) as watch:
         for run in once:
             if run.outcome:
@@ -109,7 +109,7 @@ def launch(composed: Sequence[Composed], command: Sequence[str]) -> list[float |
                 if "busy" not in outcome:
                     run.outcome |= outcome
                     watch.ended(run)
-            # What others make is waited for; it is ours if they die.
+            # Wait for runs of other processes, and run them here if those die.
             mine = _free([run for run in once if not run.outcome])
     return [_value(run) for run in runs]
 
@@ -141,7 +141,7 @@ def _same(one: Run, other: Run) -> bool:
 
 
 def _first_of_each(runs: Sequence[Run]) -> list[Run]:
-    """Return runs without those that are the same run again, as where two overrides mean the same."""
+    """Return runs without duplicates, which arise where two overrides mean the same."""
     return [run for position, run in enumerate(runs) if not any(_same(run, each) for each in runs[:position])]
 
 
@@ -151,7 +151,7 @@ def _pass(launcher: Launcher, runs: Sequence[Run], folder: Path) -> Iterator[tup
 
 
 def _free(runs: Sequence[Run]) -> list[Run]:
-    """Wait until another process has let go of one of the runs, and return those."""
+    """Wait until another process has released one of the runs, and return the released ones."""
     if runs:
         log.info("%d runs are being run by other processes; waiting for them", len(runs))
     while runs:
@@ -163,12 +163,12 @@ def _free(runs: Sequence[Run]) -> list[Run]:
 
 
 def work(job: Node) -> Config:
-    """Make one job, in any process; a failure is noted in what is returned."""
+    """Do one job, in any process; a failure is recorded in the result."""
     from limbeck.reporting.results.finished import check_whole
 
     console(job["quiet"])
     log.info("\n[%d] %s", job["number"] + 1, " ".join(job["swept"]))
-    sys.argv = job["command"]  # what env.json records
+    sys.argv = job["command"]  # recorded in env.json
     start = time.monotonic()
     folder = RunFolder(Path(job["folder"]))
     try:
@@ -202,7 +202,7 @@ def _value(run: Run) -> float | None:
 
 
 def show_plan(runs: Sequence[Run]) -> None:
-    """Print the runs of a sweep with their ids and what is there of each, without running any."""
+    """Print the runs of a sweep with id and state, without running any."""
     from limbeck.reporting.terminal import show_words
 
     rows = [
@@ -222,7 +222,7 @@ def _state(run: Run) -> str:
 
 @contextmanager
 def collected() -> Iterator[list[dict[str, Any]]]:
-    """Collect the jobs of one sweep; a context. What it yields fills up at its end; it stays empty without a sweep.
+    """Collect the outcomes of one sweep in this context; the list is filled at its end, and empty without a sweep.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""Systems on the queries of one split: the rows of the first stage, of a teacher and of students."""
+"""Evaluate the first stage, a teacher and students on the queries of one split."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -6,16 +6,19 @@ from pathlib import Path
 
 import torch
 
-from limbeck.config import Node
+from limbeck.config import Config, Node
 from limbeck.data.candidates import Candidates
 from limbeck.data.collection import Collection
 from limbeck.evaluation.pipeline import Pipeline, Row
 from limbeck.evaluation.settings import Evaluation
+from limbeck.experiment import assemble
 from limbeck.experiment.engine import Engine
 from limbeck.experiment.sharing import Sharing
 from limbeck.experiment.teaching import OnDemand, Teaching
 from limbeck.students.base import Student
+from limbeck.students.saved import Saved
 from limbeck.text.collate import Collator
+from limbeck.text.tokenizer import TextTokenizer
 from limbeck.types import Run
 
 Find = Callable[[Engine, Sequence[str]], Run]
@@ -23,16 +26,24 @@ Rerank = Callable[[Engine, Run], Run]
 
 
 class Systems:
-    """Ranks the queries of a split with one system after the other; each gives its rows of the table.
+    """Ranks the queries of a split with one system after another; each returns its rows of the table.
 
     Parameters
     ----------
-    collection, split
-        What is searched, for which queries.
-    candidates, first
-        The first stage, and its rankings of these queries.
-    evaluation, device, sharing
-        Stages, depths and precision; where models work in this process; how they share work with others.
+    collection
+        The documents to search.
+    split
+        The queries.
+    candidates
+        The first stage.
+    first
+        The rankings of the first stage for these queries.
+    evaluation
+        Stages, depths and precision.
+    device
+        Device of this process.
+    sharing
+        How work is shared among processes.
     folder
         Run folder.
     name, metrics
@@ -68,12 +79,14 @@ class Systems:
         return self.pipeline.first_stage(self._candidates.label)
 
     def teacher(self, teaching: Teaching, node: Node) -> list[Row]:
-        """Evaluate a teacher: the collection as far as it can rank it, else the candidates that it has scores of.
+        """Evaluate a teacher: on the whole collection if it can search, otherwise on the candidates that it has scored.
 
         Parameters
         ----------
-        teaching, node
-            The teacher, and its configuration node.
+        teaching
+            The teacher.
+        node
+            Its configuration node.
         """
         search = None
         if isinstance(teaching, OnDemand) and teaching.searcher is not None:
@@ -92,18 +105,24 @@ class Systems:
         search: Find = Engine.search,
         rerank: Rerank = Engine.rerank,
     ) -> list[Row]:
-        """Evaluate a student as it is now.
+        """Evaluate a student with its present weights.
 
         Parameters
         ----------
-        key, label
-            What names it in files and in tables.
-        ranker, collator
-            The student, and what knows its texts.
+        key
+            Its name in files.
+        label
+            Its name in tables.
+        ranker
+            The student.
+        collator
+            Has the student's tokenizer and the collection's texts.
         node
             Has the configuration nodes ``student`` and ``backbone``.
-        search, rerank
-            Rank the whole collection, and candidates.
+        search
+            Ranks the whole collection.
+        rerank
+            Ranks candidates.
         """
         engine = self._engine(ranker, collator, node)
         searches = partial(search, engine, self._queries) if ranker.separable else None
@@ -112,3 +131,15 @@ class Systems:
     def _engine(self, ranker: Student, collator: Collator, node: Node) -> Engine:
         nodes = {name: node[name] for name in ("student", "backbone")}
         return Engine(ranker, collator, self._collection, self._evaluation, self._device, nodes, self._sharing)
+
+
+def nodes_of(folder: Path) -> Config:
+    """Return the configuration nodes of the student in a folder, and of its backbone."""
+    nodes = Saved(folder=str(folder)).nodes({}, key="run: ")
+    return {"student": nodes.student, "backbone": nodes.backbone}
+
+
+def loaded(folder: Path) -> tuple[Config, Student, TextTokenizer]:
+    """Load the student in a folder; return its configuration nodes, the student and its tokenizer."""
+    nodes = nodes_of(folder)
+    return nodes, *assemble.saved(nodes["student"], nodes["backbone"])

@@ -1,4 +1,4 @@
-"""Tables: from finished sweeps to a table in Markdown and LaTeX, with the commands of its rows."""
+"""Write a table of finished sweeps in Markdown and LaTeX, with the commands of its rows."""
 
 import logging
 from pathlib import Path
@@ -22,7 +22,7 @@ def write(config: Node, name: str) -> "Table":
     config
         A composed configuration of ``conf/table.yaml`` as plain containers.
     name
-        Of the table.
+        Name of the table.
     """
     from limbeck.reporting.results.latex import latex
     from limbeck.reporting.results.markdown import markdown
@@ -40,7 +40,7 @@ def write(config: Node, name: str) -> "Table":
 
 
 def rows(tabulated: "Table") -> list[dict[str, Any]]:
-    """Return the rows of a table as plain mappings: labels, then for each column the mean and ± the deviation."""
+    """Return the rows of a table as plain mappings: the labels, then mean and standard deviation of each column."""
     from limbeck.reporting.results.wording import column_head, heads
 
     heads_, columns = heads(tabulated), [column_head(tabulated, column) for column in tabulated.columns]
@@ -59,7 +59,7 @@ def tabulate(config: Node, name: str) -> "Table":
     Raises
     ------
     ConfigError
-        The table's YAML is wrong, there is nothing to make it from, or runs must not be mixed: the message says which.
+        The table's YAML is wrong, no finished runs match, or the runs must not be mixed; the message says which.
     """
     from limbeck.reporting.results.cells import make
     from limbeck.reporting.results.marking import mark

@@ -1,4 +1,4 @@
-"""A teacher at work on a collection: its scores of the training pool, and its own ranking."""
+"""A teacher on a collection: its scores of the training pool, and its own ranking."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -33,20 +33,20 @@ from limbeck.types import Run
 log = logging.getLogger(__name__)
 
 Spread = Callable[[Lists], None]
-"""Has lists scored into the store by other processes, a share each."""
+"""Scores lists into the store by several processes, one share each."""
 
 
 class Teaching(ABC):
-    """A teacher at work on a collection.
+    """A teacher on a collection.
 
     Parameters
     ----------
     identity
-        All that the scores depend on beside the collection, as plain containers.
+        Everything the scores depend on, except the collection, as plain containers.
     meta
         Provenance of the scores, as in the ``meta.json`` of a score store.
     missing
-        What happens to a pair that it has no score of: an error, or it is dropped from the pool.
+        What to do with a pair without a score: raise an error, or drop it from the pool.
     """
 
     def __init__(self, identity: Node, meta: Node, missing: Literal["error", "drop"] = "error") -> None:
@@ -56,11 +56,11 @@ class Teaching(ABC):
 
     @abstractmethod
     def scores_of(self, pool: Pool) -> np.ndarray:
-        """Return the scores of a pool's pairs, float32; NaN where it has none."""
+        """Return the scores of a pool's pairs, float32; NaN for missing scores."""
 
     @abstractmethod
     def scores_of_lists(self, lists: Lists) -> list[np.ndarray]:
-        """Return the scores of each list that is to be ranked, float32; NaN where it has none."""
+        """Return the scores of each list to be ranked, float32; NaN for missing scores."""
 
     def scored(self, pool: Pool) -> Pool:
         """Return a pool with the teacher's scores.
@@ -68,7 +68,7 @@ class Teaching(ABC):
         Raises
         ------
         ConfigError
-            It has no score of a pair, and such pairs are not dropped.
+            A pair has no score, and such pairs are not to be dropped.
         """
         return with_scores(pool, self.scores_of(pool), self.missing, f"the teacher {self.meta['teacher']}")
 
@@ -78,7 +78,7 @@ class Teaching(ABC):
         Returns
         -------
         dict or None
-            None if the teacher has no scores of these queries. Candidates that it has no score of are left out.
+            The ranking, without candidates that have no score; None if the teacher has no scores of these queries.
         """
         lists = {query: ranking.ids for query, ranking in candidates.items() if ranking.ids}
         found = dict(zip(lists, self.scores_of_lists(lists), strict=True))
@@ -96,16 +96,16 @@ class Teaching(ABC):
 
 
 class Stored(Teaching):
-    """A teacher whose scores are there already.
+    """A teacher whose scores are in a store already.
 
     Parameters
     ----------
     teacher
-        Has the store.
+        Reads the store.
     artefacts
-        Where scores are kept in the order of pools.
+        The cache of scores in the order of pools.
     collection
-        Whose queries are to have the texts that were scored.
+        Its queries must have the texts that were scored.
     """
 
     def __init__(self, teacher: StoreTeacher, artefacts: Artefacts, collection: Collection) -> None:
@@ -115,7 +115,7 @@ class Stored(Teaching):
         self._collection = collection
 
     def scores_of(self, pool: Pool) -> np.ndarray:
-        """Return what the store has of a pool's pairs, from a file beside the pool that all runs share.
+        """Return the store's scores of a pool's pairs, from a file in the cache that all runs share.
 
         Raises
         ------
@@ -131,29 +131,31 @@ class Stored(Teaching):
         return _kept(self._artefacts, pool, {"teacher": dict(self.identity)}, column)
 
     def scores_of_lists(self, lists: Lists) -> list[np.ndarray]:
-        """Return what the store has of each list."""
+        """Return the store's scores of each list."""
         return self._teacher.score(list(lists), list(lists.values()))
 
 
 class OnDemand(Teaching):
-    """A teacher that can score any pair; a pair is scored once, and its score kept.
+    """A teacher that can score any pair; each pair is scored once, and its score is stored.
 
     Parameters
     ----------
     teacher
-        Who scores.
+        Computes the scores.
     identity
-        As ``Teaching`` takes it.
+        See ``Teaching``.
     provenance
-        What is written into score stores.
-    collection, artefacts
-        What is scored, and where scores are kept.
+        Written into score stores.
+    collection
+        The texts to score.
+    artefacts
+        The cache of the scores.
     searcher
         Its model and collator, if it can rank the whole collection.
     given
-        A store of this very teacher: what it has is taken from it.
+        A finished store of this teacher, from which scores are taken.
     spread
-        How candidates are scored by several processes; None scores all in this one.
+        How several processes score candidates; None scores all in this process.
     """
 
     def __init__(
@@ -182,16 +184,16 @@ class OnDemand(Teaching):
     def stores(
         self, lists: Lists, *, share: tuple[int, int] | None = None, spread: Spread | None = None
     ) -> list[ScoreStore]:
-        """Return stores that together hold the scores of the lists, all scored that were not.
+        """Return stores that together hold the scores of all lists, after scoring the missing ones.
 
         Parameters
         ----------
         lists
             Query id → document ids.
         share
-            (i, n): score every n-th part alone, and leave it to the process that waits for all n to finish the store.
+            (i, n): score only every n-th part; the process that waits for all n finishes the store.
         spread
-            Has the lists scored by other processes.
+            Scores the lists in other processes.
         """
         stores = [] if self._given is None else [self._given]
         left = without(lists, self._given)
@@ -205,7 +207,7 @@ class OnDemand(Teaching):
         return stores
 
     def _kept_in(self, queries: Sequence[str]) -> Path:
-        """Return the store in the cache: that of the documents, unless it has another text of one of the queries."""
+        """Return the store in the cache: one per document collection, or another one if a query's text differs."""
         texts, scores = self._collection, self._artefacts.root / "scores"
         path = scores / fingerprint({"teacher": dict(self.identity), "documents": texts.content("document")})
         if query_texts.changed(path, queries, texts.query_texts):
@@ -213,7 +215,7 @@ class OnDemand(Teaching):
         return path
 
     def scores_of(self, pool: Pool) -> np.ndarray:
-        """Return the scores of a pool's pairs, from a file beside the pool that all runs share."""
+        """Return the scores of a pool's pairs, from a file in the cache that all runs share."""
 
         def column() -> np.ndarray:
             stores = self.stores(pool.lists())
@@ -243,9 +245,9 @@ class OnDemand(Teaching):
         evaluation
             Depth and precision.
         queries
-            Their ids.
+            Ids of the queries.
         find
-            Does it.
+            Computes the ranking.
         """
         inputs = {
             "teacher": dict(self.identity),
@@ -264,7 +266,7 @@ class OnDemand(Teaching):
 
 
 def _kept(artefacts: Artefacts, pool: Pool, inputs: Node, column: Callable[[], np.ndarray]) -> np.ndarray:
-    """Return the scores of a pool's pairs, mapped from an artefact, which is filled by ``column`` if it is missing."""
+    """Return the scores of a pool's pairs, mapped from an artefact; ``column`` computes them if it is missing."""
     path = artefacts.folder(
         "aligned",
         {"pairs": pairs_of(pool), **inputs},

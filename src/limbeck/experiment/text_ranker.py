@@ -1,4 +1,4 @@
-"""A ranker for texts: what ``limbeck.load`` returns."""
+"""The ranker for texts that ``limbeck.load`` returns."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,8 +23,8 @@ _ROLES = ("query", "document")
 class TextRanker:
     """A trained ranker that encodes, scores and ranks texts.
 
-    Texts are sorted by length and read in batches, with dropout off. Work that takes longer than ten seconds
-    shows a progress bar on terminals and in notebooks.
+    Texts are sorted by length and read in batches, with dropout off. Work that takes longer than ten seconds shows a
+    progress bar on terminals and in notebooks.
 
     Parameters
     ----------
@@ -33,12 +33,12 @@ class TextRanker:
     node
         The student's configuration node, defaults included.
     source
-        Where it comes from: a folder or a name on the hub.
+        Where it was loaded from: a folder or a name on the hub.
     write
-        Writes it to a folder as sentence-transformers keeps models, as ``limbeck export`` does: called with the folder,
-        the model's name, and what its card says that no run knows.
+        Writes it to a folder in the format of sentence-transformers, as ``limbeck export`` does. Called with the
+        folder, the model's name, and entries of the card that no run records.
     device
-        Where it works.
+        Device of the model.
     bf16
         Compute in bfloat16.
 
@@ -69,7 +69,7 @@ class TextRanker:
         self.device = device
         self.bf16 = bf16
         self._write = write
-        self._collator = Collator(tokenizer, student.style, list, list)  # a text is its own id
+        self._collator = Collator(tokenizer, student.style, list, list)  # each text is its own id
 
     def __repr__(self) -> str:
         return f"TextRanker({self.kind}, {self.source!r}, device={str(self.device)!r})"
@@ -92,15 +92,15 @@ class TextRanker:
         Returns
         -------
         numpy.ndarray, scipy.sparse.csr_array or list
-            float32 in the order of the texts. Of a dense student an array (N, D), of a sparse one a CSR array (N, V)
-            over the vocabulary: inner products times ``scale`` are scores. Of a multi-vector one a list of N
-            arrays (T, D), one vector a token; a score is the sum over the query's vectors of the largest inner product
-            with one of the document's, times ``scale``.
+            float32 in the order of the texts. Dense student: array (N, D); sparse student: CSR array (N, V) over the
+            vocabulary. For both, the score is the inner product times ``scale``. Multi-vector student: list of N arrays
+            (T, D), one vector per token; the score is the sum, over the query's vectors, of the largest inner product
+            with a vector of the document, times ``scale``.
 
         Raises
         ------
         ValueError
-            It is a cross-encoder, which reads query and document together; or the role is neither of the two.
+            The ranker is a cross-encoder, which reads query and document together; or the role is neither of the two.
         """
         if role not in _ROLES:
             raise ValueError(f"role must be query or document, got {role!r}")
@@ -110,7 +110,7 @@ class TextRanker:
                 f"a {self.kind} reads query and document together and encodes neither alone; call score(query, "
                 "documents) or rank(query, {id: document})"
             )
-        if not texts:  # what nothing looks like, an encoder knows alone
+        if not texts:  # only the encoder knows the shape of an empty result
             return _plain(encode(self.student, self._collator, [""], role, bf16=self.bf16).part(0, 0))
         return _plain(encode(self.student, self._collator, texts, role, bf16=self.bf16))
 
@@ -170,9 +170,9 @@ class TextRanker:
         Parameters
         ----------
         folder
-            An earlier export there gives way.
+            Output folder; an earlier export in it is replaced.
         card
-            What the model card says that no run knows: ``license``, ``language``, ``base_model``, ``datasets``, as
+            Entries of the model card that no run records: ``license``, ``language``, ``base_model``, ``datasets``, as
             ``{"license": "apache-2.0", "language": "en"}``.
 
         Returns
@@ -183,7 +183,7 @@ class TextRanker:
         Raises
         ------
         ConfigError
-            Something else lies there, or sentence-transformers has nothing like this student.
+            The folder holds something else, or sentence-transformers has no class for this student.
         """
         target = Path(folder).expanduser()
         self._write(target, target.name, card)
@@ -199,20 +199,20 @@ class TextRanker:
         token: str | None = None,
         card: Mapping[str, Any] | None = None,
     ) -> str:
-        """Upload what ``save`` writes to a repository on the Hugging Face hub, created if it is not there.
+        """Upload what ``save`` writes to a repository on the Hugging Face hub, created if it does not exist.
 
         Parameters
         ----------
         repo
             ``NAME`` or ``OWNER/NAME``.
         private
-            Of a new repository: only its owner sees it; None takes the owner's default.
+            Whether a new repository is private; None takes the owner's default.
         revision
-            Branch, created if it is not there; None is the main one.
+            Branch, created if it does not exist; None is the main branch.
         message
-            Of the commit.
+            Commit message.
         token
-            Of the hub; None takes that of ``hf auth login``.
+            Access token of the hub; None takes the one of ``hf auth login``.
         card
             As for ``save``.
 
@@ -226,9 +226,9 @@ class TextRanker:
         api = HfApi(token=token)
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "model"
-            self._write(folder, repo, card)  # before anything is created: not every student can be written
+            self._write(folder, repo, card)  # before the repository is created: not every student can be written
             name = api.create_repo(repo, private=private, exist_ok=True).repo_id
-            if name != repo:  # its examples load it by its whole name
+            if name != repo:  # the examples in the card load it by its full name
                 self._write(folder, name, card)
             if revision is not None:
                 api.create_branch(name, branch=revision, exist_ok=True)

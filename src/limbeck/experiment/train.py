@@ -1,4 +1,4 @@
-"""One run of a training. Sweeps run theirs by ``limbeck.experiment.sweep``."""
+"""One training run; ``limbeck.experiment.sweep`` runs those of sweeps."""
 
 import logging
 import time
@@ -26,8 +26,10 @@ def plan(config: "DictConfig", overrides: Sequence[str]) -> tuple[Config, RunFol
 
     Parameters
     ----------
-    config, overrides
-        As Hydra composed it, and from what.
+    config
+        As composed by Hydra.
+    overrides
+        The overrides it was composed from.
 
     Raises
     ------
@@ -39,7 +41,7 @@ def plan(config: "DictConfig", overrides: Sequence[str]) -> tuple[Config, RunFol
 
 
 def finished(config: Config, folder: RunFolder) -> Config | None:
-    """Return what the run has found if it is finished, no set is missing, and `force` does not ask for it anew."""
+    """Return the result of the run if it is finished and no set is missing; None if not, or with ``force``."""
     from limbeck.reporting.results.finished import whole
 
     result = None if config["force"] else folder.result()
@@ -47,33 +49,33 @@ def finished(config: Config, folder: RunFolder) -> Config | None:
 
 
 def train(config: Config, folder: RunFolder, overrides: Sequence[str], *, wait: bool = True) -> Config | None:
-    """Train and evaluate unless the run is finished, and return its result; None in the children of a launcher.
+    """Train and evaluate unless the run is finished, and return its result; None in the child processes of a launcher.
 
     Parameters
     ----------
     config, folder
         As ``plan`` returns them.
     overrides
-        What makes just this run.
+        Overrides that compose this run.
     wait
-        Wait for another process that makes it.
+        Wait for another process that works on the same run.
 
     Raises
     ------
     BusyError
-        Another process makes it, and ``wait`` is False.
+        Another process works on the same run, and ``wait`` is False.
     ConfigError
         It cannot run as it is configured.
     """
     result = finished(config, folder)
     if result is not None:
-        log.info("%s is finished; force=true runs it anew", folder.path)
+        log.info("%s is finished; force=true runs it again", folder.path)
         return result
     start = time.perf_counter()
     from limbeck.experiment.distil import Experiment
 
     with folder.opened(config, overrides, wait=wait):
-        # Another process may have finished it since we looked.
+        # Another process may have finished it in the meantime.
         result = finished(config, folder) or Experiment(config, folder, folder.path.name).run()
     if result is not None:
         log.info("%s: %.0f s", folder.path, time.perf_counter() - start)

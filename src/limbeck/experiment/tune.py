@@ -1,4 +1,4 @@
-"""Studies: search over options of ``limbeck train``, one process a trial."""
+"""Studies: tune options of ``limbeck train``, one process per trial."""
 
 import json
 import logging
@@ -36,18 +36,18 @@ _OWN = ("tune", "tuning", "name", "dry_run", "launcher")
 
 
 def tune(config: "DictConfig", overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> None:
-    """Run the trials of a study that are missing, show the best, and write it as an experiment.
+    """Run the missing trials of a study, show the best, and write it as an experiment.
 
-    With ``dry_run``, what would be searched is printed, and nothing is trained or written.
+    With ``dry_run``, the search space is printed, and nothing is trained or written.
 
     Parameters
     ----------
     config
-        As Hydra composed ``conf/tune.yaml``.
+        ``conf/tune.yaml`` as composed by Hydra.
     overrides
-        What it was composed from: those of ``limbeck train`` are in each trial.
+        The overrides it was composed from; those of ``limbeck train`` go into each trial.
     config_dirs
-        Folders of configurations beside limbeck's own, as ``--config-dir`` names them.
+        Folders of configurations besides limbeck's, as in ``--config-dir``.
     """
     from omegaconf import OmegaConf
 
@@ -58,7 +58,7 @@ def tune(config: "DictConfig", overrides: Sequence[str], config_dirs: Sequence[s
     settings: Settings = build(node, key="tune")
     space = parse(settings.space)
     if settings.sampler == "grid":
-        grid(space)  # what has no finite grid is refused before anything is composed
+        grid(space)  # raises, before anything is composed, if the grid is not finite
     trainer = _Trainer(list(overrides), str(config.name), config_dirs)
     trainer.validates(settings)
     folder = below(config.paths.runs, config.name)
@@ -98,7 +98,7 @@ def _search(
 
 
 def _show(settings: "Settings", trainer: "_Trainer", configurations: "Configurations") -> None:
-    """Print the space, the number of trials, and one configuration: of a grid the first, else the lowest values."""
+    """Print the space, the number of trials, and one configuration: the first of a grid, else the lowest values."""
     from limbeck.reporting.study_table import show_plan
     from limbeck.tuning.trials import grid_points
 
@@ -123,7 +123,7 @@ class _Trainer:
     typed
         All overrides of this command.
     name
-        Of the study, and of its runs.
+        Name of the study and of its runs.
     config_dirs
         As in ``tune``.
     """
@@ -168,19 +168,19 @@ class _Trainer:
         return composed
 
     def validates(self, settings: "Settings") -> None:
-        """Find out what runs are judged by, and refuse runs that are not judged on the dev split.
+        """Find out the metric of the trials, and refuse runs that are not validated on a dev split.
 
         Raises
         ------
         ConfigError
-            They would not validate, or the dev split is the test split.
+            The runs would not validate, or the dev split is the test split.
         """
         from limbeck.evaluation.settings import evaluation
 
         config, _ = plan(self.compose(self.base), self.base)
         metrics = evaluation(config["eval"]).metrics
         self.metric = settings.metric or metrics[0]
-        if self.metric != metrics[0]:  # a training validates by the first, and keeps its best by it
+        if self.metric != metrics[0]:  # training validates by the first metric and keeps the best checkpoint by it
             listed = ",".join([self.metric, *(each for each in metrics if each != self.metric)])
             self.base = [
                 *(word for word in self.base if not word.startswith("eval.metrics=")),
@@ -219,7 +219,7 @@ class _Trainer:
         return begin("limbeck.cli.trial", typed, log_file, seen)
 
     def value(self, folder: Path) -> float | None:
-        """Return the value of the checkpoint that a finished run has kept."""
+        """Return the value of the checkpoint that a finished run kept."""
         from limbeck.training.validations import read
 
         result = RunFolder(folder).result()
@@ -231,12 +231,12 @@ class _Trainer:
         return None if value is None else float(value)
 
     def write_best(self, path: Path, words: Sequence[str], header: Sequence[str]) -> None:
-        """Write an experiment, and make sure that it makes the very run.
+        """Write an experiment, and check that it composes exactly the run of the best trial.
 
         Raises
         ------
         ConfigError
-            It does not.
+            It composes another run.
         """
         import tempfile
 
@@ -264,7 +264,7 @@ class _Trainer:
         log.info("the best as an experiment: %s", path)
 
     def _beside(self, folder: str) -> "_Trainer":
-        """Return the same with a folder of configurations beside those there are."""
+        """Return a copy with one more folder of configurations."""
         from copy import copy
 
         other = copy(self)
@@ -273,7 +273,7 @@ class _Trainer:
 
 
 def _loader(folders: Sequence[str], before: str | None = None) -> "ConfigLoaderImpl":
-    """Return what composes configurations, of limbeck's own and of other folders; one may come before all others."""
+    """Return Hydra's loader of limbeck's configurations and those of other folders; ``before`` comes first of all."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra._internal.utils import create_config_search_path
     from hydra.core.config_search_path import SearchPathQuery
@@ -294,5 +294,5 @@ def _planned(composed: "DictConfig", words: Sequence[str]) -> "Planned":
 
 
 def _plain(value: Any) -> Any:
-    """Return the value of an override without Hydra's quoted strings."""
+    """Return the value of an override, with Hydra's quoted strings as plain ones."""
     return json.loads(json.dumps(value, default=lambda each: each.text))

@@ -1,4 +1,4 @@
-"""What was typed behind a verb."""
+"""The words typed after a verb."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,21 +7,21 @@ from typing import cast
 
 @dataclass(frozen=True)
 class Typed:
-    """The words behind a verb, as Hydra has read them."""
+    """The words after a verb, as parsed by Hydra."""
 
     overrides: list[str]
-    """``key=value``, with ``${…}`` as it was typed."""
+    """``key=value``; ``${…}`` is kept as typed."""
     config_dirs: list[str]
-    """Folders of ``--config-dir``."""
+    """The folders of ``--config-dir``."""
 
     def chosen(self, group: str) -> str | None:
-        """Return the part that was chosen of a group, as ``small_losses`` of ``table=small_losses``."""
+        """Return the part chosen for a group, as ``small_losses`` for ``table=small_losses``."""
         found = [word.partition("=")[2] for word in self.overrides if word.startswith(f"{group}=")]
         return found[-1] if found else None
 
 
 def words_of(overrides: Iterable[object]) -> list[str]:
-    """Return overrides that Hydra keeps, as they were typed: a ``${…}`` in them is not looked up."""
+    """Return the overrides that Hydra keeps, as typed; ``${…}`` in them is not resolved."""
     from omegaconf import OmegaConf
 
     plain = OmegaConf.to_container(overrides, resolve=False) if OmegaConf.is_config(overrides) else overrides

@@ -1,4 +1,4 @@
-"""Rankers whose weights start anew: refused where nothing trains them."""
+"""Refuse rankers with randomly initialised weights where nothing trains them."""
 
 from limbeck.backbones.backbone import Backbone
 from limbeck.config import ConfigError
@@ -8,7 +8,7 @@ from limbeck.students.tops import Lacking
 
 
 def check_anew(model: Student, source: Backbone, top: Lacking, key: str, anew: bool) -> None:
-    """Raise a ``ConfigError`` if weights start anew that nothing trains."""
+    """Raise a ``ConfigError`` if weights are randomly initialised and nothing trains them."""
     if source.path is None:
         if not (anew or source.untrained):
             raise ConfigError(

@@ -1,7 +1,7 @@
-"""What each verb does with a composed configuration, for the command and for Python alike.
+"""The verbs as functions of a composed configuration, for the command and for Python.
 
-Each function takes the configuration as Hydra composed it and what was typed, checks it, shows what it finds and
-returns it. Nothing heavy is imported before the configuration is checked.
+Each function takes the configuration as composed by Hydra and the words typed, checks the configuration, prints its
+result and returns it. Nothing heavy is imported before the configuration is checked.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ _HOW: dict[str, Config] = {
     "search": {"required": ("metrics",), "absent": ("data", "candidates", "backend")},
 }
 _OPEN_COLLECTIONS = ("mine", "score", "inspect", "index")
-"""Where no collection is chosen, they take that of what they are given."""
+"""Verbs that use the collection of the run, candidates or scores they are given, where none is chosen."""
 
 
 def plain(verb: str, config: "DictConfig", typed: Typed) -> Config:
@@ -52,19 +52,21 @@ def plain(verb: str, config: "DictConfig", typed: Typed) -> Config:
     Parameters
     ----------
     verb
-        Its name.
-    config, typed
-        As Hydra composed it, and from what.
+        Name of the verb.
+    config
+        As composed by Hydra.
+    typed
+        The words it was composed from.
 
     Raises
     ------
     ConfigError
-        It is impossible; the message names the key.
+        The configuration is impossible; the message names the key.
     """
     if verb == "train":
         return training.plan(config, typed.overrides)[0]
     if verb == "export":
-        source, _ = config.run, config.out  # what is missing is named before the folder is looked at
+        source, _ = config.run, config.out  # raises for a missing key before the folder is read
         if source is None:
             raise ConfigError("run must be given: run=…")
     bare = verb == "inspect" and config.run is not None  # a run file belongs to no collection
@@ -74,7 +76,7 @@ def plain(verb: str, config: "DictConfig", typed: Typed) -> Config:
 
 
 def train(config: "DictConfig", typed: Typed) -> Result | None:
-    """Train and evaluate, or show the run if it is finished; None in the children of a launcher."""
+    """Train and evaluate, or show the run if it is finished; None in the child processes of a launcher."""
     settings, folder = training.plan(config, typed.overrides)
     if settings["dry_run"]:
         return _planned(folder)
@@ -103,7 +105,7 @@ def swept(outcomes: Sequence[Node]) -> Result:
     Parameters
     ----------
     outcomes
-        As ``limbeck.experiment.sweep.collected`` has them.
+        As ``limbeck.experiment.sweep.collected`` yields them.
     """
     from limbeck.experiment.sweep import check
     from limbeck.reporting.sweep_table import show
@@ -121,7 +123,7 @@ def swept(outcomes: Sequence[Node]) -> Result:
 
 
 def _whole(found: Result, sets: Node) -> Result:
-    """Return a result; raise ``FailedError`` with it if a set is missing."""
+    """Return a result, or raise ``FailedError`` with it if a set is missing."""
     from limbeck.reporting.results.finished import check_whole
 
     try:
@@ -133,7 +135,7 @@ def _whole(found: Result, sets: Node) -> Result:
 
 
 def mine(config: "DictConfig", typed: Typed) -> Result:
-    """Mine, or show what is there already."""
+    """Mine candidates, or show finished ones."""
     settings = plain("mine", config, typed)
     from limbeck.experiment.mine import mine as run
     from limbeck.experiment.mine import show
@@ -144,7 +146,7 @@ def mine(config: "DictConfig", typed: Typed) -> Result:
 
 
 def score(config: "DictConfig", typed: Typed) -> Result:
-    """Score what the store lacks, or show prompts."""
+    """Score the pairs that the store lacks, or show prompts."""
     settings = plain("score", config, typed)
     from limbeck.experiment.score import score as run
 
@@ -155,7 +157,7 @@ def score(config: "DictConfig", typed: Typed) -> Result:
 
 
 def inspect(config: "DictConfig", typed: Typed) -> Result:
-    """Write the report on a teacher's scores, and show it."""
+    """Write the report on a teacher's scores, and print it."""
     settings = plain("inspect", config, typed)
     from limbeck.experiment.inspect import inspect as run
 
@@ -187,7 +189,7 @@ def table(config: "DictConfig", typed: Typed) -> Result:
 
 
 def report(config: "DictConfig", typed: Typed) -> Result:
-    """Write the page about a sweep."""
+    """Write the HTML page of a sweep."""
     settings = plain("report", config, typed)
     from limbeck.experiment.report import report as run
 
@@ -196,7 +198,7 @@ def report(config: "DictConfig", typed: Typed) -> Result:
 
 
 def export(config: "DictConfig", typed: Typed) -> Result:
-    """Write a student as a folder of sentence-transformers."""
+    """Write a student as a folder for sentence-transformers."""
     settings = plain("export", config, typed)
     from limbeck.experiment.export import export as run
 
@@ -205,7 +207,7 @@ def export(config: "DictConfig", typed: Typed) -> Result:
 
 
 def import_scores(config: "DictConfig", typed: Typed) -> Result:
-    """Bring public scores into a store."""
+    """Import public scores into a store."""
     settings = plain("import", config, typed)
     from limbeck.experiment.import_scores import import_scores as run
 
@@ -214,7 +216,7 @@ def import_scores(config: "DictConfig", typed: Typed) -> Result:
 
 
 def index(config: "DictConfig", typed: Typed) -> Result:
-    """Encode what the folder lacks, and build the index once everything is encoded."""
+    """Encode the documents that the folder lacks, and build the index when all are encoded."""
     settings = plain("index", config, typed)
     from limbeck.experiment.index import index as run
 
@@ -223,7 +225,7 @@ def index(config: "DictConfig", typed: Typed) -> Result:
 
 
 def search(config: "DictConfig", typed: Typed) -> Result:
-    """Search, write the run, or a part of it, and evaluate it once it is whole."""
+    """Search, write the run or a part of it, and evaluate it when it is complete."""
     settings = plain("search", config, typed)
     from limbeck.experiment.search import search as run
 
@@ -232,7 +234,7 @@ def search(config: "DictConfig", typed: Typed) -> Result:
 
 
 def tune(config: "DictConfig", typed: Typed) -> Result:
-    """Run the trials of a study that are missing, show the best, and write it as an experiment."""
+    """Run the missing trials of a study, show the best, and write it as an experiment."""
     from limbeck.experiment.tune import tune as run
 
     run(config, typed.overrides, typed.config_dirs)

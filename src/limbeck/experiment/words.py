@@ -1,4 +1,4 @@
-"""The words of a command line: options of Hydra and overrides. What cannot be read is shown as it should be written."""
+"""Read the words of a command line, overrides and options of Hydra, and explain unreadable ones."""
 
 import shlex
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def check(words: Sequence[str]) -> None:
     Parameters
     ----------
     words
-        What follows the verb.
+        The words after the verb.
     """
     given, others = _options().parse_known_args(list(words))
     for word in [*others, *given.overrides]:
@@ -29,12 +29,12 @@ def check(words: Sequence[str]) -> None:
 
 
 def folders(words: Sequence[str]) -> list[Path]:
-    """Return the folders of YAMLs that ``--config-dir`` and ``hydra.searchpath=[file://…]`` add.
+    """Return the folders of YAML files that ``--config-dir`` and ``hydra.searchpath=[file://…]`` add.
 
     Parameters
     ----------
     words
-        What follows the verb.
+        The words after the verb.
     """
     given, _ = _options().parse_known_args(list(words))
     found = [] if given.config_dir is None else [given.config_dir]
@@ -46,7 +46,7 @@ def folders(words: Sequence[str]) -> list[Path]:
 
 @cache
 def _options() -> Any:
-    """Return the reader of Hydra's own options; it refuses what it does not know as we do."""
+    """Return the parser of Hydra's own options, with limbeck's message for unknown ones."""
     from hydra._internal.utils import get_args_parser
 
     def refuse(message: str) -> NoReturn:
@@ -58,7 +58,7 @@ def _options() -> Any:
 
 
 def _without_dashes(word: str, words: Sequence[str]) -> str:
-    """Return ``--seed=1``, or ``--seed`` and the word behind it, as an override."""
+    """Return ``--seed=1``, or ``--seed`` and the next word, as an override."""
     bare = word.lstrip(_DASHES)
     if " " in bare and "=" not in bare:
         bare = bare.replace(" ", "=", 1)
@@ -74,7 +74,7 @@ def _shown(word: str) -> str:
 
 
 def with_name(words: Sequence[str]) -> list[str]:
-    """Return overrides: a bare first word is the name, as in ``limbeck report NAME``."""
+    """Return overrides; a first word without ``=`` is the name, as in ``limbeck report NAME``."""
     first, rest = words[:1], list(words[1:])
     return [word if "=" in word or word[:1] in "-~" else f"name='{_escaped(word)}'" for word in first] + rest
 
@@ -84,7 +84,7 @@ def _escaped(word: str) -> str:
 
 
 def unreadable(word: str) -> str:
-    """Return what a user sees of an override that Hydra's grammar does not take, with the quoting that works."""
+    """Return the message for an override that Hydra cannot parse, with quoting that works."""
     key, equals, _ = word.partition("=")
     if not equals:
         return f"{word!r} is no override; settings are written key=value"
@@ -102,7 +102,7 @@ def unreadable(word: str) -> str:
 
 
 def ambiguous(word: str) -> str:
-    """Return what a user sees of ``key=a,b`` without ``-m``."""
+    """Return the message for ``key=a,b`` without ``-m``."""
     key, _, value = word.partition("=")
     return (
         f"{word} has several values: for a list write {shlex.quote(f'{key}=[{value}]')}, for a text with a comma "
@@ -111,7 +111,7 @@ def ambiguous(word: str) -> str:
 
 
 def quoted(word: str) -> str | None:
-    """Return an override with its value in quotes, for a shell; None where that does not help.
+    """Return an override with its value in quotes, for a shell; None where quoting does not help.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def quoted(word: str) -> str | None:
         inner = [_in_quotes(each) if read(f"{key}={each}") is None else each for each in value[1:-1].split(",")]
         better = f"{key}=[{','.join(inner)}]"
     elif value[:1] in ("[", "{") or value[-1:] in ("]", "}"):
-        return None  # brackets that are not closed are no text
+        return None  # unclosed brackets are no text
     else:
         better = f"{key}={_in_quotes(value)}"
     return shlex.quote(better) if read(better) is not None else None
@@ -133,13 +133,13 @@ def _in_quotes(value: str) -> str:
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
     elif value[:1] in ("'", '"'):
-        value = value[1:]  # a quote that is not closed
+        value = value[1:]  # an unclosed quote
     escaped = value.replace('"', '\\"')
-    return f'"{escaped}\\"' if escaped.endswith("\\") else f'"{escaped}"'  # before a quote a backslash is doubled
+    return f'"{escaped}\\"' if escaped.endswith("\\") else f'"{escaped}"'  # a backslash before a quote must be doubled
 
 
 def read(word: str) -> Any:
-    """Return an override as Hydra reads it; None where it does not."""
+    """Return an override as parsed by Hydra; None where it cannot be parsed."""
     from hydra.errors import HydraException
 
     try:
@@ -150,7 +150,7 @@ def read(word: str) -> Any:
 
 @cache
 def _parser() -> Any:
-    """Return the reader of overrides; making one takes as long as reading ten."""
+    """Return the parser of overrides, cached: creating one takes as long as parsing ten."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     return OverridesParser.create()

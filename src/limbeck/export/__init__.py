@@ -1,1 +1,1 @@
-"""Students as folders that sentence-transformers and transformers load."""
+"""Export of students to folders that sentence-transformers and transformers load."""

@@ -1,4 +1,4 @@
-"""The model card of an exported student: what it is, what it learned from, how good it is, how it is loaded."""
+"""The model card of an exported student: description, usage, results, training and limitations."""
 
 import json
 import shlex
@@ -37,35 +37,35 @@ _TAGS = {
 
 
 SAID = ("license", "language", "base_model", "datasets")
-"""What no run knows, and whoever exports may say."""
+"""Keys that no run records, which the user can set on export."""
 
 
 def card(
     pipeline: Pipeline, student: Mapping[str, Any], origin: Origin, name: str, said: Mapping[str, Any] | None = None
 ) -> str:
-    """Return the card as Markdown with the front matter of the hub; it names no place on this machine.
+    """Return the card as Markdown, with the hub's front matter; it contains no paths of this machine.
 
     Parameters
     ----------
     pipeline
-        What is exported.
+        The exported modules.
     student
-        Its configuration node.
+        Configuration of the student.
     origin
-        Its training.
+        Record of its training.
     name
-        Of the model: ``NAME``, or ``OWNER/NAME`` on the hub. The examples load it by this name.
+        Name of the model, by which the examples load it: ``NAME``, or ``OWNER/NAME`` on the hub.
     said
-        ``license``, ``language``, ``base_model``, ``datasets``, as far as somebody said them.
+        ``license``, ``language``, ``base_model`` and ``datasets``, if the user has set them.
 
     Raises
     ------
     ValueError
-        Another key is said.
+        ``said`` has another key.
     """
     said = said or {}
     if unknown := set(said) - set(SAID):
-        raise ValueError(f"card: {min(unknown)} is not known; it takes {', '.join(SAID)}")
+        raise ValueError(f"card: {min(unknown)} is no key of the card; keys are {', '.join(SAID)}")
     head = yaml.safe_dump(_head(pipeline, origin, name, said), sort_keys=False, allow_unicode=True)
     parts = [
         f"---\n{head}---\n\n# {escape(name.rpartition('/')[2])}",
@@ -82,7 +82,7 @@ def card(
 
 
 def _head(pipeline: Pipeline, origin: Origin, name: str, said: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the front matter; what is not known is left out."""
+    """Return the front matter, without keys whose value is not known."""
     purpose, tags = _TAGS[pipeline.library]
     collection = collection_name(origin)
     base = said.get("base_model") or hub_name((origin.config.get("backbone") or {}).get("model"))
@@ -101,7 +101,7 @@ def _head(pipeline: Pipeline, origin: Origin, name: str, said: Mapping[str, Any]
 
 
 def _index(origin: Origin, name: str) -> list[dict[str, Any]]:
-    """Return the metrics of the student in the hub's form: one entry a set."""
+    """Return the student's metrics in the hub's format: one entry per evaluation set."""
     result = origin.result
     groups = {(collection_name(origin), str(result.get("split", "test"))): result.get("rows") or []}
     for group, found in (result.get("sets") or {}).items():
@@ -125,7 +125,7 @@ def _index(origin: Origin, name: str) -> list[dict[str, Any]]:
 
 
 def text(option: Any) -> str:
-    """Return an option's value as YAML and JSON write it."""
+    """Return an option's value as in YAML and JSON."""
     return option if option and isinstance(option, str) else json.dumps(option, ensure_ascii=False, default=str)
 
 
@@ -168,20 +168,20 @@ documents = ["Beetroot juice lowers blood pressure.", "A vaccine trains the immu
 
 
 def _limits(origin: Origin, said: Mapping[str, Any], student: Mapping[str, Any]) -> list[str]:
-    """Return what one must know before using it."""
+    """Return the section on limitations."""
     sets = [collection_name(origin), *(origin.result.get("sets") or {})] if origin.result else []
     lines = [
-        f"Measured on {', '.join(escape(written_group(each)) for each in sets if each)} alone; on other texts it may "
+        f"Evaluated only on {', '.join(escape(written_group(each)) for each in sets if each)}; on other texts it may "
         "rank worse than the teacher, or than BM25."
         if any(sets)
-        else "Not measured: there is no record of its training.",
-        "It has learned its teacher's errors, and whatever bias its teacher and its documents have.",
+        else "Not evaluated: there is no record of its training.",
+        "It has learned its teacher's errors, and the biases of its teacher and its documents.",
         f"Queries are cut to {student.get('query_length')} tokens, documents to {student.get('document_length')}.",
     ]
     if collection_name(origin) == "synthetic":
-        lines.append("The collection is synthetic: the model is an example, and of no use for real texts.")
+        lines.append("The collection is synthetic: the model is an example, of no use for real texts.")
     if not said.get("license"):
-        lines.append("No licence was given. Those of the backbone, the teacher and the collection may bind its use.")
+        lines.append("No licence was given. The licences of backbone, teacher and collection may restrict its use.")
     return ["## Limitations\n\n" + "\n".join(f"- {line}" for line in lines)]
 
 
@@ -212,26 +212,26 @@ def _training(origin: Origin) -> list[str]:
         ["setting", "value"], [[key, escape(public(text(value)))] for key, value in rows if value not in (None, "")]
     )
     command = environment.get("command")
-    # Four backticks end a block only where four begin a line, and a command is one line.
+    # Only a line that begins with four backticks ends such a block, and a command is one line.
     return [section, *([f"````sh\n{_command(command)}\n````"] if command else [])]
 
 
 def _list(sampler: Mapping[str, Any]) -> str:
-    """Return the length of a training list by its parts."""
+    """Return the composition of a training list: ``1 positive + 7 negatives``."""
     numbers = {part: sampler.get(f"{part}s") for part in ("positive", "negative")}
     parts = [f"{number} {part}{'s' * (number != 1)}" for part, number in numbers.items() if number is not None]
     return " + ".join(parts)
 
 
 def _command(words: Any) -> str:
-    """Return the command in one line, without where its files were put."""
+    """Return the command in one line, without options for paths and launchers."""
     first, *rest = map(str, words)
     kept = [public(word) for word in rest if not word.lstrip("+").startswith(("paths.", "paths=", "hydra", "launcher"))]
     return " ".join(shlex.join([Path(first).name, *kept]).split())
 
 
 def _part(node: Any) -> str:
-    """Return the name of a part and those of its options that say which one it is."""
+    """Return the name of a part with its simple options: ``ranker(model=…)``."""
     if not isinstance(node, Mapping):
         return "none"
     own = part_name(node)
@@ -242,7 +242,7 @@ def _part(node: Any) -> str:
 
 
 def _changed(student: Mapping[str, Any], trained: Mapping[str, Any]) -> list[str]:
-    """Return the options that the export has not as they were in training; a learned scale is no change."""
+    """Return the student's options that differ from those in training, except a learned scale."""
     learned = {"scale"} if student.get("learn_scale") else set()
     return [
         code(f"{name}={text(value)}")

@@ -1,4 +1,4 @@
-"""What to cite for an exported student."""
+"""The citations of an exported student's model card."""
 
 from collections.abc import Container
 
@@ -20,6 +20,6 @@ _CKL = """\
 
 
 def citation(losses: Container[str]) -> str:
-    """Return the section of the card: this program, and the paper of CKL where that was among the losses."""
+    """Return the card's section on citations: Limbeck, and the paper of CKL if it was a loss."""
     entries = [_CITATION % __version__, *([_CKL] if "ckl" in losses else [])]
     return "## Citation\n\n```bibtex\n" + "\n\n".join(entries) + "\n```"

@@ -1,4 +1,4 @@
-"""The folder of an exported student: whole or not there, and never in place of something else."""
+"""Writes the folder of an exported student atomically; it replaces only earlier exports."""
 
 import contextlib
 from collections.abc import Callable
@@ -9,24 +9,24 @@ from limbeck.students.folders import MARK
 from limbeck.unfinished import set_aside, whole_folder
 
 MODULES = "modules.json"
-"""With ``limbeck.json`` beside it, the sign of a folder that was exported here."""
+"""With ``limbeck.json``, it marks a folder that limbeck exported."""
 
 
 def check_target(folder: Path) -> None:
-    """Raise a ``ConfigError`` if something that was not exported here lies at ``folder``."""
+    """Raise ``ConfigError`` if ``folder`` exists, is not empty, and is not an export of limbeck."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not _is_export(folder):
-        raise ConfigError(f"out: {str(folder)!r} is there and was not exported by limbeck; choose another folder")
+        raise ConfigError(f"out: {str(folder)!r} exists and is not an export of limbeck; choose another folder")
 
 
 def write_folder(folder: Path, fill: Callable[[Path], object]) -> None:
-    """Fill a folder that appears by a rename when it is whole; an earlier export there gives way.
+    """Fill a temporary folder and rename it; an earlier export is replaced.
 
     Raises
     ------
     ConfigError
-        Something else lies there.
+        The folder exists and is not an export of limbeck.
     """
     check_target(folder)
     folder = folder.absolute()
@@ -34,7 +34,7 @@ def write_folder(folder: Path, fill: Callable[[Path], object]) -> None:
 
     def replace(unfinished: Path) -> None:
         fill(unfinished)
-        with contextlib.suppress(FileNotFoundError):  # there is none, or another export has just taken it away
+        with contextlib.suppress(FileNotFoundError):  # there is none, or another process has just removed it
             set_aside(folder)
 
     whole_folder(folder, replace, is_whole=lambda: _is_export(folder))

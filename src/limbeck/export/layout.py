@@ -1,7 +1,7 @@
-"""The folder in which sentence-transformers keeps a model: ``modules.json`` and a ``config.json`` a module.
+"""Writes model folders of sentence-transformers: ``modules.json`` and a ``config.json`` per module.
 
-The folder is described by files alone: sentence-transformers is not needed to write it. Source: the formats of
-sentence-transformers 6.2. ``backbones/layout.py`` reads what is written here.
+sentence-transformers is not needed to write them. Source: the formats of sentence-transformers 6.2.
+``backbones/layout.py`` reads these folders.
 """
 
 import json
@@ -38,9 +38,9 @@ _TYPES = {
 
 
 def _pooler(model: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return zeros for the pooler that a transformer of this class has and ours does without.
+    """Return zeros for the pooler that limbeck has removed from a transformer.
 
-    Nothing reads it; but without its weights transformers makes them up at random and warns that they were missing.
+    Nothing reads the pooler, but without weights transformers would initialise it at random and warn about it.
     """
     if getattr(model, "pooler", model) is not None:
         return {}
@@ -55,7 +55,7 @@ def _pooler(model: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Module:
-    """One module: its type, what its ``config.json`` says, and what lies beside that."""
+    """One module: its type, the content of its ``config.json``, and its other files."""
 
     type: str
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -63,12 +63,12 @@ class Module:
     model: Any = None
     tokenizer: TextTokenizer | None = None
     length: int | None = None
-    """Longest text in tokens where no role is given."""
+    """Maximum length of a text in tokens, if the role is not given."""
     segments: bool = True
-    """Whether the model hears which of two texts a token is of."""
+    """Whether the model receives segment numbers (``token_type_ids``)."""
 
     def write(self, folder: Path) -> None:
-        """Write its files."""
+        """Write the module's files."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.model is not None:
             state = merged_weights(self.model)
@@ -88,12 +88,12 @@ class Module:
         if not self.segments:
             settings["model_input_names"] = ["input_ids", "attention_mask"]
         elif getattr(getattr(self.model, "config", None), "type_vocab_size", 0) > 1:
-            # Students always tell such models which of two texts a token is of; not every tokenizer does.
+            # Students always pass segment numbers to such models; not every tokenizer returns them.
             settings["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
         write_json(path, settings)
 
     def _cut_texts(self, path: Path) -> None:
-        """Have the tokenizer cut texts by itself: a table of vectors takes no length."""
+        """Store the maximum length in the tokenizer, as static models have no setting for it."""
         words: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         left = self.tokenizer is not None and self.tokenizer.cuts_left
         words["truncation"] = {
@@ -111,30 +111,30 @@ _TRANSFORMER = "sentence_bert_config.json"
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A whole model."""
+    """The modules of a whole model."""
 
     library: str
-    """The class of sentence-transformers that loads it."""
+    """Class of sentence-transformers that loads the model."""
     modules: Sequence[Module]
-    """For documents, and for queries unless they have modules of their own; for pairs."""
+    """Modules for documents (or pairs), and for queries except as given by ``queries``."""
     queries: Sequence[Module] | None = None
-    """What queries have in place of the first ``own`` modules."""
+    """Modules of queries that replace the first ``own`` modules; None if queries share all modules."""
     own: int = 0
-    """How many of the first modules documents do not share with queries, if those have modules of their own."""
+    """Number of the first modules that only documents have, if ``queries`` is given."""
     prompts: Mapping[Role, str] = field(default_factory=dict)
     similarity: str | None = None
     activation: str | None = None
-    """Class of the function over a cross-encoder's scores."""
+    """Class of the activation of a cross-encoder's scores."""
 
     @property
     def transformer(self) -> str:
-        """Return the subfolder of the documents' transformer, or of the table in its place."""
+        """Subfolder of the documents' transformer or static embeddings."""
         first = self.modules[0].type
         own = "" if first == "Transformer" else f"0_{first}"
         return own if self.queries is None else f"document_0_{first}"
 
     def write(self, folder: Path) -> None:
-        """Write all files into an existing folder."""
+        """Write all files of the model into an existing folder."""
         shared = list(self.modules)
         listed: list[tuple[str, str]] = []
         if self.queries is None:

@@ -1,4 +1,4 @@
-"""Students as the sequences of modules in which sentence-transformers keeps models."""
+"""Converts students to sequences of sentence-transformers modules."""
 
 import copy
 import string
@@ -25,19 +25,19 @@ from limbeck.text.tokenizer import TextTokenizer
 
 
 def pipeline(student: nn.Module, collator: Collator) -> Pipeline:
-    """Return the modules that do what a student does.
+    """Return the modules that compute the same scores as a student.
 
     Parameters
     ----------
     student
         A ``Dense``, ``Splade``, ``ColBERT`` or ``CrossEncoder``.
     collator
-        Its collator: the tokenizer, and the markers it has.
+        Its collator, for tokenizer, markers and lengths.
 
     Raises
     ------
     ConfigError
-        There are no modules for it: another kind of student, or a vocabulary that they cannot hold.
+        sentence-transformers has no modules for this kind of student, its options or its vocabulary.
     """
     if isinstance(student, CrossEncoder):
         return _cross_encoder(student, collator)
@@ -57,8 +57,8 @@ def _cross_encoder(student: CrossEncoder, collator: Collator) -> Pipeline:
     style = student.style
     if style.query_prefix + style.query_suffix + style.document_prefix + style.document_suffix:
         raise ConfigError(
-            "student: this cross-encoder puts prefixes and suffixes around its texts, which a CrossEncoder of "
-            "sentence-transformers does not"
+            "student: this cross-encoder adds prefixes or suffixes to its texts, which sentence-transformers' "
+            "CrossEncoder does not support"
         )
     length = style.query_length + style.document_length + collator.tokenizer.pair_overhead
     if student.pooling == "head":
@@ -81,7 +81,7 @@ def _dense(student: Dense, collator: Collator) -> Pipeline:
         modules.append(_linear(layer.weight, layer.bias, "sentence_embedding", activation=student.activation))
         width = layer.out_features
     if student.dimension not in (None, width):
-        # Keeps the first components: cut before normalising, which sentence-transformers' own cut is not.
+        # Truncate before normalising; sentence-transformers' truncate_dim would do it after.
         modules.append(_linear(torch.eye(width)[: student.dimension], None, "sentence_embedding"))
     if student.normalise:
         modules.append(Module("Normalize", {"module_input_name": "sentence_embedding"}))
@@ -93,7 +93,7 @@ def _dense(student: Dense, collator: Collator) -> Pipeline:
 
 
 def _embedding(student: Dense, model: nn.Module, collator: Collator, role: Role) -> list[Module]:
-    """Return the modules that make one vector of a text."""
+    """Return the modules that compute one vector per text."""
     if isinstance(model, StaticModel):
         style = collator.style
         length = style.query_length if role == "query" else style.document_length
@@ -103,7 +103,7 @@ def _embedding(student: Dense, model: nn.Module, collator: Collator, role: Role)
 
 
 def _two_lengths(student: Dense) -> bool:
-    """Return whether queries need a tokenizer of their own, which cuts them elsewhere: as a table's texts are cut."""
+    """Return whether queries need a separate tokenizer, as a static model's maximum length is in the tokenizer."""
     style = student.style
     return isinstance(student.backbone, StaticModel) and style.query_length != style.document_length
 
@@ -124,12 +124,12 @@ def _tokens(student: Splade, collator: Collator) -> Module:
     if tokenizer.tokenizer.vocab_size != student.width:
         raise ConfigError(
             f"student.query_encoder={student.query_encoder}: the tokenizer has {tokenizer.tokenizer.vocab_size} "
-            f"tokens, the model {student.width}; SparseStaticEmbedding of sentence-transformers needs as many"
+            f"tokens, the model {student.width}; sentence-transformers' SparseStaticEmbedding needs the same number"
         )
     table = student.query_table
     weights = ones(tokenizer, student.width) if table is None else torch.relu(table.detach())
     frozen = table is None or not table.requires_grad
-    length = student.style.query_length - tokenizer.single_overhead  # no special tokens there
+    length = student.style.query_length - tokenizer.single_overhead  # without special tokens
     return Module("SparseStaticEmbedding", {"frozen": frozen}, {"weight": weights}, tokenizer=tokenizer, length=length)
 
 
@@ -201,7 +201,7 @@ def _prompts(collator: Collator) -> dict[Role, str]:
 
 
 def _with_markers(tokenizer: TextTokenizer, markers: Sequence[str]) -> TextTokenizer:
-    """Return a copy that reads markers in a text as the single tokens they are."""
+    """Return a copy of the tokenizer that reads the markers in a text as single tokens."""
     if not markers:
         return tokenizer
     copied = copy.deepcopy(tokenizer.tokenizer)

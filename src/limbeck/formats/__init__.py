@@ -1,1 +1,1 @@
-"""Public files of teacher scores, each as blocks of pairs."""
+"""Formats of public teacher scores; each reads files as blocks of scored pairs."""

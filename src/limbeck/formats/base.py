@@ -1,4 +1,4 @@
-"""What a format is: files in, blocks of scored pairs out; and what formats share."""
+"""The interface of formats (files in, blocks of scored pairs out), and helpers they share."""
 
 import math
 from abc import ABC, abstractmethod
@@ -16,14 +16,14 @@ from limbeck.scores.kinds import Kind
 from limbeck.scores.parts import Block
 
 Thunk = Callable[[], Block]
-"""Parses one chunk when it is called, in a thread of the store's writer."""
+"""Parses one chunk; called in a thread of the store's writer."""
 
 MOST = float(np.finfo(np.float32).max)
-"""The largest score: one beyond it would become infinite where scores are read."""
+"""The largest score: a larger one would become infinite in float32."""
 
 
 class Source(NamedTuple):
-    """Whose scores a file holds, as far as the format can tell."""
+    """The teacher of a file's scores, as far as the format can find out."""
 
     teacher: str | None
     kind: Kind
@@ -35,22 +35,24 @@ class Format(ABC):
     Parameters
     ----------
     store
-        Folder of the store in the making. A format may write files into it or beside it.
+        Folder of the store that is being written. A format may write files into it or next to it.
     """
 
     teacher: str | None = None
-    """Who scored the published file of the format."""
+    """Teacher of the format's published file."""
     kind: Kind = "unknown"
-    """What the scores of the published file are."""
+    """Kind of the scores in the published file."""
     scale: float | None = None
-    """Factor that they were multiplied by, as in ``Provenance``."""
+    """Factor by which those scores were multiplied, as in ``Provenance``."""
     published: tuple[str, ...] = ("",)
-    """What the path of the published file has in it: one of these. A file of another path may be anybody's: whose
-    scores it holds, and what they are, is for the user to say."""
+    """Parts of a path, one of which the published file has.
+
+    For a file with another path, the user must give the teacher and the kind of the scores.
+    """
     expects: str
-    """What a line looks like, for messages."""
+    """The format of a line, for messages."""
     collection: Path | None = None
-    """Folder that the texts of the files are written to as a collection; None where there are none."""
+    """Folder into which the texts of the files are written as a collection; None where there are no texts."""
 
     def __init__(self, store: Path) -> None:
         self.store = store
@@ -61,7 +63,7 @@ class Format(ABC):
         Parameters
         ----------
         paths
-            Files that exist, in order.
+            Existing files, in order.
         """
         places = [str(path.absolute()).lower() for path in paths]
         if all(any(name.lower() in place for name in self.published) for place in places):
@@ -70,18 +72,18 @@ class Format(ABC):
 
     @abstractmethod
     def blocks(self, paths: Sequence[Path], faults: Faults) -> Iterator[Thunk]:
-        """Yield what parses the files, a chunk at a time.
+        """Yield functions that parse the files, one per chunk.
 
         Parameters
         ----------
         paths
-            Files that exist, in order.
+            Existing files, in order.
         faults
-            Records malformed lines; those it does not refuse are left out.
+            Records malformed lines; with ``on_error=skip`` they are left out.
         """
 
     def finish(self) -> dict[str, Any]:
-        """Finish after the last block; return what the store's ``meta.json`` is to tell besides."""
+        """Finish after the last block; return further entries for the store's ``meta.json``."""
         return {}
 
 
@@ -91,7 +93,7 @@ def number(text: str) -> float:
     Raises
     ------
     ValueError
-        It is none.
+        The text is no finite number.
     """
     try:
         value = float(text) if "_" not in text else math.nan
@@ -103,17 +105,17 @@ def number(text: str) -> float:
 
 
 def finite(values: Iterable[float]) -> bool:
-    """Return whether all numbers are finite and fit float32: one that does not spoils the sum."""
+    """Return whether all numbers are finite in float32, tested by their sum."""
     return -MOST < sum(values) < MOST
 
 
 def identifiers(values: list[Any]) -> NDArray[np.int64] | pa.StringArray:
-    """Return ids as the store's writer takes them: numbers if all are, else strings.
+    """Return ids as the store's writer takes them: integers if all are, else strings.
 
     Parameters
     ----------
     values
-        Whole numbers, strings, or both.
+        Integers, strings, or both.
     """
     if set(map(type, values)) == {int} and min(values) >= 0 and max(values) < LARGEST:
         return np.array(values, dtype=np.int64)

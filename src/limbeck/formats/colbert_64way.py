@@ -1,4 +1,4 @@
-"""The 64-way training examples of ColBERTv2: ``[qid, [pid, score], [pid, score], …]``, one a line.
+"""The 64-way training examples of ColBERTv2: one ``[qid, [pid, score], [pid, score], …]`` per line.
 
 https://huggingface.co/datasets/colbert-ir/colbertv2.0_msmarco_64way (examples.json)
 """
@@ -11,7 +11,7 @@ from limbeck.registry import register
 
 @register("format", "colbert_64way")
 class Colbert64Way(JsonLines):
-    """Examples for ColBERTv2. The first document of an example ranks high, but need not be judged: no positives."""
+    """Examples for ColBERTv2, without positives: the first document of an example ranks high, but may be irrelevant."""
 
     teacher = "MiniLM cross-encoder of ColBERTv2"
     kind = "logit"

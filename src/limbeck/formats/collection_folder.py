@@ -1,4 +1,4 @@
-"""A BEIR folder out of a file of scores that brings its texts: corpus.jsonl, queries.jsonl, qrels/train.tsv."""
+"""Write a BEIR folder from a file of scores that includes texts: corpus.jsonl, queries.jsonl, qrels/train.tsv."""
 
 import hashlib
 import json
@@ -13,28 +13,28 @@ from limbeck.formats.judging import Judgments, write_qrels
 from limbeck.unfinished import beside, set_aside
 
 _RECENT = 500_000
-"""Ids in a dictionary, at some 100 bytes each, before they are sorted into arrays, at 16."""
+"""Most ids in a dictionary (about 100 bytes each) before they move to sorted arrays (16 bytes each)."""
 
 
 def text_id(text: str) -> str:
-    """Return the id of a text: 20 hexadecimal digits of a hash."""
+    """Return the id of a text: 20 hexadecimal digits of its hash."""
     return hashlib.blake2b(text.encode("utf-8", errors="surrogatepass"), digest_size=10).hexdigest()
 
 
 def default_place(store: Path, collection: str | None) -> Path:
-    """Return where the folder is written: as the user says, or beside the store."""
+    """Return the path of the folder: the user's choice, or next to the store."""
     return store.with_name(f"{store.name}.collection") if collection is None else Path(collection)
 
 
 class CollectionFolder:
-    """A BEIR folder in the making, a context manager; ``finish`` gives it its name when it is whole.
+    """Writes a BEIR folder; a context manager. ``finish`` moves the complete folder to its path.
 
-    Each id is written once. Memory grows by 16 bytes an id.
+    Each id is written once. Memory grows by 16 bytes per id.
 
     Parameters
     ----------
     path
-        Its place.
+        Path of the finished folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,21 +58,21 @@ class CollectionFolder:
             file.close()
 
     def query(self, text: str, identifier: str | None = None) -> str:
-        """Write a query unless it is there; return its id, made from the text if none is given.
+        """Write a query unless its id was written before; return the id, made from the text if none is given.
 
         Raises
         ------
         ValueError
-            The id is there with another text.
+            The id was written before with another text.
         """
         return self._add("queries", identifier or text_id(text), text, "")
 
     def document(self, text: str, identifier: str | None = None, title: str = "") -> str:
-        """Write a document, as ``query`` does a query."""
+        """Write a document, as ``query`` writes a query."""
         return self._add("corpus", identifier or text_id(f"{title}\n{text}" if title else text), text, title)
 
     def has(self, role: str, identifier: str) -> bool:
-        """Return whether a query, or a document, of this id has been written."""
+        """Return whether a query or a document with this id has been written."""
         return self._known["queries" if role == "query" else "corpus"].get(_digest(identifier)) is not None
 
     def _add(self, name: str, identifier: str, text: str, title: str) -> str:
@@ -87,7 +87,7 @@ class CollectionFolder:
         return identifier
 
     def finish(self, judgments: Judgments) -> None:
-        """Write the judgments, if there are any, and give the folder its name."""
+        """Write the judgments, if there are any, and move the folder to its path."""
         if judgments:
             write_qrels(self._unfinished / "qrels" / "train.tsv", judgments)
         if self._path.exists():
@@ -110,7 +110,7 @@ class _Known:
         return int(self._values[at]) if at < len(self._keys) and int(self._keys[at]) == key else None
 
     def put(self, key: int, value: int) -> int | None:
-        """Set a value unless there is one; return the one that was there."""
+        """Set a value unless the key has one; return the previous value."""
         before = self.get(key)
         if before is None:
             self._recent[key] = value

@@ -1,4 +1,4 @@
-"""What to do with malformed lines: stop at the first, or leave them out, count them and remember where they stood."""
+"""Malformed lines: raise at the first one, or leave them out, count them and remember their places."""
 
 import bisect
 import threading
@@ -36,21 +36,25 @@ class Faults:
         self._lock = threading.Lock()
 
     def add(self, path: Path, line: int, problem: str, *, text: str | bytes = "", expects: str = "") -> None:
-        """Tell of a malformed line.
+        """Record a malformed line.
 
         Parameters
         ----------
-        path, line
-            Its line; lines count from 1.
+        path
+            The file.
+        line
+            Number of the line, from 1.
         problem
-            What is wrong with it.
-        text, expects
-            The line itself; what it should look like.
+            What is wrong with the line.
+        text
+            The line itself.
+        expects
+            The expected format.
 
         Raises
         ------
         ConfigError
-            Under ``error``: file, line, problem and what the line should look like.
+            With ``on_error=error``: file, line, problem and expected format.
         """
         if self._on_error == "error":
             lines = [f"{path}:{line}: {problem}"]
@@ -66,11 +70,11 @@ class Faults:
 
     @property
     def places(self) -> list[str]:
-        """The first few, as ``FILE:LINE: problem``."""
+        """The first few malformed lines, as ``FILE:LINE: problem``."""
         return [f"{path}:{line}: {problem}" for path, line, problem in self._first]
 
     def notes(self) -> dict[str, Any]:
-        """Return what a store's ``meta.json`` is to tell of them."""
+        """Return entries about malformed lines for a store's ``meta.json``."""
         return {"skipped": self.count, "skipped_first": self.places}
 
 

@@ -1,4 +1,4 @@
-"""Reading files as they are: compressed or not, in blocks that end with a line."""
+"""Read files, compressed or not, in blocks that end with a line."""
 
 import bz2
 import glob
@@ -19,11 +19,10 @@ from limbeck.formats.kinds import FIRST, Compression, compression, refuse_archiv
 from limbeck.progress import Step
 
 BLOCK = 8 << 20
-"""Bytes read at once where lines are parsed by compiled code. Twice as fast as with 64 MB: the memory of one block
-serves the next."""
+"""Bytes read at once for compiled parsers. Twice as fast as 64 MB, as each block reuses the last one's memory."""
 
 SMALL_BLOCK = 8 << 20
-"""Bytes read at once where Python parses line by line: its objects take many times the memory of the text."""
+"""Bytes read at once for lines that Python parses: its objects take many times the memory of the text."""
 
 _BROKEN = (EOFError, OSError, lzma.LZMAError, zlib.error, pa.ArrowException)
 
@@ -37,7 +36,7 @@ class Chunk(NamedTuple):
     data: bytes
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
-        """Yield number and text of each line that is not blank, without the line break."""
+        """Yield number and text of each line that is not blank, without its line break."""
         for number, line in enumerate(io.BytesIO(self.data), self.line):  # not all of them at once
             line = line.removesuffix(b"\n").removesuffix(b"\r")
             if line and not line.isspace():
@@ -50,7 +49,7 @@ def chunks(paths: Iterable[Path], size: int) -> Iterator[Chunk]:
     Raises
     ------
     ConfigError
-        A file holds nothing, is no text, or is compressed and damaged.
+        A file is empty, is no text, or is a damaged compressed file.
     """
     for path in paths:
         line, blank = 1, True
@@ -62,7 +61,7 @@ def chunks(paths: Iterable[Path], size: int) -> Iterator[Chunk]:
         ):
             while data := _read(path, file, size):
                 if line == 1:
-                    data = data.removeprefix(b"\xef\xbb\xbf")  # what some editors put before UTF-8
+                    data = data.removeprefix(b"\xef\xbb\xbf")  # the byte order mark that some editors write
                 blank = blank and not data.strip()
                 yield Chunk(path, line, data)
                 line += int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))
@@ -72,12 +71,12 @@ def chunks(paths: Iterable[Path], size: int) -> Iterator[Chunk]:
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield number, from 1, and text of each line of a file, compressed or not; nothing of an empty one.
+    """Yield number, from 1, and text of each line of a file, compressed or not; an empty file has no lines.
 
     Raises
     ------
     ConfigError
-        It is no text, or is compressed and damaged.
+        The file is no text, or is a damaged compressed file.
     """
     with opened_text(path) as file:
         try:
@@ -95,23 +94,23 @@ def _read(path: Path, file: Any, size: int) -> bytes:
 
 
 def opened(path: Path, raw: IO[bytes] | None = None) -> Any:
-    """Open a file for reading bytes, decompressing gzip, bzip2, xz, zstandard and lz4, whatever the file is called.
+    """Open a file for reading bytes; gzip, bzip2, xz, zstandard and lz4 are recognised by content, not name.
 
     Parameters
     ----------
     path
         The file.
     raw
-        The same, opened: its position says how much has been read.
+        The same file, opened: its position shows how much has been read.
 
     Raises
     ------
     ConfigError
-        It is an archive of files, or its compression cannot be read here.
+        It is an archive of files, or its compression is not supported.
     """
     start = magic(path)
     refuse_archive(path, start)
-    if {".tar", ".tgz"} & set(path.suffixes):  # it may be damaged, and its content not be seen
+    if {".tar", ".tgz"} & set(path.suffixes):  # by name: the content of a damaged archive may not be recognisable
         raise ConfigError(f"{path}: this is a tar archive; unpack it and give the file inside")
     file = _decompressed(path, compression(start), raw)
     refuse_archive(path, _peek(path, file))
@@ -119,12 +118,12 @@ def opened(path: Path, raw: IO[bytes] | None = None) -> Any:
 
 
 def opened_text(path: Path, raw: IO[bytes] | None = None) -> Any:
-    """Open a file of text for reading bytes, decompressed as by ``opened``, whose parameters it has.
+    """Open a text file for reading bytes, decompressed; parameters as for ``opened``.
 
     Raises
     ------
     ConfigError
-        It is no text in UTF-8, compressed or not: what it is, is named.
+        The content is no UTF-8 text; the message names what it is.
     """
     refuse_no_text(path, b"" if compression(magic(path)) else magic(path))
     file = opened(path, raw)
@@ -161,7 +160,7 @@ def _by_arrow(path: Path, codec: str, raw: IO[bytes] | None) -> Any:
 
 
 def _peek(path: Path, file: Any) -> bytes:
-    """Return the first bytes of what a file holds, decompressed, without reading on."""
+    """Return the first bytes of a file's content, decompressed, without consuming them."""
     try:
         return file.peek(FIRST)[:FIRST]
     except _BROKEN as error:
@@ -174,28 +173,28 @@ def _damaged(path: Path, error: Exception) -> ConfigError:
 
 
 def magic(path: Path) -> bytes:
-    """Return the first bytes of a file, which say what it is."""
+    """Return the first bytes of a file, which identify its type."""
     with path.open("rb") as file:
         return file.read(FIRST)
 
 
 def _is_data(path: Path) -> bool:
-    """Return whether a path in a folder is one of Parquet or JSON lines; hidden folders hold what a download keeps."""
+    """Return whether a path in a folder is a Parquet or JSON lines file; hidden folders of downloads are skipped."""
     return re.search(r"\.(parquet|jsonl(\.\w+)?)$", path.name) is not None and not any(
         part.startswith(".") for part in path.parts
     )
 
 
 def found(names: Iterable[str]) -> list[Path]:
-    """Return the files that names or patterns (``folder/*.parquet``) stand for, in the order given.
+    """Return the files that names or patterns (``folder/*.parquet``) match, in the order given.
 
-    The folder of a score store stands for its ``meta.json``; another one for the Parquet and JSON lines in it and below
-    it, as ``hf download`` leaves them.
+    The folder of a score store gives its ``meta.json``; another folder gives the Parquet and JSON lines files in it and
+    below, as ``hf download`` leaves them.
 
     Raises
     ------
     ConfigError
-        There is no such file, or it is a folder without such files.
+        There is no such file, or the folder has no such files.
     """
     result: list[Path] = []
     for name in names:

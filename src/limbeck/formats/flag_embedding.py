@@ -12,14 +12,14 @@ from limbeck.registry import register
 
 @register("format", "flag_embedding")
 class FlagEmbedding(TrainingLists):
-    """One of the layouts that ``training_lists`` reads, by a name of its own.
+    """The layout ``pos_neg`` of ``training_lists`` under its own name.
 
     Parameters
     ----------
     store
-        Folder of the store in the making.
+        Folder of the store that is being written.
     collection
-        Where the BEIR folder is written: corpus.jsonl, queries.jsonl, qrels/train.tsv. Null is the store's folder
+        Folder of the BEIR folder to write: corpus.jsonl, queries.jsonl, qrels/train.tsv. Null is the store's folder
         with ``.collection`` after its name.
     """
 

@@ -1,4 +1,4 @@
-"""What the formats with a JSON value a line share: a query with its scored documents."""
+"""Base of formats with one JSON value per line: a query with its scored documents."""
 
 import json
 from abc import abstractmethod
@@ -20,20 +20,20 @@ Id = str | int
 
 
 class ScoredList(NamedTuple):
-    """One query with its documents and their scores; and which of them the line calls relevant."""
+    """One query with its documents and their scores, and which of the documents the line calls relevant."""
 
     query: Id
     documents: Sequence[Id]
     scores: Sequence[float]
     positives: Sequence[Id] = ()
     grade: int = 1
-    """Of the positives."""
+    """Grade of the positives."""
 
 
 class JsonLines(Judging):
-    """A format with one scored list a line. Positives, if lines name them, are written to ``qrels.tsv`` in the store.
+    """A format with one scored list per line. Positives, if lines name them, are written to ``qrels.tsv`` in the store.
 
-    Scores are kept as float32: no model computes in more.
+    Scores are stored as float32: no model computes in higher precision.
     """
 
     @abstractmethod
@@ -43,7 +43,7 @@ class JsonLines(Judging):
         Raises
         ------
         ValueError
-            It is malformed. ``KeyError`` and ``TypeError``, of a value that is built in another way, are enough.
+            It is malformed. ``KeyError`` and ``TypeError`` may be raised for values of another structure.
         """
 
     def blocks(self, paths: Sequence[Path], faults: Faults) -> Iterator[Thunk]:
@@ -53,7 +53,7 @@ class JsonLines(Judging):
             yield partial(self.block, position, chunk, faults)
 
     def block(self, position: int, chunk: Chunk, faults: Faults) -> Block:
-        """Parse a chunk, the ``position``-th of all."""
+        """Parse a chunk; ``position`` is its number among all chunks."""
         queries: list[Id] = []
         documents: list[Id] = []
         scores: list[float] = []
@@ -61,7 +61,7 @@ class JsonLines(Judging):
         for line, text in chunk.lines():
             try:
                 found = _checked(self.scored(_value(text)))
-            except ConfigError:  # not the line is wrong, but the file
+            except ConfigError:  # the file is wrong, not only this line
                 raise
             except (ValueError, TypeError, KeyError) as error:
                 faults.add(chunk.path, line, _problem(error), text=text, expects=self.expects)
@@ -80,7 +80,7 @@ def listed(value: Mapping[str, Any], name: str) -> list[Any]:
     Raises
     ------
     ValueError
-        Something else is there, or nothing.
+        The key is missing, or its value is no list.
     """
     if not isinstance(value, dict):
         raise ValueError("is no JSON object")
@@ -91,7 +91,7 @@ def listed(value: Mapping[str, Any], name: str) -> list[Any]:
 
 def _value(text: bytes) -> Any:
     try:
-        return json.loads(text.decode("utf-8-sig"))  # of bytes, json takes halves of characters
+        return json.loads(text.decode("utf-8-sig"))  # given bytes, json would accept half of a character
     except ValueError as error:
         raise ValueError(f"is no JSON ({error})") from None
     except RecursionError:

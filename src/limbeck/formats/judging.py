@@ -1,4 +1,4 @@
-"""Judgments that a file of scores brings along: they are written beside the store."""
+"""Judgments in a file of scores; they are written to the store's folder."""
 
 from abc import ABC
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ Judgments = Mapping[tuple[str, str], int]
 
 
 class Judging(Format, ABC):
-    """A format whose lines may name documents that are relevant; these are written to ``qrels.tsv`` in the store."""
+    """A format whose lines may name relevant documents, which are written to ``qrels.tsv`` in the store."""
 
     def __init__(self, store: Path) -> None:
         super().__init__(store)
         self._positives: dict[int, list[tuple[str, str, int]]] = {}
-        """Position of a block → its positives: blocks are parsed by several threads."""
+        """Number of a block → its positives; several threads parse blocks."""
 
     def judgments(self) -> Judgments:
         """Return the grades of the pairs that the lines call relevant, in order.
@@ -26,7 +26,7 @@ class Judging(Format, ABC):
         Raises
         ------
         ConfigError
-            A pair has two grades.
+            A pair has two different grades.
         """
         found: dict[tuple[str, str], int] = {}
         for position in sorted(self._positives):

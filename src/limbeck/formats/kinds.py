@@ -1,7 +1,7 @@
-"""What a file is, by its first bytes: the compressions that are read as they are, and what is no text at all.
+"""Recognise files by their first bytes: supported compressions, and files that are no text.
 
-A name says little: downloads are renamed, hubs answer with a web page, and Git LFS leaves a pointer where the data
-should be. Signatures: the formats' own specifications, and https://en.wikipedia.org/wiki/List_of_file_signatures.
+A name says little: downloads are renamed, hubs answer with a web page, and Git LFS leaves a pointer in place of the
+data. Signatures: the formats' own specifications, and https://en.wikipedia.org/wiki/List_of_file_signatures.
 """
 
 import re
@@ -13,7 +13,7 @@ from limbeck.config import ConfigError
 Compression = Literal["gzip", "bzip2", "xz", "zstandard", "lz4"]
 
 FIRST = 512
-"""Bytes that are looked at: the mark of a tar archive lies behind the first 257."""
+"""Number of bytes examined: the mark of a tar archive comes after the first 257."""
 
 READS = "text in UTF-8, plain or compressed by gzip, bzip2, xz, zstandard or lz4"
 
@@ -23,7 +23,7 @@ _COMPRESSIONS: dict[bytes, Compression] = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
     b"\xfd7zXZ\x00": "xz",
-    b"\x5d\x00\x00": "xz",  # LZMA alone, the format before xz
+    b"\x5d\x00\x00": "xz",  # plain LZMA, the predecessor of xz
     b"\x28\xb5\x2f\xfd": "zstandard",
     b"\x04\x22\x4d\x18": "lz4",
 }
@@ -58,8 +58,8 @@ _DOWNLOAD = "download the file itself"
 
 
 def compression(start: bytes) -> Compression | None:
-    """Return how a file is compressed that begins so, None if it is not, or in a way that cannot be read."""
-    if re.match(rb"[\x50-\x5f]\x2a\x4d\x18", start):  # a skippable frame, with which pzstd begins
+    """Return the compression of a file that begins with these bytes; None if there is none, or an unsupported one."""
+    if re.match(rb"[\x50-\x5f]\x2a\x4d\x18", start):  # a skippable frame, with which pzstd files begin
         return "zstandard"
     if _begins_with_id(start):
         return None
@@ -67,19 +67,19 @@ def compression(start: bytes) -> Compression | None:
 
 
 def _begins_with_id(start: bytes) -> bool:
-    """Return whether a file begins with an id and what parts columns: an id may be a mark, PAR1 or ORC."""
+    """Return whether a file begins with an id and a separator: PAR1 and ORC may be ids as well as signatures."""
     return _ID.match(start) is not None and b"\0" not in start
 
 
 def refuse_archive(path: Path, start: bytes) -> None:
-    """Raise ``ConfigError`` for a file that holds others, or that is compressed in a way that cannot be read.
+    """Raise ``ConfigError`` for an archive of files, and for an unsupported compression.
 
     Parameters
     ----------
     path
         The file, for the message.
     start
-        Its first ``FIRST`` bytes, or those of what it compresses.
+        The first ``FIRST`` bytes of the file, or of its decompressed content.
     """
     if start.startswith(b"PK\x03\x04"):
         _refuse(path, *_zip(start))
@@ -89,10 +89,10 @@ def refuse_archive(path: Path, start: bytes) -> None:
 
 
 def refuse_no_text(path: Path, start: bytes) -> None:
-    """Raise ``ConfigError``, naming what a file is, unless it begins as text in UTF-8 may; otherwise as above."""
+    """Raise ``ConfigError``, naming the type of the file, unless it may be UTF-8 text; parameters as above."""
     check_text(path, start)
     refuse_archive(path, start)
-    twice = compression(start)  # what is compressed once is seen decompressed here
+    twice = compression(start)  # ``start`` is decompressed: a second compression is inside
     if twice is not None:
         _refuse(path, f"compressed twice, by {twice} inside", "decompress it once")
     _refuse_marked(path, start, _BINARY)
@@ -109,7 +109,7 @@ def refuse_no_text(path: Path, start: bytes) -> None:
 
 
 def check_text(path: Path, start: bytes) -> None:
-    """Raise ``ConfigError`` for a file that begins as text in UTF-16 or UTF-32 does, with a mark or without."""
+    """Raise ``ConfigError`` for a file that begins like UTF-16 or UTF-32 text, with or without a byte order mark."""
     encoding = "UTF-16"
     if start.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
         encoding = "UTF-32"
@@ -122,7 +122,7 @@ def check_text(path: Path, start: bytes) -> None:
 
 
 def _zip(start: bytes) -> tuple[str, str]:
-    """Return what a zip archive is, by its first member: arrays of NumPy, weights, spreadsheets are archives, too."""
+    """Return the type of a zip archive by its first member: NumPy arrays, weights and spreadsheets are zip files."""
     name = start[30 : 30 + int.from_bytes(start[26:28], "little")]
     if name.endswith(b".npy"):
         return "a file of NumPy arrays (.npz), which have no ids", "write query, document and score, a line a pair"

@@ -49,26 +49,26 @@ class Record(NamedTuple):
     documents: list[Text]
     scores: list[float]
     positives: list[int]
-    """Places of those that the row calls relevant."""
+    """Positions of the documents that the row calls relevant."""
     margins: bool = False
-    """The scores are differences: 0 of the positive, which comes first, and minus the margin of the others."""
+    """Whether the scores are differences: 0 for the positive, which comes first, minus the margin for others."""
 
 
 class Layout(NamedTuple):
-    """How rows are read."""
+    """How the rows of a file are read."""
 
     name: str
     columns: tuple[str, ...]
-    """Those that are read."""
+    """The columns to read."""
     read: Callable[[Mapping[str, Any]], Record]
-    """Raises ``ValueError``, ``KeyError`` or ``TypeError`` for a row that is malformed."""
+    """Reads a row; raises ``ValueError``, ``KeyError`` or ``TypeError`` for a malformed one."""
 
 
 EXPECTS = "a query and its scored documents in one of the layouts of docs/howto/import.md"
 
 
 def layout(names: Sequence[str]) -> Layout | None:
-    """Return how a file with these columns is read, None if they are none of the layouts."""
+    """Return the layout of a file with these columns; None if it is unknown."""
     query = [name for group in (QUERY_IDS, QUERIES) for name in [_first(group, names)] if name]
     if not query:
         return None
@@ -101,7 +101,7 @@ def _first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
 
 
 def _numbered(names: Sequence[str]) -> list[str]:
-    """Return the columns that are numbered, in the order of their numbers."""
+    """Return the numbered columns, in the order of their numbers."""
     return sorted((name for name in names if _NUMBERED.match(name)), key=lambda name: int(_NUMBERED.match(name)[2]))  # pyright: ignore[reportOptionalSubscript]
 
 
@@ -175,7 +175,7 @@ def _documents(row: Mapping[str, Any]) -> list[Text]:
 
 
 def _columns(row: Mapping[str, Any], names: Sequence[str], score: str, judged: bool) -> Record:
-    present = [name for name in names if row.get(name) is not None]  # a list may be shorter than the widest
+    present = [name for name in names if row.get(name) is not None]  # a list may be shorter than the longest one
     documents = [Text(_id(row[name])) if name.endswith("_id") else Text(None, _text(row[name])) for name in present]
     value = _unpacked(row[score])
     scores = [_score(each) for each in value] if isinstance(value, list) else [_score(value)]
@@ -214,7 +214,7 @@ def _number(value: Any) -> float:
 
 
 def _score(value: Any) -> float:
-    """Return a number, of a text too."""
+    """Return a number, which may be given as text."""
     try:
         return float(value) if isinstance(value, str) else _number(value)
     except ValueError:
@@ -222,12 +222,12 @@ def _score(value: Any) -> float:
 
 
 def listed(row: Mapping[str, Any], name: str) -> list[Any]:
-    """Return the list in a column, of a text too.
+    """Return the list in a column, which may be given as text.
 
     Raises
     ------
     ValueError
-        There is none.
+        There is no list.
     """
     found = _unpacked(row.get(name))
     if not isinstance(found, list):
@@ -236,7 +236,7 @@ def listed(row: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _unpacked(value: Any) -> Any:
-    """Return the list that a text in brackets stands for: as JSON, or as Python writes it; all else as it is."""
+    """Return the list in a text in brackets, written as JSON or by Python; other values unchanged."""
     if not isinstance(value, str) or value.strip()[:1] != "[":
         return value
     for read in (json.loads, ast.literal_eval):

@@ -1,4 +1,4 @@
-"""What the files of a data set of training lists hold: lists, or texts by id; seen by their columns."""
+"""Find out, by its columns, whether a file of a data set holds training lists or texts by id."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,20 +20,20 @@ class ListFile(NamedTuple):
 
     path: Path
     lists: Layout | None
-    """How its lists are read; None for a table of texts."""
+    """Layout of its lists; None for a table of texts."""
     texts: tuple[str, str, str | None] | None = None
-    """Of a table of texts: the columns of id, text and title."""
+    """The columns of id, text and title in a table of texts."""
     role: Role = "document"
-    """Whose texts they are."""
+    """Whether the texts are queries or documents."""
 
 
 def seen(path: Path) -> ListFile:
-    """Return what a file holds.
+    """Return the contents of a file.
 
     Raises
     ------
     ConfigError
-        Neither lists with scores nor texts.
+        The file holds neither lists with scores nor texts.
     """
     have = names(path)
     found = layout(have)
@@ -60,7 +60,7 @@ def _texts(have: Sequence[str], ids: Sequence[str], texts: Sequence[str]) -> tup
 
 
 def has_texts(how: Layout) -> bool:
-    """Return whether lists of a layout bring the texts of their documents."""
+    """Return whether lists of a layout include the texts of their documents."""
     return how.name in ("passages", "pos_neg", "apart") or not any(
         name.endswith(("_id", "_ids")) or name in ("docids", "pids") for name in how.columns if name not in QUERY_IDS
     )

@@ -1,4 +1,4 @@
-"""neural-ranking-kd: ``pos_score neg_score qid pos_pid neg_pid``, separated by tabs; two scored pairs a line.
+"""neural-ranking-kd: ``pos_score neg_score qid pos_pid neg_pid``, separated by tabs; two scored pairs per line.
 
 https://github.com/sebastian-hofstaetter/neural-ranking-kd and https://zenodo.org/records/4068216, 40 million lines.
 """
@@ -41,8 +41,7 @@ class NeuralRankingKD(Format):
             yield partial(self._block, chunk, faults)
 
     def _block(self, chunk: Chunk, faults: Faults) -> Block:
-        # Blocks with ids as numbers and blocks with ids as strings go together: to the store, "7" and 7 are one id,
-        # and "007" is another.
+        # Some blocks may have integer ids and others strings: to the store, "7" and 7 are one id, and "007" is another.
         columns = _numbers(chunk.data) or _strings(chunk.data) or self._slow(chunk, faults)
         positive, negative, query, *documents = columns
         scores = np.empty(2 * len(positive), dtype=np.float32)
@@ -50,7 +49,7 @@ class NeuralRankingKD(Format):
         return Block(_twice(query), _interleaved(*documents), scores)
 
     def _slow(self, chunk: Chunk, faults: Faults) -> list[Any]:
-        """Parse line by line, and tell of the lines that are malformed."""
+        """Parse line by line, and record malformed lines."""
         rows = []
         for line, text in chunk.lines():
             try:
@@ -63,8 +62,8 @@ class NeuralRankingKD(Format):
 
 
 def _numbers(data: bytes) -> list[Any] | None:
-    """Parse lines whose ids are all canonical decimal numbers; None if not all are."""
-    # The parser would take " 7", "007" and "0x7" for 7.
+    """Parse lines in which all ids are canonical decimal numbers; None for other lines."""
+    # The parser would read " 7", "007" and "0x7" as 7.
     if b" " in data or _leading_zero(data):
         return None
     table = _parsed(data, pa.int64())
@@ -77,7 +76,7 @@ def _numbers(data: bytes) -> list[Any] | None:
 
 
 def _leading_zero(data: bytes) -> bool:
-    """Return whether a column after the first begins with a zero that more digits (or an x) follow."""
+    """Return whether a column after the first begins with a zero that digits (or an x) follow."""
     every = np.frombuffer(data, np.uint8)
     for start in range(0, len(every), _STEP):  # in steps that fit the processor's cache
         part = every[start : start + _STEP + 2]
@@ -100,7 +99,7 @@ def _strings(data: bytes) -> list[Any] | None:
 
 
 def _parsed(data: bytes, ids: pa.DataType) -> pa.Table | None:
-    if b"\r" in data:  # the parser would take half a line break for a whole one
+    if b"\r" in data:  # the parser would read a lone carriage return as a line break
         data = data.replace(b"\r\n", b"\n")
         if b"\r" in data:
             return None

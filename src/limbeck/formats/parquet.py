@@ -1,4 +1,4 @@
-"""What the formats in Parquet share: finding the columns and flattening lists."""
+"""Helpers of formats in Parquet: find columns, and flatten lists."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ from limbeck.scores.keys import LARGEST, pc
 _ROWS = 1_000_000
 _LISTS = 4_000
 _RANKS = 2**31 - 1
-"""The largest rank: a store has 32 bits for it. And the largest label."""
+"""Largest rank and label: a store has 32 bits for them."""
 
 _NAMES = {
     "query": ("query_id", "query-id", "qid"),
@@ -49,7 +49,7 @@ def names(path: Path) -> list[str]:
     Raises
     ------
     ConfigError
-        It is no Parquet file, or holds no rows.
+        It is no Parquet file, or has no rows.
     """
     with _open(path) as file:
         if not file.metadata.num_rows:
@@ -58,12 +58,12 @@ def names(path: Path) -> list[str]:
 
 
 def columns(path: Path, *needed: str) -> dict[str, str]:
-    """Return which column of a file is the ``query``, ``document``, ``score`` and ``rank``, as far as it has them.
+    """Return the names of the columns ``query``, ``document``, ``score`` and ``rank``, as far as the file has them.
 
     Raises
     ------
     ConfigError
-        It is no Parquet file, holds no rows, or lacks a column that is needed.
+        It is no Parquet file, has no rows, or lacks a needed column.
     """
     have = names(path)
     chosen = {role: name for role, known in _NAMES.items() for name in known[::-1] if name in have}
@@ -77,7 +77,7 @@ def columns(path: Path, *needed: str) -> dict[str, str]:
 
 
 def read(path: Path, chosen: dict[str, str], rows: int | None = None) -> Iterator[Rows]:
-    """Yield the rows of a file, ``rows`` at a time, None for many; lists count as rows."""
+    """Yield the rows of a file, ``rows`` at a time (None: a default number); a list counts as one row."""
     with _open(path) as file:
         nested = any(pa.types.is_nested(file.schema_arrow.field(name).type) for name in chosen.values())
         batches = file.iter_batches(rows or (_LISTS if nested else _ROWS), columns=list(chosen.values()))
@@ -93,8 +93,8 @@ def _next(path: Path, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | Non
     try:
         batch = next(batches, None)
         if batch is not None:
-            batch.validate(full=True)  # that texts are UTF-8, for one
-    except (pa.ArrowException, OSError) as error:  # OSError is also what Arrow raises of a damaged page
+            batch.validate(full=True)  # checks, for example, that texts are UTF-8
+    except (pa.ArrowException, OSError) as error:  # Arrow raises OSError, too, for a damaged page
         raise ConfigError(f"{path}: the file is damaged or was not downloaded whole ({error})") from error
     return batch
 
@@ -130,14 +130,14 @@ def flat(rows: Rows, path: Path, faults: Faults, expects: str) -> dict[str, Any]
             seen.add(row)
             text = f"{every[role][position].as_py()!r} is no {_TITLES[role]}"
             faults.add(path, row, text, expects=expects)
-    if seen:  # a row that is malformed anywhere is left out whole
+    if seen:  # a row that is malformed anywhere is left out entirely
         kept = pa.array(~np.isin(numbers, list(seen)))
         every = {role: column.filter(kept) for role, column in every.items()}
     return {role: _taken(role, column) for role, column in every.items()}
 
 
 def _aligned(rows: Rows, path: Path, faults: Faults, expects: str) -> dict[str, pa.Array]:
-    """Flatten lists; adds a column ``row``."""
+    """Flatten lists, and add a column ``row``."""
     count = len(rows.columns["query"])
     numbers = pa.array(np.arange(rows.first, rows.first + count))
     nested = {role: each for role, each in rows.columns.items() if _list(each.type)}
@@ -190,7 +190,7 @@ def _taken(role: str, column: pa.Array) -> Any:
 
 
 def check_types(path: Path, chosen: dict[str, str]) -> None:
-    """Raise ``ConfigError`` for a column whose type cannot be what it should be: an id that is a fraction, say."""
+    """Raise ``ConfigError`` for a column whose type does not fit, for example fractions as ids."""
     with _open(path) as file:
         schema = file.schema_arrow
     for role, name in chosen.items():

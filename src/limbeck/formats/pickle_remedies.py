@@ -1,7 +1,7 @@
-"""What to do with a pickle that holds more than dictionaries, texts and numbers: a command that writes it as text.
+"""Advice for a pickle with more than dictionaries, texts and numbers: a command that writes it as text.
 
-The command loads the pickle, which is a program. It is given only where all that the pickle uses is known to build
-data, and to those who trust its maker.
+The command loads the pickle, which is a program. It is shown only if everything the pickle uses is known to build data,
+and addressed to those who trust its author.
 """
 
 import pickle
@@ -33,7 +33,7 @@ _BUILDERS = {
         "dict", "list", "tuple", "float", "int", "str",
     )),
 }  # fmt: skip
-"""What a pickle seems to hold → what it uses to build that."""
+"""Apparent content of a pickle → the names it uses to build that."""
 _KNOWN = {name: what for what, names in _BUILDERS.items() for name in names}
 
 _PANDAS = ("pandas.", "pyarrow.lib.")
@@ -48,7 +48,7 @@ _TRIPLES = "for q, d, s in {}"
 
 
 def of_classes(path: Path) -> str | None:
-    """Return what a pickle seems to hold and a command that writes it as text; None if it uses what is not known."""
+    """Return the apparent content of a pickle and a command that writes it as text; None if it uses unknown names."""
     used = _used(path)
     if used is None:
         return None
@@ -61,7 +61,7 @@ def of_classes(path: Path) -> str | None:
 
 
 def of_shape(path: Path, found: Any) -> str | None:
-    """Return what plain values a pickle holds and a command that writes them as text; None if that is not clear."""
+    """Return which plain values a pickle holds and a command that writes them as text; None if that is unclear."""
     if isinstance(found, dict):
         key, value = next(iter(found.items()))
         if isinstance(key, tuple) and len(key) == 2 and isinstance(value, int | float):
@@ -74,7 +74,7 @@ def of_shape(path: Path, found: Any) -> str | None:
 
 
 def _rows(found: Any, width: int) -> bool:
-    """Return whether something is a list of lists of ``width`` values."""
+    """Return whether an object is a list of lists of ``width`` values."""
     if not isinstance(found, list | tuple) or not found:
         return False
     return all(isinstance(each, list | tuple) and len(each) == width for each in found)
@@ -95,7 +95,7 @@ def _printed(path: Path, loop: str) -> str:
 
 
 def _loaded(path: Path) -> str:
-    """Return the Python that loads a pickle, compressed or not."""
+    """Return Python code that loads a pickle, compressed or not."""
     how, name = compression(magic(path)), repr(str(path))
     if how in _BY_ARROW:
         return f"pickle.loads(pyarrow.input_stream({name}, compression={_BY_ARROW[how]!r}).read())"
@@ -103,7 +103,7 @@ def _loaded(path: Path) -> str:
 
 
 class _StandIn:
-    """Stands for whatever a pickle builds, takes what comes and does nothing."""
+    """Replaces every object that a pickle builds; accepts any call and does nothing."""
 
     def __new__(cls, *values: Any, **named: Any) -> Self:
         del values, named
@@ -113,14 +113,14 @@ class _StandIn:
     def __setstate__(self, state: Any) -> None: ...
     def __setitem__(self, key: Any, value: Any) -> None: ...
     def append(self, value: Any) -> None:
-        """Take a value."""
+        """Ignore a value."""
 
     def extend(self, values: Any) -> None:
-        """Take values."""
+        """Ignore values."""
 
 
 class _Listing(pickle.Unpickler):
-    """Lists what a pickle uses, and gives it stand-ins for all of it."""
+    """Lists the names that a pickle uses, and gives it stand-ins for all of them."""
 
     def __init__(self, file: Any) -> None:
         super().__init__(file)
@@ -135,7 +135,7 @@ class _Listing(pickle.Unpickler):
 
 
 def _used(path: Path) -> list[str] | None:
-    """Return all that a pickle uses; None if some of it is not known, or the pickle is damaged."""
+    """Return the names that a pickle uses; None if some are unknown, or the pickle is damaged."""
     with opened(path) as file:
         listing = _Listing(file)
         try:

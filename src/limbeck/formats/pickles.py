@@ -1,11 +1,11 @@
-"""Reading a pickle without trusting it: it can build dictionaries, texts and numbers, and nothing else.
+"""Read a pickle without trusting it: it can build dictionaries, texts and numbers, and nothing else.
 
-A pickle is a program. Classes and functions come into it through one door, ``find_class``, which is shut here; so it
-cannot call anything, and what is left are plain values, whose types are looked at before use.
+A pickle is a program. It imports classes and functions only through ``find_class``, which is disabled here; so it
+cannot call anything, and can only build plain values, whose types are checked before use.
 
-It is read some queries at a time, as Python's pickler writes a dictionary by a thousand of its items: 160 million pairs
-at once would take 24 GB. For that it needs the reader that Python has in Python, and numbers, which are nearly all of
-such a file, are read in bulk, so that it takes no longer than the one in C.
+It is read some queries at a time, since Python's pickler writes a dictionary in groups of a thousand items: 160 million
+pairs at once would take 24 GB. Only the pure-Python unpickler can be interrupted like this; it is as fast as the one in
+C, as numbers, which are nearly all of such a file, are read in bulk.
 """
 
 import pickle
@@ -23,13 +23,13 @@ from limbeck.progress import Step
 _DANGEROUS = "Do not load it with anything else; ask for the scores as TSV, JSONL or Parquet (format=table)"
 
 _PAIR = np.dtype([("int", "u1"), ("document", "<i4"), ("float", "u1"), ("score", ">f8")])
-"""What pushes a number below 2³¹ and then a score, in a pickle: BININT and BINFLOAT."""
+"""Opcodes in a pickle that push an integer below 2³¹ and then a score: BININT and BINFLOAT."""
 
 _RUN = 256
-"""Pairs that are looked at together."""
+"""Number of pairs tested at once."""
 
 _GIVEN = object()
-"""Key of a query's documents that have been handed out: what is left of them, should the pickle come back to them."""
+"""Key that marks a query's documents as yielded, in case the pickle refers to them again."""
 
 
 class _Refused(pickle.UnpicklingError):
@@ -37,15 +37,15 @@ class _Refused(pickle.UnpicklingError):
 
 
 class _Some(Exception):  # noqa: N818 - no error
-    """Some items of the outer dictionary are there."""
+    """Raised when some items of the outer dictionary are complete."""
 
 
 _Reader: Any = vars(pickle)["_Unpickler"]
-"""The reader that Python has in Python; the one in C cannot be stopped."""
+"""The pure-Python unpickler; the one in C cannot be interrupted."""
 
 
 class _Plain(_Reader):
-    """Stops whenever some items of the outer dictionary are there."""
+    """Stops whenever some items of the outer dictionary are complete."""
 
     def find_class(self, module: str, name: str, /) -> NoReturn:
         raise _Refused(f"{module}.{name}")
@@ -54,7 +54,7 @@ class _Plain(_Reader):
         raise _Refused(f"the persistent object {pid!r}")
 
     def go_on(self) -> Any:
-        """Read on after a stop; returns what the pickle holds, which is the outer dictionary if all is well."""
+        """Continue after a stop; return the pickle's object, which should be the outer dictionary."""
         read, dispatch = self.read, self.dispatch
         try:
             while code := read(1):
@@ -75,7 +75,7 @@ class _Plain(_Reader):
     def load_binfloat(self) -> None:
         super().load_binfloat()
         frame = self._unframer.current_frame
-        if frame is None:  # of protocols before 4
+        if frame is None:  # protocols before 4 have no frames
             return
         start = frame.tell()
         with frame.getbuffer() as content:
@@ -103,8 +103,8 @@ def items(path: Path) -> Iterator[tuple[Any, Any]]:
     Raises
     ------
     ConfigError
-        The pickle wants to build something other than plain values (the message says what), is no dictionary, or
-        is damaged.
+        The pickle tries to build something other than plain values (the message names it), is no dictionary, or is
+        damaged.
     """
     empty = True
     with (
@@ -127,7 +127,7 @@ def items(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _stops(reader: _Plain, path: Path) -> Iterator[Any]:
-    """Yield the outer dictionary whenever some items are there, and at last what the pickle holds."""
+    """Yield the outer dictionary whenever some items are complete, and at the end the pickle's object."""
     go_on = reader.load
     while True:
         try:
@@ -148,13 +148,13 @@ def _stops(reader: _Plain, path: Path) -> Iterator[Any]:
 
 
 def _taken(found: dict[Any, Any], path: Path) -> Iterator[tuple[Any, Any]]:
-    """Yield the items of a dictionary, and empty it: the reader keeps all that it builds, and may come back to it."""
+    """Yield the items of a dictionary and empty it, because the unpickler keeps every object it builds."""
     for query, documents in found.items():
         if type(documents) is not dict:
             yield query, documents
         elif _GIVEN in documents:
             raise ConfigError(
-                f"{path}: query {query!r} has the very documents of a query far before it; write the scores as TSV, "
+                f"{path}: query {query!r} shares its documents with a much earlier query; write the scores as TSV, "
                 "JSONL or Parquet (format=table)"
             )
         else:

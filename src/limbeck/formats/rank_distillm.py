@@ -1,4 +1,4 @@
-"""Rank-DistiLLM: rankings of MS MARCO's training queries by re-rankers, as TREC runs or Parquet, 100 a query.
+"""Rank-DistiLLM: rankings of MS MARCO's training queries by re-rankers, as TREC runs or Parquet, 100 per query.
 
 https://huggingface.co/datasets/webis/rank-distillm and https://zenodo.org/records/15131907
 """
@@ -24,7 +24,7 @@ from limbeck.scores.kinds import Kind
 from limbeck.scores.parts import Block
 
 _KINDS: dict[str, Kind] = {"rankzephyr": "rank", "rankgpt": "rank", "set-encoder": "logit", "monoelectra": "logit"}
-"""The first two permute, and have no scores; the others score."""
+"""The first two only permute, and have no scores; the others have scores."""
 
 
 @register("format", "rank_distillm")
@@ -41,7 +41,7 @@ class RankDistiLLM(Format):
         self._tags: set[str] = set()
 
     def source(self, paths: Sequence[Path]) -> Source:
-        """Return the teacher that the first file is named after, or a run's tag."""
+        """Return the teacher in the first file's name, or a run's tag."""
         named = re.match(r"_*(rankzephyr|rankgpt[^-_]*|set-encoder|monoelectra)", paths[0].name.lower())
         if named:
             teacher = named.group(1)
@@ -63,13 +63,13 @@ class RankDistiLLM(Format):
                 yield from self._in_order(path, chosen, faults)
 
     def _in_order(self, path: Path, chosen: dict[str, str], faults: Faults) -> Iterator[Thunk]:
-        """Cut between queries: one that may go on in the next rows waits for those."""
+        """Yield blocks cut between queries: the last query of some rows waits for the next rows."""
         held: parquet.Rows | None = None
         for rows in parquet.read(path, chosen):
             if pa.types.is_nested(rows.columns["query"].type):
                 raise ConfigError(
-                    f"{path}: column {chosen['query']} has lists; without ranks a row must be of one query: unnest it, "
-                    "or add a column rank"
+                    f"{path}: column {chosen['query']} has lists; without ranks each row must hold one document: "
+                    "unnest it, or add a column rank"
                 )
             joined = rows if held is None else _joined(held, rows)
             changes = _changes(joined.columns["query"])
@@ -92,7 +92,7 @@ class RankDistiLLM(Format):
 
 
 def _changes(query: Any) -> NDArray[np.int64]:
-    """Return where another query begins."""
+    """Return the rows at which another query begins."""
     if isinstance(query, np.ndarray):
         return np.flatnonzero(query[1:] != query[:-1]) + 1
     same = pc.fill_null(pc.equal(query[1:], query[:-1]), False)
@@ -100,7 +100,7 @@ def _changes(query: Any) -> NDArray[np.int64]:
 
 
 def _counted(query: Any) -> NDArray[np.int32]:
-    """Return the place of each row among those of its query, from 1."""
+    """Return the position of each row among those of its query, from 1."""
     starts = np.concatenate(([0], _changes(query)))[: len(query)]
     lengths = np.diff(starts, append=len(query))
     return (np.arange(len(query)) - np.repeat(starts, lengths) + 1).astype(np.int32)

@@ -1,11 +1,11 @@
 """Results of RankLLM: permutations of candidate lists by list-wise re-rankers (RankZephyr, RankGPT, FIRST, …).
 
-A JSON object a line, or one JSON array of them, as its ``DataWriter`` writes them:
+One JSON object per line, or one JSON array of them, as its ``DataWriter`` writes them:
 
     {"query": {"text": "…", "qid": "264014"}, "candidates": [{"docid": "4834547", "score": 14.97, "doc": {…}}, …]}
 
-The order of ``candidates`` is the teacher's. Their scores are the first stage's, handed out anew: they are not read.
-https://github.com/castorini/rank_llm
+The order of ``candidates`` is the teacher's. The scores are not: RankLLM assigns the first stage's scores to the new
+order. They are not read. https://github.com/castorini/rank_llm
 """
 
 import json
@@ -23,23 +23,23 @@ from limbeck.registry import register
 from limbeck.scores.parts import Block
 
 _PAIRS = 500_000
-"""Pairs of a block, about."""
+"""Approximate number of pairs per block."""
 
 
 @register("format", "rank_llm")
 class RankLLM(Format):
-    r"""Permutations; several of one query become one order, by the mean rank.
+    r"""Permutations; several of one query are merged into one order, by mean rank.
 
     ```math
     s(q, d) = -\frac{1}{m} \sum_{p=1}^m r_p(d)
     ```
 
-    over the m permutations of the query, from any of the files. $`r_p(d)`$ counts from 1; a document that a
-    permutation lacks has the rank behind its last. This is Borda's count but for a constant, and the order that is
-    nearest to all permutations by the squared differences of ranks. Ranks are stored beside the scores: documents of
-    equal mean share one. How far the permutations agree is recorded as Kendall's W, 1 if they are the same.
+    over the m permutations of the query, from any of the files. $`r_p(d)`$ counts from 1; a document that a permutation
+    lacks has the rank after its last one. Up to a constant this is Borda's count, and the order with the least squared
+    differences of ranks to all permutations. Ranks are stored besides the scores: documents with equal means share a
+    rank. The agreement of the permutations is recorded as Kendall's W, 1 if they are identical.
 
-    All permutations are held in memory, some 150 bytes a pair.
+    All permutations are held in memory, about 150 bytes per pair.
     """
 
     kind = "rank"
@@ -55,14 +55,14 @@ class RankLLM(Format):
         Raises
         ------
         ConfigError
-            A file is no JSON, or one of RankLLM's other files.
+            A file is no JSON, or another kind of RankLLM's files.
         """
         self._found.clear()
         for path in paths:
             for line, value in _values(path, faults, self.expects):
                 try:
                     query, documents = _permutation(value)
-                except ConfigError as error:  # not the line is wrong, but the file
+                except ConfigError as error:  # the file is wrong, not only this line
                     raise ConfigError(f"{path}: {error}") from None
                 except (ValueError, KeyError, TypeError) as error:
                     faults.add(path, line, _problem(error), expects=self.expects)
@@ -78,7 +78,7 @@ class RankLLM(Format):
             yield lambda: _block(some)
 
     def finish(self) -> dict[str, Any]:
-        """Return how many permutations there were of a query, and how far they agree."""
+        """Return the number of permutations per query, and their agreement."""
         counts = [len(permutations) for permutations in self._found.values()]
         if not counts:
             return {}
@@ -92,12 +92,12 @@ class RankLLM(Format):
 
 
 def mean_ranks(permutations: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Return the mean rank of each document, in the order in which documents first come.
+    """Return the mean rank of each document, in the order of first appearance.
 
     Parameters
     ----------
     permutations
-        One or more orders, best first. A document that one lacks has the rank behind its last.
+        One or more orders, best first. A document that one lacks has the rank after its last one.
     """
     totals = {document: 0.0 for documents in permutations for document in documents}
     for documents in permutations:
@@ -114,8 +114,8 @@ def kendall_w(permutations: Sequence[Sequence[str]]) -> float:
     W = \frac{12 \sum_d (R_d - \bar R)^2}{m^2 (n^3 - n)}
     ```
 
-    with $`R_d`$ the sum of the document's ranks: 1 if all orders are the same, about 1/m if they are random. A list
-    of one document is in concord.
+    with $`R_d`$ the sum of the document's ranks: 1 if all orders are the same, about 1/m if they are random. For one
+    document W is 1.
     """
     sums = np.array(list(mean_ranks(permutations).values())) * len(permutations)
     n, m = len(sums), len(permutations)
@@ -129,7 +129,7 @@ def _block(found: Mapping[str, Mapping[str, float]]) -> Block:
         queries += [query] * len(values)
         documents += means
         scores.append(-values)
-        ranks.append(np.searchsorted(np.sort(values), values) + 1)  # documents of equal mean share the rank
+        ranks.append(np.searchsorted(np.sort(values), values) + 1)  # documents with equal means share a rank
     return Block(
         identifiers(queries),
         identifiers(documents),

@@ -1,4 +1,4 @@
-"""Rows of Parquet and JSON lines as dictionaries, some at a time; and which columns a file has."""
+"""Read rows of Parquet and JSON lines as dictionaries, some at a time, and the names of columns."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -11,24 +11,24 @@ from limbeck.formats.faults import Faults
 from limbeck.formats.files import SMALL_BLOCK, chunks, lines
 
 ROWS = 1_000
-"""Rows of Parquet that are Python objects at once."""
+"""Rows of Parquet that are Python objects at the same time."""
 
 
 class Row(NamedTuple):
-    """A row, and where it comes from."""
+    """A row and its number."""
 
     number: int
-    """From 1; the line, of JSON lines."""
+    """Row number from 1; for JSON lines the line number."""
     values: dict[str, Any]
 
 
 def names(path: Path) -> list[str]:
-    """Return the names of a file's columns; of JSON lines the keys of the first object.
+    """Return the names of a file's columns; for JSON lines, the keys of the first object.
 
     Raises
     ------
     ConfigError
-        It is neither Parquet nor JSON objects a line, or is empty.
+        The file is neither Parquet nor one JSON object per line, or is empty.
     """
     if parquet.is_parquet(path):
         return parquet.names(path)
@@ -49,7 +49,7 @@ def names(path: Path) -> list[str]:
 
 
 def rows(path: Path, columns: Sequence[str], faults: Faults, expects: str) -> Iterator[Row]:
-    """Yield the rows of a file, of Parquet with these columns alone; malformed JSON is reported to ``faults``."""
+    """Yield the rows of a file, from Parquet only these columns; malformed JSON is recorded in ``faults``."""
     if parquet.is_parquet(path):
         for found in parquet.read(path, {name: name for name in columns}, rows=ROWS):
             columns_here = [found.columns[name].to_pylist() for name in columns]

@@ -1,7 +1,7 @@
 """Cross-encoder scores of sentence-transformers: a Parquet file, or the older pickle ``{qid: {pid: score}}``.
 
 https://huggingface.co/datasets/sentence-transformers/msmarco-scores-ms-marco-MiniLM-L6-v2 (Parquet: query_id,
-corpus_id, score; one row a pair, or lists a query) and cross-encoder-ms-marco-MiniLM-L-6-v2-scores.pkl.gz of
+corpus_id, score; one row per pair, or lists per query) and cross-encoder-ms-marco-MiniLM-L-6-v2-scores.pkl.gz of
 https://huggingface.co/datasets/sentence-transformers/msmarco-hard-negatives.
 """
 
@@ -24,7 +24,7 @@ _QUERIES = 4_000
 
 @register("format", "sbert_ce_scores")
 class SbertCeScores(Format):
-    """160 million pairs of MS MARCO. Memory does not grow with a file, but for ids that are texts in a pickle."""
+    """160 million pairs of MS MARCO. Memory does not grow with the file, except for text ids in a pickle."""
 
     teacher = "cross-encoder/ms-marco-MiniLM-L-6-v2"
     kind = "logit"
@@ -70,7 +70,7 @@ def _lists(items: list[tuple[int, tuple[Any, Any]]], path: Path, faults: Faults,
 
 
 def _problem(query: Any, found: Any) -> str:
-    """Return what is wrong with an entry of the pickle, or nothing."""
+    """Return what is wrong with an entry of the pickle, or an empty string."""
     if type(query) not in (int, str) or query == "":
         return f"{query!r} is no query id"
     if type(found) is not dict or not found:

@@ -1,7 +1,7 @@
-"""Hard negatives of sentence-transformers, in the edition that carries cross-encoder scores.
+"""Hard negatives of sentence-transformers, in the edition with cross-encoder scores.
 
 ``{"qid": …, "pos": [{"pid": …, "ce-score": …}], "neg": {SYSTEM: [{"pid": …, "ce-score": …}, …], …}}``
-https://sbert.net/datasets/msmarco-hard-negatives.jsonl.gz; the edition on the Hugging Face hub has ids alone.
+https://sbert.net/datasets/msmarco-hard-negatives.jsonl.gz; the edition on the Hugging Face hub has only ids.
 """
 
 from itertools import chain
@@ -14,7 +14,7 @@ from limbeck.registry import register
 
 @register("format", "sbert_hard_negatives")
 class SbertHardNegatives(JsonLines):
-    """MS MARCO with up to 50 negatives of each of several systems; a pair found by several of them is stored once."""
+    """MS MARCO with up to 50 negatives from each of several systems; a pair found by several of them is stored once."""
 
     teacher = "cross-encoder/ms-marco-MiniLM-L-6-v2"
     kind = "logit"

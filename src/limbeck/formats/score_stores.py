@@ -1,4 +1,4 @@
-"""Score stores of several teachers, merged into one: an ensemble without scoring anything again."""
+"""Merge the score stores of several teachers into one: an ensemble without scoring anything again."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,18 +13,18 @@ from limbeck.scores.store import ScoreStore
 
 @register("format", "score_stores")
 class ScoreStores(Format):
-    """Weighted mean of the teachers of several score stores: see ``limbeck.scores.ensemble.ensemble``.
+    """Weighted mean of the scores of several stores: see ``limbeck.scores.ensemble.ensemble``.
 
     Parameters
     ----------
     store
-        Folder of the store in the making.
+        Folder of the store that is being written.
     weights
-        One number > 0 for each store; null weighs all alike.
+        One number > 0 for each store; null gives all the same weight.
     standardise
-        Bring each teacher's scores to mean 0 and standard deviation 1 first; false for teachers of one scale.
+        Bring each teacher's scores to mean 0 and standard deviation 1 first; false for teachers on the same scale.
     missing
-        A pair that not all stores have: ``error``, or ``drop`` it.
+        For a pair that not all stores have: ``error``, or ``drop`` it.
     """
 
     expects = "score stores"
@@ -51,14 +51,14 @@ class ScoreStores(Format):
         return Source("ensemble of " + " and ".join(str(each.meta["teacher"]) for each in self._members), kind)
 
     def blocks(self, paths: Sequence[Path], faults: Faults) -> Iterator[Thunk]:
-        """Yield the merged scores; there are no lines that could be malformed."""
+        """Yield the merged scores; stores have no malformed lines."""
         del paths, faults
         yield from ensemble(
             self._members, self._weights, standardise=self._standardise, missing=self._missing
         )  # fmt: skip
 
     def finish(self) -> dict[str, Any]:
-        """Return who is in it, and the collection if it is the same for all."""
+        """Return the merged teachers, and the collection if it is the same for all."""
         meta: dict[str, Any] = {
             "members": [
                 {"teacher": each.meta["teacher"], "revision": each.meta["revision"], "checksum": each.checksum}

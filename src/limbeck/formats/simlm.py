@@ -12,7 +12,7 @@ from limbeck.registry import register
 
 @register("format", "simlm")
 class SimLM(JsonLines):
-    """MS MARCO with positives and about 200 negatives a query. Only the ``kd_`` files have the re-ranker's scores."""
+    """MS MARCO with positives and about 200 negatives per query. Only the ``kd_`` files have the re-ranker's scores."""
 
     teacher = "SimLM re-ranker"
     kind = "logit"

@@ -1,7 +1,7 @@
-"""A table of scores, a query and a document a line: JSON lines, TSV, CSV, columns separated by blanks, or Parquet.
+"""A table of scores, one query and document per line: JSON lines, TSV, CSV, columns separated by spaces, or Parquet.
 
-The first line says what a file is. JSON objects have keys, Parquet has names of columns; the others have a header, or
-three columns ``query document score``, or columns that ``format.columns`` names.
+The type of a file is recognised by its first line. JSON objects have keys, Parquet has names of columns; the others
+have a header, or three columns ``query document score``, or columns that ``format.columns`` names.
 """
 
 import json
@@ -27,10 +27,10 @@ _NAMES = {
     ),
     "score": ("score", "teacher_score", "ce-score", "ce_score", "logit", "similarity", "scores"),
 }  # fmt: skip
-"""What columns are called, in lower case; the first that a file has is taken."""
+"""Usual names of columns, in lower case; the first that a file has is taken."""
 
 _SAY = (
-    "say format.query=NAME format.document=NAME format.score=NAME for keys or a header, "
+    "give format.query=NAME format.document=NAME format.score=NAME for keys or a header, "
     "format.columns=[query,document,score] for columns without one"
 )
 
@@ -39,21 +39,21 @@ _QUOTED = 160
 
 @register("format", "table")
 class Table(Judging):
-    """Scores of any teacher; the file does not say whose they are, nor what they are.
+    """Scores of any teacher; the file names neither the teacher nor the kind of the scores.
 
     Parameters
     ----------
     store
-        Folder of the store in the making.
+        Folder of the store that is being written.
     query, document, score
-        Key or column of each; null looks for names in use (``query_id``, ``qid``, ``query``; ``doc_id``, ``pid``,
+        Key or column of each; null looks for usual names (``query_id``, ``qid``, ``query``; ``doc_id``, ``pid``,
         ``docno``, ``document``; ``score``, ``logit``, …).
     label
-        Key or column of grades, whole numbers: those above 0 are written to ``qrels.tsv`` in the store's folder. Null
-        reads none.
+        Key or column of grades, whole numbers; pairs with a grade above 0 are written to ``qrels.tsv`` in the store's
+        folder. Null reads none.
     columns
         Names of the columns, in order, of a file without a header: ``query``, ``document``, ``score``, ``label``, or
-        what the options above say; columns of other names are left out.
+        the names given by the options above; other columns are ignored.
 
     Raises
     ------
@@ -125,7 +125,7 @@ class Table(Judging):
         return Block(found["query"], found["document"], found["score"])
 
     def _layout(self, chunk: Chunk) -> Objects | Columns | None:
-        """Return how a file is to be read by its first line, None if there is none in the chunk."""
+        """Return how a file should be read, by its first line; None if the chunk has no line."""
         line, text = next(chunk.lines(), (0, b""))
         if not line:
             return None
@@ -142,7 +142,7 @@ class Table(Judging):
         raise self._unclear(chunk.path, f"line {line} is {_quoted(text)}")
 
     def _places(self, columns: list[str]) -> tuple[Roles | None, bool]:
-        """Return the places of the columns, and whether they are named by a header."""
+        """Return the positions of the columns, and whether the line is a header that names them."""
         if self._columns is not None:
             roles = self._roles(self._columns) if len(columns) == len(self._columns) else None
             return roles, columns == self._columns
@@ -182,7 +182,7 @@ class Table(Judging):
         raise self._unclear(path, f"line {line} is {_quoted(text)}")
 
     def _roles(self, names: Sequence[str]) -> dict[str, int] | None:
-        """Return the place of each column, None unless all are there."""
+        """Return the position of each column; None unless all are there."""
         lower = [name.strip().lower() for name in names]
         roles: dict[str, int] = {}
         for role, given in self._named.items():

@@ -1,4 +1,4 @@
-"""The lines of a table: JSON values or columns, read by the place of query, document, score and label."""
+"""The lines of a table: JSON values or columns, with the places of query, document, score and label."""
 
 import csv
 from collections.abc import Mapping
@@ -14,29 +14,29 @@ from limbeck.formats.jsonl import JsonLines, ScoredList
 from limbeck.scores.parts import Block
 
 Roles = Mapping[str, Any]
-"""query, document, score and, if it is read, label → key of a JSON object, or place of a column."""
+"""query, document, score and, if it is read, label → key of a JSON object, or position of a column."""
 
 EXPECTS = "a query, a document and a score"
 
 Positives = dict[int, list[tuple[str, str, int]]]
-"""Position of a block → (query, document, grade)."""
+"""Number of a block → (query, document, grade)."""
 
 
 class Objects(JsonLines):
-    """JSON objects, or arrays, a line.
+    """One JSON object or array per line.
 
     Parameters
     ----------
     roles
-        Where a value has what.
+        Keys or positions of query, document, score and label.
     positives
-        Where positives are put.
+        Collects the positives.
     """
 
     expects = "a JSON value with a query, a document and a score"
 
     def __init__(self, roles: Roles, positives: Positives) -> None:
-        super().__init__(Path())  # it writes nothing
+        super().__init__(Path())  # this class writes no store
         self._roles = roles
         self._positives = positives
 
@@ -50,17 +50,17 @@ class Objects(JsonLines):
 
 
 class Columns(NamedTuple):
-    """Columns, separated by a delimiter; None for blanks."""
+    """Columns separated by a delimiter; None for spaces."""
 
     roles: Roles
     delimiter: str | None
     width: int
     header: int
-    """Number of the line of the header, 0 if there is none."""
+    """Line number of the header, 0 if there is none."""
     positives: Positives
 
     def block(self, position: int, chunk: Chunk, faults: Faults) -> Block:
-        """Parse a chunk, the ``position``-th of all."""
+        """Parse a chunk; ``position`` is its number among all chunks."""
         queries: list[str] = []
         documents: list[str] = []
         scores: list[float] = []
@@ -70,7 +70,7 @@ class Columns(NamedTuple):
                 continue
             try:
                 query, document, score, grade = self._row(text)
-            except ValueError as error:  # UnicodeDecodeError is one
+            except ValueError as error:  # includes UnicodeDecodeError
                 expects = f"{self.width} columns, with {EXPECTS}"
                 faults.add(chunk.path, line, str(error), text=text, expects=expects)
                 continue
@@ -101,7 +101,7 @@ def grade_of(value: Any) -> int:
     Raises
     ------
     ValueError
-        It is no whole number.
+        The label is no whole number.
     """
     try:
         found = number(str(int(value) if isinstance(value, bool) else value))
@@ -113,7 +113,7 @@ def grade_of(value: Any) -> int:
 
 
 def split(text: bytes, delimiter: str | None) -> list[str]:
-    """Take a line apart; ``ValueError`` if it is not UTF-8, or no line of a CSV file."""
+    """Split a line into columns; ``ValueError`` if it is not UTF-8, or no line of a CSV file."""
     line = text.decode("utf-8")
     if delimiter is None:
         return line.split()
@@ -126,7 +126,7 @@ def split(text: bytes, delimiter: str | None) -> list[str]:
 
 
 def _at(value: Any, place: Any) -> Any:
-    """Return what a JSON object has under a key, or an array at a place."""
+    """Return the value under a key of a JSON object, or at a position of an array."""
     if not isinstance(value, list if isinstance(place, int) else dict):
         raise ValueError(f"is no JSON {'array' if isinstance(place, int) else 'object'}")
     if isinstance(place, int) and place >= len(value):

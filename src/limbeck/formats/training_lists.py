@@ -1,7 +1,7 @@
 """Public training lists with scores, in any of the layouts of ``limbeck.formats.layouts``, with their texts.
 
-Parquet or JSON lines; files, or the folder that ``hf download`` leaves. Tables of texts beside the lists (query_id and
-query or text; document_id, passage_id, … and text or passage) are found by their columns.
+Parquet or JSON lines; single files, or a folder written by ``hf download``. Tables of texts (query_id and query or
+text; document_id, passage_id, … and text or passage) are recognised by their columns.
 """
 
 import logging
@@ -27,7 +27,7 @@ from limbeck.scores.parts import Block
 log = logging.getLogger(__name__)
 
 _PAIRS = 100_000
-"""Pairs of a block, about."""
+"""Approximate number of pairs per block."""
 _KNOWN: dict[str, tuple[str, Kind]] = {
     "ms-marco-en-bge-gemma": ("BAAI/bge-reranker-v2-gemma", "unknown"),
     "ms-marco-en-bge": ("BAAI/bge-reranker-v2-m3", "unknown"),
@@ -35,29 +35,29 @@ _KNOWN: dict[str, tuple[str, Kind]] = {
     "rankzephyr-colbert": ("RankZephyr", "rank"),
     "rankgpt4-colbert": ("RankGPT-4", "rank"),
 }
-"""Part of a path → whose scores the published data are, and what they are, as far as their pages say."""
+"""Part of a path → teacher of the published scores, and their kind, as far as the data's page states them."""
 
 
 @register("format", "training_lists")
 class TrainingLists(Judging):
-    """Training lists with scores; where they bring texts, a BEIR folder is written that can be trained on.
+    """Training lists with scores. If they include texts, a BEIR folder is written, ready for training.
 
-    Texts without ids get ids made from a hash of them: equal texts, equal ids. Margins (a positive's score minus a
-    negative's) become scores of which the positive has 0: of a query with several positives the first is kept, the
-    others are counted and left out, since their margins have another zero.
+    A text without an id gets a hash as id: equal texts get equal ids. Margins (a positive's score minus a negative's)
+    become scores with 0 for the positive. If a query has several positives, only the lists of the first are kept; the
+    others, whose margins have another zero, are counted and left out.
 
     Parameters
     ----------
     store
-        Folder of the store in the making.
+        Folder of the store that is being written.
     collection
-        Where the BEIR folder is written: corpus.jsonl, queries.jsonl, qrels/train.tsv. Null is the store's folder
+        Folder of the BEIR folder to write: corpus.jsonl, queries.jsonl, qrels/train.tsv. Null is the store's folder
         with ``.collection`` after its name.
     ids
-        ``given``, or ``texts``: ids made from the texts although there are others, for data in which one id has
-        several texts.
+        ``given``, or ``texts``: make ids from the texts although there are others, for data in which one id has several
+        texts.
     first_is_positive
-        The first document of a list counts as relevant, in layouts that do not say which are.
+        Count the first document of a list as relevant, in layouts that do not say which are.
 
     Raises
     ------
@@ -87,15 +87,15 @@ class TrainingLists(Judging):
         self._left_out = 0
 
     def source(self, paths: Sequence[Path]) -> Source:
-        """Return what the published data are; and see what each file holds.
+        """Return the teacher of the published data, after finding out what each file holds.
 
         Raises
         ------
         ConfigError
-            A file is neither lists nor texts, or texts of documents come without those of queries.
+            A file holds neither lists nor texts, or there are texts of documents but none of queries.
         """
         self._files = [seen(path) for path in paths]
-        self._files.sort(key=lambda file: file.lists is not None)  # stable: texts come first
+        self._files.sort(key=lambda file: file.lists is not None)  # a stable sort: texts come first
         lists = [file for file in self._files if file.lists is not None]
         if not lists:
             raise ConfigError(f"{paths[0]}: there are only texts here, and no lists; give the files with scores, too")
@@ -123,7 +123,7 @@ class TrainingLists(Judging):
         return Source(None, own)
 
     def _margins(self, path: Path, how: Layout) -> bool:
-        """Return whether the scores of the first row are differences."""
+        """Return whether the scores of the first row are margins."""
         if how.name != "columns":
             return False
         for row in rows(path, how.columns, Faults("skip"), self.expects):
@@ -134,7 +134,7 @@ class TrainingLists(Judging):
         return False
 
     def blocks(self, paths: Sequence[Path], faults: Faults) -> Iterator[Thunk]:
-        """Yield blocks that are parsed already: one after the other, so that the corpus has one order."""
+        """Yield blocks that are parsed already, one after the other, so that the corpus has a fixed order."""
         if not self._files:
             self.source(paths)
         self._positives.clear()
@@ -194,7 +194,7 @@ class TrainingLists(Judging):
         return lambda: block
 
     def _read(self, how: Layout, row: Row) -> tuple[str, list[str], list[float], list[str]]:
-        """Return the ids of a query and its documents, their scores, and which of them are relevant."""
+        """Return the ids of a query and its documents, their scores, and the relevant documents."""
         record = how.read(row.values)
         if not record.documents:
             raise ValueError("has no documents")
@@ -223,7 +223,7 @@ class TrainingLists(Judging):
         return identifier
 
     def finish(self) -> dict[str, Any]:
-        """Give the BEIR folder its name; return where it is."""
+        """Move the BEIR folder to its path, and return that."""
         notes: dict[str, Any] = super().finish()
         if self._zero:
             notes["margins"] = {"zero": "the first positive of each query", "pairs_left_out": self._left_out}

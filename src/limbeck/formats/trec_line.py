@@ -1,9 +1,9 @@
-"""A line of a TREC run, taken apart as trec_eval does (``get_trec_results.c``, version 10).
+"""Split a line of a TREC run as trec_eval does (``get_trec_results.c``, version 10).
 
-Columns are separated by any ASCII white space; what follows the sixth is skipped; so are blank lines and those
-that begin with ``#``. Where trec_eval would read a wrong value without a word, the line is refused: a score that is no
-finite number is 0 to it, a blank in an id moves the rank to where the score belongs, a NUL byte ends the file, and
-lines that end with a carriage return alone are one line.
+Columns are separated by any ASCII white space; everything after the sixth is skipped, as are blank lines and those that
+begin with ``#``. Where trec_eval would silently read a wrong value, the line is refused: it reads a score that is no
+finite number as 0, a space in an id moves the rank into the score's column, a NUL byte ends the file, and lines that
+end with only a carriage return are one line.
 """
 
 import math
@@ -27,7 +27,7 @@ _COLUMNS = {
 
 
 class Fields(NamedTuple):
-    """The columns of a run that mean something."""
+    """The columns of a run that are used."""
 
     query: bytes
     document: bytes
@@ -52,12 +52,12 @@ def has_comment(data: bytes) -> bool:
 
 
 def fields(line: bytes) -> Fields:
-    """Take a line apart.
+    """Split a line.
 
     Raises
     ------
     ValueError
-        It has fewer than six columns, or trec_eval would read it wrongly: what is wrong with it.
+        The line has fewer than six columns, or trec_eval would read it wrongly; the message says why.
     """
     columns = line.split()
     if len(columns) < 6:
@@ -68,12 +68,12 @@ def fields(line: bytes) -> Fields:
     if len(columns) > 6 and b"\r" in line.rstrip():
         raise ValueError("has a carriage return inside; end lines with a line feed: tr '\\r' '\\n'")
     if len(columns) > 6 and _moved(columns):
-        raise ValueError(f"has {len(columns)} columns, and seems to have a blank in an id")
+        raise ValueError(f"has {len(columns)} columns, and seems to have a space in an id")
     return Fields(columns[0], *columns[2:6])
 
 
 def _moved(columns: list[bytes]) -> bool:
-    """Return whether a rank is where the score belongs, and a score where the tag does."""
+    """Return whether a rank is in the score's column, and a score in the tag's."""
     return _WHOLE.fullmatch(columns[4]) is not None and _is_number(columns[5])
 
 
@@ -86,12 +86,12 @@ def _is_number(text: bytes) -> bool:
 
 
 def score(text: bytes) -> float:
-    """Return a finite number, written as C's ``strtod`` reads it: ``1e-3``, ``+3``, ``.5``, ``0x1.8p1``.
+    """Return a finite number, written in C's ``strtod`` syntax: ``1e-3``, ``+3``, ``.5``, ``0x1.8p1``.
 
     Raises
     ------
     ValueError
-        It is none.
+        The text is no finite number.
     """
     try:
         written = text.decode("ascii")

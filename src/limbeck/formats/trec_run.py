@@ -1,7 +1,7 @@
-"""TREC runs: ``query Q0 document rank score tag``; what else a file may hold: ``limbeck.formats.trec_line``.
+"""TREC runs: ``query Q0 document rank score tag``; ``limbeck.formats.trec_line`` lists what else a file may hold.
 
-The order of a run is its rank column. A re-ranker that permutes often leaves the scores of the first stage beside its
-ranks, so a run is never sorted by score here. Scores are kept as float64: a run written back is the run that was read.
+The order of a run is its rank column. A re-ranker that permutes often leaves the scores of the first stage next to its
+ranks, so a run is never sorted by score here. Scores are stored as float64, so that a run is written back unchanged.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ from limbeck.unfinished import whole_file
 EXPECTS = "query Q0 document rank score tag, six columns separated by spaces or tabs, ranks from 1"
 
 _LOOKED_AT = 10_000
-"""Bytes in which the first line is looked for."""
+"""Number of bytes searched for the first line."""
 _MARK = b"\xef\xbb\xbf"
 _NAMES = ["query", "q0", "document", "rank", "score", "tag"]
 _TYPES = {
@@ -43,7 +43,7 @@ _TYPES = {
 class TrecRun(Format):
     """A TREC run of any system.
 
-    The teacher is the run's tag unless it is given. A run does not say what its scores are.
+    The teacher is the run's tag unless it is given. A run does not record the kind of its scores.
     """
 
     expects = EXPECTS
@@ -72,14 +72,14 @@ def tag_notes(tags: set[str]) -> dict[str, Any]:
 
 
 def first_tag(path: Path) -> str | None:
-    """Return the tag of the first line, None if that is no line of a run."""
+    """Return the tag of the first line; None if that is no line of a run."""
     with opened_text(path) as file:
         first = _first(Chunk(path, 1, b"".join(file.readlines(_LOOKED_AT)).removeprefix(_MARK)))
     return first.tag.decode("utf-8", errors="replace") if first else None
 
 
 def _first(chunk: Chunk) -> Fields | None:
-    """Return the columns of the first line, None if it is no line of a run."""
+    """Return the columns of the first line; None if it is no line of a run."""
     try:
         return fields(next(content(chunk))[1])
     except (StopIteration, ValueError):
@@ -89,7 +89,7 @@ def _first(chunk: Chunk) -> Fields | None:
 def run_blocks(path: Path, faults: Faults, tags: set[str]) -> Iterator[Thunk]:
     """Yield a run in blocks; ``tags`` collects its tags.
 
-    Some tools count ranks from 0; a run whose first line has rank 0 is one of those, and 1 is added to its ranks.
+    Some tools count ranks from 0; if the first line has rank 0, 1 is added to all ranks.
     """
     base: int | None = None
     for chunk in chunks([path], BLOCK):
@@ -112,9 +112,9 @@ def _fast(chunk: Chunk, base: int) -> pa.Table | None:
     delimiter = "\t" if b"\t" in chunk.data[:1000] else " "
     others = (b" " if delimiter == "\t" else b"\t", b"\v", b"\f", b"\0")
     if has_comment(chunk.data) or any(other in chunk.data for other in others):
-        return None  # white space of another kind parts columns, too
+        return None  # other white space separates columns, too
     if chunk.data.count(b"\r") != chunk.data.count(b"\r\n") or chunk.data.startswith(_MARK):
-        return None  # to the parser half a line break is one, and a second mark of UTF-8 nothing
+        return None  # the parser would read a lone carriage return as a line break, and skip a second byte order mark
     try:
         table = csv.read_csv(
             pa.BufferReader(chunk.data),
@@ -126,19 +126,19 @@ def _fast(chunk: Chunk, base: int) -> pa.Table | None:
         return None
     if not len(table) or pc.min(table["rank"]).as_py() < base:
         return None
-    if not np.abs(table["score"].to_numpy()).max() <= MOST:  # neither is NaN
+    if not np.abs(table["score"].to_numpy()).max() <= MOST:  # also True for NaN
         return None
     texts = [table[name] for name in ("query", "q0", "document", "tag")]
     return table if all(pc.min(pc.binary_length(text)).as_py() for text in texts) else None
 
 
 def _slow(chunk: Chunk, base: int, faults: Faults) -> pa.Table:
-    """Parse line by line, and tell of the lines that are malformed."""
+    """Parse line by line, and record malformed lines."""
     rows: list[tuple[Any, ...]] = []
     for line, text in content(chunk):
         try:
             rows.append(_row(text, base))
-        except ValueError as error:  # UnicodeDecodeError is one
+        except ValueError as error:  # includes UnicodeDecodeError
             faults.add(chunk.path, line, str(error), text=text, expects=EXPECTS)
     columns = zip(*rows, strict=True) if rows else [()] * len(_NAMES)
     return pa.table(
@@ -158,16 +158,16 @@ def _row(text: bytes, base: int) -> tuple[Any, ...]:
 
 
 def write_trec(store: ScoreStore, path: Path) -> None:
-    """Write a store as a TREC run; the file is whole or not there.
+    """Write a store as a TREC run, atomically.
 
-    Queries come in the order in which the store got them, their documents by rank; without ranks by score. Scores are
-    written with all their digits. The tag is that of the run the store was imported from, else the teacher's name.
+    Queries come in the store's order, their documents by rank, or without ranks by score. Scores are written with all
+    their digits. The tag is that of the imported run, else the teacher's name.
     """
     tag = "_".join(str(store.meta.get("tag") or store.meta["teacher"]).split())
     with whole_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         for query, documents, scores, ranks in store:
             numbers = range(1, len(documents) + 1) if ranks is None else ranks.tolist()
-            # float32 has a shorter text of its own; that of a float64 is Python's.
+            # float32 has its own, shorter text; float64 prints like Python's float.
             values = map(repr, scores.tolist()) if scores.dtype == np.float64 else map(str, scores)
             for document, rank, score in zip(documents, numbers, values, strict=True):
                 file.write(f"{query} Q0 {document} {rank} {score} {tag}\n")

@@ -1,1 +1,1 @@
-"""Teacher scores looked at before training: checks by name, numbers, pictures."""
+"""Inspect teacher scores before training: checks by name, numbers, figures."""

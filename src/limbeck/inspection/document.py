@@ -1,4 +1,4 @@
-"""Writes the page of the checks: ``python -m limbeck.inspection.document > docs/reference/checks.md``."""
+"""Write the page of the checks: ``python -m limbeck.inspection.document > docs/reference/checks.md``."""
 
 import inspect
 import textwrap

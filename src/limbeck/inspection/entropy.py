@@ -1,4 +1,4 @@
-"""The teacher's distribution over a list at a temperature: how far from one-hot, how far from flat."""
+"""The teacher's distribution over a list at a temperature: between one-hot and flat."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +10,7 @@ from limbeck.data.pool import Pool
 from limbeck.inspection.measures import choose, gather
 
 SENSIBLE = 0.5
-"""Normalised entropy that a proposed temperature aims at: the teacher weighs about √L of L documents."""
+"""Target of a proposed temperature, as normalised entropy: the teacher then weighs about √L of L documents."""
 
 _QUERIES = 1000
 
@@ -22,7 +22,7 @@ class Distribution:
     entropy: np.ndarray
     """(Q,) entropy over ln L, between 0 (one-hot) and 1 (flat)."""
     largest: np.ndarray
-    """(Q,) the largest probability."""
+    """(Q,) largest probability."""
 
     @property
     def median(self) -> float:
@@ -31,14 +31,14 @@ class Distribution:
 
 
 class Softmax:
-    """The lists of a sample of a pool's queries whose scores are not all the same.
+    """The lists of a sample of a pool's queries, without lists whose scores are all the same.
 
     Parameters
     ----------
     pool
-        With scores.
+        Pool with scores.
     queries
-        Look at so many queries at most, evenly spaced.
+        Most queries of the sample, evenly spaced.
     """
 
     def __init__(self, pool: Pool, queries: int = _QUERIES) -> None:
@@ -63,7 +63,7 @@ class Softmax:
 
     @cached_property
     def spread(self) -> float:
-        """The median range of the scores of a list."""
+        """The median range of a list's scores."""
         return float(np.median(-self._segments.min(self._below)))
 
     def temperature(self, entropy: float = SENSIBLE) -> float:

@@ -1,4 +1,4 @@
-"""All checks at once, before anything is trained."""
+"""Run all checks before training."""
 
 import difflib
 import logging
@@ -25,7 +25,7 @@ class CheckResult:
     name: str
     severity: Severity
     message: str
-    """What was seen, with figures."""
+    """What was found, with figures."""
     remedy: str
 
     def __str__(self) -> str:
@@ -33,7 +33,7 @@ class CheckResult:
 
 
 def checks() -> dict[str, Callable[..., Finding | None]]:
-    """Return every check by name, those of the user's packages too."""
+    """Return every check by name, including those of the user's packages."""
     found = {name: entry.target for (kind, name), entry in entries().items() if kind == "check"}
     return {name: part({"_target_": target}, key=f"checks.{name}") for name, target in found.items()}
 
@@ -65,7 +65,7 @@ def settings(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named(ignore: Sequence[str], thresholds: Mapping[str, Any]) -> dict[str, Callable[..., Finding | None]]:
-    """Return the checks; refuse names that are none."""
+    """Return the checks by name; raise for unknown names."""
     functions = checks()
     for key, names in (("checks.ignore", ignore), ("checks", thresholds)):
         for name in names:
@@ -88,29 +88,28 @@ def check(
     thresholds: Mapping[str, Mapping[str, Any]] | None = None,
     measures: Measures | None = None,
 ) -> list[CheckResult]:
-    """Run the checks; errors first.
+    """Run the checks; errors come first.
 
     Parameters
     ----------
     pool
-        With teacher scores, NaN where one is missing; without scores there is nothing to check.
+        Pool with teacher scores, NaN where one is missing; without scores nothing is checked.
     meta
-        Provenance of the scores, as of a score store: ``kind`` and ``collection`` are read.
+        Provenance of the scores, as in a score store; ``kind`` and ``collection`` are used.
     objective
-        How the losses read the scores, from ``views``. If none reads them, there is
-        nothing to check.
+        How the losses read the scores, from ``views``. If none reads them, nothing is checked.
     collection_fingerprint
-        Of the collection that is trained on.
+        Fingerprint of the training collection.
     first_stage_scores
-        The first stage's own scores, from ``first_stage_scores``; None leaves out the check that needs them.
+        The first stage's scores, from ``first_stage_scores``; None leaves out the check that needs them.
     ignore
         Names of checks to leave out.
     queries
-        Measure the lists of at most so many queries; None measures all.
+        Most queries whose lists are measured; None measures all.
     thresholds
         Check → option → value.
     measures
-        What ``measure`` has found of this pool, if it was called already.
+        Result of ``measure`` for this pool, if it exists already.
 
     Raises
     ------
@@ -134,7 +133,7 @@ def check(
         caught = None if name in ignore else function(seen, **thresholds.get(name, {}))
         if caught is not None:
             found.append(CheckResult(name, severity_of(function), caught.message, caught.remedy))
-    return sorted(found, key=lambda finding: finding.severity)  # stable; "error" comes before "warning"
+    return sorted(found, key=lambda finding: finding.severity)  # a stable sort; "error" comes before "warning"
 
 
 def severity_of(function: Callable[..., Any]) -> Severity:
@@ -143,12 +142,12 @@ def severity_of(function: Callable[..., Any]) -> Severity:
 
 
 def report(findings: Sequence[CheckResult]) -> None:
-    """Tell of the warnings, and stop if there is an error.
+    """Log the warnings, and raise if there is an error.
 
     Raises
     ------
     ConfigError
-        There are errors: the message has all of them, with their remedies and how to turn them off.
+        There are errors; the message has all of them, with their remedies and how to turn them off.
     """
     for finding in findings:
         if finding.severity == "warning":
@@ -159,18 +158,20 @@ def report(findings: Sequence[CheckResult]) -> None:
         listed = "\n".join(f"- {finding}" for finding in errors)
         raise ConfigError(
             f"the teacher scores would ruin this training:\n{listed}\n"
-            f"if it is meant so, turn it off with checks.ignore=[{names}]; limbeck inspect with the same overrides "
+            f"if this is intended, set checks.ignore=[{names}]; limbeck inspect with the same overrides "
             "shows more"
         )
 
 
 def first_stage_scores(pool: Pool, run: Run, queries: int | None = 5000) -> np.ndarray:
-    """Return the scores of a run row by row of a pool; NaN where it has none, and beyond the queries measured.
+    """Return the scores of a run in the row order of a pool; NaN for missing ones and unmeasured queries.
 
     Parameters
     ----------
-    pool, run
-        What to line up.
+    pool
+        The pool.
+    run
+        The run with scores.
     queries
         As in ``check``.
     """

@@ -1,4 +1,4 @@
-"""What a loss makes of teacher scores: nothing, their order, a softmax over the list, or the raw numbers."""
+"""How a loss reads teacher scores: not at all, by order, through a softmax over the list, or as raw numbers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -17,14 +17,14 @@ class LossView:
     Parameters
     ----------
     name
-        As under ``loss`` in the configuration.
+        Its name under ``loss`` in the configuration.
     uses_scores
         Whether it reads them at all.
     teacher_temperature
-        The temperature of its softmax over a list of teacher scores (at step 0 if it follows a schedule); None if it
-        takes no softmax.
+        Temperature of its softmax over a list of teacher scores (at step 0 if it follows a schedule); None if it takes
+        no softmax.
     raw_differences
-        Whether it reads the numbers themselves, outside of a softmax: margins, squared differences, a sigmoid.
+        Whether it reads the numbers themselves, outside a softmax: margins, squared differences, a sigmoid.
     """
 
     name: str
@@ -41,9 +41,9 @@ class LossView:
 def views(terms: Iterable[tuple[str, Any]]) -> list[LossView]:
     """Return how each term reads the teacher's scores.
 
-    A loss declares in ``needs`` that it reads the scores or their order. Whether it takes a softmax of the scores is
-    found by asking it: its value then stays when all scores are shifted, and it has an option ``teacher_temperature``.
-    So a loss of a package of the user's own needs no entry in a list.
+    A loss declares in ``needs`` whether it reads the scores or their order. Whether it takes a softmax of them is found
+    by a test: its value then does not change when all scores are shifted, and it has an option ``teacher_temperature``.
+    So a loss of a user's package needs no entry in a list.
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ _SCORES = torch.tensor([[1.5, -0.5, 3.0, 0.25, -2.0, 1.0]], dtype=torch.float64)
 
 
 def _value(loss: Loss, teacher: torch.Tensor) -> torch.Tensor:
-    """Return the loss of one list of six documents, in float64."""
-    scale = float(getattr(loss, "teacher_temperature", 1.0))  # so that no softmax is one-hot or flat
+    """Return the loss on a list of six documents, in float64."""
+    scale = float(getattr(loss, "teacher_temperature", 1.0))  # a scale at which no softmax is one-hot or flat
     count = teacher.shape[1]
     tokens = Tokens(torch.zeros(count, 1, dtype=torch.long), torch.ones(count, 1, dtype=torch.long))
     student = torch.tensor([[0.5, 1.0, -1.0, 0.0, 2.0, -0.5]], dtype=torch.float64)

@@ -1,8 +1,8 @@
-"""What can be said of the teacher's scores in each list of a pool.
+"""Measures of the teacher's scores in each list of a pool.
 
-Everything is computed over the documents that have a finite score; the others are counted. Ties in the teacher's
-scores keep the order of the pool. A figure that a list cannot have (a rank without positives, an entropy of one
-document) is NaN, and means and shares leave it out.
+All are computed over the documents with a finite score; the others are counted. Ties in the teacher's scores keep the
+order of the pool. A measure that is undefined for a list (a rank without positives, an entropy of one document) is NaN,
+and is left out of means and shares.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ CUTOFFS = (1, 5, 10, 20, 50, 100)
 
 _TOP = 5
 _BLOCK = 2_000_000
-"""Pairs measured at once: about half a GB of working memory."""
+"""Pairs measured at once, in about half a GB of working memory."""
 
 
 @dataclass(frozen=True)
@@ -28,58 +28,58 @@ class Lists:
     queries: np.ndarray
     """(Q,) positions of the queries in the pool."""
     lengths: np.ndarray
-    """(Q,) documents, with a score or without."""
+    """(Q,) number of documents, with or without a score."""
     segments: Segments
-    """Of the scored rows."""
+    """The lists of the scored rows."""
     rows: np.ndarray
-    """(N,) rows of the pool."""
+    """(N,) their rows in the pool."""
     scores: np.ndarray
-    """(N,) float64, finite."""
+    """(N,) scores, float64, finite."""
     positive: np.ndarray
-    """(N,) bool."""
+    """(N,) bool, whether the document is a positive."""
     ranks: np.ndarray
     """(N,) first-stage ranks."""
 
 
 @dataclass(frozen=True)
 class Measures:
-    """One value a list."""
+    """Measures with one value per list."""
 
     queries: np.ndarray
-    """(Q,) positions in the pool of the queries that were measured."""
+    """(Q,) positions in the pool of the measured queries."""
     lengths: np.ndarray
-    """Documents of the list."""
+    """Number of documents in the list."""
     scored: np.ndarray
-    """Those with a finite score."""
+    """Number of documents with a finite score."""
     minimum: np.ndarray
     maximum: np.ndarray
     std: np.ndarray
     """Standard deviation of the scores (population)."""
     tied: np.ndarray
-    """Share of documents whose score another document of the list has too."""
+    """Share of documents that have the same score as another document of the list."""
     teacher_rank: np.ndarray
-    """Place of the best positive by the teacher, 1 is first; negatives with the same score stand before it."""
+    """Rank of the best positive by the teacher, from 1; negatives with the same score come before it."""
     first_stage_rank: np.ndarray
-    """Its place among the same documents by the first stage; negatives with the same rank stand before it."""
+    """Its rank among the same documents by the first stage; negatives with the same rank come before it."""
     chance: np.ndarray
-    """Share of positives in the list: how often a random order has one first."""
+    """Share of positives in the list: the chance that a random order has one first."""
     spearman: np.ndarray
-    """Spearman's correlation of the teacher's order with the first stage's; equals share the mean of their ranks."""
+    """Spearman's correlation of the teacher's order with the first stage's; ties get the mean of their ranks."""
     same_order: np.ndarray
-    """1 where no document is above another that the first stage put before it; lists of three or more."""
+    """1 if the teacher's order never contradicts the first stage's; for lists of three or more documents."""
     overlap: np.ndarray
-    """(Q, K) share of the top k by both, for each k of ``CUTOFFS``; NaN for lists of k documents or fewer."""
+    """(Q, K) overlap of both top k, for each k of ``CUTOFFS``; NaN for lists of at most k documents."""
     top: np.ndarray
-    """(Q, 5) the five highest scores, falling."""
+    """(Q, 5) the five highest scores, descending."""
 
     @property
     def spread(self) -> np.ndarray:
-        """Range of the scores: maximum less minimum."""
+        """Range of the scores: maximum minus minimum."""
         return self.maximum - self.minimum
 
 
 def choose(pool: Pool, queries: int | None) -> np.ndarray:
-    """Return positions of at most so many queries, evenly spaced; None takes all."""
+    """Return positions of at most ``queries`` queries, evenly spaced; None takes all."""
     count = len(pool)
     if queries is None or queries >= count:
         return np.arange(count)
@@ -105,10 +105,10 @@ def measure(pool: Pool, queries: int | None = None) -> Measures:
     Parameters
     ----------
     pool
-        Its ``scores`` are NaN where the teacher's are missing. A list whose ranks are all the same has no first
-        stage, and its figures against the first stage are NaN.
+        Pool whose ``scores`` are NaN where the teacher's are missing. A list whose ranks are all the same has no first
+        stage; its comparison with the first stage is NaN.
     queries
-        Measure at most so many queries, evenly spaced over the pool; None measures all.
+        Most queries measured, evenly spaced over the pool; None measures all.
     """
     parts = [_measure(gather(pool, block)) for block in _blocks(pool, choose(pool, queries))]
     return Measures(
@@ -126,7 +126,7 @@ def _measure(lists: Lists) -> Measures:
     by_teacher = segments.order(-scores)
     by_rank = segments.order(ranks, -scores)
     highest, lowest = segments.max(scores), segments.min(scores)
-    differs = np.where(segments.min(ranks) < segments.max(ranks), 1.0, np.nan)  # 1 where there is a first stage
+    differs = np.where(segments.min(ranks) < segments.max(ranks), 1.0, np.nan)  # NaN without a first stage
     varies = np.where(lowest < highest, 1.0, np.nan)
     return Measures(
         queries=lists.queries,
@@ -150,14 +150,14 @@ def _measure(lists: Lists) -> Measures:
 
 
 def _std(segments: Segments, values: np.ndarray) -> np.ndarray:
-    centred = values - segments.mean(values)[segments.ids]  # two passes: scores may be large and close together
+    centred = values - segments.mean(values)[segments.ids]  # two passes, as scores may be large and close together
     return np.sqrt(segments.mean(centred**2))
 
 
 def _tied(segments: Segments, order: np.ndarray, scores: np.ndarray) -> np.ndarray:
     groups = segments.groups(order, scores)
     alone = np.bincount(groups)[groups] == 1
-    return 1.0 - segments.mean(alone)  # rows are grouped by list in either order
+    return 1.0 - segments.mean(alone)  # both orders group rows by list
 
 
 def _best_positive(segments: Segments, key: np.ndarray, positive: np.ndarray) -> np.ndarray:
@@ -177,7 +177,7 @@ def _correlation(segments: Segments, left: np.ndarray, right: np.ndarray) -> np.
 
 def _same_order(segments: Segments, by_rank: np.ndarray, lists: Lists) -> np.ndarray:
     ids, scores = segments.ids, lists.scores[by_rank]
-    # Sorted by rank, and by falling score where ranks are equal: a rise between neighbours is one between ranks.
+    # Sorted by rank, and by descending score for equal ranks: an increase between neighbours contradicts the ranks.
     rises = (ids[1:] == ids[:-1]) & (scores[1:] > scores[:-1])
     wrong = np.bincount(ids[1:][rises], minlength=len(segments))
     return np.where(segments.lengths >= 3, wrong == 0, np.nan)

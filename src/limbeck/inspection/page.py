@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs no other file."""
+"""A report as one self-contained HTML page."""
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,11 +30,11 @@ def page(report: Mapping[str, Any], rows: Sequence[tuple[str, str]], pictures: M
     Parameters
     ----------
     report
-        As in ``inspect.json``.
+        Contents of ``inspect.json``.
     rows
         Figures by name, as on the terminal.
     pictures
-        Title → PNG file; put into the page.
+        Title → PNG file, embedded in the page.
     """
     return "\n".join(_parts(report, rows, pictures)) + "\n"
 

@@ -1,4 +1,4 @@
-"""Pictures of a report, one PNG and one PDF each."""
+"""Figures of a report, one PNG and one PDF each."""
 
 import math
 from collections.abc import Mapping
@@ -23,14 +23,18 @@ _BUCKETS = ((1, 1), (2, 3), (4, 10), (11, 30), (31, 100), (101, math.inf))
 
 @styled
 def draw(folder: Path, pool: Pool, measures: Measures, figures: Mapping[str, Any]) -> dict[str, Path]:
-    """Draw what there is to draw; returns title → file.
+    """Draw all figures for which there is data; return title → file.
 
     Parameters
     ----------
     folder
-        Where the files go.
-    pool, measures, figures
-        The scores, what was measured, and its summary.
+        Output folder.
+    pool
+        Pool with scores.
+    measures
+        Measures of its lists.
+    figures
+        Their summary.
     """
     written = {}
     for name, title, figure in (

@@ -1,4 +1,4 @@
-"""A report on the terminal: what was found, then the figures."""
+"""Print a report on the terminal: the findings, then the figures."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -58,9 +58,9 @@ def show(report: Mapping[str, Any], figures: Sequence[tuple[str, str]]) -> None:
     Parameters
     ----------
     report
-        As in ``inspect.json``.
+        Contents of ``inspect.json``.
     figures
-        From ``rows``.
+        As ``rows`` returns them.
     """
     screen = console(soft_wrap=True)
     for finding in report["findings"]:

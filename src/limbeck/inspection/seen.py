@@ -1,4 +1,4 @@
-"""What a check is given, and what it gives back.
+"""The input and the output of a check.
 
 A check is a function ``name(seen, *, option=default, …) -> Finding | None``, registered as ``@register("check", NAME)``
 with a severity. Its docstring says in the first paragraph what it catches, in the second why that ruins a run, and
@@ -21,11 +21,11 @@ Severity = Literal["warning", "error"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 FEW = 5
-"""In fewer lists than these, nothing can be said of "nearly every list"."""
+"""With fewer lists than these, "nearly every list" means nothing."""
 
 
 class Finding(NamedTuple):
-    """What a check has found: the figures, and what to do about them."""
+    """The finding of a check: figures, and the remedy."""
 
     message: str
     remedy: str
@@ -33,19 +33,19 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Seen:
-    """What the checks look at."""
+    """The input of the checks."""
 
     pool: Pool
-    """With scores, NaN where missing."""
+    """Pool with scores, NaN where missing."""
     measures: Measures
     objective: Sequence[LossView]
     """How the losses read the scores."""
     meta: Mapping[str, Any]
     """Provenance of the scores; empty if there is none."""
     collection_fingerprint: str | None
-    """Of the data that is trained on."""
+    """Fingerprint of the training data."""
     first_stage_scores: np.ndarray | None
-    """The first stage's own scores, row by row; NaN where it has none."""
+    """The first stage's scores, row by row; NaN where it has none."""
 
     @cached_property
     def softmax(self) -> Softmax:
@@ -73,7 +73,7 @@ class Seen:
 
 
 def severity(of: Severity) -> Callable[[Function], Function]:
-    """Say how grave it is when a check catches something: a warning is logged, an error stops the training."""
+    """Set how serious a finding of the check is: a warning is logged, an error stops the training."""
 
     def mark(function: Function) -> Function:
         function.severity = of  # pyright: ignore[reportFunctionMemberAccess]
@@ -83,7 +83,7 @@ def severity(of: Severity) -> Callable[[Function], Function]:
 
 
 def percent(value: float) -> str:
-    """Write a share so that neither a little reads as nothing nor almost all as all."""
+    """Return a share in percent, never rounded to 0 or 100 % unless it is exact."""
     for digits in (0, 1, 2):
         text = f"{value:.{digits}%}"
         if value in (0.0, 1.0) or float(text[:-1]) not in (0.0, 100.0):

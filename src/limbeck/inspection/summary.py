@@ -1,4 +1,4 @@
-"""The figures of a report, from the measures of the lists."""
+"""The figures of a report, computed from the measures of the lists."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,21 +12,23 @@ from limbeck.inspection.measures import CUTOFFS, Measures
 from limbeck.inspection.seen import known
 
 HARDEST = 10
-"""Queries listed by name."""
+"""Number of queries listed by name."""
 
 _ONE_HOT, _FLAT = 0.99, 0.99
 _POINTS = 121
 
 
 def summarise(pool: Pool, measures: Measures, objective: Sequence[LossView]) -> dict[str, Any]:
-    """Return the figures as plain containers; None where there is nothing to take a mean of.
+    """Return the figures as plain containers; None where there are no values.
 
     Parameters
     ----------
-    pool, measures
-        The scores and what was measured of their lists.
+    pool
+        Pool with scores.
+    measures
+        Measures of its lists.
     objective
-        Where the temperatures of interest come from.
+        How the losses read the scores; gives the temperatures.
     """
     assert pool.scores is not None
     finite = pool.scores[np.isfinite(pool.scores)]
@@ -65,7 +67,7 @@ def summarise(pool: Pool, measures: Measures, objective: Sequence[LossView]) -> 
 
 
 def hardest(pool: Pool, measures: Measures) -> list[dict[str, Any]]:
-    """Return the queries whose best positive the teacher puts lowest, worst first."""
+    """Return the queries whose best positive has the lowest rank by the teacher, worst first."""
     ranked = np.flatnonzero(~np.isnan(measures.teacher_rank))
     worst = ranked[np.argsort(-measures.teacher_rank[ranked], kind="stable")][:HARDEST]
     return [

@@ -1,4 +1,4 @@
-"""A pool from bare TREC files: a run as the teacher, judgments, and another run as the first stage."""
+"""Build a pool from TREC files: a run as the teacher, judgments, and another run as the first stage."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,33 +13,35 @@ from limbeck.scores.keys import ID
 from limbeck.types import Qrels, Ranking, Run
 
 _QUERIES = 2000
-"""Queries whose documents are Python objects at once."""
+"""Queries whose documents are Python objects at the same time."""
 
 
 @dataclass(frozen=True)
 class Bare:
-    """A pool and what it could not hold."""
+    """A pool, and the numbers of queries and positives left out."""
 
     pool: Pool
-    """With scores. Without a first stage all ranks are 0: there is no order to compare with."""
+    """The pool with scores. Without a first stage all ranks are 0: there is no order to compare with."""
     unlisted: int
-    """Judged queries without a list."""
+    """Number of judged queries without a list."""
     unjudged: int
-    """Queries of the lists without a positive."""
+    """Number of queries with a list but no positive."""
     unfound: int
-    """Positives that stand in no list."""
+    """Number of positives in no list."""
 
 
 def bare_pool(run: Run, qrels: Qrels, first_stage: Run | None) -> Bare:
-    """Put a run where a teacher's scores would be.
+    """Build a pool with a run's scores as teacher scores.
 
-    A list holds the documents of the first stage, as in training, and the positives that only the run has, ranked
-    behind; without a first stage, the documents of the run.
+    A list has the documents of the first stage, as in training, and after them the positives that only the run has;
+    without a first stage, it has the documents of the run.
 
     Parameters
     ----------
-    run, qrels
-        The teacher's run and the judgments.
+    run
+        The teacher's run.
+    qrels
+        Judgments.
     first_stage
         The candidates that would be trained on, or None.
 
@@ -61,7 +63,7 @@ def bare_pool(run: Run, qrels: Qrels, first_stage: Run | None) -> Bare:
 
 
 def _pool(block: Sequence[tuple[str, Ranking]], run: Run, qrels: Qrels, *, ranked: bool) -> tuple[Pool, int]:
-    """Return the pool of some queries, and the number of positives that stand in no list."""
+    """Return the pool of some queries, and the number of positives in no list."""
     kept, unfound = [], 0
     queries, documents, labels, ranks, scores = [], [], [], [], []
     for query, ranking in block:

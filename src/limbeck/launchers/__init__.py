@@ -1,1 +1,1 @@
-"""Where the jobs of a sweep run: one after another, in processes of this machine, by SLURM."""
+"""Run the jobs of a sweep: one after another, in processes of this machine, with SLURM, or with Ray."""

@@ -1,33 +1,33 @@
-"""What a launcher is."""
+"""The interface of launchers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 Job = Mapping[str, Any]
-"""One job of a sweep, as plain containers: it can be given to any process."""
+"""One job of a sweep, as plain containers that any process can receive."""
 Outcome = Mapping[str, Any]
 """The outcome of a job; ``error`` says why it failed."""
 Work = Callable[[Job], Outcome]
-"""Makes a job; a function of a module, so that other processes can import it. It raises nothing."""
+"""Does a job; a module's function, so that other processes can import it. It raises no errors."""
 
 
 class Launcher(Protocol):
-    """Makes jobs somewhere."""
+    """Runs jobs somewhere."""
 
     quiet: bool
-    """Whether jobs share a terminal with others, and so should not tell there what they do."""
+    """Whether jobs share a terminal with others, and therefore should not write to it."""
 
     def run(self, work: Work, jobs: Sequence[Job], folder: Path) -> Iterator[tuple[int, Outcome]]:
-        """Run jobs, and yield the position and outcome of each, as they end.
+        """Run jobs, and yield the position and outcome of each when it ends.
 
         Parameters
         ----------
         work
-            Makes one.
+            Does one job.
         jobs
-            All of them.
+            All jobs.
         folder
-            Of the sweep, for what the launcher has to keep.
+            Folder of the sweep, for the launcher's files.
         """
         ...

@@ -1,4 +1,4 @@
-"""One GPU a process, whoever else on this machine takes some: a lock file a device."""
+"""Give each process one GPU, whatever other sweeps on this machine use: a lock file per device."""
 
 import getpass
 import os
@@ -10,37 +10,37 @@ from filelock import FileLock, Timeout
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
-"""Where models run, as Lightning names it."""
+"""Lightning's names of accelerators."""
 
 _held: list[FileLock] = []
-"""Locks that this process keeps until it ends."""
+"""Locks that this process holds until it ends."""
 
 
 def check_accelerator(word: str) -> None:
-    """Raise ``ValueError`` for a word that names no accelerator."""
+    """Raise ``ValueError`` for an unknown accelerator."""
     if word not in ACCELERATORS:
         raise ValueError(f"accelerator must be one of {', '.join(ACCELERATORS)}, got {word!r}")
 
 
 def take(per_device: int = 1) -> str | None:
-    """Let this process see one GPU that no other process of a sweep has; the same one if it is asked again.
+    """Make one GPU visible to this process that no other process of a sweep has; a second call returns the same one.
 
-    Must be called before CUDA is used. The system gives the lock back when the process ends, however it ends.
+    Must be called before CUDA is used. The system releases the lock when the process ends, however it ends.
 
     Parameters
     ----------
     per_device
-        How many processes may share a GPU.
+        Number of processes that may share a GPU.
 
     Returns
     -------
     str or None
-        The GPU; None where there is none.
+        The GPU; None if there is none.
 
     Raises
     ------
     RuntimeError
-        All are taken.
+        All GPUs are taken.
     """
     if _held:
         return os.environ[VISIBLE]

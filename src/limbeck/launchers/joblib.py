@@ -1,4 +1,4 @@
-"""Several jobs at once on this machine, in processes of joblib; each has a GPU of its own, if there are any."""
+"""Run several jobs at once on this machine, in processes of joblib; each gets its own GPU, if there are any."""
 
 import logging
 import os
@@ -17,17 +17,17 @@ log = logging.getLogger(__name__)
 
 @register("launcher", "joblib")
 class Joblib:
-    """Several jobs at once on this machine. Processes stay, so that each imports everything once.
+    """Several jobs at once on this machine. Processes are reused, so that each imports everything once.
 
-    A process that dies (out of memory, say) takes the others with it: what was not finished is tried once more, each
-    job going on from its last checkpoint, and counts as failed if a process dies again.
+    If a process dies (for example out of memory), the others end, too. Unfinished jobs are then run once more, each
+    from its last checkpoint, and fail if a process dies again.
 
     Parameters
     ----------
     workers
         Number of processes. Without GPUs the processor's threads are divided among them.
     per_device
-        How many processes may share a GPU; small students leave most of one idle.
+        Number of processes that may share a GPU; small students leave most of one idle.
 
     Raises
     ------
@@ -44,18 +44,18 @@ class Joblib:
         self.per_device = per_device
 
     def run(self, work: Work, jobs: Sequence[Job], folder: Path) -> Iterator[tuple[int, Outcome]]:
-        """Make jobs, several at once."""
+        """Run jobs, several at once."""
         from joblib import Parallel, delayed
         from joblib.externals.loky.process_executor import TerminatedWorkerError
 
         del folder
         left = dict(enumerate(jobs))
-        place = Place.here()  # the processes of an earlier sweep may have begun in another folder
+        place = Place.here()  # processes of an earlier sweep may have started in another folder
         for again in (True, False):
             calls = [delayed(_made)(work, position, job, self.per_device, place) for position, job in left.items()]
             try:
                 parallel = Parallel(
-                    n_jobs=min(self.at_once, max(2, len(left))),  # one alone would run in this process
+                    n_jobs=min(self.at_once, max(2, len(left))),  # joblib would run a single one in this process
                     backend="loky",
                     return_as="generator_unordered",
                     initializer=end_with_parent,
@@ -72,11 +72,11 @@ class Joblib:
             if again:
                 log.error("%d jobs are not finished; they are tried once more", len(left))
         for position in left:
-            yield position, {"error": "its process, or one beside it, was killed (out of memory?) two times"}
+            yield position, {"error": "its process, or another one of the sweep, was killed twice (out of memory?)"}
 
 
 def _made(work: Work, position: int, job: Job, per_device: int, place: Place) -> tuple[int, Outcome]:
-    """Make a job where the command was given, on a device of its own."""
+    """Do a job in the command's folder, on a device of its own."""
     place.enter()
     try:
         take(per_device)

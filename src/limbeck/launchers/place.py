@@ -1,4 +1,4 @@
-"""Where a command was given, for processes that a daemon starts: the folder, and what we read of the environment."""
+"""The folder and the environment of a command, for processes that a daemon starts."""
 
 import os
 from dataclasses import dataclass
@@ -7,31 +7,31 @@ from limbeck.processes import PARENT
 from limbeck.secrecy import is_secret
 
 _READ = ("LIMBECK_", "HF_", "TRANSFORMERS_", "IR_DATASETS_", "WANDB_", "NUMBA_", "TOKENIZERS_", "TORCH")
-"""What names of variables begin with that say how a job is done."""
+"""Prefixes of environment variables that affect a job."""
 _OWN = ("LIMBECK_HOME", "LIMBECK_SHARE", PARENT, "TORCHELASTIC_RUN_ID", "WANDB_SERVICE")
-"""What holds for one machine, or one process, alone."""
+"""Variables that are valid only for one machine or process."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A working directory and some variables."""
+    """A working directory and environment variables."""
 
     folder: str
     variables: dict[str, str]
 
     @classmethod
     def here(cls) -> "Place":
-        """Return that of this process; variables whose names sound like secrets are left out."""
+        """Return those of this process, without variables whose names sound like secrets."""
         names = (name for name in os.environ if name.startswith(_READ) and name not in _OWN)
         return cls(os.getcwd(), {name: os.environ[name] for name in names if not is_secret(name)})
 
     def enter(self) -> None:
-        """Go there, and take over the variables.
+        """Change to the folder, and set the variables.
 
         Raises
         ------
         OSError
-            The folder is not there: this machine does not share the file system.
+            The folder does not exist: this machine does not share the file system.
         """
         os.chdir(self.folder)
         os.environ.update(self.variables)

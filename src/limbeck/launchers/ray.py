@@ -1,4 +1,4 @@
-"""One Ray task a job, on a cluster that runs already, or on one that is started on this machine for the command."""
+"""Run one Ray task per job, on a running cluster, or on one that is started on this machine for the command."""
 
 import importlib.util
 import logging
@@ -16,36 +16,36 @@ from limbeck.registry import register
 log = logging.getLogger(__name__)
 
 _FIXED = ("num_cpus", "num_gpus", "max_retries", "num_returns", "retry_exceptions")
-"""Options of a task that have a key of their own, or would change what a job means."""
+"""Options of a task that have keys of their own, or would break a job."""
 
 
 @register("launcher", "ray")
 class Ray:
-    """One Ray task a job; Ray places them by what they ask for, and places those of a node that dies on other nodes.
+    """One Ray task per job, placed by the resources it needs; jobs of a node that dies move to other nodes.
 
-    A job that is placed again goes on from its last checkpoint. All nodes need Limbeck and a file system that they
-    share, and a job works in the folder in which this command was given. Variables of the environment that say how to
-    work (``LIMBECK_…``, ``HF_…``, ``WANDB_…`` and the like) go with it, but for those whose names sound like secrets.
+    A job that moves continues from its last checkpoint. All nodes need Limbeck and a shared file system; a job runs in
+    the folder of the command. Environment variables that affect the work (``LIMBECK_…``, ``HF_…``, ``WANDB_…`` and the
+    like) are passed on, except those whose names sound like secrets.
 
     Parameters
     ----------
     address
-        Of a cluster, as ``HOST:6379``; null takes that of ``RAY_ADDRESS``, or one that runs on this machine, or starts
-        one here for this command.
+        Address of a cluster, as ``HOST:6379``; null takes that of ``RAY_ADDRESS``, or one that runs on this machine, or
+        starts one here for this command.
     cpus, gpus
-        Of a job; fractions share a device. ``gpus`` null takes 1 where the cluster has GPUs, else 0.
+        Resources of a job; fractions share a device. ``gpus`` null takes 1 if the cluster has GPUs, else 0.
     retries
-        How often a job is placed again whose process or node has died.
+        How often a job is started again after its process or node has died.
     more
         Further options of Ray's tasks, such as ``{memory: 8000000000, resources: {a100: 1}}``.
 
     Raises
     ------
     ValueError
-        Ray is not installed, a number is negative, or ``more`` is refused by Ray.
+        Ray is not installed, a number is negative, or Ray refuses ``more``.
     """
 
-    quiet = True  # several jobs at once, and none has this terminal
+    quiet = True  # several jobs run at once, none on this terminal
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Ray:
         _check_options(more or {}, {**self.options, "num_gpus": gpus or 0})
 
     def run(self, work: Work, jobs: Sequence[Job], folder: Path) -> Iterator[tuple[int, Outcome]]:
-        """Give all jobs to Ray, and wait for them."""
+        """Submit all jobs to Ray, and wait for them."""
         del folder
         import ray
 
@@ -87,16 +87,16 @@ class Ray:
 
     @contextmanager
     def connected(self) -> Iterator[None]:
-        """Be connected with the cluster; a context. One that was started here ends with it.
+        """Connect to the cluster in this context; a cluster that was started here ends with it.
 
         Raises
         ------
         ConfigError
-            There is no cluster at the address, or one that is started here cannot hold a job.
+            There is no cluster at the address, or one started here is too small for a job.
         """
         import ray
 
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that starts here reports to nobody
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster started here sends no usage reports
         ours = not ray.is_initialized()
         if ours:
             try:
@@ -116,7 +116,7 @@ class Ray:
                 ray.shutdown()
 
     def task(self, function: Any) -> Any:
-        """Return a function as a Ray task that asks for what a job asks for; needs a connection."""
+        """Return a function as a Ray task with the resources of a job; needs a connection."""
         import ray
 
         return ray.remote(**self._wanted())(function)
@@ -128,7 +128,7 @@ class Ray:
         return {**self.options, "num_gpus": gpus}
 
     def _check_room(self) -> None:
-        """Say that no node is large enough for a job: Ray would wait for one that joins, without a word."""
+        """Warn if no node is large enough for a job: Ray would silently wait for one that joins."""
         import ray
 
         wanted = self._wanted()
@@ -144,7 +144,7 @@ class Ray:
 
 
 def _made(work: Work, job: Job, place: Place) -> Outcome:
-    """Make a job in a process of Ray."""
+    """Do a job in a process of Ray."""
     place.enter()
     return work(job)
 
@@ -157,11 +157,11 @@ def _outcome(ended: Any) -> Outcome:
         return ray.get(ended)
     except RayError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return {"error": f"Ray: {type(error).__name__}: {lines[-1] if lines else 'it says no more'}"}
+        return {"error": f"Ray: {type(error).__name__}: {lines[-1] if lines else 'no message'}"}
 
 
 def _check_options(more: Mapping[str, Any], options: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` for options that a task of Ray does not have, or not with that value."""
+    """Raise ``ValueError`` for options that Ray's tasks do not have, or with invalid values."""
     fixed = [name for name in more if name in _FIXED]
     if fixed:
         raise ValueError(f"more cannot hold {fixed[0]}: set cpus, gpus or retries")
@@ -174,7 +174,7 @@ def _check_options(more: Mapping[str, Any], options: Mapping[str, Any]) -> None:
 
 
 def _words(resources: Mapping[str, Any]) -> str:
-    """Return what there is, or is asked for, without Ray's marks of single nodes."""
+    """Return resources in words, without Ray's entries for single nodes."""
     known = {"CPU": "CPUs", "GPU": "GPUs"}
     own = {
         known.get(name, name): value

@@ -1,4 +1,4 @@
-"""One job after another, in this process: everything is imported once."""
+"""Run one job after another in this process, so that everything is imported once."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ class Serial:
     quiet = False
 
     def run(self, work: Work, jobs: Sequence[Job], folder: Path) -> Iterator[tuple[int, Outcome]]:
-        """Make jobs in order."""
+        """Run jobs in order."""
         del folder
         for position, job in enumerate(jobs):
             yield position, work(job)

@@ -1,4 +1,4 @@
-"""One SLURM task a job, through submitit: an array, at most so many at once, requeued when time is up."""
+"""Run one SLURM task per job, with submitit: an array with limited parallelism, requeued when its time is up."""
 
 import contextlib
 import importlib.util
@@ -18,9 +18,9 @@ _POLL = 2.0
 
 
 class Task:
-    """A job as submitit takes it: when its time is up or it is preempted, it is queued again and goes on.
+    """A job for submitit; when its time is up or it is preempted, it is queued again and continues.
 
-    A class, so that it can be pickled and knows how to be queued again.
+    A class, so that it can be pickled, and requeued by submitit.
     """
 
     def __init__(self, work: Work, job: Job) -> None:
@@ -28,12 +28,12 @@ class Task:
         self.job = job
 
     def __call__(self) -> Outcome:
-        """Make the job; without SLURM it ends when the command that has started it is gone."""
+        """Do the job; without SLURM it ends when the process that started it is gone."""
         end_with_parent()
         return self.work(self.job)
 
     def checkpoint(self) -> Any:
-        """Return what is queued again: the same job, which goes on from its last checkpoint."""
+        """Return the job to queue again: the same one, which continues from its last checkpoint."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(Task(self.work, self.job))
@@ -41,18 +41,18 @@ class Task:
 
 @register("launcher", "slurm")
 class Slurm:
-    """An array of SLURM jobs, one run each; this command waits for them and may be given again if it is ended.
+    """An array of SLURM jobs, one run each; this command waits for them, and may be run again if it was ended.
 
     Parameters
     ----------
     partition, account
-        As SLURM knows them; null for its defaults.
+        SLURM's names of them; null for its defaults.
     minutes
-        Time of a job. A job that needs longer is queued again and goes on from its last checkpoint.
+        Time limit of a job. A job that needs longer is queued again and continues from its last checkpoint.
     at_once
         Jobs of the array that run at the same time.
     gpus, cpus, memory
-        Of a job, ``memory`` in GB.
+        Resources of a job, ``memory`` in GB.
     requeues
         How often a job that ran out of time, or was preempted, is queued again.
     setup
@@ -60,7 +60,7 @@ class Slurm:
     more
         Further options of submitit's SLURM executor, such as ``{slurm_constraint: a100}``.
     cluster
-        ``slurm``, or ``local``: the same without SLURM, as processes of this machine, to try things.
+        ``slurm``, or ``local``: the same without SLURM, as processes of this machine, for trying out.
 
     Raises
     ------
@@ -68,7 +68,7 @@ class Slurm:
         submitit is not installed, a number is below 1, ``cluster`` is unknown, or submitit refuses an option.
     """
 
-    quiet = False  # each job has files of its own
+    quiet = False  # each job logs into its own files
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class Slurm:
         _check_options(self.options)
 
     def run(self, work: Work, jobs: Sequence[Job], folder: Path) -> Iterator[tuple[int, Outcome]]:
-        """Submit jobs as one array and wait for them."""
+        """Submit jobs as one array, and wait for them."""
         import submitit
         from submitit.core.utils import FailedJobError
 
@@ -118,8 +118,8 @@ class Slurm:
             executor = submitit.AutoExecutor(logs, cluster=self.cluster, **given)
         except RuntimeError as error:  # there is no srun
             raise ConfigError(
-                f"launcher=slurm: {error}; give the command where SLURM's commands are, or choose launcher=joblib or "
-                "launcher.cluster=local"
+                f"launcher=slurm: {error}; run the command where SLURM's commands are available, or choose "
+                "launcher=joblib or launcher.cluster=local"
             ) from None
         options = {name: value for name, value in self.options.items() if value is not None}
         executor.update_parameters(name=f"limbeck-{folder.name}", **options)
@@ -142,13 +142,13 @@ class Slurm:
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` for options that submitit does not have, or of another type than it wants."""
+    """Raise ``ValueError`` for options that submitit does not have, or of another type."""
     import submitit
 
     if "name" in options:
         raise ValueError("more cannot hold name: jobs are named after the sweep; set name=…")
-    try:  # the executor of this machine checks those of SLURM, too, and needs no SLURM
-        with tempfile.TemporaryDirectory() as folder:  # which it would make
+    try:  # the local executor checks SLURM's options, too, without SLURM
+        with tempfile.TemporaryDirectory() as folder:  # it would create the folder
             submitit.AutoExecutor(folder, cluster="local").update_parameters(
                 **{name: value for name, value in options.items() if value is not None}
             )

@@ -2,7 +2,7 @@
 
 >>> from limbeck.losses import ckl
 
-gives the function ``limbeck.losses.ckl.ckl``; nothing is imported before it is asked for.
+imports the function ``limbeck.losses.ckl.ckl``. The package imports its modules lazily.
 """
 
 import sys
@@ -43,8 +43,8 @@ if TYPE_CHECKING:  # what type checkers and editors see
 
 
 class _Losses(ModuleType):
-    # The import of a submodule binds it to its name here; where the submodule is that of a loss, this binds the loss,
-    # so that it does not matter who has imported what before.
+    # Importing a submodule sets it as an attribute of the package. For the submodule of a loss, set the loss function
+    # instead, so that ``from limbeck.losses import ckl`` gives the function in whatever order modules are imported.
     def __setattr__(self, name: str, value: Any) -> None:
         function = getattr(value, name, None) if isinstance(value, ModuleType) else None
         is_loss = hasattr(function, "contract") or is_registered("loss", name)

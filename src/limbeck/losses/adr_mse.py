@@ -1,4 +1,4 @@
-"""ADR-MSE: rank differences, discounted towards the end of the list."""
+"""ADR-MSE: squared rank differences, discounted by rank."""
 
 from typing import Literal
 
@@ -37,9 +37,9 @@ def adr_mse(
     student, teacher
         (B, L) raw scores; the teacher is detached.
     labels
-        Not read; None will do.
+        Not read; may be None.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     discount
         ``log2``: 1/log₂(r+1), as in the paper. ``reciprocal``: 1/r.
     temperature
@@ -48,13 +48,13 @@ def adr_mse(
     Returns
     -------
     Tensor
-        (B,) in squared ranks, ≥ 0; mean over the candidates, 0 for a single one.
+        (B,) in squared ranks, ≥ 0; mean over the candidates, 0 for a single candidate.
 
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -63,9 +63,9 @@ def adr_mse(
 
     Notes
     -----
-    To distil orders (of a generative re-ranker) into a cross-encoder, with the top of the list counting most.
+    Use it to distil the rankings of a generative re-ranker, with most weight on the top of the list.
 
-    ``rank_mse`` with a discount.
+    It is ``rank_mse`` with a discount.
 
     Examples
     --------

@@ -35,15 +35,15 @@ def approx_ndcg(
     student
         (B, L) raw scores.
     teacher
-        Not read; None will do.
+        Not read; may be None.
     labels
-        (B, L) grades; those below 0 count as 0.
+        (B, L) grades; grades below 0 count as 0.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     temperature
         τ > 0 of the soft ranks; 0.1 as in TensorFlow Ranking.
     gain
-        ``exponential``: G = 2^y - 1, as in the paper. ``linear``: G = y, as trec_eval has it.
+        ``exponential``: G = 2^y - 1, as in the paper. ``linear``: G = y, as in trec_eval.
 
     Returns
     -------
@@ -53,8 +53,8 @@ def approx_ndcg(
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -62,9 +62,9 @@ def approx_ndcg(
 
     Notes
     -----
-    When the labels are graded and complete enough to trust the metric itself.
+    Use it when the labels are graded and complete enough to optimise nDCG directly.
 
-    ``lambda_loss`` bounds the same metric by pairs.
+    ``lambda_loss`` is a pairwise bound on the same metric.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What every term of the objective has: a weight, schedules, and what it needs of a batch."""
+"""The base class of the objective's terms: weight, schedules and the inputs that a loss needs."""
 
 import inspect
 import math
@@ -16,23 +16,24 @@ from limbeck.types import Batch, StudentOutput
 class Loss(nn.Module):
     """Term of the objective; its value is the mean over queries of the per-query values.
 
-    A loss on scores is a function, which ``Term`` turns into a term. A subclass is for what
-    reads more than scores: it stores its options under their names, their annotations say their ranges, and ``needs``
-    says which optional fields it reads, so that missing data is an error before the first step. It holds no state:
-    what follows a schedule is a pure function of the step, set by ``at``, so nothing has to be checkpointed.
+    A loss on scores is a function, and ``Term`` makes it a term. Write a subclass for a loss that reads more than
+    scores. A subclass stores each option as an attribute of the same name, annotates its range, and lists in ``needs``
+    the optional inputs it reads, so that missing data is an error before the first step. It has no state: ``at`` sets
+    scheduled options as a pure function of the step, so checkpoints need not save them.
 
     Parameters
     ----------
     weight
-        Factor of this term in the objective; any finite number, 0 keeps the term as a measurement.
+        Factor of this term in the objective: any finite number. A term of weight 0 is still computed and logged.
     schedules
-        Mapping from option to schedule, for any numeric option, ``weight`` too: see ``limbeck.losses.schedules``.
-        Typed Any, as OmegaConf lets no command line fill a typed mapping.
+        Mapping from option to schedule, for ``weight`` and any other numeric option: see ``limbeck.losses.schedules``.
+        Its type is Any because OmegaConf does not let the command line add keys to a typed mapping.
     """
 
     needs: tuple[str, ...] = ()
-    """Of ``teacher_scores``, ``teacher_order``, ``ranks``, ``embeddings`` and ``term_weights``. A loss that needs no
-    more of the teacher than the order of its scores can learn from a teacher of which only the ranks can be trusted."""
+    """Inputs that the loss reads, among ``teacher_scores``, ``teacher_order``, ``ranks``, ``embeddings``, ``vectors``,
+    ``teacher_vectors`` and ``term_weights``. A loss that reads only the order of the teacher's scores needs
+    ``teacher_order``; it also works with teachers that only rank."""
 
     def __init__(self, *, weight: float = 1.0, schedules: Any = None) -> None:
         super().__init__()
@@ -40,7 +41,7 @@ class Loss(nn.Module):
         self._scheduled = Scheduled({} if schedules is None else schedules)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let every constructor end with ``settle``, so that no loss can forget its checks."""
+        """Make every subclass's constructor call ``settle`` at its end, so that no loss forgets its checks."""
         super().__init_subclass__(**kwargs)
         constructor = cls.__dict__.get("__init__")
         if constructor is None:
@@ -61,12 +62,12 @@ class Loss(nn.Module):
 
     @property
     def annotations(self) -> Mapping[str, Any]:
-        """Option → its annotation, which says its type and range."""
+        """Option → annotation (its type and range)."""
         parameters = inspect.signature(type(self)).parameters.values()
         return {each.name: each.annotation for each in parameters if each.kind is each.KEYWORD_ONLY}
 
     def settle(self) -> None:
-        """Check the options, and every value the schedules give them; end at step 0. Runs after the constructor."""
+        """Check the options at every step of their schedules, then set step 0; runs at the end of the constructor."""
         if not math.isfinite(self.weight):
             raise ValueError(f"weight must be a finite number, got {self.weight}")
         self.check()
@@ -74,14 +75,14 @@ class Loss(nn.Module):
         self.at(0)
 
     def check(self) -> None:
-        """Raise ``ValueError``, beginning with the option's name, for options out of range."""
+        """Raise ``ValueError`` if an option is out of range; the message begins with its name."""
         for name, annotation in self.annotations.items():
             allowed = rule(annotation)
             if allowed is not None:
                 allowed.check(name, getattr(self, name))
 
     def at(self, step: int) -> None:
-        """Set what depends on the step; called before each step with the number of updates done so far."""
+        """Set the scheduled options; called before each step with the number of updates so far."""
         self._scheduled.apply(self, step)
 
     def forward(self, output: StudentOutput, batch: Batch) -> Tensor:
@@ -90,7 +91,7 @@ class Loss(nn.Module):
         Parameters
         ----------
         output
-            What the student makes of the batch: scores, embeddings.
+            The student's output for the batch: scores and embeddings.
         batch
             Teacher scores, labels, ranks and mask.
         """
@@ -101,7 +102,7 @@ class Loss(nn.Module):
         raise NotImplementedError
 
     def per_candidate(self, output: StudentOutput, batch: Batch) -> Tensor | None:
-        """Return the (B, L) terms whose sums are the values of the queries; None for a loss that has none.
+        """Return the (B, L) terms that sum to the values of the queries; None if the loss has no such terms.
 
         ``output`` and ``batch`` are as in ``forward``.
         """

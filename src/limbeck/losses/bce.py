@@ -1,4 +1,4 @@
-"""Binary cross-entropy: every candidate on its own, without a softmax."""
+"""Binary cross-entropy: pointwise, without a softmax."""
 
 from typing import Annotated, Literal
 
@@ -32,11 +32,11 @@ def bce(
     Parameters
     ----------
     student, teacher
-        (B, L) raw scores, taken as logits; the teacher is detached, and None will do with ``target="labels"``.
+        (B, L) raw scores, used as logits. The teacher is detached; it may be None if ``target="labels"``.
     labels
-        (B, L) grades; > 0 is a positive.
+        (B, L) grades; > 0 is a positive. May be None if ``target="teacher"``.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     target
         ``teacher``: soft targets y = σ(t/τ_t). ``labels``: y = 1 for positives, else 0.
     student_temperature, teacher_temperature
@@ -45,13 +45,13 @@ def bce(
     Returns
     -------
     Tensor
-        (B,) in nats, ≥ 0; mean over the candidates. For the teacher as student it is the targets' entropy, not 0.
+        (B,) in nats, ≥ 0; mean over the candidates. Its minimum is the entropy of the targets, not 0.
 
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -59,15 +59,15 @@ def bce(
 
     Notes
     -----
-    For cross-encoder students whose scores should be read as probabilities.
+    Use it for cross-encoder students whose scores should be probabilities.
 
-    Not shift-invariant. Pointwise, as ``mse`` is.
+    Like ``mse`` it is pointwise and not shift-invariant.
 
     Examples
     --------
     >>> import torch
     >>> mask, zero = torch.ones(1, 2, dtype=torch.bool), torch.zeros(1, 2)
-    >>> round(bce(zero, torch.tensor([[3.0, 1.0]]), zero, mask).item(), 4)       # -ln 1/2 whatever the targets
+    >>> round(bce(zero, torch.tensor([[3.0, 1.0]]), zero, mask).item(), 4)       # -ln 1/2 for any targets
     0.6931
     >>> round(bce(torch.tensor([[3.0, 1.0]]).log(), None, torch.tensor([[1, 0]]), mask, target="labels").item(), 4)
     0.4904

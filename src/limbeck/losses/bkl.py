@@ -1,4 +1,4 @@
-"""BKL: KL balanced by a term of the student's own probabilities."""
+"""BKL: KL plus a balancing term in the student's own probabilities."""
 
 import math
 
@@ -36,35 +36,35 @@ def bkl(
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     beta
-        β ≥ 0. The first author's research code takes KL as a mean over all B · n documents of a batch of B lists of n,
-        and the added term as a sum over the batch, with b. Here KL is a sum over the list, so β = b · B · n: 1.92 for
-        its b = 0.01 with 32 lists of 6 (SPLADE), 0.96 for its b = 0.02 with 8 lists of 6 (ColBERT).
+        β ≥ 0. In the first author's research code, KL is a mean over the B · n documents of a batch of B lists of n,
+        and the added term is b times a sum over the batch. Here KL is a sum over the list, so β = b · B · n: 1.92 for
+        b = 0.01 and 32 lists of 6 (SPLADE), 0.96 for b = 0.02 and 8 lists of 6 (ColBERT).
     student_temperature, teacher_temperature
         τ_s and τ_t, > 0.
 
     Returns
     -------
     Tensor
-        (B,) in nats; may be negative. 0 for a single positive, β/ln 2 for a single negative.
+        (B,) in nats; may be negative. A list of one candidate has 0 if it is a positive, β/ln 2 if a negative.
 
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
     Yang et al., Balanced Knowledge Distillation with Contrastive Learning for Document Re-ranking, ICTIR 2023. The
-    formula is that of the first author's research code; that it is the paper's is likely, not certain.
+    formula is that of the first author's research code; it is probably, but not certainly, the paper's.
 
     Notes
     -----
-    As the predecessor to compare ``ckl`` with.
+    Use it as a baseline: it is the predecessor of ``ckl``.
 
-    ``kl`` for β = 0; ``kl_ll`` adds the plain log-likelihood instead.
+    β = 0 is ``kl``. ``kl_ll`` adds the plain log-likelihood instead.
 
     Examples
     --------

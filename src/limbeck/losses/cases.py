@@ -1,4 +1,4 @@
-"""A loss on scores with some options, as the laws of losses look at it."""
+"""A loss on scores with fixed options: the object that ``limbeck.losses.laws`` tests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from limbeck.losses.worlds import Columns
 
 @dataclass(frozen=True)
 class Case:
-    """A loss on scores with some options."""
+    """A loss on scores with fixed options."""
 
     function: Callable[..., Tensor]
     options: dict[str, Any] = field(default_factory=dict)
@@ -29,17 +29,17 @@ class Case:
         return values.detach(), torch.autograd.grad(values.sum(), student)[0]
 
     def reads(self) -> list[str]:
-        """Return the inputs that are read."""
+        """Return the names of the inputs that the loss reads with these options."""
         what = contract(self.function)
         return what.reads({**what.defaults, **self.options})
 
     def columns(self, data: Columns) -> list[Tensor]:
-        """Return the inputs in their order."""
+        """Return the inputs in the order of the loss's parameters."""
         return [data[name] for name in contract(self.function).inputs]
 
 
 def cases(function: Callable[..., Tensor]) -> list[Case]:
-    """Return the loss with its default options, and with each other word of an option that is one of several."""
+    """Return the loss with its default options, and with each other choice of each ``Literal`` option."""
     what = contract(function)
     words = {name: get_args(kind) for name, kind in what.annotations.items() if get_origin(kind) is Literal}
     others = [{name: word} for name, choices in words.items() for word in choices if word != what.defaults[name]]

@@ -51,8 +51,9 @@ def ckl(
     β_i = α \left(\frac{1}{π(d_i)} - \frac{1}{π(d^+)}\right)
     ```
 
-    with q and p the student's and the teacher's softmax over the candidates. A positive that the student already ranks
-    high and a negative that it already ranks low count little. Terms with q > p are negative, so the sum may be too.
+    with q and p the student's and the teacher's softmax over the candidates. Positives to which the student already
+    gives a high probability, and negatives to which it gives a low one, have a small weight. Terms with q > p are
+    negative, so the sum may be too.
 
     Parameters
     ----------
@@ -61,42 +62,42 @@ def ckl(
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     ranks
-        (B, L) 1-based ranks π on the student's side (first stage or starting student), not the teacher's; not read
-        with ``rank_source="student"``.
+        (B, L) 1-based ranks π of the candidates in the first stage or by the initial student, not by the teacher. Not
+        read if ``rank_source="student"`` or ``alpha=0``.
     gamma, alpha
         γ and α with γ > α ≥ 0, so that every exponent γ-β is positive; γ = α = 0 is plain KL.
-        The authors' code uses γ = 5, α = 1 for SPLADE and 1.5 for ColBERT.
+        The authors' code has γ = 5, and α = 1 for SPLADE, α = 1.5 for ColBERT.
     rank_source
-        ``stored`` takes ``ranks``; ``student`` ranks the list by the current student scores, without gradient;
-        candidates that tie share their mean rank.
+        ``stored`` takes π from ``ranks``. ``student`` ranks the list by the current student scores, without gradient;
+        tied candidates share their mean rank.
     rank_anchor
-        Which positive gives π(d⁺) where there are several: ``best`` ranked, ``first`` listed, or the ``mean`` of 1/π.
-        The authors' code takes the first listed; what the paper does is not known.
+        How 1/π(d⁺) is chosen if there are several positives: from the ``best`` ranked, from the ``first`` listed, or
+        as the ``mean`` of 1/π. The authors' code takes the first listed; the paper does not say.
     positive_exponent
-        Of a positive's weight (1-q)^k: k = ``gamma``, as the formula has it, or ``rank``, k = γ-β as for negatives: the
-        positive that anchors β keeps γ, further ones get more. The authors' code has the latter.
+        Exponent k of a positive's weight (1-q)^k. ``gamma``: k = γ, as in the formula. ``rank``: k = γ-β, as for
+        negatives, so k = γ for d⁺ and k ≥ γ for lower-ranked positives; the authors' code does this.
     negative_log
-        What a negative's logarithm compares: ``probability`` for ln(p/q), or ``complement`` for ln((1-p)/(1-q)), a
-        variant in the authors' code. It only ever pushes a negative down.
+        Logarithm of a negative's term. ``probability``: ln(p/q). ``complement``: ln((1-p)/(1-q)), a variant in the
+        authors' code that can only lower a negative's score.
     detach_weights
         Treat the weights as constants in the gradient; the authors' code does not.
     student_temperature, teacher_temperature
         τ_s and τ_t, > 0; 1 in the authors' code.
     reduction
-        Over the candidates of a query: ``sum``, or the ``mean``, as the authors' code has it.
+        Over the candidates of a query: ``sum``, or ``mean`` as in the authors' code.
 
     Returns
     -------
     Tensor
-        (B,) in nats. Without a positive, β_i = α/π(d_i); of a single candidate, 0.
+        (B,) in nats. Without positives, β_i = α/π(d_i). 0 for a single candidate.
 
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -104,9 +105,9 @@ def ckl(
 
     Notes
     -----
-    When the student is already trained (with MarginMSE, say) and the teacher is not always right.
+    Use it to refine a trained student (trained with MarginMSE, say) with a teacher that is not always right.
 
-    ``weighted_kl`` with the weights above. α = 0 is ``focal_kl``, γ = α = 0 is ``kl``. The authors use it
+    It is ``weighted_kl`` with the weights above; α = 0 is ``focal_kl``, γ = α = 0 is ``kl``. The authors use it
     alone, without a contrastive term and without FLOPS.
 
     Examples
@@ -134,16 +135,16 @@ def ckl(
 
 
 def above_positive(ranks: Tensor, is_positive: Tensor, mask: Tensor, anchor: RankAnchor) -> Tensor:
-    """Return (B, L) 1/π(d_i) - 1/π(d⁺), by how much a candidate is ranked above the positive that anchors β.
+    """Return (B, L) 1/π(d_i) - 1/π(d⁺): positive for candidates ranked above d⁺, negative for those below.
 
-    A query without positives has 1/π(d⁺) = 0, as if its positive was at the end of an endless ranking.
+    For a query without positives, 1/π(d⁺) is 0.
 
     Parameters
     ----------
     ranks, is_positive, mask
         (B, L).
     anchor
-        Which positive is d⁺: the best ranked, the first listed, or the mean of 1/π over all.
+        How 1/π(d⁺) is chosen: from the best ranked positive, the first listed, or as the mean of 1/π over all.
     """
     reciprocal = 1 / torch.where(mask, ranks, 1.0)
     if anchor == "mean":

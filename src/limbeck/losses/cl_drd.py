@@ -1,4 +1,4 @@
-"""CL-DRD: a curriculum over the teacher's order, from coarse groups to fine."""
+"""CL-DRD: pairwise loss on groups of the teacher's ranking, refined in stages."""
 
 import torch
 from torch import Tensor
@@ -20,32 +20,32 @@ def cl_drd(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, top
     \ln\bigl(1 + e^{-(s_i - s_j)}\bigr), \quad P = \{(i, j): g(i) < g(j)\}
     ```
 
-    π is the rank by the current student scores (no gradient); where these tie, the weight is its mean over all orders
-    of the tied candidates. g groups the candidates by their rank r under the teacher: each of the best ``top`` is a
-    group (g = r), the better half of the rest is one more, the others are the last. Of an odd rest the better half is
-    the smaller one, as in the authors' 5 + 12 + 13. So a stage with a greater ``top`` asks for a finer order.
+    π is the rank by the current student scores (no gradient); for ties, the weight is its mean over all orders of the
+    tied candidates. g is a candidate's group by its teacher rank r: each of the best ``top`` candidates is a group of
+    one (g = r), the better half of the remaining candidates is the next group, the other half the last. If their number
+    is odd, the better half is the smaller one, as in the authors' 5 + 12 + 13. A greater ``top`` is a finer order.
 
     Parameters
     ----------
     student, teacher
         (B, L) raw scores; the teacher is detached.
     labels
-        Not read; None will do.
+        Not read; may be None.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     top
-        K ≥ 1, how many of the teacher's best are ordered one by one.
+        K ≥ 1, number of best candidates to order. Each of the teacher's best K is a group of its own.
 
     Returns
     -------
     Tensor
-        (B,) in nats, ≥ 0, mean over pairs; 0 where there is no pair (a single candidate, all tied by the teacher).
+        (B,) in nats, ≥ 0; mean over pairs. 0 without pairs: a single candidate, or a teacher that ties all.
 
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -53,13 +53,12 @@ def cl_drd(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, top
 
     Notes
     -----
-    To follow the teacher's order step by step, when lists are long (the authors' have 30 candidates).
+    Use it to learn the ranking of a teacher in stages, with long lists (the authors have 30 candidates).
 
-    In a configuration, the stages are a schedule of ``top``; ``conf/loss/cl_drd.yaml`` has K = 5, then 10 from step
-    10,000 and 30 from step 20,000. The authors' code trains the stages one after another, each on other lists, with
-    graded lists of 5, 10, 20 and 30 to choose from; when to go on is a choice of ours, and so is the mean per query
-    where theirs is over the batch.
-    For K = L all pairs of the teacher's order count, as in ``ranknet``, with weights.
+    In a configuration, the stages are a schedule of ``top``: ``conf/loss/cl_drd.yaml`` has K = 5, then 10 from step
+    10,000 and 30 from step 20,000. The authors' code trains each stage on other lists, with K of 5, 10, 20 or 30. The
+    steps at which K changes are our choice, and so is the mean over the pairs of a query; theirs is over the batch.
+    K = L takes all pairs that the teacher orders, as ``ranknet`` does, but weighted.
 
     Examples
     --------
@@ -68,7 +67,7 @@ def cl_drd(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, top
     >>> round(cl_drd(student, torch.tensor([[2.0, 1.0]]), student, mask, top=1).item(), 4)   # (1 - 1/2) ln(1 + 1/3)
     0.1438
     """
-    rank = 1 + pairs_by(teacher, mask).sum(-2)  # 1 + how many are above: candidates that the teacher ties share a group
+    rank = 1 + pairs_by(teacher, mask).sum(-2)  # candidates that the teacher ties share a group
     border = top + (mask.sum(-1, keepdim=True) - top).div(2, rounding_mode="floor")
     group = torch.where(rank <= top, rank, torch.where(rank <= border, top + 1, top + 2))
     inverse = 1 / torch.arange(1, student.shape[-1] + 1, device=student.device, dtype=student.dtype)

@@ -1,4 +1,4 @@
-"""What any loss does to a batch, read off the gradient of its scores."""
+"""Diagnostics of an objective on a batch, from the gradient with respect to the scores."""
 
 from collections.abc import Mapping
 
@@ -23,44 +23,43 @@ def diagnostics(
     terms: Tensor | None = None,
     depth: int = 10,
 ) -> dict[str, Tensor]:
-    r"""Measure where an objective pushes; nothing here waits for the device.
+    r"""Measure how an objective's gradient is distributed over the candidates, without synchronising with the device.
 
-    The objective is the mean of a value per query, $`L = \frac{1}{B} \sum_b ℓ_b`$. What is measured is the
-    gradient of ℓ, so no number depends on how many queries a batch has.
+    The objective is a mean over queries, $`L = \frac{1}{B} \sum_b ℓ_b`$. The diagnostics use the gradient of ℓ, so they
+    do not depend on the number of queries in a batch.
 
     Parameters
     ----------
-    scores, gradient
-        (B, L) student scores, and ∂L/∂s, the gradient of the objective with respect to them, neither scaled for mixed
-        precision nor divided by the batches of an update.
+    scores
+        (B, L) student scores s.
+    gradient
+        (B, L) ∂L/∂s, without loss scaling and not divided by the number of accumulated batches.
     teacher
-        (B, L) raw scores; None leaves out what needs them.
+        (B, L) raw scores; None leaves out the diagnostics that need them.
     labels, mask
         (B, L).
     terms
-        (B, L) terms whose sum over a list is ℓ_b, 0 under padding (``limbeck.losses.on_scores``); None leaves out
-        what needs them.
+        (B, L) terms that sum to ℓ_b over a list, 0 under padding (``limbeck.losses.on_scores``); None leaves out the
+        diagnostics that need them.
     depth
-        Ranks that are looked at one by one.
+        Number of ranks, from the top, in the diagnostics by rank.
 
     Returns
     -------
     dict[str, Tensor]
-        ``positive_contribution``, ``negative_contribution``: Σ |∂ℓ/∂s| over the positives and over the negatives of a
-        query, mean over all queries. ``negative_ratio``: the latter over the former; 0 where there is no pull on
-        positives. With one positive a list it is 1 for every loss that does not change when all scores are shifted.
+        ``positive_contribution``, ``negative_contribution``: Σ |∂ℓ/∂s| over the positives (negatives) of a query, mean
+        over queries. ``negative_ratio``: negative_contribution / positive_contribution; 0 if the positives have no
+        gradient. A shift-invariant loss has ratio 1 on lists with one positive.
 
-        With terms, ``positive_terms``, ``negative_terms``: Σ |term| over the positives and over the negatives of a
-        query, mean over all queries. ``terms_ratio``: the latter over the former; 0 where the positives have none. It
-        says which documents the value of the loss comes from.
+        With terms, ``positive_terms``, ``negative_terms``: Σ |term| over the positives (negatives) of a query, mean
+        over queries. ``terms_ratio``: negative_terms / positive_terms; 0 if the positives' terms are all 0.
 
-        ``positive_by_rank``, ``negative_by_rank``: (depth,) mean |∂ℓ/∂s| of the positives and of the negatives at
-        each rank of the student, 0 where there is none, and ``positive_count_by_rank``, ``negative_count_by_rank``,
-        how many there are, by which means over many steps are to be weighted.
+        ``positive_by_rank``, ``negative_by_rank``: (depth,) mean |∂ℓ/∂s| of the positives (negatives) at each rank by
+        the student's scores; 0 if there are none. ``positive_count_by_rank``, ``negative_count_by_rank``: (depth,)
+        their numbers, to weight means over several batches.
 
-        With a teacher, ``kl_to_teacher``: mean KL at temperature 1. ``above_teacher``: of the queries with
-        positives, the share in which the student ranks its best positive strictly higher than the teacher ranks that
-        same document.
+        With a teacher, ``kl_to_teacher``: mean KL at temperature 1. ``above_teacher``: of the queries with positives,
+        the share in which the student ranks its best positive strictly above the teacher's rank of that document.
 
     Examples
     --------
@@ -83,7 +82,7 @@ def sums(
     terms: Tensor | None = None,
     depth: int = 10,
 ) -> dict[str, Tensor]:
-    """Return the sums and counts that ``averaged`` reads; they add up over batches and processes.
+    """Return the sums and counts for ``averaged``; add them up over batches and processes.
 
     Parameters
     ----------
@@ -111,7 +110,7 @@ def sums(
 
 
 def averaged(total: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the values of ``diagnostics`` from the ``sums`` of any number of batches."""
+    """Return the diagnostics from the added-up ``sums`` of one or more batches."""
     found: dict[str, Tensor] = {}
     for side in _SIDES:
         for name in (f"{side}_contribution", f"{side}_terms"):
@@ -134,7 +133,7 @@ def _ratio(above: Tensor, below: Tensor) -> Tensor:
 
 
 def _above_teacher(student_ranks: Tensor, teacher_ranks: Tensor, is_positive: Tensor) -> Tensor:
-    """Return (B,) bool: the student's best positive ranks higher than the teacher ranks it; False without positives."""
+    """Return (B,) bool: the student ranks its best positive above the teacher's rank of it; False without positives."""
     last = student_ranks.shape[-1] + 1
     best, place = torch.where(is_positive, student_ranks, last).min(dim=-1)
     higher = best < teacher_ranks.gather(-1, place.unsqueeze(-1)).squeeze(-1)

@@ -1,8 +1,8 @@
-"""Sums and rows over all processes, with gradients that are right after DDP has averaged them.
+"""Sum and gather tensors over all processes, with gradients that are correct after DDP's averaging.
 
-Each process computes its own loss; DDP then takes the mean of the gradients over processes. Both functions hand back,
-to the process a value came from, the sum of what all processes' losses ask of it, so that mean is the gradient of the
-mean of the losses. Without a process group they do nothing.
+Each process computes its own loss, and DDP averages the gradients over processes. The backward pass of both functions
+sums the gradients that all processes' losses have with respect to a value, so the average is the gradient of the mean
+loss. Without a process group the functions return their input.
 """
 
 from collections.abc import Mapping
@@ -23,13 +23,13 @@ def processes() -> int:
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
-    """Return the sum of equally shaped tensors over processes, the same on each."""
+    """Return the sum over processes of a tensor that has the same shape on each; every process gets the sum."""
     return _Sum.apply(values) if processes() > 1 else values  # pyright: ignore[reportReturnType]
 
 
 @torch.no_grad()
 def totals_over_processes(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the sums over processes of named tensors of one type, by one message, without gradient."""
+    """Return the sums over processes of named tensors of one dtype, in one all-reduce, without gradient."""
     if processes() == 1:
         return dict(values)
     flat = torch.cat([value.flatten() for value in values.values()])
@@ -39,13 +39,13 @@ def totals_over_processes(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def rows_of_all(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Gather (N, …) rows of all processes, whose N may differ.
+    """Gather the (N, …) rows of all processes; N may differ between processes.
 
     Returns
     -------
     tuple[Tensor, Tensor]
-        (P · M, …) rows of process 0, then 1, …, each padded to the greatest N, called M; and (P · M,) bool, False for
-        that padding. With several processes, M is read back from the device: this waits for it.
+        (P · M, …) rows of process 0, then 1, …, each padded to M, the greatest N; and (P · M,) bool, False for padding.
+        With several processes this synchronises with the device, to read M.
     """
     if processes() == 1:
         return rows, torch.ones(len(rows), dtype=torch.bool, device=rows.device)
@@ -61,7 +61,7 @@ def rows_of_all(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def encodings_of_all(encoded: Encoding) -> tuple[Encoding, Tensor]:
-    """Gather N encoded texts of all processes, as ``rows_of_all``; vectors of a text are padded to the most."""
+    """Gather the encoded texts of all processes as ``rows_of_all`` does; multi-vector texts are padded alike."""
     if isinstance(encoded, Tensor):
         return rows_of_all(encoded)
     if processes() == 1:

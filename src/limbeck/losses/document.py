@@ -1,4 +1,4 @@
-"""Writes the page of the losses: ``python -m limbeck.losses.document > docs/reference/losses.md``."""
+"""Write the reference page of the losses: ``python -m limbeck.losses.document > docs/reference/losses.md``."""
 
 import importlib
 import inspect
@@ -16,23 +16,22 @@ HEAD = """\
 
 Written by `python -m limbeck.losses.document > docs/reference/losses.md` from the docstrings; do not edit.
 
-A loss is chosen with `loss=NAME`, several with `loss=[ckl,info_nce,flops] loss.info_nce.weight=0.1`. Each is a pure
-function of (B, L) tensors, B queries with L candidates: `from limbeck.losses import ckl`. It gives one value a query;
-the term of the objective is their mean. A query's sums and means run over its own candidates; padding neither counts
-nor receives gradient. Everything is computed in float32 or better, also under autocast, and the teacher receives no
-gradient. No value depends on the order in which candidates are listed, whatever ties (but for `rank_anchor=first`).
+Choose a loss with `loss=NAME`, several with `loss=[ckl,info_nce,flops] loss.info_nce.weight=0.1`. A loss on scores is
+a pure function of (B, L) tensors, for B queries with L candidates: `from limbeck.losses import ckl`. It returns one
+value per query; the term of the objective is the mean over queries. Sums and means over candidates leave out padding,
+which receives no gradient. All computation is in float32 or better, under autocast too, and the teacher receives no
+gradient. The order in which candidates are listed does not matter, even with ties (except for `rank_anchor=first`).
 
-All losses on scores are twice differentiable, work under `torch.func.vmap` and `torch.func.grad`, and
-`torch.compile(fullgraph=True)` takes them.
+All losses on scores are twice differentiable and work under `torch.func.vmap`, `torch.func.grad` and
+`torch.compile(fullgraph=True)`.
 
-A call without a mask is one without padding. A call is refused as a configuration is: options out of range, missing
-inputs, other shapes, a mask that is not bool, ranks below 1. A number that is not finite is refused by name, except
-under padding: student and teacher scores, labels and ranks, if the loss reads them. In a training, under
-`torch.compile` or `vmap`, and on a GPU, which would have to be waited for, the value of the query is NaN instead;
-`trainer.nonfinite` says what then happens. In a loop of your own on a CPU, `limbeck.losses.finite.answering_nan()` does
-the same.
+Without a mask, nothing is padded. Wrong calls raise `ValueError`, as wrong configurations do: options out of range,
+missing inputs, shapes that differ, a mask that is not bool, ranks below 1, and NaN or infinity in an input that the
+loss reads (not under padding). In training, under `torch.compile` or `vmap`, and on a GPU (where the check would have
+to synchronise), the value of the query is NaN instead of an error; `trainer.nonfinite` says what the trainer then does.
+To get NaN in your own loop on a CPU, use `limbeck.losses.finite.answering_nan()`.
 
-Every loss has the options `weight`, its factor in the objective, and `schedules`: any numeric option may follow a
+Every loss has the options `weight`, its factor in the objective, and `schedules`: any numeric option can follow a
 schedule over the steps, for example
 
 ```yaml
@@ -43,11 +42,11 @@ loss:
       weight: {kind: step, values: [0.0, 1.0], at: [500]}
 ```
 
-`constant` has `value`; `linear` and `cosine` lead from `start` at step 0 to `end` at step `steps` and stay there;
-`step` has `values` and the steps `at` which the next one begins. The value depends on the step alone, so a resumed
-training goes on exactly. A value that is out of range at any step is refused before the training starts.
+`constant` has `value`; `linear` and `cosine` go from `start` at step 0 to `end` at step `steps` and stay there; `step`
+has `values` and `at`, the steps at which the next value begins. The value depends only on the step, so a resumed
+training continues exactly. A schedule that leaves the option's range at any step is an error before training starts.
 
-`limbeck new loss NAME` writes a package with a loss of your own and its test ([extending](../howto/extending.md)).
+`limbeck new loss NAME` writes a package with your own loss and its test ([extending](../howto/extending.md)).
 
 """
 
@@ -55,7 +54,7 @@ training goes on exactly. A value that is out of range at any step is refused be
 def page() -> str:
     """Return the page."""
     losses = sorted((entry for (kind, _), entry in entries().items() if kind == "loss"), key=lambda entry: entry.name)
-    lines = ["| name | what | needs | when |", "|---|---|---|---|"]
+    lines = ["| name | loss | needs | use |", "|---|---|---|---|"]
     written = []
     for entry in losses:
         function = getattr(importlib.import_module(f"limbeck.losses.{entry.name}"), entry.name)
@@ -71,7 +70,7 @@ def page() -> str:
 
 
 def _linked(text: str) -> str:
-    """Return a docstring's text with the names of losses as links to their sections."""
+    """Replace the names of losses in a docstring by links to their sections."""
     names = [*(name for kind, name in entries() if kind == "loss"), "weighted_kl"]
     return re.sub(rf"``({'|'.join(names)})``", r"[`\1`](#\1)", text)
 

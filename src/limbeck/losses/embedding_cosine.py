@@ -1,4 +1,4 @@
-"""Embedding cosine: the student's vectors turn to where the teacher's point."""
+"""Embedding cosine: the student's vectors learn the direction of the teacher's."""
 
 from typing import Any
 
@@ -20,32 +20,32 @@ def embedding_cosine(student: Tensor, teacher: Tensor) -> Tensor:
     Parameters
     ----------
     student
-        (N, D) vectors, of queries or of documents, as they are compared in a search.
+        (N, D) vectors of queries or of documents, normalised if retrieval normalises them.
     teacher
         (N, D) vectors of the same texts; no gradient.
 
     Returns
     -------
     Tensor
-        (N,) in [0, 2]; 1 for a vector of zeros, whose gradient is 0.
+        (N,) in [0, 2]; 1, with gradient 0, for a vector of zeros.
 
     Raises
     ------
     ValueError
-        The inputs are not (N, D) alike, or a number is not finite; ``limbeck.losses.finite`` says when it is NaN in
-        the result instead.
+        The inputs are not two (N, D) tensors of the same shape, or hold NaN or infinity (see ``limbeck.losses.finite``:
+        in training and on a GPU the result is NaN instead).
 
     References
     ----------
-    Sanh et al., DistilBERT, a distilled version of BERT, 2019 (of hidden states); of vectors of texts Zhang et al.,
+    On hidden states: Sanh et al., DistilBERT, a distilled version of BERT, 2019. On text embeddings: Zhang et al.,
     Jasper and Stella: distillation of SOTA embedding models, 2025.
 
     Notes
     -----
-    As ``embedding_mse``, where the lengths of the two models' vectors have nothing to do with one another.
+    Use it like ``embedding_mse``, if the lengths of the student's and the teacher's vectors are not comparable.
 
-    The term of the objective is query_weight · mean over the queries + document_weight · mean over the distinct
-    documents of a batch. Of vectors of length 1 it is half of ``embedding_mse``.
+    As a term of the objective: query_weight · mean over the queries + document_weight · mean over the distinct
+    documents of a batch. For vectors of length 1 it is half of ``embedding_mse``.
 
     Examples
     --------
@@ -66,7 +66,7 @@ class EmbeddingCosine(EmbeddingLoss):
     weight, schedules
         As in ``limbeck.losses.base.Loss``.
     query_weight, document_weight
-        Factors ≥ 0 of the two sides.
+        Weights ≥ 0 of the mean over the queries and of the mean over the documents.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Embedding MSE: the student's vectors move to where the teacher's are."""
+"""Embedding MSE: the student's vectors learn to equal the teacher's."""
 
 from typing import Any
 
@@ -19,33 +19,32 @@ def embedding_mse(student: Tensor, teacher: Tensor) -> Tensor:
     Parameters
     ----------
     student
-        (N, D) vectors, of queries or of documents, as they are compared in a search.
+        (N, D) vectors of queries or of documents, normalised if retrieval normalises them.
     teacher
         (N, D) vectors of the same texts; no gradient.
 
     Returns
     -------
     Tensor
-        (N,), ≥ 0. Of vectors of length 1 it is 2 (1 - cos), so that it lies in [0, 4].
+        (N,), ≥ 0. For vectors of length 1 it is 2 (1 - cos), in [0, 4].
 
     Raises
     ------
     ValueError
-        The inputs are not (N, D) alike, or a number is not finite; ``limbeck.losses.finite`` says when it is NaN in
-        the result instead.
+        The inputs are not two (N, D) tensors of the same shape, or hold NaN or infinity (see ``limbeck.losses.finite``:
+        in training and on a GPU the result is NaN instead).
 
     References
     ----------
     Reimers and Gurevych, Making Monolingual Sentence Embeddings Multilingual using Knowledge Distillation, EMNLP 2020;
-    for rankers Kim et al., EmbedDistill: A Geometric Knowledge Distillation for Information Retrieval, 2023.
+    for retrieval: Kim et al., EmbedDistill: A Geometric Knowledge Distillation for Information Retrieval, 2023.
 
     Notes
     -----
-    Beside a loss on scores, for a student that is to search an index of its teacher: queries by the student, documents
-    by the teacher.
+    Use it with a loss on scores if the student shall encode queries for an index that the teacher has encoded.
 
-    The term of the objective is query_weight · mean over the queries + document_weight · mean over the distinct
-    documents of a batch. The sum runs over the components, not the mean: that is D times ``torch.nn.MSELoss``.
+    As a term of the objective: query_weight · mean over the queries + document_weight · mean over the distinct
+    documents of a batch. It sums over the D components: D times ``torch.nn.MSELoss``.
 
     Examples
     --------
@@ -66,7 +65,7 @@ class EmbeddingMSE(EmbeddingLoss):
     weight, schedules
         As in ``limbeck.losses.base.Loss``.
     query_weight, document_weight
-        Factors ≥ 0 of the two sides.
+        Weights ≥ 0 of the mean over the queries and of the mean over the documents.
     """
 
     compares_lengths = True

@@ -1,4 +1,4 @@
-"""What the losses on embeddings share: they compare a student's vectors with its teacher's, text by text."""
+"""The base class of the losses that compare a student's embeddings with its teacher's."""
 
 from typing import Any
 
@@ -12,14 +12,11 @@ from limbeck.types import Batch, StudentOutput
 
 
 class EmbeddingLoss(Loss):
-    """Weighted sum of the mean over the queries of a batch and the mean over its distinct documents.
-
-    Its value is query_weight · mean f(queries) + document_weight · mean f(documents).
-    """
+    """Value of a batch: query_weight · mean f(queries) + document_weight · mean f(distinct documents)."""
 
     needs = ("vectors", "teacher_vectors")
     compares_lengths = False
-    """Whether a vector's length counts, not its direction alone."""
+    """Whether the loss depends on the length of a vector, not only on its direction."""
 
     def __init__(self, *, weight: float, query_weight: float, document_weight: float, schedules: Any) -> None:
         super().__init__(weight=weight, schedules=schedules)
@@ -28,7 +25,7 @@ class EmbeddingLoss(Loss):
 
     @property
     def ties_queries(self) -> bool:
-        """Whether it brings the student's queries into the teacher's space, at some step."""
+        """Whether the loss trains the student's query vectors towards the teacher's, at any step."""
         scheduled = {"weight", "query_weight"} & self.scheduled
         return bool(scheduled) or (self.weight != 0 and self.query_weight != 0)
 
@@ -49,12 +46,12 @@ def _vectors(values: Any) -> Tensor:
 
 
 def compared(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both in float32 or better, the teacher without a gradient.
+    """Return student and teacher vectors in float32 or better, the teacher's detached.
 
     Raises
     ------
     ValueError
-        They are not (N, D) alike, or a number is not finite.
+        They are not two (N, D) tensors of the same shape, or hold NaN or infinity.
     """
     for name, values in (("student", student), ("teacher", teacher)):
         if not isinstance(values, Tensor) or values.dim() != 2:
@@ -63,6 +60,6 @@ def compared(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     if student.shape != teacher.shape:
         raise ValueError(f"teacher must have the shape of student, {tuple(student.shape)}, got {tuple(teacher.shape)}")
     for name, values in (("student", student), ("teacher", teacher)):
-        refuse(name, values, None, ("text", "component"), "look at what encodes these texts")
+        refuse(name, values, None, ("text", "component"), "check the model that encodes these texts")
     kind = torch.promote_types(student.dtype, teacher.dtype)
     return at_least_float32(student.to(kind)), at_least_float32(teacher.detach().to(kind))

@@ -1,14 +1,14 @@
-"""What every loss does with a number that is not finite: it refuses it by name, or its value is NaN.
+"""How every loss treats NaN and infinity in its inputs: it raises an error, or returns NaN for the query.
 
-A NaN among a teacher's scores compares as False with everything, so a loss that looks at order alone would give a
-plausible value that is wrong; an infinite one gives inf - inf. Both are looked for in all that a loss reads, outside of
-padding. A GPU would have to be waited for to know whether there are any, so there are two answers:
+NaN compares as False with every number, so a loss that reads only the order of scores would return a plausible but
+wrong value; infinity leads to inf - inf. A loss therefore checks every input that it reads, except under padding. On a
+GPU an error would require a synchronisation, so there are two cases:
 
 - Called directly with tensors on a CPU, a loss raises a ``ValueError`` that names the input, the query and the
   candidate.
-- On any other device, while ``torch.compile`` traces, inside ``torch.func.vmap`` and inside ``answering_nan`` (so
-  in every training), the value of such a query is NaN. A training then stops, or leaves the update out, and names the
-  query (``trainer.nonfinite``); the check ``not_finite`` has looked at the teacher's scores before it began.
+- On any other device, while ``torch.compile`` traces, inside ``torch.func.vmap`` and inside ``answering_nan`` (so in
+  all training), the value of such a query is NaN. Training then stops, or skips the update, and names the query
+  (``trainer.nonfinite``). The check ``not_finite`` looks for such teacher scores before training.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _refusing = ContextVar("refusing", default=True)
 
 @contextmanager
 def answering_nan() -> Iterator[None]:
-    """Let losses answer NaN where they would refuse: for trainings, which look at the values themselves."""
+    """Make losses return NaN instead of raising an error; for training loops, which check the values themselves."""
     token = _refusing.set(False)
     try:
         yield
@@ -32,26 +32,24 @@ def answering_nan() -> Iterator[None]:
 
 
 def sound(mask: Tensor, **inputs: Tensor) -> Tensor:
-    """Return a factor for the values of the queries: 1, or NaN for a query that reads a number that is not finite.
-
-    A rank below 1 is such a number too.
+    """Return a factor for the value of each query: 1, or NaN if its inputs hold NaN, infinity or a rank below 1.
 
     Parameters
     ----------
     mask
-        (B, L) bool, False for padding, where anything may be.
+        (B, L) bool, False for padding, which may hold any number.
     inputs
         Name → (B, L) tensor that the loss reads.
 
     Returns
     -------
     Tensor
-        (B,) float32. A product with 1 changes no bit, neither of a value nor of a gradient.
+        (B,) float32. Multiplying by 1 changes no bit of a value or a gradient.
 
     Raises
     ------
     ValueError
-        A number is not finite, where the module's docstring says that this is an error.
+        Instead of NaN, where the module's docstring says that it is an error.
 
     Examples
     --------
@@ -60,22 +58,24 @@ def sound(mask: Tensor, **inputs: Tensor) -> Tensor:
     tensor([1.])
     """
     for name, values in inputs.items():
-        refuse(name, values, mask, ("query", "candidate"), "leave a candidate without one out by mask=False")
+        refuse(name, values, mask, ("query", "candidate"), "set mask=False for candidates without a value")
     spoiled = torch.stack([(mask & _wrong(name, values)).any(-1) for name, values in inputs.items()]).any(0)
     return torch.where(spoiled, torch.nan, 1.0)
 
 
 def refuse(name: str, values: Tensor, mask: Tensor | None, axes: tuple[str, str], remedy: str) -> None:
-    """Raise ``ValueError`` for numbers that are not finite, where the module's docstring says that this is an error.
+    """Raise ``ValueError`` for NaN and infinity, where the module's docstring says that they are errors.
 
     Parameters
     ----------
     name
-        Of the input.
-    values, mask
-        (N, M); None looks at all.
+        Name of the input, for the message.
+    values
+        (N, M).
+    mask
+        (N, M) bool, True for the entries to check; None checks all.
     axes
-        What a row is, and what a column is.
+        Names of a row and of a column in the message, such as query and candidate.
     remedy
         The end of the message.
     """
@@ -84,7 +84,7 @@ def refuse(name: str, values: Tensor, mask: Tensor | None, axes: tuple[str, str]
     wrong = _wrong(name, values) if mask is None else mask & _wrong(name, values)
     try:
         found = bool(wrong.any())
-    except RuntimeError:  # inside torch.func.vmap there is no number to look at
+    except RuntimeError:  # inside torch.func.vmap a tensor has no single truth value
         return
     if found:
         *row, column = wrong.nonzero()[0].tolist()

@@ -1,4 +1,4 @@
-"""FLOPS: keeps sparse embeddings sparse, and evenly so."""
+"""FLOPS: a regulariser that keeps term weights sparse and spread over the vocabulary."""
 
 from typing import Any
 
@@ -21,22 +21,22 @@ def flops(embeddings: Tensor, *, gather: bool = False, weights: Tensor | None = 
     embeddings
         (N, V) activations, of queries or of documents; N texts, V entries of the vocabulary.
     gather
-        Take the mean over the texts of all processes. Then each process has the value and, after DDP's averaging, the
-        gradient of one process with the whole batch; without it, the mean over processes of their own values.
+        Take the mean over the texts of all processes. The value and, after DDP has averaged, the gradient are then
+        those of one process with the whole batch. If False, each process takes the mean over its own texts.
     weights
-        (N,) what each text counts for in the mean, ≥ 0; None counts all alike. In a configuration with ``gather``, a
-        document that c processes have encoded counts 1/c in each, so once, as in one process.
+        (N,) weights ≥ 0 of the texts in the mean; None weights all equally. During training with ``gather``, a document
+        that c processes have encoded has weight 1/c in each, so it counts once, as in one process.
 
     Returns
     -------
     Tensor
-        Scalar, ≥ 0, in squared activation: a smooth stand-in for the multiplications a query costs.
+        Scalar, ≥ 0, in squared activation: a smooth estimate of the multiplications that a query costs.
 
     Raises
     ------
     ValueError
-        ``embeddings`` are not (N, V), or a number is not finite; ``limbeck.losses.finite`` says when it is NaN in
-        the result instead.
+        ``embeddings`` is not (N, V), or holds NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU
+        the result is NaN instead).
 
     References
     ----------
@@ -45,12 +45,12 @@ def flops(embeddings: Tensor, *, gather: bool = False, weights: Tensor | None = 
 
     Notes
     -----
-    Beside a ranking loss, for sparse students that go into an inverted index.
+    Use it with a ranking loss, for sparse students whose term weights go into an inverted index.
 
-    Unlike ``l1`` it presses hardest on entries of the vocabulary that are active in many texts.
+    Unlike ``l1`` it penalises most the vocabulary entries that are active in many texts.
 
-    The term of the objective is min(1, ((n+1)/warmup_steps)²) · (query_weight · f(queries) + document_weight ·
-    f(documents)) at step n. SPLADE warms up quadratically over 50,000 steps.
+    As a term of the objective, at step n: min(1, ((n+1)/warmup_steps)²) · (query_weight · f(queries) +
+    document_weight · f(documents)). SPLADE warms up quadratically over 50,000 steps.
 
     Examples
     --------
@@ -70,9 +70,9 @@ class FLOPS(Regulariser):
     weight, schedules
         As in ``limbeck.losses.base.Loss``.
     query_weight, document_weight
-        Factors λ_q and λ_d ≥ 0 of the two sides.
+        Weights λ_q and λ_d ≥ 0 of the queries' value and of the documents' value.
     warmup_steps
-        Steps over which the value grows quadratically to its full size; 0 starts at once.
+        Steps of the quadratic warm-up; 0 for none.
     gather
         As in ``flops``.
     """
@@ -97,5 +97,5 @@ class FLOPS(Regulariser):
         )
 
     def term(self, embeddings: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Return the scalar value of (N, V) embeddings, which may have (N,) weights in the mean."""
+        """Return the scalar value for (N, V) embeddings, with optional (N,) weights in the mean."""
         return flops(embeddings, gather=self.gather, weights=weights)

@@ -1,4 +1,4 @@
-"""Focal KL: KL with less weight on what the student has already got right."""
+"""Focal KL: KL with less weight on candidates that the student already scores correctly."""
 
 import torch
 from torch import Tensor
@@ -34,9 +34,9 @@ def focal_kl(
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     gamma
-        γ ≥ 0; 0 is plain KL. The focal loss was proposed with γ = 2 (for object detection).
+        γ ≥ 0; 0 is plain KL. The paper on the focal loss has γ = 2 (for object detection).
     student_temperature, teacher_temperature
         τ_s and τ_t, > 0.
 
@@ -48,8 +48,8 @@ def focal_kl(
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -57,9 +57,9 @@ def focal_kl(
 
     Notes
     -----
-    To see what CKL's weighting does without its ranks; needs no candidate ranks.
+    Use it as an ablation of ``ckl``, or instead of it without first-stage ranks.
 
-    ``ckl`` with α = 0, ``weighted_kl`` with (1-q)^γ and q^γ, and ``kl`` for γ = 0.
+    It is ``ckl`` with α = 0, and ``weighted_kl`` with (1-q)^γ and q^γ. γ = 0 is ``kl``.
 
     Examples
     --------

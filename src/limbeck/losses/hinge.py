@@ -1,4 +1,4 @@
-"""Pairwise hinge: every positive above every negative by a margin."""
+"""Pairwise hinge: every positive scores above every negative by a margin."""
 
 from torch import Tensor
 
@@ -23,13 +23,13 @@ def hinge(student: Tensor, teacher: Unread, labels: Tensor, mask: Tensor, *, mar
     student
         (B, L) raw scores.
     teacher
-        Not read; None will do.
+        Not read; may be None.
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     margin
-        m > 0 in score units; 1 as usual.
+        m > 0 in score units; 1 is usual.
 
     Returns
     -------
@@ -39,8 +39,8 @@ def hinge(student: Tensor, teacher: Unread, labels: Tensor, mask: Tensor, *, mar
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -48,9 +48,9 @@ def hinge(student: Tensor, teacher: Unread, labels: Tensor, mask: Tensor, *, mar
 
     Notes
     -----
-    As a baseline without a teacher; pairs that are right by the margin give no gradient.
+    Use it as a baseline without a teacher; pairs ordered correctly by the margin have no gradient.
 
-    ``margin_mse`` asks for the teacher's margin instead of one margin for all.
+    ``margin_mse`` takes each pair's margin from the teacher instead.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The documents of the other queries of a batch, as further negatives."""
+"""In-batch negatives: the documents of the other queries of a batch."""
 
 import torch
 from torch import Tensor
@@ -18,21 +18,20 @@ def other_documents(
     Parameters
     ----------
     output
-        Encoded queries and documents, and what scores them; None scores by their inner product.
+        Encoded queries and documents, and their similarity function; None is the inner product.
     batch
-        Which documents are a query's own, and which are known to be relevant to it.
+        The candidates of each query, and the documents known to be relevant to it.
     gather
-        Take the documents of all processes. A document that several of them list counts once, and for no query as a
-        negative that lists it itself, if the batch has ``document_keys`` or ``document_ids``.
+        Take the documents of all processes. If the batch has ``document_keys`` or ``document_ids``, a document in
+        several processes counts once, and never as an in-batch negative of a query that has it as a candidate.
     mask_positives
-        Leave out the documents that are relevant to a query and come with another query's list: those that the
-        judgments know (``positives`` of the batch); without judgments, those labelled as positives of the same query
-        (``query_ids``) where a batch holds it twice.
+        Leave out documents of other queries that are relevant to the query by its qrels (the batch's ``positives``).
+        Without qrels: those labelled positive for the same query id elsewhere in the batch (``query_ids``).
 
     Returns
     -------
     tuple[Tensor, Tensor]
-        (B, M) scores and (B, M) bool: which of them count.
+        (B, M) scores and (B, M) bool, True for in-batch negatives of the query.
     """
     queries, documents = output.queries, output.documents
     assert queries is not None, "the objective let a student without embeddings pass"
@@ -57,7 +56,7 @@ def _dot(queries: Encoding, documents: Encoding) -> Tensor:
 
 
 def _positives(batch: Batch, own: Tensor, gather: bool) -> tuple[Tensor, Tensor]:
-    """Return (B, P) keys of documents that are relevant to each query, and (B, P) bool: which of them mean anything."""
+    """Return (B, P) keys of documents that are relevant to each query, and (B, P) bool, False for padding."""
     if batch.positives is not None and batch.document_keys is not None:
         return batch.positives, batch.positives != NO_KEY
     if not batch.query_ids:
@@ -73,7 +72,7 @@ def _positives(batch: Batch, own: Tensor, gather: bool) -> tuple[Tensor, Tensor]
 
 
 def _among(keys: Tensor, wanted: Tensor, there: Tensor) -> Tensor:
-    """Return (B, M) bool: column m is one of the wanted keys of query b, or the repetition of an earlier column."""
+    """Return (B, M) bool: whether key m is one of the wanted keys of query b, or repeats an earlier key."""
     ordered, order = keys.sort(stable=True)
     again = torch.zeros_like(keys, dtype=torch.bool).scatter_(0, order[1:], ordered[1:] == ordered[:-1])
     place = torch.searchsorted(ordered, wanted.contiguous()).clamp_(max=len(keys) - 1)

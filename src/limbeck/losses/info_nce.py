@@ -1,4 +1,4 @@
-"""InfoNCE: the contrastive loss, over a query's own candidates and, if asked, over those of the other queries."""
+"""InfoNCE: the contrastive loss over a query's candidates and, optionally, in-batch negatives."""
 
 from typing import Any
 
@@ -38,27 +38,29 @@ def info_nce(
     student
         (B, L) raw scores.
     teacher
-        Not read; None will do.
+        Not read; may be None.
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding; None where there is none.
-    others, others_mask
-        (B, M) scores of further negatives O, and which of them count; None counts all.
+        (B, L) bool, False for padding; None if nothing is padded.
+    others
+        (B, M) scores of further negatives O; None for no further ones.
+    others_mask
+        (B, M) bool, True for the entries of ``others`` that count; None counts all.
     temperature
-        τ > 0 divides the scores. Contrastive training of normalised embeddings has about 0.01 to 0.05.
+        τ > 0, divides the scores. Usual for normalised embeddings: 0.01 to 0.05.
 
     Returns
     -------
     Tensor
-        (B,) in nats, ≥ 0; 0 for a query without positives. The denominator holds all candidates,
-        other positives too.
+        (B,) in nats, ≥ 0; 0 for a query without positives. The denominator includes all candidates, the other
+        positives too.
 
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -67,12 +69,12 @@ def info_nce(
 
     Notes
     -----
-    With labels and hard negatives, alone or beside a distillation loss.
+    Use it with labels and hard negatives, alone or with a distillation loss.
 
-    In a configuration, ``in_batch`` takes as O the documents that the batch holds for other queries and that are not
-    among the query's own candidates, and ``gather`` those of all processes too: then each process has the loss and,
-    after DDP's averaging, the gradient of one process with the whole batch. Documents that the training judgments call
-    relevant to the query are not in O, whichever query they come with, unless ``mask_positives=false``.
+    In a configuration, ``in_batch`` sets O to the documents of the batch's other queries that are not candidates of the
+    query, and ``gather`` adds those of all processes: the loss and, after DDP has averaged, the gradient are then those
+    of one process with the whole batch. O leaves out documents that are relevant to the query by the training qrels,
+    unless ``mask_positives=false``.
 
     Examples
     --------
@@ -87,14 +89,14 @@ def info_nce(
     if others is None:
         return values
     others_mask = _mask_of(others, others_mask, len(student))
-    # ln Σ over D ∪ O minus ln Σ over D is softplus of the difference of the two log-sums.
+    # ln Σ over D ∪ O minus ln Σ over D is softplus(ln Σ over O - ln Σ over D).
     own = masked(student, mask, temperature, FLOOR).logsumexp(-1)
     further = masked(others, others_mask, temperature, FLOOR).logsumexp(-1)
     return sound(others_mask, others=others) * (values - logsigmoid(own - further) * is_positive.any(-1))
 
 
 def _mask_of(others: Tensor, mask: Tensor | None, queries: int) -> Tensor:
-    """Return which of the further negatives count; raise ``ValueError`` by name for other shapes or types."""
+    """Return the mask of ``others``, all True if None; raise ``ValueError`` for a wrong shape or type."""
     if not isinstance(others, Tensor) or others.dim() != 2 or len(others) != queries:
         got = tuple(others.shape) if isinstance(others, Tensor) else type(others).__name__
         raise ValueError(f"others must be a tensor (B, M) with B = {queries} queries, got {got}")
@@ -119,12 +121,11 @@ class InfoNCE(Loss):
     temperature
         As in ``info_nce``.
     in_batch
-        The documents of the other queries of the batch are negatives too.
+        Add the documents of the batch's other queries as negatives.
     gather
-        Those of all processes; needs ``in_batch``.
+        Add those of all processes too; needs ``in_batch``.
     mask_positives
-        Documents that the judgments call relevant to a query are not its in-batch negatives. False takes them as
-        negatives, as code without judgments at hand does. Without ``in_batch`` it changes nothing.
+        Leave out in-batch negatives that are relevant to the query by its qrels. Has no effect without ``in_batch``.
     """
 
     def __init__(

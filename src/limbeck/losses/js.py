@@ -34,24 +34,24 @@ def js(
     student, teacher
         (B, L) raw scores; the teacher is detached.
     labels
-        Not read; None will do.
+        Not read; may be None.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     beta
-        Share of the teacher in the mixture, 0 < β < 1; 1/2 is the symmetric divergence.
+        Weight of the teacher in the mixture, 0 < β < 1; 1/2 is the symmetric divergence.
     student_temperature, teacher_temperature
         τ_s and τ_t, > 0.
 
     Returns
     -------
     Tensor
-        (B,) in nats, from 0 (equal distributions, a single candidate) to ln 2.
+        (B,) in nats, from 0 (equal distributions, or a single candidate) to ln 2.
 
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -60,9 +60,9 @@ def js(
 
     Notes
     -----
-    When single wild teacher scores make KL unstable: it is bounded.
+    Use it if extreme teacher scores make KL unstable: it is bounded.
 
-    Over β it tends to ``kl`` (β → 0) and to ``reverse_kl`` (β → 1), each after division by β or 1-β.
+    Divided by β it tends to ``kl`` for β → 0; divided by 1-β, to ``reverse_kl`` for β → 1.
 
     Examples
     --------

@@ -31,22 +31,22 @@ def kl(
     student, teacher
         (B, L) raw scores; the teacher is detached.
     labels
-        Not read; None will do.
+        Not read; may be None.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     student_temperature, teacher_temperature
         τ_s and τ_t, > 0. No factor τ² is applied.
 
     Returns
     -------
     Tensor
-        (B,) in nats, ≥ 0; 0 where the distributions are equal, so for a single candidate.
+        (B,) in nats, ≥ 0; 0 for equal distributions, so for a single candidate.
 
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -54,9 +54,9 @@ def kl(
 
     Notes
     -----
-    The default of listwise distillation, when the teacher is to be copied as it is.
+    Use it for listwise distillation from a teacher that you trust; it is the usual default.
 
-    The same gradient as ``list_net`` with the teacher as target; ``weighted_kl`` without weights.
+    It has the gradient of ``list_net`` with the teacher as target, and is ``weighted_kl`` without weights.
 
     Examples
     --------

@@ -34,11 +34,10 @@ def kl_ll(
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     beta
-        β ≥ 0. The first author's research code has b = 0.01 beside a KL that is a mean over all B · n documents of a
-        batch of B lists of n. Here KL is a sum over the list, so β = b · B · n, 1.92 for 32 lists of 6, as in
-        ``bkl``.
+        β ≥ 0. The first author's research code has b = 0.01 and a KL that is a mean over the B · n documents of a batch
+        of B lists of n. Here KL is a sum over the list, so β = b · B · n: 1.92 for 32 lists of 6, as in ``bkl``.
     student_temperature, teacher_temperature
         τ_s and τ_t, > 0.
 
@@ -50,8 +49,8 @@ def kl_ll(
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -59,9 +58,9 @@ def kl_ll(
 
     Notes
     -----
-    As the plainest way to add labels to a teacher, a baseline of ``ckl``.
+    Use it as the simplest combination of labels and teacher, and as a baseline for ``ckl``.
 
-    ``kl`` + β · ``info_nce`` where a query has one positive (``info_nce`` takes the mean over positives).
+    For queries with one positive it is ``kl`` + β · ``info_nce`` (``info_nce`` takes the mean over positives).
 
     Examples
     --------

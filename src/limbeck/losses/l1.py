@@ -1,4 +1,4 @@
-"""L1: keeps embeddings sparse."""
+"""L1: a regulariser that keeps term weights sparse."""
 
 from typing import Any
 
@@ -21,11 +21,11 @@ def l1(embeddings: Tensor, *, gather: bool = False, weights: Tensor | None = Non
     embeddings
         (N, V) activations, of queries or of documents; N texts, V entries of the vocabulary.
     gather
-        Take the mean over the texts of all processes. Then each process has the value and, after DDP's averaging, the
-        gradient of one process with the whole batch; without it, the mean over processes of their own values.
+        Take the mean over the texts of all processes. The value and, after DDP has averaged, the gradient are then
+        those of one process with the whole batch. If False, each process takes the mean over its own texts.
     weights
-        (N,) what each text counts for in the mean, ≥ 0; None counts all alike. In a configuration with ``gather``, a
-        document that c processes have encoded counts 1/c in each, so once, as in one process.
+        (N,) weights ≥ 0 of the texts in the mean; None weights all equally. During training with ``gather``, a document
+        that c processes have encoded has weight 1/c in each, so it counts once, as in one process.
 
     Returns
     -------
@@ -35,8 +35,8 @@ def l1(embeddings: Tensor, *, gather: bool = False, weights: Tensor | None = Non
     Raises
     ------
     ValueError
-        ``embeddings`` are not (N, V), or a number is not finite; ``limbeck.losses.finite`` says when it is NaN in
-        the result instead.
+        ``embeddings`` is not (N, V), or holds NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU
+        the result is NaN instead).
 
     References
     ----------
@@ -45,12 +45,12 @@ def l1(embeddings: Tensor, *, gather: bool = False, weights: Tensor | None = Non
 
     Notes
     -----
-    Beside a ranking loss, for sparse students; usual for queries where ``flops`` is for documents.
+    Use it with a ranking loss, for sparse students; usual for queries, with ``flops`` for documents.
 
-    Presses on all entries of the vocabulary alike, unlike ``flops``.
+    Unlike ``flops`` it penalises all vocabulary entries equally.
 
-    The term of the objective is min(1, ((n+1)/warmup_steps)²) · (query_weight · f(queries) + document_weight ·
-    f(documents)) at step n. SPLADE warms up quadratically over 50,000 steps.
+    As a term of the objective, at step n: min(1, ((n+1)/warmup_steps)²) · (query_weight · f(queries) +
+    document_weight · f(documents)). SPLADE warms up quadratically over 50,000 steps.
 
     Examples
     --------
@@ -70,9 +70,9 @@ class L1(Regulariser):
     weight, schedules
         As in ``limbeck.losses.base.Loss``.
     query_weight, document_weight
-        Factors λ_q and λ_d ≥ 0 of the two sides.
+        Weights λ_q and λ_d ≥ 0 of the queries' value and of the documents' value.
     warmup_steps
-        Steps over which the value grows quadratically to its full size; 0 starts at once.
+        Steps of the quadratic warm-up; 0 for none.
     gather
         As in ``l1``.
     """
@@ -97,5 +97,5 @@ class L1(Regulariser):
         )
 
     def term(self, embeddings: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Return the scalar value of (N, V) embeddings, which may have (N,) weights in the mean."""
+        """Return the scalar value for (N, V) embeddings, with optional (N,) weights in the mean."""
         return l1(embeddings, gather=self.gather, weights=weights)

@@ -32,33 +32,33 @@ def lambda_loss(
     ```
 
     with D(k) = log₂(1+k), D_i = D(π_i), π_i the rank by the current student scores (no gradient) and
-    G_i = (2^{y_i} - 1) / maxDCG. Where student scores tie, ρ + μδ is its mean over all orders of the tied candidates.
+    G_i = (2^{y_i} - 1) / maxDCG. For tied student scores, ρ + μδ is its mean over all orders of the tied candidates.
 
     Parameters
     ----------
     student
         (B, L) raw scores.
     teacher
-        Not read; None will do.
+        Not read; may be None.
     labels
-        (B, L) grades y; those below 0 count as 0.
+        (B, L) grades y; grades below 0 count as 0.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     mu
-        μ ≥ 0, the share of NDCG-Loss2 beside LambdaRank (μ = 0); 10 in the paper.
+        μ ≥ 0, weight of NDCG-Loss2 relative to LambdaRank (μ = 0); 10 in the paper.
     sigma
         σ > 0; 1 in the paper.
 
     Returns
     -------
     Tensor
-        (B,) in bits, ≥ 0, a sum over pairs; 0 for a query without positives or with a single grade.
+        (B,) in bits, ≥ 0; sum over pairs. 0 for a query without positives or whose grades are all equal.
 
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -66,9 +66,9 @@ def lambda_loss(
 
     Notes
     -----
-    With graded labels, when nDCG is what counts and gradients of ``approx_ndcg`` vanish.
+    Use it with graded labels to optimise nDCG if the gradients of ``approx_ndcg`` vanish.
 
-    ``ranknet`` over labels with weights by rank.
+    It is RankNet on the labels, with weights that depend on the ranks.
 
     Examples
     --------

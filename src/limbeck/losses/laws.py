@@ -1,12 +1,10 @@
-# ruff: noqa: D401 - the docstring of a law says what holds
-"""Laws that every loss on scores obeys; ``python -m limbeck.losses.laws NAME`` tries them all on one loss.
+# ruff: noqa: D401 - the docstring of a law states the law
+"""Laws that every loss on scores obeys; ``python -m limbeck.losses.laws NAME`` tests all of them on one loss.
 
-For a loss of a package of the user's own, put the package's name into ``LIMBECK_PACKAGES``::
+For a loss in your own package: ``LIMBECK_PACKAGES=mypackage python -m limbeck.losses.laws myloss``.
 
-    LIMBECK_PACKAGES=mypackage python -m limbeck.losses.laws myloss
-
-Each law is tried with the default options and with each other word of a ``Literal`` option, most of them in float64 and
-in float32 under autocast. A law that a loss rightly breaks is declared where the loss is (``on_scores``).
+Each law is tested with the default options and with each other choice of a ``Literal`` option; most are tested in
+float64 and in float32 under autocast. A loss declares the laws it does not obey in its decorator (``on_scores``).
 """
 
 import argparse
@@ -35,7 +33,7 @@ def near(found: Any, expected: Any, *, rtol: float | None = None, atol: float | 
 
 
 def shape_and_type(case: Case, dtype: torch.dtype) -> None:
-    """One value a query, in float32 or better."""
+    """The loss returns one value per query, in float32 or better."""
     data = world(dtype=dtype)
     assert case(data).shape == (4,)
     assert case(data).dtype == dtype
@@ -43,7 +41,7 @@ def shape_and_type(case: Case, dtype: torch.dtype) -> None:
 
 
 def blind_to_padding(case: Case, dtype: torch.dtype) -> None:
-    """Whatever is under padding changes no bit, and gets no gradient."""
+    """The content of padding changes no bit of value or gradient, and receives no gradient."""
     data = world(dtype=dtype)
     padding, expected = ~data["mask"], case.value_and_gradient(data)
     for garbage in (7.0, 1e30, -1e30, math.nan, math.inf, -math.inf):
@@ -56,7 +54,7 @@ def blind_to_padding(case: Case, dtype: torch.dtype) -> None:
 
 
 def padding_is_absence(case: Case, dtype: torch.dtype) -> None:
-    """A padded list is worth what it is worth without its padding."""
+    """A padded list has the value and the gradient of the list without padding."""
     data = world(dtype=dtype)
     values, gradient = case.value_and_gradient(data)
     short = {key: value[:1, :5] for key, value in data.items()}
@@ -64,7 +62,7 @@ def padding_is_absence(case: Case, dtype: torch.dtype) -> None:
 
 
 def order_of_candidates(case: Case, dtype: torch.dtype) -> None:
-    """The order in which candidates are listed changes nothing, whatever ties."""
+    """The order in which candidates are listed changes nothing, even with ties."""
     listed = contract(case.function).by_listing
     one_positive = any(case.options.get(name) == value for name, value in listed.items())
     for data in (world(dtype=dtype), *(tied_world(seed=seed, dtype=dtype) for seed in range(3))):
@@ -83,7 +81,7 @@ def queries_apart(case: Case, dtype: torch.dtype) -> None:
 
 
 def shift(case: Case, dtype: torch.dtype) -> None:
-    """A number added to all of the student's scores changes nothing, unless the loss says that it does."""
+    """Adding a constant to all student scores of a query changes nothing, unless ``shift_invariant=False``."""
     data = world(dtype=dtype)
     values, gradient = case.value_and_gradient(data)
     shifted = case.value_and_gradient({**data, "student": data["student"] + 3.0})
@@ -107,7 +105,7 @@ def finite_at_extremes(case: Case, dtype: torch.dtype) -> None:
 
 
 def one_sided_and_tied(case: Case, dtype: torch.dtype) -> None:
-    """Lists of positives alone, of negatives alone and of ties give finite numbers; an empty list gives 0."""
+    """Lists with only positives, only negatives or only ties give finite numbers; an empty list gives 0."""
     data = world(dtype=dtype)
     tied = {**data, "student": torch.ones_like(data["student"]), "teacher": torch.ones_like(data["teacher"])}
     for columns in (data, tied):
@@ -122,7 +120,7 @@ def one_sided_and_tied(case: Case, dtype: torch.dtype) -> None:
 
 
 def teacher_has_no_gradient(case: Case, dtype: torch.dtype) -> None:
-    """A teacher that trains gets no gradient, whether the student trains or not."""
+    """Teacher scores that require a gradient receive none, whether or not the student's do."""
     data = world(dtype=dtype)
     data["teacher"].requires_grad_()
     assert not case(data).requires_grad
@@ -132,7 +130,7 @@ def teacher_has_no_gradient(case: Case, dtype: torch.dtype) -> None:
 
 
 def reads_what_it_says(case: Case, dtype: torch.dtype) -> None:
-    """What is read changes the value and must be given; what is not read may be anything, None too."""
+    """An input that the loss reads must be given and changes the value; one that it does not read may be None."""
     data = world(dtype=dtype)
     values = case(data)
     changed = {
@@ -152,7 +150,7 @@ def reads_what_it_says(case: Case, dtype: torch.dtype) -> None:
 
 
 def writes_to_nothing(case: Case, dtype: torch.dtype) -> None:
-    """No input is written to."""
+    """The loss does not modify its inputs."""
     data = world(dtype=dtype)
     before = {key: value.clone() for key, value in data.items()}
     case.value_and_gradient(data)
@@ -160,7 +158,7 @@ def writes_to_nothing(case: Case, dtype: torch.dtype) -> None:
 
 
 def refuses(case: Case, dtype: torch.dtype) -> None:
-    """A mask that is not bool, another shape, and a number that is not finite are refused by name."""
+    """A mask that is not bool, a wrong shape, and NaN raise an error that names the input."""
     data = world(dtype=dtype)
     refused(case, {**data, "mask": data["mask"].float()}, "mask must be")
     for name in case.reads():
@@ -172,7 +170,7 @@ def refuses(case: Case, dtype: torch.dtype) -> None:
 
 
 def refused(case: Case, data: Columns, start: str) -> None:
-    """Raise ``AssertionError`` unless a call is refused with a message that begins with these words."""
+    """Raise ``AssertionError`` unless the call raises a ``ValueError`` whose message begins with ``start``."""
     try:
         case(data)
     except ValueError as error:
@@ -183,7 +181,7 @@ def refused(case: Case, data: Columns, start: str) -> None:
 
 
 def autocast_changes_no_bit(case: Case) -> None:
-    """Under autocast a call of float32 or bfloat16 scores gives the same bits as without."""
+    """A call with float32 or bfloat16 scores gives the same bits with and without autocast."""
     for kind in (SINGLE, torch.bfloat16):
         data = of_type(world(dtype=SINGLE), kind)
         expected = case.value_and_gradient(data)
@@ -192,7 +190,7 @@ def autocast_changes_no_bit(case: Case) -> None:
 
 
 def float32_is_near_float64(case: Case) -> None:
-    """In float32 values and gradients are those of float64, to 1e-5 and 1e-4."""
+    """Values in float32 agree with float64 to 1e-5, gradients to 1e-4."""
     data = world()
     single = {key: value.float() if value.is_floating_point() else value for key, value in data.items()}
     data = {key: value.double() if value.is_floating_point() else value for key, value in single.items()}
@@ -203,7 +201,7 @@ def float32_is_near_float64(case: Case) -> None:
 
 
 def derivatives(case: Case) -> None:
-    """First and second derivatives are those of the values, by finite differences."""
+    """First and second derivatives agree with finite differences."""
     data = {key: value[[0, 3], :6] for key, value in world().items()}
     student = data["student"].requires_grad_()
     assert torch.autograd.gradcheck(lambda scores: case({**data, "student": scores}), (student,))
@@ -211,7 +209,7 @@ def derivatives(case: Case) -> None:
 
 
 def functional(case: Case) -> None:
-    """``torch.func``: vmap over queries and grad give the values and gradients of the batch."""
+    """``torch.func.vmap`` over queries, and ``grad``, give the values and gradients of the batch."""
     data = world()
     values, gradient = case.value_and_gradient(data)
 
@@ -224,7 +222,7 @@ def functional(case: Case) -> None:
 
 
 def compiles(*together: Case, backend: str = "aot_eager") -> None:
-    """``torch.compile`` takes value and gradient as one graph."""
+    """``torch.compile`` compiles value and gradient as one graph, with the same results."""
     data = world()
     torch.compiler.reset()
 
@@ -259,7 +257,7 @@ ONCE = (autocast_changes_no_bit, float32_is_near_float64, derivatives, functiona
 
 
 def broken(case: Case, *, without: tuple[Callable[..., None], ...] = ()) -> list[str]:
-    """Return the laws that a loss breaks, each with what was seen; those in ``without`` are not tried."""
+    """Return the laws that a loss breaks, each with its error; skip those in ``without``."""
     twice, once = ([law for law in laws if law not in without] for laws in (IN_TWO_PRECISIONS, ONCE))
     found = [line for law in once for line in _broken(law, case)]
     for law, dtype in product(twice, (DOUBLE, SINGLE)):
@@ -278,9 +276,9 @@ def _broken(law: Callable[..., None], case: Case, *more: torch.dtype) -> list[st
 
 
 def main() -> None:
-    """Try the laws on a loss, print those that it breaks, and end with an error if there are any."""
+    """Test the laws on a loss, print those that it breaks, and exit with an error if there are any."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("name", help="of the loss, as registered")
+    parser.add_argument("name", help="registered name of the loss")
     name = parser.parse_args().name
     entry = entries().get(("loss", name))
     if entry is None or entry.builder is None:

@@ -22,7 +22,7 @@ def list_net(
     student_temperature: Positive = 1.0,
     teacher_temperature: Positive = 1.0,
 ) -> Tensor:
-    r"""Cross-entropy of the student's softmax under the target's, per query.
+    r"""Cross-entropy of the student's softmax relative to the target's, per query.
 
     ```math
     -\sum_i p_i \ln q_i, \quad q = \mathrm{softmax}(s/τ_s),\; p = \mathrm{softmax}(t/τ_t)
@@ -31,26 +31,26 @@ def list_net(
     Parameters
     ----------
     student, teacher
-        (B, L) raw scores; the teacher is detached, and None will do with ``target="labels"``.
+        (B, L) raw scores. The teacher is detached; it may be None if ``target="labels"``.
     labels
-        (B, L) grades; read with ``target="labels"``.
+        (B, L) grades. May be None if ``target="teacher"``.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     target
-        What t is: the ``teacher``'s scores or the ``labels``.
+        t in the formula: the ``teacher``'s scores or the ``labels``.
     student_temperature, teacher_temperature
         τ_s and τ_t, > 0.
 
     Returns
     -------
     Tensor
-        (B,) in nats, ≥ 0. For the teacher as student it is the teacher's entropy, not 0; 0 for a single candidate.
+        (B,) in nats, ≥ 0. Its minimum is the entropy of the target, not 0. 0 for a single candidate.
 
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -58,16 +58,16 @@ def list_net(
 
     Notes
     -----
-    When a paper reports ListNet, or grades instead of a teacher are to be followed listwise.
+    Use it to compare with papers that report ListNet, or to learn grades listwise, without a teacher.
 
-    ``kl`` plus the entropy of the target, so with the teacher its gradient is KL's.
+    It is ``kl`` plus the entropy of the target; with the teacher as target it has the gradient of ``kl``.
 
     Examples
     --------
     >>> import torch
     >>> mask, zero = torch.ones(1, 2, dtype=torch.bool), torch.zeros(1, 2)
     >>> teacher = torch.tensor([[3.0, 1.0]]).log()                          # p = (3/4, 1/4), q = (1/2, 1/2)
-    >>> round(list_net(zero, teacher, zero, mask).item(), 4)                # -ln 1/2 whatever p
+    >>> round(list_net(zero, teacher, zero, mask).item(), 4)                # -ln 1/2 for any p
     0.6931
     """
     log_q = log_softmax(student, mask, student_temperature)

@@ -4,26 +4,28 @@ import torch
 from torch import Tensor
 
 FLOOR = -1e30
-"""In place of -inf under padding: as low in every softmax, but without inf - inf."""
+"""Fills padding instead of -inf: softmax gives 0 too, and no inf - inf arises."""
 
 
 def at_least_float32(scores: Tensor) -> Tensor:
-    """Lift half precision and integers to float32; float64 stays."""
+    """Convert half precision and integers to float32; leave float64."""
     return scores if scores.dtype == torch.float64 else scores.float()
 
 
 def masked(scores: Tensor, mask: Tensor, temperature: float = 1.0, fill: float = 0.0) -> Tensor:
-    """Return scores over a temperature in float32 or better, ``fill`` under padding, where anything may be."""
+    """Return scores / temperature in float32 or better, with padding replaced by ``fill``."""
     return torch.where(mask, at_least_float32(scores) / temperature, fill)
 
 
 def log_softmax(scores: Tensor, mask: Tensor, temperature: float = 1.0) -> Tensor:
-    """Log-probabilities over the candidates of each query.
+    """Return log-probabilities over the candidates of each query.
 
     Parameters
     ----------
-    scores, mask
+    scores
         (B, L).
+    mask
+        (B, L) bool, False for padding.
     temperature
         Divides the scores.
 
@@ -36,12 +38,12 @@ def log_softmax(scores: Tensor, mask: Tensor, temperature: float = 1.0) -> Tenso
 
 
 def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """Return the (B, L) terms p ln(p/q) from two results of ``log_softmax``; 0 under padding, as both are there."""
+    """Return the (B, L) terms p ln(p/q) from two results of ``log_softmax``; 0 under padding."""
     return log_p.exp() * (log_p - log_q)
 
 
 def complement(q: Tensor) -> Tensor:
-    """Return 1-q, up by the spacing of numbers next to 1 that it is uncertain by: it never reaches 0."""
+    """Return 1-q plus the machine epsilon of its type, so that it is never 0."""
     return 1 + torch.finfo(q.dtype).eps - q
 
 
@@ -52,5 +54,5 @@ def split(labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def average(values: Tensor, chosen: Tensor, dim: int | tuple[int, ...] = -1) -> Tensor:
-    """Return the mean of the chosen entries, 0 where none is."""
+    """Return the mean of the chosen entries along ``dim``; 0 if none is chosen."""
     return torch.where(chosen, values, 0.0).sum(dim) / chosen.sum(dim).clamp(min=1)

@@ -1,4 +1,4 @@
-"""MarginMSE: the student copies the teacher's margins between positives and negatives."""
+"""MarginMSE: the student learns the teacher's margins between positives and negatives."""
 
 import torch
 from torch import Tensor
@@ -20,11 +20,11 @@ def margin_mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -
     Parameters
     ----------
     student, teacher
-        (B, L) raw scores, the teacher's not squashed into [0, 1]; the teacher is detached.
+        (B, L) raw scores (the teacher's without a sigmoid); the teacher is detached.
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
 
     Returns
     -------
@@ -34,8 +34,8 @@ def margin_mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -43,12 +43,12 @@ def margin_mse(student: Tensor, teacher: Tensor, labels: Tensor, mask: Tensor) -
 
     Notes
     -----
-    To train from scratch on a teacher's raw scores; the usual start of a student that ``ckl`` then refines.
+    Use it to train from scratch on a teacher's raw scores; ``ckl`` usually refines a student trained like this.
 
-    ``mse`` without its dependence on the level of the scores.
+    Unlike ``mse`` it is shift-invariant.
 
-    With d = s - t the mean over pairs is the variance of d over the positives, plus that over the negatives, plus the
-    squared difference of their means: no pair is formed, so time and memory grow with L, not with L².
+    With d = s - t, the mean over pairs is the variance of d over the positives, plus its variance over the negatives,
+    plus the squared difference of the two means. Computed like this, time and memory grow with L, not with L².
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""MSE: the student copies the teacher's scores."""
+"""MSE: the student learns the teacher's scores."""
 
 from torch import Tensor
 
@@ -21,9 +21,9 @@ def mse(student: Tensor, teacher: Tensor, labels: Unread, mask: Tensor) -> Tenso
     student, teacher
         (B, L) raw scores; the teacher is detached.
     labels
-        Not read; None will do.
+        Not read; may be None.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
 
     Returns
     -------
@@ -33,8 +33,8 @@ def mse(student: Tensor, teacher: Tensor, labels: Unread, mask: Tensor) -> Tenso
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -42,9 +42,9 @@ def mse(student: Tensor, teacher: Tensor, labels: Unread, mask: Tensor) -> Tenso
 
     Notes
     -----
-    When the student should reproduce the scores themselves, level and scale included (a cross-encoder's, say).
+    Use it if the student shall reproduce the teacher's scores themselves, as a cross-encoder may.
 
-    Not shift-invariant; ``margin_mse`` is.
+    It is not shift-invariant; ``margin_mse`` is.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What all losses on scores share, so that the function of one holds its formula and nothing else.
+"""The decorator of all losses on scores. It checks inputs and options, so that the function holds only the formula.
 
 ```python
 @register("loss", "mine")
@@ -7,20 +7,20 @@ def mine(student: Tensor, teacher: Tensor, labels: Unread, mask: Tensor, *, shar
     ...
 ```
 
-The signature says everything. The positional parameters are of ``student``, ``teacher``, ``labels``, ``mask`` and
-``ranks``, all (B, L), and their names say what the loss needs: a teacher's scores, the ranks of the candidates. Three
-annotations say more: ``Unread`` (the parameter is there so that all losses are called alike), ``Order`` (of the
-teacher's scores only the order is read) and ``Annotated[Tensor, Unless(option=value)]`` (not read if the option has
-that value). The keyword-only parameters are options; their annotations (``limbeck.losses.ranges``, ``Literal``) are
-checked at every call.
+The signature declares the inputs and options of the loss:
 
-A call without a mask, or with None, is one without padding.
+- Positional parameters are the inputs, all (B, L), with names among ``student``, ``teacher``, ``labels``, ``mask`` and
+  ``ranks``. A loss needs the inputs that it has as parameters.
+- ``Unread`` marks an input that the loss does not read; it exists so that all losses are called alike.
+- ``Order`` marks teacher scores of which the loss reads only the order.
+- ``Annotated[Tensor, Unless(option=value)]`` marks an input that the loss does not read if the option has that value.
+- Keyword-only parameters are options; every call checks their annotations (``limbeck.losses.ranges``, ``Literal``).
 
-What the body is given: ``student`` in float32 or better; ``teacher``, ``labels`` and ``ranks`` of the same type and
-without gradient; a mask in any case; None for what it does not read. Autocast is off. Padding may hold anything, NaN
-too. It returns (B,) values, or the (B, L) terms whose sum over a list, 0 under padding, is the value; of a loss with
-terms the diagnostics say how much positives and negatives contribute (``terms``). The value of
-a query with a number that is not finite becomes NaN, or the number is refused by name (``limbeck.losses.finite``).
+Callers may leave out the mask if nothing is padded. The function's body receives ``student`` in float32 or better;
+``teacher``, ``labels`` and ``ranks`` of the same type and detached; always a mask; None for inputs that it does not
+read. Autocast is off. Padding may hold anything, also NaN. The body returns (B,) values, or (B, L) terms, 0 under
+padding, whose sum over a list is the value; the diagnostics read the terms. NaN or infinity in an input raises an error
+or makes the value of the query NaN (``limbeck.losses.finite``).
 """
 
 import inspect
@@ -44,7 +44,7 @@ _FIELDS = {"teacher": "teacher_scores", "ranks": "ranks"}
 
 
 class Unless:
-    """Says of an input that it is not read if an option has a value; of several options, one will do."""
+    """Mark an input that a loss does not read if any of the named options has the given value."""
 
     def __init__(self, **options: Any) -> None:
         self.options = options
@@ -54,7 +54,7 @@ class Unless:
 
 
 Unread = Annotated[Tensor | None, "unread"]
-"""An input that is never read; None will do."""
+"""An input that is never read and may be None."""
 
 Order = Annotated[Tensor, "order"]
 """Teacher scores of which only the order is read."""
@@ -62,47 +62,47 @@ Order = Annotated[Tensor, "order"]
 
 @dataclass(frozen=True)
 class Contract:
-    """What the signature of a loss says."""
+    """Inputs and options of a loss, from its signature."""
 
     name: str
     inputs: tuple[str, ...]
-    """The positional parameters."""
+    """Names of the positional parameters."""
     marks: Mapping[str, tuple[Any, ...]]
-    """Input → what its annotation adds to the type."""
+    """Input → metadata of its ``Annotated`` type."""
     annotations: Mapping[str, Any]
     """Option → its annotation."""
     rules: Mapping[str, Range | OneOf]
-    """Option → what its annotation allows, if not everything."""
+    """Option → allowed values, for options whose annotation restricts them."""
     defaults: Mapping[str, Any]
     """Option → its default."""
     check: Callable[..., None]
     checked: tuple[str, ...]
-    """The options that ``check`` looks at."""
+    """Options that ``check`` takes."""
     shift_invariant: bool
     by_listing: Mapping[str, Any]
 
     def reads(self, options: Mapping[str, Any]) -> list[str]:
-        """Return the inputs that are read with these options; an option that is not given may have any value."""
+        """Return the inputs that the loss reads for these options; an option not in the mapping may have any value."""
         return [name for name in self.inputs if not self._unread(name, options)]
 
     def needs(self, options: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the optional fields of a batch that are read with these options."""
+        """Return the optional fields of a batch that the loss reads for these options."""
         read = [name for name in self.reads(options) if name in _FIELDS]
         return tuple("teacher_order" if "order" in self.marks[name] else _FIELDS[name] for name in read)
 
     def check_options(self, options: Mapping[str, Any]) -> None:
-        """Raise ``ValueError``, beginning with an option's name, if one is out of range or does not go with another."""
+        """Raise ``ValueError``, beginning with an option's name, if it is out of range or contradicts another."""
         for name, allowed in self.rules.items():
             allowed.check(name, options[name])
         self.check(**{name: options[name] for name in self.checked})
 
     def checked_inputs(self, given: Mapping[str, Any], read: list[str]) -> dict[str, Tensor]:
-        """Return the inputs that are read, with a mask where none is given: all candidates count.
+        """Return the inputs that the loss reads; the mask is all True if none is given.
 
         Raises
         ------
         ValueError
-            One is missing, no tensor, or of another shape; the message begins with its name.
+            An input is missing, not a tensor, or of a wrong shape; the message begins with its name.
         """
         whole = "student" if given.get("mask") is None else "mask"
         for name in read:
@@ -131,7 +131,7 @@ class Contract:
 
 
 def contract(function: Callable[..., Tensor]) -> Contract:
-    """Return what the signature of a loss on scores says.
+    """Return the contract of a loss on scores.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def contract(function: Callable[..., Tensor]) -> Contract:
 
 
 def terms(function: Callable[..., Tensor]) -> Callable[..., Tensor | None]:
-    """Return what gives the (B, L) terms of a loss on scores, called as the loss itself; None if it has none.
+    """Return the function that computes the (B, L) terms of a loss, or None if it has none; call it like the loss.
 
     Examples
     --------
@@ -178,22 +178,25 @@ def on_scores(
     shift_invariant: bool = True,
     by_listing: Mapping[str, Any] = MappingProxyType({}),
 ) -> Any:
-    """Turn a function of (B, L) tensors into a loss: inputs and options are checked, and autocast is off.
+    """Turn a function of (B, L) tensors into a loss that checks inputs and options and computes without autocast.
 
     Parameters
     ----------
+    function
+        The function; see the module's docstring.
     check
-        Called with the options that its parameters name; raises ``ValueError`` for values that do not go together.
+        Raises ``ValueError`` for options that contradict each other; it is called with the options that its parameters
+        name.
     shift_invariant
-        Whether a number added to all of the student's scores changes nothing: ``limbeck.losses.laws`` tests it.
+        Whether adding a constant to all student scores changes nothing; ``limbeck.losses.laws`` tests it.
     by_listing
-        Values of options with which it matters which of several positives is listed first.
+        Option → value for which the result depends on which of several positives is listed first.
 
     Raises
     ------
     ValueError
-        From a call: an input is missing or of another shape, the mask is not bool, an option is out of range, a
-        number is not finite, or a rank is below 1. The message begins with the name.
+        When the loss is called: an input is missing or has a wrong shape, the mask is not bool, an option is out of
+        range, an input holds NaN or infinity, or a rank is below 1. The message begins with the name.
     """
     if function is None:
         return partial(_wrapped, check=check, shift_invariant=shift_invariant, by_listing=by_listing)
@@ -208,13 +211,13 @@ def _wrapped(
     required = [name for name, each in signature.parameters.items() if each.default is each.empty]
 
     def computed(*tensors: Any, **named: Any) -> tuple[Tensor, Tensor]:
-        """Return what the body returns, and (B,) 1, or NaN for a query with a number that is not finite."""
+        """Return the body's result, and (B,) factors: 1, or NaN for a query with NaN or infinity in its inputs."""
         given = {**dict(zip(what.inputs, tensors, strict=False)), **named}
         unknown = [name for name in named if name not in what.defaults and name not in what.inputs[len(tensors) :]]
         if unknown or len(tensors) > len(what.inputs) or any(name not in given for name in required):
             try:
                 signature.bind(*tensors, **named)
-            except TypeError as error:  # Python's own for wrong arguments
+            except TypeError as error:  # Python's message about the arguments
                 raise TypeError(f"{what.name}() {error}") from None
         options = {name: given.get(name, default) for name, default in what.defaults.items()}
         what.check_options(options)
@@ -235,7 +238,7 @@ def _wrapped(
         return factor * (values if values.dim() == factor.dim() else values.sum(-1))
 
     def in_terms(*tensors: Any, **named: Any) -> Tensor | None:
-        """Return the (B, L) terms whose sum over a list is the value; None for a loss that has none."""
+        """Return the (B, L) terms whose sum over a list is the value; None if the loss has no terms."""
         values, factor = computed(*tensors, **named)
         return None if values.dim() == factor.dim() else factor.unsqueeze(-1) * values
 
@@ -246,7 +249,7 @@ def _wrapped(
 
 
 def _with_optional_mask(signature: inspect.Signature) -> inspect.Signature:
-    """Return a signature in which the mask may be left out, and so may what Python has behind it."""
+    """Return the signature with None as default of the mask and of the positional parameters after it."""
     every = list(signature.parameters.values())
     behind = [each.name for each in every].index("mask")
     optional = [each.replace(default=None) if each.kind is each.POSITIONAL_OR_KEYWORD else each for each in every]
@@ -254,7 +257,7 @@ def _with_optional_mask(signature: inspect.Signature) -> inspect.Signature:
 
 
 def _prepared(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the inputs all of the student's type but for the mask; the student alone has a gradient."""
+    """Convert all inputs but the mask to the student's type, and detach all but the student."""
     student = at_least_float32(inputs["student"])
     others = [name for name in inputs if name not in ("student", "mask")]
     return {
@@ -291,6 +294,6 @@ def _contract(
 
 
 def _required(annotation: Any) -> Any:
-    """Return ``X`` of ``X | None``, or the annotation itself."""
+    """Return ``X`` for ``X | None``, else the annotation itself."""
     members = [each for each in get_args(annotation) if each is not type(None)]
     return members[0] if isinstance(annotation, UnionType) or get_origin(annotation) is Union else annotation

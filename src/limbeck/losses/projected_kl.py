@@ -1,4 +1,4 @@
-"""Projected KL: KL to the distribution nearest to the teacher's in which the positives have their share."""
+"""Projected KL: KL to the distribution closest to the teacher's that gives the positives enough probability."""
 
 import math
 from functools import partial
@@ -34,9 +34,9 @@ def projected_kl(
     r = \underset{r'}{\mathrm{arg\,min}} \; \mathrm{KL}(r' \| p) \text{ such that } \sum_{j \in D^+} r'_j \ge m
     ```
 
-    In closed form, with P = Σ p_j over the positives: where P < m, each positive has r = p·m/P and each negative
-    r = p·(1-m)/(1-P); elsewhere r = p, plain KL. So the positives' teacher scores rise together until the positives
-    have the share m; the teacher's order among the positives, and among the negatives, stays.
+    In closed form, with P = Σ p_j over the positives: if P < m, positives have r = p·m/P and negatives
+    r = p·(1-m)/(1-P); else r = p, plain KL. The correction adds one constant to the teacher scores of all positives, so
+    it changes the teacher's order neither among the positives nor among the negatives.
 
     Parameters
     ----------
@@ -45,20 +45,19 @@ def projected_kl(
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     mass
-        m, 0 < m < 1.
+        m, 0 < m < 1: the least probability of the positives.
     against
-        What has the rest: `all` negatives together, or the `best` negative alone, against the best positive. The
-        latter asks for p⁺/(p⁺ + p⁻) ≥ m, in scores t⁺ - t⁻ ≥ τ_t ln(m/(1-m)): 1/2 lets no negative stand above the
-        best positive.
+        `all`: P is the probability of all positives among all candidates. `best`: P is the probability of the best
+        positive against the best negative, p⁺/(p⁺ + p⁻). Then P ≥ m means t⁺ - t⁻ ≥ τ_t ln(m/(1-m)); with m = 1/2 no
+        negative has a higher corrected score than the best positive.
     evidence
-        Whether m follows the teacher's own order, query by query. `none`: it does not. `order`: m is multiplied by
-        the share of the pairs of a positive and a negative that the teacher has the wrong way round (ties count half),
-        so a teacher that puts all positives first is not corrected at all, one at chance by half of m, and one that
-        puts them last by m. For lists of one positive this is (rank - 1)/(L - 1), its rank against chance.
-        `student`: m is at most what the student gives the positives by now (detached), so the teacher never pulls them
-        below where other queries have brought them, and is corrected nowhere else.
+        How m depends on the query. `none`: it does not. `order`: m is multiplied by the share of (positive, negative)
+        pairs that the teacher orders wrongly (ties count half). A teacher that ranks all positives first is then not
+        corrected; one at chance with m/2; one that ranks them last with m. With one positive the share is
+        (rank - 1)/(L - 1). `student`: m is capped at the probability that the student now gives the positives
+        (detached), so a correction never raises the teacher's probability of them above the student's.
     student_temperature, teacher_temperature
         τ_s and τ_t, > 0.
 
@@ -70,23 +69,23 @@ def projected_kl(
     Raises
     ------
     ValueError
-        An input or option is not as described (`limbeck.losses.on_scores`). A number that is read is not finite;
-        `limbeck.losses.finite` says when it is NaN in the result instead.
+        An input or option is not as described above (see `limbeck.losses.on_scores`), or an input that is read holds
+        NaN or infinity (see `limbeck.losses.finite`: in training and on a GPU the result is NaN instead).
 
     References
     ----------
-    Ours, of no paper. Near to it is knowledge adjustment (Wen, Lai, Qian, Preparing Lessons: Improve Knowledge
-    Distillation with Better Supervision, 2019), which moves probability to the labelled class where the teacher is
-    wrong: by swapping it with the best class (probability shift), or by mixing p with a smoothed label. The projection
-    moves as little as m asks for, in KL. Label smoothing is its limit for a teacher that knows nothing: m for the
-    positives, the rest spread evenly.
+    Ours; not from a paper. It is close to knowledge adjustment (Wen, Lai, Qian, Preparing Lessons: Improve Knowledge
+    Distillation with Better Supervision, 2019), which moves probability to the labelled class if the teacher is wrong:
+    it swaps the labelled with the best class (probability shift), or mixes p with a smoothed label. The projection is
+    the smallest change in KL that reaches m. For a uniform teacher it is label smoothing: m for the positives, the
+    rest spread evenly over the negatives.
 
     Notes
     -----
-    When some of the teacher's lists are wrong and the labels are complete. A relevant document without a label is
-    pushed down with the negatives, the more the larger m is.
+    Use it if the teacher ranks some lists wrongly and the labels are complete. It lowers relevant documents without a
+    label like any negative, more so with larger m.
 
-    `kl` for m → 0. Unlike `ckl` it changes what the student is to reach, not how much each term counts.
+    It tends to `kl` for m → 0. Unlike `ckl` it changes the target distribution, not the weights of the terms.
 
     Examples
     --------
@@ -105,20 +104,20 @@ def projected_kl(
         target = torch.logit(mass * _wrong(t, is_positive, is_negative))
     elif evidence == "student":
         target = torch.minimum(target, odds(log_q.detach()))
-    lift = (target - odds(t)).clamp(min=0)  # 0 where the positives have their share
+    lift = (target - odds(t)).clamp(min=0)  # 0 if the positives have probability m already
     lift = torch.where(is_positive.any(-1) & is_negative.any(-1), lift, 0.0).unsqueeze(-1)
     return divergence(log_softmax(t + lift * is_positive, mask), log_q)
 
 
 def _odds(scores: Tensor, is_positive: Tensor, is_negative: Tensor, *, best: bool) -> Tensor:
-    """Return ln(P / (1 - P)), with P the share of the positives, or of the best one beside the best negative; (B,)."""
+    """Return (B,) ln(P / (1 - P)), P the probability of the positives, or of the best against the best negative."""
     strength = torch.amax if best else torch.logsumexp
     positive, negative = (torch.where(each, scores, FLOOR) for each in (is_positive, is_negative))
     return strength(positive, -1) - strength(negative, -1)
 
 
 def _wrong(scores: Tensor, is_positive: Tensor, is_negative: Tensor) -> Tensor:
-    """Return for each query the share of pairs (positive, negative) that stand the wrong way round, ties half; (B,)."""
+    """Return (B,) the share of (positive, negative) pairs that the scores order wrongly; ties count half."""
     above = scores.unsqueeze(-1) - scores.unsqueeze(-2)  # (B, positive, negative)
     pairs = is_positive.unsqueeze(-1) & is_negative.unsqueeze(-2)
     return average((1 - above.sign()) / 2, pairs, (-2, -1))

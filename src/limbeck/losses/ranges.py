@@ -1,7 +1,7 @@
-"""The ranges of options, as annotations: ``gamma: NonNegative = 5.0``.
+"""Ranges of options, as annotations: ``gamma: NonNegative = 5.0``.
 
-The decorator ``on_scores`` and the term of the objective check them; the static schema
-of the configuration (``limbeck.registry``) knows them as plain numbers.
+The decorator ``on_scores`` and the terms of the objective check them. In the static schema of the configuration
+(``limbeck.registry``) they are plain numbers.
 """
 
 import math
@@ -11,31 +11,31 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers that an option may have; ``words`` says so in messages."""
+    """Allowed numbers of an option; ``words`` describes them in error messages."""
 
     words: str
     low: float = -math.inf
     high: float = math.inf
     closed: bool = False
-    """Whether ``low`` itself is allowed; ``high`` never is."""
+    """Whether ``low`` itself is allowed; ``high`` is never allowed."""
 
     def __repr__(self) -> str:
         return self.words
 
     def check(self, name: str, value: Any) -> None:
-        """Raise ``ValueError``, beginning with the option's name, for a value out of range."""
+        """Raise ``ValueError`` if the value is out of range; the message begins with the option's name."""
         if not (self.low < value < self.high or (self.closed and value == self.low)):
             raise ValueError(f"{name} must be {self.words}, got {value}")
 
 
 @dataclass(frozen=True)
 class OneOf:
-    """Words that an option may be."""
+    """Allowed strings of an option."""
 
     choices: tuple[str, ...]
 
     def check(self, name: str, value: Any) -> None:
-        """Raise ``ValueError``, beginning with the option's name, for another word."""
+        """Raise ``ValueError`` if the value is not among the choices; the message begins with the option's name."""
         if value not in self.choices:
             raise ValueError(f"{name} must be one of {', '.join(self.choices)}, got {value!r}")
 
@@ -54,7 +54,7 @@ def plain(annotation: Any) -> Any:
 
 
 def rule(annotation: Any) -> Range | OneOf | None:
-    """Return what an annotation allows; None allows everything.
+    """Return the values that an annotation allows; None if it allows everything.
 
     Examples
     --------

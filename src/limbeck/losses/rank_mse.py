@@ -1,4 +1,4 @@
-"""RankMSE: the student's soft ranks copy the teacher's ranks."""
+"""RankMSE: the student's soft ranks learn the teacher's ranks."""
 
 from torch import Tensor
 
@@ -25,23 +25,23 @@ def rank_mse(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, t
     student, teacher
         (B, L) raw scores; the teacher is detached.
     labels
-        Not read; None will do.
+        Not read; may be None.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     temperature
-        τ > 0 of the soft ranks; small is sharp, with gradient only between near neighbours. 1 is our choice.
+        τ > 0 of the soft ranks; 1 is our choice. With a small τ only candidates of similar scores have a gradient.
 
     Returns
     -------
     Tensor
-        (B,) in squared ranks, ≥ 0; mean over the candidates, 0 for a single one. Tends to 0 for the teacher as student
-        only as τ → 0.
+        (B,) in squared ranks, ≥ 0; mean over the candidates, 0 for a single candidate. For student scores equal to the
+        teacher's it tends to 0 only as τ → 0.
 
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -50,9 +50,9 @@ def rank_mse(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, t
 
     Notes
     -----
-    When only the teacher's order can be trusted, and the whole order matters.
+    Use it if only the teacher's ranking can be trusted, and all of the ranking matters.
 
-    ``adr_mse`` without the discount.
+    It is ``adr_mse`` without the discount.
 
     Examples
     --------

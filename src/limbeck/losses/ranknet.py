@@ -1,4 +1,4 @@
-"""RankNet over the teacher's order."""
+"""RankNet: a logistic loss on the pairs that the teacher orders."""
 
 from torch import Tensor
 
@@ -23,22 +23,22 @@ def ranknet(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, si
     student, teacher
         (B, L) raw scores; the teacher is detached.
     labels
-        Not read; None will do.
+        Not read; may be None.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     sigma
-        σ > 0, the steepness; 1 as usual.
+        σ > 0, the steepness; 1 is usual.
 
     Returns
     -------
     Tensor
-        (B,) in nats, ≥ 0; mean over pairs. Pairs that the teacher ties do not count; 0 where there is no pair.
+        (B,) in nats, ≥ 0; mean over pairs, without those that the teacher ties. 0 without pairs.
 
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -47,9 +47,9 @@ def ranknet(student: Tensor, teacher: Order, labels: Unread, mask: Tensor, *, si
 
     Notes
     -----
-    When only the teacher's order can be trusted (a generative re-ranker has no scores).
+    Use it if only the teacher's ranking can be trusted (a generative re-ranker gives no scores).
 
-    All pairs count alike; ``cl_drd`` and ``lambda_loss`` weight them by rank.
+    All pairs have the same weight; ``cl_drd`` and ``lambda_loss`` weight pairs by rank.
 
     Examples
     --------

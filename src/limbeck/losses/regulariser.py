@@ -1,4 +1,4 @@
-"""What FLOPS and L1 share: they look at embeddings, not at scores."""
+"""The base class of FLOPS and L1, which regularise embeddings."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from limbeck.types import Batch, StudentOutput
 
 
 class Regulariser(Loss):
-    """Weighted sum of a term over the queries' embeddings and the same over the documents', with a quadratic warm-up.
+    """Weighted sum of a function f of the queries' and of the documents' embeddings, with a quadratic warm-up.
 
-    Its value at step n is min(1, ((n+1)/warmup_steps)²) · (query_weight · f(queries) + document_weight · f(documents)).
+    The value at step n is min(1, ((n+1)/warmup_steps)²) · (query_weight · f(queries) + document_weight · f(documents)).
     """
 
     needs = ("term_weights",)
@@ -38,7 +38,7 @@ class Regulariser(Loss):
         self.ramp = 1.0
 
     def at(self, step: int) -> None:
-        """Set what depends on the step."""
+        """Set the scheduled options and the warm-up factor of a step."""
         super().at(step)
         self.ramp = min(1.0, (step + 1) / self.warmup_steps) ** 2 if self.warmup_steps else 1.0
 
@@ -51,11 +51,11 @@ class Regulariser(Loss):
         return self.ramp * (self.query_weight * of_queries + self.document_weight * of_documents)
 
     def term(self, embeddings: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Return the scalar f of (N, V) embeddings, which may have (N,) weights in the mean."""
+        """Return the scalar f of (N, V) embeddings, with optional (N,) weights in the mean."""
         raise NotImplementedError
 
     def _document_weights(self, batch: Batch, rows: int) -> Tensor | None:
-        """Return what each document of this process counts for: a document of several processes counts once in all."""
+        """Return the weights of this process's documents, so that one in several processes counts once."""
         if not self.gather or processes() == 1:
             return None
         return 1 / copies(document_keys(batch, rows, gather=True))
@@ -68,7 +68,7 @@ def mean_activation(embeddings: Tensor, gather: bool, weights: Tensor | None) ->
         raise ValueError(f"embeddings must be a tensor (N, V), one vector a text, got {got}")
     if weights is not None and weights.shape != embeddings.shape[:1]:
         raise ValueError(f"weights must be ({len(embeddings)},), one a text, got {tuple(weights.shape)}")
-    refuse("embeddings", embeddings, None, ("text", "entry"), "look at what encodes these texts")
+    refuse("embeddings", embeddings, None, ("text", "entry"), "check the model that encodes these texts")
     activation = at_least_float32(embeddings).abs()
     if weights is None:
         total, count = activation.sum(0), activation.new_full((), len(activation))

@@ -1,4 +1,4 @@
-"""Reverse KL: the student's divergence from the teacher, mode-seeking."""
+"""Reverse KL: the mode-seeking divergence KL(student || teacher)."""
 
 from torch import Tensor
 
@@ -30,22 +30,22 @@ def reverse_kl(
     student, teacher
         (B, L) raw scores; the teacher is detached.
     labels
-        Not read; None will do.
+        Not read; may be None.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     student_temperature, teacher_temperature
         τ_s and τ_t, > 0.
 
     Returns
     -------
     Tensor
-        (B,) in nats, ≥ 0; 0 where the distributions are equal, so for a single candidate.
+        (B,) in nats, ≥ 0; 0 for equal distributions, so for a single candidate.
 
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
@@ -53,9 +53,9 @@ def reverse_kl(
 
     Notes
     -----
-    When the student is too small to follow the whole teacher and should get its top right.
+    Use it if the student is too small to learn the teacher's whole distribution and should learn its top.
 
-    ``kl`` with the roles exchanged; ``js`` lies between the two.
+    It is ``kl`` with student and teacher exchanged; ``js`` lies between the two.
 
     Examples
     --------

@@ -1,19 +1,19 @@
-"""Options that follow a schedule over the steps of a training.
+"""Schedules of a loss's options over the training steps.
 
-In YAML, below the loss it belongs to:
-
-    loss.ckl.schedules:
-      gamma:  {kind: linear, start: 2.0, end: 5.0, steps: 1000}
+```yaml
+loss:
+  ckl:
+    schedules:
+      gamma: {kind: linear, start: 2.0, end: 5.0, steps: 1000}
       weight: {kind: step, values: [0.0, 1.0], at: [500]}
+```
 
-=========  ============================  ====================================================================
-kind       keys                          value at step n
-=========  ============================  ====================================================================
-constant   ``value``                     value
-linear     ``start``, ``end``, ``steps`` straight from start (n = 0) to end (n = steps), end from there on
-cosine     ``start``, ``end``, ``steps`` half a cosine wave from start to end, end from there on
-step       ``values``, ``at``            ``values[i]``, i = how many of the steps in ``at`` have been reached
-=========  ============================  ====================================================================
+| kind | keys | value at step n |
+|---|---|---|
+| constant | ``value`` | value |
+| linear | ``start``, ``end``, ``steps`` | linear from start (n = 0) to end (n = steps), then end |
+| cosine | ``start``, ``end``, ``steps`` | half a cosine wave from start (n = 0) to end (n = steps), then end |
+| step | ``values``, ``at`` | ``values[i]``, where i is the number of steps in ``at`` that are ≤ n |
 
 A schedule is a pure function of the step, so a resumed training continues exactly.
 """
@@ -36,7 +36,7 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class Schedule:
-    """One schedule: ``values[0]`` until ``at[0]``, and so on; or a ramp from ``values[0]`` to ``values[1]``."""
+    """A schedule: steps from ``values[i]`` to ``values[i+1]`` at ``at[i]``, or a ramp between two values."""
 
     kind: str
     values: tuple[float, ...]
@@ -44,7 +44,7 @@ class Schedule:
 
     @property
     def last(self) -> int:
-        """The step from which the value no longer changes."""
+        """The step at which the value reaches its end."""
         return self.at[-1] if self.at else 0
 
     def __call__(self, step: int) -> float:
@@ -66,14 +66,14 @@ def parse(name: str, node: Any) -> Schedule:
     Parameters
     ----------
     name
-        The option it sets.
+        The option that follows the schedule.
     node
-        Its mapping.
+        The schedule's mapping, with the key ``kind``.
 
     Raises
     ------
     ValueError
-        A key is unknown or absent, or a value is of the wrong kind; the message begins with ``schedules.NAME``.
+        A key is unknown or missing, or a value has a wrong type; the message begins with ``schedules.NAME``.
     """
     where = f"schedules.{name}"
     kind = node.get("kind") if isinstance(node, Mapping) else None
@@ -119,7 +119,7 @@ def _list(where: str, value: Any) -> list[Any]:
 
 
 class Schedulable(Protocol):
-    """What ``Scheduled`` sets options on."""
+    """A loss whose options ``Scheduled`` can set."""
 
     @property
     def annotations(self) -> Mapping[str, Any]:
@@ -127,7 +127,7 @@ class Schedulable(Protocol):
         ...
 
     def check(self) -> None:
-        """Raise ``ValueError`` for options out of range."""
+        """Raise ``ValueError`` if an option is out of range."""
 
 
 class Scheduled:
@@ -136,7 +136,7 @@ class Scheduled:
     Parameters
     ----------
     schedules
-        Option name → mapping, as configured.
+        Option → mapping of the configuration.
     """
 
     def __init__(self, schedules: Any) -> None:
@@ -151,12 +151,12 @@ class Scheduled:
         return list(self._schedules)
 
     def bind(self, loss: Schedulable) -> None:
-        """Check that the options exist and are numbers, and that every value they will take is in range.
+        """Check that the scheduled options exist, are numeric, and stay in range at every step.
 
         Raises
         ------
         ValueError
-            It begins with ``schedules.NAME``, and says at which step.
+            One does not; the message begins with ``schedules.NAME``.
         """
         kinds = {name: plain(annotation) for name, annotation in loss.annotations.items()}
         numeric = [name for name, kind in kinds.items() if kind in (int, float)]
@@ -167,7 +167,7 @@ class Scheduled:
                 raise ValueError(f"schedules.{name} is not numeric; numeric options: {', '.join(numeric)}")
             assert hasattr(loss, name), f"{type(loss).__name__} must keep its option {name} under that name"
         self._whole = {name for name in self._schedules if kinds[name] is int}
-        # Every step, not only the ends: options may bound one another, and then the worst lies in between.
+        # Check every step, not only the ends: a range may depend on another scheduled option.
         for step in range(max((schedule.last for schedule in self._schedules.values()), default=-1) + 1):
             self._check(loss, step)
 

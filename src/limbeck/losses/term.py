@@ -1,4 +1,4 @@
-"""A loss on scores as a term of the objective: the one class for all of them."""
+"""The class that makes any loss on scores a term of the objective."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -13,12 +13,12 @@ from limbeck.types import Batch, StudentOutput
 
 
 class Term(Loss):
-    """A function of scores with its options, a weight and schedules.
+    """A loss on scores with its options, a weight and schedules.
 
     Parameters
     ----------
     function
-        Decorated with ``on_scores``.
+        The loss, decorated with ``on_scores``.
     weight, schedules
         As in ``limbeck.losses.base.Loss``.
     options
@@ -27,8 +27,8 @@ class Term(Loss):
     Raises
     ------
     ValueError
-        An option is unknown or out of range, at any step of its schedule; or the function returns a number that is not
-        finite for a small batch.
+        An option is unknown, or out of range at any step of its schedule; or the function returns NaN or infinity for
+        a small test batch.
     TypeError
         The function is not decorated, or does not return one number for each query.
 
@@ -56,32 +56,32 @@ class Term(Loss):
 
     @property
     def contract(self) -> Contract:
-        """What the signature of the function says."""
+        """Inputs and options of the function."""
         return contract(self.function)
 
     @property
     def annotations(self) -> Mapping[str, Any]:
-        """Option → its annotation, which says its type and range."""
+        """Option → annotation (its type and range)."""
         return {"weight": float, **self.contract.annotations, "schedules": Any}
 
     @property
     def options(self) -> dict[str, Any]:
-        """Option of the function → its present value."""
+        """Option of the function → current value."""
         return {name: getattr(self, name) for name in self.contract.defaults}
 
     @property
     def needs(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The optional fields that the function reads, at any step of the training."""
+        """Optional fields of a batch that the function reads at any step of training."""
         constant = {name: value for name, value in self.options.items() if name not in self._scheduled.names}
         return self.contract.needs(constant)
 
     def settle(self) -> None:
-        """Check the options at every step, and call the function once."""
+        """Check the options at every step, and call the function on a small batch."""
         super().settle()
         self._try()
 
     def check(self) -> None:
-        """Raise ``ValueError``, beginning with the option's name, for options out of range."""
+        """Raise ``ValueError`` if an option is out of range; the message begins with its name."""
         self.contract.check_options(self.options)
 
     def per_query(self, output: StudentOutput, batch: Batch) -> Tensor:
@@ -89,7 +89,7 @@ class Term(Loss):
         return self.function(**self._columns(output, batch), **self.options)
 
     def per_candidate(self, output: StudentOutput, batch: Batch) -> Tensor | None:
-        """Return the (B, L) terms whose sums are the values of the queries; None for a loss that has none."""
+        """Return the (B, L) terms that sum to the values of the queries; None if the loss has no such terms."""
         return terms(self.function)(**self._columns(output, batch), **self.options)
 
     def _columns(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor | None]:
@@ -103,7 +103,7 @@ class Term(Loss):
         return {name: columns[name] for name in self.contract.inputs}
 
     def _try(self) -> None:
-        """Call the function on two lists of two candidates."""
+        """Call the function on two lists of two candidates, to find errors before training."""
         falling = torch.tensor([[2.0, 1.0], [0.5, 0.0]])
         labels, mask = torch.tensor([[1.0, 0.0]]).expand(2, 2), torch.ones(2, 2, dtype=torch.bool)
         columns = {"student": falling.flip(0), "teacher": falling, "labels": labels, "mask": mask, "ranks": 3 - falling}

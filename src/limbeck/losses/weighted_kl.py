@@ -1,4 +1,4 @@
-r"""The general form: a KL divergence whose terms are weighted by the student's own probabilities."""
+r"""Weighted KL: a KL divergence whose terms are weighted by functions of the student's probabilities."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -11,24 +11,24 @@ from limbeck.losses.on_scores import on_scores
 from limbeck.losses.ranges import Positive
 
 Weight = Callable[[Tensor], Tensor]
-"""q → w(q), both (B, L); any differentiable function of torch."""
+"""Differentiable function from (B, L) probabilities q to (B, L) weights w(q)."""
 
 
 def unweighted(q: Tensor) -> Tensor:
-    """Return w = 1: plain KL."""
+    """Return w(q) = 1: plain KL."""
     return torch.ones_like(q)
 
 
 def power(exponent: Tensor | float) -> Weight:
-    """Return w = q^k, small where the student gives little; k a number or (B, L).
+    """Return w(q) = q^k, for a number k or a (B, L) tensor.
 
-    A q below the smallest normal number counts as that number, so that the slope is finite for k < 1.
+    q is clamped to the smallest normal number, so that the gradient is finite for k < 1.
     """
     return lambda q: q.clamp(min=torch.finfo(q.dtype).tiny) ** exponent
 
 
 def complement_power(exponent: Tensor | float) -> Weight:
-    """Return w = (1-q)^k, small where the student gives much."""
+    """Return w(q) = (1-q)^k, for a number k or a (B, L) tensor."""
     return lambda q: complement(q) ** exponent
 
 
@@ -60,16 +60,16 @@ def weighted_kl(
     labels
         (B, L) grades; > 0 is a positive.
     mask
-        (B, L) bool, False for padding; None where there is none.
+        (B, L) bool, False for padding; None if nothing is padded.
     positive_weight, negative_weight
-        w⁺ and w⁻: ``unweighted``, ``power(k)``, ``complement_power(k)``, or a function of your own that gives (B, L)
-        weights for (B, L) probabilities.
+        w⁺ and w⁻: ``unweighted``, ``power(k)``, ``complement_power(k)``, or your own function from (B, L)
+        probabilities to (B, L) weights.
     student_temperature, teacher_temperature
         τ_s and τ_t, > 0.
     detach_weights
         Treat the weights as constants in the gradient.
     reduction
-        Over the candidates of a query: ``sum``, or ``mean`` over those that are no padding.
+        Over the candidates of a query: ``sum`` or ``mean``, without padding.
 
     Returns
     -------
@@ -79,18 +79,18 @@ def weighted_kl(
     Raises
     ------
     ValueError
-        An input or option is not as described (``limbeck.losses.on_scores``). A number that is read is not finite;
-        ``limbeck.losses.finite`` says when it is NaN in the result instead.
+        An input or option is not as described above (see ``limbeck.losses.on_scores``), or an input that is read holds
+        NaN or infinity (see ``limbeck.losses.finite``: in training and on a GPU the result is NaN instead).
 
     References
     ----------
-    The sum of Yang et al., SIGIR 2024, with the weights left open.
+    The sum of Yang et al., SIGIR 2024, for any weights.
 
     Notes
     -----
-    For experiments with weights of your own; in Python only.
+    Use it in Python to experiment with your own weights; it is not an option of a configuration.
 
-    Without weights it is ``kl``, with (1-q)^γ and q^(γ-β) ``ckl``, with β = 0 ``focal_kl``.
+    Without weights it is ``kl``, with (1-q)^γ and q^(γ-β) ``ckl``, with (1-q)^γ and q^γ ``focal_kl``.
 
     Examples
     --------

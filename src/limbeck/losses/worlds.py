@@ -1,4 +1,4 @@
-"""Seeded lists to try a loss on, with whatever may come: ties, padding, no positive, a single candidate."""
+"""Seeded random lists to test losses on, with ties, padding, lists without positives and with a single candidate."""
 
 import torch
 from torch import Tensor
@@ -8,11 +8,11 @@ Columns = dict[str, Tensor]
 
 
 def world(queries: int = 4, candidates: int = 7, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> Columns:
-    """Return lists with one, two and no positives, some shorter than others; garbage under padding."""
+    """Return lists with one, two or no positives, some padded; padding holds arbitrary numbers."""
     draw = torch.Generator().manual_seed(seed)
     labels = torch.zeros(queries, candidates, dtype=dtype)
     labels[0, 1], labels[1, 0], labels[1, 3], labels[3, 2] = 1, 1, 3, 2
-    labels[0, 3], labels[3, 5] = -1, -2  # grades of spam, as TREC has them: negatives
+    labels[0, 3], labels[3, 5] = -1, -2  # TREC's grades of spam, which count as negatives
     mask = torch.ones(queries, candidates, dtype=torch.bool)
     mask[0, 5:], mask[2, 4:] = False, False
     labels[~mask] = 1
@@ -27,9 +27,9 @@ def world(queries: int = 4, candidates: int = 7, *, seed: int = 0, dtype: torch.
 
 
 def tied_world(queries: int = 5, candidates: int = 7, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> Columns:
-    """Return lists in which student, teacher and labels tie, with several graded positives; NaN under padding.
+    """Return lists with ties in student, teacher and labels and several graded positives; padding holds NaN.
 
-    The second list has no positive, the third one a single candidate, and in the fourth the student ties all.
+    The second list has no positive, the third has a single candidate, and in the fourth all student scores are equal.
     """
     draw = torch.Generator().manual_seed(seed)
 
@@ -50,5 +50,5 @@ def tied_world(queries: int = 5, candidates: int = 7, *, seed: int = 0, dtype: t
 
 
 def of_type(data: Columns, dtype: torch.dtype) -> Columns:
-    """Return the columns with both sides' scores of another type."""
+    """Return the columns with student and teacher scores converted to a dtype."""
     return {key: value.to(dtype) if key in ("student", "teacher") else value for key, value in data.items()}

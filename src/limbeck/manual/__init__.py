@@ -1,1 +1,1 @@
-"""What the command says about itself: help screens, explanations of keys, completion in shells."""
+"""Help screens, explanations of keys, and completion in shells."""

@@ -1,4 +1,4 @@
-"""Groups and their parts: which verbs take them, and what each part is in one line."""
+"""Groups and their parts: the verbs that take them, and each part in one line."""
 
 import re
 from functools import cache
@@ -11,12 +11,12 @@ from limbeck.registry import Entry
 from limbeck.schemas import generated
 
 _BY_MODULE = ("loss", "format")
-"""Kinds of parts whose module says best what they are."""
+"""Kinds of parts that their module's docstring explains best."""
 
 
 @cache
 def groups() -> dict[str, list[str]]:
-    """Return all groups, each with the verbs that take it; groups inside others go with those."""
+    """Return all groups, each with the verbs that take it; a group within another one has the verbs of that one."""
     found: dict[str, list[str]] = {}
     for verb in VERBS:
         for group in defaults(verb):
@@ -28,7 +28,7 @@ def groups() -> dict[str, list[str]]:
 
 
 def registered(group: str, name: str) -> Entry | None:
-    """Return the part that ``GROUP=NAME`` chooses; None for a YAML that only sets options."""
+    """Return the part that ``GROUP=NAME`` selects; None for a YAML that only sets options."""
     for default, chosen in _defaults(group, name):
         kind, _, place = default.removeprefix("/schema/").partition("@")
         if default.startswith("/schema/") and place in ("_here_", chosen):
@@ -37,7 +37,7 @@ def registered(group: str, name: str) -> Entry | None:
 
 
 def title(group: str, name: str) -> str:
-    """Return in a line what ``GROUP=NAME`` is: by the comment of its YAML, else by the docstring."""
+    """Return one line about ``GROUP=NAME``, from the comment in its YAML, else from the docstring."""
     comment = _comment(group, name)
     entry = registered(group, name)
     if comment or entry is None:
@@ -46,7 +46,7 @@ def title(group: str, name: str) -> str:
 
 
 def about(group: str, name: str) -> list[str]:
-    """Return the paragraphs on ``GROUP=NAME``: the comment of its YAML, what its docstring says, when to use it."""
+    """Return paragraphs about ``GROUP=NAME``: the comment in its YAML, its docstring, and when to use it."""
     entry = registered(group, name)
     found = [plain(_comment(group, name))]
     if entry is not None:
@@ -58,7 +58,7 @@ def about(group: str, name: str) -> list[str]:
 
 
 def _formula(text: str) -> bool:
-    """Return whether a paragraph is a formula, or goes on about its symbols."""
+    """Return whether a paragraph is a formula, or continues with its symbols."""
     return text.lstrip().startswith(("```math", "with "))
 
 

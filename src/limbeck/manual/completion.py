@@ -1,4 +1,4 @@
-"""Tab completion: what may follow the words of an unfinished command line."""
+"""Tab completion: the words that may follow an unfinished command line."""
 
 import re
 import shlex
@@ -14,11 +14,11 @@ from limbeck.manual.verbs import ASIDE, VERBS
 _FLAGS = ("--help", "--cfg", "--config-dir", "--debug", "--hydra-help")
 _OF_SWEEPS = ("--multirun", "--dry-run")
 _JOB = ("job", "hydra", "all")
-"""What ``--cfg`` takes."""
+"""Values of ``--cfg``."""
 
 
 def candidates(line: str) -> list[str]:
-    """Return what the last word of a command line may become; nothing where any text or path may follow.
+    """Return completions of the last word of a command line; none where any text or path may follow.
 
     Parameters
     ----------
@@ -58,16 +58,16 @@ def candidates(line: str) -> list[str]:
 
 
 def _split(line: str) -> list[str]:
-    """Return the words of a line; the last is what the cursor is at, empty behind a blank."""
+    """Return the words of a line; the last is the word at the cursor, empty after a space."""
     try:
         words = shlex.split(line)
-    except ValueError:  # a quote that is still open
+    except ValueError:  # an unclosed quote
         words = re.sub("['\"]", "", line).split()
     return [*words, ""] if line[-1:].isspace() or len(words) < 2 else words
 
 
 def _chosen(words: Iterable[str]) -> dict[str, list[str]]:
-    """Return the parts that the words before the cursor choose."""
+    """Return the parts selected by the words before the cursor."""
     pairs = (word.partition("=") for word in words)
     return {
         group: [name for name in re.split(r"[\[\],]", value) if name in options(group)]
@@ -77,7 +77,7 @@ def _chosen(words: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _values(word: str, known_groups: Collection[str], keys: Mapping[str, Key]) -> list[str]:
-    """Return the values that a group or a key takes; of a list, ``loss=[kl,c``, those of its last item."""
+    """Return the values of a group or a key; in a list, ``loss=[kl,c``, those of its last item."""
     key, _, value = word.partition("=")
     if key in known_groups:
         before = value[: len(value) - len(re.split(r"[\[,]", value)[-1])]
@@ -96,7 +96,7 @@ def _all_keys() -> Iterator[str]:
 
 
 def _by_steps(word: str, known: Iterable[str]) -> list[str]:
-    """Return what begins with a word, up to the next dot behind it: ``trainer.`` stands for all that lies there."""
+    """Return the words that begin with a prefix, up to the next dot after it: ``trainer.`` stands for all its keys."""
     found = [each for each in known if each.startswith(word)]
     dots = [each.find(".", len(word)) for each in found]
     return sorted({each if dot < 0 else each[: dot + 1] for each, dot in zip(found, dots, strict=True)})

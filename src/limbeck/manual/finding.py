@@ -1,4 +1,4 @@
-"""Which parts, and which verbs, have a key; and which keys are close to a word."""
+"""Find the parts and verbs that have a key, and keys similar to a word."""
 
 import difflib
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from limbeck.manual.verbs import VERBS
 
 
 class Found(NamedTuple):
-    """A key in one place."""
+    """A key of one group or verb."""
 
     group: str
-    """Group that has it; empty of a key that belongs to verbs alone."""
+    """The group; empty for a key that belongs only to verbs."""
     name: str
     """Part of the group, or verb."""
     key: Key
 
 
 def found_keys(name: str) -> list[Found]:
-    """Return where a key is: in parts, those first that are chosen anyway, and as a verb's own.
+    """Return all places of a key: in parts, default ones first, and among a verb's own keys.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def found_keys(name: str) -> list[Found]:
     """
     root = name.partition(".")[0]
     inner = [group for group in groups() if "/" in group and group.partition("/")[0] == root]
-    for level in (inner, [root] if root in groups() else []):  # a preset repeats what the parts in it have
+    for level in (inner, [root] if root in groups() else []):  # presets repeat the keys of their parts
         found = [
             Found(group, part, keys[name])
             for group in level
@@ -54,7 +54,7 @@ def verbs_of(found: list[Found]) -> list[str]:
 
 
 def below(node: str) -> list[Found]:
-    """Return the keys below a node, ``data.world``, each as it is unless another part is chosen."""
+    """Return the keys below a node, ``data.world``, each with its default part's values."""
     root = node.partition(".")[0]
     parts = [(root, part) for part in _default_first(root)] if root in groups() else []
     sources = [(group, part, of_option(group, part)) for group, part in parts]
@@ -68,7 +68,7 @@ def below(node: str) -> list[Found]:
 
 
 def similar(word: str) -> list[str]:
-    """Return the keys whose last name is a word, or, if there are none, is close to it; the shortest first."""
+    """Return the keys whose last name is a word or, if there are none, is similar to it; the shortest first."""
     last = {key.name: key.name.rpartition(".")[2] for key in _every()}
     close = [word] if word in last.values() else difflib.get_close_matches(word, set(last.values()), 3, 0.7)
     return [name for each in close for name in sorted(last, key=len) if last[name] == each]

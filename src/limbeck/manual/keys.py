@@ -1,4 +1,4 @@
-"""The keys of the configuration, read from YAMLs and sources without composing anything."""
+"""The keys of the configuration, read from YAML files and sources without composing anything."""
 
 import ast
 import re
@@ -17,55 +17,55 @@ from limbeck.registry import Entry, Parameter
 from limbeck.schemas import generated
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The fast one, where PyYAML was built with it."""
+"""The fast loader, if PyYAML was built with it."""
 
 Chosen = Mapping[str, Sequence[str]]
-"""Group → the names that are chosen of it."""
+"""Group → names selected in it."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key that can be set."""
+    """A key that can be set."""
 
     name: str
-    """Dotted, as on the command line."""
+    """Dotted name, as on the command line."""
     default: Any
-    """``...`` where it must be given."""
+    """``...`` if it must be given."""
     annotation: str
-    """Type, as in the signature; empty of a key that no signature has."""
+    """Type, as in the signature; empty for a key without a signature."""
     text: str
-    """What its docstring, or the comment in the YAML, says; Markdown."""
+    """Explanation in its docstring, or the comment in the YAML; Markdown."""
 
 
 def of_verb(verb: str, chosen: Chosen | None = None) -> dict[str, Key]:
-    """Return the keys that a verb takes, in the order of its YAML.
+    """Return the keys of a verb, in the order of its YAML.
 
     Parameters
     ----------
     verb
         Name of the verb, and of its configuration.
     chosen
-        Parts other than those that it has unless they are chosen.
+        Parts that replace the default ones.
     """
     return _of_file(home() / "conf" / f"{verb}.yaml", "", "", chosen or {})
 
 
 def own(verb: str) -> dict[str, Key]:
-    """Return the keys of a verb that belong to no group; each has a comment in its YAML."""
+    """Return a verb's keys that belong to no group; each has a comment in its YAML."""
     file = home() / "conf" / f"{verb}.yaml"
     included = [name for name in _loaded(file).get("defaults", []) if isinstance(name, str) and name != "_self_"]
     return _commented(file, "") | {key: each for name in included for key, each in own(name).items()}
 
 
 def of_option(group: str, name: str, place: str | None = None) -> dict[str, Key]:
-    """Return the keys that ``GROUP=NAME`` brings.
+    """Return the keys of ``GROUP=NAME``.
 
     Parameters
     ----------
     group, name
         As on the command line: ``eval/fusion``, ``rrf``.
     place
-        Where they are; None for where the group is put unless a YAML says otherwise.
+        Node of the keys; None for the group's default place.
     """
     place = group.replace("/", ".") if place is None else place
     folder = home() if group == "sweeps" else home() / "conf"
@@ -135,7 +135,7 @@ _LINE = re.compile(r"(?P<blanks> *)(?P<name>\w+):(?P<value>.*?)(?: +# (?P<commen
 
 
 def _commented(file: Path, place: str) -> dict[str, Key]:
-    """Return the keys of a YAML that have a comment behind them."""
+    """Return the keys of a YAML that are followed by a comment."""
     found: dict[str, Key] = {}
     above: list[tuple[int, str]] = []
     for line in file.read_text(encoding="utf-8").splitlines():
@@ -156,7 +156,7 @@ def _commented(file: Path, place: str) -> dict[str, Key]:
 
 
 def _text(entry: Entry, item: Parameter) -> str:
-    """Return what a docstring says of a parameter, there or, ``As in ``a.b.C````, elsewhere."""
+    """Return a docstring's explanation of a parameter; ``As in ``a.b.C```` refers to another docstring."""
     pointer = re.fullmatch(r"As in ``([\w.]+)``\.?", item.text)
     if pointer is None:
         return item.text
@@ -166,7 +166,7 @@ def _text(entry: Entry, item: Parameter) -> str:
 
 @cache
 def _pointed(module: str, name: str) -> dict[str, str]:
-    """Return what the docstring of a class or function says of its parameters; nothing is imported but the package."""
+    """Return the explanations of parameters in the docstring of a class or function, without importing its module."""
     root, _, inner = module.partition(".")
     spec = find_spec(root)
     folders = (spec and spec.submodule_search_locations) or []

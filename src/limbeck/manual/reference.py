@@ -1,6 +1,6 @@
-"""The reference of the configuration as pages of the documentation: every verb, group, part and key.
+"""The configuration reference as pages of the documentation: every verb, group, part and key.
 
-Written from what ``limbeck help`` reads, whenever the documentation is built; it is nowhere kept.
+Generated from the same sources as ``limbeck help`` whenever the documentation is built; the pages are not stored.
 """
 
 import os
@@ -19,12 +19,12 @@ from limbeck.manual.verbs import PAGES, VERBS
 from limbeck.markup import code, escape
 
 FOLDER = "reference/configuration"
-"""Where the pages lie, below ``docs``."""
+"""Folder of the pages, below ``docs``."""
 
 _PRESETS = ("experiment", "sweeps", "debug", "table", "tuning")
-"""Groups whose parts set keys of others, and have none of their own."""
+"""Groups whose parts only set keys of other groups."""
 _SETS = "eval"
-"""A group whose parts differ in the sets that they evaluate, not in their keys."""
+"""The group whose parts differ in their evaluation sets, not in their keys."""
 
 _INDEX = """\
 # Configuration
@@ -41,24 +41,24 @@ shows the same on a terminal, `limbeck VERB --cfg job` all keys of a verb with t
 
 @cache
 def defaults(verb: str) -> Mapping[str, Any]:
-    """Return the groups of a verb, each with the part that it has unless another is chosen."""
+    """Return the groups of a verb, each with its default part."""
     return parts_of(verb)
 
 
 @cache
 def pages() -> dict[str, tuple[str, str]]:
-    """Return the pages: where each lies below ``docs`` → its title and its Markdown."""
+    """Return the pages: path below ``docs`` → title and Markdown."""
     found = {f"{FOLDER}/index.md": ("Configuration", _index())}
     return found | {page_of(group): (group, group_page(group)) for group in groups()}
 
 
 def page_of(group: str) -> str:
-    """Return where the page of a group lies, below ``docs``."""
+    """Return the path of a group's page, below ``docs``."""
     return f"{FOLDER}/{group.replace('/', '_')}.md"
 
 
 def group_page(group: str) -> str:
-    """Return the page of a group: its parts, and all keys that they have."""
+    """Return the page of a group: its parts, and all their keys."""
     verbs = ", ".join(f"`{verb}`" for verb in groups()[group])
     named = [str(name) for verb in groups()[group] for each, name in defaults(verb).items() if each == group and name]
     default = f" Unless chosen, it is `{group}={named[0]}`." if named and named[0] in options(group) else ""
@@ -80,7 +80,7 @@ def keys_of(group: str) -> list[Found]:
 
 
 def keys_of_verb(verb: str) -> list[Key]:
-    """Return the keys of a verb that are on no page of a group."""
+    """Return the keys of a verb that are on no group's page."""
     of_groups = {each.key.name for group in groups() for each in keys_of(group)}
     return [key for key in of_verb(verb).values() if key.name not in of_groups]
 
@@ -103,7 +103,7 @@ def _linked(group: str) -> str:
 
 
 def _keys(found: list[Found]) -> str:
-    """Return a table of keys; those that several parts explain alike stand once."""
+    """Return a table of keys; a key that several parts explain in the same words appears once."""
     every = {each.name for each in found}
     said: dict[tuple[str, str, str], list[Found]] = {}
     for each in found:

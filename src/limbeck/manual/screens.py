@@ -1,4 +1,4 @@
-"""The help screens: of the command, of a verb, and of whatever ``limbeck help WORD`` names. 80 columns."""
+"""The help screens of the command, of a verb, and of ``limbeck help WORD``, in 80 columns."""
 
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -16,9 +16,9 @@ from limbeck.version import __version__
 
 WIDTH = 80
 _LEFT = 32
-"""Characters of the left column, names and values."""
+"""Width of the left column, with names and values."""
 _LISTED = 3
-"""Lines of a verb's screen for the names of a group."""
+"""Most lines for a group's names on the screen of a verb."""
 
 _COMMAND = """\
 limbeck {version}: distil rankers
@@ -61,7 +61,7 @@ def of_verb_named(verb: str) -> str:
     blocks = [_wrapped(f"limbeck {verb}: {described.what}"), _wrapped(described.about)]
     blocks.append("\n".join(["Examples", *map(_command, described.examples)]))
     if defaults(verb):
-        blocks.append(f"Groups, as they are unless chosen, and what there is\n{_groups(verb)}")
+        blocks.append(f"Groups with their defaults, and the parts to choose from\n{_groups(verb)}")
     blocks.append(f"Keys{' used most' if described.keys else ''}\n{_keys((own(verb) | used).values())}")
     return "\n\n".join([*blocks, _wrapped(ending)])
 
@@ -78,7 +78,7 @@ def of_word(word: str) -> str:
     Raises
     ------
     ConfigError
-        There is no such thing; the message names what is close.
+        There is no such thing; the message names similar words.
     """
     word = word.lstrip("+~-")
     if word in (each.partition(" ")[0] for each in ASIDE):
@@ -108,7 +108,7 @@ def of_word(word: str) -> str:
 
 
 def _unknown(word: str, key: str) -> str:
-    """Return the message about a word that names nothing."""
+    """Return the message about an unknown word."""
     root, _, _ = key.partition(".")
     if root == "hydra":
         return f"{word} is Hydra's: limbeck VERB --hydra-help, and https://hydra.cc/docs/configure_hydra/intro"
@@ -122,7 +122,7 @@ def _unknown(word: str, key: str) -> str:
 
 
 def _to_give(name: str) -> Key:
-    """Return a key of parts that have to be chosen first: of one that it must be given to, if there is such a part."""
+    """Return a key of parts that must be selected first, from a part that requires it, if there is one."""
     found = [each.key for each in found_keys(name)]
     return next((key for key in found if key.default is ...), found[0])
 
@@ -179,7 +179,7 @@ def _of_part(group: str, name: str) -> str:
 
 
 def _of_key(found: list[Found]) -> str:
-    """Return what the parts that have a key say of it; those that say the same say it once."""
+    """Return the explanations of a key in all parts that have it; equal ones appear once."""
     said: dict[tuple[str, str], list[Found]] = {}
     for each in found:
         said.setdefault((each.key.annotation, each.key.text), []).append(each)
@@ -198,7 +198,7 @@ def _default(found: Found) -> str:
 
 
 def _places(found: list[Found]) -> str:
-    """Return where a key is: ``student=dense, colbert``, ``limbeck mine, score``."""
+    """Return the places of a key: ``student=dense, colbert``, ``limbeck mine, score``."""
     names: dict[str, list[str]] = {}
     for each in found:
         names.setdefault(f"{each.group}=" if each.group else "limbeck ", []).append(each.name)
@@ -217,7 +217,7 @@ def _page(group: str) -> str:
 
 
 def _columns(rows: Mapping[str, str], *, cut: bool = False) -> str:
-    """Return two columns; on the right, where there is no room, texts are cut, or begin in a line of their own."""
+    """Return two columns; a text on the right that does not fit is cut, or begins on a new line."""
     left = min(max(map(len, rows), default=0), _LEFT)
     room = WIDTH - left - 4
     lines = []
@@ -230,7 +230,7 @@ def _columns(rows: Mapping[str, str], *, cut: bool = False) -> str:
 
 
 def _command(words: str) -> str:
-    """Return a command, in several lines if it must be, as a shell takes them."""
+    """Return a command for a shell, on several lines if it is long."""
     lines = textwrap.wrap(f"limbeck {words}", WIDTH - 8, break_on_hyphens=False, break_long_words=False)
     return "  " + " \\\n      ".join(lines)
 

@@ -1,4 +1,4 @@
-"""The scripts of tab completion, one a shell; each asks ``limbeck completion --line LINE`` what may follow."""
+"""The scripts of tab completion, one per shell; each calls ``limbeck completion --line LINE``."""
 
 _BASH = r"""
 # Tab completion of limbeck in bash: put  eval "$(limbeck completion bash)"  into ~/.bashrc

@@ -22,7 +22,7 @@ _WORDS = {
 
 
 def words(annotation: str) -> str:
-    """Return an annotation in words, an empty one as ``any value``.
+    """Return an annotation in words; an empty one is ``any value``.
 
     Examples
     --------
@@ -52,13 +52,13 @@ def _words(node: ast.expr) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """Return the type of a default in words; nothing of null, and of what must be given."""
+    """Return the type of a default in words; empty for null, and for a required key."""
     kinds = {bool: "true or false", int: "whole number", float: "number", str: "text", list: "list"}
     return kinds.get(type(value), "")
 
 
 def choices(annotation: str) -> list[str]:
-    """Return the words that a key takes; none where it takes any value.
+    """Return the words that a key accepts; empty if it accepts any value.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def choices(annotation: str) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """Return a default as it is written on the command line; what stands for another key as what that is by itself.
+    """Return a default as written on the command line; an interpolation with a default is replaced by that.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The verbs: what each does, the keys that are used most, examples, and the page to read on."""
+"""The verbs: what each does, its most used keys, examples, and the page with more."""
 
 from typing import NamedTuple
 
@@ -7,13 +7,13 @@ class Verb(NamedTuple):
     """One verb of the command."""
 
     what: str
-    """One line, as ``limbeck --help`` has it."""
+    """One line, for ``limbeck --help``."""
     about: str
     """A few sentences."""
     keys: tuple[str, ...]
-    """Keys of parts that are set most; the verb's own keys are all shown."""
+    """Most used keys of parts; all keys of the verb itself are shown anyway."""
     examples: tuple[str, ...]
-    """Words behind ``limbeck``."""
+    """Words after ``limbeck``."""
     page: str
 
 
@@ -21,7 +21,7 @@ _DATA = ("data.collection", "data.train", "data.dev", "data.test", "data.dev_que
 
 VERBS = {
     "mine": Verb(
-        "find candidates of the queries: BM25, an encoder, run files, fused",
+        "find candidates for queries: BM25, an encoder, run files, a fusion",
         "Writes a run file for each split, and the pool that training lists are drawn from: all judged positives, and "
         "other candidates as negatives.",
         (*_DATA, "candidates.depth", "pool.first_rank", "pool.last_rank", "pool.negatives"),
@@ -34,7 +34,8 @@ VERBS = {
     ),
     "score": Verb(
         "score candidates with a teacher, into a score store",
-        "Scores what the store lacks: the same command goes on after a kill, and adds what other candidates need. "
+        "Scores only pairs that the store lacks: run the command again to continue after a kill, or to add pairs of "
+        "other candidates. "
         "limbeck train reads the store with teacher=store.",
         (*_DATA, "candidates.depth"),
         (
@@ -46,7 +47,7 @@ VERBS = {
         "docs/howto/scores.md, docs/howto/teachers.md",
     ),
     "import": Verb(
-        "bring public teacher scores, or your own, into a score store",
+        "import public teacher scores, or your own, into a score store",
         "Reads a file as it is, compressed or not, line by line. A malformed line is named by file and number.",
         (),
         (
@@ -57,9 +58,9 @@ VERBS = {
         "docs/howto/import.md",
     ),
     "inspect": Verb(
-        "look at teacher scores before training: checks, numbers, pictures",
-        "The overrides of limbeck train look at exactly what it would learn from. With run=FILE it looks at a bare "
-        "TREC run.",
+        "inspect teacher scores before training: checks, numbers, figures",
+        "With the overrides of a training it inspects exactly the scores that this training would use; with run=FILE, "
+        "a TREC run alone.",
         ("data.collection", "teacher.path", "checks.ignore", "checks.queries"),
         (
             "inspect",
@@ -70,9 +71,9 @@ VERBS = {
     ),
     "train": Verb(
         "train a student, then search or re-rank with it and evaluate",
-        "Without any override it distils a student on a small synthetic collection. A run that was killed goes on from "
-        "its last checkpoint; a finished one is shown. -m runs a grid of what is given with commas, --dry-run lists "
-        "its runs.",
+        "Without any override it distils a student on a small synthetic collection. A killed run continues from its "
+        "last checkpoint; a finished one is only shown. -m runs a grid over all values separated by commas; --dry-run "
+        "lists its runs.",
         (
             "data.collection",
             "loss.ckl.gamma",
@@ -100,7 +101,7 @@ VERBS = {
     ),
     "tune": Verb(
         "search for the best settings of limbeck train, by Optuna",
-        "Each trial is a run of limbeck train; poor ones are ended early. The same command goes on with a study. It "
+        "Each trial is a run of limbeck train; poor ones are ended early. The same command continues a study. It "
         "ends with the best settings, written as an experiment.",
         ("tune.space", "tune.trials", "tune.timeout", "tune.metric", "tune.sampler", "tune.pruner", "tune.workers"),
         (
@@ -111,7 +112,7 @@ VERBS = {
         "docs/howto/tuning.md",
     ),
     "evaluate": Verb(
-        "evaluate students, teachers and run files; compare what is finished",
+        "evaluate students, teachers and run files; compare finished results",
         "Values equal trec_eval's. Comparisons are tested, with a correction for their number.",
         ("eval.metrics", "eval.depth", "comparison.test", "comparison.level"),
         (
@@ -122,7 +123,7 @@ VERBS = {
         "docs/howto/evaluation.md, docs/reference/evaluation_sets.md, docs/concepts/significance.md",
     ),
     "table": Verb(
-        "finished sweeps as a table in Markdown and LaTeX",
+        "put finished sweeps into a table in Markdown and LaTeX",
         "Mean and deviation over seeds, marks of significance, and the command of each row. It refuses to mix commits "
         "or data.",
         ("comparison.test", "comparison.level", "paths.runs"),
@@ -130,7 +131,7 @@ VERBS = {
         "docs/howto/tables.md",
     ),
     "report": Verb(
-        "one HTML page about the runs of a sweep",
+        "write one HTML page about the runs of a sweep",
         "Tables, curves, the weights of the terms, where a loss gains, settings and commands. The page opens without "
         "a network.",
         ("paths.runs",),
@@ -142,7 +143,7 @@ VERBS = {
         "docs/howto/report.md",
     ),
     "export": Verb(
-        "a student as a folder that sentence-transformers loads",
+        "write a student as a folder that sentence-transformers loads",
         "Transformers loads it, too. It has a model card with the settings and the measured values.",
         (),
         (
@@ -154,8 +155,8 @@ VERBS = {
     ),
     "index": Verb(
         "encode a collection with a student and build an index",
-        "Exact search, faiss, inverted lists or PLAID. What a kill left is gone on with; several processes can share "
-        "the work.",
+        "Exact search, faiss, inverted lists or PLAID. A killed command continues where it stopped; several "
+        "processes can share the work.",
         ("data.collection", "student.folder"),
         (
             "index student=saved student.folder=runs/train/ID out=indexes/mine",
@@ -165,9 +166,9 @@ VERBS = {
         "docs/howto/search.md",
     ),
     "search": Verb(
-        "search an index, or re-rank a first stage by it",
+        "search an index, or re-rank a first stage with it",
         "Writes a TREC run, and evaluates it where the split is judged. Queries are those of the collection that was "
-        "indexed unless data=… says otherwise.",
+        "indexed, unless data=… names another.",
         (),
         (
             "search index=indexes/mine out=found.trec",
@@ -183,7 +184,7 @@ ASIDE = {
     "new loss NAME": "a package of your own with a loss and its test",
     "completion SHELL": "the script of tab completion: bash, zsh or fish",
 }
-"""What the command does besides, without a configuration."""
+"""Words that need no configuration."""
 
 PAGES = {
     "loss": "docs/reference/losses.md",
@@ -212,4 +213,4 @@ PAGES = {
     "experiment": "docs/reproduction/README.md",
     "data": "README.md",
 }
-"""Group, or first name of a key, → the page to read on."""
+"""Group, or first name of a key → the page with more."""

@@ -1,1 +1,1 @@
-"""What reads finished runs and draws or prints them: tables, figures, the HTML page, the terminal."""
+"""Reports on finished runs: tables, figures, the HTML page, the terminal."""

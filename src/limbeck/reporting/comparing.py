@@ -1,4 +1,4 @@
-"""Systems beside a baseline: tests, gains by the teacher's quality, queries that moved; tables, files, figures."""
+"""Compare systems with a baseline: tests, gains by the teacher's quality, queries that changed most."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -39,19 +39,19 @@ def report(
     Parameters
     ----------
     systems
-        With their results.
+        Systems with their results.
     baseline
         Name of one of them.
     metrics
-        Those to compare by, the first one in the figures; None takes all there are.
+        Metrics to compare by, the first one in the figures; None takes all that the systems share.
     settings
-        Tests and correction.
+        Test and correction.
     count
-        Queries shown of those that gained, and of those that lost, most; 0 for none.
+        Number of queries shown among those that gained most, and among those that lost most; 0 for none.
     artefacts
-        Where document stores are kept, from which texts are looked up.
+        The cache of document stores, from which texts are read.
     out
-        Folder.
+        Output folder.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def _show(rows: Sequence[Compared], group: Group, settings: Comparing) -> None:
     for metric, systems in group.values.items():
         of_metric = {row.system: row for row in rows if row.metric == metric}
         first = next(iter(of_metric.values()))
-        for name in sorted(systems, key=lambda name: name != first.baseline):  # the baseline on top
+        for name in sorted(systems, key=lambda name: name != first.baseline):  # the baseline first
             row = of_metric.get(name)
             line: dict[str, Any] = {"metric": metric, "system": name, "seeds": str(len(systems[name]))}
             own = first.statistics.baseline if row is None else row.statistics.system
@@ -124,16 +124,18 @@ def show_by_teacher(
 
     Parameters
     ----------
-    metric, quality
-        Names of the metric of the gain and of that of the teacher's quality.
+    metric
+        Metric of the gain.
+    quality
+        Metric of the teacher's quality.
     teacher
         The teacher's values of ``quality``.
     values
-        System → values of ``metric``, one mapping a seed.
+        System → values of ``metric``, one mapping per seed.
     baseline
         One of the systems.
     title
-        Put before the table's title.
+        Text before the table's title.
 
     Returns
     -------
@@ -215,7 +217,7 @@ def _moved(groups: Mapping[str, Group], baseline: str, count: int, artefacts: Ar
                 qrels = collection.split(group.places[baseline].split).qrels
 
                 def texts(ids: Sequence[str], collection: Collection = collection) -> list[str]:
-                    known = collection.known_texts(ids)  # a run file may hold documents that were removed since
+                    known = collection.known_texts(ids)  # a run file may contain documents that were removed since
                     return [known.get(document, "") for document in ids]
 
                 rows = with_texts(moves, collection.query_texts, texts, before, after, qrels)
@@ -224,7 +226,7 @@ def _moved(groups: Mapping[str, Group], baseline: str, count: int, artefacts: Ar
 
 
 def _collection(place: Place, artefacts: Artefacts) -> Collection | None:
-    """Open the collection of a set, for texts; None if it cannot be opened."""
+    """Open the collection of a set, for its texts; None if it cannot be opened."""
     if place.data is None:
         return None
     try:

@@ -1,8 +1,8 @@
-"""What all pictures share: the size of print, axes without frames, files that are the same for the same numbers.
+"""Helpers of all figures: size of print, axes without frames, reproducible files.
 
-Figures are drawn at the size they have in a paper: those of one panel as wide as a column (``COLUMN``), those of three
-as a page (``PAGE``), with letters of 7 points or more. Each is written as a PNG, with a title, and as a PDF
-without one, for papers have captions.
+Figures are drawn at their size in a paper: a single panel as wide as a column (``COLUMN``), rows of three as a page
+(``PAGE``), with letters of at least 7 points. Each is written as a PNG with a title and as a PDF without one, as papers
+have captions.
 """
 
 import textwrap
@@ -17,59 +17,61 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 
 from limbeck.unfinished import whole_file
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a8f94")
-"""Distinct for the colour-blind (Okabe and Ito, with grey for their yellow, which is too pale on white)."""
+"""Colours distinct for the colour-blind (Okabe and Ito, with grey for their yellow, which is too pale on white)."""
 
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 COLUMN, PAGE = 3.3, 6.9
-"""Widths in inches: of a column of a paper in two columns, and of its page."""
+"""Widths in inches of a column and of a page, in a paper of two columns."""
 COLUMNS = 3
-"""Of small multiples."""
+"""Panels per row in a grid."""
 SMALL = 15.0
-"""Letters of a legend, a heading or a label on an inch, at least;"""
+"""Letters per inch that fit in a legend, a heading or a label."""
 _BOLD = 13.8
-"""those of a title."""
+"""Letters per inch that fit in a title."""
 DPI = 150
-"""Dots on an inch of a PNG."""
+"""Resolution of a PNG in dots per inch."""
 
 STYLE: Any = {
     "font.size": 8.0, "axes.titlesize": 7.0, "axes.labelsize": 7.5, "axes.titlepad": 5.0, "axes.linewidth": 0.6,
     "xtick.labelsize": 7.0, "ytick.labelsize": 7.0, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
     "xtick.major.size": 2.5, "ytick.major.size": 2.5, "legend.fontsize": 7.0, "lines.markersize": 4.5,
-    "lines.linewidth": 1.3, "pdf.fonttype": 42,  # TrueType, which publishers take
+    "lines.linewidth": 1.3, "pdf.fonttype": 42,  # TrueType, as publishers require
+    "figure.autolayout": False, "figure.constrained_layout.use": False,  # whatever the user's matplotlibrc says
 }  # fmt: skip
 """Matplotlib's settings for all figures."""
 
 styled = matplotlib.rc_context(STYLE)
-"""Decorator of what draws and saves a figure: sizes of letters are looked up as late as when it is saved."""
+"""Decorator of functions that draw or save a figure; saving needs it, too, as letter sizes are looked up only then."""
 
 
 def padded() -> ConstrainedLayoutEngine:
-    """Return the layout of all figures: nothing overlaps or touches the border."""
+    """Return the layout of all figures, in which nothing overlaps or touches the border."""
     return ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.06, hspace=0.06, wspace=0.02)
 
 
 def look(number: int) -> tuple[str, str]:
-    """Return the colour and the marker of the n-th of several things; they repeat together after 64."""
+    """Return the colour and the marker of the n-th item; combinations repeat after 64."""
     return PALETTE[number % len(PALETTE)], _MARKERS[(number + number // len(PALETTE)) % len(_MARKERS)]
 
 
 def canvas(
     rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (COLUMN, 2.1), share: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure that pyplot does not know of, and its axes row by row.
+    """Return a figure that pyplot does not manage, and its axes row by row.
 
     Parameters
     ----------
     rows, columns
-        Of the grid of axes.
+        Size of the grid of axes.
     size
         Width and height in inches.
     share
-        Whether all axes have the same scales; then only the outer ones have labels at their ticks.
+        Whether all axes have the same scales; then only the outer ones have tick labels.
     """
     figure = Figure(figsize=size, dpi=DPI, layout=padded())
     axes = np.atleast_1d(figure.subplots(rows, columns, sharex=share, sharey=share)).ravel().tolist()
@@ -79,14 +81,14 @@ def canvas(
 
 
 def grid(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure with so many axes of the same scales, ``COLUMNS`` in a row; of one alone as wide as a column.
+    """Return a figure with ``count`` axes of the same scales, ``COLUMNS`` per row; a single one is as wide as a column.
 
     Parameters
     ----------
     count
-        Of axes.
+        Number of axes.
     height
-        Of one, in inches; one alone is drawn larger.
+        Height of one of them in inches; a single one is drawn larger.
     """
     columns = min(count, COLUMNS)
     rows = ceil(count / columns)
@@ -96,19 +98,19 @@ def grid(count: int, height: float) -> tuple[Figure, list[Axes]]:
     for spare in axes[count:]:
         spare.set_visible(False)
     for each in axes[:count]:
-        each.tick_params(labelbottom=True)  # on all: those above an empty cell would have none
+        each.tick_params(labelbottom=True)  # on all axes: those above an empty cell would have no labels
     return figure, axes[:count]
 
 
 def plain(axes: Axes, grid: str = "y") -> None:
-    """Take the frame off, and put a faint grid behind.
+    """Remove the frame, and draw a faint grid behind the data.
 
     Parameters
     ----------
     axes
-        To be changed.
+        The axes to change.
     grid
-        ``x``, ``y`` or ``both``: the axis whose ticks have lines.
+        ``x``, ``y`` or ``both``: the axis whose ticks get lines.
     """
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, color="#e6e8ea", linewidth=0.6)  # pyright: ignore[reportArgumentType]
@@ -116,13 +118,16 @@ def plain(axes: Axes, grid: str = "y") -> None:
 
 
 def limits(means: Sequence[float], half_widths: Sequence[float]) -> tuple[float, float]:
-    """Return the ends of an axis that holds 0, all means and all intervals but those far wider than the rest.
+    """Return the limits of an axis that contains 0, all means, and all intervals except those far wider than the rest.
 
     Parameters
     ----------
-    means, half_widths
-        Of the intervals; NaN for no interval. One is cut where its half exceeds both eight times the lower quartile
-        and half of what the means span: two queries may have an interval of ±12 standard deviations.
+    means
+        Centres of the intervals.
+    half_widths
+        Half of each interval's width; NaN for no interval. An interval is cut off where its half width exceeds both
+        eight times the lower quartile and half of the range of the means: two queries may have an interval of ±12
+        standard deviations.
     """
     known = [width for width in half_widths if np.isfinite(width)]
     span = max(0.0, *means) - min(0.0, *means)
@@ -135,12 +140,14 @@ def limits(means: Sequence[float], half_widths: Sequence[float]) -> tuple[float,
 
 
 def legend(figure: Figure, names: Sequence[str]) -> int:
-    """Put the names below the axes, with the look of their numbers; returns how many lines that takes.
+    """Draw a legend below the axes, with the look of each name's number; return its number of lines.
 
     Parameters
     ----------
-    figure, names
-        What is drawn, and what the things in it are called.
+    figure
+        The figure.
+    names
+        Names of the items drawn, in order.
     """
     inches = figure.get_figwidth()
     columns = max(1, min(len(names), int(inches * SMALL / (max(map(len, names)) + 8))))
@@ -153,36 +160,46 @@ def legend(figure: Figure, names: Sequence[str]) -> int:
 
 
 def save(figure: Figure, path: Path, title: str) -> None:
-    """Write a PNG with a title, and beside it a PDF without, both with the same bytes for the same numbers.
+    """Write a PNG with a title and a PDF without; equal figures give identical bytes.
+
+    The figure is laid out once; the PDF is what lies below the title.
 
     Parameters
     ----------
-    figure, path, title
-        What, where (``NAME.png``; the other is ``NAME.pdf``), and the line above it, broken if it is longer than the
-        figure is wide.
+    figure
+        The figure.
+    path
+        Path of the PNG, ``NAME.png``; the PDF is ``NAME.pdf``.
+    title
+        Title above the PNG's figure, wrapped to its width.
     """
     lines = wrapped(title, int(figure.get_figwidth() * _BOLD))
     above = figure.suptitle(lines, x=0.015, ha="left", fontweight="bold", fontsize=8.0)
-    figure.draw_without_rendering()  # the first layout does not yet know of square axes: headings touch labels
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    for _ in range(1 + any(axes.get_aspect() != "auto" for axes in figure.axes)):
+        engine.execute(figure)  # the first layout ignores square axes, and headings would touch labels
+    figure.set_layout_engine(None)  # with an engine, ``savefig`` would lay out and draw both once more
     with whole_file(path) as unfinished:
         figure.savefig(unfinished, dpi=DPI, format="png", metadata={"Software": None})
+    width, height = figure.get_size_inches()
+    height -= above.get_window_extent().height / figure.dpi + 2 * engine.get()["h_pad"]
     above.set_visible(False)
-    above.set_in_layout(False)
-    figure.draw_without_rendering()
+    nobody = dict.fromkeys(("Creator", "Producer", "CreationDate"))
     with whole_file(path.with_suffix(".pdf")) as unfinished:
-        figure.savefig(unfinished, format="pdf", metadata=dict.fromkeys(("Creator", "Producer", "CreationDate")))
+        figure.savefig(unfinished, format="pdf", bbox_inches=Bbox.from_extents(0, 0, width, height), metadata=nobody)
     above.set_visible(True)
-    above.set_in_layout(True)
+    figure.set_layout_engine(engine)
 
 
 def wrapped(text: str, width: int) -> str:
-    """Break a name into lines, inside words if need be; a ``$`` in it does not start a formula.
+    """Wrap a name into lines, inside words if need be; ``$`` in it does not start a formula.
 
     Parameters
     ----------
     text
-        A name that somebody chose.
+        A name that a user chose.
     width
-        Characters a line.
+        Characters per line.
     """
     return "\n".join(textwrap.wrap(text, width)).replace("$", r"\$")

@@ -1,9 +1,8 @@
 """Figures of the analyses, one PNG and one PDF each.
 
-Every function draws, writes its file and returns the figure. Systems differ by colour and marker; names of
-metrics and configurations are written as papers do (``limbeck.labels``). An interval
-that is much wider than the others (a handful of queries) runs out of the picture and shows no cap there, so that the
-others stay legible.
+Every function draws, writes its files and returns the figure. Systems differ by colour and marker; metrics and
+configurations have the names used in papers (``limbeck.labels``). An interval that is much wider than the others (for a
+handful of queries) is cut off without a cap, so that the others stay legible.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,13 +54,15 @@ def gain_by_teacher(
     Parameters
     ----------
     path
-        The PNG.
+        Path of the PNG.
     buckets
         System → its buckets, of the same teacher and queries (``limbeck.analysis.quality.by_teacher``).
-    metric, baseline
-        What they are called.
+    metric
+        Name of the metric of the gain.
+    baseline
+        Name of the baseline.
     teacher
-        What the buckets are of, if it is not the same metric: ``the teacher's mrr@10``.
+        Name of the teacher's value, if it is another metric: ``the teacher's mrr@10``.
 
     Raises
     ------
@@ -103,18 +104,20 @@ def gain_by_teacher(
 def against_teacher(
     path: Path, teacher: Values, systems: Mapping[str, Sequence[Values]], *, metric: str, name: str = "the teacher"
 ) -> Figure:
-    """Draw each system's value against the teacher's, query by query; the larger the point, the more queries.
+    """Draw each system's value against the teacher's, query by query; larger points stand for more queries.
 
     Parameters
     ----------
     path
-        The PNG.
+        Path of the PNG.
     teacher
-        Its metric, between 0 and 1.
+        The teacher's value of each query, between 0 and 1.
     systems
-        System → its metric, one mapping a seed.
-    metric, name
-        What the metric and the teacher are called.
+        System → its values, one mapping per seed.
+    metric
+        Name of the metric.
+    name
+        Name of the teacher.
 
     Raises
     ------
@@ -127,7 +130,7 @@ def against_teacher(
     figure, panels = grid(len(systems), 2.55)
     found = [_points(taught, value) for value in values]
     largest = max(int(counts.max()) for _, _, counts in found)
-    each = min(14.0, 300.0 / largest)  # square points that one more query adds to the least area
+    each = min(14.0, 300.0 / largest)  # area of a point per query, in square points
     for axes, system, value, (x, y, counts) in zip(panels, systems, values, found, strict=True):
         axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1)
         axes.scatter(x, y, _LEAST + counts * each, color=_BETTER, alpha=0.55, linewidths=0, clip_on=False, zorder=3)
@@ -157,13 +160,15 @@ def sorted_gains(
     Parameters
     ----------
     path
-        The PNG.
+        Path of the PNG.
     baseline
-        Its metric, one mapping a seed.
+        The baseline's values, one mapping per seed.
     systems
-        System → its metric, one mapping a seed.
-    metric, name
-        What the metric and the baseline are called.
+        System → its values, one mapping per seed.
+    metric
+        Name of the metric.
+    name
+        Name of the baseline.
 
     Raises
     ------
@@ -198,19 +203,19 @@ def sorted_gains(
 
 @styled
 def calibration(path: Path, summaries: Sequence[Summary]) -> Figure:
-    """Draw the divergence from the teacher and its two parts, by system, split by split.
+    """Draw the divergence from the teacher and its two parts, for each system and split.
 
     Parameters
     ----------
     path
-        The PNG.
+        Path of the PNG.
     summaries
         From ``limbeck.analysis.calibration.summarise``.
 
     Raises
     ------
     ValueError
-        There are none.
+        There are no summaries.
     """
     if not summaries:
         raise ValueError("there are no lists with positives and negatives to draw")
@@ -262,7 +267,7 @@ def _heading(axes: Axes, system: str, facts: str) -> None:
 
 
 def _points(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the places that queries share, to two digits, and how many share each; the crowded ones first."""
+    """Return the distinct points, rounded to two digits, and the number of queries at each; crowded points first."""
     places, counts = np.unique(np.stack([x, y], axis=1).round(2), axis=0, return_counts=True)
     by_count = np.argsort(-counts, kind="stable")  # small points are drawn over large ones
     return places[by_count, 0], places[by_count, 1], counts[by_count]

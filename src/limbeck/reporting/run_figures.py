@@ -1,4 +1,4 @@
-"""Figures of one run, for those who track it."""
+"""Figures of one run, for trackers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +12,14 @@ def of_run(folder: Path, split: str, metric: str) -> Sequence[Path]:
     Parameters
     ----------
     folder
-        Of a finished run; the figure goes to ``figures/SPLIT.against_teacher.png``.
+        Folder of a finished run; the figure goes to ``figures/SPLIT.against_teacher.png``.
     split, metric
-        What is drawn.
+        The split and the metric to draw.
 
     Returns
     -------
     Sequence[Path]
-        The figures; none where teacher or student was not evaluated.
+        The figures; none if teacher or student was not evaluated.
     """
     files = {
         name: folder / "per_query" / f"{split}.{key}.parquet"

@@ -1,4 +1,4 @@
-"""What ``limbeck tune`` shows: a line a trial, and at the end the best trials."""
+"""The output of ``limbeck tune``: one line per trial, and the best trials at the end."""
 
 import logging
 from collections import Counter
@@ -18,22 +18,22 @@ log = logging.getLogger(__name__)
 
 _SHOWN = 10
 _ENOUGH = 10
-"""Completed trials before the importance of parameters is worth a look."""
+"""Completed trials from which the importance of parameters is meaningful."""
 
 
 def show_plan(title: str, space: Mapping[str, Mapping[str, Any]], chosen: str, config: Mapping[str, Any]) -> None:
-    """Print what a study would search, and what one of its runs would be.
+    """Print the search space of a study, and the configuration of one of its runs.
 
     Parameters
     ----------
     title
-        Of the study: its trials.
+        Title of the study, with its trials.
     space
         Key → ``kind`` and ``values``, or ``low``, ``high`` and ``step``.
     chosen
-        Which run it is.
+        Description of the run.
     config
-        Of that run, as plain containers, with its folder as ``run``.
+        Configuration of the run, as plain containers, with its folder as ``run``.
     """
     _print(title)
     _show_columns([(key, each["kind"], _range(each)) for key, each in space.items()])
@@ -60,7 +60,7 @@ def _show_columns(rows: Sequence[Sequence[str]]) -> None:
 
 
 def _print(line: str) -> None:
-    console(soft_wrap=True).print(line, markup=False, highlight=False)  # loss=[kl] is no markup
+    console(soft_wrap=True).print(line, markup=False, highlight=False)  # loss=[kl] must not be read as markup
 
 
 def _range(space: Mapping[str, Any]) -> str:
@@ -71,14 +71,16 @@ def _range(space: Mapping[str, Any]) -> str:
 
 
 class TrialLog:
-    """Logs each trial that has ended, in a line.
+    """Logs each finished trial in one line.
 
     Parameters
     ----------
     study
-        Whose trials they are.
-    metric, total
-        What they are judged by, and how many there are to be.
+        The study.
+    metric
+        Metric of the trials.
+    total
+        Planned number of trials.
     """
 
     def __init__(self, study: "Study", metric: str, total: int) -> None:
@@ -87,7 +89,7 @@ class TrialLog:
         self._total = total
 
     def __call__(self, trial: "FrozenTrial", done: int, seconds: float | None) -> None:
-        """Tell of one."""
+        """Log a trial."""
         words = [f"[{done}/{self._total}]", f"trial {trial.number}:", *trial.user_attrs.get("overrides", [])]
         if trial.state.name == "FAIL":
             words.append(f"failed: {trial.user_attrs['error'].splitlines()[0]}")
@@ -102,7 +104,7 @@ class TrialLog:
 
 
 def show(study: "Study", metric: str, total: int) -> "FrozenTrial":
-    """Show the best trials and what failed; return the best, or end the program if there is none."""
+    """Show the best trials and the failed ones; return the best, or end the program if there is none."""
     trials = study.get_trials(deepcopy=False)
     counts = Counter(trial.state.name for trial in trials)
     ended = ", ".join(
@@ -130,7 +132,7 @@ def show(study: "Study", metric: str, total: int) -> "FrozenTrial":
 
 
 def _show_importance(study: "Study", completed: int) -> None:
-    """Show which parameters mattered, where fANOVA is available: it needs scikit-learn."""
+    """Show which parameters mattered, if fANOVA is available: it needs scikit-learn."""
     import importlib.util
 
     if completed < _ENOUGH or importlib.util.find_spec("sklearn") is None:
@@ -142,7 +144,7 @@ def _show_importance(study: "Study", completed: int) -> None:
             study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
         )
     except (ValueError, RuntimeError):
-        return  # all values alike, or no parameter that all trials have
+        return  # all values are equal, or no parameter is in all trials
     if len(found) > 1:
         rows = [{"parameter": key, "importance": share} for key, share in found.items()]
         show_rows(rows, ["parameter"], "share of the variance of the values (fANOVA)", bold=False)

@@ -11,12 +11,12 @@ Outcome = Mapping[str, Any]
 
 
 def show(outcomes: Sequence[Outcome]) -> None:
-    """Print what all runs share (first stage, teacher, start) once, then the student of each run."""
+    """Print the systems that all runs share (first stage, teacher, start) once, then the student of each run."""
     done = [outcome for outcome in outcomes if "result" in outcome]
     if not done:
         return
     settings = [dict(word.partition("=")[::2] for word in outcome["overrides"]) for outcome in done]
-    keys = dict.fromkeys(key for setting in settings for key in setting)  # loss.ckl.gamma is of some runs alone
+    keys = dict.fromkeys(key for setting in settings for key in setting)  # only some runs have loss.ckl.gamma
     varied = [
         key
         for key in sorted(keys, key="seed".__eq__)
@@ -37,7 +37,7 @@ def show(outcomes: Sequence[Outcome]) -> None:
 
 
 def _student(outcome: Outcome) -> list[dict[str, Any]]:
-    """Return the rows of the distilled student, one a stage."""
+    """Return the rows of the distilled student, one per stage."""
     return [row for row in outcome["result"]["rows"] if is_of(row, "student")]
 
 
@@ -46,7 +46,7 @@ def _without_key(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shared(done: Sequence[Outcome], varied: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the rows of other systems, each once; of starts, which differ by seed, only those that all runs share."""
+    """Return the rows of other systems without duplicates; starts, which may depend on the seed, only if shared."""
     rows: list[dict[str, Any]] = []
     for row in (row for outcome in done for row in outcome["result"]["rows"] if not is_of(row, "student")):
         if row not in rows:
@@ -59,7 +59,7 @@ def _shared(done: Sequence[Outcome], varied: Sequence[str]) -> list[dict[str, An
 def _groups(
     settings: Sequence[Mapping[str, str]], done: Sequence[Outcome], keys: Sequence[str]
 ) -> dict[str, list[Outcome]]:
-    """Return the runs that differ by seed alone, by what distinguishes the groups."""
+    """Return groups of runs that differ only by seed, by what distinguishes the groups."""
     groups: dict[str, list[Outcome]] = {}
     for setting, outcome in zip(settings, done, strict=True):
         name = " ".join(f"{key}={setting[key]}" for key in keys if key in setting)

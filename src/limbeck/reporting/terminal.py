@@ -1,4 +1,4 @@
-"""Results as tables on the terminal."""
+"""Print results as tables on the terminal."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ def metrics_of(rows: Sequence[Row]) -> list[str]:
 
 
 def is_of(row: Row, key: str) -> bool:
-    """Return whether a row is of a system (``student``), whatever the stage (``student.rerank``)."""
+    """Return whether a row belongs to a system (``student``), at any stage (``student.rerank``)."""
     return row["key"].split(".")[0] == key
 
 
 def show_result(result: Mapping[str, Any]) -> None:
-    """Print the final table of a run: one line a system, the best value of each metric bold."""
+    """Print the final table of a run: one line per system, the best value of each metric in bold."""
     rows = result["rows"]
     title = f"{result['collection']} {result['split']}, {rows[0]['queries']} queries"
     show_rows(rows, ["system", "candidates"], title)
@@ -37,13 +37,13 @@ def show_rows(rows: Sequence[Row], words: Sequence[str], title: str, *, bold: bo
     Parameters
     ----------
     rows
-        All with the same columns; those in ``words`` are text, the others numbers (None is shown as missing).
+        Rows with the same columns; those in ``words`` are text, the others numbers (None is shown as missing).
     words
         Text columns, in order.
     title
         Line above the table.
     bold
-        Set the highest value of each number column in bold.
+        Print the highest value of each number column in bold.
     """
     table = Table(title=escape(title), box=box.SIMPLE_HEAD, title_justify="left")
     for word in words:
@@ -53,7 +53,7 @@ def show_rows(rows: Sequence[Row], words: Sequence[str], title: str, *, bold: bo
     for number in numbers:
         table.add_column(number, justify="right")
     for row in rows:
-        cells = [escape(str(row.get(word, ""))) for word in words]  # loss=[kl] is no markup
+        cells = [escape(str(row.get(word, ""))) for word in words]  # loss=[kl] must not be read as markup
         table.add_row(*cells, *(_cell(row.get(number), best.get(number)) for number in numbers))
     console().print(table)
 

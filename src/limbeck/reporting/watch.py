@@ -1,4 +1,4 @@
-"""What a sweep is at: done, running, failed, time left, best so far. A live line on a terminal, else a line a run."""
+"""Show the progress of a sweep: a live line on a terminal, else a line per run."""
 
 import logging
 import sys
@@ -31,7 +31,7 @@ class Job(Protocol):
 
     @property
     def name(self) -> str:
-        """What distinguishes it from the others."""
+        """The overrides that distinguish it from the others."""
         ...
 
 
@@ -41,9 +41,9 @@ class Watch:
     Parameters
     ----------
     runs
-        All of the sweep; their ``outcome`` fills up.
+        All runs of the sweep; their ``outcome`` is filled in when they end.
     live
-        Keep a line on the terminal up to date: only where no job draws on it.
+        Keep a line on the terminal up to date; only if no job draws on it.
     """
 
     def __init__(self, runs: Sequence[Job], *, live: bool) -> None:
@@ -67,7 +67,7 @@ class Watch:
             self._live.stop()
 
     def ended(self, run: Job) -> None:
-        """Tell how a run has ended, and what the sweep is at."""
+        """Log how a run has ended, and the progress of the sweep."""
         error = run.outcome.get("error")
         if error is not None:
             log.error("[%d] %s failed: %s", run.number + 1, run.name, error)

@@ -1,1 +1,1 @@
-"""The score store: teacher scores with provenance, complete, checked, memory-mapped."""
+"""The score store: teacher scores with provenance and checksums, memory-mapped."""

@@ -1,4 +1,4 @@
-"""An ensemble of teachers from their stores, without scoring anything again."""
+"""Ensembles of teachers: the weighted mean of their score stores."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -25,31 +25,31 @@ def ensemble(
     standardise: bool = True,
     missing: Missing = "error",
 ) -> Iterator[Callable[[], Block]]:
-    r"""Weighted mean of the teachers of several stores, as blocks for ``write_store``.
+    r"""Yield the weighted mean of several stores' scores, as blocks for ``write_store``.
 
     ```math
     t(q, d) = \sum_k w_k \frac{t_k(q, d) - μ_k}{σ_k} \Big/ \sum_k w_k
     ```
 
-    with μ and σ the mean and standard deviation of all scores of teacher k, so that a teacher with large numbers does
-    not outvote the others.
+    with μ and σ the mean and standard deviation of all scores of teacher k, so that a teacher with large scores does
+    not dominate.
 
     Parameters
     ----------
     stores
-        Two or more.
+        Two or more stores.
     weights
-        w, one for each store, > 0; None weighs all alike.
+        w > 0, one for each store; None weights all equally.
     standardise
-        False takes μ = 0 and σ = 1: for teachers of one scale.
+        False sets μ = 0 and σ = 1, for teachers whose scores have the same scale.
     missing
-        A pair that not all stores have: ``error``, or ``drop`` it.
+        What to do with pairs that not all stores have: ``error``, or ``drop`` them.
 
     Raises
     ------
     ConfigError
-        Fewer than two stores; weights that do not fit; a teacher whose scores are all equal, or of another kind of
-        number than those of the others; pairs that are missing (with their number and the first of them).
+        There are fewer than two stores; the weights are not valid; all scores of a store are equal; the kinds of
+        scores cannot be averaged; or pairs are missing (the message has their number and an example).
     """
     weights = [1.0] * len(stores) if weights is None else list(weights)
     if len(stores) < 2:
@@ -77,7 +77,7 @@ def ensemble(
             total = factors[0] * own.astype(np.float64) - shift
             for store, factor in zip(stores[1:], factors[1:], strict=True):
                 total += factor * store.lookup_many(queries, offsets, column).astype(np.float64)
-            kept = ~np.isnan(total)  # an infinite one is refused by name when it is stored
+            kept = ~np.isnan(total)  # infinite scores raise an error when they are stored
             names = np.repeat(np.array(queries, dtype=object), np.diff(offsets))
             with np.errstate(over="ignore"):
                 scores = total[kept].astype(np.float32)
@@ -87,13 +87,13 @@ def ensemble(
 
 
 def check_kinds(stores: Sequence[ScoreStore], *, standardise: bool) -> None:
-    """Raise unless a mean of the stores' numbers means something; warn where it is hardly meant.
+    """Check that the stores' kinds of scores can be averaged; warn if they differ.
 
     Raises
     ------
     ConfigError
-        Ranks, or a softmax over each list, are to be averaged with other numbers: a shift or factor of each list is
-        lost in them. Or numbers of different kinds or scales are to be averaged as they are.
+        Ranks, or softmaxes over lists, would be averaged with other kinds, although they are not comparable between
+        lists; or scores of different kinds or scales would be averaged without standardisation.
     """
     kinds = {store: (store.meta["kind"], store.meta["scale"]) for store in stores}
     if len(set(kinds.values())) == 1:
@@ -102,19 +102,19 @@ def check_kinds(stores: Sequence[ScoreStore], *, standardise: bool) -> None:
     for store, (kind, _) in kinds.items():
         if kind in ("rank", "softmax"):
             raise ConfigError(
-                f"{store.path}: its scores are of the kind {kind}, each list for itself, and cannot be averaged with "
-                f"other numbers ({named}); leave this store out, or average stores of one kind"
+                f"{store.path}: its scores are of the kind {kind}, relative to their list, and cannot be averaged with "
+                f"other kinds ({named}); leave this store out, or average stores of one kind"
             )
     if not standardise:
         raise ConfigError(
-            f"the stores hold different kinds of numbers, {named}: their plain mean has no meaning; "
-            "format.standardise=true brings them to one scale first"
+            f"the stores hold different kinds of scores, {named}: their plain mean has no meaning; "
+            "format.standardise=true standardises them first"
         )
-    log.warning("the stores hold different kinds of numbers, %s: their mean after standardisation is of none", named)
+    log.warning("the stores hold different kinds of scores, %s: the kind of their standardised mean is unclear", named)
 
 
 def kind_of_mean(stores: Sequence[ScoreStore], *, standardise: bool) -> tuple[Kind, float | None]:
-    """Return kind and scale of the mean of several stores: theirs, where all agree and the mean keeps it."""
+    """Return kind and scale of the mean: those of the stores, if they are equal and the mean keeps them."""
     kinds = {(store.meta["kind"], store.meta["scale"]) for store in stores}
     kind, scale = kinds.pop()
     if kinds:

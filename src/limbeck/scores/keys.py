@@ -1,8 +1,8 @@
-"""Ids as 64-bit keys, so that a score takes 12 bytes whatever the ids look like.
+"""64-bit keys of ids, so that a score takes 12 bytes for ids of any length.
 
-A canonical decimal number (no sign, no leading zero, at most 18 digits), which is what MS MARCO's ids are, is its own
-key. Any other id is hashed to 63 bits with the top bit set; the store keeps a table of those, which turns keys back
-into ids and in which two ids of one key would be found.
+The key of an id that is a canonical decimal number (no sign, no leading zero, at most 18 digits), as in MS MARCO, is
+the number. Other ids are hashed to 63 bits, with the top bit set. A store has a table of the hashed ids, to convert
+keys to ids and to detect collisions.
 """
 
 import hashlib
@@ -16,23 +16,23 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 pc: Any = pyarrow.compute
-"""Arrow's functions. They are created at run time, so type checkers do not know them."""
+"""Arrow's compute functions, as Any because type checkers do not know them."""
 
 Keys = NDArray[np.uint64]
 Ids = NDArray[np.int64] | pa.Array | Sequence[str]
 
 ID = pa.large_string()
-"""Arrow's type of ids: a column of its plain strings ends at 2³¹ characters, and ``pyarrow.array`` then returns
-several pieces. That is 71 million ids of 30 characters."""
+"""Arrow's type of ids. Its plain string type is limited to 2³¹ characters per array (71 million ids of 30 characters);
+beyond that, ``pyarrow.array`` returns several chunks."""
 
 LARGEST = 10**18
-"""From here on a number is an id like any other text."""
+"""Numbers from here on are hashed, like other ids."""
 
 NO_KEY = LARGEST
-"""No id has this key, in 63 bits and a sign as in 64: it pads."""
+"""Key of padding; no id has it, neither as uint64 nor as int64."""
 
 _LISTS = 2000
-"""Lists whose documents' keys are made together."""
+"""Number of lists whose document keys are computed together."""
 
 _HASHED = 1 << 63
 _DIGITS = 18
@@ -49,27 +49,27 @@ def key(identifier: str) -> int:
 
 
 def key_list(identifiers: Sequence[str]) -> Keys:
-    """Return the keys of a few ids."""
+    """Return the keys of a few ids (``keys`` is faster for many)."""
     return np.fromiter(map(key, identifiers), dtype=np.uint64, count=len(identifiers))
 
 
 def signed_keys(identifiers: Sequence[str]) -> NDArray[np.int64]:
-    """Return the keys of a few ids as tensors hold them: the same 64 bits, with a sign."""
+    """Return the keys of a few ids as int64, for tensors: the same 64 bits."""
     return key_list(identifiers).view(np.int64)
 
 
 def keys(identifiers: Ids) -> tuple[Keys, pa.Table | None]:
-    """Return the keys of many ids, and a table (key, id) of the distinct ones that are no numbers; None if all are.
+    """Return the keys of many ids, and a table (key, id) of the distinct hashed ids, or None if there are none.
 
     Raises
     ------
     ValueError
-        A number is negative or has more than 18 digits: give such ids as strings.
+        A number is negative or has more than 18 digits; pass such ids as strings.
     """
     if isinstance(identifiers, np.ndarray):
         if len(identifiers) and not 0 <= int(identifiers.min()) <= int(identifiers.max()) < LARGEST:
             raise ValueError(
-                f"ids given as numbers must have no sign and at most {_DIGITS} digits; give strings instead"
+                f"ids given as numbers must have no sign and at most {_DIGITS} digits; pass strings instead"
             )
         return identifiers.astype(np.int64, copy=False).view(np.uint64), None
     array: Any = identifiers if isinstance(identifiers, pa.Array) else pa.array(identifiers, type=ID)
@@ -89,7 +89,7 @@ def keys(identifiers: Ids) -> tuple[Keys, pa.Table | None]:
 def keys_of_lists(
     query_ids: Sequence[str], offsets: NDArray[np.int64], document_ids: pa.Array
 ) -> Iterator[tuple[int, slice, Keys]]:
-    """Yield the key of each query, where its documents are in their column, and their keys."""
+    """Yield for each query its key, the slice of its documents in their column, and their keys."""
     for start in range(0, len(query_ids), _LISTS):
         bounds = offsets[start : start + _LISTS + 1].tolist()
         found, _ = keys(document_ids[bounds[0] : bounds[-1]])
@@ -99,7 +99,7 @@ def keys_of_lists(
 
 
 def texts(found: Keys, table_keys: Keys, table_ids: pa.Array) -> list[str]:
-    """Turn keys back into ids."""
+    """Convert keys to ids, with the table of hashed ids sorted by key."""
     hashed = (found & np.uint64(_HASHED)) != 0
     result = [str(number) for number in found.tolist()]
     if hashed.any():

@@ -1,19 +1,17 @@
-"""The kind of number that a score is: what is said of it, what its values show, and whether the two agree.
+"""Kinds of scores: the declared kind, what the values look like, and whether the two agree.
 
-=================  ===================================================================================================
-kind               the number
-=================  ===================================================================================================
-logit              output of a classifier or regressor before any sigmoid: unbounded
-logit_difference   logit of yes (or of label 1) minus that of no (or of label 0): the log-odds
-log_probability    ln p, at most 0
-probability        a sigmoid, or p(yes): in [0, 1], each pair for itself
-softmax            a softmax over the list: in [0, 1], and the scores of a query sum to 1
-cosine             in [-scale, scale]
-dot_product        inner product of vectors that are not normalised
-similarity         any other number of which more is better: MaxSim, BM25, a mean of teachers
-rank               the order is the teacher's, the number only repeats it, or is somebody else's
-unknown            nobody has said
-=================  ===================================================================================================
+| kind | score |
+|---|---|
+| logit | output of a classifier or regressor before any sigmoid; unbounded |
+| logit_difference | logit of yes (or label 1) minus logit of no (or label 0): the log-odds |
+| log_probability | ln p, at most 0 |
+| probability | a sigmoid, or p(yes), of a single pair; in [0, 1] |
+| softmax | a softmax over the list; in [0, 1], and the scores of a query sum to 1 |
+| cosine | in [-scale, scale] |
+| dot_product | inner product of vectors that are not normalised |
+| similarity | any other number of which more is better: MaxSim, BM25, a mean of teachers |
+| rank | only the order is the teacher's; the number repeats the rank, or is another system's score |
+| unknown | not declared |
 """
 
 from collections.abc import Mapping
@@ -41,45 +39,45 @@ _LOGITS = ("logit", "logit_difference")
 _BOUNDED = ("probability", "softmax")
 
 _SLACK = 1e-2
-"""How far above its bound rounding to 16 bits may carry a number, relative to the bound."""
+"""Relative tolerance of bounds, for rounding to 16 bits."""
 _ENOUGH = 100
-"""From fewer scores than these nothing is concluded."""
+"""Minimum number of scores for a conclusion."""
 _LISTS = 5
-"""From fewer lists of two documents or more than these nothing is concluded."""
+"""Minimum number of lists with two or more documents for a conclusion."""
 _NEARLY_ALL = 0.9
 _WIDE = 0.5
-"""Scores in [0, 1] look like probabilities if they span this much, since those of an untrained model are closer
-together; scores <= 0 look like logarithms of them if one is this near to 0, since ranks with a minus begin at -1."""
+"""Scores in [0, 1] look like probabilities if their range is at least this (an untrained model's scores have a smaller
+range). Scores <= 0 look like log-probabilities if the highest is this close to 0 (negative ranks start at -1)."""
 
 
 @dataclass
 class Values:
-    """What the values of many scores show; it grows as scores come."""
+    """Statistics of scores, updated by ``add``."""
 
     count: int = 0
     lowest: float = np.inf
     highest: float = -np.inf
     lists: int = 0
-    """Lists of two scores or more."""
+    """Number of lists with two or more scores."""
     summing: int = 0
-    """Those of them whose scores are >= 0 and sum to 1."""
+    """Number of these lists whose scores are >= 0 and sum to 1."""
 
     @classmethod
     def of(cls, scores: np.ndarray, starts: np.ndarray | None = None) -> Self:
-        """Return the values of scores alone: see ``add``."""
+        """Return the statistics of scores; parameters as in ``add``."""
         values = cls()
         values.add(scores, starts)
         return values
 
     def add(self, scores: np.ndarray, starts: np.ndarray | None = None) -> None:
-        """Look at more scores.
+        """Add scores.
 
         Parameters
         ----------
         scores
-            (N,); NaN, where a score is missing, is left out.
+            (N,) scores; NaN (missing scores) is ignored.
         starts
-            Where the list of each query begins; None if lists are not known.
+            Index of the first score of each query; None if the queries are not known.
         """
         present = scores[~np.isnan(scores)]
         if not len(present):
@@ -96,11 +94,11 @@ class Values:
 
     @property
     def within_one(self) -> bool:
-        """Whether all lie in [0, 1], as far as rounding goes."""
+        """Whether all scores are in [0, 1], up to rounding."""
         return self.lowest >= -_SLACK and self.highest <= 1 + _SLACK
 
     def looks_like(self) -> Kind | None:
-        """Return ``softmax``, ``probability`` or ``log_probability`` if the values look so, else None."""
+        """Return ``softmax``, ``probability`` or ``log_probability`` if the scores look like it, else None."""
         if self.count < _ENOUGH or self.lowest == self.highest:
             return None
         if self.lowest >= 0 and self.within_one:
@@ -110,19 +108,19 @@ class Values:
         return "log_probability" if -_WIDE <= self.highest <= 0 else None
 
     def notes(self) -> dict[str, Any]:
-        """Return what a store's ``meta.json`` records."""
+        """Return the entry for a store's ``meta.json``."""
         return {"lowest": self.lowest, "highest": self.highest, "look_like": self.looks_like()}
 
 
 def impossible(kind: str, scale: float | None, values: Values) -> str | None:
-    """Return why scores cannot be of a kind, or None if they can.
+    """Return why scores cannot be of the declared kind; None if they can.
 
     Parameters
     ----------
     kind, scale
-        What is said: see ``limbeck.scores.writer.Provenance``.
+        Declared kind and scale: see ``limbeck.scores.writer.Provenance``.
     values
-        What is seen.
+        Statistics of the scores.
     """
     if not values.count:
         return None
@@ -138,10 +136,10 @@ def impossible(kind: str, scale: float | None, values: Values) -> str | None:
 
 
 def doubtful(kind: str, values: Values) -> str | None:
-    """Return why scores are hardly of a kind, or None if nothing speaks against it.
+    """Return why scores are probably not of the declared kind; None if there is no evidence.
 
-    Logits that all lie in [0, 1] have been through a sigmoid; probabilities of which each list sums to
-    1 have been through a softmax.
+    Logits that are all in [0, 1] are probably outputs of a sigmoid; probabilities that sum to 1 in each list are
+    probably outputs of a softmax.
 
     Parameters
     ----------
@@ -158,14 +156,14 @@ def doubtful(kind: str, values: Values) -> str | None:
 
 
 def way_round(values: Values) -> str:
-    """Return what to do about scores of another kind than is said."""
+    """Return the remedy for scores that are not of the declared kind."""
     look = values.looks_like()
-    say = f"say kind={look} if that is what they are, " if look else "say of which kind they are with kind=, "
-    return f"{say}give the teacher's logits, or say kind=similarity for scores on a scale without bounds"
+    say = f"set kind={look} if that is what they are, " if look else "set kind= to what they are, "
+    return f"{say}give the teacher's logits, or set kind=similarity for scores without bounds"
 
 
 def described(meta: Mapping[str, Any]) -> str:
-    """Return the kind of number in words, from a store's ``meta.json``: ``cosine × 20``."""
+    """Return the kind of scores in words, from a store's ``meta.json``: ``cosine × 20``."""
     kind, scale = str(meta.get("kind") or "unknown").replace("_", " "), meta.get("scale")
     text = kind if scale is None or scale == 1 else f"{kind} × {scale:g}"
     look = (meta.get("values") or {}).get("look_like")

@@ -1,4 +1,4 @@
-"""Sorted parts of a score store, and their merger: a range of queries at a time, each pair once."""
+"""Sorted parts of a score store, and their merge, one range of queries at a time."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -19,41 +19,41 @@ _END = 2**64
 Duplicates = Literal["error", "first"]
 
 RANGE = 500_000
-"""Pairs merged together."""
+"""Approximate number of pairs that are merged at once."""
 
 SAME = 1e-3
-"""Two scores of one pair that differ by no more than this, relative to the larger (but at least 1), are the same."""
+"""Relative tolerance (of the larger score, at least 1) within which two scores of a pair count as equal."""
 
 
 class Block(NamedTuple):
-    """Pairs as they come: equally long columns."""
+    """Scored pairs in any order, as columns of equal length."""
 
     queries: Ids
-    """int64 where every id is a canonical decimal number (no sign, no leading zero), else strings."""
+    """Query ids: int64 if all are canonical decimal numbers (no sign, no leading zero), else strings."""
     documents: Ids
-    """As queries."""
+    """Document ids, likewise."""
     scores: Scores
     """float32 or float64."""
     ranks: NDArray[np.int32] | None = None
-    """1-based, if the source has them."""
+    """1-based ranks, if the source has them."""
 
 
 class Merged(NamedTuple):
-    """The rows of a range of queries."""
+    """The merged rows of a range of queries."""
 
     rows: pa.RecordBatch
-    """query, document, score, [rank], order; sorted by query and document, each pair once."""
+    """query, document, score, [rank], order; sorted by query and document, without duplicates."""
     queries: tuple[Keys, NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]
-    """Distinct queries, start and number of their rows, and where they first came."""
+    """Distinct queries, start and number of their rows, and position of their first appearance."""
 
 
 def sorted_part(block: Block, duplicates: Duplicates, where: Path) -> pa.RecordBatch:
-    """Return a block's rows sorted by pair, each once; the ids that are no numbers go with the schema.
+    """Return a block's rows sorted by pair, without duplicates; the schema's metadata has the table of hashed ids.
 
     Raises
     ------
     ConfigError
-        A score is not finite, or a pair has two: the message names the pair.
+        A score is NaN or infinite, or a pair has two different scores; the message names the pair.
     """
     lengths = {len(column) for column in block if column is not None}
     if len(lengths) != 1:
@@ -63,7 +63,7 @@ def sorted_part(block: Block, duplicates: Duplicates, where: Path) -> pa.RecordB
     scores = np.asarray(block.scores)
     columns = {"score": scores} | ({} if block.ranks is None else {"rank": np.asarray(block.ranks, dtype=np.int32)})
     with np.errstate(over="ignore"):
-        wrong = np.flatnonzero(~np.isfinite(scores.astype(np.float32, copy=False)))  # as they will be looked up
+        wrong = np.flatnonzero(~np.isfinite(scores.astype(np.float32, copy=False)))  # lookups return float32
     if len(wrong):
         pair = _name(ids, queries[wrong[0]], documents[wrong[0]])
         raise ConfigError(
@@ -86,7 +86,7 @@ def _unique(
     ids: Callable[[], pa.RecordBatch],
     where: Path,
 ) -> tuple[dict[str, NDArray[Any]], int]:
-    """Sort rows by pair and keep of each pair the row that came first; returns them and how many were dropped."""
+    """Sort rows by pair and keep the first row of each pair; return the rows and the number of dropped ones."""
     order = _by_pair(queries, documents)
     queries, documents = queries[order], documents[order]
     new = np.ones(len(queries), dtype=bool)
@@ -102,10 +102,10 @@ def _unique(
 
 
 def _by_pair(queries: Keys, documents: Keys) -> NDArray[np.int64]:
-    """Return the order by query, then document; equal pairs stay in the order in which they came."""
+    """Return the order by query, then document; equal pairs keep their order."""
     small = np.uint64(1) << np.uint64(32)
     if len(queries) and queries.max() < small and documents.max() < small:
-        return np.argsort((queries << np.uint64(32)) | documents, kind="stable")  # faster than two sorts
+        return np.argsort((queries << np.uint64(32)) | documents, kind="stable")  # one sort is faster than two
     return np.lexsort((documents, queries))
 
 
@@ -122,7 +122,7 @@ def _refuse_conflicts(
     if not len(wrong):
         return
     at = wrong[0]
-    more = f", and so have {len(wrong) - 1:,} other pairs at least" if len(wrong) > 1 else ""
+    more = f", and so have at least {len(wrong) - 1:,} other pairs" if len(wrong) > 1 else ""
     raise ConfigError(
         f"{where}: {_name(ids(), queries[starts[at]], documents[starts[at]])} has different scores, from {low[at]:g} "
         f"to {high[at]:g}{more}; duplicates=first keeps the first of each"
@@ -135,7 +135,7 @@ def _name(ids: pa.RecordBatch, query: Any, document: Any) -> str:
 
 
 class Part:
-    """A sorted part on disk, mapped."""
+    """A sorted part on disk, memory-mapped."""
 
     def __init__(self, file: Path | None) -> None:
         if file is None:
@@ -148,7 +148,7 @@ class Part:
 
     @classmethod
     def of(cls, store: ScoreStore) -> Self:
-        """Take the rows of a finished store as a part."""
+        """Return the rows of a finished store as a part."""
         part = cls(None)
         part.columns = store.columns()
         part.ids = store.id_table()
@@ -159,7 +159,7 @@ class Part:
         return len(self.columns["query"])
 
     def sample(self, count: int) -> list[tuple[str, str, float]]:
-        """Return so many pairs at most, evenly spaced over the rows: query id, document id, score."""
+        """Return at most ``count`` pairs, evenly spaced over the rows: query id, document id, score."""
         rows = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64))
         table = self.ids["key"].to_numpy(), self.ids["id"]
         queries, documents = (texts(self.columns[name][rows], *table) for name in ("query", "document"))
@@ -167,7 +167,7 @@ class Part:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns that the store will have, beside where a row first came."""
+        """Columns of the store, which are those of the part without ``order``."""
         return tuple(name for name in self.columns if name != "order")
 
     @property
@@ -177,7 +177,7 @@ class Part:
 
 
 def ranges(sources: list[Part]) -> list[tuple[int, int]]:
-    """Cut the queries into ranges [low, high) of about ``RANGE`` pairs."""
+    """Split the query keys into ranges [low, high) of about ``RANGE`` pairs."""
     total = sum(len(source) for source in sources)
     step = max(1, min(1000, total // 1000))
     sample = np.sort(np.concatenate([source.columns["query"][::step] for source in sources]))
@@ -189,7 +189,7 @@ def ranges(sources: list[Part]) -> list[tuple[int, int]]:
 def merge(
     sources: list[Part], low: int, high: int, duplicates: Duplicates, where: Path
 ) -> Callable[[], tuple[Merged, int]]:
-    """Return what merges the rows of the queries in [low, high): the rows, and how many were dropped as duplicates."""
+    """Return the function that merges the rows of query keys in [low, high) and counts the dropped duplicates."""
 
     def work() -> tuple[Merged, int]:
         slices = []
@@ -200,7 +200,7 @@ def merge(
         gathered = {
             name: np.concatenate([source.columns[name][rows] for source, rows in slices]) for name in sources[0].names
         }
-        # Parts stand in the order in which they came: number the rows by part, and by place within it.
+        # Number the rows by part, then by their order in the part, so that "first" means the first that was added.
         gathered["order"] = np.concatenate(
             [
                 source.columns["order"][rows].astype(np.int64) + (part << 32)
@@ -221,7 +221,7 @@ def merge(
 
 
 def id_table(tables: Sequence[Any], where: Path) -> pa.RecordBatch:
-    """Join tables (key, id): sorted by key, each key once."""
+    """Join tables (key, id), sorted by key and without duplicates; raise ``ConfigError`` for a hash collision."""
     schema = pa.schema([("key", pa.uint64()), ("id", ID)])
     parts = [pa.table({"key": table["key"], "id": table["id"].cast(ID)}, schema=schema) for table in tables]
     joined = pa.concat_tables(parts).combine_chunks() if parts else schema.empty_table()
@@ -255,7 +255,7 @@ def _unpacked(data: bytes) -> pa.RecordBatch:
 
 
 def write_arrow(path: Path, batches: list[pa.RecordBatch]) -> None:
-    """Write an Arrow file that is either whole or not there."""
+    """Write an Arrow file atomically."""
     with (
         whole_file(path) as unfinished,
         pa.OSFile(str(unfinished), "wb") as file,

@@ -1,4 +1,4 @@
-"""Where ids are in a column: 12 bytes an id, where a dict of Python strings takes 150."""
+"""Positions of ids in columns, with 12 bytes per id (a dict of Python strings takes 150)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,16 +8,16 @@ import numpy as np
 from limbeck.scores.keys import LARGEST, key, keys
 
 _BLOCK = 2**14
-"""Ids whose keys are made together."""
+"""Number of ids whose keys are computed together."""
 
 
 class Places:
-    """Looks the ids of some columns up, which are numbered through.
+    """Looks up the positions of ids in the concatenation of some columns.
 
     Parameters
     ----------
     columns
-        Arrow arrays of strings. They are not copied.
+        Arrow arrays of strings; not copied.
     """
 
     def __init__(self, columns: Sequence[Any]) -> None:
@@ -34,18 +34,18 @@ class Places:
         return len(self._keys)
 
     def find(self, identifier: str) -> int | None:
-        """Return the number of an id, the first if it is there twice; None if it is not there."""
+        """Return the (first) position of an id; None if it is not there."""
         wanted = np.uint64(key(identifier))
         place = int(self._keys.searchsorted(wanted))
         while place < len(self._keys) and self._keys[place] == wanted:
             number = int(self._order[place])
-            if wanted < LARGEST or self._at(number) == identifier:  # a number is its own key, others may share one
+            if wanted < LARGEST or self._at(number) == identifier:  # hashed ids may collide
                 return number
             place += 1
         return None
 
     def twice(self) -> bool:
-        """Return whether an id is there more than once."""
+        """Return whether an id occurs more than once."""
         same = np.zeros(len(self._keys) + 1, bool)  # whether a key equals the one before it
         same[1:-1] = self._keys[1:] == self._keys[:-1]
         shared = [self._at(number) for number in self._order[same[1:] | same[:-1]].tolist()]

@@ -1,6 +1,6 @@
-"""What the queries of a score store said when they were scored.
+"""Hashes of the texts of a score store's queries, to detect queries that have changed since they were scored.
 
-Queries may be added to a collection: scores of the others stay valid. A query whose text has changed is another query.
+Adding queries to a collection leaves the scores of others valid; a query whose text has changed must be scored again.
 """
 
 import hashlib
@@ -14,20 +14,20 @@ from limbeck.scores.keys import ID
 from limbeck.unfinished import whole_file
 
 Texts = Callable[[Sequence[str]], list[str]]
-"""Looks queries up by id."""
+"""Function from query ids to texts."""
 
 _FILE = "query_texts.arrow"
 
 
 def changed(store: Path, queries: Sequence[str], texts: Texts) -> list[str]:
-    """Return the queries that had another text when they were scored; those that a store does not have are as new."""
+    """Return the queries whose text has changed since they were scored; queries that the store lacks do not count."""
     known = _read(store)
     asked = [query for query in queries if query in known] if known else []
     return [query for query, text in zip(asked, texts(asked), strict=True) if known[query] != _hash(text)]
 
 
 def record(store: Path, queries: Sequence[str], texts: Texts) -> None:
-    """Write down what queries say that are about to be scored."""
+    """Record the texts of queries before they are scored."""
     known = _read(store)
     new = [query for query in queries if query not in known]
     if not new:

@@ -1,16 +1,16 @@
-"""The score store: for pairs of a query and a document a teacher's raw score, memory-mapped, with its provenance.
+"""The score store: raw scores of (query, document) pairs by a teacher, memory-mapped, with provenance.
 
 A store is a folder:
 
-    meta.json           provenance, counts, checksum; names the folder of the data; written last
-    CHECKSUM/rows.arrow     document (uint64 key), score (float32 or float64) and, of rankings, rank (int32);
-                            sorted by query, then document; one record batch holds whole queries
+    meta.json           provenance, counts and checksum, which is the name of the data's folder; written last
+    CHECKSUM/rows.arrow     document (uint64 key), score (float32 or float64) and, for rankings, rank (int32);
+                            sorted by query, then document; each query is in one record batch
     CHECKSUM/queries.arrow  query (uint64 key, sorted), batch, start, count, position (order of first appearance)
-    CHECKSUM/ids.arrow      key, id: the ids that are no numbers, sorted by key; see ``limbeck.scores.keys``
-    parts/                  what an unfinished writer has done so far
+    CHECKSUM/ids.arrow      key, id: the hashed ids, sorted by key; see ``limbeck.scores.keys``
+    parts/                  finished parts of an unfinished writer
 
-Opening maps the files and reads ``meta.json``: time and memory do not grow with the rows. Processes that open the same
-store share its pages.
+Opening maps the files and reads ``meta.json``, so time and memory do not grow with the number of rows. Processes that
+open the same store share its pages.
 """
 
 import json
@@ -35,16 +35,16 @@ VERSION = 1
 Scores = NDArray[np.floating[Any]]
 
 _DAMAGE = (OSError, pa.ArrowException, LookupError, ValueError, TypeError, MemoryError)
-"""What reading a damaged Arrow file can raise."""
+"""Errors that reading a damaged Arrow file can raise."""
 
 
 class ScoreStore:
-    """A finished store, opened for reading. Make one with ``open``.
+    """A finished store, opened for reading; use ``open`` to create one.
 
     Parameters
     ----------
     path
-        Its folder.
+        Folder of the store.
     meta
         Content of its ``meta.json``.
     """
@@ -77,7 +77,7 @@ class ScoreStore:
         Raises
         ------
         ConfigError
-            There is none, it is unfinished, of another version, or damaged.
+            The store does not exist, is unfinished, has another version, or is damaged.
         """
         path = Path(path)
         while True:
@@ -86,26 +86,28 @@ class ScoreStore:
                 return cls(path, meta)
             except ConfigError:
                 if cls._meta(path)["checksum"] == meta["checksum"]:
-                    raise  # otherwise the store has grown meanwhile, and its data lies in another folder
+                    raise  # else the store was extended meanwhile, and its data is in another folder
 
     @staticmethod
     def _meta(path: Path) -> dict[str, Any]:
         file = path / META
         if not file.is_file():
             if (path / "parts").is_dir():
-                raise ConfigError(f"{path}: this score store is unfinished; give the command that makes it again")
-            raise ConfigError(f"{path}: there is no score store here; make one with limbeck score or limbeck import")
+                raise ConfigError(f"{path}: this score store is unfinished; run the command that writes it again")
+            raise ConfigError(f"{path}: there is no score store here; create one with limbeck score or limbeck import")
         try:
             meta = json.loads(file.read_text(encoding="utf-8"))
             version = meta["version"]
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise ConfigError(
-                f"{file}: this is no meta.json of a score store ({error}); make the store anew"
+                f"{file}: this is not the meta.json of a score store ({error}); create the store again"
             ) from error
         if version != VERSION:
-            raise ConfigError(f"{path}: a score store of version {version}; this Limbeck reads {VERSION}: make it anew")
-        if not re.fullmatch("[0-9a-f]{32}", str(meta.get("checksum"))):  # it names a folder, here and nowhere else
-            raise ConfigError(f"{file}: its checksum is no name of a store's data; make the store anew")
+            raise ConfigError(
+                f"{path}: a score store of version {version}; this Limbeck reads version {VERSION}: create it again"
+            )
+        if not re.fullmatch("[0-9a-f]{32}", str(meta.get("checksum"))):  # it must not name a folder outside the store
+            raise ConfigError(f"{file}: its checksum is not valid; create the store again")
         return {"kind": "unknown", "scale": None, **meta}
 
     def _map(self, name: str) -> pa.ipc.RecordBatchFileReader:
@@ -121,7 +123,7 @@ class ScoreStore:
 
     @property
     def checksum(self) -> str:
-        """Checksum of the content: pairs, scores and ranks, whatever the order in which they came."""
+        """Checksum of pairs, scores and ranks; it does not depend on the order in which they were added."""
         return str(self.meta["checksum"])
 
     # -- looking up -----------------------------------------------------------------------------------------------
@@ -131,13 +133,15 @@ class ScoreStore:
 
         Parameters
         ----------
-        query_id, document_ids
-            A query and L documents.
+        query_id
+            Id of the query.
+        document_ids
+            Ids of L documents.
 
         Returns
         -------
         numpy.ndarray
-            (L,) raw scores in the type of the store; NaN where the store does not have the pair.
+            (L,) raw scores in the store's type; NaN for pairs that are not in the store.
         """
         return self._find(self._place(key(query_id)), key_list(document_ids))
 
@@ -146,7 +150,7 @@ class ScoreStore:
     ) -> NDArray[np.float32]:
         """Return the scores of many lists as one float32 column: list i is ``document_ids[offsets[i]:offsets[i+1]]``.
 
-        NaN where the store does not have the pair.
+        Pairs that are not in the store have NaN.
         """
         found = np.empty(len(document_ids), dtype=np.float32)
         lists = keys_of_lists(query_ids, offsets, document_ids)
@@ -183,18 +187,18 @@ class ScoreStore:
     # -- reading all ----------------------------------------------------------------------------------------------
 
     def query_ids(self) -> list[str]:
-        """Return all query ids, in the order in which they first came."""
+        """Return all query ids, in the order of their first appearance."""
         return self._texts(self._keys[np.argsort(self._position, kind="stable")])
 
     def ranking(self, query_id: str) -> tuple[list[str], Scores, NDArray[np.int32] | None]:
         """Return documents, scores and, if the store has them, ranks of a query.
 
-        In the order of the ranks; without ranks by score, best first, ties by document id, descending.
+        They are in the order of the ranks, or without ranks by descending score, with ties by descending document id.
 
         Raises
         ------
         KeyError
-            The store does not have the query.
+            The query is not in the store.
         """
         place = self._place(key(query_id))
         if place < 0:
@@ -212,7 +216,7 @@ class ScoreStore:
             yield query, *self.ranking(query)
 
     def batches(self) -> Iterator[tuple[list[str], NDArray[np.int64], list[str], Scores]]:
-        """Return all rows, some queries at a time: query ids, offsets of their rows, document ids, scores."""
+        """Yield all rows in batches of queries: query ids, offsets of their rows, document ids, scores."""
         for number in range(self._rows.num_record_batches):
             here = np.flatnonzero(self._batch == number)
             batch = self._rows.get_batch(number)
@@ -221,7 +225,7 @@ class ScoreStore:
             yield self._texts(self._keys[here]), offsets, documents, batch["score"].to_numpy()
 
     def sample(self, count: int) -> list[tuple[str, str, float]]:
-        """Return so many pairs at most, evenly spaced over the rows: query id, document id, score."""
+        """Return at most ``count`` pairs, evenly spaced over the rows: query id, document id, score."""
         ends = np.cumsum(self._count)
         found = []
         for row in np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64)).tolist():
@@ -240,7 +244,7 @@ class ScoreStore:
         return mean, square**0.5
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """Return all rows in memory: query and document keys, score, rank if there are any, position of the query."""
+        """Return all rows in memory: query and document keys, scores, ranks (if any), position of the query."""
         queries = [np.repeat(self._keys, self._count), np.repeat(self._position, self._count)]
         batches = [self._rows.get_batch(number) for number in range(self._rows.num_record_batches)]
         names = self._rows.schema.names
@@ -248,7 +252,7 @@ class ScoreStore:
         return {"query": queries[0], **rows, "order": queries[1]}
 
     def id_table(self) -> pa.RecordBatch:
-        """Return key and id of the ids that are no numbers."""
+        """Return the table (key, id) of the hashed ids."""
         return self._ids.get_batch(0)
 
     def _texts(self, found: Keys) -> list[str]:
@@ -260,24 +264,24 @@ class ScoreStore:
         return table["key"].to_numpy(), table["id"]
 
     def verify(self) -> None:
-        """Read everything and compare it with the checksum.
+        """Read all data and compare it with the checksums.
 
         Raises
         ------
         ConfigError
-            A bit has changed since the store was written.
+            The data have changed since the store was written.
         """
         try:
-            # Of what is mapped: when the store grows, its new data lies in another folder, and this one is removed.
+            # Read the mapped files, not the paths: extending the store removes this folder and writes another.
             digested = {name: digest(self._maps[name].read_at(self._maps[name].size(), 0)) for name in DIGESTED}
             same = self.meta.get("files") in (None, digested) and self._content()
         except _DAMAGE as error:
             raise self._damaged(error) from error
         if not same:
-            raise ConfigError(f"{self.path}: the scores have changed since they were written: make the store anew")
+            raise ConfigError(f"{self.path}: the scores have changed since they were written: create the store again")
 
     def _content(self) -> bool:
-        """Return whether the rows are those that the checksum is of."""
+        """Return whether the rows have the recorded checksum."""
         names = ["document", "score", *(["rank"] if self.meta["has_ranks"] else [])]
         sizes = (self._count.sum(), len(self._keys))
         if self._rows.schema.names != names or sizes != (len(self), self.meta["queries"]):
@@ -290,4 +294,4 @@ class ScoreStore:
         return found.text() == self.checksum
 
     def _damaged(self, error: Exception) -> ConfigError:
-        return ConfigError(f"{self.path}: this score store is damaged ({error}); make it anew")
+        return ConfigError(f"{self.path}: this score store is damaged ({error}); create it again")

@@ -1,7 +1,7 @@
-"""Making a score store: blocks of pairs come in any order, a sorted store without duplicates comes out.
+"""Writes score stores: from blocks of pairs in any order to a sorted store without duplicates.
 
-Each block is sorted and written to ``parts/`` by itself, so a killed writer loses the block in flight only. At the end
-the parts are merged, a range of queries at a time: memory is bounded by the range, not by the store.
+Each block is sorted and written to ``parts/``, so a killed writer loses only the current block. At the end the parts
+are merged, one range of queries at a time, so the memory depends on the range and not on the store.
 """
 
 import os
@@ -35,18 +35,18 @@ class Provenance:
     teacher: str
     """Name of the model or system."""
     kind: Kind = "unknown"
-    """What the numbers are: see ``limbeck.scores.kinds``."""
+    """Kind of the scores: see ``limbeck.scores.kinds``."""
     scale: float | None = None
-    """Factor that they were multiplied by: 20 of cosines × 20, 1/τ of what was divided by a temperature τ, of the
-    numbers before a softmax or sigmoid too. None if none is known."""
+    """Factor that the scores (before a softmax or sigmoid) were multiplied by: 20 for cosines × 20, 1/τ for a
+    temperature τ. None if it is not known."""
     revision: str | None = None
     """Revision or checksum of the model's weights."""
     prompt: str | None = None
-    """Prompt or template the pair was put into."""
+    """Prompt or template of the pair."""
     max_length: str | None = None
-    """Tokens at which texts were cut."""
+    """Maximum length of texts in tokens."""
     dtype: str | None = None
-    """Precision the model computed in."""
+    """Precision of the model."""
     collection: str | None = None
     """Fingerprint of the collection whose texts were scored."""
     command: str | None = None
@@ -64,33 +64,34 @@ def write_store(
     check: Callable[[], object] | None = None,
     doubt: bool = False,
 ) -> ScoreStore:
-    """Make a store from blocks, anew.
+    """Write a new store from blocks.
 
     Parameters
     ----------
     path
-        Folder of the store. A store that is there is replaced when the new one is whole.
+        Folder of the store. An existing store is replaced when the new one is complete.
     blocks
-        What returns the blocks. They are called in ``threads`` threads, a few at a time.
+        Functions that return the blocks; called in ``threads`` threads, a few at a time.
     provenance
         Where the scores come from.
     duplicates
-        What to do with a pair that comes twice with different scores: ``error``, or keep the ``first``. Equal ones
-        are merged and counted.
+        What to do with a pair that has several different scores: ``error``, or keep the ``first``. Equal scores are
+        merged and counted.
     threads
-        Threads that parse and sort.
+        Number of threads that parse and sort.
     notes
-        Called at the end; what it returns is written to ``meta.json``.
+        Called at the end; returns further entries for ``meta.json``.
     check
-        Called first, when no other process writes into the store any more: raises an error if it must not be replaced.
+        Called first, while the store is locked; raises an error if the store must not be replaced.
     doubt
-        Refuse scores that hardly are of the kind said, too: see ``limbeck.scores.kinds.doubtful``.
+        Also raise an error for scores that are probably not of the declared kind
+        (``limbeck.scores.kinds.doubtful``).
 
     Raises
     ------
     ConfigError
-        A score is not finite or a pair has two scores (the message names the pair); scores are not of the kind said;
-        there is no pair at all.
+        A score is NaN or infinite, or a pair has different scores (the message names the pair); the scores are not of
+        the declared kind; or there are no pairs.
     """
     writer = StoreWriter(path, provenance, duplicates=duplicates, threads=threads, doubt=doubt)
     with writer:
@@ -108,11 +109,10 @@ def _numbered(add: Callable[[int, Block], None], number: int, block: Callable[[]
 
 
 class StoreWriter:
-    """A store in the making; a context manager that holds the store's lock.
+    """Writes a store; as a context manager it holds the store's lock.
 
-    ``add`` writes numbered parts, in any order and from any process; ``done`` lists them, so a
-    killed writer goes on with those that are not. ``seal`` makes the store of them, and of the store that was
-    there before if asked to.
+    ``add`` writes numbered parts, in any order and from any process. ``done`` lists the finished parts, so that a
+    killed writer can resume. ``seal`` merges the parts, and optionally the previous store, into the finished store.
 
     Parameters
     ----------
@@ -140,28 +140,28 @@ class StoreWriter:
     def __enter__(self) -> Self:
         self.parts.mkdir(parents=True, exist_ok=True)
         self._held.enter_context(locked(self.path / ".lock", f"the score store {self.path}"))
-        self.parts.mkdir(exist_ok=True)  # a process that held the lock before has removed it with its parts
+        self.parts.mkdir(exist_ok=True)  # the previous holder of the lock may have removed it
         return self
 
     def __exit__(self, *error: object) -> None:
         self._held.close()
 
     def done(self) -> set[int]:
-        """Return the numbers of the parts that are whole."""
+        """Return the numbers of the finished parts."""
         return {int(file.stem) for file in self.parts.glob("*.arrow")}
 
     def sample(self, count: int) -> list[tuple[str, str, float]]:
-        """Return so many pairs at most of the parts that are whole: query id, document id, score."""
+        """Return at most ``count`` pairs of the finished parts: query id, document id, score."""
         files = sorted(self.parts.glob("*.arrow"))[:count]
         return [pair for file in files for pair in Part(file).sample(-(-count // len(files)))][:count]
 
     def add(self, number: int, block: Block) -> None:
-        """Sort a block and write it as a part, which is whole or not there.
+        """Sort a block and write it as a part, atomically.
 
         Raises
         ------
         ConfigError
-            Its scores are not of the kind that the provenance says.
+            Its scores are not of the kind that the provenance declares.
         """
         part = sorted_part(block, self._duplicates, self.path)
         self._judge(Values.of(part["score"].to_numpy()))
@@ -181,18 +181,18 @@ class StoreWriter:
         Parameters
         ----------
         before
-            The store as it was, whose pairs stay.
+            The existing store, whose pairs are kept; None to replace it.
         notes
-            What else is to stand in ``meta.json``.
+            Further entries for ``meta.json``.
         """
         sources = [Part(file) for file in sorted(self.parts.glob("*.arrow"))]
         if before is not None:
-            before.verify()  # damage must not be merged under a new checksum
+            before.verify()  # damaged data must not get a new checksum
             sources.insert(0, Part.of(before))
         if not sum(len(source) for source in sources):
-            raise ConfigError(f"{self.path}: there is no pair to store")
+            raise ConfigError(f"{self.path}: there are no pairs to store")
         if len({source.names for source in sources}) > 1:
-            raise ConfigError(f"{self.path}: some of the pairs have ranks and others have none")
+            raise ConfigError(f"{self.path}: some pairs have ranks and others do not")
         data = self.path / "unfinished"
         shutil.rmtree(data, ignore_errors=True)
         data.mkdir()
@@ -206,7 +206,7 @@ class StoreWriter:
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         target = self.path / meta["checksum"]
-        if self._sound(meta["checksum"]):  # the same scores: never take away what meta.json may name
+        if self._sound(meta["checksum"]):  # the same scores: do not remove data that meta.json names
             shutil.rmtree(data)
         else:
             shutil.rmtree(target, ignore_errors=True)
@@ -219,7 +219,7 @@ class StoreWriter:
         return ScoreStore.open(self.path)
 
     def _sound(self, checksum: str) -> bool:
-        """Return whether the store that is there has these scores, undamaged."""
+        """Return whether the existing store has this checksum and is undamaged."""
         try:
             store = ScoreStore.open(self.path)
             store.verify()
@@ -267,7 +267,7 @@ class StoreWriter:
 
 
 def _ahead(threads: int, work: Iterable[Callable[[], Any]]) -> Iterator[Any]:
-    """Do work in threads, a little ahead of who takes the results, which keep their order."""
+    """Run functions in threads, slightly ahead of the consumer; yield the results in order."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: list[Future[Any]] = []
         try:

@@ -1,1 +1,1 @@
-"""Search at the size of a collection: encodings on disk, indexes over them, runs."""
+"""Search whole collections: encodings on disk, indexes over them, runs."""

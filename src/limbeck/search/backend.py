@@ -1,4 +1,4 @@
-"""What an index is: one protocol for all backends."""
+"""The interface of all index backends."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +16,16 @@ from limbeck.unfinished import whole_folder
 
 
 class Searching(Step):
-    """How far a search is that goes from shard to shard: each counts as a share of every query.
+    """Reports the progress of a search that goes from shard to shard: each shard counts as a share of every query.
 
     Parameters
     ----------
-    name, queries, shards
-        Of the backend, number of queries, and the shards that are searched.
+    name
+        Name of the backend.
+    queries
+        Number of queries.
+    shards
+        Number of shards that are searched.
     """
 
     def __init__(self, name: str, queries: int, shards: Sequence[int]) -> None:
@@ -29,46 +33,48 @@ class Searching(Step):
         self._shards = len(shards)
 
     def searched(self, queries: int) -> None:
-        """Count queries that one shard has been searched for."""
+        """Count queries for which one shard has been searched."""
         self.advance(queries / self._shards)
 
 
 class Backend(Protocol):
-    """A way to find the best documents in a store."""
+    """A method to find the best documents in a store."""
 
     name: ClassVar[str]
     kinds: ClassVar[tuple[Kind, ...]]
-    """Encodings it can search."""
+    """Kinds of encodings it can search."""
     by_shard: ClassVar[bool]
-    """Whether it searches shards apart from one another, so that they can be shared among processes."""
+    """Whether it searches shards independently, so that processes can share them."""
 
     def structure(self) -> dict[str, Any] | None:
-        """Return the options that what it builds depends on; None if it builds nothing."""
+        """Return the options on which the built index depends; None if nothing is built."""
         ...
 
     def check(self) -> None:
-        """Raise ``ConfigError`` if what it needs is not installed."""
+        """Raise ``ConfigError`` if a needed package is not installed."""
         ...
 
     def build(self, store: Store, folder: Path) -> None:
-        """Fill an empty folder with what it searches by."""
+        """Write the index into an empty folder."""
         ...
 
     def search(
         self, ranker: BiEncoder, queries: Rows, store: Store, folder: Path, best: Best, shards: Sequence[int]
     ) -> None:
-        """Show to ``best`` the documents of some shards that may be among the best.
+        """Offer ``best`` the documents of some shards that may be among the best.
 
         Parameters
         ----------
         ranker
-            Its ``similarity``, or its ``scale`` and the inner product, gives the scores.
+            Computes the scores, by its ``similarity`` or by its ``scale`` and the inner product.
         queries
-            B encoded queries, on the device to search on.
-        store, folder
-            The encoded documents, and what ``build`` returned.
+            B encoded queries, on the device of the search.
+        store
+            The encoded documents.
+        folder
+            The folder filled by ``build``.
         best
-            Takes numbers of queries, rows of documents and scores.
+            Collects numbers of queries, rows of documents and scores.
         shards
             Numbers of the shards to search; all of them unless ``by_shard``.
         """
@@ -76,7 +82,7 @@ class Backend(Protocol):
 
 
 def check_kind(backend: Backend, kind: Kind, key: str = "backend") -> None:
-    """Raise ``ConfigError`` if a backend cannot search such encodings; the message names those that can."""
+    """Raise ``ConfigError`` if a backend cannot search such encodings; the message names backends that can."""
     if kind in backend.kinds:
         backend.check()
         return
@@ -89,18 +95,18 @@ def check_kind(backend: Backend, kind: Kind, key: str = "backend") -> None:
 
 
 def folder(backend: Backend, store: Store) -> Path:
-    """Return where a backend keeps what it builds of a store."""
+    """Return the folder of a backend's index of a store."""
     structure = backend.structure()
     return store.path / backend.name if structure is None else store.path / f"{backend.name}-{fingerprint(structure)}"
 
 
 def built(backend: Backend, store: Store) -> bool:
-    """Return whether a backend can search a store as it is."""
+    """Return whether a backend can search a store without building anything."""
     return backend.structure() is None or (folder(backend, store) / "built.json").exists()
 
 
 def build(backend: Backend, store: Store) -> Path:
-    """Build what a backend searches by, if it is not there; it appears by one rename when it is whole."""
+    """Build a backend's index of a store if it is missing; it appears by one rename when it is complete."""
     target = folder(backend, store)
     if built(backend, store):
         return target

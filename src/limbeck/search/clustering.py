@@ -1,4 +1,4 @@
-"""How long clustering will take: the libraries that do it show nothing while they work."""
+"""Announce how long clustering takes: the libraries that do it show no progress."""
 
 import logging
 import time
@@ -11,30 +11,32 @@ from limbeck.progress import BRIEF
 log = logging.getLogger(__name__)
 
 _MEASURED = 2048
-"""Vectors, and at most so many centroids, that are compared to see how quick this machine is."""
+"""Vectors, and most centroids, that are compared to measure the speed of this machine."""
 
 
 def announce(label: str, vectors: float, centroids: int, width: int) -> None:
-    """Say in one line what is done and about how long it takes, if it takes ten seconds or more.
+    """Log one line with an estimate of the time, if it is ten seconds or more.
 
     Parameters
     ----------
     label
         What is done.
     vectors
-        That are compared with all centroids, each as often as it is.
-    centroids, width
-        Their number, and their components.
+        Number of comparisons of a vector with all centroids.
+    centroids
+        Number of centroids.
+    width
+        Number of their components.
     """
     seconds = vectors * centroids * _one(min(centroids, _MEASURED), width)
     if seconds >= BRIEF:
-        log.info("%s: %d centroids, at least %s without a word", label, centroids, duration(seconds))
+        log.info("%s: %d centroids, at least %s without progress messages", label, centroids, duration(seconds))
 
 
 def _one(centroids: int, width: int) -> float:
-    """Return the seconds in which a vector is compared with a centroid here."""
+    """Return the seconds this machine takes to compare a vector with a centroid."""
     vectors = np.ones((_MEASURED, width), np.float32)
-    _ = vectors[:16] @ vectors[:centroids].T  # threads are started
+    _ = vectors[:16] @ vectors[:centroids].T  # starts the threads
     start = time.perf_counter()
     _ = (vectors @ vectors[:centroids].T).argmax(1)
     return (time.perf_counter() - start) / (_MEASURED * centroids)

@@ -18,16 +18,16 @@ from limbeck.text.collate import Collator
 
 
 class Encoded(NamedTuple):
-    """What came of it."""
+    """The outcome of encoding."""
 
     documents: int
-    """Of the whole collection."""
+    """Number of documents in the collection."""
     encoded: int
-    """Of them encoded now."""
+    """Number of documents encoded by this call."""
     seconds: float
-    """From the first document that is read to the last that is written, tokenising included."""
+    """Seconds from reading the first document to writing the last, tokenising included."""
     finished: bool
-    """Whether all shards are there."""
+    """Whether the store has all shards."""
 
 
 def encode_into(
@@ -43,20 +43,22 @@ def encode_into(
 ) -> Encoded:
     """Encode the shards that a store lacks; the collection is streamed.
 
-    What a shard holds does not depend on the others, so any share of the work, in any process, gives the same bytes.
+    A shard does not depend on other shards, so that any process writes the same bytes for any share of the work.
 
     Parameters
     ----------
     store
-        Where to.
-    ranker, collator
-        A separable ranker and the collator that knows its tokenizer and text format.
+        The store to fill.
+    ranker
+        A ranker that encodes queries and documents separately.
+    collator
+        Has the ranker's tokenizer and text format.
     documents
         (id, text) of the whole collection, always in the same order.
     count
-        How many there are, to say how far it is and whether the disk will do.
+        Number of documents, for the progress bar and for the estimate of disk space.
     instead
-        What to do where it will not.
+        Advice where the disk is too small.
     share
         (i, n): encode the shards i, i + n, i + 2n, …
     bf16
@@ -75,11 +77,11 @@ def encode_into(
         return room.words(disk=each * lacking, folder=store.path, instead=instead) if each and lacking else ""
 
     step = Step(f"encoding into {store.path}", lacking, "documents", needs=needs)
-    with ThreadPoolExecutor(1) as writer, step:  # a shard is encoded while the next is read and the last one written
+    with ThreadPoolExecutor(1) as writer, step:  # encode a shard while reading the next and writing the previous one
         written: Future[None] | None = None
         for number, chunk in enumerate(ahead(_chunks(documents, store.shard_size))):
             if number % share[1] == share[0] and not store.has(number):
-                if ranker.kind == "dense" and lacking and not each:  # others differ in size from text to text
+                if ranker.kind == "dense" and lacking and not each:  # other kinds differ in size from text to text
                     each = _size(store, _encode(chunk[:1], ranker, collator, bf16)[1])
                     room.check_disk(int(each * lacking), store.path, "encoding the collection", instead)
                 step.begin(len(chunk), parts=-(-len(chunk) // BLOCK))
@@ -98,12 +100,12 @@ def encode_into(
 
 
 def _size(store: Store, encoded: Rows) -> float:
-    """Return the bytes of a text on disk, in the mean of some."""
+    """Return the mean size of a text on disk in bytes, from a sample."""
     return encoded.stored(store.identity["dtype"]).size / len(encoded)
 
 
 def _lacking(store: Store, count: int, share: tuple[int, int]) -> int:
-    """Return how many documents a share of the work is still to encode."""
+    """Return how many documents a share of the work has still to encode."""
     shards = range(share[0], -(-count // store.shard_size), share[1])
     return sum(min(store.shard_size, count - n * store.shard_size) for n in shards if not store.has(n))
 
@@ -115,7 +117,7 @@ def _chunks(documents: Iterable[tuple[str, str]], size: int) -> Iterator[list[tu
 
 
 def check_ids(ids: Iterable[str], what: str) -> None:
-    """Raise ``ConfigError`` for an id that would not be one column of a run file; ``what`` says whose it is."""
+    """Raise ``ConfigError`` for an id that cannot be a column of a run file; ``what`` names its kind."""
     wrong = next((name for name in ids if name.encode().split() != [name.encode()]), None)
     if wrong is not None:
         raise ConfigError(f"{what} {wrong!r} is empty or has white space, which no TREC run can hold; change it")
@@ -131,6 +133,6 @@ def _encode(
         twice = next(name for name, _ in chunk if name in seen or seen.add(name))
         raise ConfigError(f"data.collection: the document id {twice!r} appears twice; ids must differ")
     check_ids(ids, "data.collection: the document id")
-    if not collator.prepare("document"):  # the texts are at hand: they need not be looked up
+    if not collator.prepare("document"):  # the texts are in memory: no look-up is needed
         collator = Collator(collator.tokenizer, collator.style, lambda _: [], lambda ids: [texts[name] for name in ids])
     return ids, join([encode(ranker, collator, block, "document", bf16=bf16) for block in blocks(ids, BLOCK)])

@@ -13,12 +13,12 @@ from limbeck.search.backend import Searching
 from limbeck.search.shards import Store
 
 _QUERIES = 256
-"""Queries compared with a shard at once: so small a table takes memory that was used before and need not be cleared."""
+"""Queries compared with a shard at once: so small a matrix reuses memory, which need not be cleared."""
 
 
 @register("backend", "exact")
 class Exact:
-    """Exact search of encodings of any kind, a shard at a time, on the processor or a GPU; nothing is built."""
+    """Exact search of encodings of any kind, shard by shard, on the processor or a GPU; nothing is built."""
 
     name: ClassVar[str] = "exact"
     kinds: ClassVar[tuple[Kind, ...]] = ("dense", "sparse", "multi")
@@ -29,7 +29,7 @@ class Exact:
         return None
 
     def check(self) -> None:
-        """Need nothing that is not there."""
+        """Nothing is needed."""
 
     def build(self, store: Store, folder: Path) -> None:
         """Build nothing."""
@@ -37,7 +37,7 @@ class Exact:
     def search(
         self, ranker: BiEncoder, queries: Rows, store: Store, folder: Path, best: Best, shards: Sequence[int]
     ) -> None:
-        """Score each shard's documents by the ranker's own ``similarity``."""
+        """Score each shard's documents with the ranker's ``similarity``."""
         del folder
         device = queries.arrays()["values"].device
         with Searching(self.name, len(queries), shards) as step:
@@ -45,5 +45,5 @@ class Exact:
                 documents = shard.rows.to(device).float()
                 for start in range(0, len(queries), _QUERIES):
                     scores = products(ranker, queries.part(start, start + _QUERIES), documents)
-                    best.offer(scores, start, shard.start, positive=queries.kind == "sparse")  # 0: no word is shared
+                    best.offer(scores, start, shard.start, positive=queries.kind == "sparse")  # 0: no common word
                     step.searched(len(scores))

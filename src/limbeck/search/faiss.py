@@ -1,4 +1,4 @@
-"""Search of dense vectors by faiss: flat, inverted lists, or a graph."""
+"""Search dense vectors with faiss: flat, inverted lists, or a graph."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,36 +20,35 @@ from limbeck.search.shards import Shard, Store
 _LARGEST = {
     "lists": 2**31 - 1, "probe": 2**31 - 1, "neighbours": 1024, "build_width": 2**31 - 1, "width": 2**31 - 1,
 }  # fmt: skip
-"""What faiss can hold in its numbers; a node of a graph has memory for all its edges from the start."""
+"""The largest values that faiss can represent; a graph allocates all edges of a node at once."""
 
 _QUERIES = 1024
-"""Queries that lists or a graph are searched for at once."""
+"""Queries searched in lists or a graph at once."""
 
 _SMALLER = (
     "choose backend=exact, or backend.type=flat, which read one shard after the other, or encode with dtype=float16"
 )
 
 _TRAINED_ON = 64
-"""Vectors a list that the centroids are trained on."""
+"""Vectors per list used to train the centroids."""
 
 
 @register("backend", "faiss")
 class Faiss:
-    """Inner products by faiss, on the processor.
+    """Inner products with faiss, on the processor.
 
-    ``flat`` is exact and reads the shards one at a time; nothing is built. ``ivf`` looks into the ``probe`` lists whose
-    centroids are nearest to the query, and maps them into memory. ``hnsw`` walks a graph, which lies in memory with
-    all vectors.
+    ``flat`` is exact and reads the shards one at a time; nothing is built. ``ivf`` searches the ``probe`` lists whose
+    centroids are nearest to the query, memory-mapped. ``hnsw`` searches a graph, which is in memory with all vectors.
 
     Parameters
     ----------
     type
         ``flat``, ``ivf`` or ``hnsw``.
     lists, probe
-        Of ``ivf``: number of lists, null for the square root of the number of documents; and how many of them a query
-        looks into.
+        For ``ivf``: number of lists, null for the square root of the number of documents; and how many of them are
+        searched for a query.
     neighbours, build_width, width
-        Of ``hnsw``: edges a node, and candidates kept while the graph is built and while it is searched (``M``,
+        For ``hnsw``: edges per node, and candidates kept while the graph is built and while it is searched (``M``,
         ``efConstruction`` and ``efSearch``).
 
     Raises
@@ -93,11 +92,11 @@ class Faiss:
 
     @property
     def by_shard(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """True of ``flat``; the others are one structure."""
+        """True for ``flat``; the others are one structure."""
         return self.type == "flat"
 
     def structure(self) -> dict[str, Any] | None:
-        """Return what lists or graph depend on."""
+        """Return the options on which lists or graph depend."""
         if self.type == "flat":
             return None
         if self.type == "ivf":
@@ -122,7 +121,7 @@ class Faiss:
             lists = min(self.lists or max(1, round(documents**0.5)), documents)
             index = faiss.index_factory(width, f"IVF{lists},{vectors}", faiss.METRIC_INNER_PRODUCT)
             if vectors != "Flat":
-                index.by_residual = False  # or a vector is rounded once more, as what it differs from its centroid by
+                index.by_residual = False  # otherwise a vector is rounded again, as the difference from its centroid
             sample = _sample(store, lists * _TRAINED_ON)
             announce(f"faiss lists of {store.path}", len(sample) * index.cp.niter, lists, width)
             index.train(sample)
@@ -137,13 +136,13 @@ class Faiss:
     def search(
         self, ranker: BiEncoder, queries: Rows, store: Store, folder: Path, best: Best, shards: Sequence[int]
     ) -> None:
-        """Score by the ranker's scale and faiss's inner products."""
+        """Score with the ranker's scale and faiss's inner products."""
         faiss = _import()
         asked = np.ascontiguousarray(queries.arrays()["values"].float().cpu().numpy())
         if self.type == "flat":
             with Searching(self.name, len(asked), shards) as step:
                 for shard in store.shards(shards):
-                    # One more than asked for: of documents that tie for the last place, ids decide.
+                    # One more than wanted: if it ties with the last place, ids decide.
                     wanted = min(best.depth + 1, len(shard.rows))
                     found = faiss.knn(asked, _values(shard), wanted, metric=faiss.METRIC_INNER_PRODUCT)
                     _show(best, *found, rows_from=shard.start, scale=ranker.scale)
@@ -165,12 +164,12 @@ class Faiss:
                 step.advance(len(some))
 
     def memory(self, store: Store, width: int) -> int:
-        """Return what lists or graph surely take, in bytes: vectors, and numbers of documents or edges of the graph."""
+        """Return a lower bound of the memory of lists or graph in bytes: vectors, and document numbers or edges."""
         component = DTYPES[store.identity["dtype"]].itemsize
         return store.documents * (component * width + (8 if self.type == "ivf" else 8 * self.neighbours))
 
     def _opened(self, folder: Path) -> Any:
-        """Return what ``build`` wrote, read once."""
+        """Return the index that ``build`` wrote, read once."""
         if folder not in self._indexes:
             faiss = _import()
             flags = faiss.IO_FLAG_MMAP if self.type == "ivf" else 0
@@ -179,7 +178,7 @@ class Faiss:
             except RuntimeError as error:
                 last = str(error).strip().split("\n")[-1]
                 raise ConfigError(
-                    f"{folder} cannot be read ({last}); delete it and give the limbeck index command again"
+                    f"{folder} cannot be read ({last}); delete it and run the limbeck index command again"
                 ) from None
         return self._indexes[folder]
 
@@ -199,7 +198,7 @@ def _values(shard: Shard) -> np.ndarray:
 
 
 def _sample(store: Store, count: int) -> np.ndarray:
-    """Return vectors from everywhere in a store, always the same."""
+    """Return a sample of vectors spread over a store, always the same."""
     chosen = np.random.default_rng(0).permutation(store.documents)[:count]
     chosen.sort()
     shards = chosen // store.shard_size
@@ -210,6 +209,6 @@ def _show(
     best: Best, scores: np.ndarray, rows: np.ndarray, *, scale: float, rows_from: int = 0, queries_from: int = 0
 ) -> None:
     lines = np.repeat(np.arange(len(rows)) + queries_from, rows.shape[1])
-    there = rows.reshape(-1) >= 0  # faiss fills up with -1
+    there = rows.reshape(-1) >= 0  # faiss pads with -1
     values = (scores.reshape(-1)[there] * np.float32(scale)).astype(np.float32)
     best.add(lines[there], rows.reshape(-1)[there] + rows_from, values)

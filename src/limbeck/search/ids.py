@@ -7,14 +7,14 @@ import pyarrow as pa
 
 
 class Ids:
-    """Document ids, mapped into memory.
+    """Memory-mapped document ids.
 
     Parameters
     ----------
     text
         Their UTF-8 bytes, one after the other.
     offsets
-        (N + 1) where each begins.
+        (N + 1,) start of each id.
     """
 
     def __init__(self, text: np.ndarray, offsets: np.ndarray) -> None:
@@ -28,7 +28,7 @@ class Ids:
         return self._text[self._offsets[row] : self._offsets[row + 1]].tobytes().decode()
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """Return those of some rows, as objects."""
+        """Return the ids of some rows, as objects."""
         text, offsets = self._text, self._offsets
         if len(rows) == 1:
             return np.array([self[int(rows[0])]], dtype=object)
@@ -36,6 +36,6 @@ class Ids:
         return every.take(pa.array(rows)).to_numpy(zero_copy_only=False)
 
     def all(self) -> list[str]:
-        """Return all of them."""
+        """Return all ids."""
         text, offsets = self._text.tobytes(), self._offsets.tolist()
         return [text[start:stop].decode() for start, stop in pairwise(offsets)]

@@ -1,4 +1,4 @@
-"""Search of sparse weights by inverted lists."""
+"""Search sparse weights with inverted lists."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,19 +20,19 @@ from limbeck.search.shards import Store, load, readable, save
 
 @register("backend", "inverted")
 class Inverted:
-    r"""Inverted lists of a sparse student: for each word of the vocabulary the documents that have it, by weight.
+    r"""Inverted lists of a sparse student: for each word of the vocabulary its documents and weights.
 
     ```math
     s(q, d) = \mathrm{scale} \cdot \sum_{v \in q \cap d} w_v(q)\, w_v(d)
     ```
 
-    summed over the words of the query alone. Exact, unless terms are left out.
+    summed over the words of the query only. Exact, unless terms are left out.
 
     Parameters
     ----------
     document_terms, query_terms
-        Keep only so many words of a document (when the index is built) and of a query (when it is searched), those of
-        the largest weights; null keeps all.
+        Keep only this many words of a document (when the index is built) and of a query (when it is searched), those
+        with the largest weights; null keeps all.
 
     Raises
     ------
@@ -56,14 +56,14 @@ class Inverted:
         self.query_terms = query_terms
 
     def structure(self) -> dict[str, Any] | None:
-        """Return what the lists depend on."""
+        """Return the options on which the lists depend."""
         return {"document_terms": self.document_terms}
 
     def check(self) -> None:
-        """Need nothing that is not there."""
+        """Nothing is needed."""
 
     def build(self, store: Store, folder: Path) -> None:
-        """Write the lists of each shard: where each word's begins, documents and weights."""
+        """Write the lists of each shard: start of each word's list, documents and weights."""
         with Step(f"inverted lists of {store.path}", store.documents, "documents") as step:
             for shard in store.shards():
                 lists = strongest(_matrix(shard.rows), self.document_terms).tocsc()
@@ -76,9 +76,9 @@ class Inverted:
     def search(
         self, ranker: BiEncoder, queries: Rows, store: Store, folder: Path, best: Best, shards: Sequence[int]
     ) -> None:
-        """Sum up the lists of each query's words, on all cores."""
+        """Add up the lists of each query's words, on all cores."""
         asked: Any = strongest(_matrix(queries), self.query_terms)
-        # Only lists of words that occur in a query are read from the disk.
+        # Only lists of the queries' words are read from the disk.
         occurs = np.zeros(asked.shape[1], bool)
         occurs[asked.indices] = True
         words, number = np.flatnonzero(occurs), np.cumsum(occurs, dtype=np.int32) - 1
@@ -106,7 +106,7 @@ class Inverted:
 
 
 def _matrix(encoded: Rows) -> Any:
-    """Return (N, V) weights as float32 in the compressed sparse row format."""
+    """Return (N, V) weights as a float32 matrix in compressed sparse row format."""
     from scipy import sparse
 
     arrays = {name: value.cpu().numpy() for name, value in encoded.arrays().items()}
@@ -115,7 +115,7 @@ def _matrix(encoded: Rows) -> Any:
 
 
 def strongest(matrix: Any, terms: int | None) -> Any:
-    """Keep the largest weights of each line of a sparse matrix; of equal ones the first."""
+    """Keep the largest weights of each row of a sparse matrix; of equal ones the first."""
     if terms is None:
         return matrix
     lines = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
@@ -128,15 +128,15 @@ def strongest(matrix: Any, terms: int | None) -> Any:
 
 
 def _lists(path: Path, words: np.ndarray, documents: int) -> Postings:
-    """Return the lists of some words in a shard."""
+    """Return a shard's lists of some words."""
     starts = load(path.with_name(f"{path.name}.starts.npy"))
     lengths = starts[words + 1] - starts[words]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    in_a_row = np.split(words, np.flatnonzero(np.diff(words) > 1) + 1)  # their lists lie side by side
+    in_a_row = np.split(words, np.flatnonzero(np.diff(words) > 1) + 1)  # their lists are adjacent
     places = [slice(int(starts[some[0]]), int(starts[some[-1] + 1])) for some in in_a_row if len(some)]
     rows, weights = (load(path.with_name(f"{path.name}.{name}.npy")) for name in ("documents", "weights"))
     weights, rows = (np.concatenate([values[:0], *(values[place] for place in places)]) for values in (weights, rows))
-    # Compiled loops look nothing over: a wrong place would be a wrong place in memory.
+    # Compiled loops check nothing: a wrong position would access wrong memory.
     fit = len(rows) == len(weights) == offsets[-1] and (lengths >= 0).all()
     if not fit or (len(rows) and not 0 <= rows.min() <= rows.max() < documents):
         raise ValueError("its lists do not fit one another")

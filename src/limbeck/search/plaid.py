@@ -1,4 +1,4 @@
-"""Search of several vectors a text by PLAID."""
+"""Search several vectors per text with PLAID."""
 
 import json
 from collections.abc import Sequence
@@ -21,31 +21,31 @@ from limbeck.search.clustering import announce
 from limbeck.search.shards import Shard, Store, load, readable
 
 _NEAR_ONE = 0.01
-"""What the length of a vector may differ from 1: more than rounding to float16 does."""
+"""Largest difference of a vector's length from 1, larger than float16 rounding."""
 
 _CENTROIDS_ALONE = 4
-"""Of so many documents fast-plaid scores all by their centroids, and one by its vectors."""
+"""Documents that fast-plaid scores by centroids only, for each one that it scores by vectors."""
 
 _SIZES = "sizes.json"
-"""File beside those of fast-plaid, with the bytes of each: it reads damaged ones as an index of nothing."""
+"""File with the sizes of fast-plaid's files: fast-plaid would read damaged ones as an empty index."""
 
 
 @register("backend", "plaid")
 class Plaid:
-    """Late interaction by PLAID, as the package fast-plaid has it: centroids and quantised residuals.
+    """Late interaction with PLAID, by the package fast-plaid: centroids and quantised residuals.
 
-    Approximate: only documents near the query's centroids are looked at, so that fewer than asked for may be found;
-    vectors come back from few bits, and scores are float16 times the ranker's scale.
+    Approximate: only documents near the query's centroids are scored, so that fewer documents than wanted may be found;
+    vectors are reconstructed from few bits, and scores are float16 times the ranker's scale.
 
     Parameters
     ----------
     bits
-        Bits of each component of a residual: 1, 2, 4 or 8.
+        Bits per component of a residual: 1, 2, 4 or 8.
     probe
-        Centroids that each vector of a query looks into; all of them where there are fewer.
+        Centroids searched for each query vector; all of them if there are fewer.
     scored
-        Documents a query that are scored by their quantised vectors, chosen from four times as many by centroids alone;
-        at least as many as are asked for.
+        Documents per query that are scored by their quantised vectors, chosen from four times as many by centroids
+        only; at least as many as are wanted.
 
     Raises
     ------
@@ -73,7 +73,7 @@ class Plaid:
         self._indexes: dict[tuple[Path, str], tuple[Any, int]] = {}
 
     def structure(self) -> dict[str, Any] | None:
-        """Return what the quantised vectors depend on."""
+        """Return the options on which the quantised vectors depend."""
         return {"bits": self.bits}
 
     def check(self) -> None:
@@ -81,12 +81,12 @@ class Plaid:
         _import()
 
     def build(self, store: Store, folder: Path) -> None:
-        """Train centroids on a sample of the documents and quantise all, read from the mapped shards.
+        """Train centroids on a sample of the documents and quantise all, read from the memory-mapped shards.
 
         Raises
         ------
         ConfigError
-            PLAID cannot hold these vectors: the message says why.
+            PLAID cannot store these vectors; the message says why.
         """
         documents, vectors = [], 0
         with Step(f"vectors of {store.path}", store.documents, "documents") as step:
@@ -97,11 +97,11 @@ class Plaid:
                 documents += [values[start:stop] for start, stop in pairwise(offsets)]
                 vectors += len(values)
                 step.advance(len(shard.rows))
-        # Each is quantised by the nearest centroid, of 16 times the root of their number, as ColBERTv2 has it.
+        # Each vector is compared with all centroids: 16 times the root of the vectors' number, as in ColBERTv2.
         announce(f"PLAID of {store.path}", vectors, round(16 * vectors**0.5), store.shard(0).rows.width)
         try:
             index = _import().FastPlaid(str(folder / "plaid"), device="cpu")
-            index.create(documents, nbits=self.bits, start_from_scratch=0)  # or it keeps a pickle of all vectors
+            index.create(documents, nbits=self.bits, start_from_scratch=0)  # else it stores a pickle of all vectors
         except RuntimeError as error:
             raise _refused(f"could not be built of {len(documents)} documents ({error})") from error
         write_json(folder / _SIZES, _sizes(folder))
@@ -109,8 +109,8 @@ class Plaid:
     def search(
         self, ranker: BiEncoder, queries: Rows, store: Store, folder: Path, best: Best, shards: Sequence[int]
     ) -> None:
-        """Score by the ranker's scale and PLAID's approximate MaxSim."""
-        del shards  # one structure
+        """Score with the ranker's scale and PLAID's approximate MaxSim."""
+        del shards  # there is only one structure
         arrays = queries.arrays()
         device = str(arrays["values"].device)
         asked = [arrays["values"][start:stop].float() for start, stop in pairwise(arrays["offsets"].tolist())]
@@ -142,7 +142,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _check_sizes(folder: Path) -> None:
-    """Raise ``ConfigError`` if a file is not there or shorter or longer than it was built."""
+    """Raise ``ConfigError`` if a file is missing or has another size than when it was built."""
     with readable(folder):
         built: dict[str, int] = json.loads((folder / _SIZES).read_text(encoding="utf-8"))
         there = _sizes(folder)
@@ -158,7 +158,7 @@ def _refused(reason: str) -> ConfigError:
 
 
 def _check(store: Store, shard: Shard) -> None:
-    """Raise ``ConfigError`` for vectors that the package would end the process for, or score as what they are not."""
+    """Raise ``ConfigError`` for vectors on which the package would end the process, or that it would score wrongly."""
     arrays = shard.rows.arrays()
     empty = (arrays["offsets"].diff() == 0).nonzero()
     if len(empty):
@@ -178,7 +178,7 @@ def _import() -> Any:
         raise ConfigError(
             "backend=plaid needs fast-plaid: pip install 'limbeck[plaid]', or choose backend=exact"
         ) from None
-    # It is compiled against one torch, and ends the process in any other.
+    # It is compiled for one version of torch, and ends the process with any other.
     built_for = next((word.partition("==")[2] for word in needs if word.startswith("torch==")), None)
     installed = torch.__version__.partition("+")[0]
     if built_for is not None and built_for != installed:

@@ -1,4 +1,4 @@
-"""From encoded queries and a store to a run: search by a backend, or re-ranking of a first stage."""
+"""From encoded queries and a store to a run: search with a backend, or re-rank a first stage."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress
@@ -39,21 +39,25 @@ def search(
     Parameters
     ----------
     backend
-        Finds them.
+        Finds the documents.
     ranker
-        What encoded the store.
-    query_ids, queries
-        Ids and their encodings, on the device to search on.
-    store, depth
-        Where to search, and the documents kept for each query.
+        The ranker that encoded the store.
+    query_ids
+        Ids of the queries.
+    queries
+        Their encodings, on the device of the search.
+    store
+        The store.
+    depth
+        Documents kept for each query.
     shards
-        Search these alone; None searches all.
+        Search only these; None searches all.
 
     Raises
     ------
     ConfigError
-        The backend has not been built on this store, or cannot search shards apart; or a query's encoding is NaN or
-        infinite.
+        The backend's index of this store is not built, or it cannot search single shards; or a query's encoding is NaN
+        or infinite.
     """
     _check_finite(query_ids, queries)
     if not built(backend, store):
@@ -63,7 +67,7 @@ def search(
         )
     if shards is not None and not backend.by_shard:
         raise ConfigError(f"shard: backend={backend.name} is one structure with these options; search without shard=…")
-    if backend.name == "exact" and store.kind != "sparse":  # others may find fewer
+    if backend.name == "exact" and store.kind != "sparse":  # other backends may find fewer
         needed = held(len(query_ids), depth, store.documents)
         room.check_memory(needed, f"keeping the best {depth:,} documents of {len(query_ids):,} queries", _FEWER)
     best = Best(len(query_ids), depth, store.names)
@@ -82,25 +86,27 @@ def rerank(
     *,
     shards: Sequence[int] | None = None,
 ) -> Run:
-    """Re-rank candidates by the encodings of a store, exactly; no document is encoded.
+    """Re-rank candidates with the encodings of a store, exactly; no document is encoded.
 
     Parameters
     ----------
     ranker
-        What encoded the store.
-    query_ids, queries
-        Ids and their encodings.
+        The ranker that encoded the store.
+    query_ids
+        Ids of the queries.
+    queries
+        Their encodings.
     store
-        Holds the documents; shards without a candidate are not read.
+        Holds the documents; shards without candidates are not read.
     candidates
-        First-stage run, already cut to the depth wanted.
+        First-stage run, cut to the wanted depth.
     shards
-        Score the candidates in these alone; None scores all.
+        Score only candidates in these; None scores all.
 
     Raises
     ------
     ConfigError
-        Candidates are not in the store; the message names one. Or a query's encoding is NaN or infinite.
+        Candidates are not in the store (the message names one), or a query's encoding is NaN or infinite.
     """
     _check_finite(query_ids, queries)
     asked = ArrayRun.of((query, candidates[query]) for query in query_ids if query in candidates)
@@ -134,8 +140,8 @@ def rerank(
 
 
 def _rows(store: Store, run: ArrayRun, shards: Sequence[int] | None) -> NDArray[np.int64]:
-    """Return the rows of a run's documents in a store; -1 for those that are not in these shards."""
-    columns = [column.cast(ID) for column in run.documents()]  # of files of earlier versions, too
+    """Return the rows of a run's documents in a store; -1 for documents that are not in these shards."""
+    columns = [column.cast(ID) for column in run.documents()]  # also for files of earlier versions
     documents = pa.chunked_array(columns, type=ID).dictionary_encode().combine_chunks()
     numbers = {name: number for number, name in enumerate(documents.dictionary.to_pylist())}
     rows = np.full(len(numbers), -1)

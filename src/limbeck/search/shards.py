@@ -1,7 +1,7 @@
-"""Encodings of a whole collection on disk, in shards that are mapped into memory one at a time.
+"""Encodings of a whole collection on disk, in shards that are memory-mapped one at a time.
 
-A folder holds ``index.json``, which records what was encoded and how, and one folder a shard with ``.npy`` files. A
-shard appears by one rename when it is whole: encoding may be killed and taken up again, and shared among processes.
+A folder holds ``index.json``, which records the encoder and its inputs, and one folder per shard with ``.npy`` files. A
+shard appears by one rename when it is complete: encoding may be killed and resumed, and shared among processes.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ class Shard(NamedTuple):
     """Row of its first document."""
     ids: Ids
     rows: Rows
-    """Mapped into memory."""
+    """Their encodings, memory-mapped."""
 
 
 class Store:
@@ -49,16 +49,16 @@ class Store:
     Raises
     ------
     ConfigError
-        There is none, or it is of another version of the program.
+        There is no such file, or another version of limbeck wrote it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if not (path / _FILE).is_file():
-            raise ConfigError(f"{path} is no index: it has no index.json; limbeck index … out={path} makes one")
+            raise ConfigError(f"{path} is no index: it has no index.json; limbeck index … out={path} builds one")
         self.meta: dict[str, Any] = self._read()
         if self.meta.get("format") != _FORMAT or not isinstance(self.meta.get("identity"), dict):
-            raise ConfigError(f"{path} is an index of another version of limbeck; delete it and make it anew")
+            raise ConfigError(f"{path} is an index of another version of limbeck; delete it and build it again")
         self.identity: dict[str, Any] = self.meta["identity"]
         self._ids: dict[int, Ids] = {}
 
@@ -71,9 +71,9 @@ class Store:
         path
             The folder.
         identity
-            All that the encodings depend on, ``kind``, ``dtype`` and ``shard_size`` included.
+            Everything the encodings depend on, with ``kind``, ``dtype`` and ``shard_size``.
         made_from
-            What is needed beside to make the encoder again.
+            What else is needed to build the encoder again.
 
         Raises
         ------
@@ -84,10 +84,10 @@ class Store:
         wanted = json.loads(json.dumps(identity, default=str))
         if not (path / _FILE).exists():
             if path.exists() and not (path.is_dir() and _fresh(path)):
-                raise ConfigError(f"out: {path} is there and no index; give another folder")
+                raise ConfigError(f"out: {path} exists and is no index; give another folder")
             path.mkdir(parents=True, exist_ok=True)
             with locked(path / _LOCK, str(path)):
-                if not (path / _FILE).exists():  # shares of the work may start at the same moment
+                if not (path / _FILE).exists():  # shares may start at the same moment
                     write_json(path / _FILE, {"format": _FORMAT, "identity": wanted, "made_from": made_from})
         found = cls(path)
         if found.identity != wanted:
@@ -101,16 +101,16 @@ class Store:
         try:
             return json.loads((self.path / _FILE).read_text(encoding="utf-8"))
         except ValueError:
-            raise ConfigError(f"{self.path / _FILE} is damaged; delete {self.path} and make the index anew") from None
+            raise ConfigError(f"{self.path / _FILE} is damaged; delete {self.path} and build the index again") from None
 
     @property
     def kind(self) -> Kind:
-        """What encodings it holds."""
+        """Kind of its encodings."""
         return self.identity["kind"]
 
     @property
     def shard_size(self) -> int:
-        """Documents of a shard."""
+        """Documents per shard."""
         return self.identity["shard_size"]
 
     @property
@@ -120,10 +120,10 @@ class Store:
         Raises
         ------
         ConfigError
-            It is not finished.
+            The store is not finished.
         """
         if "documents" not in self.meta:
-            raise ConfigError(f"{self.path} is not finished; give its limbeck index command again to go on")
+            raise ConfigError(f"{self.path} is not finished; run its limbeck index command again to finish it")
         return self.meta["documents"]
 
     def __len__(self) -> int:
@@ -131,11 +131,11 @@ class Store:
         return -(-self.documents // self.shard_size)
 
     def has(self, number: int) -> bool:
-        """Return whether a shard is there."""
+        """Return whether a shard exists."""
         return self._folder(number).exists()
 
     def write(self, number: int, ids: Sequence[str], encoded: Rows) -> None:
-        """Write a shard; if another process has written it meanwhile, that one stays.
+        """Write a shard; if another process has written it in the meantime, that one is kept.
 
         Raises
         ------
@@ -156,7 +156,7 @@ class Store:
             shutil.rmtree(unfinished, ignore_errors=True)
 
     def finish(self, documents: int) -> bool:
-        """Say how many documents there are; returns whether all their shards are there."""
+        """Record the number of documents; return whether all their shards exist."""
         if not all(self.has(number) for number in range(-(-documents // self.shard_size))):
             return False
         self.record(documents=documents)
@@ -166,7 +166,7 @@ class Store:
         return True
 
     def record(self, **values: Any) -> None:
-        """Write values into ``index.json``, beside what other processes have written there."""
+        """Write values into ``index.json``, and keep those that other processes have written there."""
         with locked(self.path / _LOCK, str(self.path)):
             self.meta = {**self._read(), **values}
             write_json(self.path / _FILE, self.meta)
@@ -177,7 +177,7 @@ class Store:
         Raises
         ------
         ConfigError
-            It is not there or damaged.
+            It is missing or damaged.
         """
         folder = self._folder(number)
         with readable(folder):
@@ -187,12 +187,12 @@ class Store:
             return Shard(number, number * self.shard_size, self._names(number), rows(self.kind, arrays, width))
 
     def shards(self, numbers: Sequence[int] | None = None) -> Iterator[Shard]:
-        """Open shards one after the other; None takes all."""
+        """Open shards one after another; None opens all."""
         for number in range(len(self)) if numbers is None else numbers:
             yield self.shard(number)
 
     def names(self, found: np.ndarray) -> list[str]:
-        """Look the ids of rows up, shard by shard."""
+        """Return the ids of rows, read shard by shard."""
         shards = found // self.shard_size
         order = np.argsort(shards, kind="stable")
         names = np.empty(len(found), dtype=object)
@@ -216,7 +216,7 @@ class Store:
 
 
 def save(path: Path, value: np.ndarray) -> None:
-    """Write an array and see that it is on the disk."""
+    """Write an array, and flush it to the disk."""
     with path.open("wb") as file:
         np.save(file, value)
         file.flush()
@@ -225,19 +225,19 @@ def save(path: Path, value: np.ndarray) -> None:
 
 @contextlib.contextmanager
 def readable(folder: Path) -> Iterator[None]:
-    """Turn what readers raise for files that are missing or damaged into a ``ConfigError`` that names their folder."""
+    """Turn the errors of reading missing or damaged files into a ``ConfigError`` that names their folder."""
     try:
         yield
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         what = f"{folder} cannot be read ({error})"
-        raise ConfigError(f"{what}; delete it and give the limbeck index command again") from None
+        raise ConfigError(f"{what}; delete it and run the limbeck index command again") from None
 
 
 def load(path: Path) -> np.ndarray:
-    """Map an array into memory; what is written to it stays there."""
+    """Memory-map an array; changes stay in memory."""
     try:
-        return np.asarray(np.load(path, mmap_mode="c"))  # slices of a memmap itself cost ten times as much
-    except ValueError:  # nothing can be mapped of an array without elements
+        return np.asarray(np.load(path, mmap_mode="c"))  # slices of the memmap itself take ten times as long
+    except ValueError:  # an array without elements cannot be mapped
         return np.load(path)
 
 
@@ -254,7 +254,7 @@ def _fill(folder: Path, ids: Sequence[str], encoded: Rows) -> None:
 
 
 def _fresh(path: Path) -> bool:
-    """Return whether a folder holds nothing, or what a process that makes an index begins with."""
+    """Return whether a folder is empty, or has only what a process that builds an index writes first."""
     ours = all(item.name.endswith(_LOCK) or item.name.startswith(f".{_FILE}.") for item in path.iterdir())
     return ours or (path / _FILE).exists()
 

@@ -1,4 +1,4 @@
-"""Shares of work: share i of n takes every n-th shard."""
+"""Shares of work: share i of n has every n-th shard."""
 
 import re
 
@@ -6,7 +6,7 @@ from limbeck.config import ConfigError
 
 
 def share(word: str | None) -> tuple[int, int]:
-    """Read ``i/n``, i from 1 to n; None is 1/1.
+    """Parse ``i/n``, i from 1 to n; None is 1/1.
 
     Returns
     -------
@@ -16,7 +16,7 @@ def share(word: str | None) -> tuple[int, int]:
     Raises
     ------
     ConfigError
-        It is no such share.
+        The text is no such share.
     """
     if word is None:
         return 0, 1

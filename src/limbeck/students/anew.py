@@ -1,4 +1,4 @@
-"""Weights that a checkpoint does not give: they may start anew where something trains them, and nowhere else."""
+"""Checks of weights that a checkpoint lacks: random weights are an error unless they are trained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,45 +13,45 @@ from limbeck.students.folders import instead
 
 @dataclass(frozen=True)
 class Anew:
-    """What starts anew in a student."""
+    """Parameters of a student that are initialised at random, because the checkpoint lacks them."""
 
     names: Sequence[str]
     """Parameters, by their names in the student without adapters."""
     path: str
-    """Where the rest comes from."""
+    """The checkpoint."""
     labels: Sequence[str] = ()
-    """Of the checkpoint's classifier, where it has other than one."""
+    """Labels of the checkpoint's classifier, if there is not exactly one."""
 
 
 def refuse_untrained(found: Anew, key: str) -> None:
-    """Raise an error that names the weights that start anew: for a student that nothing trains.
+    """Raise an error if a student that is not going to be trained has random weights.
 
     Parameters
     ----------
     found
-        What starts anew.
+        The random weights.
     key
-        Prefix of the student's key, as ``teacher.``.
+        Prefix of the student's key, such as ``teacher.``.
 
     Raises
     ------
     ConfigError
-        There are some.
+        There are random weights; the message names them.
     """
     if found.names:
         raise ConfigError(
-            f"model: {found.path!r} does not give {some(found.names)}, which would start at random, and nothing trains "
-            f"them here: the scores would mean nothing. {_remedy(found, key)}"
+            f"model: {found.path!r} lacks {some(found.names)}, which would be random, and nothing trains them here: "
+            f"the scores would be meaningless. {_remedy(found, key)}"
         )
 
 
 def refuse_frozen(student: nn.Module, found: Anew) -> None:
-    """Raise an error that names the weights that start anew and are frozen: for a student in training.
+    """Raise an error if a student in training has random weights that are frozen.
 
     Raises
     ------
     ConfigError
-        There are some.
+        There are such weights; the message names them.
     """
     trains = {
         plain_name(name) for name, value in student.named_parameters(remove_duplicate=False) if value.requires_grad
@@ -59,23 +59,23 @@ def refuse_frozen(student: nn.Module, found: Anew) -> None:
     frozen = [name for name in found.names if name not in trains]
     if frozen:
         raise ConfigError(
-            f"model: {found.path!r} does not give {some(frozen)}, which would start at random and are frozen; take a "
-            "checkpoint that has them, or train them"
+            f"model: {found.path!r} lacks {some(frozen)}, which would be random and are frozen; choose a checkpoint "
+            "that has them, or train them"
         )
 
 
 def _remedy(found: Anew, key: str) -> str:
     if len(found.labels) == 2:
         return (
-            f"The classifier there has two labels, {' and '.join(found.labels)}: {key}student.labels=difference reads "
-            f"logit[1] - logit[0] as the score ({key}student.options={{labels: difference}} of a saved student)"
+            f"Its classifier has two labels, {' and '.join(found.labels)}: {key}student.labels=difference reads "
+            f"logit[1] - logit[0] as the score ({key}student.options={{labels: difference}} for a saved student)"
         )
     if found.labels:
         return (
             f"The classifier there has {len(found.labels)} labels, {some(found.labels)}, and a score is one number: "
-            "take a checkpoint with one label, or with two"
+            "choose a checkpoint with one label or two"
         )
     return (
-        f"Take a checkpoint that has them, a student in a folder ({instead(key, 'FOLDER')}), or train it first "
+        f"Choose a checkpoint that has them, a saved student ({instead(key, 'FOLDER')}), or train it first "
         "(limbeck train)"
     )

@@ -1,4 +1,4 @@
-"""A backbone taken alone out of a folder that holds a whole student: what is left behind is said, or refused."""
+"""Check of ``backbone.model`` for a folder that holds a whole student, of which only the transformer is loaded."""
 
 import logging
 from collections.abc import Mapping
@@ -14,31 +14,33 @@ from limbeck.students.folders import Found, holds, instead, read
 log = logging.getLogger(__name__)
 
 _FREE = {"query_length", "document_length", "scale", "learn_scale", "matryoshka"}
-"""Options in which a student may differ from its folder: lengths, and what sentence-transformers does not have."""
+"""Options that are not compared: lengths, and options that sentence-transformers does not have."""
 
 
 def check(
     kind: str, student: Mapping[str, Any], model: str, revision: str | None = None, *, key: str, trains: bool
 ) -> None:
-    """Compare a student with the folder or hub model that its backbone is taken from, if that holds a student.
+    """Compare the options of a student with those of the student that ``backbone.model`` holds, if any.
 
     Parameters
     ----------
-    kind, student
-        Name and options of the student that is built.
+    kind
+        Name of the configured student.
+    student
+        Options of the configured student.
     model
         ``backbone.model``: a hub name or a folder.
     revision
         ``backbone.revision``: commit or tag on the hub.
     key
-        Prefix of the student's and the backbone's keys, as ``teacher.``.
+        Prefix of the student's and the backbone's keys, such as ``teacher.``.
     trains
-        The student is trained: differences are logged as a warning. Others are refused.
+        Whether the student is trained; differences are then a warning, else an error.
 
     Raises
     ------
     ConfigError
-        Nothing trains the student, and it is not the one in the folder.
+        The student differs from the one in the folder, and is not trained.
     """
     on_hub = hub.is_name(model)
     try:
@@ -52,23 +54,23 @@ def check(
         return
     if on_hub:
         pinned = "" if revision is None else f" --revision {revision}"
-        what = f"out of the model on the hub: {left}"
-        remedy = f"hf download {model}{pinned} --local-dir FOLDER, then {instead(key, 'FOLDER')}, takes"
+        what = f"from the model on the hub: {left}"
+        remedy = f"hf download {model}{pinned} --local-dir FOLDER, then {instead(key, 'FOLDER')}"
     else:
         whole = model if model.startswith(PACKAGE) else str(folder)
-        what, remedy = f"out of the folder: {left}", f"{instead(key, whole)} takes"
-    message = f"{key}backbone.model={model} takes the transformer alone {what}. {remedy} the whole of it"
+        what, remedy = f"from the folder: {left}", instead(key, whole)
+    message = f"{key}backbone.model={model} loads only the transformer {what}. To load the whole student: {remedy}"
     if not trains:
         raise ConfigError(message)
     log.warning("%s", message)
 
 
 def home(model: str) -> Path | None:
-    """Return the folder of the student that ``backbone.model`` is, or is a transformer of; None if there is none."""
+    """Return the folder of the student that ``backbone.model`` names or lies in; None if there is no student."""
     folder = Path(locate(model)) if model.startswith(PACKAGE) else Path(model)
     if holds(folder):
         return folder
-    for place in (folder.parent, folder.parent.parent):  # of a Router in a subfolder
+    for place in (folder.parent, folder.parent.parent):  # a transformer in a subfolder of a Router
         found = layout(place)
         if found is not None:
             parts = [module.folder.resolve() for module in (*found.documents, *found.queries)]
@@ -77,7 +79,7 @@ def home(model: str) -> Path | None:
 
 
 def _left(kind: str, student: Mapping[str, Any], folder: Path, key: str) -> str:
-    """Return in words how a student differs from the one in a folder; nothing if it does not."""
+    """Describe how a student differs from the one in a folder; empty if it does not."""
     try:
         found: Found = read(folder, key=f"{key}backbone.model")
     except ConfigError as error:
@@ -94,7 +96,7 @@ def _left(kind: str, student: Mapping[str, Any], folder: Path, key: str) -> str:
 
 
 def _same(ours: Any, theirs: Any) -> bool:
-    """Return whether an option says the same; ``auto`` takes what the vocabulary has."""
+    """Return whether two values of an option are equivalent; ``auto`` matches everything."""
     return ours == theirs or ours == "auto" or (ours in (None, "") and theirs in (None, ""))
 
 

@@ -1,4 +1,4 @@
-"""What students are, and what bi-encoders share."""
+"""Base classes of students."""
 
 import hashlib
 from abc import abstractmethod
@@ -20,26 +20,27 @@ if TYPE_CHECKING:
 
 
 class Student(nn.Module):
-    """A ranker that can be trained: called on a batch, it scores the candidates.
+    """A trainable ranker; called on a batch, it scores the candidates.
 
-    A student is a ``BiEncoder`` if it is ``separable``, else a
-    ``PairScorer``.
+    A student is a ``BiEncoder`` if it is ``separable``, else a ``PairScorer``.
     """
 
     separable: bool
-    """Queries and documents are encoded apart, so that a whole collection can be searched."""
+    """Whether it encodes queries and documents separately, so that it can search a whole collection."""
     fields: frozenset[str] = frozenset()
-    """What its output has beside scores: ``embeddings``, ``vectors`` (one a text), ``term_weights``."""
+    """Outputs in addition to scores: ``embeddings``, ``vectors`` (one per text), ``term_weights``."""
     context: ClassVar[str] = "it reads the states of a text's tokens"
-    """Why vectors of single tokens (``backbone=static``) will not do; empty where they will."""
+    """Reason why the student does not work with ``backbone=static``, for messages; empty if it does."""
     number: Number = "similarity"
-    """What kind of number a score is, for the provenance of stored scores."""
+    """Kind of number that its scores are, for the provenance of stored scores."""
     reads_queries: bool = True
-    """Queries go through a transformer."""
+    """Whether a transformer encodes the queries."""
     style: TextFormat
+    """How texts become tokens."""
     backbone: "PreTrainedModel"
+    """Transformer of the documents, and of the queries unless ``query_backbone`` is set."""
     query_backbone: "PreTrainedModel | None"
-    """The queries' own transformer; None where they share that of the documents."""
+    """Separate transformer of the queries; None if they share the documents'."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +51,7 @@ class Student(nn.Module):
         """Score the candidates of a batch."""
 
     def checksum(self) -> str:
-        """Return the sha256 of all parameters and buffers, by name."""
+        """Return the SHA-256 of all parameters and buffers with their names."""
         weights = hashlib.sha256()
         for name, value in sorted(self.state_dict().items()):
             weights.update(name.encode())
@@ -60,23 +61,23 @@ class Student(nn.Module):
     if TYPE_CHECKING:
 
         def __call__(self, batch: Batch) -> StudentOutput:
-            """Score the candidates of a batch, hooks included."""
+            """Score the candidates of a batch, and run hooks."""
             ...
 
 
 class BiEncoder(Student):
-    """A student that encodes queries and documents apart, and compares the encodings."""
+    """A student that encodes queries and documents separately and compares the encodings."""
 
     separable = True
     kind: Kind
-    """What it makes of a text."""
+    """Kind of its encodings."""
     fields: frozenset[str] = frozenset({"embeddings"})
 
     _scale: float
 
     @property
     def scale(self) -> float:
-        """Factor of the similarity: of the inner product, or of the late interaction of several vectors."""
+        """Factor of the similarity (inner product or MaxSim)."""
         return self._scale
 
     @abstractmethod
@@ -93,10 +94,10 @@ class BiEncoder(Student):
 
     @abstractmethod
     def similarity(self, queries: Encoding, documents: Encoding) -> Tensor:
-        """Return all scores of B queries and N documents, (B, N)."""
+        """Return the (B, N) scores of B queries and N documents."""
 
     def forward(self, batch: Batch) -> StudentOutput:
-        """Score the candidates of a batch; each distinct document is encoded once."""
+        """Score the candidates of a batch; encode each distinct document once."""
         assert batch.queries is not None, "a bi-encoder needs separately tokenised queries"
         queries = in_chunks(self.encode, batch.queries, "query")
         documents = in_chunks(self.encode, batch.documents, "document")

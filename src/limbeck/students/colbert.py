@@ -1,4 +1,4 @@
-"""ColBERT: one vector a token, scored by late interaction."""
+"""ColBERT: one vector per token, scored by late interaction."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,19 +18,19 @@ from limbeck.types import Encoding, Tokens, Vectors
 class ColBERT(BiEncoder):
     r"""Multi-vector bi-encoder, $`s(q, d) = \mathrm{scale} \cdot \sum_i \max_j \langle q_i, d_j \rangle`$.
 
-    A token's vector is a linear projection (no bias, w ~ N(0, 0.02²)) of its last state. Special tokens and markers
-    have vectors as other tokens do.
+    A token's vector is a linear projection (no bias, initial weights ~ N(0, 0.02²)) of its last hidden state. Special
+    tokens and markers have vectors too.
 
     Parameters
     ----------
     load
-        Returns the transformer, shared by queries and documents.
+        Function that returns the transformer, shared by queries and documents.
     dimension
-        Components of a vector.
+        Dimension of a token's vector.
     normalise
-        Vectors have length 1.
+        Whether to normalise vectors to length 1.
     scale
-        Factor of the score: with a query of n vectors of length 1 the sum lies in [-n, n].
+        Factor of the score. For a query of n normalised vectors, the sum lies in [-n, n].
     query_marker, document_marker, query_augment, attend_augmented, skip_punctuation, skip_words
         As in ``limbeck.text.text_format.TextFormat``.
     query_prefix, document_prefix, query_length, document_length
@@ -48,7 +48,7 @@ class ColBERT(BiEncoder):
     """
 
     kind: Kind = "multi"
-    context = "it compares tokens as they stand in their texts"
+    context = "it compares the vectors of single tokens"
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class ColBERT(BiEncoder):
 
     def encode(self, tokens: Tokens, role: Role) -> Vectors:
         """Encode texts: (N, T) → (N, T, D)."""
-        del role  # which tokens get a vector is in ``tokens``
+        del role  # ``tokens.kept`` says which tokens have a vector
         projected = self.projection(states(self.backbone, tokens))
         values = F.normalize(projected.float(), dim=-1) if self.normalise else projected
         mask = tokens.attention_mask.bool() if tokens.kept is None else tokens.kept

@@ -1,4 +1,4 @@
-"""Cross-encoder: query and document read together."""
+"""Cross-encoder: reads query and document together."""
 
 from dataclasses import replace
 from typing import Any, Literal
@@ -25,33 +25,40 @@ _ACTIVATIONS = ("identity", "sigmoid")
 class CrossEncoder(Student):
     r"""Re-ranker: one score for ``[CLS] q [SEP] d [SEP]``.
 
-    With ``mean``, ``cls`` and ``last`` the score is $`w^\top h + b`$, h pooled from the last states; the head
-    starts at w ~ N(0, 0.02²), b = 0. With ``head`` it is the logit of the backbone family's own sequence classifier
-    with one label, as the cross-encoders on the hub have it; where the checkpoint has none, transformers starts it
-    anew. The last product is computed in the precision of its weights whatever autocast says: 16-bit scores tie. A
-    decoder reads the pair as its tokenizer writes one, mostly the document right after the query.
+    With ``mean``, ``cls`` and ``last`` the score is $`w^\top h + b`$, where h is pooled from the last hidden states;
+    initially w ~ N(0, 0.02²) and b = 0. With ``head`` it is the logit of transformers' sequence classifier for the
+    backbone, as in the cross-encoders on the hub; if the checkpoint has no classifier, it is initialised at random. The
+    last product is computed in the precision of its weights, also under autocast, since 16-bit scores often tie. A
+    decoder reads a pair as its tokenizer formats it, usually the document right after the query.
 
     Parameters
     ----------
     load
-        Returns the transformer.
+        Function that returns the transformer.
     pooling
-        ``mean`` over the tokens, ``cls``, the first token, ``last``, the last one, or ``head``, the checkpoint's own
-        classifier (a decoder's reads the last token). The first layers of a backbone that was trained with mean
-        pooling may have nothing to learn from in their first token.
+        Pooling of the token states. ``mean`` over the tokens, ``cls`` for the first token, ``last`` for the last token,
+        or ``head`` for the checkpoint's classifier (a decoder's reads the last token). ``cls`` may not suit a backbone
+        that was trained with mean pooling, whose first token may carry no information.
     labels
-        With ``head``: ``one``, a classifier with one label, or ``difference``, one with two that is read as logit[1] -
-        logit[0], the log-odds of the second.
+        Labels of the classifier of ``head``. ``one`` for a classifier with one label; ``difference`` for one with two
+        labels, whose score is logit[1] - logit[0], the log-odds of the second label.
     activation
-        ``identity``, the score is the logit, or ``sigmoid`` of it, in (0, 1).
+        Activation of the score. ``identity``: the score is the logit. ``sigmoid``: its sigmoid, in (0, 1).
     segments
-        Say which of the two texts a token is of, where the backbone has embeddings for that.
-    query_prefix, query_suffix, document_prefix, document_suffix
-        Put before and after each text: the template that a checkpoint was trained with. A long text is cut before its
-        suffix.
-    query_length, document_length
-        Longest query and document in tokens, with prefix and suffix; special tokens come on top. A long document never
-        cuts the query.
+        Use segment embeddings for query and document. Has no effect if the backbone has none.
+    query_prefix
+        Text before each query. Use the template that the checkpoint was trained with.
+    query_suffix
+        Text after each query. Long queries are cut before it.
+    document_prefix
+        Text before each document.
+    document_suffix
+        Text after each document. Long documents are cut before it.
+    query_length
+        Maximum length of a query in tokens. It includes prefix and suffix, but not special tokens.
+    document_length
+        Maximum length of a document in tokens. It includes prefix and suffix, but not special tokens. A long document
+        never cuts the query.
 
     Raises
     ------
@@ -134,7 +141,7 @@ class CrossEncoder(Student):
 
     def _of_head(self, tokens: Tokens) -> Tensor:
         given = inputs(self.backbone, tokens)
-        if is_decoder(self.backbone.config):  # its classifier finds the last token by the number of the padding token
+        if is_decoder(self.backbone.config):  # its classifier finds the last token by the id of the padding token
             pad = self.backbone.config.pad_token_id
             given["input_ids"] = tokens.input_ids.masked_fill(tokens.attention_mask == 0, pad)
         return self.backbone(**given).logits
@@ -145,7 +152,7 @@ class CrossEncoder(Student):
 
 
 def _exact(layer: nn.Module, given: tuple[Any, ...], logit: Tensor) -> Tensor:
-    """Make the logit of a classifier inside a backbone again, in the precision of its weights."""
+    """Recompute the logit of a backbone's classifier in the precision of its weights (a forward hook)."""
     assert isinstance(layer, nn.Linear), "the last layer of a classifier is linear"
     if logit.dtype == layer.weight.dtype:
         return logit

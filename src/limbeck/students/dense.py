@@ -1,4 +1,4 @@
-"""Dense bi-encoder: one vector a text."""
+"""Dense bi-encoder: one vector per text."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal, get_args
@@ -36,26 +36,31 @@ class Dense(BiEncoder):
     Parameters
     ----------
     load
-        Returns the transformer.
+        Function that returns the transformer.
     pooling
-        ``mean`` over the tokens, ``cls``, the first token, or ``last``, the last one, which alone has seen all of a
-        text in a decoder.
+        Pooling of the token states. ``mean`` over the tokens, ``cls`` for the first token, or ``last`` for the last
+        token (in a decoder, only the last token has read the whole text).
     similarity
-        ``dot``, or ``cosine``: embeddings are normalised.
+        Similarity of two embeddings. ``dot`` product, or ``cosine``, which normalises embeddings.
     scale
-        Factor of the similarity; cosines lie in [-1, 1], so a listwise loss needs about 10 to 50 there.
+        Factor of the similarity. Cosines lie in [-1, 1], so a listwise loss needs a scale of about 10 to 50 for them.
     learn_scale
-        Train the scale, which then starts at ``scale`` and stays positive: its logarithm is the parameter.
+        Train the scale, starting at ``scale``. Its logarithm is the parameter, so it stays positive.
     towers
-        ``shared`` by queries and documents, or ``separate``: two transformers that start alike.
-    projection, projection_bias, activation
-        Components of a linear layer over the pooled states, W ~ N(0, 0.02²), b = 0, with or without b, and the function
-        after it (identity, tanh, relu, gelu or sigmoid); null for no layer.
+        One or two transformers. ``shared``: one for queries and documents. ``separate``: two, with the same initial
+        weights.
+    projection
+        Output dimension of a linear layer. It is applied to the pooled states, initially with W ~ N(0, 0.02²) and
+        b = 0; null is no layer.
+    projection_bias
+        Whether the projection has a bias.
+    activation
+        Activation after the projection. One of identity, tanh, relu, gelu and sigmoid.
     dimension
-        Keep only the first components of an embedding; null keeps all.
+        Dimension to truncate embeddings to. With null, all components are kept.
     matryoshka
-        Smaller sizes that are trained together with the whole one, each with the whole loss, so that embeddings may be
-        cut to them later (``dimension``).
+        Smaller dimensions to train together with the full one. Each is trained with the whole objective, so that
+        embeddings can be truncated to it later (``dimension``).
     query_prefix, document_prefix, query_length, document_length
         As in ``limbeck.text.text_format.TextFormat``.
 
@@ -105,7 +110,7 @@ class Dense(BiEncoder):
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
         if projection is None and activation != "identity":
-            raise ValueError(f"activation={activation} comes after a projection: give projection, too")
+            raise ValueError(f"activation={activation} needs a projection: set projection too")
         self.style = TextFormat(False, query_prefix, document_prefix, query_length, document_length)
         self.backbone = load("encoder")
         check_pooling(self.backbone, pooling)
@@ -124,13 +129,13 @@ class Dense(BiEncoder):
 
     @property
     def width(self) -> int:
-        """Components of a text's vector."""
+        """Dimension of an embedding."""
         whole = self.backbone.config.hidden_size if self.projection is None else self.projection.out_features
         return self.dimension or whole
 
     @property
     def scale(self) -> float:
-        """Factor of the similarity, as it is now."""
+        """Current factor of the similarity."""
         return self._scale if self.log_scale is None else float(self.log_scale.detach().exp())
 
     def encode(self, tokens: Tokens, role: Role) -> Tensor:
@@ -178,7 +183,7 @@ def _projection(width: int, size: int, bias: bool) -> nn.Linear:
 
 
 def _sizes(width: int, dimension: int | None, matryoshka: list[int], of: str) -> tuple[int | None, list[int]]:
-    """Check the sizes of embeddings against the width of the backbone or the projection, as ``of`` names it."""
+    """Check and return ``dimension`` and ``matryoshka``; ``of`` names the layer that has the width in messages."""
     if dimension is not None and not 0 < dimension <= width:
         raise ValueError(f"dimension must be in 1 … {width}, the width of the {of}, got {dimension}")
     most = dimension or width

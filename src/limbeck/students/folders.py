@@ -1,4 +1,4 @@
-"""What a folder with a student holds: ours, one of sentence-transformers, or one of ColBERT's own code."""
+"""Recognises folders with a student: of limbeck, of sentence-transformers, or of ColBERT's original code."""
 
 import json
 import re
@@ -15,33 +15,40 @@ if TYPE_CHECKING:
     from limbeck.backbones.layout import Layout
 
 MARK = "limbeck.json"
-"""File in a model folder of ours that says what kind of student it holds."""
+"""File in limbeck's model folders with the student's kind and options."""
 
 MODULES = "modules.json"
-"""File of a folder of sentence-transformers that lists its modules."""
+"""File in folders of sentence-transformers that lists the modules."""
 
 Node = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder holds."""
+    """A student in a folder."""
 
     kind: str
-    """Name of the student."""
+    """Registered name of the student."""
     options: Node
-    """Options of the student that the folder fixes."""
+    """Options of the student that the folder determines."""
     transformer: Path
-    """Folder of the transformer that reads documents (or pairs)."""
+    """Folder of the transformer of documents (or of pairs)."""
 
 
 def read(folder: Path, *, key: str) -> Found:
-    """Look at what lies in a folder.
+    """Return kind, options and transformer of the student in a folder.
+
+    Parameters
+    ----------
+    folder
+        The folder of a run, an export, or a model of a supported library.
+    key
+        Configuration key that named the folder, for messages.
 
     Raises
     ------
     ConfigError
-        Nothing that is known lies there.
+        The folder does not exist, or holds no supported student.
     """
     if not folder.is_dir():
         hub = re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(folder))
@@ -63,31 +70,31 @@ def read(folder: Path, *, key: str) -> Found:
 
         return Found("colbert", stanford(folder), folder)
     if (folder / "config.yaml").is_file():
-        raise ConfigError(f"{key}: the run in {str(folder)!r} has no model yet; give its limbeck train command again")
+        raise ConfigError(f"{key}: the run in {str(folder)!r} has no model yet; run its limbeck train command again")
     raise ConfigError(
-        f"{key}: {str(folder)!r} holds neither {MARK} nor modules.json: it is no model of limbeck's or "
-        "sentence-transformers'; for a plain checkpoint choose the student's kind and backbone=pretrained "
+        f"{key}: {str(folder)!r} holds neither {MARK} nor modules.json: it is not a model of limbeck or "
+        "sentence-transformers; for a plain checkpoint choose the student's kind and backbone=pretrained "
         "backbone.model=FOLDER"
     )
 
 
 def holds(folder: Path) -> bool:
-    """Return whether a folder says which student lies in it: a run's, an export, a library's, ColBERT's."""
+    """Return whether a folder holds a student: a run, an export, or a model of a supported library."""
     ours = any((place / MARK).is_file() for place in (folder, folder / "model"))
     return ours or (folder / MODULES).is_file() or tables.is_table(folder) or is_stanford(folder)
 
 
 def space_of(folder: Path) -> Node | None:
-    """Return the space of another encoder that a student in a folder was brought into; None if it is in its own.
+    """Return the teacher whose embedding space a student's queries were trained into; None if there is none.
 
-    It has ``weights``, a checksum of that encoder, ``teacher``, its name, and ``losses``.
+    The mapping has ``teacher`` (its name), ``weights`` (the checksum of its weights) and ``losses``.
     """
     marks = (place / MARK for place in (folder, folder / "model") if (place / MARK).is_file())
     return next((json.loads(mark.read_text(encoding="utf-8")).get("space") for mark in marks), None)
 
 
 def instead(key: str, folder: str) -> str:
-    """Return the overrides that take the student in a folder; ``key`` is the prefix of the student's, ``teacher.``."""
+    """Return the overrides that load the student in a folder; ``key`` is the key's prefix, such as ``teacher.``."""
     return f"{key.removesuffix('.') or 'student'}=saved {key}student.folder={folder}"
 
 
@@ -107,6 +114,6 @@ def _ours(place: Path) -> Found:
 def _layout(folder: Path) -> "Layout | None":
     if not (folder / MODULES).is_file():
         return None
-    from limbeck.backbones.layout import layout  # needs torch, which a configuration is composed without
+    from limbeck.backbones.layout import layout  # needs torch, which composing a configuration must not import
 
     return layout(folder)

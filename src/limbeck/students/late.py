@@ -1,4 +1,4 @@
-"""Folders of late interaction: the MultiVectorEncoder of sentence-transformers, PyLate's models, and ColBERT's own."""
+"""Reads late-interaction models: sentence-transformers' MultiVectorEncoder, PyLate, and ColBERT's original code."""
 
 import string
 from collections.abc import Iterable, Mapping
@@ -12,33 +12,35 @@ from limbeck.backbones.settings_file import read_json
 from limbeck.config import ConfigError
 
 _LENGTH = 32
-"""Tokens of an augmented query where PyLate or ColBERT does not say."""
+"""Default query length of PyLate and ColBERT."""
 _DOCUMENT = 220
-"""Tokens of a document where ColBERT does not say."""
+"""Default document length of ColBERT."""
 
 
 def is_pylate(found: Layout) -> bool:
-    """Return whether a folder is PyLate's: its class, its modules or its keys say so."""
+    """Return whether a folder is PyLate's, by its class, modules or keys."""
     keys = known.PYLATE.keys() & found.settings.keys()
     return found.settings.get("model_type") == "ColBERT" or "pylate" in found.packages or bool(keys)
 
 
 def stanford(folder: Path) -> dict[str, Any]:
-    """Return what a folder of ColBERT's own code says, as options of the student ``colbert``.
+    """Return the options of the student ``colbert`` for a folder of ColBERT's original code.
 
-    ``artifact.metadata`` holds the whole configuration of its training; read is what moves a score. What it does not
-    say is as in ColBERT's own configuration.
+    ``artifact.metadata`` holds the whole training configuration; this reads the keys that affect scores. Missing keys
+    have ColBERT's defaults.
 
     Raises
     ------
     ConfigError
-        Scores there are no sums of the greatest cosines, or a file is damaged.
+        The model does not score by MaxSim of cosines, or a file is damaged.
     """
     path = folder / stanfords.METADATA
     said = read_json(path)
     for key, wanted in (("similarity", "cosine"), ("interaction", "colbert")):
         if said.get(key, wanted) != wanted:
-            raise ConfigError(f"{folder} cannot be read as a student: {path}: {key} is {said[key]}; {wanted} is known")
+            raise ConfigError(
+                f"{folder} cannot be read as a student: {path}: {key} is {said[key]}; {wanted} is supported"
+            )
     return {
         "dimension": said.get("dim") or len(stanfords.projection(folder)),
         "normalise": True,
@@ -53,19 +55,19 @@ def stanford(folder: Path) -> dict[str, Any]:
 
 
 def multi_vector(found: Layout, lengths: Mapping[str, int | None]) -> dict[str, Any]:
-    """Return what a folder of late interaction says beside its linear layer, as options of the student ``colbert``.
+    """Return the options of the student ``colbert`` for a late-interaction model, except its dimension.
 
     Parameters
     ----------
     found
         The folder.
     lengths
-        The transformer's longest text by role, where PyLate does not say.
+        Role → maximum length of the transformer, used if PyLate's keys have none.
 
     Raises
     ------
     ConfigError
-        Something there is not known.
+        A setting is not supported.
     """
     pylate = is_pylate(found) and found.settings.get("model_type") != "MultiVectorEncoder"
     own = {**_of_pylate(found), **one(found.documents, TRANSFORMERS).config}
@@ -79,7 +81,7 @@ def multi_vector(found: Layout, lengths: Mapping[str, int | None]) -> dict[str, 
 
 
 def _of_pylate(found: Layout) -> dict[str, Any]:
-    """Return what PyLate keeps in the folder's own file as a Transformer of sentence-transformers keeps it."""
+    """Translate PyLate's keys to those of sentence-transformers' Transformer module."""
     settings = found.settings
     if not known.PYLATE.keys() & settings.keys():
         return {}
@@ -97,16 +99,16 @@ def _expansion(found: Layout, settings: Any) -> dict[str, Any]:
     if settings is None:
         return {"query_augment": False, "attend_augmented": False}
     if settings.get("strategy", "fixed") != "fixed":
-        raise found.refuse(f"queries are filled by the strategy {settings['strategy']}; fixed is known")
+        raise found.refuse(f"queries are expanded by the strategy {settings['strategy']}; fixed is supported")
     mask = _text(read_json(found.transformer() / "tokenizer_config.json").get("mask_token"))
     if settings.get("token") not in (None, mask or "[MASK]"):
-        raise found.refuse(f"queries are filled with {settings['token']}; the mask token is known")
+        raise found.refuse(f"queries are expanded with {settings['token']}; the mask token is supported")
     attended = bool(settings.get("attend"))
     return {"query_augment": True, "attend_augmented": attended, "query_length": settings["length"]}
 
 
 def _skipped(found: Layout, pylate: bool) -> dict[str, Any]:
-    """Return which tokens of documents get no vector."""
+    """Return the options for document tokens that get no vector."""
     masks = [module.config for module in found.documents if module.type == "MultiVectorMask"]
     words = list(masks[0].get("skiplist_words") or []) if masks else []
     if pylate:
@@ -114,14 +116,14 @@ def _skipped(found: Layout, pylate: bool) -> dict[str, Any]:
         v3 = found.settings.get("model_type") == "ColBERT"
         usual = list(string.punctuation) if v3 or {"query_prefix", "document_prefix"} & found.settings.keys() else []
         words += usual if given is None else list(given)
-    vocabulary = _vocabulary(found) or {*string.punctuation, *words}  # of other files than tokenizer.json
+    vocabulary = _vocabulary(found) or {*string.punctuation, *words}  # without tokenizer.json
     marks = set(string.punctuation) & vocabulary
     whole = bool(marks) and marks <= set(words)
     return {"skip_punctuation": whole, "skip_words": sorted(set(words) & vocabulary - (marks if whole else set()))}
 
 
 def _prefixes(found: Layout) -> dict[str, Any]:
-    """Return marker and prefix of each role: a marker is one token, whatever the tokenizer does with its text."""
+    """Return marker and prefix of each role; a marker is always a single token."""
     settings, prompts = found.settings, found.settings.get("prompts") or {}
     special, vocabulary = _special(found), _vocabulary(found)
     options: dict[str, Any] = {}
@@ -136,7 +138,7 @@ def _prefixes(found: Layout) -> dict[str, Any]:
 
 
 def _special(found: Layout) -> list[str]:
-    """Return the tokens that the tokenizer reads whole, longest first."""
+    """Return the tokenizer's added tokens, which it never splits; longest first."""
     return sorted((item["content"] for item in _tokenizer(found).get("added_tokens", [])), key=len, reverse=True)
 
 

@@ -1,4 +1,4 @@
-"""Whether the longest texts of a student fit its backbone."""
+"""Check that the maximum lengths of a student fit its backbone."""
 
 from limbeck.backbones.families import most_tokens
 from limbeck.config import ConfigError
@@ -7,14 +7,16 @@ from limbeck.text.tokenizer import TextTokenizer
 
 
 def check(model: Student, tokenizer: TextTokenizer, key: str) -> None:
-    """Refuse a student whose longest texts its backbone cannot read.
+    """Raise an error if a student's maximum lengths exceed those of its backbone.
 
     Parameters
     ----------
-    model, tokenizer
-        The student and its tokenizer.
+    model
+        The student.
+    tokenizer
+        Its tokenizer.
     key
-        Prefix of the student's key, as ``teacher.``.
+        Prefix of the student's key, such as ``teacher.``.
 
     Raises
     ------

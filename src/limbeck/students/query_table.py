@@ -1,4 +1,4 @@
-"""The table of queries' weights of an inference-free sparse student: where its numbers come from."""
+"""Initial query term weights of an inference-free sparse student."""
 
 import json
 import math
@@ -14,16 +14,16 @@ from limbeck.students.splade import Splade
 from limbeck.text.tokenizer import TextTokenizer
 
 NAME = "query_table"
-"""Its name among a student's parameters."""
+"""Name of the parameter in the student."""
 
 
 def start(student: Student, tokenizer: TextTokenizer) -> None:
-    """Fill the table of a student that has one: from the file it names, or with 1 a word and 0 a special token.
+    """Initialise the query weights of a student that has them: from its file, or 1 for words, 0 for special tokens.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, holds no weights of this tokenizer's words, or one that is no number >= 0.
+        The file cannot be read, has no token of this tokenizer, or has a weight that is not a number >= 0.
     """
     if not isinstance(student, Splade) or student.query_table is None:
         return
@@ -35,7 +35,7 @@ def start(student: Student, tokenizer: TextTokenizer) -> None:
 
 
 def ones(tokenizer: TextTokenizer, width: int) -> Tensor:
-    """Return a table (V) in which each word weighs 1 and special tokens nothing."""
+    """Return (V,) weights: 1 for words and 0 for special tokens."""
     weights = torch.ones(width)
     weights[tokenizer.special] = 0.0
     return weights
@@ -52,7 +52,7 @@ def _read(path: Path, tokenizer: TextTokenizer, width: int) -> Tensor:
             weights[number], known = float(value), known + 1
     if not known:
         raise ConfigError(
-            f"student.query_table: {path} names no word of this tokenizer; take the file of a model of the same "
+            f"student.query_table: {path} has no token of this tokenizer; use the file of a model with the same "
             "vocabulary"
         )
     return weights

@@ -1,6 +1,6 @@
-"""Folders with a sequence of modules for queries and one for documents: what a student shares is alike in both.
+"""Checks of sentence-transformers folders with separate modules (Router) for queries and documents.
 
-A student has one tokenizer for all texts, and its two transformers have one configuration.
+A student has one tokenizer for all texts, and its two transformers have the same configuration.
 """
 
 import logging
@@ -29,28 +29,28 @@ _NEUTRAL = {
     "problem_type",
     *families.DROPOUTS,
 }
-"""Keys of a transformer's ``config.json`` that change no score."""
+"""Keys of a transformer's ``config.json`` that do not affect scores."""
 
 
 def check(found: Layout) -> None:
-    """Refuse a folder whose queries are read in another way than its documents, where a student shares that way.
+    """Raise an error if queries and documents are read in ways that a student cannot represent.
 
     Raises
     ------
     ConfigError
-        The tokenizers, the transformers' configurations or the weights of queries' tokens are not those of a student;
-        the message names the files.
+        The tokenizers or the transformers' configurations differ, or query token weights are negative; the message
+        names the files.
     """
     query, document = found.queries[0], found.documents[0]
     if query.folder == document.folder:
         return
     if query.type != document.type and tables.MODULE in (query.type, document.type):
-        raise found.refuse(f"queries are read by a {query.type}, documents by a {document.type}; one way is known")
+        raise found.refuse(f"queries are read by a {query.type}, documents by a {document.type}; they must be the same")
     words = _tokenizer(query)
     if _way(words, query) != _way(_tokenizer(document), query):
         raise found.refuse(
-            f"the tokenizers in {query.folder} and {document.folder} split texts in two ways, or one of them "
-            "lower-cases them (do_lower_case); queries and documents must have one"
+            f"the tokenizers in {query.folder} and {document.folder} split texts differently, or only one of them "
+            "lower-cases them (do_lower_case); queries and documents must have the same"
         )
     if query.type in TRANSFORMERS:
         _check_shapes(found, query, document)
@@ -65,13 +65,13 @@ def _tokenizer(module: Module) -> TextTokenizer:
 
 
 def _way(words: TextTokenizer, query: Module) -> Any:
-    """Return all that the ids of a text depend on; special tokens count where queries have them."""
+    """Return everything that a text's token ids depend on; special tokens count only if queries have them."""
     frame = words.framed([np.array([], dtype=words.dtype)])[0].tolist() if query.type in TRANSFORMERS else []
     return words.fingerprint, frame
 
 
 def _check_shapes(found: Layout, query: Module, document: Module) -> None:
-    """Refuse two transformers of two configurations."""
+    """Raise an error if the two transformers have different configurations."""
     ours, theirs = _config(document), _config(query)
     differing = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
     if differing:
@@ -79,7 +79,7 @@ def _check_shapes(found: Layout, query: Module, document: Module) -> None:
         raise found.refuse(
             f"{query.folder / 'config.json'} and {document.folder / 'config.json'} differ in {some(differing)} "
             f"({name} is {theirs.get(name)!r} and {ours.get(name)!r}); the transformers of queries and documents must "
-            "have one configuration"
+            "have the same configuration"
         )
 
 
@@ -92,26 +92,24 @@ def _config(module: Module) -> dict[str, Any]:
 
 
 def _check_weights(found: Layout, query: Module, words: TextTokenizer) -> None:
-    """Refuse queries' tokens that weigh less than nothing, which no index of words takes."""
+    """Raise an error for negative query token weights, which a sparse index does not support."""
     with clear_errors(str(query.folder)):
         weights = query.weights["weight"]
     wrong = (~(weights >= 0)).nonzero().flatten().tolist()
     if wrong:
         tokens = words.tokenizer.convert_ids_to_tokens(wrong)
-        raise found.refuse(
-            f"tokens of queries weigh less than 0, or no number, in {query.folder}: {some(map(str, tokens))}"
-        )
+        raise found.refuse(f"query tokens have weights below 0, or NaN, in {query.folder}: {some(map(str, tokens))}")
     frame = [number for number in words.special.tolist() if number != words.tokenizer.unk_token_id]
     heavy = [number for number in frame if number < len(weights) and weights[number] != 0]
     if heavy:
         log.info(
-            "%s: special tokens that a query spells out (%s) weigh nothing here", query.folder,
+            "%s: special tokens in the text of a query (%s) have weight 0 here", query.folder,
             some(map(str, words.tokenizer.convert_ids_to_tokens(heavy))),
         )  # fmt: skip
 
 
 def plain(query: Module) -> bool:
-    """Return whether each word of queries weighs 1, and a special token nothing."""
+    """Return whether all query tokens have weight 1, and special tokens weight 0."""
     with clear_errors(str(query.folder)):
         weights = query.weights["weight"]
     return torch.equal(weights, ones(_tokenizer(query), len(weights)))

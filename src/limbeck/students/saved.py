@@ -1,4 +1,4 @@
-"""Students that lie in a folder: what the folder says replaces the options of the configuration."""
+"""Saved students: the folder determines kind, options and weights, in place of the configuration."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ Node = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Nodes:
-    """Configuration nodes of a student and its backbone."""
+    """Configurations of a student and its backbone."""
 
     student: dict[str, Any] = field(default_factory=dict)
     backbone: dict[str, Any] = field(default_factory=dict)
@@ -24,32 +24,32 @@ class Nodes:
 
 @register("student", "saved")
 class Saved:
-    """A student as it lies in a folder: kind, options and weights come from there.
+    """A saved student. Kind, options and weights come from its folder.
 
-    The folder is a run's (``runs/NAME/RUN_ID``), a run's ``model``, one that limbeck exported, or one of
-    sentence-transformers: a SentenceTransformer, SparseEncoder, MultiVectorEncoder or CrossEncoder. It is in a
-    configuration in place of the student and its backbone, and is replaced by both before anything is built.
+    The folder is that of a run (``runs/NAME/RUN_ID``), a run's ``model``, an export of limbeck, or a model of
+    sentence-transformers: a SentenceTransformer, SparseEncoder, MultiVectorEncoder or CrossEncoder. In a composed
+    configuration, this part is replaced by the student and backbone that the folder describes.
 
     Parameters
     ----------
     folder
-        Where it lies; ``package:NAME/FOLDER`` for one inside an installed package.
+        Folder of the student. ``package:NAME/FOLDER`` is a folder in an installed package.
     options
-        Options of the student that differ from what the folder says, as ``{query_length: 64}``; null for none.
+        Options of the student to change. For example ``{query_length: 64}``; null is none.
 
     Raises
     ------
     ConfigError
-        The folder is not there, or what it holds cannot be represented: the message gives the reason.
+        The folder does not exist, or its model is not supported; the message gives the reason.
     """
 
     def __init__(self, *, folder: str, options: Any = None) -> None:
         if not isinstance(options, Mapping | None):
-            raise ConfigError(f"student.options must be a mapping, as {{query_length: 64}}, got {options!r}")
+            raise ConfigError(f"student.options must be a mapping, such as {{query_length: 64}}, got {options!r}")
         self.given = folder
         self.folder = Path(folder)
         if folder.startswith("package:"):
-            from limbeck.backbones.sources import locate  # needs torch, which a configuration is composed without
+            from limbeck.backbones.sources import locate  # needs torch, which composing must not import
 
             try:
                 self.folder = Path(locate(folder))
@@ -58,15 +58,15 @@ class Saved:
         self.options = dict(options or {})
 
     def nodes(self, backbone: Node, *, key: str = "") -> Nodes:
-        """Return the nodes that stand for it.
+        """Return the configurations of the student and backbone in the folder.
 
         Parameters
         ----------
         backbone
-            The node beside the student's. The options of ``backbone=saved`` (``layers``, ``dropout``, …) are kept; a
-            backbone that is built anew gives way.
+            The configured backbone. Options of ``backbone=saved`` (``layers``, ``dropout``, …) are kept; a backbone of
+            another kind is replaced.
         key
-            Prefix of both keys in messages, as ``teacher.``.
+            Prefix of both keys in messages, such as ``teacher.``.
         """
         found = read(self.folder, key=f"{key}student.folder")
         student: dict[str, Any] = {"_target_": f"student/{found.kind}", **found.options}
@@ -85,8 +85,8 @@ class Saved:
             model = node.get("model")
             if model not in (None, "???", self.given):
                 raise ConfigError(
-                    f"{key}backbone.model={model} and {key}student.folder={self.given} both say where the weights "
-                    f"lie; choose {key}backbone=saved"
+                    f"{key}backbone.model={model} and {key}student.folder={self.given} both name weights; choose "
+                    f"{key}backbone=saved"
                 )
             if static:
                 _check_none({item.name: item.default for item in pretrained.parameters}, node, transformer, key)
@@ -96,13 +96,13 @@ class Saved:
 
 
 def _check_none(defaults: Node, node: Node, table: Path, key: str) -> None:
-    """Refuse options of a transformer for a table of vectors."""
+    """Raise an error for a transformer's options if the saved model has static embeddings."""
     changed = [name for name, value in node.items() if name in defaults and name not in ("model", "revision")
                and value != defaults[name]]  # fmt: skip
     if changed:
         raise ConfigError(
-            f"{key}backbone.{changed[0]} is an option of a transformer; {str(table)!r} holds vectors of tokens, "
-            "averaged (backbone=static): leave it out"
+            f"{key}backbone.{changed[0]} is an option of a transformer, but {str(table)!r} holds static embeddings "
+            "(backbone=static): leave it out"
         )
 
 
@@ -115,7 +115,7 @@ def _known(kind: str, name: str, key: str) -> None:
 
 
 def _cut(student: Node, options: Node) -> dict[str, Any]:
-    """Return a student's options with those that differ; sizes that a cut vector no longer has are left out."""
+    """Return a student's options with some changed; drop Matryoshka sizes that a new ``dimension`` excludes."""
     whole = {**student, **options}
     size = options.get("dimension")
     if isinstance(size, int) and "matryoshka" in student and "matryoshka" not in options:
@@ -124,11 +124,10 @@ def _cut(student: Node, options: Node) -> dict[str, Any]:
 
 
 def resolve(config: Any) -> None:
-    """Replace every saved student of a composed configuration, and the backbone beside it, in place.
+    """Replace every saved student of a composed configuration, and its backbone, in place.
 
-    Done before interpolations are read, so that what refers to the backbone refers to the one found. Another
-    student whose backbone comes out of a folder that holds one is compared with it, by
-    ``check``.
+    This runs before interpolations are resolved, so that they refer to the replaced backbone. For other students, it
+    compares the student with the one in the folder that ``backbone.model`` names, if any.
 
     Parameters
     ----------
@@ -143,7 +142,7 @@ def resolve(config: Any) -> None:
 
 
 def _places(node: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield where nodes with a student lie, inner ones first; ``node`` is plain: OmegaConf is slow to look into."""
+    """Yield the paths of nodes with a student, inner ones first; ``node`` is a dict, as OmegaConf is slow to search."""
     if not isinstance(node, dict) or node.get("student") == "???":
         return
     for name, inner in node.items():
@@ -163,7 +162,7 @@ def _resolve(node: Any, key: str, *, trains: bool) -> None:
     options: Any = OmegaConf.to_container(student, resolve=True, throw_on_missing=True)
     given = {name: value for name, value in options.items() if name != "_target_"}
     try:
-        saved = Saved(**{**given, "folder": str(given["folder"])})  # a folder may be called 5
+        saved = Saved(**{**given, "folder": str(given["folder"])})  # a folder named 5 is read as a number
     except ConfigError as error:
         raise ConfigError(f"{key}{error}") from None
     nodes = saved.nodes(beside, key=key)
@@ -172,14 +171,14 @@ def _resolve(node: Any, key: str, *, trains: bool) -> None:
 
 
 def _compare(student: Any, backbone: Any, key: str, *, trains: bool) -> None:
-    """Compare a student with what the folder of its backbone says of one."""
+    """Compare a student with the one in the folder of its backbone, if any."""
     model = backbone.get("model")
     kinds = {entry.target: name for (kind, name), entry in entries().items() if kind == "student"}
     if not isinstance(model, str) or model == "???" or student.get("_target_") not in kinds:
         return
     folder = Path(model)
     inside = folder.is_dir() and any((place / MODULES).is_file() for place in folder.resolve().parents[:2])
-    if not (model.startswith("package:") or holds(folder) or inside):  # what follows needs torch
+    if not (model.startswith("package:") or holds(folder) or inside):  # the import below needs torch
         return
     from limbeck.students.bare import check
 

@@ -1,4 +1,4 @@
-"""SPLADE: weights of the words of the vocabulary."""
+"""SPLADE: sparse term weights over the vocabulary."""
 
 from typing import Literal, get_args
 
@@ -23,7 +23,7 @@ QueryEncoder = Literal["shared", "separate", "tokens", "table"]
 Activation = Literal["relu", "log1p_relu"]
 
 _TABLE_RATE = 50.0
-"""Learning rate of a table of weights, of the size of 1, by that of a pretrained transformer."""
+"""Relative learning rate of the query token weights, whose values are about 1."""
 
 
 @register("student", "splade")
@@ -34,10 +34,11 @@ class Splade(BiEncoder):
     w_v = \ln\left(1 + \max(0, \max_t \mathrm{logit}_{tv})\right)
     ```
 
-    over the real tokens t of a text, special tokens included; the logits are those of the backbone's masked language
-    model. Sparsity is learned: add ``flops`` or ``l1`` to the losses.
+    over the tokens t of a text, including special tokens, without padding; the logits are those of the backbone's
+    masked language model. Sparsity is learned: add ``flops`` or ``l1`` to the losses.
 
-    With ``query_encoder=table`` (inference-free) a query's weights come out of a table r of one number a word,
+    With ``query_encoder=table`` (inference-free), a query's weights come from a table r with one number per token of
+    the vocabulary,
 
     ```math
     w_v(q) = \max(0, r_v) \cdot [v \in q]
@@ -46,22 +47,23 @@ class Splade(BiEncoder):
     Parameters
     ----------
     load
-        Returns the masked language model.
+        Function that returns the masked language model.
     query_encoder
-        ``shared`` with the documents, ``separate`` from them, or ``tokens``: no model reads the query, each of its
-        distinct tokens weighs 1 (special tokens do not count), and only documents are expanded. ``table``: no model
-        reads the query, and each of its distinct tokens weighs what a table says (special tokens do not count, but for
-        the unknown word).
+        How queries are encoded. ``shared``: by the documents' model. ``separate``: by their own model. ``tokens``:
+        without a model; each distinct token has weight 1, special tokens weight 0. ``table``: without a model; each
+        distinct token has its weight in a table, special tokens except the unknown token weight 0.
     query_table
-        File of JSON that the table starts from, ``{"word": weight, …}``, as ``idf.json`` of OpenSearch; words that it
-        does not name weigh 0. null: every word weighs 1. A saved student brings its own.
+        JSON file with the table's initial weights. Its format is ``{"word": weight, …}``, as in OpenSearch's
+        ``idf.json``; words that are not in the file have weight 0. null: all words have weight 1. A saved student has
+        its own table.
     learn_query_table
-        The table is trained, at 50 times the learning rate of the rest: it is one number a word, of the size of 1.
+        Train the table. Its learning rate is 50 times that of the other weights.
     activation
-        ``relu`` as above; ``log1p_relu`` takes the logarithm twice, $`w_v = \ln(1 + \ln(1 + \max(0, \cdot)))`$.
+        Activation of the logits. ``relu`` is the formula above; ``log1p_relu`` applies the logarithm twice,
+        $`w_v = \ln(1 + \ln(1 + \max(0, \cdot)))`$.
     scale
-        Factor of the score. Where the logits start large, scores differ by dozens and a listwise loss learns from one
-        document alone: lower it.
+        Factor of the score. Lower it if the initial logits are large: if scores differ by dozens, a listwise loss has
+        a gradient for one document only.
     query_prefix, document_prefix, query_length, document_length
         As in ``limbeck.text.text_format.TextFormat``.
 
@@ -79,7 +81,7 @@ class Splade(BiEncoder):
     """
 
     kind: Kind = "sparse"
-    context = "it takes the weights of words from a masked language model"
+    context = "it takes term weights from a masked language model"
     number: Number = "dot_product"
     fields: frozenset[str] = frozenset({"embeddings", "term_weights"})
 
@@ -116,7 +118,7 @@ class Splade(BiEncoder):
         self.activation: Activation = activation
         self.table_file = query_table
         self.query_table: nn.Parameter | None = None
-        if query_encoder == "table":  # filled where the tokenizer is known: limbeck.students.query_table
+        if query_encoder == "table":  # initialised by limbeck.students.query_table, which needs the tokenizer
             table = nn.Parameter(torch.ones(self.width), requires_grad=learn_query_table)
             table.rate = _TABLE_RATE  # pyright: ignore[reportAttributeAccessIssue] - read by the optimiser
             self.query_table = table
@@ -129,7 +131,7 @@ class Splade(BiEncoder):
         return int(self.backbone.config.vocab_size)
 
     def encode(self, tokens: Tokens, role: Role) -> Tensor:
-        """Weigh the words of the vocabulary: (N, T) → (N, V), in float32 or better."""
+        """Encode texts as term weights: (N, T) → (N, V), in float32 or better."""
         if role == "query" and not self.reads_queries:
             found = self._tokens(tokens)
             return found if self.query_table is None else found * torch.relu(self.query_table)
@@ -141,7 +143,7 @@ class Splade(BiEncoder):
         return torch.log1p(weights) if self.activation == "log1p_relu" else weights
 
     def _tokens(self, tokens: Tokens) -> Tensor:
-        assert tokens.kept is not None, "the collator says which tokens are special"
+        assert tokens.kept is not None, "the collator marks special tokens"
         weights = torch.zeros((len(tokens), self.width), device=tokens.input_ids.device)
         return weights.scatter_reduce_(1, tokens.input_ids, tokens.kept.float(), "amax")
 

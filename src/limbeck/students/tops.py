@@ -1,4 +1,4 @@
-"""What a student has on top of its transformer, loaded from where the transformer comes from."""
+"""Loads a student's weights outside its transformer (projection, head, query weights) from the same folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,33 +23,33 @@ _SECOND = "query_backbone."
 
 @dataclass(frozen=True)
 class Lacking:
-    """Parameters of a student outside of ``backbone`` that nothing gives.
+    """Parameters of a student outside ``backbone`` that were not loaded.
 
-    A scale that is learned is not among them: it starts as the option says.
+    A learned scale is not among them: its initial value is an option.
     """
 
     anew: Sequence[str] = ()
-    """They start at random."""
+    """Parameters that are initialised at random."""
     copied: Sequence[str] = ()
-    """Of the queries' transformer, which starts as a copy of the documents'."""
+    """Parameters of the queries' transformer, which are initialised as a copy of the documents'."""
 
     def without(self, name: str) -> "Lacking":
-        """Return the same without a parameter that something else has given."""
+        """Return a copy without a parameter that has been loaded from elsewhere."""
         return replace(self, anew=[each for each in self.anew if each != name])
 
 
 def load_top(student: Student, source: Backbone) -> Lacking:
-    """Load what lies on top of a student's transformer: in a file of ours, or in a folder of sentence-transformers.
+    """Load a student's weights outside its transformer, from limbeck's file or a folder of sentence-transformers.
 
-    What neither gives is logged, but for a transformer of queries that starts as a copy of the documents'.
+    Log the parameters that are not there, except those of a queries' transformer copied from the documents'.
 
     Raises
     ------
     ConfigError
-        Something does not fit the student, or cannot be read.
+        Weights do not fit the student, or a file cannot be read.
     """
     where = source.path
-    if where is None:  # a backbone that is built anew
+    if where is None:  # a backbone without a checkpoint
         return Lacking()
     anew: set[str] = set()
     given = _ours(student, where)
@@ -72,19 +72,19 @@ def load_top(student: Student, source: Backbone) -> Lacking:
 
 
 def _fitting(student: nn.Module, weights: dict[str, Tensor], where: str) -> dict[str, Tensor]:
-    """Return weights that have the shapes of a student's own."""
+    """Return the weights; raise an error if their shapes differ from the student's."""
     own = student.state_dict()
     for name, value in weights.items():
         if own[name].shape != value.shape:
             raise ConfigError(
-                f"model: {where!r} holds {name} of shape {tuple(value.shape)}, and the student "
-                f"{tuple(own[name].shape)}; take the whole of it: student=saved student.folder={where}"
+                f"model: {where!r} has {name} of shape {tuple(value.shape)}, but the student needs "
+                f"{tuple(own[name].shape)}; load the whole student: student=saved student.folder={where}"
             )
     return weights
 
 
 def _without(student: nn.Module, given: set[str]) -> list[str]:
-    """Return the parameters outside of the backbone without a given name; one with several names needs one of them."""
+    """Return the parameters outside the backbone that were not loaded under any of their names."""
     every = list(student.named_parameters(remove_duplicate=False))
     known = {id(value) for name, value in every if name in given or name.startswith("backbone.")}
     return [
@@ -95,7 +95,7 @@ def _without(student: nn.Module, given: set[str]) -> list[str]:
 
 
 def _ours(student: nn.Module, where: str) -> dict[str, Tensor]:
-    """Return the weights in a file of ours beside the transformer, by their names in the student."""
+    """Return the weights in limbeck's file next to the transformer, by their names in the student."""
     path = Path(where) / HEAD
     if not path.is_file():
         return {}
@@ -106,13 +106,13 @@ def _ours(student: nn.Module, where: str) -> dict[str, Tensor]:
     wrong = sorted(name for name, value in top.items() if name not in own or state[own[name]].shape != value.shape)
     if wrong:
         raise ConfigError(
-            f"model: {path} holds {', '.join(wrong)}, which this student has not; choose the kind it is of"
+            f"model: {path} holds {', '.join(wrong)}, which do not fit this student; choose the student's kind"
         )
     return {own[name]: value for name, value in top.items()}
 
 
 def _layers(student: nn.Module, found: Layout) -> dict[str, Tensor]:
-    """Return the weights of the linear layer on top, or of queries' words, by their names in the student."""
+    """Return the weights of the linear layer, or the query token weights, by their names in the student."""
     own = student.state_dict()
     tables = [module for module in found.queries if module.type == "SparseStaticEmbedding"]
     if "query_table" in own and tables:
@@ -125,7 +125,7 @@ def _layers(student: nn.Module, found: Layout) -> dict[str, Tensor]:
 
 
 def _queries(student: Student, found: Layout, anew: set[str]) -> dict[str, Tensor]:
-    """Return the weights of the queries' own transformer, by their names in the student; add those that start anew."""
+    """Return the weights of a separate queries' transformer by their names; add those it lacks to ``anew``."""
     queries: Any = student.query_backbone
     separate = [m for m in found.queries if m.type in READERS]
     if queries is None or not separate:
@@ -140,6 +140,6 @@ def _queries(student: Student, found: Layout, anew: set[str]) -> dict[str, Tenso
         output_loading_info=True,
     )
     fresh = report(loaded, info, str(separate[0].folder), queries.config.num_hidden_layers)
-    own = {plain_name(name): name for name in queries.state_dict()}  # its layers may have adapters
+    own = {plain_name(name): name for name in queries.state_dict()}  # names without those of adapters
     anew |= {f"{_SECOND}{own[name]}" for name in fresh if name in own}
     return {f"{_SECOND}{own[name]}": value for name, value in loaded.state_dict().items() if name in own}

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def second_tower(documents: "PreTrainedModel", towers: str) -> "PreTrainedModel | None":
-    """Return the queries' own transformer, which starts as a copy, or None where they share that of the documents.
+    """Return a copy of the documents' transformer for the queries, or None if they share it.
 
     Raises
     ------

@@ -1,16 +1,16 @@
-"""Whether all that a folder of sentence-transformers holds is known: modules, their order, keys, inputs and outputs."""
+"""Checks of a folder of sentence-transformers: modules, their order, keys, inputs and outputs must be supported."""
 
 from limbeck.backbones import known
 from limbeck.backbones.layout import TRANSFORMERS, Layout, Module
 
 
 def check(found: Layout, kind: str) -> None:
-    """Refuse a module, an order of modules or a key that is not known for a kind of student.
+    """Raise an error for modules, an order of modules or keys that are not supported for a kind of student.
 
     Raises
     ------
     ConfigError
-        Something is not known; the message names the file, the module or the key.
+        Something is not supported; the message names the file, the module or the key.
     """
     fault = known.fault(found.file, found.settings, known.FOLDERS[kind])
     order = known.ORDER[kind]
@@ -19,7 +19,7 @@ def check(found: Layout, kind: str) -> None:
         for module in modules:
             if module.type not in order:
                 raise found.refuse(
-                    f"the module {module.type} in {module.folder.name or module.folder} is not known there; "
+                    f"the module {module.type} in {module.folder.name or module.folder} is not supported there; "
                     f"{', '.join(order)} are"
                 )
             fault = fault or known.fault(module.file, module.config, known.MODULES[module.type])
@@ -27,7 +27,7 @@ def check(found: Layout, kind: str) -> None:
         if places != sorted(places):
             raise found.refuse(
                 f"its modules come in the order {', '.join(module.type for module in modules)}; "
-                f"{', '.join(order)} is known"
+                f"{', '.join(order)} is supported"
             )
     if fault is not None:
         raise found.refuse(fault)
@@ -39,7 +39,7 @@ def check(found: Layout, kind: str) -> None:
 
 
 def _check_task(found: Layout, module: Module, kind: str) -> None:
-    """Refuse a transformer that gives something else than a kind of student reads."""
+    """Raise an error for a transformer whose output a kind of student does not read."""
     settings = module.config
     pooled = any(each.type == "Pooling" for each in found.documents)
     wanted = {"splade": "fill-mask", "cross_encoder": "sequence-classification"}.get(kind, "feature-extraction")
@@ -48,22 +48,24 @@ def _check_task(found: Layout, module: Module, kind: str) -> None:
         "fill-mask" if module.type == "MLMTransformer" else "feature-extraction"
     )
     if task != wanted:
-        raise found.refuse(f"{module.file}: transformer_task is {task}; {wanted} is known there")
+        raise found.refuse(f"{module.file}: transformer_task is {task}; {wanted} is supported there")
     output, name = known.TASKS[wanted]
     modes = settings.get("modality_config")
     if modes is not None and modes != {"text": {"method": "forward", "method_output_name": output}}:
-        raise found.refuse(f"{module.file}: modality_config is {modes}; texts by forward, {output}, are known")
+        raise found.refuse(f"{module.file}: modality_config is {modes}; only text by forward, {output}, is supported")
     if settings.get("module_output_name") not in (None, name):
-        raise found.refuse(f"{module.file}: module_output_name is {settings['module_output_name']}; {name} is known")
+        raise found.refuse(
+            f"{module.file}: module_output_name is {settings['module_output_name']}; {name} is supported"
+        )
 
 
 def _check_names(found: Layout, module: Module, kind: str) -> None:
-    """Refuse a layer that reads or writes something else than a kind of student has there."""
+    """Raise an error for a layer whose input or output differs from that of a kind of student."""
     settings = module.config
     source = "token_embeddings" if kind == "colbert" else "sentence_embedding"
-    usual = source if module.type == "Dense" else "sentence_embedding"  # as the library has it for each
+    usual = source if module.type == "Dense" else "sentence_embedding"  # the library's defaults
     target = "scores" if kind == "cross_encoder" else source
     read_ = settings.get("module_input_name") or usual
     written = settings.get("module_output_name") or read_
     if (read_, written) != (source, target):
-        raise found.refuse(f"{module.file}: it reads {read_} and writes {written}; {source} and {target} are known")
+        raise found.refuse(f"{module.file}: it reads {read_} and writes {written}; {source} and {target} are supported")

@@ -1,4 +1,4 @@
-"""The greatest logit of each word over the tokens of a text, without ever holding all logits."""
+"""The maximum logit of each vocabulary entry over the tokens of a text, without storing all logits."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from limbeck.types import moved
 
 _CHUNK = 2**25
-"""Logits held at once."""
+"""Logits in memory at once."""
 
 
 def max_logits(
@@ -23,30 +23,34 @@ def max_logits(
     lengths: Sequence[int] | None = None,
     chunk: int = _CHUNK,
 ) -> Tensor:
-    r"""Return $`m_{nv} = b_v + \max_{t} \langle h_{nt}, w_v \rangle`$ over the real tokens t of text n.
+    r"""Return $`m_{nv} = b_v + \max_{t} \langle h_{nt}, w_v \rangle`$ over the tokens t of text n, without padding.
 
-    T · V logits a text are computed in chunks; only the greatest is kept, with its token. So is the gradient: it goes
-    to that one token, and costs as much as there are gradients that are not zero. Under autocast the products
-    are of its type, as in ``nn.Linear``; the result is float32 or better.
+    The T · V logits of a text are computed in chunks, which keep only the maximum and its token. The gradient goes only
+    to that token; its cost grows with the number of gradients that are not 0. Under autocast the products have its
+    dtype, as in ``nn.Linear``; the result is float32 or better.
 
     Parameters
     ----------
-    states, mask
-        (N, T, H) what goes into the decoder, and (N, T), 0 for padding; the first token is always real.
-    weight, bias
-        (V, H) and (V) of the decoder.
+    states
+        (N, T, H) inputs of the decoder.
+    mask
+        (N, T), 0 for padding; the first token must not be padding.
+    weight
+        (V, H) weight of the decoder.
+    bias
+        (V,) bias of the decoder; None for no bias.
     lengths
-        Real tokens of each text, if they are known and stand first: texts of like length are then taken together, and
-        no logits are computed for padding.
+        Number of tokens of each text without padding, if padding follows the text: texts of similar length are then
+        computed together, without logits for padding.
     chunk
-        Logits held at once.
+        Number of logits in memory at once.
 
     Returns
     -------
     Tensor
         (N, V).
     """
-    # Padding repeats the first token: it changes no maximum.
+    # Replace padding by the first token, which does not change the maximum.
     states = torch.where(mask.bool().unsqueeze(-1), states, states[:, :1])
     kind = states.device.type
     if torch.is_autocast_enabled(kind):
@@ -57,7 +61,7 @@ def max_logits(
 
 
 def _pieces(states: Tensor, words: int, lengths: Sequence[int] | None, chunk: int) -> list[tuple[Tensor, int]]:
-    """Return the rows whose logits are held at once, and the tokens of the longest of them."""
+    """Return the chunks: their rows, and the length of the longest text of each."""
     known = np.full(len(states), states.shape[1]) if lengths is None else np.asarray(lengths)
     order = np.argsort(-known, kind="stable")
     pieces, start = [], 0
@@ -78,7 +82,7 @@ class _MaxLogits(torch.autograd.Function):
         chosen = torch.empty((rows, words), dtype=torch.int32, device=states.device)
         with torch.autocast(states.device.type, enabled=False):
             for here, tokens in pieces:
-                # Words before texts: the tokens of a text then lie side by side, which is what is reduced over.
+                # Put vocabulary entries first, so that the tokens of a text, over which it reduces, are contiguous.
                 logits = (weight @ states[here, :tokens].reshape(-1, width).mT).view(words, -1, tokens)
                 if any(ctx.needs_input_grad):
                     best = logits.max(dim=-1)

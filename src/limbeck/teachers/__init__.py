@@ -1,1 +1,1 @@
-"""Teachers: where the scores that students learn from come from."""
+"""Teachers: sources of the scores that students learn from."""

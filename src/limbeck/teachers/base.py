@@ -1,4 +1,4 @@
-"""What teachers are."""
+"""Protocols of teachers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -13,7 +13,7 @@ Lists = Mapping[str, Sequence[str]]
 
 
 class Pair(NamedTuple):
-    """A query and a document by id, with a score."""
+    """Ids of a query and a document, with a score."""
 
     query: str
     document: str
@@ -21,67 +21,67 @@ class Pair(NamedTuple):
 
 
 class Teacher(Protocol):
-    """Knows how relevant documents are to queries."""
+    """Scores documents for queries."""
 
     def score(self, query_ids: Sequence[str], lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """Return raw float32 scores, one array a query, in the order of its list.
+        """Return raw float32 scores: one array per query, in the order of its list.
 
         Parameters
         ----------
         query_ids
             Ids of B queries.
         lists
-            For each of them the ids of its documents.
+            Document ids of each query.
         """
         ...
 
 
 class ScoringTeacher(Teacher, Protocol):
-    """A teacher that can score any pair of a collection, part by part."""
+    """A teacher that can score any pair of a collection, in parts."""
 
     def plan(self, lists: Lists, size: int) -> Plan:
-        """Cut the scoring of lists into parts.
+        """Split the scoring of lists into parts.
 
         Parameters
         ----------
         lists
-            Query id → ids of its documents.
+            Query id → document ids.
         size
-            Pairs of a part, at most.
+            Maximum number of pairs of a part.
         """
         ...
 
     def scorer(self, plan: Plan) -> Callable[[int], np.ndarray]:
-        """Return what scores a part of the plan: called with its number, it returns float32 scores."""
+        """Return the function from the number of a part of the plan to its float32 scores."""
         ...
 
 
 class NamedTeacher(ScoringTeacher, Protocol):
-    """A scoring teacher that is no ranker of ours: it says itself what its scores depend on."""
+    """A scoring teacher that is not one of limbeck's rankers, and describes itself what its scores depend on."""
 
     @property
     def name(self) -> str:
-        """Name of the system that the scores come from."""
+        """Name of the system that computes the scores."""
         ...
 
     @property
     def number(self) -> Kind:
-        """What kind of number a score is."""
+        """Kind of number that a score is."""
         ...
 
     def identity(self) -> dict[str, Any]:
-        """Return what the scores depend on beside the collection."""
+        """Return everything that the scores depend on, except the collection."""
         ...
 
 
 @runtime_checkable
 class ChangingTeacher(ScoringTeacher, Protocol):
-    """A scoring teacher that computes elsewhere and may change unseen: there is no checksum of its weights."""
+    """A scoring teacher on a server, which may change without notice, as there is no checksum of its weights."""
 
     def check_same(self, known: Sequence[Pair]) -> None:
-        """Score pairs again whose scores are known, one or more; raise ``ConfigError`` if these have changed."""
+        """Score one or more known pairs again; raise ``ConfigError`` if their scores have changed."""
         ...
 
 
 CHECKED = 20
-"""Pairs that are scored again before more are."""
+"""Number of known pairs that are scored again before new ones."""

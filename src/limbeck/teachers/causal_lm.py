@@ -1,4 +1,4 @@
-"""A causal language model as teacher: the logits of two answers behind a prompt, or a classification head."""
+"""Causal language models as teachers: the logits of two answers after a prompt, or a classification head."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -14,17 +14,16 @@ from limbeck.teachers.language_model.rows import Row, shared
 from limbeck.text.collate import Texts
 
 _FEW = 4
-"""Documents from which on a list is judged by itself, behind the prefix that its prompts share."""
+"""Minimum number of documents of a list for which the shared prefix of its prompts is cached."""
 
 
 @register("teacher", "causal_lm")
 class CausalLMTeacher(Judge):
-    """Judges a pair by the token that comes next: the logit of the positive answer minus that of the negative one.
+    """Scores a pair by the next token after a prompt: the logit of the positive minus that of the negative answer.
 
-    The logits are those behind the last token of the prompt, raw. What all prompts of a list begin with,
-    instruction and query, is read once: its keys and values serve all documents of the list. Where a model has layers
-    for which that does not hold, or a prompt is longer than the window of its layers, each prompt is read whole; a
-    trial when the model is loaded decides.
+    The logits are raw. The prefix that all prompts of a list share (instruction and query) is computed once, and its
+    keys and values are reused for all documents of the list. Models with layers that do not allow this, and prompts
+    longer than a sliding window, are computed without a cached prefix; a test when the model is loaded decides.
 
     Parameters
     ----------
@@ -43,8 +42,8 @@ class CausalLMTeacher(Judge):
     batch_tokens
         As in ``limbeck.teachers.language_model.judge.Judge``.
     prefix_cache
-        Read what the prompts of a list share once; false reads each prompt whole. The scores are the same but for
-        rounding.
+        Compute the shared prefix of a list's prompts once; false computes each prompt in full. The scores are the same
+        up to rounding.
     device_map
         As in ``limbeck.teachers.language_model.judge.Judge``.
     store

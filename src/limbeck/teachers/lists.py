@@ -1,4 +1,4 @@
-"""Parts of a plan for teachers that score whole lists."""
+"""Scoring of a plan's parts by teachers that score lists."""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -11,7 +11,7 @@ ScoreLists = Callable[[Sequence[str], Sequence[Sequence[str]]], list[np.ndarray]
 
 
 def by_lists(score: ScoreLists, plan: Plan) -> Callable[[int], np.ndarray]:
-    """Return what scores a part of a plan, given what scores lists."""
+    """Return the function that scores a part of a plan, from a function that scores lists."""
 
     def part(number: int) -> np.ndarray:
         queries, lists = [], []

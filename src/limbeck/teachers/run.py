@@ -19,21 +19,21 @@ class RunTeacher(StoreTeacher):
     Parameters
     ----------
     artefacts
-        Where the run is cached as a score store.
+        Cache, in which the run is stored as a score store.
     path
-        A file, or several with different queries: one for the training queries, one for those that are tested.
+        Run file, or a list of run files. Several files must have different queries, such as training and test queries.
     use
-        ``scores``, or ``ranks`` where the scores are not the system's own: permutations of a first stage often keep
-        its scores. Then only losses that read nothing but the teacher's order are allowed.
+        Scores or ranks. Use ``ranks`` if the scores are not the system's own (re-ranked runs often keep the scores of
+        the first stage); then only losses that read only the teacher's order are allowed.
     missing
-        What becomes of a candidate that the run does not have: ``error``, or ``drop`` it from its list.
+        Candidates that are not in the run. ``error``, or ``drop`` them from their lists.
 
     Raises
     ------
     ConfigError
-        A line is malformed (file and line are named), or a pair comes twice with different scores.
+        A line is malformed (the message names file and line), or a pair has two different scores.
     ValueError
-        A file does not exist, or an option is none of its words.
+        A file does not exist, or an option has an unknown value.
     """
 
     given: ClassVar = ("artefacts",)

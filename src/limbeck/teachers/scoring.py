@@ -1,4 +1,4 @@
-"""Teacher scores into a store: only what it lacks, in parts that survive a kill."""
+"""Adds a teacher's scores to a score store: only missing pairs, in parts that survive a kill."""
 
 import hashlib
 import json
@@ -28,28 +28,28 @@ from limbeck.teachers.base import CHECKED, ChangingTeacher, Lists, Pair, Scoring
 log = logging.getLogger(__name__)
 
 _HELD = 24
-"""Bytes of memory that a plan takes for each pair: numbers of its query, its document and its place in a part."""
+"""Bytes of memory per pair of a plan: indices of query, document and position in a part."""
 
 PART, ROW = 24, 12
-"""Bytes on disk of a pair in a part, and in the finished store; both are there at the end."""
+"""Bytes on disk per pair, in a part and in the finished store; at the end both exist."""
 
 _FEWER = "score fewer pairs (candidates.depth, pool.negatives), or write to another disk (out, paths.cache)"
 
 
 def open_matching(path: Path, provenance: Provenance) -> ScoreStore | None:
-    """Open a store that is to grow; None if there is none yet.
+    """Open a store to add scores to; None if there is none yet.
 
     Raises
     ------
     ConfigError
-        The store there is of another teacher, or of another collection.
+        The store has another teacher or another collection.
     """
     if not (path / META).is_file():
         return None
     store = ScoreStore.open(path)
     wanted = asdict(provenance)
     fields = ["teacher", "prompt", "max_length", "dtype", "revision", "collection"]
-    if "values" in store.meta:  # stores of earlier versions have fewer kinds of numbers, and no scale
+    if "values" in store.meta:  # earlier versions had fewer kinds and no scale
         fields += ["kind", "scale"]
     for field in fields:
         if store.meta[field] != wanted[field]:
@@ -61,7 +61,7 @@ def open_matching(path: Path, provenance: Provenance) -> ScoreStore | None:
 
 
 def without(lists: Lists, store: ScoreStore | None) -> dict[str, list[str]]:
-    """Return the lists without the pairs that a store has; lists that it has whole are left out."""
+    """Return the lists without the pairs that a store has, and without lists that are then empty."""
     if store is None:
         return {query: list(documents) for query, documents in lists.items() if len(documents)}
     flat = pa.array([document for documents in lists.values() for document in documents], ID)
@@ -78,19 +78,19 @@ def without(lists: Lists, store: ScoreStore | None) -> dict[str, list[str]]:
 def looked_up(
     stores: Sequence[ScoreStore], queries: Sequence[str], offsets: np.ndarray, documents: pa.Array
 ) -> np.ndarray:
-    """Return the scores of lists out of several stores.
+    """Return the scores of lists from several stores.
 
     Parameters
     ----------
     stores
-        The first one that has a pair counts.
+        Stores; the first one that has a pair gives its score.
     queries, offsets, documents
         The list of query i is ``documents[offsets[i]:offsets[i + 1]]``.
 
     Returns
     -------
     numpy.ndarray
-        float32, in the order of ``documents``; NaN where none has the pair.
+        float32, in the order of ``documents``; NaN for pairs that no store has.
     """
     found = np.full(len(documents), np.nan, dtype=np.float32)
     for store in stores:
@@ -112,30 +112,30 @@ def score_into(
 ) -> ScoreStore | None:
     """Score the pairs that a store lacks, and add them to it.
 
-    A part is written when it is scored. After a kill, the same call goes on with the parts that are not there, and
-    ends with the same store as without.
+    Each part is written as soon as it is scored. After a kill, the same call scores only the missing parts, and the
+    finished store is the same.
 
     Parameters
     ----------
     path
-        Folder of the store, created if there is none.
+        Folder of the store, created if it does not exist.
     teacher
-        Who scores.
+        The teacher.
     lists
         Query id → document ids.
     provenance
         Recorded in the store. An existing store must have the same teacher, revision, lengths and collection.
     share
-        (i, n): score only parts i, i + n, …, and leave it to the process that waits for all n to finish the store.
+        (i, n): score only parts i, i + n, …; another process waits for all n shares and finishes the store.
     helpers
         Called before the first part is scored; returns when other processes have scored their shares.
     size
-        Distinct documents (of encoders) or pairs (of others) of a part: what a kill may cost.
+        Distinct documents (bi-encoders) or pairs (other teachers) per part, which is what a kill can lose.
     data
-        Configuration node that opens the collection; recorded in the store, so that a command given the store alone
-        finds the collection.
+        Configuration of the collection; recorded in the store, so that commands find the collection of a store.
     texts
-        Looks the texts of queries up, to see that they are still what was scored; None takes that for granted.
+        Function from query ids to texts, to check that they have not changed since they were scored; None skips the
+        check.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def score_into(
     Raises
     ------
     ConfigError
-        The store is of another teacher or collection, or had another text for one of the queries.
+        The store has another teacher or collection, or a query's text has changed.
     """
     if texts is not None:
         check_texts(path, list(lists), texts)
@@ -156,7 +156,7 @@ def score_into(
         return None
     store = open_matching(path, provenance)
     if store is not None and not without(lists, store):
-        return store  # from a folder that cannot be written to, too
+        return store  # without a lock, so that the folder may be read-only
     with writer:
         store = open_matching(path, provenance)
         left = without(lists, store)
@@ -179,7 +179,7 @@ def score_into(
 
 
 def check_texts(path: Path, queries: Sequence[str], texts: Texts) -> None:
-    """Raise ``ConfigError`` if a query had another text when a store was scored; the message names one."""
+    """Raise ``ConfigError`` if a query's text has changed since it was scored; the message names one such query."""
     changed = query_texts.changed(path, queries, texts)
     if changed:
         raise ConfigError(
@@ -189,20 +189,20 @@ def check_texts(path: Path, queries: Sequence[str], texts: Texts) -> None:
 
 
 def check_same(teacher: ChangingTeacher, known: Sequence[tuple[str, str, float]]) -> None:
-    """Have a teacher that may have changed score pairs again that are scored already; none are no check.
+    """Check that a teacher on a server still gives the scores of known pairs; without pairs, check nothing.
 
     Raises
     ------
     ConfigError
-        It gives other scores now.
+        Its scores have changed.
     """
     if known:
         teacher.check_same([Pair(*each) for each in known])
-        log.info("%d pairs that are scored already have the same scores now", len(known))
+        log.info("%d known pairs were scored again and have the same scores", len(known))
 
 
 def begin(writer: StoreWriter, plan: Plan, provenance: Provenance) -> None:
-    """Keep the parts of a killed attempt at the same work; remove those of other work."""
+    """Keep the parts of a killed call with the same work; remove parts of other work."""
     note = writer.parts / "plan.json"
     digest = hashlib.blake2b(digest_size=16)
     for values in (plan.query_ids, plan.document_ids):
@@ -212,7 +212,7 @@ def begin(writer: StoreWriter, plan: Plan, provenance: Provenance) -> None:
     same = {**asdict(provenance), "command": None}
     work = {"pairs": plan.pairs, "parts": len(plan), "digest": digest.hexdigest(), "provenance": same}
     if note.is_file() and json.loads(note.read_text(encoding="utf-8")) == work:
-        log.info("going on with %d of %d parts", len(writer.done()), len(plan))
+        log.info("resuming: %d of %d parts are done", len(writer.done()), len(plan))
         return
     shutil.rmtree(writer.parts)
     writer.parts.mkdir()

@@ -1,4 +1,4 @@
-"""An encoder with a decoder as teacher, as monoT5: the logits of two answers at the decoder's first step."""
+"""Encoder-decoders as teachers, such as monoT5: the logits of two answers at the decoder's first step."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -16,10 +16,10 @@ from limbeck.text.collate import Texts
 
 @register("teacher", "seq2seq")
 class Seq2SeqTeacher(Judge):
-    """Judges a pair by the first token that the decoder would write: the logit of true minus that of false.
+    """Scores a pair by the decoder's first token: the logit of true minus that of false.
 
-    monoT5's own code takes the log-softmax over the two logits, the logarithm of the sigmoid of this difference: the
-    order is the same, and the difference is not squeezed where the model is sure.
+    monoT5's code scores by the log-softmax over the two logits, which is the logarithm of the sigmoid of this
+    difference. The order is the same, but the difference does not saturate for confident answers.
 
     Parameters
     ----------

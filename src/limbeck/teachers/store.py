@@ -1,4 +1,4 @@
-"""Teachers whose scores are there already: a score store, or run files."""
+"""Score stores as teachers."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -21,18 +21,18 @@ class StoreTeacher:
     path
         Folder that ``limbeck score`` or ``limbeck import`` wrote.
     use
-        ``scores``, or ``ranks`` where only the order can be trusted (of a permutation of the first stage, say): then
-        only losses that read nothing but the teacher's order are allowed. The order is that of the ranks, if the store
-        has them, else of the scores.
+        Scores or ranks. Use ``ranks`` if only the order can be trusted (a re-ranking without scores, for example); then
+        only losses that read only the teacher's order are allowed. The order is that of the stored ranks, or else of
+        the scores.
     missing
-        What becomes of a candidate that the store does not have: ``error``, or ``drop`` it from its list.
+        Candidates that are not in the store. ``error``, or ``drop`` them from their lists.
 
     Raises
     ------
     ConfigError
-        There is no such store, or it is damaged.
+        The store does not exist or is damaged.
     ValueError
-        An option is none of its words.
+        An option has an unknown value.
     """
 
     given: ClassVar = ()
@@ -49,20 +49,20 @@ class StoreTeacher:
 
     @property
     def name(self) -> str:
-        """Name of the teacher of the scores."""
+        """Name of the teacher that computed the scores."""
         return str(self.store.meta["teacher"])
 
     def identity(self) -> dict[str, Any]:
-        """Return what the scores depend on."""
+        """Return everything that the scores depend on."""
         return {"kind": "store", "checksum": self.store.checksum, "use": self.use}
 
     def score(self, query_ids: Sequence[str], lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """Return float32 scores, or negative ranks, one array a query; NaN where the store lacks the pair."""
+        """Return float32 scores, or negative ranks: one array per query; NaN for pairs that the store lacks."""
         look = self._scores if self.use == "scores" else self._ranks
         return [look(query, list(documents)) for query, documents in zip(query_ids, lists, strict=True)]
 
     def column(self, query_ids: Sequence[str], offsets: np.ndarray, documents: pa.Array) -> np.ndarray:
-        """Return what ``score`` does, as one column: list i is ``documents[offsets[i]:offsets[i + 1]]``."""
+        """Return the same as ``score`` as one column: list i is ``documents[offsets[i]:offsets[i + 1]]``."""
         if self.use == "scores":
             return self.store.lookup_many(query_ids, offsets, documents)
         lists = (documents[start:stop].to_pylist() for start, stop in pairwise(offsets.tolist()))
@@ -76,7 +76,7 @@ class StoreTeacher:
             ids, scores, ranks = self.store.ranking(query)
         except KeyError:
             return np.full(len(documents), np.nan, dtype=np.float32)
-        # Without ranks, documents of one score share the rank of the first of them: they stay tied.
+        # Without ranks, documents of equal score share the best of their ranks, so that they stay tied.
         places = np.searchsorted(-scores, -scores) + 1 if ranks is None else ranks
         order = dict(zip(ids, places.tolist(), strict=True))
         return np.array([-order.get(document, np.nan) for document in documents], dtype=np.float32)

@@ -1,16 +1,16 @@
-"""The synthetic teacher: scores from the latent concepts of the synthetic world, of a quality that can be set.
+"""The synthetic teacher: scores from the latent concepts of the synthetic collection, with adjustable errors.
 
 The score of document d for query q is
 
     t(q, d) = a · [(1 - w) · r(q, d) + w · r(q', d)] + σ · z(q, d)
 
-where r is the overlap of latent concepts that also decides the grades, a the scale, σ the noise, and z a standard
-normal that depends on the seed, the query and the document alone: a pair has the same score in whatever list it is.
+where r is the overlap of latent concepts, which also determines the grades, a the scale, σ the noise, and z a standard
+normal that depends only on seed, query and document, so that a pair has the same score in every list.
 
-The teacher can fail in two ways. *Noise* is without system and averages out over queries. On a share of the queries
-the teacher is *wrong*: it reads q', which takes one concept of q for another of the same topic, always the same one
-for that concept, and ranks coherently for the query it has misread. There w is the strength of the error, elsewhere
-0. Above a strength of 1/2 the misread query's documents stand before the relevant ones.
+The teacher has two kinds of errors. *Noise* is random and averages out over queries. For a share of the queries the
+teacher is *wrong*: it scores a misread query q', in which one concept of q is replaced by another of the same topic
+(always the same replacement for a concept). For these queries w is the strength of the error; for all others w = 0.
+With a strength above 1/2, documents of the misread query rank above the relevant ones.
 """
 
 import hashlib
@@ -30,23 +30,23 @@ Hashes = NDArray[np.uint64]
 
 @register("teacher", "synthetic")
 class SyntheticTeacher:
-    """A teacher that knows the synthetic world, and errs by order.
+    """A teacher for the synthetic collection, with adjustable errors.
 
     Parameters
     ----------
     folder
-        A folder that the synthetic world wrote; its ``latent.npz`` is read.
+        Folder of a synthetic collection; its ``latent.npz`` is read.
     scale
-        a, the score of a document that covers the query fully. The higher, the more one-hot the teacher's
-        distribution over a list.
+        a, the score of a document that covers the query fully. A greater scale makes the teacher's distribution over a
+        list more peaked.
     noise
-        σ, standard deviation of the noise, in units of the score. The higher, the worse every ranking.
+        σ, standard deviation of the noise, in units of the score. More noise makes every ranking worse.
     wrong_share
-        Share of queries that the teacher misreads. Queries misread at a share stay so at any higher one.
+        Share of the queries that the teacher misreads; a greater share includes the queries of a smaller one.
     wrong_strength
-        w, how far the misread query replaces the query: 0 not at all, 1 fully.
+        w, weight of the misread query, from 0 (no error) to 1 (only the misread query counts).
     seed
-        Seed of the noise and of the errors.
+        Seed of noise and errors.
     """
 
     given: ClassVar = ("folder",)
@@ -88,7 +88,7 @@ class SyntheticTeacher:
         self._query_hashes = _hash_ids(query_ids)
 
     def identity(self) -> dict[str, Any]:
-        """Return what the scores depend on."""
+        """Return everything that the scores depend on, except the collection."""
         options = ("scale", "noise", "wrong_share", "wrong_strength", "seed")
         return {"kind": "synthetic"} | {name: getattr(self, name) for name in options}
 
@@ -98,9 +98,9 @@ class SyntheticTeacher:
         Parameters
         ----------
         query_ids
-            Queries.
+            Query ids.
         lists
-            Document identifiers, one list for each query.
+            Document ids, one list per query.
 
         Returns
         -------
@@ -110,7 +110,7 @@ class SyntheticTeacher:
         Raises
         ------
         ValueError
-            If a query or a document is not of this world, or the two arguments differ in length.
+            A query or document is not in this collection, or the two arguments differ in length.
         """
         if len(query_ids) != len(lists):
             raise ValueError(f"lists must hold one list per query: {len(query_ids)} queries, {len(lists)} lists")
@@ -122,20 +122,20 @@ class SyntheticTeacher:
         ]
 
     def plan(self, lists: Mapping[str, Sequence[str]], size: int) -> Plan:
-        """Cut the scoring of lists into parts of so many pairs."""
+        """Split the scoring of lists into parts of at most ``size`` pairs."""
         return Plan(lists, by_document=False, size=size)
 
     def scorer(self, plan: Plan) -> Callable[[int], np.ndarray]:
-        """Return what scores the parts."""
+        """Return the function that scores a part."""
         return by_lists(self.score, plan)
 
     def is_wrong(self, query_ids: Sequence[str]) -> NDArray[np.bool_]:
-        """Tell which queries the teacher misreads.
+        """Return, for each query, whether the teacher misreads it.
 
         Parameters
         ----------
         query_ids
-            Queries.
+            Query ids.
 
         Returns
         -------
@@ -156,17 +156,17 @@ class SyntheticTeacher:
         return scores.astype(np.float32)
 
     def _overlap(self, concepts: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Mean salience of the concepts in each document."""
+        """Return the mean weight of the concepts in each document."""
         shared = self._documents[documents][:, :, None] == concepts[None, None, :]
         return (shared * self._weights[documents][:, :, None]).sum(axis=(1, 2), dtype=np.float64) / len(concepts)
 
     def _misread(self, query: int) -> NDArray[np.int64]:
-        """Query as it is misread: one of its concepts taken for another one of the same topic."""
+        """Return the misread query: one of its concepts is replaced by another of the same topic."""
         concepts, size = self._queries[query].copy(), self._concepts_per_topic
         chance = _mix(self._query_hashes[query : query + 1] ^ np.uint64(self.seed + 1))[0]
         place = int(chance % np.uint64(len(concepts)))
         topic, within = divmod(int(concepts[place]), size)
-        # The partner depends on the concept, not on the query: the error has a system that a student can learn.
+        # The replacement depends on the concept, not on the query, so that the error is systematic and can be learned.
         first = int(_mix(np.array([self.seed], dtype=np.uint64) + np.uint64(topic))[0] % np.uint64(size - 1))
         candidates = [topic * size + (within + 1 + (first + i) % (size - 1)) % size for i in range(size - 1)]
         free = [c for c in candidates if c not in concepts]
@@ -190,8 +190,8 @@ def _rows(index: dict[str, int], ids: Sequence[str], kind: str) -> NDArray[np.in
         return np.fromiter((index[i] for i in ids), dtype=np.int64, count=len(ids))
     except KeyError as error:
         raise ValueError(
-            f"{kind} {error.args[0]!r} is not of the synthetic world that the teacher was given. Score only what that "
-            "world's files list, and after a change of the data's parameters compute candidates and scores anew."
+            f"{kind} {error.args[0]!r} is not in the teacher's synthetic collection. Score only its queries and "
+            "documents, and compute candidates and scores again after a change of the data's options."
         ) from None
 
 
@@ -201,13 +201,13 @@ def _check(name: str, value: float, holds: bool, requirement: str) -> None:
 
 
 def _hash_ids(ids: list[str]) -> Hashes:
-    """Hashes that are the same in every process and on every machine, which Python's own are not."""
+    """Return hashes that, unlike Python's, are the same in every process and on every machine."""
     digests = b"".join(hashlib.blake2b(i.encode(), digest_size=8).digest() for i in ids)
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
 def _mix(x: Hashes) -> Hashes:
-    """Splitmix64's finaliser: neighbouring inputs give unrelated outputs. Overflow wraps, as it must."""
+    """Apply splitmix64's finaliser: similar inputs give unrelated outputs. Overflow wraps on purpose."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -215,11 +215,11 @@ def _mix(x: Hashes) -> Hashes:
 
 
 def _uniform(x: Hashes) -> NDArray[np.float64]:
-    """Numbers in (0, 1), from the upper 53 bits of the mixed input."""
+    """Return uniform numbers in (0, 1), from the upper 53 bits of the mixed input."""
     return ((_mix(x) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
 
 def _normal(x: Hashes) -> NDArray[np.float64]:
-    """Box and Muller's transform of two uniforms per input."""
+    """Return standard normal numbers, by the Box-Muller transform of two uniform numbers per input."""
     radius = np.sqrt(-2.0 * np.log(_uniform(x)))
     return radius * np.cos(2.0 * np.pi * _uniform(x ^ np.uint64(0xD1B54A32D192ED03)))

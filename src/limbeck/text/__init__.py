@@ -1,1 +1,1 @@
-"""Texts to token ids to padded batches."""
+"""Tokenisation of texts, the token cache, and collation into padded batches."""

@@ -1,4 +1,4 @@
-"""Each text tokenised once: kept token ids of a collection, by tokenizer and prefix."""
+"""The token cache: token ids of a collection on disk, by tokenizer, prefix and suffix."""
 
 import errno
 import logging
@@ -16,13 +16,13 @@ from limbeck.text.tokenizer import Role, TextTokenizer
 log = logging.getLogger(__name__)
 
 WORTH = 0.25
-"""Share of a collection that a job must look up for all of it to be tokenised and kept."""
+"""Share of a collection that a job must read for the whole collection to be tokenised and cached."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Corpus(Protocol):
-    """What is tokenised: a collection."""
+    """A collection of texts."""
 
     name: str
 
@@ -35,23 +35,25 @@ class Corpus(Protocol):
         ...
 
     def content(self, role: Role) -> str:
-        """Return a fingerprint of these."""
+        """Return a fingerprint of the queries or documents."""
         ...
 
 
 class TokenCache:
-    """The kept token ids of a collection for one tokenizer.
+    """The cached token ids of a collection for one tokenizer.
 
-    All texts are tokenised and kept (an artefact ``tokens``) when a job will look up at least a quarter as many texts
-    as there are: four such jobs then cost no more than without. A smaller job (1,000 candidates of 8.8 million
-    passages) reads what others have kept, or tokenises its texts itself.
+    All texts are tokenised and cached (as an artefact ``tokens``) if a job will read at least a quarter as many texts
+    as there are, so that the cost is recovered after four such jobs. A smaller job (1,000 candidates from 8.8 million
+    passages) uses an existing cache, or tokenises its texts itself.
 
     Parameters
     ----------
     artefacts
-        Where they are kept.
-    tokenizer, corpus
-        What is tokenised, by what.
+        Folder of cached artefacts.
+    tokenizer
+        The tokenizer.
+    corpus
+        The collection.
     """
 
     def __init__(self, artefacts: Artefacts, tokenizer: TextTokenizer, corpus: Corpus) -> None:
@@ -61,16 +63,18 @@ class TokenCache:
         self._told: set[str] = set()
 
     def open(self, role: Role, prefix: str, reads: int | None, *, suffix: str = "") -> TokenStore | None:
-        """Return the cached tokens, tokenised first if it is worth it; None if texts are to be tokenised as they come.
+        """Return the cached tokens, tokenising the collection first if it is worth it; None if there is no cache.
 
         Parameters
         ----------
-        role, prefix
-            Queries or documents, and what is put before each.
+        role
+            Queries or documents.
+        prefix
+            Text before each query or document.
         reads
-            How many texts will be looked up, counted as often as they are; None for all of them.
+            Number of texts that the job will read, with repetitions; None for the whole collection.
         suffix
-            What is put after each.
+            Text after each query or document.
 
         Raises
         ------
@@ -98,10 +102,10 @@ class TokenCache:
     def _worth(self, role: Role, prefix: str, reads: int | None) -> bool:
         if reads is None or reads >= WORTH * (count := self._corpus.count(role)):
             return True
-        if role == "document" and prefix not in self._told:  # queries are short
+        if role == "document" and prefix not in self._told:  # queries are not worth a message
             self._told.add(prefix)
             log.info(
-                "tokens: %s of %s documents of %s are needed; they are tokenised as they come and not cached",
+                "tokens: only %s of %s documents of %s are needed; they are tokenised on the fly and not cached",
                 f"{reads:,}",
                 f"{count:,}",
                 self._corpus.name,

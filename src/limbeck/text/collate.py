@@ -1,4 +1,4 @@
-"""From examples to batches: the one place where token rows become tensors."""
+"""Collation of examples into batches; only here do token rows become tensors."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,12 +20,12 @@ _TOKENISED = 2048
 """Texts that are tokenised together: meanwhile they take several kB each."""
 
 Texts = Callable[[Sequence[str]], list[str]]
-"""Looks texts up by id, in the order asked for."""
+"""Function from ids to their texts, in the same order."""
 
 
 @dataclass
 class Example:
-    """One query with candidates."""
+    """One query with its candidates."""
 
     query_id: str
     document_ids: list[str]
@@ -33,7 +33,7 @@ class Example:
     teacher_scores: Column | None = None
     ranks: Column | None = None
     relevant: np.ndarray | None = None
-    """Keys (``limbeck.scores.keys``) of all documents that the judgments call relevant, int64."""
+    """int64 keys (``limbeck.scores.keys``) of all documents that are relevant by the qrels."""
 
 
 class Collator:
@@ -41,17 +41,19 @@ class Collator:
 
     Parameters
     ----------
-    tokenizer, style
-        The ranker's tokenizer and text format.
+    tokenizer
+        The ranker's tokenizer.
+    style
+        The ranker's text format.
     query_texts, document_texts
-        Look texts up by id.
+        Functions from query (document) ids to texts.
     cache
-        Keeps their tokens, if it pays; None tokenises texts as they come.
+        Token cache; None tokenises texts on the fly.
 
     Raises
     ------
     ConfigError
-        The tokenizer lacks a token that the format asks for, or a length leaves no room for a word.
+        The tokenizer lacks a token that the format needs, or a maximum length leaves no room for a word.
     """
 
     def __init__(
@@ -68,12 +70,12 @@ class Collator:
             "query": self._marker("query_marker", style.query_marker, "[unused0]"),
             "document": self._marker("document_marker", style.document_marker, "[unused1]"),
         }
-        """Token that is put before queries and documents, by role; None for none."""
+        """Role → marker token of its texts; None for no marker."""
         if not style.paired:
             self._check_room("query", style.query_length)
             self._check_room("document", style.document_length)
         if style.query_augment and tokenizer.tokenizer.mask_token_id is None:
-            raise ConfigError("student.query_augment needs a mask token, which this tokenizer has not; set it to false")
+            raise ConfigError("student.query_augment needs a mask token, which this tokenizer lacks; set it to false")
         roles: tuple[Role, ...] = ("query", "document")
         self._suffixes: dict[Role, TokenIds] = {role: tokenizer.plain([self._suffix(role)])[0] for role in roles}
         for role, suffix in self._suffixes.items():
@@ -105,7 +107,7 @@ class Collator:
         return special[special != unknown] if self.style.keep_unknown and unknown is not None else special
 
     def _passed_over(self) -> torch.Tensor:
-        """Return the ids of documents' tokens that get no vector."""
+        """Return the ids of document tokens that get no vector."""
         found = [self.tokenizer.number(word) for word in self.style.skip_words]
         words = torch.tensor([number for number in found if number is not None], dtype=torch.long)
         return torch.cat([self.tokenizer.punctuation, words]) if self.style.skip_punctuation else words
@@ -119,25 +121,25 @@ class Collator:
             )
 
     def styled(self, style: TextFormat) -> "Collator":
-        """Return a collator of the same texts and tokenizer with another text format."""
+        """Return a collator with the same texts and tokenizer, and another text format."""
         return Collator(self.tokenizer, style, self._texts["query"], self._texts["document"], self._cache)
 
     def prepare(self, role: Role, reads: int | None = None) -> bool:
-        """Open the kept tokens of queries or documents, or tokenise them all and keep them if that pays.
+        """Open the cached tokens of queries or documents, or tokenise and cache all of them if it is worth it.
 
-        Whoever is about to look up many texts calls this first, before other processes are started. It changes no row.
+        Call this before reading many texts, and before starting other processes. It does not change any row.
 
         Parameters
         ----------
         role
             Queries or documents.
         reads
-            How many will be looked up, counted as often as they are; None for the whole collection.
+            Number of texts that will be read, with repetitions; None for the whole collection.
 
         Returns
         -------
         bool
-            Whether rows come from kept tokens from now on.
+            Whether rows are read from the cache from now on.
         """
         wanted = reads != 0 and role not in self._kept and self._length(role) + bool(self._suffix(role)) <= MOST
         if self._cache is not None and wanted:
@@ -147,11 +149,11 @@ class Collator:
         return role in self._kept
 
     def query_rows(self, ids: Sequence[str]) -> list[TokenIds]:
-        """Return token rows of queries: framed if the ranker encodes them alone, plain if it reads pairs."""
+        """Return token rows of queries: with special tokens for bi-encoders, without for rankers that read pairs."""
         return self._rows(ids, "query")
 
     def document_rows(self, ids: Sequence[str]) -> list[TokenIds]:
-        """Return token rows of documents, as ``query_rows``."""
+        """Return token rows of documents, like ``query_rows``."""
         return self._rows(ids, "document")
 
     def _length(self, role: Role) -> int:
@@ -172,9 +174,9 @@ class Collator:
         return self.tokenizer.framed(rows, marker)
 
     def _plain(self, ids: Sequence[str], role: Role, length: int) -> list[TokenIds]:
-        """Return rows of at most ``length`` tokens, in which the suffix is not cut."""
+        """Return rows of at most ``length`` tokens, without special tokens; the suffix is never cut."""
         suffix = self._suffixes[role]
-        if not len(suffix) or self.tokenizer.cuts_left:  # which leaves the end of a text as it is
+        if not len(suffix) or self.tokenizer.cuts_left:  # cutting on the left keeps the suffix
             return self._cut(ids, role, length)
         rows, kept = self._cut(ids, role, length + 1), length - len(suffix)
         return [row if len(row) <= length else np.concatenate([row[:kept], suffix]) for row in rows]
@@ -196,7 +198,7 @@ class Collator:
         return found
 
     def pad(self, rows: Sequence[TokenIds], role: Role) -> Tokens:
-        """Pad framed rows of separately encoded texts, augment queries, and choose which tokens get a vector."""
+        """Pad rows with special tokens; augment queries, and mark the tokens that get a vector."""
         if role == "query" and self.style.query_augment:
             return self._augmented(rows)
         tokens = self.tokenizer.pad(rows)
@@ -217,12 +219,12 @@ class Collator:
         return tokens
 
     def pad_pairs(self, pairs: Sequence[tuple[TokenIds, TokenIds]]) -> Tokens:
-        """Frame and pad pairs of plain rows. The query is never cut by a long document: each has its own limit."""
+        """Join pairs of rows with special tokens, and pad them. A long document never cuts the query."""
         queries, documents = zip(*pairs, strict=True)
         return self.tokenizer.pad_pairs(queries, documents)
 
     def __call__(self, examples: Sequence[Example]) -> Batch:
-        """Build a batch; each distinct document (or pair) is tokenised and encoded once."""
+        """Build a batch; tokenise each distinct document (or pair) once, so that the model encodes it once."""
         rows: dict[tuple[str | None, str], int] = {}
         places = []
         for example in examples:

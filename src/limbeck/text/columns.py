@@ -1,4 +1,4 @@
-"""Values of queries, of unequal number, as tensors."""
+"""Pads per-query values of different lengths into tensors."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ import torch
 from limbeck.scores.keys import NO_KEY
 
 Column = Sequence[float] | Sequence[int] | np.ndarray
-"""One value a candidate."""
+"""One value per candidate."""
 
 
 def relevant_keys(columns: Sequence[np.ndarray | None]) -> torch.Tensor | None:
-    """Stack keys of unequal number into (B, P) int64, or return None unless every query has them."""
+    """Pad per-query keys into a (B, P) int64 tensor; None unless all queries have keys."""
     present = [column for column in columns if column is not None]
     if len(present) < len(columns):
         return None
@@ -23,7 +23,7 @@ def relevant_keys(columns: Sequence[np.ndarray | None]) -> torch.Tensor | None:
 
 
 def fill(columns: Sequence[Column], width: int, padding: float) -> torch.Tensor:
-    """Stack per-query values of unequal number into (B, width) float32, the rest filled."""
+    """Pad per-query values into a (B, width) float32 tensor."""
     table = np.full((len(columns), width), padding, dtype=np.float32)
     for b, column in enumerate(columns):
         table[b, : len(column)] = column
@@ -31,6 +31,6 @@ def fill(columns: Sequence[Column], width: int, padding: float) -> torch.Tensor:
 
 
 def fill_all(columns: Sequence[Column | None], width: int, padding: float) -> torch.Tensor | None:
-    """As ``fill``, or None unless every query has the values: an invented score must not pass for a real one."""
+    """Like ``fill``, but None unless all queries have values, so that no made-up score passes for a real one."""
     present = [column for column in columns if column is not None]
     return fill(present, width, padding) if len(present) == len(columns) else None

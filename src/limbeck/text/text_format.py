@@ -1,37 +1,46 @@
-"""How a ranker wants its texts: lengths, prefixes and suffixes, markers, which tokens get a vector."""
+"""The text format of a ranker: lengths, prefixes, suffixes, markers, and which tokens get a vector."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How a ranker wants its texts.
+    """How a ranker formats its texts.
 
     Parameters
     ----------
     paired
-        Query and document go in as one sequence (cross-encoders).
-    query_prefix, document_prefix
-        Put before each text, ``"query: "`` for example.
-    query_suffix, document_suffix
-        Put after each text; one that is too long is cut before it.
-    query_length, document_length
-        Longest query and document in tokens; for separate texts, special tokens and the marker included.
-    query_marker, document_marker
-        Token put after the first special token of each separate text; ``""`` for none. ``auto`` takes ``[unused0]`` and
-        ``[unused1]`` where the vocabulary has them, as ColBERT does, and none where it has not.
+        Whether query and document are one sequence (cross-encoders).
+    query_prefix
+        Text before each query. For example: ``"query: "``.
+    document_prefix
+        Text before each document.
+    query_suffix
+        Text after each query. Long queries are cut before it.
+    document_suffix
+        Text after each document. Long documents are cut before it.
+    query_length
+        Maximum length of a query in tokens. For bi-encoders, it includes special tokens and the marker.
+    document_length
+        Maximum length of a document in tokens. For bi-encoders, it includes special tokens and the marker.
+    query_marker
+        Marker token of queries, after the first special token. For bi-encoders; ``""`` is none, ``auto`` is
+        ``[unused0]``, as in ColBERT, if the vocabulary has it, else none.
+    document_marker
+        Marker token of documents, after the first special token. For bi-encoders; ``""`` is none, ``auto`` is
+        ``[unused1]``, as in ColBERT, if the vocabulary has it, else none.
     query_augment
-        Fill queries with mask tokens up to ``query_length``; each gets a vector of its own.
+        Pad queries with mask tokens to ``query_length``; each mask token gets a vector.
     attend_augmented
-        Let the other tokens attend to them.
+        Let other tokens attend to these mask tokens.
     skip_punctuation
-        Documents' punctuation gets no vector of its own.
+        Punctuation in documents gets no vector.
     skip_words
-        Nor do these tokens of documents; those that the vocabulary lacks are passed over.
+        These tokens in documents get no vector; tokens that are not in the vocabulary are ignored.
     skip_special
-        Queries' special tokens ([CLS] and the like) get none.
+        Special tokens ([CLS] and so on) in queries get no vector.
     keep_unknown
-        But the token for an unknown word does.
+        With ``skip_special``, the unknown token still gets a vector.
 
     Raises
     ------
@@ -60,4 +69,4 @@ class TextFormat:
             if getattr(self, name) < 3:
                 raise ValueError(f"{name} must be >= 3 tokens, got {getattr(self, name)}")
         if self.attend_augmented and not self.query_augment:
-            raise ValueError("attend_augmented needs query_augment=true: without it there is nothing to attend to")
+            raise ValueError("attend_augmented needs query_augment=true: else there are no tokens to attend to")

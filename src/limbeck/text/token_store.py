@@ -1,18 +1,18 @@
-"""Plain token ids of all texts of a collection on disk, memory-mapped.
+"""Token ids (without special tokens) of all texts of a collection on disk, memory-mapped.
 
 A store is a folder:
 
-    tokens.json     version, type of the ids, number of texts and tokens
-    ids.bin         the token ids, text after text in the order of the collection
-    keys.bin        uint64 keys of the ids of the texts, sorted; see ``limbeck.scores.keys``
-    starts.bin      int64, in the order of the keys: where a text begins in ids.bin
-    lengths.bin     uint16, in the order of the keys: how many tokens it has
+    tokens.json     version, type of the token ids, number of texts and tokens
+    ids.bin         token ids of all texts, in the order of the collection
+    keys.bin        uint64 keys of the texts' ids, sorted; see ``limbeck.scores.keys``
+    starts.bin      int64, in the order of the keys: position of the text's first token in ids.bin
+    lengths.bin     uint16, in the order of the keys: number of tokens of the text
 
-Opening maps the files; processes that open the same store share its pages. Texts whose keys are equal (an id that
-appears twice, or two of one hash) are left out of the index, so they count as not kept.
+Opening maps the files; processes that open the same store share its pages. Texts with equal keys (a repeated id, or a
+hash collision) are left out of the index, and count as not stored.
 
-While a store is written, two more files have keys and lengths in the order of the collection. They say how far it is:
-a killed process loses the block at work.
+While a store is written, two further files have keys and lengths in the order of the collection. They record the
+progress, so that a killed process loses only the current block.
 """
 
 import json
@@ -38,7 +38,7 @@ from limbeck.text.tokenizer import TextTokenizer, TokenIds
 log = logging.getLogger(__name__)
 
 MOST = 8192
-"""Tokens of a text that are kept."""
+"""Maximum number of stored tokens of a text."""
 
 VERSION = 1
 
@@ -47,31 +47,31 @@ _META, _IDS, _KEYS, _STARTS, _LENGTHS = "tokens.json", "ids.bin", "keys.bin", "s
 _KEYS_SO_FAR, _LENGTHS_SO_FAR = "keys.part", "lengths.part"
 
 _BLOCK_TEXTS, _BLOCK_CHARACTERS = 8192, 4_000_000
-"""Texts tokenised together: a tokenizer takes some hundred bytes a token while it works."""
+"""Maximum texts and characters of a block, as a tokenizer needs some hundred bytes of memory per token."""
 
 _INDEXED = 18
-"""Bytes on disk of a text beside its tokens: key, start, length."""
+"""Bytes on disk per text, in addition to its tokens: key, start, length."""
 
 Text = tuple[str, str]
 """Id and text."""
 
 
 class TokenStore:
-    """A whole store, opened for reading.
+    """A complete store, opened for reading.
 
-    Only the path travels to another process: there the files are mapped anew.
+    Pickling saves only the path; another process maps the files again.
 
     Parameters
     ----------
     path
-        Its folder.
+        Folder of the store.
     left
-        Cut texts on the left, as a tokenizer may ask for.
+        Cut long texts on the left, as some tokenizers do.
 
     Raises
     ------
     ConfigError
-        A file is missing, too short or too long, or not one of a store.
+        A file is missing or damaged.
     """
 
     def __init__(self, path: Path, *, left: bool = False) -> None:
@@ -83,7 +83,7 @@ class TokenStore:
             if meta["version"] != VERSION or kind.kind not in "iu":
                 raise ValueError(f"version {meta['version']}, ids of type {kind}")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _damaged(path / _META, f"it is not what describes kept tokens ({error})") from error
+            raise _damaged(path / _META, f"it does not describe a token store ({error})") from error
         self._ids = _mapped(path / _IDS, kind, tokens)
         self._keys: Keys = _mapped(path / _KEYS, np.dtype("<u8"), texts)
         self._starts = _mapped(path / _STARTS, np.dtype("<i8"), texts)
@@ -96,12 +96,12 @@ class TokenStore:
         return _opened, (self.path, self._left)
 
     def rows(self, ids: Sequence[str], length: int) -> list[TokenIds | None]:
-        """Return the token ids of texts, cut to ``length``; None for texts that are not kept.
+        """Return the token ids of texts, cut to ``length``; None for texts that are not stored.
 
         Raises
         ------
         ConfigError
-            The files have been damaged since they were written.
+            The files are damaged.
         """
         assert length <= MOST
         wanted = key_list(ids)
@@ -130,12 +130,12 @@ def _mapped(path: Path, kind: np.dtype[Any], count: int) -> NDArray[Any]:
         raise _damaged(path, f"it has {max(size, 0):,} bytes instead of {count * kind.itemsize:,}")
     if not count:
         return np.empty(0, dtype=kind)
-    # A plain view: slices of np.memmap itself are several times slower.
+    # A plain array: slicing np.memmap is several times slower.
     return np.asarray(np.memmap(path, dtype=kind, mode="r"))
 
 
 def _damaged(path: Path, what: str) -> ConfigError:
-    return ConfigError(f"{path}: {what}; delete the folder {path.parent} and run again: it is built anew")
+    return ConfigError(f"{path}: {what}; delete the folder {path.parent} and run again to rebuild it")
 
 
 def write(
@@ -148,18 +148,24 @@ def write(
     total: int,
     what: str,
 ) -> None:
-    """Tokenise texts into a folder, in blocks: memory grows by some 40 bytes a text.
+    """Tokenise texts into a folder, in blocks; memory grows by some 40 bytes per text.
 
     Parameters
     ----------
     folder
-        Where to: empty, or left by a process that was killed while it wrote the same.
+        Target folder: empty, or left by a killed process that wrote the same store.
     texts
         (id, text) of the whole collection.
-    tokenizer, prefix, suffix
-        What makes token ids of a text, and what is put before and after each.
-    total, what
-        Number of texts and whose they are, for the progress.
+    tokenizer
+        The tokenizer.
+    prefix
+        Text before each text.
+    suffix
+        Text after each text.
+    total
+        Number of texts.
+    what
+        Name of the texts, for the progress display.
     """
     start = time.perf_counter()
     kind = tokenizer.dtype.newbyteorder("<")
@@ -180,7 +186,7 @@ def write(
         for ids, rows in _tokenised(_blocks(islice(texts, done, None)), tokenizer, prefix, suffix):
             lengths = np.fromiter(map(len, rows), dtype="<u2", count=len(rows))
             tokens = np.concatenate(rows).astype(kind, copy=False)
-            # In this order: a text whose key is written is there.
+            # Write keys last, so that a text with a key is complete.
             for file, values in ((ids_file, tokens), (lengths_file, lengths), (keys_file, key_list(ids))):
                 file.write(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
                 _to_disk(file)
@@ -196,7 +202,7 @@ def write(
 
 
 def _so_far(folder: Path, kind: np.dtype[Any]) -> int:
-    """Return how many texts a killed process has left whole, and cut off what it has written of others."""
+    """Return the number of texts that a killed process has completed; remove its incomplete rest."""
     keys, lengths, ids = folder / _KEYS_SO_FAR, folder / _LENGTHS_SO_FAR, folder / _IDS
     for path in (keys, lengths, ids):
         path.touch()
@@ -209,7 +215,7 @@ def _so_far(folder: Path, kind: np.dtype[Any]) -> int:
 
 
 def _index(folder: Path, keys: Keys, lengths: NDArray[np.uint16]) -> int:
-    """Write keys, starts and lengths in the order of the keys; returns how many there are."""
+    """Write keys, starts and lengths in the order of the keys; return their number."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     twice = np.zeros(len(keys) + 1, dtype=bool)
@@ -234,7 +240,7 @@ def _to_disk(file: Any) -> None:
 
 
 def _blocks(texts: Iterable[Text]) -> Iterator[list[Text]]:
-    """Cut a stream of texts into blocks of bounded size."""
+    """Split a stream of texts into blocks of limited size."""
     block: list[Text] = []
     characters = 0
     for each in texts:
@@ -250,7 +256,7 @@ def _blocks(texts: Iterable[Text]) -> Iterator[list[Text]]:
 def _tokenised(
     blocks: Iterable[list[Text]], tokenizer: TextTokenizer, prefix: str, suffix: str
 ) -> Iterator[tuple[list[str], list[TokenIds]]]:
-    """Yield ids and rows of blocks; while one is tokenised (by all cores), the next is read and the last written."""
+    """Yield ids and rows of blocks; reading, tokenising (on all cores) and writing of different blocks overlap."""
 
     def work(block: list[Text]) -> tuple[list[str], list[TokenIds]]:
         return [name for name, _ in block], tokenizer.plain([prefix + text + suffix for _, text in block], MOST)

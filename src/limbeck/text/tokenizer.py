@@ -1,7 +1,7 @@
-"""A Hugging Face tokenizer seen as: texts to plain ids, ids to framed rows, rows to padded tensors.
+"""Tokenisation in three steps: texts to plain ids, plain ids to framed rows, rows to padded tensors.
 
-Plain ids (without special tokens) can be kept and joined in any way, so one tokenisation of a text serves encoders
-and cross-encoders; the frame ([CLS] … [SEP] and the like) is read off the tokenizer once.
+Plain ids have no special tokens, so they can be cached and used by bi-encoders and cross-encoders alike. Framed rows
+have special tokens, such as [CLS] … [SEP], which are determined from the Hugging Face tokenizer once.
 """
 
 import json
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 Role = Literal["query", "document"]
 
 TokenIds = NDArray[np.integer[Any]]
-"""Token ids of one text; it may lie in a mapped file, so nobody writes into it."""
+"""Token ids of one text; read-only, as it may be a memory-mapped file."""
 
 
 class TextTokenizer:
-    """Tokenises, frames and pads.
+    """Tokenises texts, adds special tokens, and pads.
 
     Parameters
     ----------
     tokenizer
         A fast Hugging Face tokenizer.
     bare
-        For a table of vectors, which reads no padding and nothing of an empty text: one without a padding token pads
-        with token 0, and an empty text stays empty.
+        For static models, which ignore padding and accept empty texts: a tokenizer without a padding token pads with
+        token 0, and empty texts stay empty.
 
     Raises
     ------
     ValueError
-        The tokenizer has no padding token and is not bare, or frames texts in a way that cannot be read off.
+        The tokenizer has no padding token and ``bare`` is False, or its special tokens cannot be determined.
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerFast", *, bare: bool = False) -> None:
@@ -55,12 +55,12 @@ class TextTokenizer:
         self.pad_id: int = int(pad_id)
         self._bare = bare
         self.dtype = np.dtype(np.uint16 if max(tokenizer.get_vocab().values()) < 1 << 16 else np.int32)
-        """What token ids are kept as: two bytes where the vocabulary fits into them."""
+        """Type of stored token ids: uint16 if the vocabulary allows it."""
         self._single = self._frame("a")
         self._pair = self._frame("a", "b")
 
     def _frame(self, *texts: str) -> list[tuple[list[int], int]]:
-        """Return the special tokens (with segment number) before, between and after the texts."""
+        """Return the special tokens, with segment numbers, before, between and after the texts."""
         if self.tokenizer.backend_tokenizer.post_processor is None:
             return [([], number) for number in (0, *range(len(texts)))]
         encoded = self.tokenizer(texts[0], texts[1] if len(texts) > 1 else None, return_token_type_ids=True)
@@ -70,7 +70,7 @@ class TextTokenizer:
             plain = self.plain([text])[0].tolist()
             found = next((i for i in range(start, len(ids)) if ids[i : i + len(plain)] == plain), None)
             if not plain or found is None:
-                raise ValueError(f"cannot read off how the tokenizer of {self.tokenizer.name_or_path!r} frames texts")
+                raise ValueError(f"cannot find the special tokens of the tokenizer of {self.tokenizer.name_or_path!r}")
             frame.append((ids[start:found], types[found]))
             start = found + len(plain)
         return [*frame, (ids[start:], types[-1])]
@@ -90,12 +90,12 @@ class TextTokenizer:
         return [np.array(ids, dtype=self.dtype) for ids in encoded["input_ids"]]  # pyright: ignore[reportGeneralTypeIssues, reportArgumentType]
 
     def ended(self) -> "TextTokenizer":
-        """Return a tokenizer that puts its end token (eos) after each text and pair; itself where it does so already.
+        """Return a tokenizer that adds its end token (eos) after each text and pair; itself if it does so already.
 
         Raises
         ------
         ConfigError
-            It has no end token.
+            The tokenizer has no end token.
         """
         from tokenizers import processors
 
@@ -113,7 +113,7 @@ class TextTokenizer:
         return TextTokenizer(tokens)
 
     def _template(self, frame: list[tuple[list[int], int]], end: str) -> list[str]:
-        """Return a frame as tokenizers write it, with the end token after it."""
+        """Return special tokens as a template of ``tokenizers``, with the end token added."""
         written: list[str] = []
         for text, (ids, segment) in zip(("$A", "$B"), frame[:-1], strict=False):
             written += [f"{token}:{segment}" for token in [*self.tokenizer.convert_ids_to_tokens(ids), text]]
@@ -121,19 +121,19 @@ class TextTokenizer:
         return [*written, *(f"{token}:{segment}" for token in [*self.tokenizer.convert_ids_to_tokens(ids), end])]
 
     def save(self, folder: Path) -> None:
-        """Save the tokenizer as transformers does, without the length at which it cut texts last."""
+        """Save the tokenizer in transformers' format, without the current truncation and padding."""
         self.tokenizer.backend_tokenizer.no_truncation()
         self.tokenizer.backend_tokenizer.no_padding()
         self.tokenizer.save_pretrained(folder)
 
     @property
     def cuts_left(self) -> bool:
-        """Whether it cuts the start of a long text, not its end."""
+        """Whether it cuts long texts at the start instead of the end."""
         return self.tokenizer.truncation_side == "left"
 
     @cached_property
     def fingerprint(self) -> str:
-        """A fingerprint of all that plain token ids depend on; not of the name, nor of frames and padding."""
+        """Fingerprint of everything that plain token ids depend on; not of name, special tokens and padding."""
         import tokenizers
 
         backend = json.loads(self.tokenizer.backend_tokenizer.to_str())
@@ -152,7 +152,7 @@ class TextTokenizer:
         return sum(len(ids) for ids, _ in self._pair)
 
     def framed(self, rows: Sequence[TokenIds], marker: Sequence[int] = ()) -> list[TokenIds]:
-        """Frame texts one by one; ``marker`` goes in before the first token of each."""
+        """Add special tokens to plain rows, and ``marker`` before the first token of each."""
         (before, _), (after, _) = self._single
         head, tail = self._row([*before, *marker]), self._row(after)
         if not rows:
@@ -167,22 +167,22 @@ class TextTokenizer:
         return np.array(ids, dtype=self.dtype)
 
     def _something(self, row: TokenIds) -> TokenIds:
-        """Return a row, or one padding token for an empty one: without special tokens there is nothing else to read."""
+        """Return a row, or one padding token for an empty row, as models need at least one token."""
         return row if len(row) else self._row([self.pad_id])
 
     def number(self, token: str) -> int | None:
-        """Return the id of a token of the vocabulary, or None."""
+        """Return the id of a token; None if it is not in the vocabulary."""
         return self.tokenizer.backend_tokenizer.token_to_id(token)
 
     @cached_property
     def punctuation(self) -> Tensor:
-        """The ids of the single punctuation characters that are tokens."""
+        """Ids of the punctuation characters in the vocabulary."""
         found = [self.number(character) for character in string.punctuation]
         return torch.tensor([number for number in found if number is not None], dtype=torch.long)
 
     @cached_property
     def special(self) -> Tensor:
-        """The ids of the special tokens."""
+        """Ids of the special tokens."""
         return torch.tensor(self.tokenizer.all_special_ids, dtype=torch.long)
 
     def pad(self, rows: Sequence[TokenIds], *, width: int | None = None, fill: int | None = None) -> Tokens:
@@ -191,17 +191,17 @@ class TextTokenizer:
         Parameters
         ----------
         rows
-            N rows, at least one.
+            N ≥ 1 rows.
         width
-            Tokens of a padded row; the longest row's by default.
+            Length of padded rows; None is the length of the longest row.
         fill
-            What to pad with; the padding token by default.
+            Token id of the padding; None is the padding token.
         """
         lengths = _lengths(rows)
         return self._padded(rows, lengths, width or int(lengths.max()), self.pad_id if fill is None else fill)
 
     def pad_pairs(self, firsts: Sequence[TokenIds], seconds: Sequence[TokenIds]) -> Tokens:
-        """Frame N pairs of plain rows and pad them on the right to the longest of them."""
+        """Join N pairs of plain rows with special tokens, and pad them on the right to the longest pair."""
         (before, type_a), (between, type_b), (after, _) = self._pair
         head, middle, tail = self._row(before), self._row(between), self._row(after)
         if not self.pair_overhead:
@@ -213,7 +213,7 @@ class TextTokenizer:
             for first, second in zip(firsts, seconds, strict=True)
             for piece in (head, first, middle, second, tail)
         ]
-        # The separator after the first text belongs to the first segment, as BERT's own pairs have it.
+        # As in BERT, the separator after the first text belongs to the first segment.
         border = _lengths(firsts) + (len(head) + len(middle))
         lengths = border + _lengths(seconds) + len(tail)
         tokens = self._padded(pieces, lengths, int(lengths.max()), self.pad_id)
@@ -223,7 +223,7 @@ class TextTokenizer:
 
     @staticmethod
     def _padded(pieces: Sequence[TokenIds], lengths: NDArray[np.int64], width: int, fill: int) -> Tokens:
-        """Fill (N, T) tensors with rows that lie in pieces one after another."""
+        """Return (N, T) tensors of rows, given as their consecutive pieces."""
         real = np.arange(width) < lengths[:, None]
         ids = np.full(real.shape, fill, dtype=np.int64)
         ids[real] = np.concatenate(pieces)
@@ -236,9 +236,9 @@ def _lengths(rows: Sequence[TokenIds]) -> NDArray[np.int64]:
 
 
 def train_wordpiece(texts: Iterable[str], vocab_size: int, folder: Path) -> None:
-    """Train a lower-casing BERT WordPiece tokenizer on texts and save it for transformers in ``folder``.
+    """Train an uncased WordPiece tokenizer on texts, and save it in transformers' format in ``folder``.
 
-    The same texts in any order give the same vocabulary.
+    The vocabulary does not depend on the order of the texts.
 
     Raises
     ------
@@ -253,11 +253,11 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int, folder: Path) -> None
     words = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
     if not words:
         raise ConfigError(
-            "there is nothing to train a tokenizer on: all texts are empty; a checkpoint has its own, "
+            "there is nothing to train a tokenizer on: all texts are empty; to use the tokenizer of a checkpoint: "
             "backbone=pretrained backbone.model=…"
         )
-    # The trainer numbers the inner characters in the order of a hash map, and breaks ties by number: name them all in
-    # order first, and the same texts give the same vocabulary.
+    # The trainer numbers inner characters in the order of a hash map, and breaks ties by number. Listing them in order
+    # first makes the vocabulary deterministic.
     inner = [f"##{character}" for character in sorted({character for word in words for character in word})]
     scratch = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # pyright: ignore[reportCallIssue]
     trainer = trainers.WordPieceTrainer(  # pyright: ignore[reportCallIssue]

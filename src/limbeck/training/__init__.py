@@ -1,1 +1,1 @@
-"""The training loop around Lightning."""
+"""Training with Lightning: trainer, objective, optimiser, checkpoints, callbacks and loggers."""

@@ -1,4 +1,4 @@
-"""The cluster of a training on one device: none, whatever the environment says."""
+"""Lightning's cluster environment for training on one device: it ignores launchers' environment variables."""
 
 import os
 
@@ -7,26 +7,26 @@ from lightning.fabric.plugins.environments.lightning import find_free_network_po
 
 
 class Alone(LightningEnvironment):
-    """One process of one; the variables of torchrun, SLURM and MPI are not read.
+    """A single process, whatever the environment variables of torchrun, SLURM and MPI say.
 
-    Lightning numbers processes when it is imported, by ``RANK``, ``LOCAL_RANK`` or ``SLURM_PROCID``: this one is the
-    first, and logs and saves.
+    On import, Lightning sets the rank from ``RANK``, ``LOCAL_RANK`` or ``SLURM_PROCID``. This class sets it to 0, so
+    that the process logs and saves.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.set_global_rank(0)
-        # torch would connect a process group (strategy=ddp on one device) to the agent of a torchrun.
+        # With strategy=ddp on one device, torch would connect its process group to a torchrun agent.
         os.environ.pop("TORCHELASTIC_USE_AGENT_STORE", None)
 
     @property
     def creates_processes_externally(self) -> bool:
-        """Return False: there are no others."""
+        """Return False: there are no other processes."""
         return False
 
     @property
     def main_address(self) -> str:
-        """Return this machine."""
+        """Return the address of this machine."""
         return "127.0.0.1"
 
     @property

@@ -1,8 +1,7 @@
-"""Callbacks that a configuration may add to a training, each through Lightning's own class.
+"""Optional training callbacks of a configuration; each wraps a callback of Lightning.
 
-All of them keep what they know in the checkpoint, so a training that goes on from one ends as if it had never
-stopped. Callbacks for which that does not hold (``StochasticWeightAveraging`` begins its schedule anew) are not
-offered.
+All of them save their state in checkpoints, so a resumed training gives the same result as an uninterrupted one.
+Callbacks that do not (``StochasticWeightAveraging`` restarts its schedule) are not offered.
 """
 
 from typing import Any, Protocol
@@ -22,7 +21,7 @@ from limbeck.training.trainer import Training
 
 
 class Watching(Protocol):
-    """What a configuration asks for."""
+    """A callback's configuration, from which Lightning's callback is made."""
 
     def make(self, training: Training, monitor: str | None, *, logs: bool) -> Callback:
         """Return Lightning's callback.
@@ -30,25 +29,25 @@ class Watching(Protocol):
         Parameters
         ----------
         training
-            How it is trained.
+            The trainer's configuration.
         monitor
-            Name of the value that is measured on the dev split, higher is better; None where nothing is.
+            Name of the metric on the dev split, higher is better; None without validation.
         logs
             Whether there is a logger.
 
         Raises
         ------
         ConfigError
-            It does not go together with the training.
+            The callback does not work with this training.
         """
         ...
 
 
 class _Stopping(EarlyStopping):
-    """Also stops at once where a training goes on from the very state at which it was stopped."""
+    """Stops at once when training resumes from the checkpoint at which early stopping ended it."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop if that was decided before the checkpoint was written; Lightning forgets it."""
+        """Stop if the patience is used up already; Lightning checks it only after a validation."""
         del pl_module
         if self.wait_count >= self.patience:
             trainer.should_stop = True
@@ -56,14 +55,14 @@ class _Stopping(EarlyStopping):
 
 @register("callback", "early_stopping")
 class Stopping:
-    """Stop when the dev metric has not risen for some validations (Lightning's ``EarlyStopping``).
+    """Stop when the dev metric has stopped improving (Lightning's ``EarlyStopping``).
 
     Parameters
     ----------
     patience
-        Validations without a rise after which it stops.
+        Validations without improvement before training stops.
     min_delta
-        A smaller rise than this is none.
+        Smallest increase of the metric that counts as an improvement.
 
     Raises
     ------
@@ -94,14 +93,14 @@ class Stopping:
 
 @register("callback", "learning_rate")
 class LearningRates:
-    """Log the learning rate of each group of parameters (Lightning's ``LearningRateMonitor``).
+    """Log the learning rate of each parameter group (Lightning's ``LearningRateMonitor``).
 
-    ``train/learning_rate``, that of the first group, is logged without it.
+    The learning rate of the first group is always logged, as ``train/learning_rate``.
 
     Parameters
     ----------
     weight_decay
-        Log the weight decay, too.
+        Log the weight decay too.
     """
 
     def __init__(self, *, weight_decay: bool = False) -> None:
@@ -117,7 +116,7 @@ class LearningRates:
 
 @register("callback", "ema")
 class Ema:
-    r"""Validate and keep an exponential moving average of the weights (Lightning's ``EMAWeightAveraging``).
+    r"""Validate and save an exponential moving average of the weights (Lightning's ``EMAWeightAveraging``).
 
     ```math
     \bar\theta_t = d\,\bar\theta_{t-1} + (1 - d)\,\theta_t
@@ -126,9 +125,9 @@ class Ema:
     Parameters
     ----------
     decay
-        d.
+        d, 0 < d < 1.
     start
-        Updates before the first that counts.
+        Update at which averaging starts.
 
     Raises
     ------
@@ -151,28 +150,28 @@ class Ema:
 
 
 class _Mean(WeightAveraging):
-    """The mean of the weights after every n-th update from one on."""
+    """Mean of the weights after every n-th update from a start."""
 
     def __init__(self, start: int, every: int) -> None:
         super().__init__(use_buffers=False)
         self._start, self._every = start, every
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        """Return whether the weights after an update count."""
+        """Return whether the average includes the weights after this update."""
         del epoch_idx
         return step_idx is not None and step_idx >= self._start and (step_idx - self._start) % self._every == 0
 
 
 @register("callback", "weight_averaging")
 class Averaging:
-    """Validate and keep the mean of the weights after several updates (Lightning's ``WeightAveraging``).
+    """Validate and save the mean of the weights over several updates (Lightning's ``WeightAveraging``).
 
     Parameters
     ----------
     start
-        Updates before the first that counts.
+        Update at which averaging starts.
     every
-        Every which update counts.
+        Average the weights of every n-th update.
 
     Raises
     ------
@@ -204,20 +203,20 @@ def _check_averaging(name: str, training: Training) -> None:
         raise ConfigError(f"callbacks.{name} copies the student, which trainer.compile does not allow; choose one")
     if training.world > 1:
         raise ConfigError(
-            f"callbacks.{name}: a training of several processes does not go on from averaged weights to the same bits; "
-            "train with one (trainer.devices=1 trainer.num_nodes=1), or leave it out"
+            f"callbacks.{name}: a training with several processes cannot resume exactly from averaged weights; train "
+            "with one process (trainer.devices=1 trainer.num_nodes=1), or leave it out"
         )
 
 
 def make(asked: dict[str, Any], training: Training, monitor: str | None, *, logs: bool) -> list[Callback]:
-    """Return the callbacks that are asked for.
+    """Return Lightning's callbacks for the configured ones.
 
     Raises
     ------
     ConfigError
-        One does not go together with the training, or two with one another.
+        A callback does not work with this training, or two callbacks exclude each other.
     """
     both = [name for name in ("ema", "weight_averaging") if name in asked]
     if len(both) > 1:
-        raise ConfigError("callbacks.ema and callbacks.weight_averaging both say what is kept; choose one")
+        raise ConfigError("callbacks.ema and callbacks.weight_averaging both average the weights; choose one")
     return [each.make(training, monitor, logs=logs) for each in asked.values()]

@@ -1,7 +1,7 @@
-"""Checkpoints that are whole or absent, and hold nothing but tensors and plain containers.
+"""Checkpoints, written atomically, with verified checksums; they hold only tensors and plain containers.
 
-The format of torch is a ZIP file, which has a checksum of each member. torch writes these and never looks at them; here
-they are, so that a file damaged by a disk or a copy is reported, not trained on.
+torch's format is a ZIP file with a checksum of each member. torch does not verify the checksums; this module does, so
+that a damaged file is an error instead of wrong weights.
 """
 
 import logging
@@ -21,20 +21,20 @@ log = logging.getLogger(__name__)
 
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
-"""The state that ``last.ckpt`` held before: kept until the training ends, for the case that the last is damaged."""
+"""The previous content of ``last.ckpt``, a fallback for a damaged ``last.ckpt``; removed when training ends."""
 BEST = "best.ckpt"
 
 _STUDENT = "student."
-"""What the names of a student's weights begin with in a checkpoint."""
+"""Prefix of the student's weights in a checkpoint."""
 
 _SHOWN = 4
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Writes beside the target, syncs, then renames: a kill leaves the previous checkpoint, a full disk does too."""
+    """Writes a temporary file, syncs, then renames it, so that a kill or a full disk leaves the previous checkpoint."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Save a checkpoint; the one that ``last.ckpt`` was becomes ``previous.ckpt``."""
+        """Save a checkpoint; rename an old ``last.ckpt`` to ``previous.ckpt`` first."""
         del storage_options
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -52,8 +52,8 @@ class AtomicCheckpoints(TorchCheckpointIO):
         os.replace(unfinished, target)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Load a checkpoint to the CPU; a ConfigError if it cannot be read."""
-        del map_location, weights_only  # the trainer moves what it needs
+        """Load a checkpoint to the CPU; raise ``ConfigError`` if it cannot be read."""
+        del map_location, weights_only  # the trainer moves tensors to the device
         return read(Path(path))
 
 
@@ -62,14 +62,14 @@ def _unfinished(target: Path) -> Path:
 
 
 def to_resume(folder: Path) -> Path | None:
-    """Return the latest checkpoint of a folder that is whole, None where there is none at all.
+    """Return the latest intact checkpoint of a folder; None if there is no checkpoint.
 
-    A damaged one is reported by name, and the state before it is taken. What a kill left of a checkpoint is removed.
+    If ``last.ckpt`` is damaged, log a warning and return ``previous.ckpt``. Remove temporary files of a killed run.
 
     Raises
     ------
     ConfigError
-        All that are there are damaged.
+        All checkpoints are damaged.
     """
     damaged = []
     for path in (folder / LAST, folder / PREVIOUS):
@@ -78,7 +78,7 @@ def to_resume(folder: Path) -> Path | None:
         fault = damage(path)
         if fault is None:
             if damaged:
-                log.warning("checkpoint: %s is damaged (%s); the state before it is taken", *damaged[0])
+                log.warning("checkpoint: %s is damaged (%s); resuming from the previous one", *damaged[0])
             for name in (LAST, BEST):
                 _unfinished(folder / name).unlink(missing_ok=True)
             return path
@@ -87,17 +87,17 @@ def to_resume(folder: Path) -> Path | None:
         listed = " and ".join(f"{path.name} ({fault})" for path, fault in damaged)
         raise ConfigError(
             f"checkpoint: no intact checkpoint is left in {folder}; damaged: {listed}. Remove the folder and run "
-            "again: the training begins anew"
+            "again: training starts from the beginning"
         )
     return None
 
 
 def damage(path: Path) -> str | None:
-    """Say what is wrong with the bytes of a checkpoint; None if each member agrees with its checksum."""
+    """Return a description of a checkpoint file's damage; None if the checksums of all members are right."""
     try:
         with zipfile.ZipFile(path) as file:
             bad = file.testzip()
-    except Exception as error:  # zipfile raises whatever its parsers raise on damaged headers
+    except Exception as error:  # zipfile raises many types of errors for damaged headers
         return _first_line(error)
     return None if bad is None else f"the checksum of {bad} is wrong"
 
@@ -107,10 +107,10 @@ def _first_line(error: Exception) -> str:
 
 
 def between(trainer: Trainer, batch_idx: int) -> bool:
-    """Return whether a state saved at the end of a batch is one that a training can go on from exactly.
+    """Return whether training can resume exactly from a checkpoint saved at the end of a batch.
 
-    Not amid the batches of an update, since gradients are in no checkpoint, and not before a validation that is due:
-    Lightning leaves that out when it goes on, and what it would have found to be the best is lost.
+    It cannot between the accumulated batches of an update, as checkpoints do not hold gradients, nor before a due
+    validation: Lightning skips it when it resumes, which could lose the best checkpoint.
     """
     if (batch_idx + 1) % trainer.accumulate_grad_batches:
         return False
@@ -118,10 +118,10 @@ def between(trainer: Trainer, batch_idx: int) -> bool:
 
 
 class _Movable(ModelCheckpoint):
-    """Goes on with what it knew in another folder too, as after a run was moved; Lightning's forgets the best score."""
+    """Restores its state in a moved run folder too; Lightning's class would forget the best score."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the state of a checkpoint."""
+        """Restore the state, with the paths of this folder."""
         here = str(Path(self.dirpath or "") / f"{self.filename}{self.FILE_EXTENSION}")
         best = state_dict["best_model_score"]
         moved: dict[str, Any] = {"dirpath": self.dirpath}
@@ -133,29 +133,29 @@ class _Movable(ModelCheckpoint):
 
 
 class _Last(_Movable):
-    """Saves where a training can go on from exactly; after the validation, where one is due."""
+    """Saves only where training can resume exactly; if a validation is due, after it."""
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Save if it is time."""
+        """Save if a checkpoint is due and training could resume from it exactly."""
         if between(trainer, batch_idx):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Save if it was time."""
+        """Save if a checkpoint was due before the validation."""
         super().on_train_batch_end(trainer, pl_module, None, None, 0)
 
 
 def callbacks(folder: Path, every: int, monitor: str | None) -> list[Callback]:
-    """Return the callbacks that keep ``last.ckpt`` and, if something is monitored, ``best.ckpt``.
+    """Return the callbacks that save ``last.ckpt`` and, if a metric is monitored, ``best.ckpt``.
 
     Parameters
     ----------
     folder
-        Where to.
+        Folder of the checkpoints.
     every
-        Steps between two states of ``last.ckpt``.
+        Steps between two saves of ``last.ckpt``.
     monitor
-        Logged value that makes a state the best, higher is better.
+        Logged metric that selects the best checkpoint, higher is better; None saves no ``best.ckpt``.
     """
     shared = {"dirpath": folder, "enable_version_counter": False, "auto_insert_metric_name": False}
     last = _Last(
@@ -168,12 +168,12 @@ def callbacks(folder: Path, every: int, monitor: str | None) -> list[Callback]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the content of a checkpoint of a training, on the CPU.
+    """Return the content of a training checkpoint, on the CPU.
 
     Raises
     ------
     ConfigError
-        The file is missing, damaged, or no checkpoint of a training.
+        The file is missing, damaged, or not a training checkpoint.
     """
     if not path.is_file():
         raise ConfigError(f"checkpoint: there is no {path}; the run has to be trained first")
@@ -182,28 +182,28 @@ def read(path: Path) -> dict[str, Any]:
     if fault is None:
         try:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises whatever its readers of pickles raise
+        except Exception as error:  # torch passes on any error of its unpickler
             fault = _first_line(error)
     if fault is not None:
         raise ConfigError(
-            f"checkpoint: {path} could not be read ({fault}). Remove {path.parent} and run again: the training begins "
-            "anew"
+            f"checkpoint: {path} could not be read ({fault}). Remove {path.parent} and run again: training starts from "
+            "the beginning"
         )
     lacking = [
         key for key in ("state_dict", "global_step") if not isinstance(checkpoint, dict) or key not in checkpoint
     ]
     if lacking:
-        raise ConfigError(f"checkpoint: {path} holds no {' and no '.join(lacking)}: it is no checkpoint of a training")
+        raise ConfigError(f"checkpoint: {path} holds no {' and no '.join(lacking)}: it is not a training checkpoint")
     return checkpoint
 
 
 def load_student(path: Path, student: torch.nn.Module) -> int:
-    """Load a student's weights from a checkpoint of the whole training; returns its step.
+    """Load a student's weights from a training checkpoint and return its step.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, or holds the weights of another student; nothing is loaded then.
+        The file cannot be read, or holds the weights of another student; the student is then unchanged.
     """
     checkpoint = read(path)
     weights = {
@@ -221,6 +221,6 @@ def load_student(path: Path, student: torch.nn.Module) -> int:
     ]
     if faults:
         more = f" and {len(faults) - _SHOWN} faults more" if len(faults) > _SHOWN else ""
-        raise ConfigError(f"checkpoint: {path} is of another student: it {', '.join(faults[:_SHOWN])}{more}")
+        raise ConfigError(f"checkpoint: {path} belongs to another student: it {', '.join(faults[:_SHOWN])}{more}")
     student.load_state_dict(weights)
     return int(checkpoint["global_step"])

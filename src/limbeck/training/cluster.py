@@ -1,7 +1,7 @@
-"""Which process of a training this one is: the configuration says whether there are several, not the environment.
+"""The rank of this process. The configuration decides whether there are several processes, not the environment.
 
-Shells carry variables of launchers that have nothing to do with the command at hand: those of an interactive SLURM job,
-of a container, of an earlier ``torchrun``. Lightning would read them for a training on one device, too.
+A shell may hold variables of launchers that do not concern the command: from an interactive SLURM job, a container or
+an earlier ``torchrun``. Lightning would read them even for training on one device.
 """
 
 import os
@@ -10,14 +10,14 @@ from limbeck.config import ConfigError
 
 
 def rank(devices: int, num_nodes: int) -> int:
-    """Return the number of this process among those of one training; 0 if it trains on one device.
+    """Return the global rank of this process; 0 when training on one device.
 
-    With several devices the process is numbered by what has started it: torchrun, srun, LSF or MPI, or Lightning.
+    With several devices the launcher sets the rank: torchrun, srun, LSF, MPI, or Lightning.
 
     Raises
     ------
     ConfigError
-        The launcher has started another number of processes than the configuration has devices.
+        The launcher's number of processes differs from the configuration's number of devices.
     """
     if devices * num_nodes <= 1:
         return 0
@@ -46,12 +46,12 @@ def rank(devices: int, num_nodes: int) -> int:
 
 
 _REMEDIES = {
-    "torchrun": "start it by torchrun --nnodes={nodes} --nproc-per-node={devices}; if no torchrun is at work, unset "
+    "torchrun": "start it with torchrun --nnodes={nodes} --nproc-per-node={devices}; if you do not use torchrun, unset "
     "TORCHELASTIC_RUN_ID",
-    "SLURM": "start it by srun in a job with --nodes={nodes} --ntasks-per-node={devices}; to start it without srun, "
+    "SLURM": "start it with srun in a job with --nodes={nodes} --ntasks-per-node={devices}; to start it without srun, "
     "set SLURM_JOB_NAME=interactive",
-    "LSF": "start it by jsrun with {devices} tasks on each of {nodes} hosts; if no jsrun is at work, unset LSB_JOBID",
-    "MPI": "start it by mpirun with {devices} processes on each of {nodes} hosts",
+    "LSF": "start it with jsrun, {devices} tasks on each of {nodes} hosts; if you do not use jsrun, unset LSB_JOBID",
+    "MPI": "start it with mpirun, {devices} processes on each of {nodes} hosts",
 }
 
 
@@ -62,7 +62,7 @@ def _reason(error: Exception) -> str:
 
 
 def several() -> str:
-    """Return the variable by which a launcher says that it has started several processes, or nothing."""
+    """Return the environment variable (``NAME=COUNT``) of a launcher of several processes, or an empty string."""
     for name in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
         count = os.environ.get(name, "")
         if count.isdigit() and int(count) > 1:

@@ -1,4 +1,4 @@
-"""Guards of a training: what is not finite, and students that have collapsed."""
+"""Guards during training: losses and gradients that are NaN or infinite, and collapsed students."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,9 +21,9 @@ POLICIES = ("stop", "skip")
 
 _SHOWN = 16
 _EQUAL = 1e-5
-"""Spread of a list's scores, in parts of the largest, up to which all are equal: rounding makes a tenth of it."""
+"""Relative spread of a list's scores up to which they count as equal; rounding alone causes about a tenth of it."""
 _SAME = 0.999
-"""Mean cosine of two embeddings of a batch from which on they are one."""
+"""Mean cosine of two embeddings of a batch above which the embeddings count as constant."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class _Batch:
     query_ids: Sequence[str]
     names: tuple[str, ...]
     values: Tensor
-    """Of the terms, in the order of their names, and of their sum; on the device."""
+    """Values of the terms, in the order of ``names``, then of their weighted sum; on the device."""
 
 
 @dataclass(frozen=True)
@@ -40,31 +40,31 @@ class _Update:
     step: int
     names: Sequence[str]
     norms: Tensor
-    """Of the gradients of the parameters, in the order of their names; on the device."""
+    """Gradient norms of the parameters, in the order of ``names``; on the device."""
 
 
 class Nonfinite(Callback):
-    """Stops a training at a loss or gradient that is not finite, or leaves such updates out and counts them.
+    """Stops training if a loss or gradient is NaN or infinite, or skips and counts such updates.
 
-    Whether an update is finite is decided and obeyed on the device: the optimiser reads it from ``found_inf``, the
-    mechanism of scaled gradients, and leaves weights and state as they are. The numbers are read, at once, every
-    ``every`` updates and before each checkpoint; so no step waits for the device, a checkpoint never holds what came
-    of such an update, and a training stops at most ``every`` updates late. A step costs one more pass over the
-    gradient. Where a loss is not finite its gradient is not either (``poisoned``), so processes agree.
+    The check runs on the device: the optimiser reads the result from ``found_inf``, as for scaled gradients, and then
+    leaves weights and optimiser state unchanged. The values are read every ``every`` updates and before each
+    checkpoint. So no step synchronises with the device, no checkpoint contains such an update, and training stops at
+    most ``every`` updates late. A step costs one more pass over the gradient. If a loss is not finite, neither is its
+    gradient (``poisoned``), so all processes agree.
 
-    With the scaled gradients of ``16-mixed`` those that overflow are the scaler's; only losses are looked at.
+    With ``16-mixed``, the gradient scaler handles gradients that overflow; the guard checks only losses.
 
     Parameters
     ----------
     policy
         ``stop`` or ``skip``.
     every
-        Updates between two looks.
+        Updates between two checks.
     """
 
     def __init__(self, policy: str, every: int) -> None:
         self.skipped = 0
-        """Updates left out so far, those before a checkpoint was loaded too."""
+        """Updates skipped so far, including those before training was resumed."""
         self._policy = policy
         self._every = every
         self._batches: list[_Batch] = []
@@ -73,7 +73,7 @@ class Nonfinite(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Measure the gradient before it is clipped, and tell the optimiser."""
+        """Measure the gradient before it is clipped, and set the optimiser's ``found_inf``."""
         if trainer.precision == "16-mixed":
             return
         named = [(name, each.grad) for name, each in pl_module.named_parameters() if each.grad is not None]
@@ -85,7 +85,7 @@ class Nonfinite(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Keep what the terms were; look every so many updates."""
+        """Store the values of the terms; check them every ``every`` updates."""
         step, left = divmod(batch_idx + 1, trainer.accumulate_grad_batches)
         terms = outputs["terms"]
         values = torch.stack([*terms.values(), outputs["loss"]])
@@ -94,12 +94,12 @@ class Nonfinite(Callback):
             self._look()
 
     def state_dict(self) -> dict[str, Any]:
-        """Look, and return the count: what follows a step that is not finite is never saved."""
+        """Check the values, so that no bad step is saved, and return the count."""
         self._look()
         return {"skipped": self.skipped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Restore the count."""
         self.skipped = state_dict["skipped"]
 
     def _look(self) -> None:
@@ -113,16 +113,16 @@ class Nonfinite(Callback):
         messages = [f"step {step}: {fault}" for step, fault in sorted(faults.items())]
         if self._policy == "stop":
             raise ConfigError(
-                f"trainer.nonfinite: {messages[0]}. The checkpoints are from before it. Lower optim.lr, look at the "
-                "data of these queries, or leave such updates out and count them: trainer.nonfinite=skip"
+                f"trainer.nonfinite: {messages[0]}. The checkpoints are from before it. Lower optim.lr, check the data "
+                "of these queries, or skip such updates with trainer.nonfinite=skip"
             )
         self.skipped += len(faults)
         for each in messages:
-            log.warning("%s; this update is left out", each)
+            log.warning("%s; this update is skipped", each)
 
 
 def _faults(batches: Iterable[_Batch], updates: Iterable[_Update]) -> dict[int, str]:
-    """Say of each step what of it is not finite; the one place where numbers are read from the device."""
+    """Return step → description of the values that are not finite; the only place that reads them from the device."""
     measured = [*(each.values for each in batches), *(each.norms for each in updates)]
     if not measured or bool(torch.cat([each.reshape(-1).float() for each in measured]).isfinite().all()):
         return {}
@@ -153,7 +153,7 @@ def _listed(names: Sequence[str], most: int = _SHOWN) -> str:
 
 
 def _gathered(faults: dict[int, str]) -> dict[int, str]:
-    """Return what all processes have found; one that has found a term at fault comes before those it has reached."""
+    """Return the faults of all processes; for a step, a term that is not finite takes precedence over a gradient."""
     parts: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(parts, faults)
     merged: dict[int, str] = {}
@@ -165,23 +165,23 @@ def _gathered(faults: dict[int, str]) -> dict[int, str]:
 
 
 def poisoned(loss: Tensor) -> Tensor:
-    """Return a loss whose gradient is not finite where it is not: an infinite one may have a gradient of 0.
+    """Return the loss, with a NaN gradient if it is not finite: the gradient of an infinite loss may be 0.
 
-    Bits of finite losses and of their gradients stay as they are.
+    A finite loss and its gradient are unchanged, bit for bit.
     """
     return loss * torch.where(loss.detach().isfinite(), 1.0, float("nan"))
 
 
 @torch.no_grad()
 def signs(output: StudentOutput, batch: Batch, student: Student) -> dict[str, Tensor]:
-    """Measure the signs of a collapsed student; nothing here waits for the device.
+    """Measure signs of a collapsed student, without synchronising with the device.
 
     Returns
     -------
     dict[str, Tensor]
-        ``spread``: the largest, over the queries with several candidates, of (max − min) / max(1, max |s|) of their
-        scores; nothing where there is no such query. ``cosine``, of students with embeddings: the mean cosine of two
-        of the batch's document vectors (of two tokens' vectors for several vectors a text).
+        ``spread``: (max − min) / max(1, max |s|) of a query's scores s, the maximum over queries with several
+        candidates; -inf if there is no such query. ``cosine``, for students with embeddings: the mean cosine of two
+        document vectors of the batch (of two token vectors for multi-vector students).
     """
     scores, mask = output.scores.float(), batch.mask
     highest = scores.masked_fill(~mask, float("-inf")).amax(-1)
@@ -202,7 +202,7 @@ def _mean_cosine(documents: Tensor | Vectors) -> Tensor:
 
 
 class Collapse(Callback):
-    """Warns, once each, of a student that has collapsed; looks at steps that are logged and at no others."""
+    """Warns once about each sign of a collapsed student; checks only the steps that are logged."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()
@@ -210,7 +210,7 @@ class Collapse(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look at the signs, if there are any."""
+        """Check the signs, if the step has measured them."""
         for name, advice in _collapsed(outputs.get("signs", {})).items():
             if name not in self._told:
                 self._told.add(name)
@@ -218,18 +218,18 @@ class Collapse(Callback):
 
 
 def _collapsed(seen: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the names of what has collapsed, each with what to do."""
+    """Return sign of a collapse → description and remedy."""
     values = {name: float(value) for name, value in seen.items()}
     found: dict[str, str] = {}
     if float("-inf") < values.get("spread", 1.0) <= _EQUAL:
         found["collapsed scores"] = (
-            "all candidates of a query have the same score, for every query; lower optim.lr, raise its warmup, or look "
-            "at the teacher (limbeck inspect)"
+            "all candidates of a query have the same score, for every query; lower optim.lr, raise its warmup, or "
+            "check the teacher (limbeck inspect)"
         )
     dead = [side for side in ("document", "query") if values.get(f"active_{side}_terms") == 0]
     if dead:
         found["dead SPLADE"] = (
-            f"no word has a weight above 0 for any {' or '.join(dead)}; lower the weight of flops or l1, let it rise "
+            f"no term has a weight above 0 in any {' or '.join(dead)}; lower the weight of flops or l1, increase it "
             "by a schedule, or lower optim.lr"
         )
     if values.get("cosine", 0.0) > _SAME:

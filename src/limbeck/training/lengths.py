@@ -1,4 +1,4 @@
-"""Options in steps that a training is too short for."""
+"""Warnings about options in steps (warm-ups, schedules, intervals) that a training is too short to reach."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,22 +17,24 @@ def too_long(
     refresh_ranks: int | None,
     validates: bool,
 ) -> list[str]:
-    """Say of each option whose steps a training does not reach what that means, and what to do.
+    """Return a warning, with a remedy, for each option whose steps exceed the training.
 
-    None of them is refused: trials of a few steps run with the options of the whole training.
+    They are not errors, so that trials of a few steps can run with the options of the whole training.
 
     Parameters
     ----------
     steps
         Updates of the training.
-    optim, training
-        As built.
+    optim
+        The optimiser, for its warm-up.
+    training
+        The trainer's configuration, for its intervals.
     losses
-        Name → configuration node, with its schedules.
+        Name → configuration of the loss, for its schedules.
     refresh_ranks
         ``sampler.refresh_ranks``.
     validates
-        Whether there is anything to validate on.
+        Whether there is a dev split to validate on.
     """
     of = f"of {steps} updates"
     found = []
@@ -45,13 +47,13 @@ def too_long(
         found += _of_loss(f"loss.{name}", node, steps)
     if refresh_ranks is not None and refresh_ranks >= steps:
         found.append(
-            f"sampler.refresh_ranks={refresh_ranks} is not reached in a training {of}: the ranks stay those of the "
-            "candidates; lower it or set it to null"
+            f"sampler.refresh_ranks={refresh_ranks} is not reached in a training {of}: the ranks are never "
+            "refreshed; lower it or set it to null"
         )
     if validates and training.validate_every > steps:
         found.append(
             f"trainer.validate_every={training.validate_every} is not reached in a training {of}: the student is "
-            "validated at its end alone; lower it, or set it to 0 for no validation"
+            "validated only at the end; lower it, or set it to 0 for no validation"
         )
     if training.log_every > steps:
         found.append(

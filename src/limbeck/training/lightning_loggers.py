@@ -1,4 +1,4 @@
-"""Lightning's own loggers: TensorBoard, and any other by its class."""
+"""Loggers of Lightning: TensorBoard, and any other by its class path."""
 
 import importlib
 import importlib.util
@@ -18,20 +18,20 @@ _FOLDER = "{folder}"
 
 @register("logger", "lightning")
 class Lightning:
-    """Any logger of Lightning, or one written as they are.
+    """Any subclass of Lightning's ``Logger``.
 
     Parameters
     ----------
     logger
-        Its class: ``lightning.pytorch.loggers.MLFlowLogger``.
+        Dotted path of the class, such as ``lightning.pytorch.loggers.MLFlowLogger``.
     options
-        Arguments of the class; ``{folder}`` in a text is the run folder, ``{name}`` the name of the sweep and ``{id}``
-        that of the run. null is ``{save_dir: "{folder}"}``.
+        Keyword arguments of the class. In strings, ``{folder}`` is replaced by the run folder, ``{name}`` by the name
+        of the sweep and ``{id}`` by the run id. null is ``{save_dir: "{folder}"}``.
 
     Raises
     ------
     ValueError
-        There is no such class, it is no logger, or it refuses its options.
+        The class does not exist, is not a logger, or does not accept its options.
     """
 
     def __init__(self, *, logger: str = "lightning.pytorch.loggers.CSVLogger", options: Any = None) -> None:
@@ -51,7 +51,7 @@ class Lightning:
     def start(
         self, folder: Path, name: str, run_id: str, config: Mapping[str, Any], verb: str = "train"
     ) -> list[Logger]:
-        """Make the logger, and give it the configuration."""
+        """Create the logger and log the configuration to it."""
         module, _, kind = self.logger.rpartition(".")
         words = {"folder": str(folder.absolute()), "name": name, "id": run_id}
         given = {key: _filled(value, words) for key, value in self.options.items()}
@@ -77,7 +77,7 @@ class Lightning:
 
 
 class _Last(Logger):
-    """Hands on to a logger what a training logs; it is closed when the run is, not when the training ends."""
+    """Forwards metrics to a logger, but does not close it at the end of training: the run closes it later."""
 
     def __init__(self, logger: Logger) -> None:
         super().__init__()
@@ -85,12 +85,12 @@ class _Last(Logger):
 
     @property
     def name(self) -> str | None:
-        """Of the logger."""
+        """Name of the wrapped logger."""
         return self._logger.name
 
     @property
     def version(self) -> int | str | None:
-        """Of the logger."""
+        """Version of the wrapped logger."""
         return self._logger.version
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -98,16 +98,16 @@ class _Last(Logger):
         self._logger.log_metrics(dict(metrics), step)
 
     def log_hyperparams(self, *_: Any) -> None:
-        """Nothing: the configuration was given when the logger was made."""
+        """Do nothing: ``Lightning.start`` has logged the configuration."""
 
     def save(self) -> None:
-        """Write what is not yet written."""
+        """Flush the wrapped logger."""
         self._logger.save()
 
 
 @register("logger", "tensorboard")
 class TensorBoard(Lightning):
-    """TensorBoard: ``RUN_FOLDER/tensorboard/``; look at a sweep by ``tensorboard --logdir runs/NAME``.
+    """TensorBoard, in ``RUN_FOLDER/tensorboard/``; view a sweep with ``tensorboard --logdir runs/NAME``.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def _there(module: str) -> bool:
 
 
 def _filled(value: Any, words: Mapping[str, str]) -> Any:
-    """Return an option with the places in its texts filled in."""
+    """Return an option's value; in a string, replace ``{folder}``, ``{name}`` and ``{id}``."""
     if isinstance(value, str):
         for name, text in words.items():
             value = value.replace(f"{{{name}}}", text)

@@ -1,4 +1,4 @@
-"""What memory a training will take, before it begins: weights, optimiser, and what a batch keeps for its gradient."""
+"""Estimate of the memory of a training before it starts: weights, optimiser state and activations."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,43 +12,43 @@ from limbeck.students.base import Student
 
 
 class Needs(NamedTuple):
-    """Bytes that a process of a training takes."""
+    """Memory of one training process, in bytes."""
 
     weights: int
     """Parameters, their gradients, and AdamW's two moments."""
     batch: int
-    """What the layers keep of a batch whose texts are all as long as they may be."""
+    """Activations of a batch of texts of maximum length."""
 
     @property
     def total(self) -> int:
-        """Both."""
+        """Sum of weights and batch."""
         return self.weights + self.batch
 
 
 def needs(student: Student, sampler: ListSampler, *, precision: str, chunk: int | None) -> Needs:
-    r"""Estimate what a training takes.
+    r"""Estimate the memory of a training process.
 
-    Of a trained weight 16 bytes (itself, its gradient, two moments), of a fixed one 4, and under 16-bit precision 2
-    more for its copy. Of a token and layer of width D and inner width F
+    A trained weight takes 16 bytes (weight, gradient, two moments), a frozen weight 4; in 16-bit precision each takes 2
+    more, for its copy. Each token takes, in each layer of width D and inner width F,
 
     ```math
     e\,(8 D + 2 F) + x\,D + 2 D
     ```
 
-    bytes, with e = 4 and x = 4 in float32, e = 2 and x = 14 under 16 bits (normalisation stays in float32), and the two
-    masks of dropout. With gradient checkpointing a layer keeps its input alone, and one layer at a time the rest. Left
-    out are the attention weights, which the kernels of GPUs do not keep, and what lies on top of the layers.
+    bytes, with e = 4 and x = 4 in float32, and e = 2 and x = 14 in 16 bits (normalisation is in float32); 2 D is for
+    two dropout masks. With gradient checkpointing, layers save only their input, and one layer at a time the rest. The
+    estimate leaves out attention weights, which GPU kernels do not store, and everything above the layers.
 
     Parameters
     ----------
     student
-        As it is trained.
+        The student.
     sampler
-        Queries of a batch and the documents of a list.
+        Gives the queries per batch and the documents per list.
     precision
-        Lightning's.
+        Lightning's precision.
     chunk
-        ``trainer.chunk``: texts that are encoded at once.
+        ``trainer.chunk``: texts that are encoded at once; None encodes all.
     """
     half = not precision.endswith("-true")
     trained = sum(each.numel() for each in student.parameters() if each.requires_grad)
@@ -67,7 +67,7 @@ def needs(student: Student, sampler: ListSampler, *, precision: str, chunk: int 
 
 
 def _tokens(student: Student, sampler: ListSampler, chunk: int | None) -> int:
-    """Return the tokens of a batch, or of a chunk of it, if every text is as long as it may be."""
+    """Return the number of tokens of a batch, or of a chunk, if every text has the maximum length."""
     style, queries = student.style, sampler.batch_size
     documents = queries * (sampler.positives + sampler.negatives)
     if style.paired:
@@ -78,26 +78,28 @@ def _tokens(student: Student, sampler: ListSampler, chunk: int | None) -> int:
 
 
 def free(device: torch.device) -> int | None:
-    """Return the bytes that are free on a device; None where nobody says."""
+    """Return the free memory of a device in bytes; None if it is not known."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return room.free_memory() if device.type == "cpu" else None
 
 
 def line(found: Needs, there: int | None, sizes: Mapping[str, object]) -> tuple[str, bool]:
-    """Say what a training takes, and whether it may be too much.
+    """Return the log line about memory, and whether it is a warning.
 
     Parameters
     ----------
-    found, there
-        What it takes, and what is free.
+    found
+        The estimate.
+    there
+        Free memory in bytes; None if it is not known.
     sizes
-        Keys that memory grows with, and what they are now.
+        Configuration keys that memory grows with → current value.
 
     Returns
     -------
     tuple
-        The line, and whether it is a warning.
+        The line, and True if the memory may not suffice.
     """
     takes = f"memory: about {bytes_of(found.weights)} for weights and optimiser" + (
         f", {bytes_of(found.batch)} for a batch of the longest texts" if found.batch else ""

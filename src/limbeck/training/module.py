@@ -1,6 +1,7 @@
-"""The one LightningModule, for every kind of student."""
+"""The LightningModule that trains students of every kind."""
 
 import hashlib
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from limbeck.backbones.chunks import chunks_of
 from limbeck.evaluation.metrics import evaluate, means
-from limbeck.evaluation.ranking import rerank
+from limbeck.evaluation.ranking import rerank, search
 from limbeck.losses.diagnostics import averaged, sums
 from limbeck.losses.distributed import totals_over_processes
 from limbeck.students.base import Student
@@ -25,28 +26,31 @@ from limbeck.types import Batch, Qrels, Run, StudentOutput
 
 @dataclass
 class Validation:
-    """How the dev candidates that the student re-ranks while it trains are measured."""
+    """How the student is evaluated on the dev split during training."""
 
     qrels: Qrels
     collator: Collator
     metric: str
+    documents: Sequence[str] | None = None
+    """Documents to search for each dev query; None re-ranks the candidates of each query."""
+    depth: int = 100
+    """Documents that a search returns."""
 
     @property
     def name(self) -> str:
-        """Name of the logged value."""
+        """Name of the logged metric."""
         return f"dev/{self.metric}"
 
 
 def _whole(trainer: lightning.Trainer) -> bool:
-    """Return whether each process holds all parameters, so that it can tell the norm of the gradient."""
+    """Return whether each process holds all parameters, so that it can compute the gradient's norm."""
     return isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)
 
 
 def active_terms(output: StudentOutput, student: Student) -> dict[str, Tensor]:
-    """Return how many words of the vocabulary weigh more than 0, on average over the texts of a batch.
+    """Return the mean number of terms with a weight above 0, of the queries and of the documents of a batch.
 
-    Empty for students that do not weigh words. What sparsity costs and saves: a search takes time in proportion to
-    the product of both.
+    Empty for students without term weights. The time of a search grows with the product of both numbers.
     """
     if "term_weights" not in student.fields:
         return {}
@@ -57,24 +61,24 @@ def active_terms(output: StudentOutput, student: Student) -> dict[str, Tensor]:
 
 
 class Distillation(lightning.LightningModule):
-    """Trains a student to an objective.
+    """Trains a student with an objective.
 
     Parameters
     ----------
     student
         Any student.
     objective
-        The weighted terms.
+        The weighted sum of losses.
     optim
-        Makes optimiser and schedule.
+        Creates the optimiser and its schedule.
     steps
         Updates of the whole training.
     seed
-        Seed of the dropout.
+        Seed of dropout.
     validation
-        What to measure on the dev split; None measures nothing.
+        How to evaluate on the dev split; None does not validate.
     chunk
-        Texts that the student encodes at once; None encodes all of a batch.
+        Texts that the student encodes at once; None encodes a whole batch at once.
     """
 
     def __init__(
@@ -98,10 +102,10 @@ class Distillation(lightning.LightningModule):
         self._chunk = chunk
         self._dev_run: Run = {}
         self._measured: dict[str, Tensor] = {}
-        self.train()  # dropout on: a checkpoint comes without, and Lightning leaves it as it finds it
+        self.train()  # loaded students are in eval mode, and Lightning does not change the mode
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Distillation":
-        """Copy what is trained, for averages of weights; data and tokenizers to validate with are shared."""
+        """Copy everything but the validation's data and tokenizers, for weight averaging."""
         memo[id(self._validation)] = self._validation
         copied = type(self).__new__(type(self))
         memo[id(self)] = copied
@@ -118,9 +122,10 @@ class Distillation(lightning.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the norm; Lightning refuses to under mixed precision with a fused optimiser, even where none scales.
+        """Log the gradient norm and the learning rate of the update, then clip the norm.
 
-        Before that the norm is logged, and the learning rate that the update will have.
+        With ``bf16-mixed`` this clips itself: Lightning refuses to clip for a fused optimiser in mixed precision, even
+        if gradients are not scaled.
         """
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0 and _whole(self.trainer):  # pyright: ignore[reportAttributeAccessIssue]
             gradients = [each.grad for each in self.parameters() if each.grad is not None]
@@ -132,13 +137,13 @@ class Distillation(lightning.LightningModule):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed dropout by (seed, batch, process): it depends on no history, so a resumed run draws the same."""
+        """Seed dropout by (seed, batch, process), so that a resumed run draws the same masks."""
         del batch
         key = f"{self._seed}/{batch_idx}/{self.global_rank}".encode()
         torch.manual_seed(int.from_bytes(hashlib.blake2b(key, digest_size=6).digest(), "little"))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Return the loss of a batch, and for the guards the value of each term and signs of a collapse; log them."""
+        """Log and return the loss of a batch; also return, for the guards, each term's value and signs of collapse."""
         self.objective.at(self.global_step)
         with chunks_of(self._chunk):
             output = self.student(batch)
@@ -160,11 +165,11 @@ class Distillation(lightning.LightningModule):
         return {"loss": poisoned(total), "terms": terms, "signs": seen}
 
     def _watch(self, total: Tensor, output: StudentOutput, batch: Batch, *, last: bool) -> None:
-        """Measure what the objective does to positives and negatives, and log it with the last batch of an update.
+        """Compute the diagnostics of a batch, and log them with the last batch of an update.
 
-        The gradient of the scores is taken from the objective itself: what reaches them in the backward pass is scaled
-        for mixed precision and divided by the batches of an update. Of smaller sizes of the embeddings, which share the
-        objective, nothing is measured.
+        The gradient of the scores is computed from the objective, since in the backward pass it is scaled for mixed
+        precision and divided by the number of accumulated batches. The diagnostics are of the full size of a Matryoshka
+        student only.
         """
         if not total.requires_grad or not output.scores.requires_grad:
             return
@@ -186,7 +191,7 @@ class Distillation(lightning.LightningModule):
             self._log_measured()
 
     def _log_measured(self) -> None:
-        """Log the diagnostics of the batches of an update, of all processes."""
+        """Log the diagnostics over all batches of an update and all processes."""
         found = averaged(totals_over_processes(self._measured))
         found.pop("kl_to_teacher", None)  # the objective logs it
         self._measured = {}
@@ -196,13 +201,18 @@ class Distillation(lightning.LightningModule):
                 self.log(f"diagnostics/{name}/{rank}".rstrip("/"), each, batch_size=1)
 
     def validation_step(self, candidates: Run, batch_idx: int) -> None:
-        """Re-rank the dev candidates."""
+        """Re-rank the candidates of the dev queries, or search the documents of the validation for them."""
         del batch_idx
-        assert self._validation is not None
-        self._dev_run = rerank(self.student, self._validation.collator, candidates)  # pyright: ignore[reportArgumentType]
+        validation, ranker = self._validation, self.student
+        assert validation is not None
+        if validation.documents is None:
+            self._dev_run = rerank(ranker, validation.collator, candidates)  # pyright: ignore[reportArgumentType]
+        else:
+            found = search(ranker, validation.collator, list(candidates), validation.documents, validation.depth)  # pyright: ignore[reportArgumentType]
+            self._dev_run = dict(found)
 
     def on_validation_epoch_end(self) -> None:
-        """Measure the run of all processes; each of them sees the same value."""
+        """Evaluate the run gathered from all processes; each process logs the same value."""
         validation = self._validation
         assert validation is not None
         parts: list[Run | None] = [self._dev_run] * self.trainer.world_size

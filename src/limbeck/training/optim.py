@@ -1,4 +1,4 @@
-"""Optimisers with their learning-rate schedule."""
+"""AdamW with its learning-rate schedule."""
 
 import math
 from collections.abc import Callable
@@ -14,23 +14,25 @@ _SCHEDULES = ("linear", "cosine", "constant")
 
 @register("optim", "adamw")
 class AdamW:
-    """AdamW with linear warm-up and decay; biases and normalisation weights do not decay.
+    """AdamW with linear warm-up, a learning-rate schedule, and no weight decay of biases and normalisation weights.
 
     Parameters
     ----------
     suited
-        Peak learning rate that suits the backbone, taken where ``lr`` is null.
+        The backbone's default peak learning rate, used if ``lr`` is null.
     lr
-        Peak learning rate; null takes what suits the backbone: 1e-3 for random weights, 2e-5 for pretrained
-        ones, 1e-4 for the adapters of a decoder.
+        Peak learning rate. With null, it is the backbone's default: 1e-3 for random weights, 2e-5 for pretrained
+        weights, 1e-4 for the adapters of a decoder.
     weight_decay
-        Of matrices and embeddings.
+        Weight decay of matrices and embeddings.
     warmup
-        Below 1: share of all steps; else a number of steps.
+        Length of the warm-up. Below 1 it is a share of all updates, else a number of updates.
     schedule
-        ``linear`` or ``cosine`` decay to 0 at the last step, or ``constant``.
-    beta1, beta2, eps
-        As in the paper of Adam.
+        Learning rate after the warm-up. ``linear`` or ``cosine`` decay to 0 at the last update, or ``constant``.
+    beta1, beta2
+        Decay rates of Adam's first and second moment.
+    eps
+        Adam's ε, added to the root of the second moment.
 
     Raises
     ------
@@ -75,16 +77,16 @@ class AdamW:
         self.eps = eps
 
     def configure(self, module: nn.Module, steps: int, *, fused: bool = True) -> dict[str, Any]:
-        """Return optimiser and per-step schedule for Lightning.
+        """Return Lightning's optimiser and per-step learning-rate schedule.
 
         Parameters
         ----------
         module
-            Whose parameters are trained.
+            Module whose trainable parameters are optimised.
         steps
             Updates of the whole training.
         fused
-            Update all parameters in one pass over memory, which is what an update costs. It excludes the
+            Use torch's fused AdamW, which updates all parameters in one pass over memory. It does not work with the
             scaled gradients of ``16-mixed``.
         """
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -94,7 +96,7 @@ class AdamW:
             {"params": [p for p in plain if p.ndim >= 2], "weight_decay": self.weight_decay},
             {"params": [p for p in plain if p.ndim < 2], "weight_decay": 0.0},
         ]
-        # A rate of its own is a student's wish, as that of the table of queries' weights.
+        # A student can set a parameter's relative learning rate (its attribute ``rate``), as for query token weights.
         apart = [p for p in trained if own[id(p)] != 1]
         groups += [{"params": [p], "weight_decay": 0.0, "lr": self.lr * own[id(p)]} for p in apart]
         optimizer = torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=fused)
@@ -102,11 +104,11 @@ class AdamW:
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def warm(self, steps: int) -> int:
-        """Return the updates of the warm-up in a training of so many."""
+        """Return the number of warm-up updates in a training of ``steps`` updates."""
         return round(self.warmup * steps) if self.warmup < 1 else int(self.warmup)
 
     def factor(self, steps: int) -> Callable[[int], float]:
-        """Return the factor of the peak learning rate as a function of the number of updates done."""
+        """Return the function from the number of updates so far to the factor of the peak learning rate."""
         warm = self.warm(steps)
 
         def at(step: int) -> float:

@@ -1,4 +1,4 @@
-"""What a user sees while a student trains."""
+"""Progress bars, log lines and speed metrics during training."""
 
 import logging
 import time
@@ -20,41 +20,40 @@ log = logging.getLogger(__name__)
 
 
 STARVED = 0.05
-"""Share of the time spent waiting for data from which on a hint is given."""
+"""Share of the time spent waiting for data above which a hint is logged."""
 
 
 def quiet() -> None:
-    """Silence Lightning's banners; what it warns of and is meant so here is named."""
+    """Silence Lightning's banners, and its warnings about settings that are intended here."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for known in (
         ".*does not have many workers.*",
         ".*Checkpoint directory .* exists.*",
         ".*val_dataloader.*",
-        ".*is smaller than the logging interval.*",  # training.lengths says it, with the key
+        ".*is smaller than the logging interval.*",  # limbeck.training.lengths warns, and names the key
         ".*LeafSpec.*",
         "Sparse CSR tensor support is in beta.*",
-        ".*your dataloader is not resumable.*",  # the order of the training is: see data.sampling.Order
+        ".*your dataloader is not resumable.*",  # it is resumable: see data.sampling.Order
     ):
         warnings.filterwarnings("ignore", known)
 
 
 class Speed(Callback):
-    """Logs queries per second over all processes and the share of the time that was spent waiting for data.
+    """Logs queries per second over all processes, and the share of the time spent waiting for data.
 
-    Every ``trainer.log_every`` updates also tokens per second, the share of a GPU's peak that they make (MFU), and how
-    busy its driver calls it.
+    Every ``trainer.log_every`` updates it also logs tokens per second, the share of the GPU's peak FLOP/s (MFU) and the
+    GPU utilisation by its driver. After each validation and at the end of training it writes a line to the log.
 
-    Validation is left out of both, and so is the first batch, which warms up. What a process waits for is the next
-    batch of its loader, collated by workers or here; it is measured on the processor, without asking the device.
-    A line is written after each validation, and one at the end.
+    The times leave out validation and the first batch (warm-up). Waiting is the time until the loader returns the next
+    batch; it is measured on the CPU, without synchronising with the device.
 
     Parameters
     ----------
     queries_a_batch
-        Queries of a batch and process.
+        Queries per batch and process.
     data
-        The training data.
+        The training data, which measures the waiting time.
     """
 
     def __init__(self, queries_a_batch: int, data: TrainingData) -> None:
@@ -66,28 +65,28 @@ class Speed(Callback):
         self._tokens = 0
         self._flops = 0.0
         self.device = ""
-        """What it trains on, once it does."""
+        """Name of the device; empty before training starts."""
         self._peak: float | None = None
         self._since: tuple[float, float] | None = None
 
     @property
     def queries_per_second(self) -> float:
-        """Mean over what this process has trained."""
+        """Mean queries per second of this process."""
         return self._batches * self._size / self._seconds if self._seconds else 0.0
 
     @property
     def waiting(self) -> float:
-        """Share of the time that this process has waited for data, from 0 to 1."""
+        """Share of the time that this process spent waiting for data, from 0 to 1."""
         return self._waited / self._seconds if self._seconds else 0.0
 
     @property
     def tokens_per_second(self) -> float:
-        """Tokens that this process has read, without padding, a second."""
+        """Mean tokens per second of this process, without padding."""
         return self._tokens / self._seconds if self._seconds else 0.0
 
     @property
     def mfu(self) -> float | None:
-        """Share of the device's peak that the layers' FLOPs make, from 0 to 1; None where the peak is not known."""
+        """FLOP/s of the layers as a share of the device's peak, from 0 to 1; None if the peak is not known."""
         return None if self._peak is None or not self._seconds else self._flops / self._seconds / self._peak
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -99,14 +98,14 @@ class Speed(Callback):
             logger.log_hyperparams({"device": self.device})
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Go on with the clocks."""
+        """Start the clocks, after the start or a validation."""
         if self._since is None:
             self._since = self._clocks()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Read the clocks; the first batch, which warms up, is not counted."""
+        """Update times and counts, except for the first batch (warm-up), and log them."""
         now = self._clocks()
         if batch_idx and self._since is not None:
             self._seconds += now[0] - self._since[0]
@@ -116,7 +115,7 @@ class Speed(Callback):
         self._since = now
         world = trainer.world_size
         for name, value in (("queries/s", self.queries_per_second * world), ("waiting", self.waiting)):
-            # A tensor in main memory: a number would be copied to the device, and the copy waited for.
+            # A CPU tensor: Lightning would copy a number to the device, which synchronises.
             pl_module.log(name, torch.tensor(value), prog_bar=True, batch_size=1)
         if (batch_idx + 1) % (trainer.accumulate_grad_batches * self._every(trainer)) == 0:
             more = {"tokens/s": self.tokens_per_second * world, "MFU": self.mfu}
@@ -129,7 +128,7 @@ class Speed(Callback):
         return trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
 
     def _count(self, module: Any, batch: Any) -> None:
-        """Add up the tokens and FLOPs of a batch; by the lengths that the collator gives, the device is not asked."""
+        """Add the tokens and FLOPs of a batch, from the collator's lengths, without synchronising with the device."""
         if not isinstance(batch, Batch):
             return
         lengths = utilisation.real_tokens(batch)
@@ -138,7 +137,7 @@ class Speed(Callback):
         self._flops += utilisation.flops(getattr(backbone, "config", None), lengths)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write a line to the log, and what to do where the loader was too slow."""
+        """Log the speed, and a hint if the loader was too slow."""
         rate = f"{self.queries_per_second * trainer.world_size:.1f} queries/s"
         used = "" if self.mfu is None else f", {100 * self.mfu:.0f} % of the peak of {self.device}"
         log.info("trained: %s%s, %.1f %% of the time waiting for data", rate, used, 100 * self.waiting)
@@ -153,25 +152,25 @@ class Speed(Callback):
         self._since = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write a line to the log."""
+        """Log the metrics."""
         values = {
             name: float(value)
             for name, value in trainer.callback_metrics.items()
-            if not name.startswith("diagnostics/")  # those are for the metrics file
+            if not name.startswith("diagnostics/")  # those go only to the metrics file
         }
         listed = "  ".join(f"{name} {value:.4g}" for name, value in sorted(values.items()))
         log.info("step %d/%s  %s", trainer.global_step, trainer.max_steps, listed)
 
 
 class Record(Callback):
-    """Adds each validation to ``validations.jsonl`` at once, for whoever watches the run.
+    """Appends each validation to ``validations.jsonl`` at once, for processes that watch the run.
 
     Parameters
     ----------
     folder
         The run folder.
     name
-        Logged value.
+        Name of the logged metric.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -179,14 +178,14 @@ class Record(Callback):
         self._name = name
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add a line."""
+        """Append a line."""
         if trainer.is_global_zero:
             value = float(trainer.callback_metrics[self._name])
             append(self._folder, Validated(trainer.global_step, int(trainer.max_steps), value))
 
 
 class Lines(Callback):
-    """Logs a line of progress every so often, where no bar is drawn: step, loss, speed, time left.
+    """Logs step, loss, speed and remaining time at intervals, for output without progress bars.
 
     Parameters
     ----------
@@ -200,14 +199,14 @@ class Lines(Callback):
         self._first = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock; a training that goes on has done some of its steps before."""
+        """Start the clock; a resumed training starts at a step above 0."""
         self._start = self._last = progress.clock()
         self._first = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Log a line if it is time."""
+        """Log a line if the interval has passed."""
         now = progress.clock()
         done, left = trainer.global_step - self._first, int(trainer.max_steps) - trainer.global_step
         if now - self._last < self._every or not done or not left:
@@ -220,13 +219,13 @@ class Lines(Callback):
 
 
 class Bar(RichProgressBar):
-    """Progress in updates, with queries/s and the losses by name."""
+    """Progress bar in updates, with queries/s and the losses."""
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=5, leave=False)
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Return the text behind the bar."""
+        """Return the metrics shown after the bar."""
         metrics: dict[str, Any] = dict(super().get_metrics(trainer, pl_module))
         metrics.pop("v_num", None)
         return metrics

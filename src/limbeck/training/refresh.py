@@ -1,4 +1,4 @@
-"""Ranks of candidates renewed by the student that is being trained."""
+"""Refresh of the candidates' ranks by the current student during training."""
 
 from typing import Any
 
@@ -18,17 +18,17 @@ Ranks = dict[str, dict[str, int]]
 
 
 class RankRefresh(Callback):
-    """Every so many updates, re-ranks the pools of the queries to come with the student as it is then.
+    """Re-ranks the candidate pools of the coming queries with the current student, every ``every`` updates.
 
-    CKL's π(d) is a rank on the student's side; the authors' code has a variant that renews it every 2,000 steps. The
-    pools of exactly those queries are re-ranked that are drawn before the next renewal. Renewed ranks replace those
-    of a batch when it reaches the step, so that neither loader workers nor prefetching can serve old ones. Processes
-    share the work and end with the same ranks. They are part of the checkpoint: a resumed run goes on with them.
+    The ranks are π(d) of CKL; the authors' code has a variant that refreshes them every 2,000 steps. A refresh re-ranks
+    the pools of exactly the queries that are drawn before the next refresh. The new ranks are written into each batch
+    at its step, so that loader workers and prefetching cannot use old ranks. Processes share the work and exchange
+    their ranks. Checkpoints hold the ranks, so a resumed run continues with them.
 
     Parameters
     ----------
     every
-        Updates between renewals; before the first one the stored ranks hold.
+        Updates between refreshes; before the first one, batches have the stored ranks.
     data
         The training data.
     """
@@ -42,7 +42,7 @@ class RankRefresh(Callback):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Renew if it is time, and put renewed ranks into the batch."""
+        """Refresh the ranks if due, and write them into the batch."""
         step = trainer.global_step
         if step and step % self._every == 0 and step != self._renewed_at:
             self._ranks = self._renew(trainer, pl_module, batch_idx)
@@ -77,10 +77,10 @@ class RankRefresh(Callback):
         return {query: ranks for part in parts if part for query, ranks in part.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the renewed ranks in use."""
+        """Return the current ranks."""
         return {"ranks": self._ranks, "renewed_at": self._renewed_at}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the ranks of a checkpoint."""
+        """Restore the ranks of a checkpoint."""
         self._ranks = state_dict["ranks"]
         self._renewed_at = state_dict["renewed_at"]

@@ -1,4 +1,4 @@
-"""Memory or disk at its end, in words that say what to do."""
+"""Error messages for exhausted memory or disk space, with remedies."""
 
 import contextlib
 import errno
@@ -6,30 +6,28 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from limbeck.config import ConfigError
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory")
-"""What torch's allocators say; that of the CPU raises a plain ``RuntimeError``."""
+"""Messages of torch's allocators, in a plain ``RuntimeError``; reading the message spares importing torch."""
 
 
 @contextlib.contextmanager
 def explained(folder: Path, sizes: Mapping[str, object]) -> Iterator[None]:
-    """Turn errors of a full disk and of memory into messages.
+    """Replace errors of exhausted disk space and memory by errors that name a remedy.
 
     Parameters
     ----------
     folder
-        Where the training writes.
+        Folder that the training writes to.
     sizes
-        As ``sizes`` gives them.
+        Configuration keys that memory grows with → current value (``sizes``).
 
     Raises
     ------
     ConfigError
-        Instead of either.
+        Disk space or memory is exhausted.
     """
     try:
         yield
@@ -38,27 +36,27 @@ def explained(folder: Path, sizes: Mapping[str, object]) -> Iterator[None]:
     except Exception as error:
         if _full(error):
             raise ConfigError(
-                f"no space is left to write to {folder}: the training stops, and its last checkpoint is whole. Make "
-                "room there (or set paths.runs elsewhere) and give the same command again: it goes on"
+                f"no space is left to write to {folder}: training stops; its last checkpoint is intact. Free some "
+                "space (or set paths.runs to another disk) and run the same command again to resume"
             ) from error
         if out_of_memory(error):
             first = (str(error).strip() or type(error).__name__).split("\n")[0]
             now = ", ".join(f"{key} (now {value})" for key, value in sizes.items())
             raise ConfigError(
-                f"out of memory while training: {first}\nLower one of: {now}.\nA sampler.batch_size divided by N with "
-                "trainer.accumulate=N makes the same updates of losses of single queries; trainer.chunk=N does so of "
-                "losses over the whole batch; backbone.gradient_checkpointing=true takes time instead of memory."
+                f"out of memory while training: {first}\nLower one of: {now}.\nDividing sampler.batch_size by N with "
+                "trainer.accumulate=N keeps the updates of losses over single queries; trainer.chunk=N keeps those of "
+                "losses over the whole batch; backbone.gradient_checkpointing=true needs less memory and more time."
             ) from error
         raise
 
 
 def sizes(config: Mapping[str, Any]) -> dict[str, object]:
-    """Return what memory grows with while a student trains: the key of each and what it is, first what to lower first.
+    """Return the configuration keys that training memory grows with → current value; the first to lower comes first.
 
     Parameters
     ----------
     config
-        Of ``limbeck train``, as plain containers.
+        Configuration of ``limbeck train``, as plain containers.
     """
     groups = {
         "sampler": ("batch_size", "negatives"), "student": ("document_length",), "trainer": ("chunk",),
@@ -72,8 +70,8 @@ def _full(error: BaseException) -> bool:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory is at its end."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    """Return whether an error means that memory is exhausted."""
+    if isinstance(error, MemoryError):
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
@@ -81,7 +79,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Return an error and those it came of: torch wraps what a file raises."""
+    """Yield an error and its causes; torch wraps errors of files."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -1,4 +1,4 @@
-"""Signals that ask a training to end: it saves what it has after the update in hand, and ends."""
+"""Signals that end training: save a checkpoint after the current update, then exit."""
 
 import logging
 import signal
@@ -16,27 +16,27 @@ from limbeck.training.checkpoints import between
 log = logging.getLogger(__name__)
 
 _CAUGHT = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
-"""Ctrl-C, what ends processes, and the two that SLURM is usually configured to send before time is up."""
+"""Ctrl-C, termination, and the two signals that SLURM usually sends before the time limit."""
 
 
 class Interrupted(SystemExit):
-    """A training that a signal has ended, with its state saved; the exit status is 128 + the signal's number."""
+    """Ends training after a signal, with a saved checkpoint; the exit status is 128 + the signal's number."""
 
 
 class SaveOnSignal(Callback):
-    """Saves ``last.ckpt`` at the end of the update in which a signal comes, and ends the training.
+    """Saves ``last.ckpt`` at the end of the update during which a signal arrives, and ends training.
 
-    Where a validation is due at that update, it runs, and the next update is the last. A handler that somebody has
-    installed before the training (submitit's, which queues a job again) is called once the state is saved; if it
-    returns, the training goes on. Processes of one training agree every ``every`` updates whether one of them received
-    a signal to end: a GPU is waited for then. A second Ctrl-C ends at once.
+    If a validation is due at that update, training ends after the next update instead. A signal handler that was
+    installed before (submitit's, which requeues the job) is called after the save; if it returns, training continues.
+    With several processes, every ``every`` updates they exchange whether one has received a signal, which synchronises
+    with the GPU. A second Ctrl-C ends training at once, without saving.
 
     Parameters
     ----------
     last
-        The checkpoint to save.
+        Path of the checkpoint to save.
     every
-        Updates between two agreements of several processes; one alone obeys at once.
+        Updates between two exchanges of several processes; a single process reacts after each update.
     """
 
     def __init__(self, last: Path, every: int) -> None:
@@ -49,7 +49,7 @@ class SaveOnSignal(Callback):
         self._caught = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the signals over, from Lightning too: it would end without saving, with the exit status of success."""
+        """Install the handlers, replacing Lightning's, which would exit with status 0 and without saving."""
         if threading.current_thread() is threading.main_thread():
             self._replaced = {number: signal.signal(number, self._note) for number in self._outside}
 
@@ -63,19 +63,19 @@ class SaveOnSignal(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and end, if a signal has come."""
+        """Save and end training if a signal has arrived."""
         if between(trainer, batch_idx):
             self._updates += 1
             if trainer.world_size == 1 or self._updates % self._every == 0:
                 self._obey(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save and end, if a signal has come since; give the signals back."""
+        """Save and end if a signal has arrived; restore the previous handlers."""
         self._obey(trainer)
         self._give_back()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give the signals back."""
+        """Restore the previous handlers."""
         self._give_back()
 
     def _obey(self, trainer: Trainer) -> None:
@@ -88,7 +88,7 @@ class SaveOnSignal(Callback):
         number = signal.Signals(self._caught)
         trainer.save_checkpoint(self._last)
         log.warning(
-            "%s: the state after step %d is saved in %s; the same command goes on from it",
+            "%s: the state after step %d is saved in %s; run the same command again to resume",
             number.name,
             trainer.global_step,
             self._last,

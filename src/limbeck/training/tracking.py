@@ -1,4 +1,4 @@
-"""Where metrics go: a CSV file, nowhere, or Weights & Biases (``limbeck.training.wandb_run``)."""
+"""Loggers of metrics: a CSV file or none; ``limbeck.training.wandb_run`` has Weights & Biases."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,23 +10,23 @@ from limbeck.rankings import Row
 from limbeck.registry import register
 
 Figures = Callable[[], Sequence[Path]]
-"""Draws what there is to draw of a finished run; called by a tracker that shows it."""
+"""Draws the figures of a finished run and returns their paths; called by trackers that show figures."""
 
 
 def rows_of_sets(sets: Mapping[str, Any]) -> list[Row]:
-    """Return the rows of the sets in a ``result.json``, each with its ``set``; a set without results has none."""
+    """Return the result rows of all evaluation sets of a ``result.json``, each with its set's name as ``set``."""
     return [{"set": name, **row} for name, found in sets.items() for row in found.get("rows", ())]
 
 
 def summary(rows: Sequence[Row], split: str) -> dict[str, float]:
-    """Return short names for the values of a table: ``test/ndcg@10`` of the student, ``first_stage/ndcg@10`` of others.
+    """Return short name → value of a results table: ``test/ndcg@10`` (student), ``first_stage/ndcg@10`` (others).
 
     Parameters
     ----------
     rows
-        One a system; those of another set than the run's own name it by ``set``.
+        One row per system; rows of further evaluation sets have ``set``.
     split
-        What the student was evaluated on.
+        Split on which the student was evaluated.
     """
     found: dict[str, float] = {}
     for row in rows:
@@ -38,37 +38,37 @@ def summary(rows: Sequence[Row], split: str) -> dict[str, float]:
 
 
 class Tracker(Protocol):
-    """One run's view from outside."""
+    """Logs one run to an experiment tracker."""
 
     def start(
         self, folder: Path, name: str, run_id: str, config: Mapping[str, Any], verb: str = "train"
     ) -> list[Logger]:
-        """Open the run of a verb and return Lightning's loggers."""
+        """Open the tracker's run and return Lightning's loggers."""
         ...
 
     def finish(self, rows: Sequence[Row], figures: Figures, *, failed: bool) -> None:
-        """Record the final table and what was drawn, and close the run; always called."""
+        """Record the results table and figures, and close the tracker's run; called after failures too."""
         ...
 
 
 @register("logger", "csv")
 class CSV:
-    """``metrics/version_N/metrics.csv`` in the run folder; a resumed run begins version N + 1."""
+    """Metrics in ``metrics/version_N/metrics.csv`` in the run folder; a resumed run starts version N + 1."""
 
     def start(
         self, folder: Path, name: str, run_id: str, config: Mapping[str, Any], verb: str = "train"
     ) -> list[Logger]:
         """Return the logger."""
-        del name, run_id, config, verb  # they stand in config.yaml
+        del name, run_id, config, verb  # config.yaml and env.json have them
         return [CSVLogger(folder, name="metrics")]
 
     def finish(self, rows: Sequence[Row], figures: Figures, *, failed: bool) -> None:
-        """Nothing to close: the final table is in result.json."""
+        """Do nothing: result.json has the results table."""
 
 
 @register("logger", "none")
 class Nothing:
-    """No metrics beyond train.log and result.json."""
+    """No logger: metrics are only in train.log and result.json."""
 
     def start(
         self, folder: Path, name: str, run_id: str, config: Mapping[str, Any], verb: str = "train"
@@ -77,4 +77,4 @@ class Nothing:
         return []
 
     def finish(self, rows: Sequence[Row], figures: Figures, *, failed: bool) -> None:
-        """Nothing to close."""
+        """Do nothing."""

@@ -23,22 +23,22 @@ from limbeck.training.progress import Bar, Lines
 
 _COPYING = ("spawn", "fork", "notebook")
 _SHARDING = ("fsdp", "deepspeed", "model_parallel")
-"""What names of Lightning's strategies begin with that share out the weights."""
+"""Prefixes of Lightning's strategies that shard the weights."""
 
 _PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 
 _MOST_STEPS, _MOST_EPOCHS = 2**40, 1_000_000
-"""Beyond any training: numbers of batches must fit into 64 bits."""
+"""Upper limits, far beyond any training, so that numbers of batches fit into 64 bits."""
 
 
 def _check_strategy(strategy: str) -> None:
     if strategy.startswith(_SHARDING):
         raise ValueError(
-            f"strategy={strategy} leaves each process a part of the weights, and clipping, guards and saved "
-            "students need whole ones; choose ddp"
+            f"strategy={strategy} shards the weights, but clipping, guards and saved students need all of them; "
+            "choose ddp"
         )
     if any(word in strategy for word in _COPYING):
-        raise ValueError(f"strategy={strategy} copies this process; each process must start anew: choose ddp")
+        raise ValueError(f"strategy={strategy} copies this process, but each must start separately; choose ddp")
     known = ["auto", *StrategyRegistry.available_strategies()]
     known = [name for name in known if not name.startswith(_SHARDING) and not any(word in name for word in _COPYING)]
     if strategy not in known:
@@ -46,7 +46,7 @@ def _check_strategy(strategy: str) -> None:
 
 
 def _fastest(accelerator: str) -> str:
-    """Return the precision that the device is fastest with; both have the range of float32."""
+    """Return the device's fastest precision with the range of float32: ``bf16-mixed`` or ``32-true``."""
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         quick = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -56,40 +56,50 @@ def _fastest(accelerator: str) -> str:
 
 @register("trainer", "trainer")
 class Training:
-    """How long, on what and how exactly a student is trained.
+    """Length, hardware, precision and intervals of training.
 
     Parameters
     ----------
-    accelerator, devices, num_nodes, strategy
-        As Lightning has them. Strategies that share out the weights (``fsdp``, ``deepspeed``) and those that spawn or
-        fork processes (``ddp_spawn``) are refused. On one device no variable of torchrun, SLURM, or another launcher is
-        read.
+    accelerator
+        Lightning's accelerator: ``auto``, ``cpu``, ``gpu``, ….
+    devices
+        Number of devices per node. With a single device, variables of torchrun, SLURM and other launchers are ignored.
+    num_nodes
+        Number of nodes.
+    strategy
+        Lightning's strategy. Strategies that shard the weights (``fsdp``, ``deepspeed``) and strategies that spawn or
+        fork processes (``ddp_spawn``) are errors.
     precision
-        ``32-true``, ``bf16-mixed``, ``16-mixed``, ``64-true``, or ``auto``: ``bf16-mixed`` where the device is faster
-        with it (GPUs from Ampere on, processors with AVX512-BF16 or AMX), else ``32-true``; what was chosen is logged
-        and is recorded in the run's result. Losses are computed in float32 or better anyway.
+        Lightning's precision. ``32-true``, ``bf16-mixed``, ``16-mixed``, ``64-true``, or ``auto``: ``bf16-mixed`` if
+        the device is faster with it (GPUs since Ampere, CPUs with AVX512-BF16 or AMX), else ``32-true``. The log and
+        the run's result record the choice. Losses are always computed in float32 or better.
     steps
-        Updates; null takes ``epochs``.
+        Number of updates; null uses ``epochs``.
     epochs
-        Passes over the training queries, where ``steps`` is null.
+        Passes over the training queries. Used if ``steps`` is null.
     accumulate
-        Batches an update.
+        Batches per update.
     clip
-        Largest gradient norm; 0 does not clip.
+        Maximum gradient norm; 0 does not clip.
     chunk
-        Texts that an encoder encodes at once, for losses over the whole batch (``info_nce.in_batch``, ``flops``) that
-        want larger batches than memory holds: each chunk is encoded twice and the gradient stays that of the whole
-        batch (GradCache). null encodes all at once. Losses of single queries need no such thing: ``accumulate``.
+        Number of texts that are encoded at once. Saves memory with losses over the whole batch (``info_nce.in_batch``,
+        ``flops``): each chunk is encoded twice, and the gradient is that of the whole batch (GradCache). null encodes
+        the whole batch at once. For losses over single queries use ``accumulate`` instead.
     compile
-        Let ``torch.compile`` make kernels of the transformer, one for each bucket of lengths; texts are then padded to
-        their bucket. It takes minutes at the start; measure whether it pays: on processors it did not.
-    validate_every, checkpoint_every, log_every
-        In updates. ``validate_every`` 0: never.
+        Compile the transformer with ``torch.compile``. It is compiled once for each bucket of lengths, to which texts
+        are padded. That takes minutes at the start; measure whether it is worth it (on CPUs it was not).
+    validate_every
+        Updates between validations; 0 never validates.
+    checkpoint_every
+        Updates between checkpoints.
+    log_every
+        Updates between logged metrics.
     deterministic
-        The same bits from run to run on a GPU too: operations that cannot are refused, slower ones stand in for others.
+        Use deterministic operations. Runs on a GPU then give the same bits; an operation without a deterministic
+        version is an error, and some are slower.
     nonfinite
-        What happens at a loss or a gradient that is NaN or infinite: ``stop`` the training, naming the step, the term
-        and the queries, or ``skip`` the update and count it (``skipped`` in the run's result). Looked at every
+        Reaction to a NaN or infinite loss or gradient. ``stop`` ends training with an error that names step,
+        term and queries; ``skip`` skips the update and counts it (``skipped`` in the run's result). Checked every
         ``log_every`` updates and before each checkpoint.
 
     Raises
@@ -155,7 +165,7 @@ class Training:
         self._epochs = epochs
 
     def determine(self) -> None:
-        """Choose deterministic operations, or any; before the first of CUDA, which reads its setting once."""
+        """Switch deterministic operations on or off; call it before CUDA starts, as CUDA reads the setting once."""
         if self.deterministic:
             os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
         torch.use_deterministic_algorithms(self.deterministic)
@@ -166,7 +176,7 @@ class Training:
         return self.devices * self.num_nodes
 
     def steps(self, queries: int, batch_size: int) -> int:
-        """Return the number of updates for so many training queries."""
+        """Return the number of updates for a number of training queries and a batch size."""
         if self._steps is not None:
             return self._steps
         return max(1, math.ceil(self._epochs * queries / (batch_size * self.accumulate * self.world)))
@@ -182,15 +192,18 @@ class Training:
             Updates of the whole training.
         folder
             The run folder.
-        callbacks, loggers
-            What to attach.
+        callbacks
+            Lightning's callbacks.
+        loggers
+            Lightning's loggers.
         validate
-            Whether there is something to validate on.
+            Whether there is a dev split to validate on.
 
         Raises
         ------
         ConfigError
-            The machine lacks the device, or device, strategy and precision do not go together.
+            The device is not available, or Lightning does not support this combination of device, strategy and
+            precision.
         """
         validate = validate and self.validate_every > 0
         show = draws_bars()

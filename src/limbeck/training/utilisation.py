@@ -1,4 +1,4 @@
-"""How much of a device a training uses: FLOPs of the model against the device's peak, and what its driver says."""
+"""Device utilisation: the model's FLOP/s relative to the device's peak, and the GPU driver's utilisation."""
 
 import re
 from collections.abc import Sequence
@@ -18,31 +18,31 @@ PEAKS = {
     "3090": (35.6e12, 71e12),
     "V100": (15.7e12, 125e12),
 }
-"""A word of a device's name → peak FLOP/s in float32 outside of tensor cores, and in 16 bits without sparsity, by the
-makers' data sheets (SXM)."""
+"""Word of a device's name → peak FLOP/s in float32 (without tensor cores) and in 16 bits (without sparsity), from the
+data sheets (SXM)."""
 
 
 def device_name(device: torch.device) -> str:
-    """Return what a device is called: the GPU's name, else its kind."""
+    """Return the GPU's name, or the device's type."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def peak(name: str, precision: str) -> float | None:
-    """Return the peak FLOP/s of a device by its name; None where it is not known.
+    """Return the peak FLOP/s of a device; None if it is not known.
 
     Parameters
     ----------
     name
-        As ``device_name`` gives it.
+        Result of ``device_name``.
     precision
-        Lightning's: ``32-true`` and ``64-true`` count as float32, others as 16 bits.
+        Lightning's precision; ``32-true`` and ``64-true`` use the float32 peak, others the 16-bit peak.
     """
     known = next((values for word, values in PEAKS.items() if re.search(rf"\b{word}\b", name)), None)
     return None if known is None else known[not precision.endswith("-true")]
 
 
 def busy(device: torch.device) -> float | None:
-    """Return the share of the last moments in which a GPU did anything, as its driver (NVML) says; None without it."""
+    """Return the GPU utilisation by its driver (NVML), from 0 to 1; None without a driver."""
     if device.type != "cuda":
         return None
     try:
@@ -52,7 +52,7 @@ def busy(device: torch.device) -> float | None:
 
 
 def real_tokens(batch: Batch) -> list[int]:
-    """Return the lengths of all texts of a batch that a model reads, without asking the device."""
+    """Return the lengths in tokens of all texts of a batch, without synchronising with the device."""
     return [length for tokens in (batch.queries, batch.documents) if tokens is not None for length in _lengths(tokens)]
 
 
@@ -61,20 +61,20 @@ def _lengths(tokens: Tokens) -> Sequence[int]:
 
 
 def flops(config: Any, lengths: Sequence[int]) -> float:
-    r"""Return the FLOPs that the layers of a transformer take for texts of so many tokens, forward and backward.
+    r"""Return the FLOPs of a transformer's layers for some texts, forward and backward.
 
     ```math
     3 L \sum_n \bigl( 2 (4 D^2 + 2 D F)\, n + 4 D n^2 \bigr)
     ```
 
-    with L layers of width D and inner width F: 2 a weight and token, and 4 · D · n a token for attention; the backward
-    pass takes twice the forward pass. Embeddings, heads, norms, padding, and a third matrix of gated layers are not
-    counted.
+    with L layers of width D and inner width F, and n tokens in a text: 2 FLOPs per weight and token, and 4 · D · n per
+    token for attention; the backward pass takes twice the forward pass. Embeddings, heads, norms, padding, and the
+    third matrix of gated layers are not counted.
 
     Parameters
     ----------
     config
-        Of the transformer; 0 for one without these sizes, as a table of vectors.
+        Configuration of the transformer. The result is 0 for a model without these sizes (static embeddings).
     lengths
         Tokens of each text.
     """

@@ -1,4 +1,4 @@
-"""``validations.jsonl`` in a run folder: a line per validation, as soon as it is there. Needs no torch to be read."""
+"""``validations.jsonl`` in a run folder: one line per validation, appended at once. Reading it does not need torch."""
 
 import json
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from pathlib import Path
 
 FILE = "validations.jsonl"
 PRUNED = "pruned.json"
-"""File in the folder of a run that was ended early for what its validations were; a run that goes on removes it."""
+"""File in the folder of a run that a study has pruned by its validations; resuming the run removes it."""
 
 
 @dataclass(frozen=True)
 class Validated:
-    """One validation."""
+    """Result of one validation."""
 
     step: int
     of: int
@@ -20,22 +20,22 @@ class Validated:
 
 
 def append(folder: Path, validated: Validated) -> None:
-    """Add a line, unless a run that was killed before its checkpoint has written it.
+    """Append a line, unless the file has it already: a resumed run repeats validations after its checkpoint.
 
-    A line that a kill cut short gets an end.
+    End an incomplete last line, left by a killed run, first.
     """
     line = json.dumps({"step": validated.step, "of": validated.of, "value": validated.value}).encode()
     with (folder / FILE).open("ab+") as file:
         file.seek(0)
         *whole, cut = file.read().split(b"\n")
-        if cut:  # by a kill
+        if cut:  # incomplete last line
             file.write(b"\n")
         if line not in (*whole, cut):
             file.write(line + b"\n")
 
 
 def read(folder: Path) -> list[Validated]:
-    """Return the validations by step; of a step that a resumed run came to again, the last."""
+    """Return the validations by step; for a step that was repeated after a resume, the last one."""
     try:
         lines = (folder / FILE).read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -46,5 +46,5 @@ def read(folder: Path) -> list[Validated]:
             entry = json.loads(line)
             found[entry["step"]] = Validated(int(entry["step"]), int(entry["of"]), float(entry["value"]))
         except (ValueError, TypeError, KeyError):
-            continue  # cut short by a kill, or not written to its end yet
+            continue  # incomplete line
     return [found[step] for step in sorted(found)]

@@ -1,6 +1,6 @@
-"""What Weights & Biases keeps of a run on disk: ``wandb/*run-TIME-ID/run-ID.wandb``.
+"""Reader of Weights & Biases' local run files, ``wandb/*run-TIME-ID/run-ID.wandb``.
 
-It is a log in the format of LevelDB, of protobuf records; wandb has no reader of its own in Python.
+A file is a log of protobuf records in LevelDB's log format. wandb has no Python reader for it.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 _MAGIC = b":W&B"
 _FILE_HEADER = len(_MAGIC) + 3
-"""The magic word, two bytes of a number and one of a version."""
+"""The magic word, a 2-byte magic number and a 1-byte version."""
 _BLOCK = 32768
 _CHUNK = struct.Struct("<IHB")
 """Checksum, length, and whether the chunk is whole (1), the first (2), a middle (3) or the last (4) of a record."""
@@ -19,17 +19,17 @@ _WHOLE, _FIRST, _LAST = 1, 2, 4
 
 
 def find(folder: Path, identity: str) -> list[Path]:
-    """Return the files of a W&B run in a run folder, oldest first: one for each time that it was taken up."""
+    """Return the files of a W&B run in a run folder, oldest first: one per start or resume."""
     return sorted((folder / "wandb").glob(f"*run-*-{identity}/run-{identity}.wandb"))
 
 
 def records(path: Path) -> Iterator[Any]:
-    """Yield the records of a file; one that was cut off by a kill ends it.
+    """Yield the records of a file, up to a record that a kill has cut off.
 
     Raises
     ------
     ValueError
-        It is no file of W&B's.
+        The file is not a W&B run file.
     """
     from wandb.proto import wandb_internal_pb2
 
@@ -39,7 +39,7 @@ def records(path: Path) -> Iterator[Any]:
     position, part = _FILE_HEADER, b""
     while position + _CHUNK.size <= len(data):
         rest = _BLOCK - position % _BLOCK
-        if rest < _CHUNK.size:  # too little for a header: filled with zeros
+        if rest < _CHUNK.size:  # too short for a header: padding
             position += rest
             continue
         _, length, kind = _CHUNK.unpack_from(data, position)
@@ -56,7 +56,7 @@ def records(path: Path) -> Iterator[Any]:
 
 
 def history(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the rows of the curves: the step, and value by name."""
+    """Yield the logged metrics of each step: the step, and name → value."""
     for record in records(path):
         if record.HasField("history"):
             row = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
@@ -64,5 +64,5 @@ def history(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def last_step(path: Path) -> int:
-    """Return the last step in a file, or -1."""
+    """Return the last logged step of a file; -1 if there is none."""
     return max((step for step, _ in history(path)), default=-1)

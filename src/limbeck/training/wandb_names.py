@@ -1,4 +1,4 @@
-"""How runs are called in Weights & Biases, and what it takes as a name."""
+"""Names, ids and tags of runs in Weights & Biases, within its limits."""
 
 import json
 import re
@@ -9,20 +9,20 @@ from typing import Any
 from limbeck.config import fingerprint, part_name
 
 TAG = 64
-"""Characters that W&B allows a tag, and an id."""
+"""Maximum length of a W&B tag or run id."""
 
 _PROJECT = 128
-"""Characters that W&B allows the name of a project, and"""
+"""Maximum length of a W&B project name."""
 _NOT_IN_PROJECTS = "/\\#?%:"
-"""those that it refuses there."""
+"""Characters that W&B does not allow in a project name."""
 
 
 NOTED = ("commit", "uncommitted_changes", "python", "versions", "device")
-"""What of env.json is also in W&B's configuration, so that runs can be grouped by it."""
+"""Keys of env.json that are copied to W&B's configuration, so that runs can be grouped by them."""
 
 
 def environment(folder: Path) -> dict[str, Any]:
-    """Return what is in a run folder's ``env.json``; nothing where it is not there."""
+    """Return the content of a run folder's ``env.json``; empty if it cannot be read."""
     try:
         return dict(json.loads((folder / "env.json").read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -30,7 +30,7 @@ def environment(folder: Path) -> dict[str, Any]:
 
 
 def check_project(project: str) -> None:
-    """Raise a ``ValueError`` for a project that W&B would refuse."""
+    """Raise ``ValueError`` for a project name that W&B does not allow."""
     if set(project) & set(_NOT_IN_PROJECTS):
         raise ValueError(f"project must have none of the characters {_NOT_IN_PROJECTS}, got {project!r}")
     if not 0 < len(project.strip()) <= len(project) <= _PROJECT:
@@ -38,21 +38,21 @@ def check_project(project: str) -> None:
 
 
 def identify(name: str, run_id: str) -> str:
-    """Return the id of a W&B run: name and run id, without what W&B refuses in an id, and not longer than it allows."""
+    """Return the id of a W&B run: name and run id, with characters and length that W&B allows."""
     plain = re.sub(r"[^\w.-]", "-", name, flags=re.ASCII)
     identity = f"{plain}-{run_id}"
     if plain == name and len(identity) <= TAG:
         return identity
-    mark = fingerprint({"name": name})[:8]  # names that differ only in what is cut or replaced stay apart
+    mark = fingerprint({"name": name})[:8]  # keeps names distinct that become equal when cut
     return f"{plain[: TAG - len(run_id) - len(mark) - 2]}-{mark}-{run_id}"
 
 
 def tags(config: Mapping[str, Any], own: Sequence[str]) -> list[str]:
-    """Return the tags of a run: loss terms, student, collection, teacher, and the user's own."""
+    """Return the tags of a run: losses, student, collection, teacher, and the user's tags."""
     teacher = config.get("teacher") or {}
     model = (teacher.get("backbone") or {}).get("model") or teacher.get("path")
     words: list[str] = []
-    if "student" in config:  # an evaluation has none
+    if "student" in config:  # evaluations have none
         words += [f"loss:{term}" for term in config["loss"]]
         words += [f"student:{part_name(config['student'])}", f"collection:{_short(config['data']['collection'])}"]
     words.append(f"teacher:{_short(model) if isinstance(model, str) else part_name(teacher) if teacher else 'none'}")
@@ -61,5 +61,5 @@ def tags(config: Mapping[str, Any], own: Sequence[str]) -> list[str]:
 
 
 def _short(place: str) -> str:
-    """Return the last word of a path or of a hub's name; ids of ir_datasets stay whole."""
+    """Return the last part of a local path; other names (of a hub or ir_datasets) are unchanged."""
     return Path(place).name if Path(place).is_absolute() or Path(place).exists() else place

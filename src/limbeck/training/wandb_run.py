@@ -1,4 +1,4 @@
-"""Runs in Weights & Biases. Files are the record, W&B is the view."""
+"""The logger of Weights & Biases. Run folders remain the record; W&B only shows it."""
 
 import logging
 import os
@@ -24,32 +24,34 @@ from limbeck.training.wandb_names import NOTED, TAG, check_project, environment,
 log = logging.getLogger(__name__)
 
 _RANKED = re.compile(r"diagnostics/(\w+_by_rank)/(\d+)")
-"""Name and rank of a diagnostic that has a value for each rank."""
+"""Matches diagnostics by rank; groups: name and rank."""
 
 
 @register("logger", "wandb")
 class WandB:
-    """Weights & Biases: one W&B run for each run, grouped by name; a resumed run continues its own.
+    """Weights & Biases: one W&B run per run, grouped by name; a resumed run continues its W&B run.
 
     Parameters
     ----------
-    project, entity
-        Where to; entity null is your default.
+    project
+        W&B project.
+    entity
+        W&B user or team; null is your default.
     mode
-        ``offline`` (sync later with ``wandb sync``), ``online`` or ``disabled``.
+        ``offline`` (upload later with ``wandb sync``), ``online`` or ``disabled``.
     job_type
-        What W&B calls the kind of job; null takes the verb: ``train``, ``evaluate``.
+        W&B's job type; null is the verb, such as ``train`` or ``evaluate``.
     tags
-        Tags of the run, beside its loss terms, student, collection and teacher.
+        Further tags, in addition to losses, student, collection and teacher.
     log_runs
-        Also keep the TREC run files as artefacts.
+        Log the TREC run files as artefacts.
     log_model
-        Also keep the trained student as an artefact of type ``model``.
+        Log the trained student as an artefact of type ``model``.
 
     Raises
     ------
     ValueError
-        ``mode`` is unknown, or ``online`` without a key; or W&B takes no such name or tag.
+        ``mode`` is unknown, or ``online`` without an API key; or W&B does not allow a name or tag.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class WandB:
         identity = identify(name, run_id)
         env = environment(folder)
         earlier = wandb_files.find(folder, identity)
-        self._folder = folder.absolute()  # W&B keeps paths, and its process has a working directory of its own
+        self._folder = folder.absolute()  # W&B stores paths, and its process may have another working directory
         self._run = wandb.init(
             project=self.project,
             entity=self.entity,
@@ -110,16 +112,16 @@ class WandB:
             tags=tags(config, self.tags),
             config={**without_secrets(config), "run_id": run_id, **{key: env[key] for key in NOTED if key in env}},
             dir=self._folder,
-            # Made anew (force=true), a run replaces what W&B has of it.
+            # A run that is repeated (force=true) replaces its W&B run.
             resume="allow" if earlier and self.mode == "online" else None,
-            # A run that a job of the same process left open would be adopted.
+            # Else wandb would continue an open run of an earlier job in this process.
             reinit="finish_previous",
             settings=_settings(),
         )
         self._run.define_metric("dev/*", summary="max,last")
         self._run.define_metric("train/*", summary="min,last")
         if (folder / "env.json").is_file():
-            # A copy where W&B keeps its files: of a file elsewhere it says at length that it has made a link.
+            # Copy it into W&B's folder: for a file elsewhere, W&B prints a long message about a link.
             copy = shutil.copy(folder / "env.json", self._run.dir)
             self._run.save(copy, base_path=self._run.dir, policy="now")
         self._split = (config.get("eval") or {}).get("split", "test")
@@ -127,7 +129,7 @@ class WandB:
         return [self._curves]
 
     def finish(self, rows: Sequence[Row], figures: Figures, *, failed: bool) -> None:
-        """Record the final table, values per query and figures of a run that is whole; close the run."""
+        """Log the results table, per-query values and figures of a run that did not fail, and close the W&B run."""
         run, self._run = self._run, None
         if run is None:
             return
@@ -163,7 +165,7 @@ class WandB:
             kept.add(wandb.Table(columns=table.column_names, data=data), f"per_query/{name}")
         trec = sorted((self._folder / "runs").glob("*.trec")) if self.log_runs else []
         for path in [*figures, *trec]:
-            # Immutable: the file in the run folder is uploaded, not a copy elsewhere.
+            # With "immutable", W&B uploads the file in the run folder instead of making a copy first.
             kept.add_file(str(path), name=str(path.relative_to(self._folder)), policy="immutable", skip_cache=True)
         run.log_artifact(kept)
         if self.log_model:
@@ -175,15 +177,15 @@ class WandB:
 
 
 class Curves(Logger):
-    """Lightning's metrics as W&B's history, with the update as W&B's own step.
+    """Lightning logger that writes metrics to W&B's history, with updates as W&B's steps.
 
     Parameters
     ----------
     run
         The W&B run.
     after
-        Last step that earlier processes have recorded: a resumed run goes on behind it, since it repeats the updates
-        behind its checkpoint, and steps that are twice there are not merged.
+        Last step that the run has logged before it was resumed. Steps up to it are not logged again: a resumed run
+        repeats the updates after its checkpoint, and W&B does not merge repeated steps.
     """
 
     def __init__(self, run: Any, after: int = -1) -> None:
@@ -191,7 +193,7 @@ class Curves(Logger):
         self._run = run
         self.step = after
         self.by_rank: list[list[Any]] = []
-        """Step, quantity, rank and value of the diagnostics that have one value a rank: a table, not a chart each."""
+        """Rows (step, quantity, rank, value) of the diagnostics by rank, for one table instead of many charts."""
         self._after = after
 
     @property
@@ -205,7 +207,7 @@ class Curves(Logger):
         return str(self._run.id)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Record values of a step."""
+        """Log the metrics of a step."""
         assert step is not None, "Lightning numbers its steps"
         if step <= self._after:
             return
@@ -220,12 +222,12 @@ class Curves(Logger):
         self.step = max(self.step, step)
 
     def log_hyperparams(self, params: Mapping[str, Any], *_: Any) -> None:
-        """Add what is known once the training has begun, as the device; the configuration is recorded at the start."""
+        """Add values to W&B's configuration, such as the device, which is known only when training starts."""
         self._run.config.update(dict(params), allow_val_change=True)
 
 
 def _settings() -> Any:
-    """Return settings by which W&B neither prints nor looks at machine, code and packages: env.json has them."""
+    """Return settings that stop W&B from printing and from recording machine, code and packages (see env.json)."""
     import wandb
 
     return wandb.Settings(
@@ -244,7 +246,7 @@ def _settings() -> Any:
 
 @contextmanager
 def _staged_in(folder: Path) -> Iterator[None]:
-    """Keep the files of artefacts in the run folder until they are synced, not in the user's home."""
+    """Make W&B store artefact files in the run folder, not in the user's home, until they are uploaded."""
     name = "WANDB_DATA_DIR"
     if name in os.environ:
         yield

@@ -1,1 +1,1 @@
-"""The search of ``limbeck tune``: what is searched, the study, one process a trial, the best as an experiment."""
+"""The search of ``limbeck tune``: its space, the study, one process per trial, and the best as an experiment."""

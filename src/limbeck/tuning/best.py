@@ -1,4 +1,4 @@
-"""The best trial as a YAML of ``conf/experiment``: the groups it chose, and the keys it set."""
+"""The best trial as a YAML of ``conf/experiment``: the groups it selected, and the keys it set."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ import yaml
 from limbeck.config import ConfigError
 
 _LEFT_OUT = ("name", "paths", "logger", "force", "hydra", "launcher", "dry_run")
-"""Where and how a run is stored is not part of the best configuration."""
+"""Keys that control where and how a run is stored are not part of the best configuration."""
 
 Node = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Word:
-    """One override, taken apart."""
+    """The parts of an override."""
 
     text: str
     key: str
-    """Key, or group."""
+    """Key or group."""
     value: Any
     group: bool
     deletes: bool
@@ -30,24 +30,26 @@ def check(words: Sequence[Word]) -> None:
     """Raise ``ConfigError`` for an override that an experiment cannot hold."""
     for word in words:
         if word.deletes or "@" in word.key:
-            raise ConfigError(f"{word.text}: limbeck tune takes key=value alone, which its best.yaml can hold")
+            raise ConfigError(
+                f"{word.text}: limbeck tune takes only overrides key=value, as its best.yaml cannot hold others"
+            )
 
 
 def experiment(
     words: Sequence[Word], compose: Callable[[Sequence[str]], Node], *, name: str, header: Sequence[str]
 ) -> str:
-    """Return the YAML that makes the configuration of some overrides.
+    """Return the YAML that composes the same configuration as some overrides.
 
     Parameters
     ----------
     words
-        Overrides of ``limbeck train``, the later ones winning.
+        Overrides of ``limbeck train``; later ones take precedence.
     compose
-        Overrides → composed configuration as plain containers, interpolations kept as they are.
+        Maps overrides to the composed configuration as plain containers, with interpolations.
     name
-        Of the runs.
+        Name of the runs.
     header
-        Lines of comment.
+        Comment lines.
     """
     groups = {word.key: word for word in words if word.group}
     defaults: list[Any] = []
@@ -68,7 +70,7 @@ def experiment(
 
 
 def _set(alone: Node, whole: Node) -> dict[str, Any]:
-    """Return, nested, what one mapping has otherwise than another."""
+    """Return, nested, the values of one mapping that differ from another's."""
     found: dict[str, Any] = {}
     for key, value in whole.items():
         before = alone.get(key)

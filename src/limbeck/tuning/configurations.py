@@ -1,4 +1,4 @@
-"""The configuration of a trial: the base as it was typed, and what the trial sets."""
+"""The configuration of a trial: the overrides as typed, and those of the trial."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -10,15 +10,15 @@ from limbeck.config import ConfigError
 from limbeck.tuning.space import Parameter, Value
 
 _CONTEXTS = 64
-"""Combinations of choices in which a key is looked for before it is refused."""
+"""Most combinations of choices in which a key is searched before it is refused."""
 
 Compose = Callable[[Sequence[str]], Any]
-"""Overrides of ``limbeck train`` → composed configuration, with its interpolations."""
+"""Maps overrides of ``limbeck train`` to the composed configuration, with its interpolations."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One run that a trial is."""
+    """The run of a trial."""
 
     config: dict[str, Any]
     """Plain containers."""
@@ -26,29 +26,31 @@ class Planned:
 
 
 Plan = Callable[[Any, Sequence[str]], Planned]
-"""Composed configuration, and its overrides → the run it is."""
+"""Maps a composed configuration and its overrides to its run."""
 
 
 class Configurations:
-    """Configurations of a study.
+    """The configurations of a study.
 
     Parameters
     ----------
     base
         Overrides of ``limbeck train`` that all trials share.
     space
-        What is searched, choices first.
-    compose, plan
-        Hydra, and what the program makes of a composed configuration.
+        The parameters, choices first.
+    compose
+        Composes a configuration.
+    plan
+        Maps a composed configuration to its run.
     explain
-        Puts an error of Hydra in the user's words; None if it is none.
+        Returns the message for an error of Hydra; None for other errors.
 
     Raises
     ------
     Exception
-        The base itself does not compose; whatever Hydra says of it.
+        The base itself does not compose: Hydra's error.
     ConfigError
-        A key of the space does not take its values, whatever is chosen for the others.
+        A key of the space does not accept its values, whatever is chosen for the others.
     """
 
     def __init__(
@@ -70,15 +72,15 @@ class Configurations:
             self._check(parameter)
 
     def composed(self, words: Sequence[str]) -> Any:
-        """Return the base with some overrides, not yet resolved."""
+        """Return the base with some overrides, with its interpolations."""
         return self._compose([*self.base, *words])
 
     def planned(self, words: Sequence[str]) -> Planned:
-        """Return the run that the base with some overrides is."""
+        """Return the run of the base with some overrides."""
         return self._plan(self.composed(words), [*self.base, *words])
 
     def refusal(self, words: Sequence[str]) -> str | None:
-        """Return why the base does not compose with some overrides; None if it does."""
+        """Return why the base with some overrides does not compose; None if it does."""
         key = tuple(words)
         if key not in self._refused:
             self._refused[key] = None
@@ -92,7 +94,7 @@ class Configurations:
         return self._refused[key]
 
     def drawn(self, draw: Callable[[Parameter], Value]) -> dict[str, Value]:
-        """Draw the parameters that the configuration has: ``loss.ckl.gamma`` only where ``loss`` has a term ``ckl``.
+        """Draw the parameters that the configuration has: ``loss.ckl.gamma`` only if ``loss`` has a term ``ckl``.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The process of a trial: ``limbeck train`` in a session of its own, which ends when its parent is gone."""
+"""The process of a trial: ``limbeck train`` in its own session, which ends when its parent is gone."""
 
 import contextlib
 import os
@@ -11,27 +11,27 @@ from pathlib import Path
 from limbeck.processes import naming_this
 
 TAKE_DEVICE = "LIMBECK_TAKE_DEVICE"
-"""Environment variable of a trial that shall have one GPU, and one that no other trial or sweep has."""
+"""Environment variable of a trial that should get a GPU which no other trial or sweep has."""
 
 _GRACE = 20.0
-"""Seconds from SIGTERM, which ends a training after the batch in hand, to SIGKILL."""
+"""Seconds from SIGTERM, which ends a training after the current batch, to SIGKILL."""
 _NAME = "limbeck: "
-"""What the line that explains a failure begins with."""
+"""Beginning of the line that explains a failure."""
 
 
 class Process:
-    """One training at work.
+    """One training in a process.
 
     Parameters
     ----------
     module
-        What is run with ``python -m``; it calls ``limbeck.processes.end_with_parent``.
+        Module to run with ``python -m``; it calls ``limbeck.processes.end_with_parent``.
     words
         Its arguments.
     log
-        File for what it says.
+        File for its output.
     environment
-        Variables beside this process's own.
+        Variables added to this process's own.
     """
 
     def __init__(self, module: str, words: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
@@ -52,7 +52,7 @@ class Process:
         return self._process.poll()
 
     def stop(self) -> None:
-        """End it, with all that it has started: politely, then for certain."""
+        """End the training and all its child processes: first with SIGTERM, then with SIGKILL."""
         for number, seconds in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, None)):
             if self._process.poll() is not None:
                 break
@@ -62,26 +62,26 @@ class Process:
                 self._process.wait(seconds)
 
     def message(self) -> str:
-        """Return why it failed: what it explained, else its last words."""
+        """Return why it failed: the error it explained, else its last line."""
         return said(self._log, self._process.returncode)
 
 
 def said(log: Path, status: int | None) -> str:
-    """Return what a process that failed explained in its log, else its last words."""
+    """Return the error that a failed process explained in its log, else its last line."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     explained = [number for number, line in enumerate(lines) if line.startswith(_NAME)]
     if explained:
         return "\n".join(lines[explained[-1] :]).removeprefix(_NAME)
-    return f"exit status {status}: {lines[-1] if lines else 'it said nothing'} (see {log})"
+    return f"exit status {status}: {lines[-1] if lines else 'no output'} (see {log})"
 
 
 def environment(workers: int) -> dict[str, str]:
-    """Return a trial's environment variables: with several at once, each takes one GPU or a share of the threads.
+    """Return a trial's environment variables: of several trials at once, each takes one GPU or a share of threads.
 
     Parameters
     ----------
     workers
-        How many are at work at once.
+        Number of trials at once.
     """
     if workers == 1:
         return {}

@@ -16,33 +16,34 @@ class Settings:
     Parameters
     ----------
     space
-        What is searched: key of the configuration → ``{kind: float, low: …, high: …}``; see
-        ``limbeck.tuning.space``. Typed Any: a mapping, null until it is given.
+        The search space: key of the configuration → ``{kind: float, low: …, high: …}``; see ``limbeck.tuning.space``.
+        Typed Any: a mapping, null until it is given.
     trials
-        Number of trials in all, whatever becomes of each; a study that goes on makes what is missing.
+        Number of all trials, also failed and ended ones; a study that is continued runs the missing ones.
     timeout
-        Seconds after which no trial begins any more; null for none. Trials at work are ended as they should.
+        Seconds after which no more trials are started; null for no limit. Running trials are finished.
     metric
         Name of a metric, validated on the dev split while a student is trained. null takes the first of
         ``eval.metrics``.
     direction
         ``maximize`` or ``minimize``.
     sampler
-        ``tpe``: tree-structured Parzen estimators, over all parameters at once; ``random``; ``grid``: every
-        combination of choices, integers and floats with a step, in order.
+        ``tpe``: tree-structured Parzen estimators, over all parameters at once; ``random``; ``grid``: every combination
+        of choices, integers and floats with a step, in order.
     pruner
-        ``median``: a trial whose best value so far is worse than the median of the others at that step is ended;
+        ``median``: ends a trial whose best value so far is worse than the median of the others at that step;
         ``hyperband``; ``none``.
     startup
         Random trials before ``tpe``, and completed trials before ``median`` ends one.
     warmup
         Steps of a training before ``median`` ends it.
     workers
-        Trials at once, each in a process of its own with one GPU or a share of the threads.
+        Trials at once, each in its own process with one GPU or a share of the threads.
     storage
-        URL of the database as Optuna takes it; null is ``sqlite:///runs/NAME/study.db``.
+        Database URL for Optuna; null is ``sqlite:///runs/NAME/study.db``.
     seed
-        Of the sampler. What trial n tries depends on this, on n, and on the trials that had ended when it began.
+        Seed of the sampler. The values of trial n depend on it, on n, and on the trials that had ended when trial n
+        began.
 
     Raises
     ------
@@ -88,7 +89,7 @@ class Settings:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
         if metric is not None and metric.startswith("test/"):
             raise ValueError(
-                f"metric must be of the dev split, got {metric!r}: what is chosen by the test split says nothing of it"
+                f"metric must be of the dev split, got {metric!r}: a choice on the test split would bias its results"
             )
         self.space = space
         self.trials = trials

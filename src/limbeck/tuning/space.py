@@ -1,11 +1,11 @@
-"""What is searched: keys of the configuration, each with the values it may have.
+"""The search space: keys of the configuration, each with its possible values.
 
 A parameter is one of
 
     {kind: float, low: 0.5, high: 9}             uniform; with step: 0.5, on that grid
     {kind: log, low: 1e-5, high: 1e-3}           uniform in the logarithm
-    {kind: int, low: 1, high: 8}                 whole numbers; with step, every so many
-    {kind: choice, values: ["[kl]", "[ckl]"]}    what can be typed behind ``key=``; also whole groups
+    {kind: int, low: 1, high: 8}                 whole numbers; with step: low, low + step, …
+    {kind: choice, values: ["[kl]", "[ckl]"]}    words after ``key=``; also whole groups
 """
 
 import itertools
@@ -30,16 +30,16 @@ _DIGITS = 6
 """Significant digits of a number in a run's configuration: nobody types more."""
 
 _LARGEST = 2**53
-"""Samplers of Optuna draw whole numbers as floats."""
+"""Largest integer: Optuna's samplers draw integers as floats."""
 _MOST_POINTS = 100_000
-"""Of a grid, which is put into the queue of the study point by point."""
+"""Most points of a grid; all are put into the study's queue."""
 
 Value = float | int | str
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One key with the values it may have."""
+    """A key with its possible values."""
 
     key: str
     kind: str
@@ -47,22 +47,22 @@ class Parameter:
     high: float = 0
     step: float | None = None
     values: tuple[str, ...] = ()
-    """Of a choice: what is typed behind ``key=``."""
+    """For a choice: the words after ``key=``."""
 
     def override(self, value: Value) -> str:
-        """Return the override that gives the key a value, numbers to six significant digits."""
+        """Return the override that sets the key to a value; numbers have six significant digits."""
         if isinstance(value, float):
             value = float(f"{value:.{_DIGITS}g}")
         return f"{self.key}={value}"
 
     def extremes(self) -> list[Value]:
-        """Return the values to try whether the key takes such values at all: every choice, or both ends."""
+        """Return the values that test whether the key accepts the parameter: every choice, or both ends."""
         if self.kind == "choice":
             return list(self.values)
         return [int(self.low), int(self.high)] if self.kind == "int" else [float(self.low), float(self.high)]
 
     def draw(self, trial: "Trial") -> Value:
-        """Let Optuna draw a value, or return what the trial has."""
+        """Draw a value with Optuna, or return the value that the trial already has."""
         if self.kind == "choice":
             return trial.suggest_categorical(self.key, self.values)
         if self.kind == "int":
@@ -96,7 +96,7 @@ class Parameter:
         return [float(f"{self.low + number * step:.12g}") for number in range(count)]
 
     def described(self) -> dict[str, Any]:
-        """Return plain containers that say what this is, to compare studies by."""
+        """Return the parameter as plain containers, to compare studies."""
         if self.kind == "choice":
             return {"kind": self.kind, "values": list(self.values)}
         return {"kind": self.kind, "low": self.low, "high": self.high, "step": self.step}
@@ -108,7 +108,7 @@ def parse(space: Any) -> list[Parameter]:
     Raises
     ------
     ConfigError
-        It is empty, or one of them is no parameter: the message names it.
+        It is empty, or an entry is no parameter; the message names it.
     """
     if not isinstance(space, Mapping) or not space:
         raise ConfigError(
@@ -167,7 +167,7 @@ def _choices(where: str, values: Any) -> tuple[str, ...]:
 
 
 def _text(value: Any) -> str:
-    """Return a value as it would be typed behind ``key=``."""
+    """Return a value as typed after ``key=``."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -180,7 +180,7 @@ def _text(value: Any) -> str:
 
 
 def grid(space: Sequence[Parameter]) -> list[dict[str, Value]]:
-    """Return every combination, the last parameter varying fastest.
+    """Return every combination; the last parameter varies fastest.
 
     Raises
     ------

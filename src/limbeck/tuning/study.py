@@ -1,4 +1,4 @@
-"""The study in its database: opened or gone on with, its sampler and pruner."""
+"""The study in its database: open or continue it; its sampler and pruner."""
 
 import hashlib
 import warnings
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 _BEGUN = "begun_with"
-"""Attribute of a study: what its values depend on."""
+"""Attribute of a study that records what its values depend on."""
 
 
 def storage(settings: Settings, folder: Path) -> str:
@@ -31,21 +31,27 @@ def storage(settings: Settings, folder: Path) -> str:
 def open_study(
     settings: Settings, name: str, folder: Path, base: dict[str, Any], space: Sequence[Parameter], metric: str
 ) -> "Study":
-    """Open a study, or go on with it.
+    """Open a study, or continue it.
 
     Parameters
     ----------
-    settings, name, folder
-        Its settings, its name and its folder.
+    settings
+        Its settings.
+    name
+        Its name.
+    folder
+        Its folder.
     base
         Configuration that all trials share, as plain containers.
-    space, metric
-        What is searched, and for what.
+    space
+        The parameters.
+    metric
+        The metric of the trials.
 
     Raises
     ------
     ConfigError
-        Optuna is not installed, the database cannot be opened, or the study was begun with something else.
+        Optuna is not installed, the database cannot be opened, or the study was started with other settings.
     """
     try:
         import optuna
@@ -73,8 +79,8 @@ def open_study(
         study.set_user_attr(_BEGUN, begun)
     elif changed := differences(before, begun):
         raise ConfigError(
-            f"name={name}: that study was begun with another {', '.join(_short(changed))}; values would not be "
-            "comparable. Give the command as it was, or a new study another name=…"
+            f"name={name}: this study was started with another {', '.join(_short(changed))}; values would not be "
+            "comparable. Run the original command, or choose another name=… for a new study"
         )
     return study
 
@@ -87,15 +93,15 @@ def _short(keys: Sequence[str]) -> list[str]:
 def sampler(settings: Settings, number: int) -> "BaseSampler":
     """Return the sampler of one trial.
 
-    Optuna does not keep the state of a sampler: a study that goes on would draw the first numbers once more. Seeded by
-    the number of the trial, it draws those it would have drawn undisturbed.
+    Optuna does not store the state of a sampler: a continued study would draw the first numbers again. Seeded by the
+    number of the trial, the sampler draws the same numbers as in an uninterrupted study.
 
     Parameters
     ----------
     settings
         The settings of the study.
     number
-        Of the trial.
+        Number of the trial.
     """
     import optuna
 
@@ -105,14 +111,14 @@ def sampler(settings: Settings, number: int) -> "BaseSampler":
             seed=seed,
             n_startup_trials=settings.startup,
             multivariate=True,
-            group=True,  # parameters that not all trials have
+            group=True,  # some trials lack some parameters
             constant_liar=settings.workers > 1,
         )
-    return optuna.samplers.RandomSampler(seed=seed)  # a grid is put into the queue
+    return optuna.samplers.RandomSampler(seed=seed)  # the points of a grid come from the queue
 
 
 def pruner(settings: Settings) -> "BasePruner":
-    """Return what decides which trials are ended early."""
+    """Return the pruner, which decides which trials are ended early."""
     import optuna
 
     if settings.pruner == "median":
@@ -121,17 +127,17 @@ def pruner(settings: Settings) -> "BasePruner":
 
 
 def enqueue(study: "Study", points: Sequence[dict[str, Value]]) -> None:
-    """Put the points of a grid into the queue, those left out that are in the study already."""
+    """Put the points of a grid into the queue, without those that the study already has."""
     for point in points:
         study.enqueue_trial(point, skip_if_exists=True)
 
 
 def left_running(study: "Study", settings: Settings) -> "list[Trial]":
-    """Return the trials that a process which is no more has left; they go on under their own numbers."""
+    """Return running trials of a process that no longer exists; they continue under their own numbers."""
     import optuna
 
     found = []
     for left in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-        study.sampler = sampler(settings, left.number)  # it may have been ended before all was drawn
+        study.sampler = sampler(settings, left.number)  # it may have been killed before all parameters were drawn
         found.append(optuna.trial.Trial(study, left._trial_id))
     return found

@@ -1,4 +1,4 @@
-"""Ask, train, tell: the trials of a study, several at once, each in a process of its own."""
+"""Run the trials of a study, several at once, each in its own process."""
 
 import logging
 import math
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _POLL = 0.2
-"""Seconds between looks at the trials."""
+"""Seconds between checks of the trials."""
 _HOPELESS = 5
-"""Failures, with nothing else before them, after which a study is given up."""
+"""Number of failures at the start of a study after which it is given up."""
 
 
 @dataclass(frozen=True)
 class Runs:
-    """What the search needs to know of runs."""
+    """Functions by which the search handles runs."""
 
     start: Callable[[list[str], Path, dict[str, str]], Process | RayProcess]
-    """Overrides of a run, file for what it says, environment → its process."""
+    """Maps overrides of a run, file for its output and environment to its process."""
     busy: Callable[[Path], bool]
-    """Whether some process makes the run in a folder now."""
+    """Returns whether a process is working on the run in a folder."""
     value: Callable[[Path], float | None]
-    """Folder of a run → the value it is judged by; None if it is not finished."""
+    """Maps the folder of a run to its value on the metric; None if the run is not finished."""
 
 
 @dataclass
@@ -51,29 +51,29 @@ class _Active:
     process: Process | RayProcess | None = None
     reported: set[int] = field(default_factory=set)
     worse: Validated | None = None
-    """Where it fell behind."""
+    """The validation at which it was pruned."""
     began: float = field(default_factory=time.monotonic)
 
 
 class Search:
-    """A search that can be ended at any moment, and gone on with.
+    """A search that can be stopped at any moment, and continued.
 
     Parameters
     ----------
     settings
         The settings of the study.
     study
-        As its database records it.
+        The study in its database.
     configurations
-        From parameters to runs.
+        Maps parameters to runs.
     runs
-        From runs to values.
+        Starts runs, and returns their values.
     folder
-        Of the study.
+        Folder of the study.
     total
-        Number of trials in all.
+        Number of all trials.
     ended
-        Called with each trial that has ended, how many have, and the seconds that are left, if known.
+        Called with each trial that has ended, the number of ended trials, and the seconds left, if known.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Search:
         self._failures: list[str] | None = []
 
     def run(self) -> None:
-        """Make the trials that are missing.
+        """Run the missing trials.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class Search:
                     active.process.stop()
 
     def _known(self) -> int:
-        """Count the trials that have begun, ever."""
+        """Return the number of trials started so far."""
         return sum(trial.state.name != "WAITING" for trial in self._study.get_trials(deepcopy=False))
 
     def _ask(self) -> "Trial":
@@ -139,7 +139,7 @@ class Search:
         return self._study.ask()
 
     def _begin(self, trial: "Trial") -> None:
-        """Draw, compose, and take a place; a configuration that does not compose has failed."""
+        """Draw parameters, compose, and start the run; a configuration that does not compose is a failed trial."""
         words = self._configurations.words(self._configurations.drawn(lambda each: each.draw(trial)))
         refused = self._configurations.refusal(words)
         if refused is not None:
@@ -150,19 +150,19 @@ class Search:
         trial.set_user_attr("overrides", words)
         twin = next((other.trial.number for other in self._active.values() if other.folder == folder), None)
         if twin is not None:
-            self._fail(trial, f"trial {twin}, which is at work, is the same run")
+            self._fail(trial, f"trial {twin}, which is running, is the same run")
             return
         slot = next(number for number in range(self._settings.workers) if number not in self._active)
         self._active[slot] = _Active(trial, words, folder, slot)
 
     def _look(self, active: _Active) -> None:
-        """See how a trial is getting on."""
+        """Check the progress of a trial."""
         status = active.process.status() if active.process is not None else None
         active.worse = active.worse or self._report(active)
         if status is not None:
             self._conclude(active)
         elif active.process is None and self._runs.busy(active.folder):
-            return  # someone trains this very run; it is judged, or gone on with, when they have done
+            return  # another process trains this run; it is evaluated, or continued, afterwards
         elif active.process is None and self._runs.value(active.folder) is not None:
             self._conclude(active)
         elif active.worse is not None:
@@ -173,9 +173,9 @@ class Search:
             active.process = self._runs.start(active.words, log_file, seen)
 
     def _report(self, active: _Active) -> Validated | None:
-        """Report new validations in order; return the one at which the trial should end, None if there is none.
+        """Report new validations in order; return the one at which the trial should be pruned, None if there is none.
 
-        The last validation ends nothing: by then the training is done.
+        The last validation prunes nothing: the training is over by then.
         """
         known = set(self._intermediate(active))
         for validated in read(active.folder):
@@ -190,7 +190,7 @@ class Search:
 
     def _intermediate(self, active: _Active) -> dict[int, float]:
         if active.reported:
-            return {}  # only a trial that another process began has reports that we have not written
+            return {}  # only a trial that another process began has reports that this one has not written
         trials = self._study.get_trials(deepcopy=False)
         return trials[active.trial.number].intermediate_values
 
@@ -198,15 +198,15 @@ class Search:
         if active.process is not None:
             active.process.stop()
         if self._runs.value(active.folder) is not None:
-            self._conclude(active)  # it was quicker
+            self._conclude(active)  # it finished first
             return
-        (active.folder / "error.txt").unlink(missing_ok=True)  # of having been ended
+        (active.folder / "error.txt").unlink(missing_ok=True)  # the error of having been ended
         record = {"study": self._study.study_name, "trial": active.trial.number}
         write_json(active.folder / PRUNED, {**record, "step": validated.step, "value": validated.value})
         self._tell(active.trial, active, state="PRUNED")
 
     def _conclude(self, active: _Active) -> None:
-        """Tell the value of a run that has ended; without one it has failed."""
+        """Report the value of a run that has ended; without a value it has failed."""
         value = self._runs.value(active.folder)
         if value is not None and not math.isnan(value):
             self._tell(active.trial, active, value=value)
@@ -223,7 +223,7 @@ class Search:
             if len(self._failures) == min(_HOPELESS, self._total):
                 raise ConfigError(
                     f"the first {len(self._failures)} trials all failed; the last: {message}\n"
-                    f"what each said lies in {self._folder / 'trials'}; once that is mended, give another name=…"
+                    f"their logs are in {self._folder / 'trials'}; fix the cause, then choose another name=…"
                 )
 
     def _tell(
@@ -252,7 +252,7 @@ class Search:
 
 
 def grid_points(configurations: Configurations) -> list[dict[str, Value]]:
-    """Return the points of the grid without the parameters that their configurations lack, each once."""
+    """Return the points of the grid without the parameters that their configurations lack, without duplicates."""
     found: list[dict[str, Value]] = []
     for point in grid(configurations.space):
         kept = configurations.drawn(lambda each, point=point: point[each.key])

@@ -1,1 +1,1 @@
-"""The checks by name: what is wrong with the scores' completeness, their scale, their order."""
+"""The checks by name: of the scores' completeness, scale and order."""

@@ -1,4 +1,4 @@
-"""Whether the scores are all there, numbers, different from one another, and of this collection."""
+"""Checks that all scores exist, are finite, vary, and belong to this collection."""
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def not_finite(seen: Seen) -> Finding | None:
     return Finding(
         f"{len(wrong):,} scores are infinite; the first is {seen.pool.scores[wrong[0]]} for query {query!r}, "
         f"document {document!r}",
-        "score these pairs anew in float32 or bfloat16, or clip probabilities before the logit is taken",
+        "score these pairs again in float32 or bfloat16, or clip probabilities before the logit is taken",
     )
 
 
@@ -74,7 +74,7 @@ def constant_scores(seen: Seen, *, share: float = 0.1) -> Finding | None:
 
     Remedy
     ------
-    Look whether a default was written where scoring failed, texts were empty, or the scores were rounded.
+    Check whether a default was written where scoring failed, texts were empty, or the scores were rounded.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def constant_scores(seen: Seen, *, share: float = 0.1) -> Finding | None:
         f"in {int(constant.sum()):,} of {int(several.sum()):,} lists ({percent(constant.sum() / several.sum())}) all "
         f"scores are the same; in that of query {seen.pool.query_ids[seen.measures.queries[first]]!r} all "
         f"{seen.measures.scored[first]} are {seen.measures.minimum[first]:.6g}",
-        "look at the scoring (a default where it failed? empty texts? rounding?) and score anew",
+        "check the scoring (a default where it failed? empty texts? rounding?) and score again",
     )
 
 
@@ -99,7 +99,7 @@ def constant_scores(seen: Seen, *, share: float = 0.1) -> Finding | None:
 def fingerprint_differs(seen: Seen) -> Finding | None:
     """Catch scores of another collection than the one trained on.
 
-    Equal ids need not mean equal texts: another edition, titles or none, other preprocessing. The scores then judge
+    Equal ids need not mean equal texts: another edition, titles or none, other preprocessing. The scores then belong to
     documents that the student does not see.
 
     Remedy

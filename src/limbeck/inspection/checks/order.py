@@ -1,4 +1,4 @@
-"""Whether the teacher says what the first stage has not said, and whether it is right."""
+"""Checks that the teacher's order differs from the first stage's, and is right."""
 
 import numpy as np
 
@@ -36,10 +36,10 @@ def ranks_of_first_stage(seen: Seen, *, share: float = 0.9) -> Finding | None:
 @register("check", "permuted_scores")
 @severity("error")
 def permuted_scores(seen: Seen, *, share: float = 0.5) -> Finding | None:
-    """Catch scores of the first stage, reassigned by the teacher's order: its first document has the best, and so on.
+    """Catch scores of the first stage, reassigned in the teacher's order: its first document has the best, and so on.
 
-    Re-rankers that return an order (RankVicuna, RankGPT) write run files like this. The order is theirs, the numbers
-    belong to other documents: a softmax or margin over them copies how the first stage was distributed.
+    Re-rankers that return an order (RankVicuna, RankGPT) write run files like this. The order is theirs, but the
+    numbers belong to other documents: a softmax or margin over them copies the first stage's distribution.
 
     Remedy
     ------
@@ -64,13 +64,13 @@ def permuted_scores(seen: Seen, *, share: float = 0.5) -> Finding | None:
     distinct = len(np.unique(given)) / len(given)
     taken = float(np.isin(base + codes[: len(ours)], given).mean())
     own = float((ours == theirs).mean())
-    # Scores of few values (grades) coincide by chance; where nearly all are the document's own, nothing was permuted.
+    # Scores of few values (grades) coincide by chance; where nearly all belong to their document, nothing was permuted.
     if taken < share or own > 0.9 * taken or distinct < 0.5:
         return None
     return Finding(
         f"{percent(taken)} of the teacher's scores are scores of the first stage for the same query, but only "
-        f"{percent(own)} stand at the document that has them there: the column is the first stage's, handed out in "
-        "another order",
+        f"{percent(own)} belong to the same document there: these are the first stage's scores, "
+        "reassigned in another order",
         "use the order only: teacher.use=ranks with a loss of order (loss=ranknet, loss=rank_mse, loss=adr_mse, "
         "loss=cl_drd)",
     )
@@ -86,7 +86,7 @@ def positives_rarely_first(seen: Seen, *, share: float = 0.1, ratio: float = 0.5
 
     Remedy
     ------
-    Look at the queries the report lists. Higher must mean better, and ids must be those of this collection.
+    Check the queries that the report lists. Higher must mean better, and ids must be those of this collection.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def positives_rarely_first(seen: Seen, *, share: float = 0.1, ratio: float = 0.5
     ours = float((measures.teacher_rank[both] == 1).mean()) if both.any() else 0.0
     theirs = float((measures.first_stage_rank[both] == 1).mean()) if both.any() else 0.0
     chance = float(measures.chance[~np.isnan(measures.teacher_rank)].mean())
-    # Two standard errors: a teacher of a few lists is not blamed for bad luck.
+    # Two standard errors, so that a teacher with few lists is not caught by chance.
     by_chance = chance - 2 * np.sqrt(chance * (1 - chance) / len(ranks))
     if first >= max(share, by_chance) and ours >= ratio * theirs:
         return None

@@ -1,4 +1,4 @@
-"""Whether the numbers are what the losses take them for."""
+"""Checks that the losses can use the numbers as they are."""
 
 import numpy as np
 
@@ -14,13 +14,13 @@ _ORDER = "a loss that reads the order alone (loss=ranknet, loss=rank_mse, loss=a
 def probability_scale(seen: Seen) -> Finding | None:
     """Catch probabilities that a loss reads as raw numbers.
 
-    A sigmoid squeezes scores of the surely relevant to 1 and of the surely irrelevant to 0: margins vanish where the
-    teacher knew most, and a student of raw scores is held to margins below 1. Scores of the kinds ``similarity`` and
+    A sigmoid pushes scores of clearly relevant documents to 1 and of clearly irrelevant ones to 0: margins vanish where
+    the teacher was most certain, and the student's margins are held below 1. Scores of the kinds ``similarity`` and
     ``cosine`` are not suspected for lying in [0, 1].
 
     Remedy
     ------
-    Store logits, ln p/(1-p); or take a loss of order. Cosines: say kind=cosine.
+    Store logits, ln p/(1-p); or take a loss of order. For cosines, give kind=cosine.
     """
     raw, kind = seen.raw, seen.meta.get("kind")
     assert seen.pool.scores is not None
@@ -36,22 +36,22 @@ def probability_scale(seen: Seen) -> Finding | None:
     return Finding(
         f"the scores {said}: {'all' if within else 'they'} lie in [{lowest:.4g}, {highest:.4g}], median "
         f"{np.median(finite):.4g}, and {_named(raw)} reads raw numbers",
-        f"score or import logits, ln p/(1-p), instead; or choose {_ORDER}; or, if they are cosines, say so with "
-        "kind=cosine when they are imported",
+        f"score or import logits, ln p/(1-p), instead; or choose {_ORDER}; or, if they are cosines, import "
+        "them with kind=cosine",
     )
 
 
 @register("check", "kind_of_number")
 @severity("error")
 def kind_of_number(seen: Seen) -> Finding | None:
-    """Catch scores that cannot be of the kind of number recorded with them, or hardly are.
+    """Catch scores that cannot be, or hardly are, of the kind recorded with them.
 
-    An unrecorded sigmoid, softmax or temperature changes what all losses but those of order learn: margins
-    shrink to nothing, a softmax is taken twice.
+    An unrecorded sigmoid, softmax or temperature changes what all losses but those of order learn: margins shrink to
+    nothing, a softmax is taken twice.
 
     Remedy
     ------
-    Record the kind that they are of: ``kind=`` and ``scale=`` of ``limbeck import``.
+    Record the right kind: ``kind=`` and ``scale=`` of ``limbeck import``.
     """
     kind, scores = seen.meta.get("kind") or "unknown", seen.pool.scores
     assert scores is not None
@@ -63,9 +63,9 @@ def kind_of_number(seen: Seen) -> Finding | None:
 @register("check", "softmax_again")
 @severity("warning")
 def softmax_again(seen: Seen) -> Finding | None:
-    """Catch a softmax over the list that a loss takes a softmax of.
+    """Catch scores that are a softmax over the list already, if a loss takes another softmax of them.
 
-    The second one is nearly flat whatever the teacher thought: probabilities of a list differ by 1 at most.
+    The second one is nearly flat, whatever the teacher's scores: probabilities of a list differ by at most 1.
 
     Remedy
     ------
@@ -86,7 +86,7 @@ def softmax_again(seen: Seen) -> Finding | None:
 def raw_scale(seen: Seen, *, smallest: float = 0.5, largest: float = 1000.0) -> Finding | None:
     """Catch raw numbers of a scale that no student has: margins of hundredths, or of thousands.
 
-    Squared differences of hundredths give no gradient beside any other term; those of thousands give nothing but
+    Squared differences of hundredths give no gradient compared with any other term; those of thousands give nothing but
     overflow, and a student whose scores are bounded can never reach them.
 
     Remedy
@@ -128,7 +128,7 @@ def min_max_trace(seen: Seen, *, share: float = 0.9) -> Finding | None:
         Share of lists with the same ends; of lists of three documents or more, not more than half of them tied.
     """
     measures = seen.measures
-    # Scores of few values (grades, say) have the same ends by nature, and many documents at each.
+    # Scores of few values (grades, say) have the same extremes by nature, with many documents at each.
     kept = (measures.scored >= 3) & (measures.minimum < measures.maximum) & (measures.tied <= 0.5)
     if not seen.values or kept.sum() < FEW:
         return None
@@ -140,7 +140,7 @@ def min_max_trace(seen: Seen, *, share: float = 0.9) -> Finding | None:
     low, high = pairs[most]
     return Finding(
         f"{int(counts[most]):,} of {int(kept.sum()):,} lists ({percent(counts[most] / kept.sum())}) have the minimum "
-        f"{low:.6g} and the maximum {high:.6g}: each was normalised for itself",
+        f"{low:.6g} and the maximum {high:.6g}: each list was normalised separately",
         f"use the teacher's raw scores, with teacher_temperature for their scale; or choose {_ORDER}",
     )
 
@@ -184,8 +184,8 @@ def ranks_as_scores(seen: Seen, *, share: float = 0.9) -> Finding | None:
 def near_one_hot(seen: Seen, *, largest: float = 0.99, share: float = 0.5) -> Finding | None:
     """Catch a softmax that gives nearly everything to one document, at the temperature of a loss.
 
-    The student learns which document is best and nothing of the others: distillation becomes a label, and a wrong one
-    where the teacher errs.
+    The student learns which document is best and nothing of the others: the distribution becomes a single label, and a
+    wrong one where the teacher errs.
 
     Remedy
     ------

@@ -1,7 +1,7 @@
-"""From columns of a dataset to those that the trainers of sentence-transformers read.
+"""Converts a dataset's columns to those that the trainers of sentence-transformers read.
 
-Their collators take one label column; every other column is text. So teacher scores, grades and ranks travel as one
-column, ``label``: for each query the rows of ``NUMBERS``, NaN where there is no such column or no document.
+The trainers' collators accept one label column; all other columns are texts. So teacher scores, grades and ranks are
+packed into one column, ``label``, with a row for each of ``NUMBERS``; missing columns and padding are NaN.
 """
 
 import math
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 NUMBERS = ("scores", "labels", "ranks")
-"""What a packed label column holds of each query, in this order, one number a document."""
+"""Rows of a packed label column, in this order; each has one number per document."""
 
 Format = Literal["columns", "lists"]
 
@@ -19,24 +19,27 @@ Format = Literal["columns", "lists"]
 class ListColumns:
     """Transform of batches of rows, for ``Dataset.set_transform`` or ``Dataset.map`` with ``batched=True``.
 
-    Of the columns that hold no numbers the first is the query. The others are its documents: one column of lists, or
-    one column a document. Numbers are lists, one number a document, in the order of the documents.
+    The first text column is the query. The other text columns are its documents: one column of lists, or one column per
+    document. Number columns hold lists with one number per document, in the order of the documents.
 
     Parameters
     ----------
     output_format
-        ``columns``: a list of documents becomes columns ``document_1``, ``document_2``, …, as trainers of bi-encoders
-        need it; shorter lists are filled up with empty texts, which no loss counts. ``lists``: lists stay lists, which
-        is for cross-encoders.
-    scores, labels, ranks
-        Names of the columns with the teacher's scores, relevance grades (> 0 is a positive), and 1-based ranks of the
-        documents in the first stage or by the starting student. Each may be absent.
+        ``columns``, for bi-encoders: a list of documents becomes columns ``document_1``, ``document_2``, …; shorter
+        lists are padded with empty texts, which losses ignore. ``lists``, for cross-encoders: lists stay lists.
+    scores
+        Name of the column with the teacher's scores; the column may be missing.
+    labels
+        Name of the column with relevance grades (> 0 is a positive); the column may be missing.
+    ranks
+        Name of the column with 1-based ranks of the documents in the first stage or by the initial student; the column
+        may be missing.
 
     Raises
     ------
     ValueError
-        A call: a column is missing, holds numbers under an unknown name, or has another length than the documents; a
-        number is missing or not finite.
+        When called: a needed column is missing, a column has numbers under an unknown name, or its lists have another
+        length than the documents; a number is missing, NaN or infinite.
 
     Examples
     --------
@@ -57,7 +60,7 @@ class ListColumns:
             raise ValueError(f"output_format must be columns or lists, got {self.output_format!r}")
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-        """Return the columns of a batch as a trainer reads them."""
+        """Return the columns of a batch in the trainers' format."""
         named = {kind: getattr(self, kind) for kind in NUMBERS}
         texts = {name: list(rows) for name, rows in batch.items() if name not in named.values()}
         self._check_texts(texts, list(batch))
@@ -83,7 +86,7 @@ class ListColumns:
             first = rows[0][0] if _is_list(rows[0]) and len(rows[0]) else rows[0]
             if isinstance(first, int | float):
                 raise ValueError(
-                    f"column {name!r} holds numbers, not texts: say what they are (scores={name!r}, labels={name!r} "
+                    f"column {name!r} holds numbers, not texts: declare it (scores={name!r}, labels={name!r} "
                     f"or ranks={name!r} of ListColumns), or remove it"
                 )
         if len(texts) < 2:
@@ -99,12 +102,12 @@ def _at(row: Sequence[str], place: int) -> str:
 
 
 def _numbers(name: str, rows: Sequence[Any] | None, lengths: list[int]) -> list[list[float]] | None:
-    """Return a column of numbers; None if there is none.
+    """Return a column of numbers; None if it is missing.
 
     Raises
     ------
     ValueError
-        A row has another length than the documents, or holds what is no finite number.
+        A row has another length than the documents, or a value is not a finite number.
     """
     if rows is None:
         return None
@@ -120,7 +123,7 @@ def _numbers(name: str, rows: Sequence[Any] | None, lengths: list[int]) -> list[
 def _packed(
     numbers: Mapping[str, list[list[float]] | None], lengths: list[int], width: int | None
 ) -> list[list[list[float]]]:
-    """Return for each query its rows of numbers, filled up with NaN to a width."""
+    """Return the rows of numbers of each query, padded with NaN to a width."""
     packed = []
     for query, length in enumerate(lengths):
         rows = [[math.nan] * length if column is None else column[query] for column in numbers.values()]

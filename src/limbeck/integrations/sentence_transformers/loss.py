@@ -1,4 +1,4 @@
-"""Any loss on scores of the registry as a loss of sentence-transformers."""
+"""Any registered loss on scores as a loss for sentence-transformers' trainers."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -19,49 +19,48 @@ from limbeck.types import Batch, StudentOutput, Tokens
 Ranks = Literal["data", "student"]
 
 _INSTEAD = {
-    "embeddings": "for the negatives of other queries take the library's MultipleNegativesRankingLoss, or train with "
-    "limbeck",
+    "embeddings": "for in-batch negatives use the library's MultipleNegativesRankingLoss, or train with limbeck",
     "term_weights": "wrap this loss: SpladeLoss(model, loss=DistillationLoss(model, …), document_regularizer_weight=…)",
 }
 
 
 class DistillationLoss(nn.Module):
-    r"""Loss of a model of sentence-transformers: the mean over the queries of any loss on scores.
+    r"""Loss for a sentence-transformers model: the mean over queries of any loss on scores.
 
-    A score is ``scale`` times the model's own similarity (``model.similarity_fn_name``), in float32 or better whatever
-    autocast says, or ``scale`` times the raw logit of a cross-encoder, whatever ``model.activation_fn``.
+    The score of a bi-encoder is ``scale`` times its similarity (``model.similarity_fn_name``), computed in float32 or
+    better, also under autocast. The score of a cross-encoder is ``scale`` times its raw logit, without
+    ``model.activation_fn``.
 
     Parameters
     ----------
     model
-        ``SentenceTransformer``, ``SparseEncoder``, ``MultiVectorEncoder`` or ``CrossEncoder`` with one label.
+        ``SentenceTransformer``, ``SparseEncoder``, ``MultiVectorEncoder``, or ``CrossEncoder`` with one label.
     loss
-        Name of a loss in the registry, or a function that is decorated with
-        ``on_scores``.
+        Name of a registered loss, or a function decorated with ``on_scores``.
     ranks
-        Where the ranks π come from, for losses that read them: ``data``, a column, or ``student``, the order of the
-        list by the model's present scores, without gradient; documents that tie share their mean rank.
+        Source of the ranks π, for losses that read them. ``data``: the column of ranks. ``student``: the ranks by the
+        model's current scores, without gradient; tied documents share their mean rank.
     positives
-        How many documents of each list are positives, from the first on, where the data have no grades: 1 is the
-        library's order (query, positive, negative, …).
+        Number of positives at the start of each list, if the data have no grades; 1 is the library's order (query,
+        positive, negative, …).
     scale
-        Factor of the similarity; cosines lie in [-1, 1], so a listwise loss needs about 10 to 50 there. No effect on
-        rankings.
+        Factor of the similarity. Cosines lie in [-1, 1], so a listwise loss needs a scale of about 10 to 50 for them.
+        It does not change rankings.
     options
-        Options of the loss: ``gamma=5``.
+        Options of the loss, such as ``gamma=5``.
 
     Raises
     ------
     ValueError
-        The loss is unknown or reads more than scores; an option is unknown or out of range; or the model cannot be
-        trained by it. From a batch: scores, ranks or a label column are missing that the loss reads, or are not one a
-        document.
+        The loss is unknown or reads more than scores; an option is unknown or out of range; or the model is not
+        supported. When called: scores, ranks or labels that the loss reads are missing, or their number differs from
+        that of the documents.
 
     Notes
     -----
-    What a batch holds is in docs/howto/integrations.md: texts in the library's formats, and a label column of one
-    number a document (the teacher's scores; grades, if the loss reads no teacher), or of all three kinds of numbers as
-    ``ListColumns`` packs them.
+    A batch has texts in the library's formats, and a label column: one number per document (the teacher's scores, or
+    grades if the loss reads no teacher), or all three kinds of numbers as packed by ``ListColumns``. See
+    docs/howto/integrations.md.
 
     Examples
     --------
@@ -94,9 +93,9 @@ class DistillationLoss(nn.Module):
         self.term = _term(loss, options)
         for field in self.term.needs:
             if field in _INSTEAD:
-                raise ValueError(f"{self.name} reads {field}, not scores alone; {_INSTEAD[field]}")
+                raise ValueError(f"{self.name} reads {field}, not only scores; {_INSTEAD[field]}")
         self.model = model
-        self._own = [model]  # in a list: the trainer may put a wrapper at ``model``, which knows no similarity
+        self._own = [model]  # in a list, as the trainer may replace ``model`` by a wrapper without similarity
         self.ranks, self.positives, self.scale, self._options = ranks, positives, scale, options
 
     def forward(
@@ -111,12 +110,11 @@ class DistillationLoss(nn.Module):
         Parameters
         ----------
         inputs
-            Columns of the batch but its label: tokens from the trainers of bi-encoders, texts from that of
-            cross-encoders.
+            Columns of the batch without the label column: tokens for bi-encoders, texts for cross-encoders.
         labels
-            The label column; None where the data have none.
+            The label column; None if the data have none.
         prompt, task
-            For the preprocessing of a cross-encoder.
+            Options of a cross-encoder's preprocessing.
         """
         targets = self._read(labels)
         if isinstance(self._own[0], CrossEncoder):
@@ -128,12 +126,12 @@ class DistillationLoss(nn.Module):
     def compute_loss_from_embeddings(
         self, embeddings: Sequence[Tensor], labels: Tensor | Sequence[Tensor] | None = None
     ) -> Tensor:
-        """Return the loss from embeddings that another loss has already computed: for SpladeLoss.
+        """Return the loss for embeddings that are already computed; called by ``SpladeLoss``.
 
         Parameters
         ----------
         embeddings
-            (B, D) of the queries, then of the documents at each place.
+            (B, D) embeddings of the queries, then of the first documents, the second documents, ….
         labels
             As in ``forward``.
         """
@@ -142,29 +140,29 @@ class DistillationLoss(nn.Module):
         return self._value(found, [found.shape[1]] * len(found), targets)
 
     def get_config_dict(self) -> dict[str, Any]:
-        """Return what the model card says of the loss."""
+        """Return the description of the loss for the model card."""
         own = {"ranks": self.ranks, "positives": self.positives, "scale": self.scale}
         return {"loss": self.name, **self._options, **own}
 
     def _read(self, label: Tensor | Sequence[Tensor] | None) -> Targets | None:
-        """Return the numbers of a batch; raise ``ValueError`` if some are missing that the loss reads."""
+        """Return the numbers of a batch; raise ``ValueError`` if numbers that the loss reads are missing."""
         by_teacher = {"teacher_scores", "teacher_order"} & {*self.term.needs}
         targets = read(label, "scores" if by_teacher else "labels")
         numbers = {} if targets is None else targets.numbers
         if by_teacher and "scores" not in numbers:
             raise ValueError(
                 f"{self.name} reads the teacher's scores, which this batch does not have: the data need a column "
-                "'scores', a list for each query with one number a document"
+                "'scores', a list for each query with one number per document"
             )
         if "ranks" in self.term.needs and self.ranks == "data" and "ranks" not in numbers:
             raise ValueError(
-                f"{self.name} reads the ranks of the documents, which this batch does not have: give the data a column "
-                "'ranks' and the transform ListColumns, or the loss ranks='student'"
+                f"{self.name} reads the ranks of the documents, which this batch does not have: add a column 'ranks' "
+                "to the data with the transform ListColumns, or set ranks='student' for the loss"
             )
         return targets
 
     def _value(self, found: Tensor, lengths: list[int], targets: Targets | None) -> Tensor:
-        """Return the loss of (B, L) scores, of which each query has ``lengths``."""
+        """Return the loss for (B, L) scores; ``lengths`` are the numbers of documents of the queries."""
         places = torch.arange(found.shape[1], device=found.device)
         mask = places < torch.tensor(lengths, device=found.device).unsqueeze(1)
         numbers = {}
@@ -194,15 +192,15 @@ def _check_lengths(documents: list[int], numbers: list[int]) -> None:
         if length != given:
             raise ValueError(
                 f"query {query} of the batch has {length} documents and {given} numbers in its label column: "
-                "give one number a document"
+                "give one number per document"
             )
 
 
 def _term(loss: str | Callable[..., Tensor], options: dict[str, Any]) -> Loss:
-    """Return a loss of the registry, or of a function, with its options."""
+    """Return a registered loss, or a function, as a term with options."""
     for name in ("weight", "schedules"):
         if name in options:
-            raise ValueError(f"{name} belongs to an objective of limbeck; sentence-transformers trains one loss alone")
+            raise ValueError(f"{name} belongs to limbeck's objective; sentence-transformers trains with a single loss")
     if not isinstance(loss, str):
         return Term(loss, **options)
     known = {name: entry for (kind, name), entry in entries().items() if kind == "loss"}

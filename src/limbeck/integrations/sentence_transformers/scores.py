@@ -1,4 +1,4 @@
-"""The scores of lists of documents by a model of sentence-transformers, with gradients, as its training sees them."""
+"""Scores of lists of documents by sentence-transformers models, with gradients, for training."""
 
 import logging
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 
 
 def check(model: Any) -> None:
-    """Refuse a model whose scores no loss can read; warn of a cross-encoder whose predictions lose their order.
+    """Check that losses can read a model's scores; warn if the predictions of a cross-encoder may tie.
 
     Raises
     ------
     ValueError
-        It is none of the library's four kinds, or a cross-encoder with several labels or whose last layer is followed
-        by an activation: losses read raw logits.
+        The model is none of the library's four kinds, or a cross-encoder with several labels, or with an activation
+        after its last layer (losses read raw logits).
     """
     if not isinstance(model, Model):
         raise ValueError(
@@ -35,7 +35,7 @@ def check(model: Any) -> None:
     if not isinstance(model, CrossEncoder):
         return
     if model.num_labels != 1:
-        raise ValueError(f"model must be a CrossEncoder with num_labels=1, one score a pair, got {model.num_labels}")
+        raise ValueError(f"model must be a CrossEncoder with num_labels=1, one score per pair, got {model.num_labels}")
     last = list(model.children())[-1]
     if isinstance(last, Dense) and not isinstance(last.activation_function, nn.Identity):
         raise ValueError(
@@ -44,22 +44,24 @@ def check(model: Any) -> None:
         )
     if isinstance(model.activation_fn, nn.Sigmoid):
         log.warning(
-            "model.predict() applies a sigmoid, in which scores above about 17 tie; the loss reads raw logits. Set "
-            "model.activation_fn = torch.nn.Identity() to predict what is trained"
+            "model.predict() applies a sigmoid, after which scores above about 17 tie; the loss reads raw logits. Set "
+            "model.activation_fn = torch.nn.Identity() to predict the scores that are trained"
         )
 
 
 def of_embeddings(model: Any, queries: Tensor, documents: Sequence[Tensor], **masks: Any) -> Tensor:
-    """Return (B, L) similarities, as the model defines them, in float32 or better whatever autocast says.
+    """Return (B, L) similarities by the model's similarity function, in float32 or better, also under autocast.
 
     Parameters
     ----------
     model
-        Knows its similarity (``similarity_fn_name``).
-    queries, documents
-        Embeddings of the B queries, and of the B documents at each of the L places.
+        The model, for its similarity function.
+    queries
+        Embeddings of B queries.
+    documents
+        L embeddings of B documents each: the first document of each query, the second, ….
     masks
-        Of several vectors a text: ``a_mask`` of the queries, and ``b_mask``, a list with a mask for each place.
+        For multi-vector models: ``a_mask``, the mask of the queries, and ``b_mask``, L masks of documents.
     """
     each_mask = masks.pop("b_mask", None)
     columns = []
@@ -75,10 +77,12 @@ def of_columns(model: Any, network: nn.Module, columns: Sequence[dict[str, Any]]
 
     Parameters
     ----------
-    model, network
-        The model, and what the trainer has wrapped it into.
+    model
+        The model.
+    network
+        The model, or the trainer's wrapper of it.
     columns
-        Tokens of the queries, then of the documents at each place.
+        Tokens of the queries, then of the first documents, the second documents, ….
     """
     if not isinstance(model, MultiVectorEncoder):
         queries, *documents = embed_columns(network, columns)
@@ -91,16 +95,16 @@ def of_columns(model: Any, network: nn.Module, columns: Sequence[dict[str, Any]]
 
 
 def of_pairs(network: Any, columns: Sequence[Sequence[Any]], **reading: Any) -> tuple[Tensor, list[int]]:
-    """Return the (B, L) raw logits of a cross-encoder, 0 for padding, and how many documents each query has.
+    """Return the (B, L) raw logits of a cross-encoder, 0 for padding, and the number of documents of each query.
 
     Parameters
     ----------
     network
-        The cross-encoder, or what the trainer has wrapped it into.
+        The cross-encoder, or the trainer's wrapper of it.
     columns
-        The queries, then one column of lists of documents, or one column for each place.
+        The queries, then one column of lists of documents, or one column per document.
     reading
-        ``prompt`` and ``task``, for the model's preprocessing.
+        ``prompt`` and ``task``, options of the model's preprocessing.
     """
     queries, *others = columns
     nested = len(others) == 1 and isinstance(others[0][0], list | tuple)
@@ -108,7 +112,7 @@ def of_pairs(network: Any, columns: Sequence[Sequence[Any]], **reading: Any) -> 
     pairs = [(query, text) for query, texts in zip(queries, documents, strict=True) for text in texts]
     if not all(isinstance(text, str) for _, text in pairs):
         raise ValueError(
-            f"the batch has {len(columns)} columns beside its label, and one of them holds no texts: "
+            f"the batch has {len(columns)} columns besides its label, and one of them does not hold texts: "
             "ListColumns(output_format='lists') puts scores, labels and ranks into the label column"
         )
     tokens = batch_to_device(network.preprocess(pairs, **reading), network.device)

@@ -1,4 +1,4 @@
-"""What the label column of a batch says of the documents."""
+"""Reads the label column of a batch: teacher scores, grades and ranks of the documents."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,24 +15,23 @@ class Targets:
     """Numbers of B queries with up to L documents each."""
 
     numbers: Mapping[str, Tensor]
-    """Of ``scores``, ``labels`` and ``ranks`` those that the data have: (B, L) float32, NaN for padding."""
+    """``scores``, ``labels`` and ``ranks``, if the data have them: (B, L) float32, NaN for padding."""
     lengths: list[int]
-    """Documents of each query, padding of ``ListColumns`` included."""
+    """Number of documents of each query, including the padding of ``ListColumns``."""
     mask: Tensor
     """(B, L) bool, False for padding."""
 
 
 def read(label: Tensor | Sequence[Tensor] | None, plain: str) -> Targets | None:
-    """Read a label column; None stays None.
+    """Read a label column; return None without one.
 
     Parameters
     ----------
     label
-        (B, L), one number a document, or (B, 3, L) as
-        ``ListColumns`` packs it; as a tensor, or as a list of tensors
-        (L_b) or (3, L_b), as the collator of cross-encoders has it.
+        A (B, L) tensor with one number per document, or (B, 3, L) as packed by ``ListColumns``. For cross-encoders, a
+        list of (L_b,) or (3, L_b) tensors.
     plain
-        What one number a document is: ``scores`` or ``labels``.
+        Meaning of a single number per document: ``scores`` or ``labels``.
 
     Raises
     ------
@@ -45,8 +44,8 @@ def read(label: Tensor | Sequence[Tensor] | None, plain: str) -> Targets | None:
     shapes = {tuple(row.shape[:-1]) for row in rows}
     if shapes not in ({()}, {(len(NUMBERS),)}) or rows[0].ndim == 0:
         raise ValueError(
-            "the label column must hold a list for each query, one number for each of its documents (or what "
-            f"ListColumns makes), got {'single numbers' if rows[0].ndim == 0 else [tuple(row.shape) for row in rows]}"
+            "the label column must hold a list for each query, one number per document (or the output of "
+            f"ListColumns), got {'single numbers' if rows[0].ndim == 0 else [tuple(row.shape) for row in rows]}"
         )
     lengths = [row.shape[-1] for row in rows]
     width = max(lengths)

@@ -20,18 +20,18 @@ Curve = tuple[np.ndarray, np.ndarray]
 """Steps and values."""
 
 BINS = 150
-"""Points of a curve at most."""
+"""Most points of a curve."""
 
 _RATIO = "diagnostics/terms_ratio"
 
 
 def learning_curves(sweep: Sweep) -> Section:
-    """Return the curves of loss terms and of the validation metric, one tab a collection."""
+    """Return the curves of loss terms and of the validation metric, one tab per collection."""
     intro = (
         "<p>Each line is the mean over the seeds of a configuration, the band one standard deviation to either side "
         "(none for one seed). Terms of the loss are drawn as logged, not weighted. Losses cannot be compared by "
-        "their weighted sum; they can by the KL to the teacher, which is the plain KL whatever the loss is. "
-        f"{escape(headed(_RATIO).capitalize())} is how much of the loss comes from negatives over how much comes from "
+        "their weighted sum, but by the KL to the teacher, which is the plain KL for every loss. "
+        f"{escape(headed(_RATIO).capitalize())} is the part of the loss from negatives divided by the part from "
         "positives, in sums of |term|, for losses that are sums over candidates, such as KL and CKL. Curves of "
         f"more than {BINS} points are averaged over {BINS} equal spans of steps. A click on a name hides its lines.</p>"
     )
@@ -60,12 +60,12 @@ def learning_curves(sweep: Sweep) -> Section:
 def curves(folder: Path) -> dict[str, Curve]:
     """Read all versions of a run's ``metrics.csv``: column → steps and values.
 
-    A run that was resumed has several versions. Where two have a value of one step, the later one counts.
+    A resumed run has several versions. Where two have a value of the same step, the later version counts.
 
     Parameters
     ----------
     folder
-        ``metrics`` of the run's folder: holds ``version_N``; may be absent.
+        ``metrics`` in the run's folder, with ``version_N``; may be absent.
     """
     points: dict[str, dict[int, float]] = {}
     validated = {each.step for each in validations.read(folder.parent)}
@@ -83,10 +83,10 @@ def _number(path: Path) -> int:
 
 
 def _columns_of(path: Path, validated: set[int]) -> dict[str, dict[int, float]]:
-    """Return column → steps done → value; without the last line if a kill has cut it off, and what is not finite.
+    """Return column → steps done → value, without values that are not finite and without a last line cut off by a kill.
 
-    Lightning counts the steps of a training from 0, but after the training it gives the steps that were done: there the
-    last validation is.
+    Lightning numbers training steps from 0, but after the training it writes the number of steps done; the last
+    validation has that number.
     """
     found: dict[str, dict[int, float]] = {}
     whole, _, _ = path.read_text(encoding="utf-8", errors="replace").rpartition("\n")
@@ -114,7 +114,7 @@ def over_seeds(seeds: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray, np.ndarr
     Parameters
     ----------
     seeds
-        One curve a seed; a step that some lack is averaged over the others.
+        One curve per seed; a step that some lack is averaged over the others.
     """
     steps = np.unique(np.concatenate([steps for steps, _ in seeds]))
     bins = np.arange(len(steps))
@@ -135,7 +135,7 @@ def over_seeds(seeds: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def _columns(read: Sequence[Mapping[str, Curve]]) -> list[str]:
-    """Return what is drawn: validation, the sum, what all can be compared by, terms, the ratio."""
+    """Return the columns to draw: validation, the total loss, the KL to the teacher, terms, the ratio."""
     known = list(dict.fromkeys(column for each in read for column, (steps, _) in each.items() if len(steps)))
     first = [column for column in known if column.startswith("dev/")]
     first += [column for column in ("train/loss", "train/kl_to_teacher", _RATIO) if column in known]
@@ -147,10 +147,10 @@ def _figures(read: Mapping[str, Sequence[Mapping[str, Curve]]], columns: Sequenc
     plots = []
     for column in columns:
         plot = panel(headed(column), "step of the training", "")
-        plot.xaxis.formatter = NumeralTickFormatter(format="0,0")  # else 2.000e+4
+        plot.xaxis.formatter = NumeralTickFormatter(format="0,0")  # otherwise 2.000e+4
         plot.xaxis.ticker.min_interval = 1
         plot.x_range.start = 0
-        plot.yaxis.formatter.power_limit_low = -5  # 0.005 and not 5.000e-3
+        plot.yaxis.formatter.power_limit_low = -5  # 0.005 instead of 5.000e-3
         lines = []
         for number, (name, seeds) in enumerate(read.items()):
             known = [each[column] for each in seeds if column in each and len(each[column][0])]

@@ -1,4 +1,4 @@
-"""Gains over a baseline by the quality of the teacher on each query."""
+"""Gains over a baseline by the teacher's quality on each query."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ def gains(sweep: Sweep, baseline: str | None) -> Section:
         f"<p>Queries are put into buckets by how good the teacher is on them (borders {edges}). A point is the mean "
         "difference between configuration and baseline over the queries of a bucket (values averaged over seeds "
         "first); the bar is its 95 % interval over queries (Student’s t). Right of the line the configuration is "
-        "better than the baseline. Very wide intervals leave the figure.</p>"
+        "better than the baseline. Very wide intervals extend beyond the figure.</p>"
     )
     section = Section("gains", "Gain by the teacher’s quality", intro)
     sentences: list[str] = []
@@ -58,7 +58,7 @@ def gains(sweep: Sweep, baseline: str | None) -> Section:
 
 
 class _MissingError(Exception):
-    """Why a set has no figure."""
+    """The reason why a set has no figure."""
 
 
 def _of_set(sweep: Sweep, group: str, baseline: str | None) -> UIElement:

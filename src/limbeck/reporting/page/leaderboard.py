@@ -33,25 +33,25 @@ _MOST = 18
 """Rows of a table before it scrolls."""
 _LETTER = 7.2
 _BAR = 40
-"""Pixels of what stands beside the columns."""
+"""Width in pixels of a table beside its columns."""
 _WIDEST = 340
 DIGITS = 4
 _FEWEST = 2
-"""Resamples of the bootstrap: its interval is not shown, and one would have no deviation."""
+"""Resamples of the bootstrap: its interval is not shown, and a single one would have no deviation."""
 
-# Underscore's templates; <%- escapes.
+# Templates of Underscore.js; <%- escapes HTML.
 _BOLD = '<div style="text-align:right"><% if (b0) { %><b><%- t0 %></b><% } else { %><%- t0 %><% } %></div>'
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A mean with what is shown for it."""
+    """A mean as shown in a cell."""
 
     value: float
-    """It sorts by this."""
+    """The mean, by which the column is sorted."""
     std: float | None = None
     mark: str = ""
-    """``▲`` or ``▼`` where it differs from the baseline."""
+    """``▲`` or ``▼`` for a significant difference from the baseline."""
     best: bool = False
 
     def text(self, digits: int) -> str:
@@ -68,14 +68,14 @@ def leaderboard(sweep: Sweep, baseline: str | None = None) -> Section:
     sweep
         The runs.
     baseline
-        What marks are over: a configuration's name, a run's id, or overrides; None takes the first configuration.
+        The baseline of the marks: a configuration's name, a run's id, or overrides; None takes the first configuration.
     """
     intro = (
         "<p>For each set, the first table has one row per configuration: the mean over its seeds ± the standard "
-        "deviation (n − 1; none for one seed), beside first stage and teacher. The second has one row per run. "
-        "Bold: the best student. Configurations are named by the keys in which they differ; all of these are under "
-        '<a href="#differences">Differences</a>. Click the head of a column to sort by it, and again to reverse the '
-        "order.</p>"
+        "deviation (n − 1; none for one seed), and first stage and teacher. The second has one row per run. "
+        "Bold: the best student. Configurations are named by the keys in which they differ; "
+        '<a href="#differences">Differences</a> lists all of these. Click the head of a column to sort by it, and '
+        "again to reverse the order.</p>"
     )
     section = Section("leaderboard", "Leaderboard", intro)
     parts: dict[str, UIElement] = {}
@@ -125,7 +125,7 @@ def _marks(
     first: str | None,
     asked: str | None,
 ) -> tuple[dict[str, dict[str, str]], str]:
-    """Return configuration → metric → mark, and what the marks mean."""
+    """Return configuration → metric → mark, and a sentence that explains the marks."""
     if len(configurations) < 2:
         return {}, ""
     if first is None:
@@ -154,7 +154,7 @@ def _marks(
 
 
 def _best(rows: dict[str, dict[str, Shown]]) -> dict[str, dict[str, Shown]]:
-    """Return the rows with the highest mean of each column marked as the best, as they are shown."""
+    """Return the rows with the highest mean of each column marked as best; means are compared as shown."""
     for column in dict.fromkeys(column for row in rows.values() for column in row):
         known = {name: round(row[column].value, DIGITS) for name, row in rows.items() if column in row}
         for name, value in known.items():
@@ -164,7 +164,7 @@ def _best(rows: dict[str, dict[str, Shown]]) -> dict[str, dict[str, Shown]]:
 
 
 def _overview(sweep: Sweep) -> UIElement | None:
-    """Return a table of the first metric on every set; None where no two sets have a configuration in common."""
+    """Return a table of the first metric on every set; None if no configuration is on two sets."""
     kinds = {
         name: [run for run in sweep.runs if run.name == name] for name in dict.fromkeys(r.name for r in sweep.runs)
     }
@@ -208,20 +208,20 @@ def _heading(text: str) -> Div:
 
 
 def table(rows: Sequence[Cells], *, by: str, name: str) -> DataTable:
-    """Return a table that a click on a head sorts.
+    """Return a table that is sorted by a click on the head of a column.
 
     Parameters
     ----------
     rows
-        Column → text or number; what a row lacks is shown as a dash.
+        Column → text or number; a missing value is shown as a dash.
     by
-        The column that it is sorted by at first, from high to low.
+        Column of the initial order, from high to low.
     name
-        Of the model.
+        Name of the model.
     """
     keys = list(dict.fromkeys(key for row in rows for key in row))
     rows = sorted(rows, key=lambda row: -_number(row.get(by)))
-    for digits in (DIGITS, DIGITS - 1):  # fewer where it is too wide
+    for digits in (DIGITS, DIGITS - 1):  # fewer digits where it is too wide
         data: dict[str, Any] = {}
         columns = [
             _column(number, key, [row.get(key) for row in rows], data, digits) for number, key in enumerate(keys)
@@ -236,7 +236,7 @@ def table(rows: Sequence[Cells], *, by: str, name: str) -> DataTable:
 
 
 def _column(number: int, key: str, cells: Sequence[Any], data: dict[str, Any], digits: int) -> TableColumn:
-    """Return a column, and put its values into ``data``: by fields, for a field's name must not be the user's text."""
+    """Return a column, and put its values into ``data`` under a generated field name: users' text must not be one."""
     field = f"c{number}"
     title = heading(key)
     if any(isinstance(cell, Shown) for cell in cells):
@@ -255,7 +255,7 @@ def _column(number: int, key: str, cells: Sequence[Any], data: dict[str, Any], d
             pattern = "0" if whole else "0.0" if key == "seconds" else f"0.{'0' * digits}"
             form = NumberFormatter(format=pattern, text_align="right", nan_format="–", null_format="–")
     width = int(_LETTER * max(len(title) + 3, *map(len, shown))) + 14
-    # The head of a column is HTML to the table.
+    # The table treats the head of a column as HTML.
     return TableColumn(field=field, title=escape(title), formatter=form, width=min(width, _WIDEST))
 
 

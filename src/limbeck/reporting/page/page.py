@@ -1,4 +1,4 @@
-"""The page: all sections in one HTML file that loads nothing from anywhere."""
+"""The page: all sections in one HTML file that loads nothing from elsewhere."""
 
 from collections.abc import Sequence
 from html import escape
@@ -16,7 +16,7 @@ from limbeck.reporting.page.scatter import against_teacher
 from limbeck.reporting.page.terms import Judgments, term_weights
 from limbeck.version import __version__
 
-# Texts of users reach the template as variables only, escaped before: none is ever read as a template.
+# Users' texts reach the template only as escaped variables: none is ever read as a template.
 _TEMPLATE = """
 {% block preamble %}
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -66,9 +66,9 @@ def page(sweep: Sweep, judgments: Judgments, baseline: str | None = None) -> str
     sweep
         Its runs.
     judgments
-        Opens the judgments of a set; where it raises ``ConfigError``, the page says why the weights are missing.
+        Opens the judgments of a set; if it raises ``ConfigError``, the page says why the weights are missing.
     baseline
-        What marks and gains are over: a configuration's name, a run's id, or overrides; None takes the first
+        The baseline of marks and gains: a configuration's name, a run's id, or overrides; None takes the first
         configuration.
 
     Raises

@@ -1,4 +1,4 @@
-"""What all sections share: their shape, colours, plain figures, one legend for several figures, tabs."""
+"""Helpers of all sections: their structure, colours, plain figures, a legend for several figures, tabs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,36 +13,36 @@ from bokeh.plotting import figure
 from limbeck.reporting.drawing import PALETTE
 
 WIDTH = 1100
-"""Of the page in pixels."""
+"""Width of the page in pixels."""
 
 _DASHES = ("solid", "dashed", "dotted", "dotdash")
 _LETTER = 6.4
-"""Pixels of a letter of a legend, on average."""
+"""Average width of a letter in a legend, in pixels."""
 
 GREY = "#8a8f94"
 
 
 @dataclass
 class Section:
-    """A part of the page."""
+    """A section of the page."""
 
     anchor: str
     title: str
     intro: str
-    """How to read it: HTML."""
+    """HTML that explains the section."""
     models: list[UIElement] = field(default_factory=list)
-    """Drawn below the introduction, each by itself."""
+    """Bokeh models, drawn one by one below the introduction."""
     html: str = ""
-    """Put below that."""
+    """HTML below the models."""
 
 
 def look(number: int) -> tuple[str, str]:
-    """Return colour and dash of the n-th of several lines; they repeat together after 32."""
+    """Return colour and dash of the n-th line; combinations repeat after 32."""
     return PALETTE[number % len(PALETTE)], _DASHES[number // len(PALETTE) % len(_DASHES)]
 
 
 def panel(title: str, x: str, y: str, *, width: int = WIDTH // 2 - 10, height: int = 270, **options: Any) -> Any:
-    """Return an empty figure with names at its axes."""
+    """Return an empty figure with labelled axes."""
     plot: Any = figure(width=width, height=height, title=title, tools="pan,box_zoom,wheel_zoom,reset,save", **options)
     plot.toolbar.autohide = True
     plot.toolbar.active_scroll = None
@@ -56,12 +56,12 @@ def panel(title: str, x: str, y: str, *, width: int = WIDTH // 2 - 10, height: i
 
 
 def legend(drawn: Mapping[str, Sequence[Any]]) -> Any:
-    """Return a figure that is nothing but a legend; a click on a name hides its lines in all figures.
+    """Return a figure with only a legend; a click on a name hides its lines in all figures.
 
     Parameters
     ----------
     drawn
-        Name → its renderers, in whatever figures; the first gives colour and dash.
+        Name → its renderers, in any figures; the first one gives colour and dash.
     """
     longest = max(map(len, drawn))
     columns = max(1, min(len(drawn), int(WIDTH / (longest * _LETTER + 50))))
@@ -80,7 +80,7 @@ def legend(drawn: Mapping[str, Sequence[Any]]) -> Any:
     legend = Legend(items=items, ncols=columns, click_policy="hide", location="top_left", border_line_color=None)
     legend.update(padding=0, margin=2, spacing=8, label_text_font_size="12px", glyph_height=14, background_fill_alpha=0)
     plot.add_layout(legend)
-    plot.x_range.update(start=1, end=2)  # the samples are drawn beside it
+    plot.x_range.update(start=1, end=2)  # the range is empty: the legend draws its own samples
     return plot
 
 
@@ -94,17 +94,17 @@ def grid(plots: Sequence[Any], columns: int = 2) -> UIElement:
 
 
 def stack(*models: Any) -> UIElement:
-    """Return models below one another."""
+    """Return models stacked vertically."""
     return column(*models)
 
 
 def tabs(parts: Mapping[str, UIElement]) -> list[UIElement]:
-    """Return one model with a tab for each part; a single part goes without."""
+    """Return one model with a tab for each part; a single part gets no tab."""
     if len(parts) < 2:
         return list(parts.values())
     return [Tabs(tabs=[TabPanel(child=child, title=title) for title, child in parts.items()])]
 
 
 def sentence(text: str) -> str:
-    """Return a paragraph for what is missing; the text must be escaped."""
+    """Return a paragraph about something missing; the text must be escaped."""
     return f'<p class="missing">{text}</p>'

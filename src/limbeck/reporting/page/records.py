@@ -1,4 +1,4 @@
-"""The records of runs: settings that differ, environments, commands; and the runs that did not end."""
+"""The records of runs: differing settings, environments, commands; and the runs that did not finish."""
 
 import shlex
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from limbeck.reporting.results.systems import flatten
 _DATA = "data of "
 _UNKNOWN = "not noted"
 _SPEED = ("platform", "device", "cores", "threads")
-"""What may differ without a change of results to speak of, but not of times."""
+"""Entries that hardly change results, but do change times."""
 
 
 def differences(sweep: Sweep) -> Section:
-    """Return the keys in which configurations differ, with the value of each."""
+    """Return the keys in which configurations differ, with their values."""
     section = Section(
         "differences",
         "Differences of the configurations",
@@ -57,7 +57,7 @@ def environment(sweep: Sweep) -> Section:
     values: dict[str, dict[str, list[str]]] = {}
     for key in dict.fromkeys(key for each in recorded.values() for key in each):
         for name, each in recorded.items():
-            if key in each or not key.startswith(_DATA):  # runs on another collection have no such line
+            if key in each or not key.startswith(_DATA):  # runs on other collections have no such entry
                 values.setdefault(key, {}).setdefault(each.get(key, NOTHING), []).append(name)
     varied = [key for key, found in values.items() if len(found) > 1]
     if varied:
@@ -79,18 +79,18 @@ def environment(sweep: Sweep) -> Section:
 
 
 def commands(sweep: Sweep) -> Section:
-    """Return the command that makes each run again."""
+    """Return the command that reproduces each run."""
     section = Section(
         "commands",
         "Commands",
-        "<p>Each of these makes just this run again (add <code>force=true</code> where it is finished already).</p>",
+        "<p>Each command reproduces its run (add <code>force=true</code> where it is finished already).</p>",
     )
     typed = dict.fromkeys(
         shlex.join(run.finished.env["command"]) for run in sweep.runs if run.finished.env.get("command")
     )
     if typed:
         lines = "".join(f"<br><code>{escape(each)}</code>" for each in typed)
-        section.intro += f"<p>The commands of all of them:{lines}</p>"
+        section.intro += f"<p>The commands as they were typed:{lines}</p>"
     rows = "".join(
         f"<tr><th>{escape(run.id)}</th><td>{escape(written(run.name))}, seed {run.seed}</td>"
         f"<td><code>{escape(command(run.finished.env) or _UNKNOWN)}</code></td></tr>"
@@ -105,7 +105,7 @@ def unfinished(sweep: Sweep) -> Section:
     section = Section(
         "unfinished",
         "Failed and unfinished runs",
-        "<p>They are in no table and no figure above. The sweep’s command, given again, makes what is missing.</p>",
+        "<p>They are in no table or figure above. Run the sweep’s command again to complete them.</p>",
     )
     if not sweep.unfinished:
         section.html = sentence("None: every run in the folder is finished.")

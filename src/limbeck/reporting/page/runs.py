@@ -1,4 +1,4 @@
-"""The runs that a page is about: the configuration and results of each, and which did not end."""
+"""The runs of a page: the configuration and results of each, and those that did not finish."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,15 +17,15 @@ from limbeck.training.validations import PRUNED
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A finished run, with what it is called."""
+    """A finished run and its names."""
 
     finished: Finished
     label: str
-    """Of its configuration, among those of its own collection; of runs that differ by seed alone, the same."""
+    """Name of its configuration among those on the same collection; equal for runs that differ only by seed."""
     name: str
-    """The same with the collection before it, if the runs have several."""
+    """The same, with the collection before it if the runs have several."""
     places: Mapping[str, Place]
-    """Set → where its results lie."""
+    """Set → where its results are."""
 
     @property
     def path(self) -> Path:
@@ -39,17 +39,17 @@ class TrainingRun:
 
     @property
     def seed(self) -> int:
-        """Of weights, order, lists and dropout."""
+        """Seed of weights, order, lists and dropout."""
         return self.finished.seed
 
     @property
     def overrides(self) -> list[str]:
-        """Its configuration."""
+        """Overrides of its configuration."""
         return list(self.finished.env.get("overrides") or [])
 
     @property
     def own(self) -> str:
-        """The set that is its own collection."""
+        """Name of its own collection as a set."""
         return own_set(self.finished.result)
 
     def values(self, group: str) -> dict[str, float]:
@@ -60,27 +60,27 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run without a result, or one that lacks sets."""
+    """A run without a result, or with missing sets."""
 
     id: str
     env: Mapping[str, Any]
-    """Content of ``env.json``; empty where it was ended before that was written."""
+    """Contents of ``env.json``; empty if the run ended before writing it."""
     state: str
     reason: str
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """All runs of a folder, of which at least one is finished."""
+    """All runs of a folder, at least one of them finished."""
 
     name: str
     runs: Sequence[TrainingRun]
-    """Finished ones, those of a collection and the seeds of a configuration together, otherwise as they were begun."""
+    """Finished runs, grouped by collection and by configuration, otherwise in the order in which they were started."""
     unfinished: Sequence[Unfinished]
 
     @property
     def sets(self) -> list[str]:
-        """The sets that any run was evaluated on: own collections first."""
+        """All sets on which a run was evaluated; own collections first."""
         own = [run.own for run in self.runs]
         return list(dict.fromkeys([*own, *(group for run in self.runs for group in run.places)]))
 
@@ -112,7 +112,7 @@ def read(folder: Path) -> Sweep:
 
 
 def _named(finished: Sequence[Finished]) -> list[TrainingRun]:
-    """Return runs with what they are called, seeds of a configuration together."""
+    """Return runs with their names, seeds of a configuration together."""
     given = [str(each.path) for each in finished]
     paths = [named.path for named in find(given, key="name")]
     places = {path: member.places for path, member in zip(paths, members(given, key="name"), strict=True)}
@@ -131,7 +131,7 @@ def _named(finished: Sequence[Finished]) -> list[TrainingRun]:
 
 
 def _labels(runs: Sequence[Finished]) -> dict[Path, str]:
-    """Return the names of configurations; of one alone its loss."""
+    """Return the names of configurations; a single one is named by its loss."""
     if len({each.what for each in runs}) == 1:
         return {each.path: "+".join(each.config.get("loss") or {}) or "student" for each in runs}
     given = [str(each.path) for each in runs]
@@ -153,13 +153,13 @@ def _unfinished(path: Path) -> Unfinished:
         env = dict(json.loads((path / "env.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         env = {}
-    if (path / PRUNED).is_file():  # its process was ended, which may have left an error as well
-        return Unfinished(path.name, env, "ended early", "by a study (limbeck tune), which had seen enough of it")
+    if (path / PRUNED).is_file():  # its process was ended, which may also have left an error
+        return Unfinished(path.name, env, "ended early", "by a study (limbeck tune), which pruned it")
     error = path / "error.txt"
     if error.is_file():
         lines = error.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return Unfinished(path.name, env, "failed", lines[-1].strip() if lines else "error.txt is empty")
-    return Unfinished(path.name, env, "unfinished", "no result and no error: it is at work, or it was killed")
+    return Unfinished(path.name, env, "unfinished", "no result and no error: it is running, or it was killed")
 
 
 def _by_name(runs: Iterable[TrainingRun]) -> dict[str, list[TrainingRun]]:
@@ -170,7 +170,7 @@ def _by_name(runs: Iterable[TrainingRun]) -> dict[str, list[TrainingRun]]:
 
 
 def labels(runs: Iterable[TrainingRun]) -> dict[str, str]:
-    """Return the configurations' names with what to call them beside one another: without a collection they share."""
+    """Return configurations' names → shorter names for figures, without a collection that all share."""
     known = list(runs)
     alike = len({run.own for run in known}) == 1
     plain = {run.name: run.label if alike else run.name for run in known}
@@ -179,22 +179,22 @@ def labels(runs: Iterable[TrainingRun]) -> dict[str, str]:
 
 
 def fits(baseline: str, run: TrainingRun) -> bool:
-    """Return whether a run is meant by a baseline: a configuration's name, a run's id, or overrides."""
+    """Return whether a baseline (a configuration's name, a run's id, or overrides) means a run."""
     names = (run.name, run.label, run.id, written(run.name), written(run.label))
     return baseline in names or set(baseline.split()) <= set(run.overrides)
 
 
 def chosen(configurations: Mapping[str, Sequence[TrainingRun]], group: str, baseline: str | None) -> str | None:
-    """Return the configuration that others are compared with on a set, None where it was not evaluated there.
+    """Return the baseline configuration on a set; None if it was not evaluated there.
 
     Parameters
     ----------
     configurations
-        Those on the set.
+        Configurations on the set.
     group
         The set, for messages.
     baseline
-        What the user asks for; None takes the first configuration.
+        The user's choice; None takes the first configuration.
 
     Raises
     ------
@@ -210,13 +210,13 @@ def chosen(configurations: Mapping[str, Sequence[TrainingRun]], group: str, base
 
 
 def first_metric(configurations: Mapping[str, Sequence[TrainingRun]], group: str) -> str | None:
-    """Return the metric that a set is compared by: the first one that all its runs have."""
+    """Return the metric by which a set is compared: the first one that all its runs have."""
     known = [run.values(group) for runs in configurations.values() for run in runs]
     return next((metric for metric in known[0] if all(metric in each for each in known)), None)
 
 
 def references(runs: Sequence[TrainingRun], group: str) -> list[Mapping[str, Any]]:
-    """Return the rows of the other systems on a set (first stage, teacher), each once."""
+    """Return the rows of the other systems on a set (first stage, teacher), without duplicates."""
     found: list[Mapping[str, Any]] = []
     for row in (row for run in runs for row in run.finished.sets[group].rows.values()):
         if not is_of(row, "student") and not is_of(row, "start") and row not in found:

@@ -18,14 +18,14 @@ Pair = tuple[list[str], np.ndarray, np.ndarray]
 """Queries, the teacher's values, the student's."""
 
 POINTS = 12_000
-"""On the page at most, over all sets and configurations."""
+"""Most points on the page, over all sets and configurations."""
 
 
 def against_teacher(sweep: Sweep) -> Section:
-    """Return a figure a configuration, one tab a set: a point is a query."""
+    """Return a figure per configuration, one tab per set; each point is a query."""
     intro = (
-        "<p>Each point is a query: the teacher's value across, the student's (mean over seeds) up. Above the line the "
-        "student is better than its teacher. Points of equal values overlap and look darker. Hovering over a "
+        "<p>Each point is a query: x is the teacher's value, y the student's (mean over seeds). Above the line the "
+        "student is better than its teacher. Equal points overlap and look darker. Hovering over a "
         "point shows the query's id. The title counts the queries on which the student is above, below and equal."
     )
     section = Section("teacher", "Student against teacher, query by query", intro)
@@ -55,7 +55,7 @@ def against_teacher(sweep: Sweep) -> Section:
 
 
 def _pair(runs: Sequence[TrainingRun], group: str, metric: str) -> Pair:
-    """Return queries, the teacher's values and the student's; runs of several seeds may have several teachers."""
+    """Return queries, the teacher's values and the student's; both are means over the runs, one per seed."""
     teachers: list[Values] = []
     students: list[Values] = []
     for run in runs:
@@ -68,7 +68,7 @@ def _pair(runs: Sequence[TrainingRun], group: str, metric: str) -> Pair:
 
 
 def _most(sizes: Sequence[int]) -> int:
-    """Return how many points a figure may have, so that all together have no more than ``POINTS``."""
+    """Return the most points of a figure, so that all figures together have at most ``POINTS``."""
     return max(sizes, default=0) if sum(sizes) <= POINTS else max(POINTS // len(sizes), 50)
 
 

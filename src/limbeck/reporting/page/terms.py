@@ -18,7 +18,7 @@ from limbeck.reporting.page.weights import QUERIES, Bin, Setting, Weighed, setti
 from limbeck.reporting.results.finished import Place
 
 _FLOOR = 1e-9
-"""Where the axis of the negatives' weights ends."""
+"""Lower end of the axis of the negatives' weights."""
 
 Judgments = Callable[[Place], Qrels]
 """Opens the judgments of a set; raises ``ConfigError`` if they cannot be opened."""
@@ -26,7 +26,7 @@ Judgments = Callable[[Place], Qrels]
 
 @dataclass
 class _Reader:
-    """Reads TREC files; the same bytes (a teacher of sixty runs) only once."""
+    """Reads TREC files; files with the same bytes (the teacher of sixty runs) only once."""
 
     known: dict[bytes, rankings.Run] = field(default_factory=dict)
 
@@ -38,19 +38,18 @@ class _Reader:
 
 
 def term_weights(sweep: Sweep, judgments: Judgments) -> Section:
-    """Return the weights of positives and negatives by the student's rank, one tab a collection."""
+    """Return the weights of positives and negatives by the student's rank, one tab per collection."""
     intro = (
-        "<p>After Figure 1 of the paper on CKL. Drawn is the mean weight of a term of the sum over documents, by the "
-        "rank that the trained student gives the document: (1−q)<sup>γ</sup> of positives, left, and "
-        "q<sup>γ−β</sup> of negatives, right, with β = α(1/π(d) − 1/π(d<sup>+</sup>)). Plain KL has the weight 1 "
-        "everywhere (dashed grey). A list holds what is both in the student’s and in the teacher’s run file of a test "
-        "query, so it is longer than the lists of training; q is the student’s softmax over it, π the rank in the "
-        "first stage’s run file, and the place behind all for what is not in it. "
-        f"Of each configuration the first seed is drawn, of at most {QUERIES:,} queries. The weights are those of the "
-        "finished student on test queries, not those during training; schedules of γ and α are not followed. A run "
-        "without a CKL term is drawn dashed with γ = 5 and α = 1: the weights that CKL would give it. Ranks from "
-        "6 on are put together (6–7, 8–10, 11–15, 16–25, 26–50, 51–100, …); weights under 10<sup>−9</sup> are drawn "
-        "there.</p>"
+        "<p>As Figure 1 of the CKL paper: the mean weight of a document’s term in the loss, by the rank that the "
+        "trained student gives the document: (1−q)<sup>γ</sup> for positives, left, and q<sup>γ−β</sup> for "
+        "negatives, right, with β = α(1/π(d) − 1/π(d<sup>+</sup>)). Plain KL has the weight 1 everywhere (dashed "
+        "grey). A list has the documents that are in both the student’s and the teacher’s run file of a test query, "
+        "so it is longer than a training list; q is the student’s softmax over it, π the rank in the first stage’s "
+        "run file (a document missing there ranks after its last one). "
+        f"Each configuration is drawn for its first seed and at most {QUERIES:,} queries. The weights are those of "
+        "the finished student on test queries, not those during training; schedules of γ and α are ignored. A run "
+        "without a CKL term is drawn dashed, with the weights of γ = 5 and α = 1. Ranks from 6 on are grouped "
+        "(6–7, 8–10, 11–15, 16–25, 26–50, 51–100, …); weights below 10<sup>−9</sup> are drawn at that value.</p>"
     )
     section = Section("weights", "Weights of the terms", intro)
     sentences: list[str] = []
@@ -73,7 +72,7 @@ def term_weights(sweep: Sweep, judgments: Judgments) -> Section:
 
 
 class _MissingError(Exception):
-    """Why a run is not drawn."""
+    """The reason why a run is not drawn."""
 
 
 def _weighed(run: TrainingRun, read: _Reader, judgments: Judgments) -> tuple[Setting, Weighed]:
@@ -93,12 +92,12 @@ def _weighed(run: TrainingRun, read: _Reader, judgments: Judgments) -> tuple[Set
     chosen = setting(run.finished.config)
     relevant = (run.finished.config.get("pool") or {}).get("relevant", 1)
     try:
-        # The student's file is not kept: no other run has it.
+        # The student's run is not cached: no other run has it.
         weighed = weigh(read_run(student), read(teacher), read(first_stage), qrels, relevant, chosen)
     except ValueError as error:
         raise _MissingError(str(error)) from None
     if not weighed.lists:
-        raise _MissingError("no query has a positive and a negative that stand in both rankings")
+        raise _MissingError("no query has a positive and a negative that are in both rankings")
     return chosen, weighed
 
 
@@ -112,7 +111,7 @@ def _facts(group: str, found: Mapping[str, tuple[Setting, Weighed]], short: Mapp
     each = "; ".join(
         f"{escape(short[name])} {weighed.lists:,} × {weighed.documents:.0f}" for name, (_, weighed) in found.items()
     )
-    return f"{escape(group)}: lists × mean documents a list: {each}."
+    return f"{escape(group)}: lists × mean documents per list: {each}."
 
 
 def _figures(found: Mapping[str, tuple[Setting, Weighed]], short: Mapping[str, str]) -> UIElement:

@@ -20,10 +20,10 @@ import numpy as np
 from limbeck.rankings import Qrels, Run
 
 QUERIES = 1000
-"""Looked at, at most: the first ones by id."""
+"""Most queries used: the first ones by id."""
 
 EDGES = np.array([1, 2, 3, 4, 5, 6, 8, 11, 16, 26, 51, 101, 201])
-"""Where bins of the student's rank begin; the last ends with the lists."""
+"""First ranks of the bins of the student's ranks; the last bin ends with the lists."""
 
 
 _READ = ("gamma", "alpha", "rank_anchor", "rank_source", "student_temperature")
@@ -31,33 +31,33 @@ _READ = ("gamma", "alpha", "rank_anchor", "rank_source", "student_temperature")
 
 @dataclass(frozen=True)
 class Setting:
-    """Which weights are drawn."""
+    """The weights that are drawn."""
 
     gamma: float
     alpha: float
     anchor: Any
-    """Which positive gives π(d⁺): ``rank_anchor`` of ``ckl``."""
+    """Selects the positive that gives π(d⁺): ``rank_anchor`` of ``ckl``."""
     by_student: bool
     """Whether π is the rank by the student, not in the first stage."""
     temperature: float
-    """Of the student's softmax."""
+    """Temperature of the student's softmax."""
     own: bool
-    """Whether the run was trained with these; otherwise they are the usual ones, for comparison."""
+    """Whether the run was trained with these parameters; otherwise they are the defaults, for comparison."""
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Documents of one side at about the same rank by the student."""
+    """Documents of one side in one bin of the student's ranks."""
 
     rank: float
-    """Their mean."""
+    """Mean rank of the documents."""
     low: int
     high: int
     documents: int
     mean: float
     median: float
     q: float
-    """The student's probability, mean."""
+    """Mean of the student's probabilities."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,13 @@ class Weighed:
 
     lists: int
     documents: float
-    """A list, mean."""
+    """Mean number of documents per list."""
     positives: list[Bin]
     negatives: list[Bin]
 
 
 def setting(config: Mapping[str, Any]) -> Setting:
-    """Return γ, α and the rest of a run's CKL term; γ = 5 and α = 1, CKL's defaults here, if it has none."""
+    """Return the parameters of a run's CKL term; without one, CKL's defaults, γ = 5 and α = 1."""
     from limbeck.losses.ckl import ckl
     from limbeck.losses.term import Term
 
@@ -91,17 +91,19 @@ def setting(config: Mapping[str, Any]) -> Setting:
 def weigh(student: Run, teacher: Run, first_stage: Run, qrels: Qrels, relevant: int, chosen: Setting) -> Weighed:
     """Return the weights of the terms of all lists, by the student's rank.
 
-    A list holds what is both in the student's and in the teacher's ranking of a query. Lists without a positive, or
-    without a negative, are left out. A document that the first stage lacks is ranked behind all that it has.
+    A list has the documents in both the student's and the teacher's ranking of a query. Lists without a positive, or
+    without a negative, are left out. A document that the first stage lacks is ranked after its last one.
 
     Parameters
     ----------
     student, teacher, first_stage
         Rankings.
-    qrels, relevant
-        Judgments, and the lowest grade of a positive.
+    qrels
+        Judgments.
+    relevant
+        Lowest grade of a positive.
     chosen
-        Which weights.
+        The weights to compute.
     """
     lists = []
     for query in sorted(student)[:QUERIES]:
@@ -128,7 +130,7 @@ def weigh(student: Run, teacher: Run, first_stage: Run, qrels: Qrels, relevant: 
 def _weights(
     lists: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], chosen: Setting
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return (Q, L) weights, q, whether a document is a positive, and whether it is one at all."""
+    """Return (Q, L) arrays: weights, q, whether an entry is a positive, and whether it is a document at all."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 

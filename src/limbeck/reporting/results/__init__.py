@@ -1,1 +1,1 @@
-"""What runs and evaluations have left on disk: which there are, what they found, by system, set and query."""
+"""Finished runs and evaluations on disk: find them, and read their results by system, set and query."""

@@ -1,4 +1,4 @@
-"""A table as plain data: its rows, columns and cells, and the notes beside them."""
+"""A table as plain data: rows, columns, cells, and notes."""
 
 import math
 import statistics
@@ -25,28 +25,28 @@ class Column:
 
 @dataclass
 class Cell:
-    """One system by one metric on one set."""
+    """The value of one system, by one metric on one set."""
 
     values: Mapping[int, float]
     """Seed → mean over queries."""
     best: bool = False
-    """No other row's mean is higher, as they are shown."""
+    """Whether no other row has a higher mean; means are compared as shown."""
     mark: str = ""
-    """``▲`` or ``▼`` where it differs from the baseline."""
+    """``▲`` or ``▼`` for a significant difference from the baseline."""
 
     @property
     def mean(self) -> float:
-        """Over seeds."""
+        """Mean over seeds."""
         return statistics.fmean(self.values.values())
 
     @property
     def std(self) -> float | None:
-        """Over seeds, n - 1 in the denominator; None for one."""
+        """Standard deviation over seeds, n - 1 in the denominator; None for one seed."""
         return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
 
     @property
     def seeds(self) -> int:
-        """How many."""
+        """Number of seeds."""
         return len(self.values)
 
 
@@ -56,24 +56,24 @@ class TableRow:
 
     line: Line
     labels: tuple[str, ...]
-    """One a row key."""
+    """One label per row key."""
     cells: list[Cell | None]
-    """One a column; None where no run has it."""
+    """One cell per column; None where no run has a value."""
 
     @property
     def commands(self) -> list[str]:
-        """Which make its runs again."""
+        """Commands that reproduce its runs."""
         return commands(self.line.runs)
 
     @property
     def untold(self) -> int:
-        """How many of its runs do not tell their commands."""
+        """Number of its runs that do not record their command."""
         return untold(self.line.runs)
 
 
 @dataclass
 class Reference:
-    """A system that the runs evaluate beside their student."""
+    """A system that the runs evaluate besides their student."""
 
     label: str
     cells: list[Cell | None]
@@ -81,34 +81,34 @@ class Reference:
 
 @dataclass(frozen=True)
 class Regret:
-    """What a system loses by not being the best one."""
+    """How much worse a system is than the best one."""
 
     system: str
     settings: Mapping[str, float]
-    """Setting → (best - it) / best."""
+    """Setting → (best - value) / best."""
     low: float
     high: float
-    """95 % interval of the largest, by a bootstrap over queries."""
+    """Upper end of the 95 % interval of the largest regret, by a bootstrap over queries."""
 
     @property
     def largest(self) -> float:
-        """Over the settings."""
+        """Largest regret over the settings."""
         return max(self.settings.values())
 
     @property
     def where(self) -> str:
-        """The setting where it is largest."""
+        """The setting with the largest regret."""
         return max(self.settings, key=lambda setting: self.settings[setting])
 
     @property
     def mean(self) -> float:
-        """Over the settings."""
+        """Mean regret over the settings."""
         return sum(self.settings.values()) / len(self.settings)
 
 
 @dataclass
 class Table:
-    """All of a table."""
+    """A whole table."""
 
     name: str
     spec: Spec
@@ -116,16 +116,16 @@ class Table:
     rows: list[TableRow]
     references: list[Reference]
     seeds: int
-    """That a cell should have."""
+    """Number of seeds that a cell should have."""
     remarks: list[str] = field(default_factory=list)
-    """Of the caption: what the marks mean, and the like."""
+    """Sentences for the caption, for example the meaning of the marks."""
     notes: list[str] = field(default_factory=list)
-    """Where it comes from, and what was left out."""
+    """Sentences on the source of the table, and on what was left out."""
     regrets: list[Regret] = field(default_factory=list)
-    """Of the values of a row key, least first."""
+    """Regrets of the values of a row key, smallest first."""
 
     def published(self) -> Iterator[tuple[Published, list[float | None]]]:
-        """Yield published systems with their values, one a column."""
+        """Yield published systems with their values, one per column."""
         for each in self.spec.published:
             yield each, [each.values.get(column.set, {}).get(column.metric) for column in self.columns]
 
@@ -136,23 +136,23 @@ class Table:
 
 
 def make(name: str, spec: Spec, runs: Sequence[Finished], *, partial: bool = False) -> Table:
-    """Put finished runs into rows and columns. Marks are put by ``limbeck.reporting.results.marking``.
+    """Arrange finished runs in rows and columns. ``limbeck.reporting.results.marking`` adds the marks.
 
     Parameters
     ----------
     name
-        Of the table.
+        Name of the table.
     spec
-        What it asks for.
+        Its checked YAML.
     runs
-        At least one.
+        At least one run.
     partial
-        A set that no run has is shown as missing, not refused.
+        Show a set that no run has as missing, instead of raising an error.
 
     Raises
     ------
     ConfigError
-        A set, a metric or a row key is in no run; or runs that would be averaged differ in more than the seed.
+        No run has a set, a metric or a row key; or runs that would be averaged differ in more than the seed.
     """
     columns = _columns(spec, runs, partial)
     _check_published(spec, columns)
@@ -215,7 +215,7 @@ def _check_published(spec: Spec, columns: Sequence[Column]) -> None:
 
 
 def _of_set(group: str, runs: Sequence[Finished], labels: Sequence[str]) -> list[Finished]:
-    """Return the runs of a row that have a set; they may differ by seed alone."""
+    """Return the runs of a row that have a set; raise if they differ in more than the seed."""
     found = [run for run in runs if group in run.sets]
     for run in found[1:]:
         if run.what != found[0].what:

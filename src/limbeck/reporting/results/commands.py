@@ -1,4 +1,4 @@
-"""The commands that make the runs of a row again."""
+"""The commands that reproduce the runs of a row."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -6,24 +6,24 @@ from typing import Any
 
 from limbeck.reporting.results.sweep import Finished
 
-# They say where things are kept, not what is computed.
+# They set where files are stored, not what is computed.
 _DROPPED = ("paths.runs", "paths.cache", "force")
 _FIRST = ("sweeps", "experiment")
 
 _FLAGS = ("--config-path", "--config-name", "--config-dir")
-"""Options of Hydra without which the overrides may not be read as they were."""
+"""Options of Hydra without which the overrides may mean something else."""
 
 _Box = dict[str, tuple[str, ...]]
-"""Override's key, or flag → its values; all combinations."""
+"""Key of an override, or flag → its values; stands for all combinations."""
 
 
 def flags(env: Mapping[str, Any]) -> list[str]:
-    """Return where a command read its configuration from: ``--config-dir FOLDER``, and what else it gave of that kind.
+    """Return the options by which a command found its configuration: ``--config-dir FOLDER`` and the like.
 
     Parameters
     ----------
     env
-        Content of the run's ``env.json``.
+        Contents of the run's ``env.json``.
     """
     from hydra._internal.utils import get_args_parser
 
@@ -33,12 +33,12 @@ def flags(env: Mapping[str, Any]) -> list[str]:
 
 
 def _searched(env: Mapping[str, Any]) -> list[str]:
-    """Return the override of a command that adds folders of YAMLs; it is none of the run's own ones."""
+    """Return a command's override that adds folders of YAML files; the run's own overrides lack it."""
     return [str(word) for word in env.get("command") or [] if str(word).startswith("hydra.searchpath=")]
 
 
 def command(env: Mapping[str, Any]) -> str | None:
-    """Return the command, quoted for a shell, that makes just one run; None where it is not known.
+    """Return the command, quoted for a shell, that reproduces one run; None if it is unknown.
 
     Parameters
     ----------
@@ -51,14 +51,14 @@ def command(env: Mapping[str, Any]) -> str | None:
 
 
 def commands(runs: Sequence[Finished]) -> list[str]:
-    """Return commands, quoted for a shell, that together make just these runs.
+    """Return commands, quoted for a shell, that together reproduce exactly these runs.
 
-    Runs that differ in one override make one command with several values of it (``seed=1,2,3``).
+    Runs that differ in one override are merged into one command with several values (``seed=1,2,3``).
 
     Parameters
     ----------
     runs
-        With ``overrides`` in their ``env.json``; those without are left out: see ``untold``.
+        Runs with ``overrides`` in their ``env.json``; others are left out: see ``untold``.
     """
     boxes: list[_Box] = []
     for run in runs:
@@ -78,7 +78,7 @@ def untold(runs: Sequence[Finished]) -> int:
 
 
 def _plain(word: str) -> str:
-    """Return an override as people type it: Hydra's sweeps put backslashes before colons, also where none is needed."""
+    """Return an override as people type it, without the needless backslashes that Hydra's sweeps put before colons."""
     return word if set(word) & set("{}[]()'\"") else word.replace("\\:", ":")
 
 
@@ -93,7 +93,7 @@ def _box(env: Mapping[str, Any]) -> _Box:
 
 
 def _merged(boxes: Sequence[_Box], key: str, order: Sequence[str]) -> list[_Box]:
-    """Put together what differs in one key alone; the same values always stand in the same order."""
+    """Merge boxes that differ in only one key; equal values keep the same order."""
     groups: dict[tuple, _Box] = {}
     for box in boxes:
         rest = tuple(sorted((name, values) for name, values in box.items() if name != key))
@@ -110,6 +110,6 @@ def _command(box: _Box) -> str:
         values = sorted(box[key], key=lambda value: (0, int(value)) if value.isdigit() else (1, 0))
         words.append(f"{key}={','.join(values)}" if values else key)
     several = any(len(values) > 1 for values in box.values())
-    # A file of sweeps/ starts several runs by itself.
+    # A file in sweeps/ starts several runs by itself.
     flag = ["-m"] if several and "sweeps" not in box else []
     return shlex.join(["limbeck", "train", *flag, *words])

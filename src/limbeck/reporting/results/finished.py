@@ -1,4 +1,4 @@
-"""What finished runs and evaluations hold: values per query and runs, by set, of every system."""
+"""Results of finished runs and evaluations: per-query values and runs, by set, of every system."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,31 +16,31 @@ Node = Mapping[str, Any]
 
 
 BESIDE = {"first_stage": "first stage", "teacher": "teacher"}
-"""Systems that are evaluated beside students, with what they are called."""
+"""Systems that are evaluated besides students, with their names in tables."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one system's results on one set lie."""
+    """Where one system's results on one set are."""
 
     per_query: Path
     run: Path
     teacher: Path | None
-    """Values per query of the teacher; None if there are none."""
+    """Per-query values of the teacher; None if there are none."""
     data: Node | None
-    """Configuration node of the collection, whose split ``test`` or ``split`` was evaluated; None if unknown."""
+    """Configuration node of the collection whose split ``test`` or ``split`` was evaluated; None if unknown."""
     split: str
     prefix: str
-    """What the files of all systems on this set begin with: ``PREFIX.SYSTEM.parquet``."""
+    """Start of the file names of all systems on this set: ``PREFIX.SYSTEM.parquet``."""
 
     def beside(self, system: str) -> "Place":
-        """Return where another system's results on the same set lie."""
+        """Return where another system's results on the same set are."""
         per_query = self.per_query.with_name(f"{self.prefix}.{system}.parquet")
         run = self.per_query.parents[1] / "runs" / f"{self.prefix}.{system}.trec"
         return replace(self, per_query=per_query, run=run)
 
     def metrics(self) -> list[str]:
-        """Return the metrics there are."""
+        """Return the names of the metrics."""
         try:
             return [name for name in pq.read_schema(self.per_query).names if name != "query_id"]
         except OSError as error:
@@ -52,10 +52,10 @@ class Member:
     """A system with its results."""
 
     name: str
-    """Of systems that differ by seed alone, the same."""
+    """Equal for systems that differ only by seed."""
     seed: int | None
     places: Mapping[str, Place]
-    """Set → where its results lie."""
+    """Set → where its results are."""
 
 
 def check_whole(sets: Mapping[str, Mapping[str, Any]]) -> None:
@@ -69,7 +69,7 @@ def check_whole(sets: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _by_reason(missing: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return reason → sets; where several differ in names alone, these are left out of it."""
+    """Return reason → sets; reasons that differ only in the set's name are merged, without the name."""
     alike: dict[str, list[str]] = {}
     for name, reason in missing.items():
         alike.setdefault(re.sub(r"'[^']*'", "'…'", reason.replace(f".{name}.", ".NAME.")), []).append(name)
@@ -77,22 +77,22 @@ def _by_reason(missing: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def whole(record: Node | None) -> bool:
-    """Return whether a run or an evaluation is finished, and no set of it is missing."""
+    """Return whether a run or an evaluation is finished, with no set missing."""
     return record is not None and not any("missing" in each for each in (record.get("sets") or {}).values())
 
 
 def members(given: Any, *, key: str, root: Path | None = None) -> list[Member]:
-    """Return the systems that an option means.
+    """Return the systems that an option names.
 
     Parameters
     ----------
     given
         One of these, a list of them, or a mapping from names to them: a run folder or a folder of runs (their
-        students), the folder of an evaluation (all its systems), or ``FOLDER/SYSTEM``, one of these.
+        students), the folder of an evaluation (all its systems), or ``FOLDER/SYSTEM`` (one of these).
     key
         The option, for messages.
     root
-        Where sweeps lie, so that a folder may be given by its name there.
+        Folder of all sweeps, in which ``given`` may be a name.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def members(given: Any, *, key: str, root: Path | None = None) -> list[Member]:
 
 
 def _evaluation_of(path: Path) -> tuple[Path, str | None] | None:
-    """Return the folder of an evaluation and the system that a path names; None if it is of no evaluation."""
+    """Return the folder of an evaluation and the system that a path names; None if it names no evaluation."""
     for folder, system in ((path, None), (path.parent, path.name)):
         if (folder / "result.json").is_file() and "systems" in result(folder):
             return folder, system
@@ -168,21 +168,21 @@ def _of_run(named: Named) -> Member:
 
 
 def beside(systems: Sequence[Member], system: str, *, key: str) -> Member:
-    """Return the first stage, or the teacher, that was evaluated beside some systems.
+    """Return the first stage, or the teacher, evaluated besides some systems.
 
     Parameters
     ----------
     systems
-        All with the same one on the same set.
+        Systems that all have the same one on the same set.
     system
-        One of ``BESIDE``.
+        A key of ``BESIDE``.
     key
         The option that asks for it, for messages.
 
     Raises
     ------
     ConfigError
-        A system was evaluated without it, or systems had different ones.
+        A system was evaluated without it, or the systems have different ones.
     """
     places: dict[str, Place] = {}
     for each in systems:
@@ -203,12 +203,12 @@ def beside(systems: Sequence[Member], system: str, *, key: str) -> Member:
 
 
 def own_set(record: Node) -> str:
-    """Return what the collection that a run was trained on is called among its sets.
+    """Return the name, among a run's sets, of the collection that the run was trained on.
 
     Parameters
     ----------
     record
-        Content of the run's ``result.json``.
+        Contents of the run's ``result.json``.
     """
     collection = Path(record["collection"]).name
     return collection if record["split"] == "test" else f"{collection} {record['split']}"
@@ -216,30 +216,30 @@ def own_set(record: Node) -> str:
 
 @dataclass(frozen=True)
 class Group:
-    """One set: values per query of every system, one mapping a seed."""
+    """One set: per-query values of every system, one mapping per seed."""
 
     values: dict[str, dict[str, list[dict[str, float]]]]
-    """Metric → system → values, one mapping a seed."""
+    """Metric → system → values, one mapping per seed."""
     teacher: dict[str, dict[str, float]] | None
-    """Metric → values of the teacher; None where there is none, or where systems had different ones."""
+    """Metric → values of the teacher; None if there is none, or if systems have different ones."""
     places: dict[str, Place]
-    """System → where its results lie (of the first seed)."""
+    """System → where its results are (of the first seed)."""
 
 
 def gathered(systems: Sequence[Member], metrics: Sequence[str] | None) -> dict[str, Group]:
-    """Return what several systems have in common, by set.
+    """Return the common sets and metrics of several systems, by set.
 
     Parameters
     ----------
     systems
         At least one.
     metrics
-        Those to keep; None keeps all that every system of a set has.
+        Metrics to keep; None keeps all that every system of a set has.
 
     Raises
     ------
     ConfigError
-        The systems have no set in common, or a metric is asked for that was not computed.
+        The systems have no set in common, or a wanted metric was not computed.
     """
     names = list(dict.fromkeys(system.name for system in systems))
     groups: dict[str, Group] = {}

@@ -8,7 +8,7 @@ from limbeck.reporting.results.cells import Cell, Table
 from limbeck.reporting.results.wording import MISSING, NOT_OURS, UNTOLD, figure, heads, sentences, spans
 
 PACKAGES = ("booktabs", "amssymb")
-"""That a document must load."""
+"""Packages that a document must load."""
 
 _GREEK = [
     "alpha", "beta", "gamma", "delta", "varepsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu",
@@ -32,14 +32,14 @@ _ACCENTS = {0x300: "`", 0x301: "'", 0x302: "^", 0x303: "~", 0x304: "=", 0x306: "
 
 
 def escape(text: str) -> str:
-    r"""Return text that LaTeX sets as it is, in any encoding; what it has no sign for becomes ``[U+…]``.
+    r"""Return text that LaTeX prints unchanged, in any encoding; unsupported characters become ``[U+…]``.
 
     Examples
     --------
     >>> escape("100 % of a_b: γ"), escape("é 中")
     ('100 \\% of a\\_b: $\\gamma$', "\\'{e} [U+4E2D]")
     """
-    apart = re.sub("-(?=-)", "-\u2060", " ".join(text.split()))  # two hyphens would be set as a dash
+    apart = re.sub("-(?=-)", "-\u2060", " ".join(text.split()))  # two hyphens would become a dash
     return "".join(map(_sign, unicodedata.normalize("NFC", apart)))
 
 
@@ -56,10 +56,10 @@ def _sign(letter: str) -> str:
 
 
 def latex(table: Table) -> str:
-    """Return a ``table`` environment; the runs it comes from and the commands of its rows are comments below it."""
+    """Return a ``table`` environment; the runs it comes from and the commands of its rows follow as comments."""
     words, numbers = len(table.spec.rows), len(table.columns)
     packages = ", ".join(f"\\usepackage{{{each}}}" for each in PACKAGES)
-    # What is wider than a column of a two-column page goes over both.
+    # A table wider than a column spans both columns of the page.
     environment = "table*" if words + 2 * numbers > 7 else "table"
     lines = [
         f"% limbeck table table={table.name}",
@@ -112,7 +112,7 @@ def _rows(table: Table) -> list[str]:
 
 
 def _first(label: str) -> str:
-    """Return a label; a bracket at the start of a line would be read as an argument of the line break before it."""
+    """Return a label; LaTeX would read a bracket at the start of a line as an argument of the previous line break."""
     return f"{{}}{escape(label)}" if label.startswith(("[", "*")) else escape(label)
 
 

@@ -63,7 +63,7 @@ def _commands(table: Table) -> list[str]:
         if not row.line.runs:
             lines.append(f"*{MISSING}*: no run to take a command from.")
         if row.commands:
-            # Four backticks end a block only where four begin one: a command may hold three.
+            # Four backticks delimit the block, as a command may contain three.
             lines += ["````sh", *row.commands, "````"]
         if row.untold:
             lines.append(escape(UNTOLD.format(count=row.untold)) + ".")

@@ -1,4 +1,4 @@
-"""Significance marks: rows of a table beside one that has the same other row keys, or beside the first stage."""
+"""Significance marks: compare rows of a table with the baseline row of their group, or with the first stage."""
 
 from dataclasses import dataclass, field
 
@@ -12,26 +12,26 @@ from limbeck.reporting.results.rows import baseline_of
 from limbeck.reporting.results.sweep import Finished
 
 _BASELINE = "the baseline"
-_FEWEST = 2  # a bootstrap of one has no deviation, and NumPy says so
+_FEWEST = 2  # with a single resample NumPy warns that there is no deviation
 
 
 @dataclass
 class _Evaluated:
-    """Values per query of what is compared, and the cells that get the marks."""
+    """Per-query values of the compared systems, and the cells that get the marks."""
 
     values: dict[str, dict[str, dict[str, list[Values]]]] = field(default_factory=dict)
-    """Group of rows on a set → metric → system → values, one mapping a seed."""
+    """Group of rows on a set → metric → system → values, one mapping per seed."""
     cells: dict[tuple[str, str, str], Cell] = field(default_factory=dict)
     """(group, metric, system) → cell."""
 
     def add(self, group: str, row: TableRow, column: Column, system: str, key: str = STUDENT) -> None:
-        """Add what the runs of a row have found of their student, or of what was evaluated beside it."""
+        """Add the values of a row's student, or of another system of its runs."""
         values = values_of(row, column, key)
         self.values.setdefault(group, {}).setdefault(column.metric, {})[system] = values
 
 
 def _among_rows(table: Table) -> _Evaluated:
-    """Return every row beside the one of its group that is the baseline."""
+    """Return every row with the baseline row of its group."""
     found = _Evaluated()
     of_line = {id(row.line): row for row in table.rows}
     for name, members in baseline_of(table.spec, [row.line for row in table.rows]).items():
@@ -47,7 +47,7 @@ def _among_rows(table: Table) -> _Evaluated:
 
 
 def _beside_rows(table: Table) -> _Evaluated:
-    """Return every row beside the first stage, or the teacher, of its own runs."""
+    """Return every row with the first stage, or the teacher, of its own runs."""
     found = _Evaluated()
     for row in table.rows:
         system = " | ".join(row.labels)
@@ -61,28 +61,28 @@ def _beside_rows(table: Table) -> _Evaluated:
 
 
 def mark(table: Table, settings: Comparing) -> None:
-    """Put marks into the cells of a table, and into its remarks what they mean.
+    """Put marks into the cells of a table, and an explanation into its remarks.
 
-    All comparisons of the table are one family, so that a mark can be trusted among all of them.
+    All comparisons of the table are one family, so that the marks control the error over the whole table.
 
     Parameters
     ----------
     table
-        Whose YAML names a baseline; others are left as they are.
+        The table; unchanged if its YAML names no baseline.
     settings
         Test and level.
 
     Raises
     ------
     ConfigError
-        No row is the baseline, values per query are missing, or the queries of two rows differ.
+        No row is the baseline, per-query values are missing, or the queries of two rows differ.
     """
     if not table.spec.baseline and not table.spec.against:
         return
     found = _beside_rows(table) if table.spec.against else _among_rows(table)
     if not any(_BASELINE in systems for metrics in found.values.values() for systems in metrics.values()):
         raise ConfigError("table.baseline: no finished run is the baseline, so nothing can be compared with it")
-    # The t-test needs no resamples, and the table shows no interval, which would take most of the time.
+    # The t-test needs no resamples; computing an interval, which the table does not show, would take most of the time.
     resamples = settings.resamples if settings.test == "randomisation" else _FEWEST
     try:
         compared = compare(found.values, _BASELINE, test=settings.test, resamples=resamples, seed=settings.seed)
@@ -94,7 +94,7 @@ def mark(table: Table, settings: Comparing) -> None:
 
 
 def values_of(row: TableRow, column: Column, key: str = STUDENT) -> list[Values]:
-    """Return the values per query of a row's student, or of what was evaluated beside it, one mapping a seed.
+    """Return the per-query values of a row's student, or of another system of its runs, one mapping per seed.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def _values(run: Finished, column: Column, key: str) -> dict[str, float]:
 
 def _meaning(table: Table, settings: Comparing, family: int) -> str:
     spec = table.spec
-    baseline = ", ".join(  # of a loss the name says enough: KL, not Loss KL
+    baseline = ", ".join(  # the name of a loss is enough: KL, not Loss KL
         spec.label(key, value) if key == "loss" else f"{spec.title(key)} {spec.label(key, value)}"
         for key, value in spec.baseline.items()
     )

@@ -1,4 +1,4 @@
-"""What a row of a table is called: values of configuration keys, and parts by their names."""
+"""Labels of table rows: values of configuration keys, and names of parts."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from limbeck.config import ConfigError, fingerprint, part_name
 from limbeck.reporting.results.systems import flatten
 
 PARTS = ("loss", "student", "teacher", "backbone")
-"""Row keys that stand for a whole part, which is shown by its name."""
+"""Row keys that select a whole part, which is shown by its name."""
 
 NOTHING = "–"
 """Shown for a key that a run does not have."""
@@ -20,23 +20,23 @@ _ABSENT = object()
 
 @dataclass(frozen=True)
 class Value:
-    """What one run has for a row key."""
+    """One run's value of a row key."""
 
     name: str
     options: str = ""
-    """What distinguishes it from others of the same name."""
+    """Options that distinguish it from others of the same name."""
 
     @property
     def text(self) -> str:
-        """The whole, which distinguishes it from all others."""
+        """Name and options, which distinguish it from all others."""
         return f"{self.name} ({self.options})" if self.options else self.name
 
     def means(self, word: str) -> bool:
-        """Return whether a word of a table's YAML means this value."""
+        """Return whether a word of a table's YAML stands for this value."""
         return word in (self.name, self.text)
 
     def label(self, own: Mapping[str, str], key: str = "") -> str:
-        """Return it in the words of a table's YAML (``own``), else as values of a row key are written."""
+        """Return its label in the table's YAML (``own``), else its usual label."""
         if self.text in own:
             return own[self.text]
         name = own.get(self.name) or labels.value(key, self.name)
@@ -59,7 +59,7 @@ def text(value: Any) -> str:
 
 
 def values(configs: Sequence[Mapping[str, Any]], key: str, shown: Sequence[str]) -> list[Value]:
-    """Return what each run has for a row key.
+    """Return each run's value of a row key.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def values(configs: Sequence[Mapping[str, Any]], key: str, shown: Sequence[str])
     key
         ``loss``, ``student``, ``teacher``, ``backbone``, or a dotted key.
     shown
-        All row keys of the table: what they show is not repeated.
+        All row keys of the table: their values are not repeated.
 
     Raises
     ------
@@ -86,12 +86,12 @@ def values(configs: Sequence[Mapping[str, Any]], key: str, shown: Sequence[str])
 
 
 def named(parts: Sequence[tuple[str, Mapping[str, Any]]], shown: Sequence[str] = ()) -> list[Value]:
-    """Return parts with the options that tell those of one name apart.
+    """Return parts with the options that distinguish those of the same name.
 
     Parameters
     ----------
     parts
-        Name and configuration node of each; several may be the same.
+        Name and configuration node of each; duplicates are allowed.
     shown
         Dotted options to leave out.
     """
@@ -104,7 +104,7 @@ def named(parts: Sequence[tuple[str, Mapping[str, Any]]], shown: Sequence[str] =
 
 
 def _distinct(nodes: Mapping[str, Mapping[str, Any]], shown: Sequence[str]) -> dict[str, str]:
-    """Return of each of several nodes, by fingerprint, what the others have not."""
+    """Return fingerprint → options in which each node differs from the others."""
     flat: dict[str, dict[str, Any]] = {}
     for each, node in nodes.items():
         flat[each] = {}

@@ -1,4 +1,4 @@
-"""A table as plain data, for JSON beside a page that shows it."""
+"""A table as plain data, for JSON next to a page that shows it."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from limbeck.reporting.results.wording import column_head, heads
 
 
 def plain(table: Table) -> dict[str, Any]:
-    """Return heads, rows, systems beside them, regrets and notes; a cell that no run has is None."""
+    """Return heads, rows, other systems, regrets and notes; a cell without a run is None."""
     return {
         "name": table.name,
         "caption": table.spec.caption,

@@ -1,4 +1,4 @@
-"""Figures that others have published: shown beside ours, never as ours."""
+"""Figures published by others, which tables show separately from ours."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ class Published:
 
     system: str
     source: str
-    """Where the figures stand: a publication and its table."""
+    """The publication and its table."""
     values: Mapping[str, Mapping[str, float]]
     """Set → metric → value."""
 
 
 def published(given: Any, *, key: str) -> list[Published]:
-    """Return published systems as a table's YAML has them.
+    """Return the published systems in a table's YAML.
 
     Parameters
     ----------
     given
         A list of mappings with ``system``, ``source`` and ``values``; None for none.
     key
-        Of the list, for messages.
+        Key of the list, for messages.
 
     Raises
     ------
     ConfigError
-        Something is missing or has no number between 0 and 1: the key is named.
+        An entry is missing, or a value is no number between 0 and 1; the message names the key.
     """
     if given is None:
         return []

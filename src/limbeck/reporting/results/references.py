@@ -1,4 +1,4 @@
-"""First stage, teacher and start in a table: once each, from the runs that evaluated them."""
+"""First stage, teacher and start in a table, once each, from the runs that evaluated them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,11 +22,11 @@ class _Found:
     row: Mapping[str, Mapping[str, Any]]
     """Set → row of the result."""
     node: Mapping[str, Any]
-    """Configuration that it depends on."""
+    """Configuration that its values depend on."""
 
 
 def add_references(table: Table, runs: Sequence[Finished]) -> None:
-    """Put the systems of ``also`` into a table."""
+    """Add the systems of ``also`` to a table."""
     for key in table.spec.also:
         groups: dict[tuple[str, str], list[_Found]] = {}
         for run in runs:
@@ -57,7 +57,7 @@ def _node(key: str, run: Finished) -> Mapping[str, Any]:
 
 
 def _of_group(columns: Sequence[Column], label: str, found: Sequence[_Found]) -> list[Reference]:
-    """Return one system, or several where its configuration differed and the values with it."""
+    """Return one system, or several if both its configuration and its values differ among runs."""
     values = named([(label, each.node) for each in found])
     by_text: dict[str, list[_Found]] = {}
     for value, each in zip(values, found, strict=True):
@@ -74,7 +74,7 @@ def _agree(one: Cell | None, other: Cell | None) -> bool:
 
 
 def _cell(found: Sequence[_Found], column: Column) -> Cell | None:
-    """Return one value where the seed does not matter, else one a seed."""
+    """Return one value if the seed does not matter, else one per seed."""
     values: dict[int, float] = {}
     for each in found:
         value = each.row.get(column.set, {}).get(column.metric)

@@ -1,4 +1,4 @@
-"""Regret: how far each system stays below the best one, setting by setting, and where that is most."""
+"""Regret: how far each system is below the best one in each setting, and where the distance is largest."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,17 +13,17 @@ _SEED = 13
 
 
 def add_regrets(table: Table) -> None:
-    """Put the regret of each value of the row key `table.regret` into a table, least first.
+    """Put the regret of each value of the row key `table.regret` into a table, smallest first.
 
-    A setting is what the other row keys say, on one set by one metric. Per setting and system, values per query are
-    averaged over seeds. Settings that lack a system are left out, and the notes name them. The interval: queries are
-    drawn with replacement, the same for all settings that have the same ones, and all is computed anew, the best of
-    each setting too.
+    A setting is a combination of the other row keys, on one set by one metric. Per setting and system, per-query values
+    are averaged over seeds. Settings that lack a system are left out, and the notes name them. For the interval,
+    queries are drawn with replacement (the same for all settings with the same queries), and everything is computed
+    again, including the best system of each setting.
 
     Raises
     ------
     ConfigError
-        No setting has all systems, values per query are missing, or the queries of two systems of a setting differ.
+        No setting has all systems, per-query values are missing, or the queries of two systems of a setting differ.
     """
     key = table.spec.regret
     if not key:
@@ -81,7 +81,7 @@ def _below_best(means: np.ndarray) -> np.ndarray:
 
 
 def rows(table: Table) -> list[list[str]]:
-    """Return the regrets in words: system, mean, largest, interval, where; a heading first."""
+    """Return the regrets as text: system, mean, largest, interval, setting; a heading first."""
     head = [table.spec.title(table.spec.regret), "mean regret", "largest", "95 % interval", "where"]
     return [head] + [
         [each.system, *(f"{100 * value:.1f} %" for value in (each.mean, each.largest)),

@@ -1,4 +1,4 @@
-"""Which runs make which row of a table, and in which order the rows stand."""
+"""Assign runs to the rows of a table, and order the rows."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,16 +12,16 @@ from limbeck.reporting.results.sweep import Finished
 
 @dataclass(frozen=True)
 class Line:
-    """A row before it has cells."""
+    """A row without its cells."""
 
     values: tuple[Value, ...]
-    """One a row key."""
+    """One value per row key."""
     runs: tuple[Finished, ...]
-    """Empty where the row is expected and no run has it."""
+    """Empty for an expected row without runs."""
 
 
 def lines(spec: Spec, runs: Sequence[Finished]) -> list[Line]:
-    """Return the rows in order, those that are expected and not there among them.
+    """Return the rows in order, including expected rows without runs.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def lines(spec: Spec, runs: Sequence[Finished]) -> list[Line]:
 
 
 def _wanted(spec: Spec, found: Sequence[tuple[Value, ...]]) -> Iterator[tuple[str, ...]]:
-    """Yield the rows that are expected; what ``expect`` says nothing of has each value that it has in a run."""
+    """Yield the expected rows; a row key that ``expect`` does not mention takes each value found in the runs."""
     for each in spec.expect:
         seen = [list(dict.fromkeys(row[number].text for row in found)) for number in range(len(spec.rows))]
         yield from itertools.product(*(each.get(key, seen[number]) for number, key in enumerate(spec.rows)))
@@ -54,7 +54,7 @@ def _matches(found: Sequence[Value], wanted: Sequence[str]) -> bool:
 
 
 class _Places:
-    """Where the values of one row key stand: as listed, then numbers by size, then as they were found."""
+    """Order of the values of one row key: as listed in the YAML, then numbers by size, then in order of appearance."""
 
     def __init__(self, spec: Spec, number: int, found: Sequence[Value]) -> None:
         key = spec.rows[number]
@@ -63,7 +63,7 @@ class _Places:
         self._found = list(dict.fromkeys(found))
 
     def of(self, value: Value) -> tuple[int, float, int]:
-        """Return a value's place."""
+        """Return the sort key of a value."""
         place = self._found.index(value)
         listed = next((number for number, word in enumerate(self._listed) if value.means(word)), None)
         if listed is not None:
@@ -75,7 +75,7 @@ class _Places:
 
 
 def baseline_of(spec: Spec, lines: Sequence[Line]) -> dict[tuple[str, ...], list[Line]]:
-    """Return the rows that are compared, by what they have for the keys that the baseline does not name.
+    """Return groups of rows to compare, by their values of the keys that the baseline does not name.
 
     The baseline comes first in each group. Groups without one are left out.
 

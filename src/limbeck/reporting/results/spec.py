@@ -1,4 +1,4 @@
-"""What a table's YAML asks for, checked. docs/howto/tables.md describes the keys."""
+"""The YAML of a table, checked. docs/howto/tables.md describes the keys."""
 
 import difflib
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from limbeck.reporting.results.naming import text
 from limbeck.reporting.results.published import Published, published
 
 ALSO = ("first_stage", "teacher", "start")
-"""Systems that runs evaluate beside their student."""
+"""Systems that runs evaluate besides their student."""
 
 _MUST = ("caption", "runs", "rows")
 _MAY = (
@@ -23,7 +23,7 @@ _MAY = (
 
 @dataclass(frozen=True)
 class Spec:
-    """A table as it is asked for."""
+    """The checked YAML of a table."""
 
     caption: str
     runs: tuple[str, ...]
@@ -32,9 +32,9 @@ class Spec:
     """Set → metrics; None for all."""
     also: tuple[str, ...]
     baseline: Mapping[str, str]
-    """Row key → value of the row that others are compared with; empty for none."""
+    """Row key → value of the baseline row; empty for none."""
     against: str
-    """``first_stage`` or ``teacher``, with which all rows are compared; empty for neither."""
+    """``first_stage`` or ``teacher``, as baseline of all rows; empty for neither."""
     expect: tuple[Mapping[str, tuple[str, ...]], ...]
     seeds: int | None
     order: Mapping[str, tuple[str, ...]]
@@ -43,14 +43,14 @@ class Spec:
     digits: int
     published: tuple[Published, ...]
     regret: str = ""
-    """Row key whose values are compared by their regret; empty for no regrets."""
+    """Row key whose values are compared by regret; empty for none."""
 
     def title(self, name: str) -> str:
-        """Return how a row key, a set or a metric is headed."""
+        """Return the heading of a row key, a set or a metric."""
         return self.titles.get(name) or labels.heading(name)
 
     def label(self, key: str, value: str) -> str:
-        """Return how the value of a row key is shown, without options that distinguish it."""
+        """Return the label of a row key's value, without options that distinguish it."""
         return self.labels.get(key, {}).get(value) or labels.value(key, value)
 
 
@@ -62,12 +62,12 @@ def read_spec(given: Any, *, key: str = "table") -> Spec:
     given
         Plain containers.
     key
-        Of the node, for messages.
+        Key of the node, for messages.
 
     Raises
     ------
     ConfigError
-        A key is unknown or missing, or has a value of the wrong kind: it is named.
+        A key is unknown or missing, or has a value of the wrong type; the message names it.
     """
     if not isinstance(given, Mapping):
         raise ConfigError(f"{key} must be a mapping, got {given!r}; choose one: {key}=NAME")
@@ -122,7 +122,7 @@ def _mapping(given: Any, key: str) -> Mapping[Any, Any]:
 
 
 def _keyed(given: Mapping[str, Any], name: str, key: str, rows: tuple[str, ...]) -> Mapping[str, Any]:
-    """Return a mapping whose keys are row keys."""
+    """Return a mapping, after checking that its keys are row keys."""
     found = _mapping(given.get(name), f"{key}.{name}")
     for each in found:
         if each not in rows:
@@ -147,7 +147,7 @@ def _columns(given: Any, key: str) -> dict[str, tuple[str, ...] | None] | None:
 
 
 def _metric(name: str) -> str:
-    """Return our spelling of a metric; a name that is none is looked for in the runs as it is."""
+    """Return a metric in limbeck's spelling; unknown names are searched for in the runs unchanged."""
     try:
         return spelling(name)
     except ValueError:

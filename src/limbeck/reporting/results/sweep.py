@@ -1,4 +1,4 @@
-"""All finished runs of sweeps, read at once, and whether they may stand in one table."""
+"""Read all finished runs of sweeps, and check whether they may be in one table."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,14 +14,14 @@ from limbeck.reporting.results.systems import config, named_folder, result
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What one run has found on one set."""
+    """One run's results on one set."""
 
     fingerprint: str | None
-    """Of the collection's content."""
+    """Fingerprint of the collection's contents."""
     rows: Mapping[str, Mapping[str, Any]]
     """Key of the system → its row of the result."""
     prefix: Path
-    """Values per query lie in ``PREFIX.KEY.parquet``."""
+    """Per-query values are in ``PREFIX.KEY.parquet``."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Finished:
 
     @property
     def seed(self) -> int:
-        """Of weights, order, lists and dropout."""
+        """Seed of weights, order, lists and dropout."""
         return int(self.config["seed"])
 
     @cached_property
     def sets(self) -> dict[str, Evaluated]:
-        """Set → what was found there; sets that could not be opened are left out."""
+        """Set → results; sets that could not be opened are left out."""
         folder = self.path / "per_query"
         record = self.result
         rows = {row["key"]: row for row in record["rows"]}
@@ -53,7 +53,7 @@ class Finished:
 
     @cached_property
     def computed(self) -> dict[str, Any]:
-        """What the run computes, without the seed; the collection by its content, wherever it lies."""
+        """The configuration without the seed, with the collection's fingerprint in place of its path."""
         own = {key: value for key, value in identity(self.config).items() if key != "seed"}
         content = self.result.get("collection_fingerprint")
         return {**own, "data": {**own["data"], "collection": content}} if content else own
@@ -66,16 +66,16 @@ class Finished:
 
 @dataclass
 class Swept:
-    """What lies in the folders of sweeps."""
+    """The contents of the folders of sweeps."""
 
     runs: list[Finished] = field(default_factory=list)
-    """Finished, each once."""
+    """Finished runs, without duplicates."""
     repeated: int = 0
-    """Runs that are one of ``runs`` over again, in another folder."""
+    """Number of duplicates of ``runs`` in other folders."""
     failed: list[Path] = field(default_factory=list)
     unfinished: list[Path] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
-    """Folders that are not there."""
+    """Folders that do not exist."""
     missing: dict[str, list[str]] = field(default_factory=dict)
     """Set → reasons why runs could not be evaluated on it."""
 
@@ -86,18 +86,18 @@ def collect(names: Sequence[str], root: Path, *, key: str, partial: bool = False
     Parameters
     ----------
     names
-        Of folders below ``root``, or folders, of runs; or a run itself.
+        Names of folders of runs below ``root``, or paths of folders of runs, or of single runs.
     root
-        Where the folders of sweeps lie.
+        Folder of all sweeps.
     key
-        Of the names, for messages.
+        Key of the names, for messages.
     partial
-        Folders that do not exist are listed, not refused.
+        List folders that do not exist, instead of raising an error.
 
     Raises
     ------
     ConfigError
-        A folder is not there or holds no finished run, or a file of a run cannot be read: it is named.
+        A folder does not exist or has no finished run, or a file of a run cannot be read; the message names it.
     """
     swept = Swept()
     seen: set[tuple[str, int]] = set()
@@ -121,7 +121,7 @@ def collect(names: Sequence[str], root: Path, *, key: str, partial: bool = False
 def _run_folders(folder: Path) -> list[Path]:
     if (folder / "config.yaml").is_file():
         return [folder]
-    # The hashes that name runs say nothing: as they were begun.
+    # In the order in which the runs were started: their ids are hashes.
     found = [path.parent for path in folder.glob("*/config.yaml")]
     return sorted(found, key=lambda path: ((path / "config.yaml").stat().st_mtime_ns, path.name))
 
@@ -171,7 +171,7 @@ def _left(swept: Swept) -> dict[str, list[Path]]:
 
 
 def remarks(swept: Swept) -> list[str]:
-    """Return sentences on what lies in the folders and is not in the table."""
+    """Return sentences on runs in the folders that are not in the table."""
     sentences = [f"No folder yet: {', '.join(swept.absent)}."] if swept.absent else []
     sentences += [f"Left out, {word}: {_paths(paths)}." for word, paths in _left(swept).items() if paths]
     if swept.repeated:
@@ -192,7 +192,7 @@ def commits(runs: Iterable[Finished]) -> dict[str, list[Finished]]:
 
 
 def check_commits(runs: Sequence[Finished]) -> None:
-    """Raise ``ConfigError`` if runs are of several states of the code, with which runs have which."""
+    """Raise ``ConfigError`` if runs come from several states of the code; the message lists the runs of each."""
     found = commits(runs)
     if len(found) > 1:
         raise ConfigError(
@@ -202,7 +202,7 @@ def check_commits(runs: Sequence[Finished]) -> None:
 
 
 def check_data(runs: Sequence[Finished], sets: Iterable[str]) -> None:
-    """Raise ``ConfigError`` if a set had different content in different runs, with which runs have which."""
+    """Raise ``ConfigError`` if a set had different contents in different runs; the message lists the runs of each."""
     for name in sets:
         found: dict[str, list[Finished]] = {}
         for run in runs:
@@ -220,7 +220,7 @@ def _which(found: Mapping[str, Sequence[Finished]]) -> str:
 
 
 def _paths(paths: Sequence[Path], most: int = 8) -> str:
-    """Return the number of runs, and which they are; of many in one folder the first few."""
+    """Return the number of runs, and their paths; of many in one folder only the first few."""
     by_sweep: dict[str, list[str]] = {}
     for path in paths:
         by_sweep.setdefault(path.parent.name, []).append(path.name)

@@ -1,4 +1,4 @@
-"""Which models and finished runs a command means: by folder, by name, or all of a sweep."""
+"""Find the models and finished runs that a command names: by folder, by name, or all of a sweep."""
 
 import hashlib
 import json
@@ -12,19 +12,19 @@ from limbeck.config import ConfigError, fingerprint, identity, part_name
 
 Node = Mapping[str, Any]
 
-# What distinguishes two runs comes in this order; what follows from them is not said.
+# Keys that distinguish runs, in this order; keys that follow from them are left out.
 _FIRST = ("student._target_", "loss", "teacher", "backbone", "data")
 _LAST = ("eval", "trainer.accelerator", "trainer.devices")
 
 
 @dataclass(frozen=True)
 class Named:
-    """A folder with the name it goes by."""
+    """A folder and its name."""
 
     name: str
-    """Of runs that differ by seed alone, the same."""
+    """Equal for runs that differ only by seed."""
     seed: int | None
-    """Of a run of limbeck's; None for other folders."""
+    """Seed of a limbeck run; None for other folders."""
     path: Path
     """A run folder, or a folder with a model."""
 
@@ -40,13 +40,13 @@ class Named:
 
 
 def named_folder(word: str, root: Path | None) -> Path:
-    """Return the folder that a name below ``root``, or a path, means: that below ``root`` if it is there."""
+    """Return the folder of a name below ``root``, or of a path; a folder below ``root`` takes precedence."""
     path = Path(word).expanduser()
     return root / word if root is not None and (root / word).is_dir() else path
 
 
 def find(given: Any, *, key: str, root: Path | None = None) -> list[Named]:
-    """Return the folders that an option means.
+    """Return the folders that an option names.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def find(given: Any, *, key: str, root: Path | None = None) -> list[Named]:
     key
         The option, for messages.
     root
-        Where sweeps lie, so that a folder may be given by its name there.
+        Folder of all sweeps, in which ``given`` may be a name.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def _folders(path: Path, key: str) -> list[Path]:
 
 
 def _made(path: Path) -> tuple[int, str]:
-    """Order runs by their start: the hashes that name them say nothing."""
+    """Return a sort key that orders runs by their start: their ids are hashes."""
     return path.stat().st_mtime_ns, str(path)
 
 
@@ -105,7 +105,7 @@ def config(path: Path) -> dict[str, Any]:
 
 
 def result(path: Path) -> dict[str, Any]:
-    """Return what a finished run or evaluation has found.
+    """Return the result of a finished run or evaluation.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def _seed(path: Path) -> int | None:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Name folders by what distinguishes them: student and loss where that will do, else more of the configuration."""
+    """Name folders by what distinguishes them: student and loss if that is enough, else more of the configuration."""
     settings = [_settings(path) for path in paths]
     kinds = [fingerprint(each) for each in settings]
     keys = list(dict.fromkeys(key for each in settings for key in each))
@@ -138,7 +138,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
         alike: dict[tuple[str, ...], list[int]] = {}
         for number, each in enumerate(words):
             alike.setdefault(tuple(each), []).append(number)
-        for group in alike.values():  # only names that stand for different things grow
+        for group in alike.values():  # only names shared by different configurations get longer
             adds = {number: _word(key, settings[number]) for number in group}
             if len({kinds[number] for number in group}) > 1 and len(set(adds.values())) > 1:
                 for number, word in adds.items():
@@ -160,7 +160,7 @@ def _alone(path: Path) -> str:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """Return what makes a run what it is, flat, without the seed; of other folders the place."""
+    """Return the flat configuration of a run without the seed; for other folders, the path."""
     if not (path / "config.yaml").is_file():
         return {"folder": _alone(path)}
     flat: dict[str, Any] = {}
@@ -171,7 +171,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def flatten(node: Any, key: str, flat: dict[str, Any]) -> None:
-    """Put the values of nested mappings into ``flat`` by their dotted keys; ``key`` is put before them."""
+    """Put the values of nested mappings into ``flat`` under dotted keys that begin with ``key``."""
     if isinstance(node, Mapping):
         for name, value in node.items():
             flatten(value, f"{key}.{name}" if key else str(name), flat)
@@ -189,12 +189,12 @@ def _word(key: str, setting: Node) -> str:
 
 
 def file_name(name: str) -> str:
-    """Return a name that can stand in a file's name, between dots, and on a command line."""
+    """Return a name that is safe as part of a file name and on a command line."""
     return re.sub(r"[^\w-]+", "_", name.replace("=", "-")).strip("_") or "system"
 
 
 def weights(path: Path) -> str:
-    """Return a checksum of a checkpoint, or of all that lies in a folder with a model."""
+    """Return a checksum of a checkpoint, or of all files in a folder with a model."""
     digest = hashlib.sha256()
     for file in [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file()):
         digest.update(str(file.relative_to(path)).encode())

@@ -62,7 +62,7 @@ def _cell(cell: Cell | None, table: Table, *, reference: bool = False) -> str:
 def _show_commands(screen: Console, label: str, commands: list[str], untold: int) -> None:
     screen.print(escape(label), highlight=False)
     for command in commands:
-        # Not wrapped: it is there to be copied.
+        # Not wrapped, so that it can be copied.
         screen.print(f"  {escape(command)}", highlight=False, soft_wrap=True)
     if untold:
         screen.print(f"  {escape(UNTOLD.format(count=untold))}", highlight=False)

@@ -1,4 +1,4 @@
-"""What a table says in words and figures, before it is Markdown, LaTeX or text on a terminal."""
+"""The words and figures of a table, shared by Markdown, LaTeX and the terminal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ MISSING = "missing"
 """Shown where no finished run has a value."""
 
 NONE = "–"
-"""Shown where a system that is not ours has no value, or was not evaluated."""
+"""Shown where a system of others has no value, or a system was not evaluated."""
 
 NOT_OURS = "Published by others, not our results"
 
@@ -21,19 +21,19 @@ UNTOLD = (
 
 @dataclass(frozen=True)
 class Figure:
-    """A cell in figures."""
+    """A cell as text."""
 
     mean: str
     std: str
     """Empty for one seed."""
     seeds: str
-    """Where there are fewer than there should be: ``n=2 of 3``; else empty."""
+    """``n=2 of 3`` where there are fewer seeds than there should be; else empty."""
     mark: str
     best: bool
 
 
 def figure(cell: Cell, table: Table, *, reference: bool = False) -> Figure:
-    """Return a cell in figures; a reference shows no number of seeds."""
+    """Return a cell as text; a reference shows no number of seeds."""
     digits = table.spec.digits
     few = not reference and cell.seeds < table.seeds
     return Figure(
@@ -46,7 +46,7 @@ def figure(cell: Cell, table: Table, *, reference: bool = False) -> Figure:
 
 
 def sentences(table: Table) -> list[str]:
-    """Return what the caption says: what is shown, how many seeds, and what the marks mean."""
+    """Return the sentences of the caption: what is shown, the number of seeds, and the meaning of the marks."""
     cells = list(table.cells())
     few = [cell for cell in cells if cell is not None and cell.seeds < table.seeds]
     missing = cells.count(None)
@@ -67,17 +67,17 @@ def sentences(table: Table) -> list[str]:
 
 
 def heads(table: Table) -> list[str]:
-    """Return how the row keys are headed."""
+    """Return the headings of the row keys."""
     return [table.spec.title(key) for key in table.spec.rows]
 
 
 def column_head(table: Table, column: Column) -> str:
-    """Return set and metric in one."""
+    """Return set and metric as one heading."""
     return f"{table.spec.title(column.set)} {table.spec.title(column.metric)}"
 
 
 def spans(columns: Sequence[Column]) -> list[tuple[str, int]]:
-    """Return each set with the number of its columns, which stand beside each other."""
+    """Return each set with the number of its adjacent columns."""
     found: list[tuple[str, int]] = []
     for column in columns:
         if found and found[-1][0] == column.set:

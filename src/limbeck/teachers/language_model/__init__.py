@@ -1,1 +1,1 @@
-"""Language models that judge a pair in a prompt: templates, tokens, models, and the scores that they give."""
+"""Language models as teachers: prompt templates, tokens, models and scores."""

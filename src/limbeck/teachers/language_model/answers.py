@@ -1,4 +1,4 @@
-"""The tokens that answer, and the head of a model cut down to them."""
+"""The answer tokens, and output heads reduced to them."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 Read = Literal["difference", "positive", "negative", "head"]
-"""How logits become a score."""
+"""How the answers' logits become a score."""
 
 
 def answer(tokenizer: "PreTrainedTokenizerFast", text: str, key: str) -> int:
-    """Return the id of the token that is an answer.
+    """Return the token id of an answer.
 
     Parameters
     ----------
     tokenizer
-        The model's.
+        The model's tokenizer.
     text
-        Name of a piece of the vocabulary (``▁true``, ``Ġyes``), or a text that is tokenised as one token.
+        A token of the vocabulary (``▁true``, ``Ġyes``), or a text that the tokenizer encodes as one token.
     key
-        Option that gives it, for messages.
+        Configuration key of the answer, for messages.
 
     Raises
     ------
     ConfigError
-        It is several tokens, or one that stands for everything unknown; the message has what other spellings are one.
+        The text is several tokens, or the unknown token; the message lists other spellings that are one token.
     """
     number = _single(tokenizer, text)
     if number is not None:
@@ -41,7 +41,7 @@ def answer(tokenizer: "PreTrainedTokenizerFast", text: str, key: str) -> int:
     single = ", ".join(f"{each!r} ({tokenizer.convert_ids_to_tokens(number)})" for number, each in close.items())
     raise ConfigError(
         f"{key}: {text!r} is not one token of this tokenizer but {len(pieces)}: {pieces}; "
-        + (f"one token each are {single}" if single else "none of its spellings is one; take a word that is")
+        + (f"single tokens are {single}" if single else "no other spelling is a single token; choose another word")
     )
 
 
@@ -58,23 +58,23 @@ def _ids(tokenizer: "PreTrainedTokenizerFast", text: str) -> list[int]:
 
 
 def _variants(text: str) -> Iterator[str]:
-    """Yield other spellings of an answer."""
+    """Yield other spellings of an answer: with and without a leading space, in lower, upper and title case."""
     bare = text.strip(" ▁Ġ")
     words = dict.fromkeys((bare, bare.lower(), bare.capitalize(), bare.upper()))
     yield from (f"{before}{word}" for word in words for before in ("▁", "Ġ", " ", "") if word and before + word != text)
 
 
 class AnswerHead(nn.Module):
-    """The rows of a model's output matrix that belong to the answers; computes in float32 whatever the model does.
+    """The rows of a model's output matrix for the answers, computed in float32 for models of any precision.
 
-    A difference of two logits of 16 bits has a step of 2⁻⁸ of the logits, not of the difference: scores would tie.
+    The difference of two 16-bit logits has a resolution of 2⁻⁸ of the logits, so that scores would tie.
 
     Parameters
     ----------
     weight
-        (A, H), a row an answer.
+        (A, H), one row per answer.
     bias
-        (A,) or None.
+        (A,); None for no bias.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -88,12 +88,12 @@ class AnswerHead(nn.Module):
 
 
 def keep_answers(model: "PreTrainedModel", numbers: list[int], path: str) -> None:
-    """Make a model compute the logits of the answers alone; what it does to logits (soft caps, scales) stays.
+    """Make a model compute only the answers' logits; later steps on logits (soft caps, scales) stay.
 
     Raises
     ------
     ConfigError
-        The model has no output matrix with a row a token.
+        The model has no output matrix with one row per token.
     """
     head: Any = model.get_output_embeddings()
     weight = getattr(head, "weight", None)
@@ -110,20 +110,20 @@ def keep_label(model: "PreTrainedModel", path: str) -> None:
     Raises
     ------
     ConfigError
-        It has another number of labels than one.
+        The head does not have exactly one label.
     """
     head: Any = getattr(model, "score", None)
     if not isinstance(head, nn.Linear) or head.out_features != 1:
         got = f"{head.out_features} labels" if isinstance(head, nn.Linear) else "no linear layer `score`"
         raise ConfigError(
             f"teacher.model: {path!r} has {got} as its classification head, not one label; "
-            "give the answers, teacher.prompt.score=difference, if it is a language model"
+            "if it is a language model, set teacher.prompt.score=difference"
         )
     model.score = AnswerHead(head.weight.detach(), None if head.bias is None else head.bias.detach())
 
 
 def score_of(logits: Tensor, read: Read) -> Tensor:
-    """Return (N,) scores of (N, 2) logits of the positive and the negative answer, or of (N, 1) of a head."""
+    """Return (N,) scores from (N, 2) logits of the positive and negative answer, or from (N, 1) logits of a head."""
     if read == "difference":
         return logits[:, 0] - logits[:, 1]
     return logits[:, 1] if read == "negative" else logits[:, 0]

@@ -1,4 +1,4 @@
-"""Language models from a folder or the hub, each as the kind that a teacher asks for."""
+"""Loads language models from a folder or the hub, for the kind of teacher that needs them."""
 
 import hashlib
 import importlib.util
@@ -22,21 +22,21 @@ _AUTO = {
 
 
 class Checkpoint:
-    """A language model that lies in a folder or on the hub.
+    """A language model in a folder or on the hub.
 
     Parameters
     ----------
     model
-        Hub name or folder, as ``limbeck.backbones.sources.locate`` takes it.
+        Hub name or folder, as in ``limbeck.backbones.sources.locate``.
     revision
         Commit or tag on the hub.
     kind
-        What it must be.
+        Required kind of model.
 
     Raises
     ------
     ConfigError
-        It cannot be reached, or is of another kind; the message says which teacher takes it.
+        The model cannot be loaded, or is of another kind; the message names the teacher to use.
     """
 
     def __init__(self, model: str, revision: str | None, kind: Kind) -> None:
@@ -54,7 +54,7 @@ class Checkpoint:
         _check_kind(self.config, self.path, kind)
 
     def tokenizer(self) -> "PreTrainedTokenizerFast":
-        """Load the tokenizer; it needs no padding token, since rows are padded with any and masked."""
+        """Load the tokenizer; it needs no padding token, as padding is masked."""
         from transformers import AutoTokenizer
 
         folder = tokenizer_folder(self.path)
@@ -67,28 +67,29 @@ class Checkpoint:
             return found
 
     def most_tokens(self) -> int | None:
-        """Return how many tokens the model reads at most; None where nothing bounds it (T5's relative positions)."""
+        """Return the model's maximum length in tokens; None if it has none (T5's relative positions)."""
         found = getattr(self.config.get_text_config(), "max_position_embeddings", None)
         return None if found is None else int(found)
 
     def model(self, *, head: bool, bf16: bool, device: torch.device, device_map: Any) -> "PreTrainedModel":
-        """Load the model, not for training.
+        """Load the model for inference.
 
         Parameters
         ----------
         head
-            With its sequence-classification head in place of that of a language model.
+            Load its sequence-classification head instead of the language-model head.
         bf16
-            Hold the weights in bfloat16, not float32.
+            Load the weights in bfloat16 instead of float32.
         device
-            Where it computes.
+            Device of the model.
         device_map
-            As transformers takes it (``auto``, ``{"": 0}``): one model on several devices. None takes ``device``.
+            transformers' ``device_map`` (``auto``, ``{"": 0}``), to spread one model over several devices; None uses
+            ``device``.
 
         Raises
         ------
         ConfigError
-            Weights are missing, or accelerate is, which spreads a model over devices.
+            Weights are missing, or accelerate is not installed, which ``device_map`` needs.
         """
         import transformers
 
@@ -112,18 +113,18 @@ class Checkpoint:
         missing = sorted({*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])})
         if missing:
             raise ConfigError(
-                f"teacher.model: {self.path!r} does not hold {some(missing)} of {type(model).__name__}: they would be "
-                "random. Take a checkpoint that was trained to judge pairs by "
+                f"teacher.model: {self.path!r} lacks {some(missing)} of {type(model).__name__}, which would be "
+                "random. Choose a checkpoint that was trained to judge pairs by "
                 + ("a classification head" if head else "words; prompt.score=head reads a classification head")
             )
         if any(value.is_meta for value in model.parameters()):
-            raise ConfigError("teacher.device_map: the devices have no room for all weights, some would lie on disk")
+            raise ConfigError("teacher.device_map: the devices' memory is too small, some weights would be on disk")
         model.eval().requires_grad_(False)
         return model if device_map is not None else model.to(device)
 
 
 def checksum(model: torch.nn.Module) -> str:
-    """Return 16 hex digits of the sha256 of all parameters and buffers, by name."""
+    """Return 16 hex digits of the SHA-256 of all parameters and buffers with their names."""
     weights = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         weights.update(name.encode())
@@ -142,13 +143,13 @@ def _check_kind(config: "PreTrainedConfig", path: str, kind: Kind) -> None:
     elif name in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         found, other = "a decoder alone", "teacher=causal_lm"
     else:
-        found, other = "no language model that transformers knows", "another model"
+        found, other = "not a language model that transformers knows", "another model"
     if other != f"teacher={kind}":
-        raise ConfigError(f"teacher.model: {path!r} is of the type {name!r}, {found}; take {other} for it")
+        raise ConfigError(f"teacher.model: {path!r} is of the type {name!r}, {found}; use {other} for it")
 
 
 class _clear(clear_errors):  # noqa: N801 - reads as a statement
-    """The same errors, by the teacher's key."""
+    """``clear_errors`` with the teacher's key in the message."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:

@@ -1,4 +1,4 @@
-"""A teacher that puts pairs into a prompt and reads a language model's answer off its logits."""
+"""The base class of teachers that put pairs into a prompt and score them by a language model's logits."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +23,10 @@ from limbeck.teachers.lists import by_lists
 from limbeck.text.collate import Texts
 
 _PART = 2048
-"""Pairs of a part at most: what a kill may cost, some minutes of a large model."""
+"""Maximum pairs of a part, which is what a kill can lose: some minutes with a large model."""
 
 Ask = Callable[[Sequence[Row]], Tensor]
-"""Returns the logits of a batch of rows, (N, A)."""
+"""Function from a batch of N rows to their (N, A) logits."""
 
 
 class Judge(ABC):
@@ -35,39 +35,38 @@ class Judge(ABC):
     Parameters
     ----------
     query_texts, document_texts
-        Look texts up by id.
+        Functions from query (document) ids to texts.
     device
-        Where the model computes.
+        Device of the model.
     model
         Hub name or folder.
     prompt
-        What it reads and answers, as ``Prompt`` has it; a name by
-        ``teacher/prompt=NAME``.
+        Template and answers, with the options of ``Prompt``; choose one by name with ``teacher/prompt=NAME``.
     revision
-        Commit or tag on the hub; pin it for results to be published.
+        Commit or tag on the hub; pin it for results that you publish.
     max_length
-        Longest prompt in tokens; the document alone is cut to it. null takes what the model reads at most.
+        Maximum length of a prompt in tokens; longer prompts have their document cut. null is the model's maximum.
     bf16
-        Hold the weights in bfloat16: half the memory and faster on a GPU, but pairs may tie. The logits of the answers
-        are computed in float32 all the same.
+        Load the weights in bfloat16: half the memory and faster on a GPU, but scores may tie. The answers' logits are
+        still computed in float32.
     batch_tokens
-        Tokens of one forward pass, padding included: what memory it takes.
+        Tokens of one forward pass, including padding; determines the memory.
     device_map
-        Spread one model over several devices, as transformers takes it: ``auto``. Needs accelerate.
+        Spread one model over several devices, with transformers' ``device_map``: ``auto``. Needs accelerate.
     store
-        A score store of this very model and prompt (``limbeck score``): what it has is taken from it, the rest is
-        computed.
+        A score store of this model and prompt (``limbeck score``): its scores are used, missing ones are computed.
 
     Raises
     ------
     ConfigError
-        The model cannot be loaded or is of another kind, an answer is no single token, or the length is out of range.
+        The model cannot be loaded or is of another kind, an answer is not a single token, or the length is out of
+        range.
     """
 
     given: ClassVar = ("query_texts", "document_texts", "device")
     kind: ClassVar[Kind]
     closed: ClassVar[bool] = False
-    """Whether a prompt ends with what the tokenizer puts behind a text."""
+    """Whether prompts end with the special tokens that the tokenizer adds after a text."""
 
     def __init__(
         self,
@@ -91,7 +90,7 @@ class Judge(ABC):
         self._query_texts, self._document_texts = query_texts, document_texts
         self._batch_tokens, self._bf16 = batch_tokens, bf16
         if self.prompt.score == "head" and self.kind == "seq2seq":
-            raise ValueError("prompt.score=head is of teacher=causal_lm; take difference, positive or negative")
+            raise ValueError("prompt.score=head needs teacher=causal_lm; choose difference, positive or negative")
         self._checkpoint = Checkpoint(model, revision, self.kind)
         self.max_length = self._length(max_length)
         self._tokenizer = self._checkpoint.tokenizer()
@@ -110,13 +109,11 @@ class Judge(ABC):
         most = self._checkpoint.most_tokens()
         if wanted is None and most is None:
             raise ConfigError(
-                "teacher.max_length: nothing bounds what this model reads; give the length that it was trained with"
+                "teacher.max_length: this model has no maximum length; set the length that it was trained with"
             )
         if wanted is not None and (wanted < 1 or (most is not None and wanted > most)):
-            bound = f" and <= {most}, what this model reads" if most else ""
-            raise ConfigError(
-                f"teacher.max_length must be >= 1{bound}; got {wanted}. null takes as much as the model reads"
-            )
+            bound = f" and <= {most}, the model's maximum" if most else ""
+            raise ConfigError(f"teacher.max_length must be >= 1{bound}; got {wanted}. null is the model's maximum")
         return int(wanted or most or 0)
 
     def _answer(self, which: str) -> int:
@@ -129,11 +126,11 @@ class Judge(ABC):
 
     @property
     def number(self) -> Number:
-        """What kind of number a score is."""
+        """Kind of number that a score is."""
         return "logit_difference" if self.prompt.score == "difference" else "logit"
 
     def identity(self) -> dict[str, Any]:
-        """Return what the scores depend on."""
+        """Return everything that the scores depend on, except the collection."""
         return {
             "kind": self.kind,
             "model": self.name,
@@ -145,7 +142,7 @@ class Judge(ABC):
         }
 
     def provenance(self, collection: str, command: str) -> Provenance:
-        """Return what is written into stores of the scores."""
+        """Return the provenance for score stores."""
         revision = self._checkpoint.revision
         return Provenance(
             self.name,
@@ -159,23 +156,23 @@ class Judge(ABC):
         )
 
     def plan(self, lists: Mapping[str, Sequence[str]], size: int) -> Plan:
-        """Cut the scoring of lists into parts of so many pairs, 2048 at most."""
+        """Split the scoring of lists into parts of at most ``size`` pairs, and at most 2048."""
         return Plan(lists, by_document=False, size=min(size, _PART))
 
     def scorer(self, plan: Plan) -> Callable[[int], np.ndarray]:
-        """Return what scores the parts; a query whose prompt has no room for a document is refused at once."""
+        """Return the function that scores a part; raise an error for a query whose prompt is too long."""
         for query, text in zip(plan.query_ids, self._query_texts(plan.query_ids), strict=True):
             self._rows.check(query, text)
         return by_lists(self.score, plan)
 
     @torch.inference_mode()
     def score(self, query_ids: Sequence[str], lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """Return raw float32 scores, one array a query, in the order of its list.
+        """Return raw float32 scores: one array per query, in the order of its list.
 
         Raises
         ------
         ConfigError
-            A score is not finite, or a query's prompt is too long; the message names the pair or the query.
+            A score is NaN or infinite, or a query's prompt is too long; the message names the pair or the query.
         """
         prompts = [self._prompts(query, documents) for query, documents in zip(query_ids, lists, strict=True)]
         pairs = sum(map(len, prompts))
@@ -200,10 +197,10 @@ class Judge(ABC):
 
     @abstractmethod
     def _logits(self, lists: Sequence[Sequence[Row]], done: Callable[[int], object]) -> list[Tensor]:
-        """Return (N, A) logits for each list of N rows, in its order; ``done`` gets the size of each batch."""
+        """Return (N, A) logits for each list of N rows; call ``done`` with the size of each finished batch."""
 
     def _sorted(self, rows: Sequence[Row], ask: Ask, done: Callable[[int], object]) -> Tensor:
-        """Return the logits of rows, asked for in batches of like length."""
+        """Return the logits of rows, computed in batches of similar length."""
         batches = list(groups([len(row) for row in rows], self._batch_tokens))
         answers = []
         for batch in batches:
@@ -213,14 +210,14 @@ class Judge(ABC):
         return torch.cat(answers)[place.argsort()]
 
     def look(self, query: str, document: str) -> dict[str, Any]:
-        """Return what the model reads of a pair and what it answers, to be looked at.
+        """Return the prompt of a pair and the model's answer, for inspection.
 
         Returns
         -------
         dict
-            ``query``, ``document``, ``prompt`` (the text of the tokens), ``tokens`` and ``cut`` (numbers of them),
-            ``document_end`` and ``behind``, ``end`` (pieces before and behind the end of the document, and the last
-            ones), ``answers`` (piece → logit) and ``score``.
+            ``query`` and ``document``; ``prompt``, the decoded tokens; ``tokens`` and ``cut``, the numbers of tokens
+            and of tokens cut off; ``document_end`` and ``behind``, the tokens before and after the document's end;
+            ``end``, the last tokens; ``answers``, token → logit; ``score``.
         """
         (row,) = self._prompts(query, [document])
         with torch.inference_mode():

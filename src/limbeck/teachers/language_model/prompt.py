@@ -1,4 +1,4 @@
-"""Prompts: what a language model reads of a query and a document, and which of its tokens are the answers."""
+"""Prompts: the template for a query and a document, and the answers whose logits give the score."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -14,30 +14,31 @@ _PLACES = ("instruction", "query", "document")
 
 @dataclass(frozen=True)
 class Prompt:
-    r"""A template, and how the model's answer becomes a score.
+    r"""A prompt template, and how the model's answer becomes a score.
 
     Parameters
     ----------
     name
-        For score stores and messages.
+        Name of the prompt, for score stores and messages.
     segments
-        Texts with the places ``{query}``, ``{document}`` and ``{instruction}``; a brace itself is doubled. Each
-        segment is tokenised by itself, without special tokens of the tokenizer, and their tokens are joined: where the
-        cuts lie decides which tokens the model reads. Texts of special tokens (``<|im_start|>``) become these tokens.
+        Texts with the placeholders ``{query}``, ``{document}`` and ``{instruction}``; write a literal brace twice. Each
+        segment is tokenised separately, without the tokenizer's special tokens, and the tokens are joined, so the
+        boundaries of segments determine the tokens. Special tokens written as text (``<|im_start|>``) become special
+        tokens.
     instruction
-        What stands at ``{instruction}``.
+        Text for ``{instruction}``.
     positive, negative
-        The two answers, a token each: the name of a piece of the vocabulary (``▁true``), or a text that is one token.
+        The two answers, one token each: a token of the vocabulary (``▁true``), or a text that is one token.
     score
-        ``difference``, positive − negative logit, which is the log-odds of the two; ``positive`` or ``negative``, that
-        logit alone; ``head``, the logit of a sequence-classification head with one label.
+        ``difference``: positive − negative logit, the log-odds of the two answers. ``positive``, ``negative``: the
+        logit of one answer. ``head``: the logit of a sequence-classification head with one label.
     bos
-        Begin with the tokenizer's BOS token; null does what the tokenizer does with any text.
+        Whether to start with the tokenizer's BOS token; null does what the tokenizer does for any text.
 
     Raises
     ------
     ConfigError
-        ``{query}`` or ``{document}`` is missing, a place is unknown, or an option is none of its words.
+        ``{query}`` or ``{document}`` is missing, a placeholder is unknown, or an option has an unknown value.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Prompt:
         if unknown:
             known = ", ".join(f"{{{place}}}" for place in _PLACES)
             raise _error(
-                "segments", f"has the unknown place {{{unknown[0]}}}; places are {known}, a brace itself is {{{{"
+                "segments", f"has the unknown placeholder {{{unknown[0]}}}; known are {known}; a literal brace is {{{{"
             )
         for place in ("query", "document"):
             if place not in found:
@@ -66,16 +67,16 @@ class Prompt:
 
     @cached_property
     def label(self) -> str:
-        """Name and hash of all that the prompt says, for the provenance of scores."""
+        """Name and hash of the whole prompt, for the provenance of scores."""
         return f"{self.name} ({fingerprint(asdict(self))})"
 
     @cached_property
     def place(self) -> int:
-        """Number of the segment that holds the document."""
+        """Index of the segment with the document."""
         return next(i for i, segment in enumerate(self.segments) if "document" in _places(segment))
 
     def filled(self, segment: str, query: str, document: str = "") -> tuple[str, tuple[int, int]]:
-        """Return a segment's text, and from which to which character the document stands in it; (0, 0) for nowhere."""
+        """Return a segment's text, and start and end of the document in it (in characters; (0, 0) without it)."""
         values = {"instruction": self.instruction, "query": query, "document": document}
         text, span = "", (0, 0)
         for literal, place, _, _ in Formatter().parse(segment):
@@ -92,7 +93,7 @@ def read_prompt(options: Any) -> Prompt:
     Raises
     ------
     ConfigError
-        It is no mapping, or an option is unknown, missing or of the wrong kind.
+        It is not a mapping, or an option is unknown, missing or of the wrong type.
     """
     if not isinstance(options, Mapping):
         raise ConfigError(
@@ -110,7 +111,7 @@ def read_prompt(options: Any) -> Prompt:
     for name in ("name", "instruction", "positive", "negative"):
         if not isinstance(words.get(name, ""), str):
             quoted = f"""'teacher.prompt.{name}="{str(words[name]).lower()}"'"""
-            raise _error(name, f"must be a text, got {words[name]!r}; what means something else is quoted: {quoted}")
+            raise _error(name, f"must be a text, got {words[name]!r}; put such words in quotes: {quoted}")
     if not isinstance(options.get("bos"), bool | None):
         raise _error("bos", f"must be true, false or null, got {options['bos']!r}")
     return Prompt(**{"name": "unnamed", **words, "segments": tuple(texts)})
@@ -120,7 +121,7 @@ def _places(segment: str) -> list[str]:
     try:
         return [place for _, place, _, _ in Formatter().parse(segment) if place is not None]
     except ValueError as error:
-        raise _error("segments", f"{segment!r}: {error}; a brace itself is doubled, {{{{ or }}}}") from None
+        raise _error("segments", f"{segment!r}: {error}; write a literal brace twice, {{{{ or }}}}") from None
 
 
 def _error(option: str, message: str) -> ConfigError:

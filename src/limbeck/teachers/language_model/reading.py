@@ -1,4 +1,4 @@
-"""What a language model answers to rows of tokens: alone, or behind a prefix that was read once for all of them."""
+"""Answer logits of language models for rows of tokens, with or without a cached prefix."""
 
 import copy
 import logging
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25}
-"""How far the logits of the check of the cache may differ, relative where they are above 1."""
+"""Tolerance of logits in the test of the prefix cache; relative for logits above 1."""
 
 
 class Encoded:
-    """The first answer of an encoder with a decoder.
+    """Logits of an encoder-decoder's first output token.
 
     Parameters
     ----------
     model
-        With the answers as its output matrix.
+        Encoder-decoder with an ``AnswerHead``.
     """
 
     def __init__(self, model: "PreTrainedModel") -> None:
@@ -43,24 +43,24 @@ class Encoded:
 
 
 class Decoded:
-    """The answer of a decoder behind the last token of a row.
+    """Logits of a decoder after the last token of each row.
 
-    Rows are padded on the right. A token then stands at its position whatever is in the batch, for every model: there
-    are no position ids to give, windows reach back as far as without padding, and no token sees what comes behind it.
+    Rows are padded on the right, so that for every model a token's position and attention window do not depend on the
+    batch, and no position ids are needed; tokens do not attend to padding after them.
 
     Parameters
     ----------
     model
-        With the answers as its output matrix, or with a classification head ``score``.
+        Decoder with an ``AnswerHead``, or with a classification head ``score``.
     head
-        It has such a head.
+        Whether the model has a classification head.
     """
 
     def __init__(self, model: "PreTrainedModel", *, head: bool) -> None:
         self._model: Any = model
         self._head = head
         self.window: int | None = None
-        """Longest row that a cached prefix may have; None for any."""
+        """Maximum length of rows with a cached prefix; None for no maximum."""
 
     def __call__(self, rows: Sequence[Row]) -> Tensor:
         """Return (N, A) float32 logits."""
@@ -68,7 +68,7 @@ class Decoded:
         return _last(self._logits(ids, mask, use_cache=False)[0], mask)
 
     def prefix(self, ids: TokenIds) -> "DynamicCache":
-        """Return the keys and values of tokens that rows begin with."""
+        """Return the keys and values of a prefix."""
         from transformers import DynamicCache
 
         row, mask = _padded([ids], self._model.device)
@@ -76,7 +76,7 @@ class Decoded:
         return self._logits(row, mask, past_key_values=cache, use_cache=True)[1]
 
     def behind(self, prefix: "DynamicCache", rows: Sequence[Row]) -> Tensor:
-        """Return what a call with the rows returns, given the keys and values of the tokens that all begin with."""
+        """Return the (N, A) logits of rows, given the keys and values of their shared prefix."""
         length = prefix.get_seq_length()
         ids, mask = _padded([row.ids[length:] for row in rows], self._model.device)
         cache = copy.deepcopy(prefix)
@@ -94,14 +94,14 @@ class Decoded:
 
     @torch.inference_mode()
     def reuses_prefixes(self, rows: Sequence[Row]) -> bool:
-        """Return whether a prefix may be read once for many rows, by trying it on some rows that differ in length.
+        """Return whether the model supports a cached prefix, tested on rows of different lengths.
 
-        Layers that keep anything but keys and values (recurrent states), or that drop old ones (sliding windows), are
-        known by the cache that they fill: the former are refused, the latter bound the length, ``window``.
+        The cache shows layers that store more than keys and values (recurrent states), which are not supported, and
+        sliding windows, which limit the length of rows (``window``).
         """
         reason = self._refusal(rows)
         if reason is not None:
-            log.info("instruction and query are read anew for each document: %s", reason)
+            log.info("the prefix of instruction and query is not cached: %s", reason)
         return reason is None
 
     def _refusal(self, rows: Sequence[Row]) -> str | None:
@@ -111,14 +111,14 @@ class Decoded:
             cache = self.prefix(rows[0].ids[: shared(rows)])
             layers = list(cache.layers)
             if not layers or {type(layer) for layer in layers} - {DynamicLayer, DynamicSlidingWindowLayer}:
-                return "a layer of this model keeps more than keys and values"
+                return "a layer of this model stores more than keys and values"
             windows = [layer.sliding_window for layer in layers if isinstance(layer, DynamicSlidingWindowLayer)]
             self.window = min(windows, default=None)
             if self.window is not None and max(map(len, rows)) > self.window:
                 return f"the window of a layer, {self.window} tokens, is shorter than any prompt"
             found, wanted = self.behind(cache, rows), self(rows)
         except (AttributeError, TypeError, ValueError, NotImplementedError) as error:
-            return f"this model takes no cached prefix ({str(error).splitlines()[0] if str(error) else type(error)})"
+            return f"it supports no cached prefix ({str(error).splitlines()[0] if str(error) else type(error)})"
         far = (found - wanted).abs() / wanted.abs().clamp(min=1)
         if not far.max() <= _TOLERANCE.get(self._model.dtype, 1e-3) and wanted.isfinite().all():
             return f"with a cached prefix its logits differ by {float(far.max()):.2g}"
@@ -135,5 +135,5 @@ def _padded(rows: Sequence[TokenIds], device: torch.device) -> tuple[Tensor, Ten
 
 
 def _last(logits: Tensor, mask: Tensor) -> Tensor:
-    """Return (N, A) of (N, T, A): those at the last token of each row."""
+    """Return the (N, A) logits at the last token of each row."""
     return logits[torch.arange(len(logits), device=logits.device), mask.sum(dim=1).to(logits.device) - 1]

@@ -1,4 +1,4 @@
-"""From texts to the tokens of whole prompts; a long document is cut, and nothing else."""
+"""Token rows of whole prompts; only the document is cut if a prompt is too long."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 _TRIAL = 64
-"""Tokens of a trial."""
+"""Maximum tokens of the rows that test a model."""
 
 
 @dataclass(frozen=True)
@@ -24,27 +24,28 @@ class Row:
 
     ids: TokenIds
     end: int
-    """Where the document ends among them."""
+    """Index of the token after the document."""
     cut: int
-    """Tokens that were cut off the document's end."""
+    """Number of tokens cut off the document's end."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
 class Rows:
-    """Makes rows of prompts.
+    """Builds the token rows of prompts.
 
     Parameters
     ----------
     tokenizer
-        The model's.
+        The model's tokenizer.
     prompt
         The template.
     length
-        The longest row, in tokens.
+        Maximum length of a row in tokens.
     closed
-        End with what the tokenizer puts behind a text (``</s>``): encoders read it, decoders would take it for the end.
+        Whether to end with the special tokens that the tokenizer adds after a text (``</s>``), as encoders expect;
+        decoders would take them for the end of the text.
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerFast", prompt: Prompt, length: int, *, closed: bool) -> None:
@@ -56,13 +57,13 @@ class Rows:
         self._after = after if closed else []
 
     def _frame(self) -> tuple[list[int], list[int]]:
-        """Return what the tokenizer puts before and behind a text."""
+        """Return the special tokens that the tokenizer adds before and after a text."""
         plain, framed = self._ids("a"), list(self._tokenizer("a")["input_ids"])  # pyright: ignore[reportArgumentType]
         start = next(i for i in range(len(framed)) if framed[i : i + len(plain)] == plain)
         return framed[:start], framed[start + len(plain) :]
 
     def _first(self, before: list[int]) -> list[int]:
-        """Return what a row begins with, which the template may have written out already."""
+        """Return the special tokens at the start of a row; none if the template contains them."""
         bos = self._tokenizer.bos_token_id
         if self._prompt.bos is True and bos is None:
             raise ConfigError("teacher.prompt.bos: this tokenizer has no BOS token; set it to null")
@@ -75,11 +76,11 @@ class Rows:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])  # pyright: ignore[reportArgumentType]
 
     def check(self, query_id: str, query: str) -> None:
-        """Raise a ``ConfigError`` if a query's prompt leaves no room for a document."""
+        """Raise ``ConfigError`` if a query's prompt leaves no room for a document."""
         self(query_id, query, [""])
 
     def samples(self) -> list[Row]:
-        """Return short rows of this prompt that differ at their ends and in length, for trials."""
+        """Return short rows of this prompt with different ends and lengths, to test a model."""
         ids = [*self._before]
         for segment in self._prompt.segments:
             ids += self._ids(self._prompt.filled(segment, "a query")[0])
@@ -87,12 +88,12 @@ class Rows:
         return [Row(np.array(ids + ids[:more], dtype=np.int64), len(ids) + more, 0) for more in (1, 3, 7)]
 
     def __call__(self, query_id: str, query: str, documents: Sequence[str]) -> list[Row]:
-        """Return a row a document.
+        """Return one row per document.
 
         Raises
         ------
         ConfigError
-            The prompt of this query is too long even without a document; the message names the query.
+            The prompt is too long even without a document; the message names the query.
         """
         prompt, place = self._prompt, self._prompt.place
         before, after = [
@@ -123,8 +124,8 @@ class Rows:
         if bare >= self._length:
             raise ConfigError(
                 f"query {query_id!r}: its prompt has {bare} tokens without a document, which leaves no room for one in "
-                f"{self._length}; raise teacher.max_length as far as the model reads, or shorten the instruction or "
-                "the query"
+                f"{self._length}; raise teacher.max_length (null is the model's maximum), or shorten the instruction "
+                "or the query"
             )
         cut = max(0, whole - self._length)
         row = [*before, *ids[: last - cut], *ids[last:], *after]
@@ -132,7 +133,7 @@ class Rows:
 
 
 def shared(rows: Sequence[Row]) -> int:
-    """Return how many tokens all rows begin with, less than the shortest of them has."""
+    """Return the length of the rows' common prefix, at most one less than the shortest row."""
     first, most = rows[0].ids, min(map(len, rows)) - 1
     for row in rows[1:]:
         differ = np.flatnonzero(first[:most] != row.ids[:most])

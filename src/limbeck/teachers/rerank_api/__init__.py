@@ -1,1 +1,1 @@
-"""Re-rankers behind an HTTP address: the forms of their requests, the client, the teacher."""
+"""Re-ranking servers as teachers: request formats, HTTP client and teacher."""

@@ -1,4 +1,4 @@
-"""Posting JSON to a server that may be busy, restarting or wrong: try again, then say in one line what is wrong."""
+"""Posts JSON to a server, with retries if it is busy or restarting, and one-line errors."""
 
 import os
 import threading
@@ -12,9 +12,9 @@ from urllib3.util import Retry
 from limbeck.config import ConfigError
 
 _PASSING = (408, 429, 500, 502, 503, 504)
-"""What a server says that may answer later."""
+"""HTTP status codes that are retried."""
 _LONGEST = 60.0
-"""Seconds between two tries at most."""
+"""Maximum seconds between two tries."""
 _QUOTED = 200
 
 
@@ -24,18 +24,21 @@ class Client:
     Parameters
     ----------
     url
-        The whole address.
+        Full address.
     timeout
-        Seconds without a byte of an answer.
-    retries, backoff
-        Tries after the first; seconds before the second of them, doubled each time. ``Retry-After`` goes before.
+        Seconds without a byte of the answer after which a request fails.
+    retries
+        Number of retries after the first try.
+    backoff
+        Seconds before the second retry (the first is immediate), doubled for each further one. A ``Retry-After`` of
+        the server takes precedence.
     bearer_from
-        Variable of the environment with the key that is sent along; it is neither stored nor shown.
+        Environment variable with the key to send; the key is neither stored nor shown.
 
     Raises
     ------
     ConfigError
-        There is no such variable.
+        The variable is not set.
     """
 
     def __init__(self, url: str, *, timeout: float, retries: int, backoff: float, bearer_from: str | None) -> None:
@@ -46,30 +49,30 @@ class Client:
         if bearer_from is not None and not self._key:
             raise ConfigError(
                 "teacher.bearer_from must name an environment variable that holds the server's key, and no such "
-                "variable is set: export it first; the key itself belongs in no command"
+                "variable is set: export it first; never put the key itself into a command"
             )
         self._retry = Retry(
             total=retries,
-            backoff_factor=backoff / 2,  # urllib3 does not wait before the second try, and doubles before it waits
+            backoff_factor=backoff / 2,  # urllib3 does not wait before the first retry, and doubles before the second
             backoff_max=_LONGEST,
             status_forcelist=_PASSING,
-            allowed_methods=None,  # a score is the same if it is asked for twice
+            allowed_methods=None,  # requests for scores can be repeated
             raise_on_status=False,
         )
         self._of_thread = threading.local()
 
     def post(self, body: dict[str, Any]) -> Any:
-        """Return the JSON value that the server answers with.
+        """Return the JSON value of the server's answer.
 
         Raises
         ------
         ConfigError
-            It does not answer, refuses, or answers with something else.
+            The server does not answer, refuses the request, or does not answer with JSON.
         """
         try:
             answer = self._session().post(self.url, json=body, timeout=self._timeout, allow_redirects=False)
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.MissingSchema):
-            raise self._error("is no address; teacher.url must be one, http://localhost:8000 for example") from None
+            raise self._error("is no address; teacher.url must be one, such as http://localhost:8000") from None
         except requests.exceptions.RequestException as error:
             raise self._error(self._lost(_innermost(error))) from None
         if answer.status_code != 200:
@@ -91,7 +94,7 @@ class Client:
         return session
 
     def _lost(self, error: BaseException) -> str:
-        """Say why there is no answer, or none that is whole."""
+        """Describe why there is no complete answer."""
         if isinstance(error, TimeoutError | LibraryTimeout):
             remedy = "lower teacher.batch_size or teacher.concurrency, or raise teacher.timeout"
             return f"no answer in {self._timeout:g} s, {self._tried()}; {remedy}"
@@ -103,20 +106,20 @@ class Client:
         said = f"{status} ({self._quoted(answer)})"
         if status in (401, 403):
             if self._variable is None:
-                return f"{said}: the server wants a key; teacher.bearer_from=NAME sends that of a variable"
+                return f"{said}: the server requires a key; teacher.bearer_from=NAME sends the key in variable NAME"
             return f"{said}: the server refuses the key in ${self._variable}"
         if status in (404, 405):
             return f"{said}: nothing is here, or not this model; see teacher.form, teacher.model, or give the whole url"
         if status == 429:
             return f"{said}, {self._tried()}: it is too busy; lower teacher.concurrency, or raise teacher.retries"
         if 300 <= status < 400:
-            return f"{said}: the server sends on to {answer.headers.get('Location')}; give that as teacher.url"
+            return f"{said}: the server redirects to {answer.headers.get('Location')}; set teacher.url to that"
         if status >= 500:
             return f"{said}, {self._tried()}: the server failed; look at its log"
         return f"{said}: the server refuses the request; see teacher.form, teacher.model, teacher.batch_size"
 
     def _quoted(self, answer: requests.Response) -> str:
-        """Return the beginning of an answer, without the key, which some servers repeat."""
+        """Return the start of an answer, without the key, which some servers repeat."""
         text = " ".join(answer.text[:10_000].split())
         text = text if self._key is None else text.replace(self._key, "(left out)")
         return repr(text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…") if text else "an empty answer"

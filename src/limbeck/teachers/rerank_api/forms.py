@@ -1,21 +1,17 @@
-"""The requests and answers of re-ranking servers: one query with several documents in, one score for each out.
+"""Request and answer formats of re-ranking servers: a request has one query and several documents.
 
-==============  ======================  ===========================================  ===================================
-form            path                    request                                      answer
-==============  ======================  ===========================================  ===================================
-``tei``         /rerank                 query, texts, raw_scores                     [{index, score}]
-``vllm_score``  /score                  model, text_1, text_2, use_activation        {data: [{index, score}]}
-``vllm_rerank`` /rerank                 model, query, documents, use_activation      {results: [{index,
-                (/v1/…, /v2/…)                                                       relevance_score}]}
-``jina``        /v1/rerank              model, query, documents, top_n               {results: [{index,
-                                                                                     relevance_score}]}
-==============  ======================  ===========================================  ===================================
+| form | path | request | answer, a list of {index, score} |
+|---|---|---|---|
+| ``tei`` | /rerank | query, texts, raw_scores | the list |
+| ``vllm_score`` | /score | model, text_1, text_2, use_activation | in ``data`` |
+| ``vllm_rerank`` | /rerank, /v1/…, /v2/… | model, query, documents, use_activation | in ``results`` (relevance_score) |
+| ``jina`` | /v1/rerank | model, query, documents, top_n | in ``results`` (relevance_score) |
 
 References
 ----------
 https://huggingface.github.io/text-embeddings-inference (its openapi.json),
 https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html, https://api.jina.ai/redoc. Cohere's /v2/rerank and
-the servers that copy it have the form ``jina``.
+compatible servers have the form ``jina``.
 """
 
 import math
@@ -27,37 +23,37 @@ import numpy as np
 from limbeck.scores.kinds import Kind
 
 Body = Callable[[str, str, Sequence[str], bool], dict[str, Any]]
-"""Returns a request: model, query, documents, raw."""
+"""Function from model, query, documents and raw to a request's body."""
 
 
 class Form(NamedTuple):
-    """How a server is asked, and how it answers."""
+    """Format of requests and answers."""
 
     path: str
-    """Appended to an address that names none of ``PATHS``."""
+    """Path that is appended to an address that ends in none of ``PATHS``."""
     body: Body
     listed: str | None
-    """Key of the list of scores in the answer; None if the answer is that list."""
+    """Key of the list of scores in the answer; None if the answer is the list."""
     score: str
-    """Key of the score in an element of it."""
+    """Key of the score in an element of the list."""
     raw: Kind
-    """What a score is without an activation."""
+    """Kind of the scores without an activation."""
     activated: Kind
-    """What it is with one."""
+    """Kind of the scores with an activation."""
 
     @property
     def expects(self) -> str:
-        """What an answer looks like, for messages."""
+        """Example of an answer, for messages."""
         inner = f'[{{"index": 0, "{self.score}": 1.5}}, …]'
         return inner if self.listed is None else f'{{"{self.listed}": {inner}}}'
 
 
 PATHS = ("/rerank", "/score")
-"""What an address that is whole ends with."""
+"""Endings of full addresses."""
 
 
 def _tei(model: str, query: str, documents: Sequence[str], raw: bool) -> dict[str, Any]:
-    del model  # the server has one
+    del model  # a server has one model
     return {"query": query, "texts": list(documents), "raw_scores": raw, "return_text": False, "truncate": True}
 
 
@@ -70,11 +66,11 @@ def _vllm_rerank(model: str, query: str, documents: Sequence[str], raw: bool) ->
 
 
 def _vllm(raw: bool) -> dict[str, Any]:
-    return {"use_activation": not raw, "truncate_prompt_tokens": -1}  # -1: at the most that the model reads
+    return {"use_activation": not raw, "truncate_prompt_tokens": -1}  # -1: the model's maximum
 
 
 def _jina(model: str, query: str, documents: Sequence[str], raw: bool) -> dict[str, Any]:
-    del raw  # there is no choice
+    del raw  # not an option of this form
     count = len(documents)
     return {"model": model, "query": query, "documents": list(documents), "top_n": count, "return_documents": False}
 
@@ -93,7 +89,7 @@ def scores_of(answer: Any, form: Form, count: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        The answer is built in another way, lacks a document or has one twice, or a score is no finite number.
+        The answer has another format, lacks a document or has one twice, or a score is not a finite number.
     """
     rows = answer if form.listed is None else answer.get(form.listed) if isinstance(answer, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -120,5 +116,5 @@ def scores_of(answer: Any, form: Form, count: int) -> np.ndarray:
 
 
 def _named(answer: Any) -> str:
-    kinds = {list: "a list of other things than objects", str: "a text", type(None): "null"}
+    kinds = {list: "a list that does not hold objects", str: "a text", type(None): "null"}
     return kinds.get(type(answer), f"{answer!r}")

@@ -1,4 +1,4 @@
-"""A re-ranker behind an HTTP address as teacher: vLLM, text-embeddings-inference, Jina, or anything of their forms."""
+"""Re-ranking servers as teachers: vLLM, text-embeddings-inference, Jina, and compatible ones."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,49 +21,53 @@ from limbeck.teachers.rerank_api.forms import FORMS, PATHS, scores_of
 from limbeck.text.collate import Texts
 
 _PART = 2048
-"""Pairs of a part at most: what a kill may cost."""
+"""Maximum pairs of a part, which is what a kill can lose."""
 
 
 @register("teacher", "server")
 class ServerTeacher:
-    """Scores pairs by asking a server, several requests at once.
+    """Scores pairs with a re-ranking server, by several concurrent requests.
 
     Parameters
     ----------
     query_texts, document_texts
-        Look texts up by id.
+        Functions from query (document) ids to texts.
     url
-        Address of the server, ``http://localhost:8000``; or the whole one, that ends with ``/rerank`` or ``/score``.
+        Address of the server, ``http://localhost:8000``, or the full address that ends in ``/rerank`` or ``/score``.
     form
-        Of requests and answers: ``tei`` (text-embeddings-inference), ``vllm_score``, ``vllm_rerank`` (/rerank,
-        /v1/rerank, /v2/rerank), or ``jina`` (Jina, Cohere, and who copies them).
+        Format of requests and answers: ``tei`` (text-embeddings-inference), ``vllm_score``, ``vllm_rerank`` (/rerank,
+        /v1/rerank, /v2/rerank), or ``jina`` (Jina, Cohere and compatible servers).
     model
-        Its name: recorded, and sent where the form has a place for it.
+        Name of the model: recorded, and sent if the form includes it.
     revision
-        Recorded with it; servers do not say theirs.
+        Revision of the model, only recorded, as servers do not report theirs.
     raw_scores
-        Ask for scores without a sigmoid. Not in the power of ``jina``.
+        Request scores without a sigmoid; ``jina`` does not support it.
     kind
-        What kind of number the scores are (docs/howto/scores.md); null is what the form says: ``logit`` or, without
-        ``raw_scores``, ``probability``; ``unknown`` of ``jina``.
+        Kind of number of the scores (docs/howto/scores.md). null is the form's: ``logit``, or ``probability`` without
+        ``raw_scores``; ``unknown`` for ``jina``.
     query_template, document_template
-        What is sent in place of a text, with ``{query}`` or ``{document}`` in it, for models that want a prompt.
+        Text that is sent for a query (document), with ``{query}`` (``{document}``) in it, for models that need a
+        prompt.
     batch_size
-        Documents of a request.
+        Documents per request.
     concurrency
-        Requests at once.
+        Number of concurrent requests.
     timeout
-        Seconds without a byte of an answer.
-    retries, backoff
-        Tries after the first, where the server is down, busy (429) or fails (5xx); seconds before the third, doubled
-        for each after it, a minute at most. With 8 and 1 it may be away for two minutes.
+        Seconds without a byte of the answer after which a request fails.
+    retries
+        Number of retries if the server is down, busy (429) or fails (5xx).
+    backoff
+        Seconds before the second retry (the first is immediate), doubled for each further one, at most a minute. With
+        8 retries and a backoff of 1 the server may be down for two minutes.
     bearer_from
-        NAME of the variable of the environment with the key that is sent as ``Authorization: Bearer …``. It is neither
-        stored nor shown.
+        Name of the environment variable with the key to send as ``Authorization: Bearer …``. The key is neither stored
+        nor shown.
     tolerance
-        Before a store grows, pairs that it has are asked for again; they may differ by this share of their range.
+        Before pairs are added to a store, known pairs are scored again; they may differ by this share of the scores'
+        range.
     store
-        A score store of this very model (``limbeck score``): what it has is taken from it, the rest is asked for.
+        A score store of this model (``limbeck score``): its scores are used, missing ones are requested.
 
     Raises
     ------
@@ -127,7 +131,7 @@ class ServerTeacher:
         self._seen, self._lock = Values(), Lock()
 
     def identity(self) -> dict[str, Any]:
-        """Return what the scores depend on: the model, not where it is served."""
+        """Return everything that the scores depend on, except collection and address."""
         return {
             "kind": "server",
             "form": self._form_name,
@@ -139,7 +143,7 @@ class ServerTeacher:
         }
 
     def provenance(self, collection: str, command: str) -> Provenance:
-        """Return what is recorded of its scores.
+        """Return the provenance for score stores.
 
         Parameters
         ----------
@@ -158,13 +162,13 @@ class ServerTeacher:
         )
 
     def score(self, query_ids: Sequence[str], lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """Return raw float32 scores, one array a query, in the order of its list.
+        """Return raw float32 scores: one array per query, in the order of its list.
 
         Raises
         ------
         ConfigError
-            The server does not answer, refuses, or answers with something else than finite scores of all documents; or
-            its scores are hardly of the kind that they should be.
+            The server does not answer, refuses the request, or does not return a finite score for each document; or
+            its scores do not look like their declared kind.
         """
         size = self._batch_size
         asked = [
@@ -196,27 +200,27 @@ class ServerTeacher:
             why = doubtful(self.number, self._seen)
         if why:
             raise ConfigError(
-                f"teacher: {self._client.url}: scores of the kind {self.number} were asked for, but {why}. The server "
-                "does not obey raw_scores; serve the model without an activation, or say teacher.raw_scores=false "
-                "teacher.kind=probability (teacher.kind=similarity for numbers of another kind)"
+                f"teacher: {self._client.url}: scores of the kind {self.number} were requested, but {why}. The server "
+                "ignores raw_scores; serve the model without an activation, or set teacher.raw_scores=false "
+                "teacher.kind=probability (teacher.kind=similarity for other numbers)"
             )
         return scores
 
     def plan(self, lists: Lists, size: int) -> Plan:
-        """Cut the scoring of lists into parts of so many pairs."""
+        """Split the scoring of lists into parts of at most ``size`` pairs, and at most 2048."""
         return Plan(lists, by_document=False, size=min(size, _PART))
 
     def scorer(self, plan: Plan) -> Callable[[int], np.ndarray]:
-        """Return what scores the parts."""
+        """Return the function that scores a part."""
         return by_lists(self.score, plan)
 
     def check_same(self, known: Sequence[Pair]) -> None:
-        """Ask for pairs whose scores are known.
+        """Request the scores of known pairs again and compare them.
 
         Raises
         ------
         ConfigError
-            The server gives other scores now: its model or its settings have changed.
+            The server's scores have changed, so its model or settings have.
         """
         by_query = {
             query: [pair.document for pair in pairs]
@@ -233,7 +237,7 @@ class ServerTeacher:
         worst = pairs[at]
         raise ConfigError(
             f"teacher: {self._client.url}: {others} of {len(pairs)} pairs of the store have other scores now: query "
-            f"{worst.query!r}, document {worst.document!r} has {worst.score:.4g} there, {now[at]:.4g} from the server "
-            f"({allowed:.2g} is allowed). Its model or settings have changed: serve the model that the store is of, "
-            "choose another out=…, or raise teacher.tolerance"
+            f"{worst.query!r}, document {worst.document!r} has {worst.score:.4g} in the store, {now[at]:.4g} from the "
+            f"server ({allowed:.2g} is allowed). Its model or settings have changed: serve the store's model, choose "
+            "another out=…, or raise teacher.tolerance"
         )
