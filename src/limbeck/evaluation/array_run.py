@@ -7,7 +7,7 @@ memory if the run is small, else in a memory-mapped file.
 import mmap
 import tempfile
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,9 @@ class ArrayRun(Mapping[str, Ranking]):
             held.append(each)
             size += each.nbytes
             if size > _IN_MEMORY:
-                return cls(_in_file(chain(held, rest)))
+                run = cls(_in_file(_passed(held, rest)))
+                pa.default_memory_pool().release_unused()
+                return run
         return cls(held)
 
     @classmethod
@@ -199,6 +201,13 @@ def write(path: Path, run: Mapping[str, Ranking]) -> None:
         found = run.batches
     with pa.OSFile(str(path), "wb") as file:
         _write(file, found)
+
+
+def _passed(held: list[pa.RecordBatch], rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Pass batches on, and keep none of them."""
+    while held:
+        yield held.pop(0)
+    yield from rest
 
 
 def _in_file(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

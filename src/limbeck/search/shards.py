@@ -160,7 +160,7 @@ class Store:
         if not all(self.has(number) for number in range(-(-documents // self.shard_size))):
             return False
         self.record(documents=documents)
-        for unfinished in self.path.glob(".*.unfinished"):
+        for unfinished in self.path.glob(".[0-9]*.unfinished"):  # of shards; others may be building what searches them
             with contextlib.suppress(OSError):
                 shutil.rmtree(unfinished)
         return True
