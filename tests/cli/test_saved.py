@@ -142,7 +142,7 @@ def test_a_sentence_transformer_is_what_its_folder_says(limbeck, small, cache, t
         (["teacher=saved", "teacher.student.folder=nowhere"], "teacher.student.folder: there is no folder"),
         (
             ["student=saved", "student.folder=dense", "backbone=pretrained", "backbone.model=other"],
-            "backbone.model=other and student.folder=dense both say",
+            "backbone.model=other and student.folder=dense both name weights",
         ),
     ],
 )

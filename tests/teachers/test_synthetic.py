@@ -125,9 +125,9 @@ def test_strength_0_is_no_error(folder: Path, documents: list[str], judged: dict
 
 def test_an_unknown_identifier_is_named(folder: Path, documents: list[str], queries: list[str]) -> None:
     teacher = SyntheticTeacher(folder)
-    with pytest.raises(ValueError, match="query 'nobody' is not of the synthetic world"):
+    with pytest.raises(ValueError, match="query 'nobody' is not in the teacher's synthetic collection"):
         teacher.score(["nobody"], [documents])
-    with pytest.raises(ValueError, match="document 'nothing' is not of the synthetic world"):
+    with pytest.raises(ValueError, match="document 'nothing' is not in the teacher's synthetic collection"):
         teacher.score(queries[:1], [["nothing"]])
     with pytest.raises(ValueError, match="query 'nobody'"):
         teacher.is_wrong(["nobody"])

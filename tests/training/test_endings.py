@@ -90,7 +90,7 @@ def test_a_full_disk_is_told_and_leaves_the_last_state_whole(limbeck, tmp_path, 
     assert status == 2, err
     run = run_of(little_disk)
     assert f"no space is left to write to {run}" in err
-    assert "give the same command again" in err
+    assert "run the same command again" in err
     kept = {path.name: read(path)["global_step"] for path in (run / "checkpoints").glob("*.ckpt")}
     assert kept == {"last.ckpt": 2, "best.ckpt": 2}
     assert not list((run / "checkpoints").glob(".*"))
