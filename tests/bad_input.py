@@ -245,7 +245,7 @@ CASES: dict[str, list[Case]] = {
         Case("no table named", "table", "table must be given: table=…"),
         Case("a table of no runs", "table table=small_losses", "there is neither runs/small_losses nor small_losses; limbeck train sweeps=small_losses makes it"),
         Case("compared though unfinished", "evaluate compare=RUN baseline=RUN", "is not finished; run its command again", delete("RUN/result.json")),
-        Case("trained again on a truncated result", TRAIN, "result.json cannot be read .*delete it and give the command again", write("RUN/result.json", BROKEN)),
+        Case("trained again on a truncated result", TRAIN, "result.json cannot be read .*delete it and run the command again", write("RUN/result.json", BROKEN)),
     ],
     "Folders and processes": [
         Case("runs that cannot be written", f"{TRAIN} name=new paths.runs=/proc/runs", "/proc/runs: it does not exist and cannot be created"),

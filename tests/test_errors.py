@@ -132,7 +132,7 @@ Each message below is what Limbeck prints in a test (`tests/bad_input.py`), unde
 
 - The exit status is 2 for bad input, 1 for a failure of the program itself, and 130 for an interruption.
 - There is one message, which names the file and line, the key, or the id. `--debug` shows the traceback.
-- Nothing that is left behind counts as finished: give the same command again with good input.
+- Incomplete output never counts as finished: run the same command again with good input.
 - For missing permissions, a full disk, or a file where a folder should be, the message names the path and the reason.
 """
 

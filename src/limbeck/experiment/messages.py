@@ -163,8 +163,8 @@ _SYSTEM = {
     errno.EACCES: "this is not allowed; look at the rights of the file and of its folder, or give another path",
     errno.EPERM: "this is not allowed; look at the rights of the file and of its folder, or give another path",
     errno.EROFS: "this file system is read-only; give another path",
-    errno.ENOSPC: "the disk is full; make room and give the same command again: what is finished is kept",
-    errno.EDQUOT: "the quota is used up; make room and give the same command again: what is finished is kept",
+    errno.ENOSPC: "the disk is full; free some space and run the same command again: finished parts are reused",
+    errno.EDQUOT: "the quota is used up; free some space and run the same command again: finished parts are reused",
 }
 
 

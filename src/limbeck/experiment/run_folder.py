@@ -227,7 +227,7 @@ def _read(path: Path) -> Config | None:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     except ValueError as error:
         raise ConfigError(
-            f"{path} cannot be read ({error}); delete it and give the command again: what is finished is kept"
+            f"{path} cannot be read ({error}); delete it and run the command again: finished runs are reused"
         ) from None
 
 
