@@ -165,6 +165,8 @@ def configuration(name: str) -> str:
     --------
     >>> configuration("ckl loss.ckl.gamma=2.0"), configuration("nfcorpus: splade kl+flops loss.flops.weight=0.1")
     ('CKL γ=2', 'NFCorpus: SPLADE KL + FLOPS FLOPS weight=0.1')
+    >>> configuration("kl data.collection=/data/scifact")
+    'KL data.collection=SciFact'
     """
     words = name.split(" ")
     alone = next((word for word in words if word in LOSSES), "+")  # a single loss: its options need not repeat its name
@@ -175,6 +177,8 @@ def _word(word: str, alone: str) -> str:
     if word.endswith(":"):
         return f"{SETS.get(word[:-1], word[:-1])}:"
     name, equals, given = word.partition("=")
+    if name == "data.collection":  # often a path
+        given = group(_last(given))
     if equals:
         return f"{_short(name, alone)}={_number(given)}"
     terms = word.split("+")
@@ -184,6 +188,10 @@ def _word(word: str, alone: str) -> str:
 def _number(text: str) -> str:
     """Return ``2.0`` as ``2``; other texts unchanged."""
     return re.sub(r"(?<=\d)\.0$", "", text)
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
 
 
 def _short(name: str, alone: str) -> str:
@@ -231,7 +239,7 @@ def of_run(terms: Sequence[str], overrides: Sequence[str], seed: int | None, typ
             and (several or not name.startswith(_MODEL))
         )
         if not (name.startswith("~") or name == "loss" or name.startswith(_FREE) or shared):
-            words.append(f"{_short(name, alone)}={_number(given.rstrip('/').rpartition('/')[2])}")
+            words.append(f"{_short(name, alone)}={_number(_last(given))}")
     return " ".join([*dict.fromkeys(words), *([] if seed is None else [f"seed={seed}"])])
 
 
