@@ -56,6 +56,22 @@ def test_a_table_on_a_page_is_the_stored_one(page, name, lines):
             assert same(written, cell, stored["digits"]), f"{page.name}: {name}, {labels}: {written} is not {cell}"
 
 
+REGRET = re.compile(r"^<!-- regret: (\w+)\.json -->\n\n((?:\|.*\n)+)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [page for page in FOLDER.glob("*.md") if REGRET.search(page.read_text("utf-8"))])
+def test_the_regrets_on_a_page_are_the_stored_ones(page):
+    for name, table in REGRET.findall(page.read_text(encoding="utf-8")):
+        stored = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))["regrets"]
+        expected = [
+            [each["system"], each["where"]]
+            + [f"{100 * value:.1f}" for value in (each["mean"], each["largest"], *each["interval"])]
+            for each in stored
+        ]
+        found = [words(line) for line in table.splitlines()[2:]]
+        assert [[line[0], line[4], *re.findall(r"[\d.]+", " ".join(line[1:4]))] for line in found] == expected
+
+
 def test_every_stored_table_is_shown():
     assert {path.stem for path in FOLDER.glob("*.json")} == {name for _, name, _ in shown()}
 
