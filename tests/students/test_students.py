@@ -91,6 +91,7 @@ def test_search_equals_scoring_every_document(student):
     documents = [name for name in TEXTS if name.startswith("d")]
     everything = score_lists(made, collate, dict.fromkeys(LISTS, documents))
     run = search(made, collate, list(LISTS), documents, 7)
+    assert search(made, collate, [], documents, 7) == rerank(made, collate, {}) == {}
     for query in LISTS:
         best = sorted(zip(everything[query].tolist(), documents, strict=True), reverse=True)[:7]
         assert run[query].ids == [document for _, document in best]

@@ -15,11 +15,13 @@ WORDS = [
 ]
 
 
-def test_a_searched_validation_has_the_figure_of_the_search(limbeck, tmp_path):
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_searched_validation_has_the_figure_of_the_search(limbeck, tmp_path, precision):
     """The candidates of all dev queries are, together, the whole collection of 200 documents."""
     dev = {}
     for searched in ("true", "false"):
-        status, _, err = limbeck(*WORDS, f"eval.dev_search={searched}", f"name=dev_{searched}")
+        words = [f"trainer.precision={precision}", f"eval.dev_search={searched}", f"name=dev_{searched}"]
+        status, _, err = limbeck(*WORDS, *words)
         assert status == 0, err
         (result,) = (tmp_path / "runs" / f"dev_{searched}").glob("*/result.json")
         validations = (result.parent / "validations.jsonl").read_text().splitlines()

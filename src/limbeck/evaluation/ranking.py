@@ -72,6 +72,8 @@ def search(
     share
         (i, n): rank only every n-th piece of the collection, starting with the i-th.
     """
+    if not query_ids:  # a process that validates has none if there are more processes than queries
+        return {}
     return search_together(ranker, [Asked(collator, query_ids)], document_ids, depth, bf16=bf16, share=share)[0]
 
 

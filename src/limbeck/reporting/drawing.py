@@ -185,9 +185,9 @@ def save(figure: Figure, path: Path, title: str) -> None:
     width, height = figure.get_size_inches()
     height -= above.get_window_extent().height / figure.dpi + 2 * engine.get()["h_pad"]
     above.set_visible(False)
-    nobody = dict.fromkeys(("Creator", "Producer", "CreationDate"))
+    undated = dict.fromkeys(("Creator", "Producer", "CreationDate"))
     with whole_file(path.with_suffix(".pdf")) as unfinished:
-        figure.savefig(unfinished, format="pdf", bbox_inches=Bbox.from_extents(0, 0, width, height), metadata=nobody)
+        figure.savefig(unfinished, format="pdf", bbox_inches=Bbox.from_extents(0, 0, width, height), metadata=undated)
     above.set_visible(True)
     figure.set_layout_engine(engine)
 
