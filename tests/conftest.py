@@ -45,12 +45,16 @@ def device(request):
 
 
 def pytest_collection_finish():
-    """Exclude all imported and collected objects from garbage collection; patch Lightning if it is imported."""
+    """Exclude all imported and collected objects from garbage collection; patch what is imported."""
     gc.freeze()
     if "lightning" in sys.modules:
         from sparing import spare_lightning
 
         spare_lightning()
+    if "limbeck.reporting.drawing" in sys.modules:
+        from sparing_fonts import spare_fonts
+
+        spare_fonts()
 
 
 def pytest_collection_modifyitems(config, items):

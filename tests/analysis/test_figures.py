@@ -13,13 +13,15 @@ from matplotlib.text import Text
 from limbeck import labels
 from limbeck.analysis.calibration import measure, summarise
 from limbeck.analysis.quality import by_teacher
-from limbeck.reporting import figures
+from limbeck.reporting import drawing, figures
+from sparing_fonts import SHIPPED
 
 LONG = "ckl loss.ckl.gamma=5 loss.ckl.alpha=1.5 loss.ckl.teacher_temperature=2 sampler.negatives=31 $a$ "
 
 
 @pytest.fixture(autouse=True)
-def strict():
+def as_shipped(monkeypatch):
+    monkeypatch.setitem(drawing.STYLE, "pdf.fonttype", SHIPPED)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield

@@ -70,13 +70,20 @@ class Experiment:
         return prepare(self.parts, self.artefacts, self.folder.path, evaluates=self.main)
 
     def train(self, prepared: Prepared, loggers: Sequence[Logger] = ()) -> Config:
-        """Train the student unless it is trained already, and return the contents of ``trained.json``."""
-        return self.folder.trained() or fit(self.parts, prepared, self.folder, list(loggers), main=self.main)
+        """Train the student unless it is trained already, and return the contents of ``trained.json``.
+
+        The student then has the weights of the chosen checkpoint, in the main process.
+        """
+        trained = self.folder.trained()
+        if trained is None:
+            return fit(self.parts, prepared, self.folder, list(loggers), main=self.main)
+        if self.main:
+            load_student(self.folder.checkpoints / trained["checkpoint"], prepared.student)
+        return trained
 
     def evaluate(self, prepared: Prepared, trained: Config, rows: list[Row]) -> Config:
         """Save the trained student, add its rows to the existing ones, and write ``result.json``."""
         student, collator, collection = prepared.student, prepared.collator, prepared.stages.collection
-        load_student(self.folder.checkpoints / trained["checkpoint"], student)
         node, place = self.config["student"], self.folder.model
         assemble.save(student, collator.tokenizer, place, node, self.run_id, prepared.space)
         label, found_by = "student, distilled", {}
