@@ -156,7 +156,7 @@ def test_losses_without_a_teacher(limbeck, tmp_path):
     assert [row["key"] for row in result_of(only_run(tmp_path))["rows"]] == ["first_stage", "start", "student"]
 
 
-def test_a_failure_is_kept_and_mended_by_the_same_command(limbeck, tmp_path, monkeypatch):
+def test_a_failure_is_kept_and_mended_by_the_same_command(limbeck, whole, tmp_path, monkeypatch):
     import limbeck.evaluation.ranking as module
 
     def broken(*_, **__):
@@ -173,6 +173,8 @@ def test_a_failure_is_kept_and_mended_by_the_same_command(limbeck, tmp_path, mon
     status, _, _ = limbeck("train", *STUDENT_ALONE)
     assert status == 0
     assert not (run / "error.txt").exists()
+    ours, theirs = (load_file(path / "model" / "model.safetensors") for path in (run, whole.run))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)  # trained once, then read from the checkpoint
 
 
 @pytest.mark.slow
