@@ -10,6 +10,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
+from itertools import takewhile
 from typing import Any
 
 import omegaconf.base
@@ -20,6 +21,7 @@ from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.defaults_list import DefaultsList, Overrides
 from hydra._internal.hydra import Hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -32,6 +34,7 @@ _READ, _BUILD = Hydra.get_mode, defaults_list._create_interpolation_map
 _LIST, _COMPOSE = config_loader_impl.create_defaults_list, ConfigLoaderImpl._compose_config_from_defaults_list
 _LOAD, _PARSE = ConfigRepository.load_config, OverridesParser.parse_rule
 _LOAD_INTO = ConfigLoaderImpl._load_single_config
+_EXISTS, _SOURCE = ConfigRepository.group_exists, config_loader_impl.ConfigSourceInfo
 _RE_PARENT, _PARSE_TEXT, _AT_LEAST = Box._re_parent, omegaconf.base.parse, version.base_at_least
 _NODES = {kind: kind.__deepcopy__ for kind in (DictConfig, ListConfig, *ValueNode.__subclasses__())}
 _NOTHING = OmegaConf.create({})
@@ -40,10 +43,14 @@ _LISTS: dict[tuple, DefaultsList] = {}
 """Choices, files and schemas → list of defaults."""
 _COMPOSED: dict[int, DictConfig | None] = {}
 """``id`` of a cached list of defaults → its composed configuration, before single values are set."""
+_CHOICES: dict[int, dict[str, Any]] = {}
+"""``id`` of a cached list of defaults → the choice of each group, which the composed configuration records."""
 _LOADED: dict[tuple[str, int], ConfigResult | None] = {}
 """(path, state of all sources) → contents of a file or schema."""
 _PLACED: dict[tuple, ConfigResult] = {}
 """The same contents, at their place in the configuration."""
+_GROUPS: dict[tuple[str, int], bool] = {}
+"""(path, state of all sources) → whether it is a group."""
 _STATES: dict[tuple, int] = {}
 """State of all sources → its number."""
 _PARSED: dict[tuple[str, str], Any] = {}
@@ -57,6 +64,7 @@ def compose_once() -> None:
     ConfigRepository.load_config, OverridesParser.parse_rule = _loaded, _parsed
     Box._re_parent, omegaconf.base.parse, version.base_at_least = _re_parented, _parsed_text, _at_least
     ConfigLoaderImpl._load_single_config = _placed
+    ConfigRepository.group_exists, config_loader_impl.ConfigSourceInfo = _exists, _source
     ConfigStore.__deepcopy__ = lambda self, _: self  # needless: Hydra also copies each node that it returns
     for kind in _NODES:
         kind.__deepcopy__ = _copied
@@ -70,6 +78,7 @@ def as_ever() -> Iterator[None]:
     ConfigRepository.load_config, OverridesParser.parse_rule = _LOAD, _PARSE
     Box._re_parent, omegaconf.base.parse, version.base_at_least = _RE_PARENT, _PARSE_TEXT, _AT_LEAST
     ConfigLoaderImpl._load_single_config = _LOAD_INTO
+    ConfigRepository.group_exists, config_loader_impl.ConfigSourceInfo = _EXISTS, _SOURCE
     del ConfigStore.__deepcopy__
     for kind, copied in _NODES.items():
         kind.__deepcopy__ = copied
@@ -98,19 +107,31 @@ def _listed(repo, config_name, overrides_list, prepend_hydra, skip_missing):
     key = config_name, prepend_hydra, skip_missing, repr(chosen), *map(_contents, repo.get_sources())
     if key not in _LISTS:
         found = _LIST(repo, config_name, overrides_list, prepend_hydra, skip_missing)
+        _CHOICES[id(found.defaults)], found.overrides.known_choices = found.overrides.known_choices, {}
         _LISTS[key], _COMPOSED[id(found.defaults)] = found, None
     kept = _LISTS[key]
     return DefaultsList(kept.defaults, kept.defaults_tree, given.config_overrides, kept.overrides)
 
 
 def _composed(self, defaults, repo):
-    """Compose a list of defaults once."""
+    """Compose a list of defaults once, and record its choices once."""
     composed = _COMPOSED.get(id(defaults))
     if composed is None:
-        composed = _COMPOSE(self, defaults, repo)
+        own = [*takewhile(lambda each: each.config_path.startswith("hydra/"), defaults)]
+        composed = _COMPOSE(self, [_joined(self, own, repo), *defaults[len(own) :]], repo)
         if id(defaults) in _COMPOSED:
+            composed.hydra.runtime.choices.update(_CHOICES[id(defaults)])
             _COMPOSED[id(defaults)] = composed
     return copy.deepcopy(composed)
+
+
+def _joined(self, own, repo):
+    """Compose Hydra's own defaults once, and return them as a single default; every list begins with them."""
+    joined = ResultDefault(config_path=" ".join(f"{each.config_path}@{each.package}" for each in own))
+    key = _place(joined, repo)
+    if key not in _PLACED:
+        _PLACED[key] = ConfigResult("", "", _COMPOSE(self, own, repo), {})
+    return joined
 
 
 def _loaded(self, config_path):
@@ -118,16 +139,33 @@ def _loaded(self, config_path):
     key = config_path, _state(self)
     if key not in _LOADED:
         _LOADED[key] = _LOAD(self, config_path)
-    found = _LOADED[key]
-    return None if found is None else dataclasses.replace(found, config=copy.deepcopy(found.config))
+    return _LOADED[key]
+
+
+def _exists(self, config_path):
+    """Look for a group once."""
+    key = config_path, _state(self)
+    if key not in _GROUPS:
+        _GROUPS[key] = _EXISTS(self, config_path)
+    return _GROUPS[key]
+
+
+@cache
+def _source(path, schema, provider):
+    """Build the record of a source once."""
+    return OmegaConf.structured(_SOURCE(path, schema, provider))
 
 
 def _placed(self, default, repo):
     """Put its contents in place once."""
-    key = default.config_path, default.package, default.primary, _state(repo.delegate)
+    key = _place(default, repo)
     if key not in _PLACED:
         _PLACED[key] = _LOAD_INTO(self, default, repo)
     return dataclasses.replace(_PLACED[key], config=copy.deepcopy(_PLACED[key].config))
+
+
+def _place(default, repo):
+    return default.config_path, default.package, default.primary, _state(repo.delegate)
 
 
 def _state(repository) -> int:
@@ -187,7 +225,7 @@ def _copied(self, memo=None):
     content = self.__dict__.get("_content")
     if isinstance(content, dict | list):
         pairs = content.items() if isinstance(content, dict) else enumerate(content)
-        copies = {key: copy.deepcopy(each) for key, each in pairs}
+        copies = {key: each.__deepcopy__() if type(each) in _NODES else copy.deepcopy(each) for key, each in pairs}
         for each in copies.values():
             each.__dict__["_parent"] = made
         made.__dict__["_content"] = copies if isinstance(content, dict) else [*copies.values()]
