@@ -20,6 +20,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.defaults_list import DefaultsList, Overrides
 from hydra._internal.hydra import Hydra
+from hydra.core import default_element
 from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -35,8 +36,10 @@ _LIST, _COMPOSE = config_loader_impl.create_defaults_list, ConfigLoaderImpl._com
 _LOAD, _PARSE = ConfigRepository.load_config, OverridesParser.parse_rule
 _LOAD_INTO = ConfigLoaderImpl._load_single_config
 _EXISTS, _SOURCE = ConfigRepository.group_exists, config_loader_impl.ConfigSourceInfo
+_NAME = default_element.AnyNode
 _RE_PARENT, _PARSE_TEXT, _AT_LEAST = Box._re_parent, omegaconf.base.parse, version.base_at_least
 _NODES = {kind: kind.__deepcopy__ for kind in (DictConfig, ListConfig, *ValueNode.__subclasses__())}
+_NAMES = cache(_NAME)
 _NOTHING = OmegaConf.create({})
 
 _LISTS: dict[tuple, DefaultsList] = {}
@@ -65,6 +68,7 @@ def compose_once() -> None:
     Box._re_parent, omegaconf.base.parse, version.base_at_least = _re_parented, _parsed_text, _at_least
     ConfigLoaderImpl._load_single_config = _placed
     ConfigRepository.group_exists, config_loader_impl.ConfigSourceInfo = _exists, _source
+    default_element.AnyNode = _NAMES  # of a default; Hydra only asks whether there is an interpolation in it
     ConfigStore.__deepcopy__ = lambda self, _: self  # needless: Hydra also copies each node that it returns
     for kind in _NODES:
         kind.__deepcopy__ = _copied
@@ -79,6 +83,7 @@ def as_ever() -> Iterator[None]:
     Box._re_parent, omegaconf.base.parse, version.base_at_least = _RE_PARENT, _PARSE_TEXT, _AT_LEAST
     ConfigLoaderImpl._load_single_config = _LOAD_INTO
     ConfigRepository.group_exists, config_loader_impl.ConfigSourceInfo = _EXISTS, _SOURCE
+    default_element.AnyNode = _NAME
     del ConfigStore.__deepcopy__
     for kind, copied in _NODES.items():
         kind.__deepcopy__ = copied
@@ -180,7 +185,7 @@ def _parsed(self, s, rule_name):
     """Parse a word once."""
     if (s, rule_name) not in _PARSED:
         _PARSED[s, rule_name] = _PARSE(self, s, rule_name)
-    return copy.deepcopy(_PARSED[s, rule_name])
+    return copy.copy(_PARSED[s, rule_name])  # Hydra sets attributes of it
 
 
 @cache
