@@ -29,7 +29,6 @@ def without_null(verb: str, words: Sequence[str]) -> list[str]:
         A group is given null, a number, or a list with such a value, and not the name of one of its parts; or a part
         within another one is chosen as if it were an option, as in ``teacher.backbone=tiny``.
     """
-    null = {group for group, name in defaults(verb).items() if name is None}
     kept: list[str] = []
     groups: list[str] = []
     for word in words:
@@ -41,7 +40,7 @@ def without_null(verb: str, words: Sequence[str]) -> list[str]:
             groups.append("")
             continue
         group = override.key_or_group
-        if override.value() is None and group in null:
+        if override.value() is None and defaults(verb).get(group, "") is None:
             left = [place for place, each in enumerate(groups) if each != group]
             kept, groups = [kept[place] for place in left], [groups[place] for place in left]
             continue
@@ -59,8 +58,10 @@ def options(group: str) -> list[str]:
     group
         As in ``GROUP=NAME``: ``loss``, ``eval/fusion``.
     """
+    if not group or "." in group:
+        return []  # a key
     folder = home() / group if group == "sweeps" else home() / "conf" / group
-    files = {path.stem for path in folder.glob("*.yaml")} if group else set()
+    files = {path.stem for path in folder.glob("*.yaml")}
     return sorted(files | {name for each, name in generated() if each == group})
 
 
