@@ -23,6 +23,7 @@ from hydra._internal.hydra import Hydra
 from hydra.core import default_element
 from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
+from hydra.core.override_parser import overrides_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -36,10 +37,10 @@ _LIST, _COMPOSE = config_loader_impl.create_defaults_list, ConfigLoaderImpl._com
 _LOAD, _PARSE = ConfigRepository.load_config, OverridesParser.parse_rule
 _LOAD_INTO = ConfigLoaderImpl._load_single_config
 _EXISTS, _SOURCE = ConfigRepository.group_exists, config_loader_impl.ConfigSourceInfo
-_NAME = default_element.AnyNode
+_NAME, _FUNCTIONS = default_element.AnyNode, overrides_parser.create_functions
 _RE_PARENT, _PARSE_TEXT, _AT_LEAST = Box._re_parent, omegaconf.base.parse, version.base_at_least
 _NODES = {kind: kind.__deepcopy__ for kind in (DictConfig, ListConfig, *ValueNode.__subclasses__())}
-_NAMES = cache(_NAME)
+_NAMES, _ALL = cache(_NAME), cache(_FUNCTIONS)
 _NOTHING = OmegaConf.create({})
 
 _LISTS: dict[tuple, DefaultsList] = {}
@@ -56,6 +57,8 @@ _GROUPS: dict[tuple[str, int], bool] = {}
 """(path, state of all sources) → whether it is a group."""
 _STATES: dict[tuple, int] = {}
 """State of all sources → its number."""
+_ALIVE: dict[int, Any] = {}
+"""``id`` of a schema → the schema: as long as it is here, no other object gets this ``id``."""
 _PARSED: dict[tuple[str, str], Any] = {}
 """Word of the command line → its parsed form."""
 
@@ -68,7 +71,8 @@ def compose_once() -> None:
     Box._re_parent, omegaconf.base.parse, version.base_at_least = _re_parented, _parsed_text, _at_least
     ConfigLoaderImpl._load_single_config = _placed
     ConfigRepository.group_exists, config_loader_impl.ConfigSourceInfo = _exists, _source
-    default_element.AnyNode = _NAMES  # of a default; Hydra only asks whether there is an interpolation in it
+    # A node of a default's name, of which Hydra only asks whether it is an interpolation; the functions of overrides.
+    default_element.AnyNode, overrides_parser.create_functions = _NAMES, _ALL
     ConfigStore.__deepcopy__ = lambda self, _: self  # needless: Hydra also copies each node that it returns
     for kind in _NODES:
         kind.__deepcopy__ = _copied
@@ -83,7 +87,7 @@ def as_ever() -> Iterator[None]:
     Box._re_parent, omegaconf.base.parse, version.base_at_least = _RE_PARENT, _PARSE_TEXT, _AT_LEAST
     ConfigLoaderImpl._load_single_config = _LOAD_INTO
     ConfigRepository.group_exists, config_loader_impl.ConfigSourceInfo = _EXISTS, _SOURCE
-    default_element.AnyNode = _NAME
+    default_element.AnyNode, overrides_parser.create_functions = _NAME, _FUNCTIONS
     del ConfigStore.__deepcopy__
     for kind, copied in _NODES.items():
         kind.__deepcopy__ = copied
@@ -109,7 +113,7 @@ def _listed(repo, config_name, overrides_list, prepend_hydra, skip_missing):
     """List the defaults once for the same choices, files and schemas."""
     given = Overrides(repo, overrides_list)
     chosen = given.override_choices, given.append_group_defaults, given.deletions
-    key = config_name, prepend_hydra, skip_missing, repr(chosen), *map(_contents, repo.get_sources())
+    key = config_name, prepend_hydra, skip_missing, repr(chosen), _state(repo.delegate)
     if key not in _LISTS:
         found = _LIST(repo, config_name, overrides_list, prepend_hydra, skip_missing)
         _CHOICES[id(found.defaults)], found.overrides.known_choices = found.overrides.known_choices, {}
@@ -242,7 +246,9 @@ def _contents(source) -> Any:
     if source.scheme() == "file" and not source.path.startswith(str(home())):  # limbeck's own files stay the same
         return source.path, tuple(_files(source.path))
     if source.scheme() == "structured":
-        return source.path, tuple(_Same(node) for node in _nodes(source.store.repo))
+        nodes = {id(node): node for node in _nodes(source.store.repo)}
+        _ALIVE.update(nodes)
+        return source.path, tuple(nodes)
     return source.path
 
 
@@ -261,16 +267,3 @@ def _nodes(repo) -> Iterator[Any]:
             yield from _nodes(each)
         else:
             yield each
-
-
-class _Same:
-    """Compares an object by identity, and keeps it alive."""
-
-    def __init__(self, held) -> None:
-        self.held = held
-
-    def __eq__(self, other):
-        return self.held is other.held
-
-    def __hash__(self):
-        return id(self.held)
