@@ -10,7 +10,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
-from itertools import takewhile
+from itertools import groupby
 from typing import Any
 
 import omegaconf.base
@@ -126,20 +126,22 @@ def _composed(self, defaults, repo):
     """Compose a list of defaults once, and record its choices once."""
     composed = _COMPOSED.get(id(defaults))
     if composed is None:
-        own = [*takewhile(lambda each: each.config_path.startswith("hydra/"), defaults)]
-        composed = _COMPOSE(self, [_joined(self, own, repo), *defaults[len(own) :]], repo)
+        parts = [[*part] for _, part in groupby(defaults, key=lambda each: (each.package or "").split(".")[0])]
+        composed = _COMPOSE(self, [_joined(self, part, repo) for part in parts], repo)
         if id(defaults) in _COMPOSED:
             composed.hydra.runtime.choices.update(_CHOICES[id(defaults)])
             _COMPOSED[id(defaults)] = composed
     return copy.deepcopy(composed)
 
 
-def _joined(self, own, repo):
-    """Compose Hydra's own defaults once, and return them as a single default; every list begins with them."""
-    joined = ResultDefault(config_path=" ".join(f"{each.config_path}@{each.package}" for each in own))
+def _joined(self, part, repo):
+    """Compose the defaults of a key, as ``data``, once, and return them as a single default."""
+    if len(part) == 1:
+        return part[0]
+    joined = ResultDefault(config_path=" ".join(f"{each.config_path}@{each.package}" for each in part))
     key = _place(joined, repo)
     if key not in _PLACED:
-        _PLACED[key] = ConfigResult("", "", _COMPOSE(self, own, repo), {})
+        _PLACED[key] = ConfigResult("", "", _COMPOSE(self, part, repo), {})
     return joined
 
 
