@@ -126,7 +126,8 @@ def _composed(self, defaults, repo):
     """Compose a list of defaults once, and record its choices once."""
     composed = _COMPOSED.get(id(defaults))
     if composed is None:
-        parts = [[*part] for _, part in groupby(defaults, key=lambda each: (each.package or "").split(".")[0])]
+        keys = groupby(defaults, key=lambda each: (each.package or each.config_path).split(".")[0])
+        parts = [[*part] for _, part in keys]
         composed = _COMPOSE(self, [_joined(self, part, repo) for part in parts], repo)
         if id(defaults) in _COMPOSED:
             composed.hydra.runtime.choices.update(_CHOICES[id(defaults)])
@@ -135,7 +136,7 @@ def _composed(self, defaults, repo):
 
 
 def _joined(self, part, repo):
-    """Compose the defaults of a key, as ``data``, once, and return them as a single default."""
+    """Compose the defaults of a key, as ``data`` or ``hydra``, once, and return them as a single default."""
     if len(part) == 1:
         return part[0]
     joined = ResultDefault(config_path=" ".join(f"{each.config_path}@{each.package}" for each in part))
