@@ -93,7 +93,7 @@ def state(node):
     content = node._content if isinstance(node, DictConfig | ListConfig) else None
     if not isinstance(content, dict | list):
         return type(node), own, vars(node).get("_val"), content
-    below = content.items() if isinstance(content, dict) else enumerate(content)
+    below = [*(content.items() if isinstance(content, dict) else enumerate(content))]
     assert all(each._get_parent() is node for _, each in below)
     return type(node), own, [(key, state(each)) for key, each in below]
 
