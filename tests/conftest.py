@@ -45,12 +45,16 @@ def device(request):
 
 
 def pytest_collection_finish():
-    """Exclude all imported and collected objects from garbage collection; patch Lightning if it is imported."""
+    """Exclude all imported and collected objects from garbage collection; patch what is imported, see ``sparing``."""
     gc.freeze()
     if "lightning" in sys.modules:
         from sparing import spare_lightning
 
         spare_lightning()
+    if "matplotlib" in sys.modules:
+        from sparing import spare_matplotlib
+
+        spare_matplotlib()
 
 
 def pytest_collection_modifyitems(config, items):
