@@ -19,7 +19,7 @@ from filelock import FileLock
 
 sys.path.insert(0, str(Path(__file__).parent))
 from composing import compose_once
-from forked import forked  # noqa: F401 - a fixture
+from forked import forked, forked_joblib  # noqa: F401 - fixtures
 from limbeck.artefacts import Artefacts
 from limbeck.cli.main import main
 from small import SMALL

@@ -189,6 +189,25 @@ class Popen:
             os.kill(self.pid, number)
 
 
+@pytest.fixture
+def forked_joblib(forked, monkeypatch):
+    """Let joblib start its processes as forks of this one: all that they do comes to them as to fresh ones."""
+    from joblib.externals.loky import reusable_executor
+    from joblib.externals.loky.backend import fork_exec
+
+    def end():
+        if reusable_executor._executor is not None:
+            reusable_executor._executor.shutdown(kill_workers=True)
+
+    def fork(command, _, env=None):
+        return forked.Popen(command, env=os.environ | (env or {})).pid
+
+    end()  # the fresh processes of an earlier test
+    monkeypatch.setattr(fork_exec, "fork_exec", fork)
+    yield
+    end()
+
+
 def run(words, folder: Path, **options) -> tuple[int, str]:
     """Run ``limbeck`` to its end; return its exit status and its output."""
     (folder / "output").unlink(missing_ok=True)

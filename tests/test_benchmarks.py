@@ -53,7 +53,20 @@ def run(bench, monkeypatch, capsys):
     return call
 
 
-def test_training_is_measured(run, copied, bench):
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """Measure on a small transformer: the vocabulary of MiniLM takes longer than these tests may."""
+    torch.manual_seed(0)
+    train_wordpiece(["cats purr and dogs bark"] * 3, 100, tmp_path)
+    words = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=len(words), **shape)).save_pretrained(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.setattr(importlib.import_module("materials"), "model", lambda layers, cache: tmp_path)
+
+
+@pytest.mark.usefixtures("copied", "tiny")
+def test_training_is_measured(run, bench):
     rows = run("train", "--steps", "1", "--warmup", "1", "--students", "dense", "--losses", "ckl")
     assert [row[:4] for row in rows] == [["synthetic", "1", "dense", "ckl"]]
     assert float(rows[0][4]) > 0
@@ -97,14 +110,8 @@ def test_inference_is_measured(script, words, run):
     assert float(rows[0][4]) > 0
 
 
-def test_static_students_are_measured_beside_transformers(run, monkeypatch, tmp_path):
-    """On a small transformer: the vocabulary of MiniLM takes longer to encode than this test may."""
-    torch.manual_seed(0)
-    train_wordpiece(["cats purr and dogs bark"] * 3, 100, tmp_path)
-    words = PreTrainedTokenizerFast.from_pretrained(tmp_path)
-    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    BertModel(BertConfig(vocab_size=len(words), **shape)).save_pretrained(tmp_path)
-    monkeypatch.setattr(importlib.import_module("materials"), "model", lambda layers, cache: tmp_path)
+@pytest.mark.usefixtures("tiny")
+def test_static_students_are_measured_beside_transformers(run, monkeypatch):
     static = importlib.import_module("static")
     monkeypatch.setattr(static, "STEPS", {"static": 1, "transformer": 1})
     monkeypatch.setattr(static, "DOCUMENTS", {"static": 20, "transformer": 20})

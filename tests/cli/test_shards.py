@@ -58,7 +58,7 @@ def test_an_index_and_a_search_in_shards_are_those_of_one_process(command, tmp_p
     assert not list(tmp_path.glob("*.parts"))
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("forked_joblib")
 def test_processes_of_joblib_make_the_same_index(command, tmp_path):
     command("index", *TINY, "shard_size=30", "out=one")
     command("index", *TINY, "shard_size=30", "out=some", "shards=2", "launcher=joblib")

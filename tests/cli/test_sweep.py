@@ -128,6 +128,7 @@ def test_two_workers_on_one_sweep_never_train_the_same_run_twice(forked, small, 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_joblib")
 def test_processes_of_joblib_make_the_same_runs_in_any_shell(limbeck, monkeypatch, tmp_path):
     words = ["-m", "loss=kl,ckl", "student.scale=20,0", "name=grid", *QUICK]
     _, expected, _ = limbeck("train", *words, "paths.runs=serial")

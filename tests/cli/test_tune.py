@@ -53,7 +53,7 @@ def copied(forked, monkeypatch):
 
 @pytest.mark.usefixtures("copied")
 def test_a_study_ends_with_the_best_as_an_experiment(limbeck, tmp_path):
-    words = [*QUICK, "trainer.steps=60", "trainer.validate_every=10", "trainer.checkpoint_every=20", "name=a"]
+    words = [*QUICK, "trainer.steps=30", "trainer.validate_every=5", "trainer.checkpoint_every=10", "name=a"]
     words += [SPACE, "tune.sampler=grid", "tune.trials=3", "tune.startup=1"]
     status, out, err = limbeck("tune", *words)
     assert status == 0, err
@@ -64,7 +64,7 @@ def test_a_study_ends_with_the_best_as_an_experiment(limbeck, tmp_path):
     assert best.value == result["training"]["dev/ndcg@10"] == max(best.intermediate_values.values())
     assert json.loads((run / "env.json").read_text())["command"][:2] == ["limbeck", "train"]
     assert bad.state.name == "PRUNED"
-    assert bad.last_step < 60
+    assert bad.last_step < 30
     folder = RunFolder(tmp_path / bad.user_attrs["run"])
     assert folder.state() == "ended early by a study; goes on from its last checkpoint"
     assert not (folder.path / "error.txt").exists()

@@ -84,16 +84,16 @@ def test_killed_at_ten_random_points(forked, limbeck, tmp_path, small, cache):
 @pytest.mark.slow
 def test_two_processes_killed_and_told_to_end(forked, limbeck, tmp_path, small, cache):
     """On two nodes: the one that writes is killed meanwhile, then the other is told to end, and both save and end."""
-    own = [*LONG, "trainer=ddp_cpu", "sampler.batch_size=2", "trainer.steps=12"]
-    own += ["trainer.devices=1", "trainer.num_nodes=2"]
+    own = [*LONG, "trainer=ddp_cpu", "sampler.batch_size=2", "trainer.devices=1", "trainer.num_nodes=2"]
+    own += ["trainer.steps=8", "trainer.checkpoint_every=2"]
     words = ["train", *small, f"paths.cache={cache}", *own]
 
     def both(*more, **kills):
         return forked.both([*words, *more], tmp_path, launcher="torchrun, two nodes", **kills)
 
     assert both("paths.runs=whole") == (0, 0), (tmp_path / "output").read_text()
-    assert both(first=[("writing", 13, signal.SIGKILL)])[0] == -signal.SIGKILL
-    assert both(second=[("forward", 18, signal.SIGTERM)]) == (143, 143), (tmp_path / "output").read_text()
+    assert both(first=[("writing", 7, signal.SIGKILL)])[0] == -signal.SIGKILL
+    assert both(second=[("forward", 11, signal.SIGTERM)]) == (143, 143), (tmp_path / "output").read_text()
     assert "SIGTERM: the state after step" in (tmp_path / "output").read_text()
     assert both() == (0, 0), (tmp_path / "output").read_text()
     check(tmp_path / "runs", tmp_path / "whole")
