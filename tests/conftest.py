@@ -10,6 +10,7 @@ from pathlib import Path
 # Must be set before transformers, numba or tokenizers are imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["NUMBA_DISABLE_JIT"] = "1"
+os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"  # threads cost more than it takes to read a tiny model
 os.environ["OMP_NUM_THREADS"] = "1"  # the models are tiny: threads of two test workers would only wait for each other
 os.environ.setdefault("WANDB_MODE", "offline")
 
@@ -22,6 +23,7 @@ from composing import compose_once
 from forked import forked  # noqa: F401 - a fixture
 from limbeck.artefacts import Artefacts
 from limbeck.cli.main import main
+from loading import spare_initialisation
 from small import SMALL
 
 # Write compiled Python files even if the shell forbids it: otherwise each worker would compile all tests again, and
@@ -29,6 +31,7 @@ from small import SMALL
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 compose_once()
+spare_initialisation()
 gc.set_threshold(20_000, 50, 50)  # collecting garbage among all imported objects took a tenth of the suite's time
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("LIMBECK_SHARED", ROOT.parent / "shared"))
