@@ -140,7 +140,9 @@ class Distillation(lightning.LightningModule):
         """Seed dropout by (seed, batch, process), so that a resumed run draws the same masks."""
         del batch
         key = f"{self._seed}/{batch_idx}/{self.global_rank}".encode()
-        torch.manual_seed(int.from_bytes(hashlib.blake2b(key, digest_size=6).digest(), "little"))
+        # torch.manual_seed seeds all devices, and records a stack trace for those not in use: 0.2 ms.
+        sow = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
+        sow(int.from_bytes(hashlib.blake2b(key, digest_size=6).digest(), "little"))
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Log and return the loss of a batch; also return, for the guards, each term's value and signs of collapse."""
