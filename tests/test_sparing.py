@@ -1,11 +1,11 @@
 """What tests spare Lightning and torch changes nothing that is logged or loaded."""
 
-import loading
 import torch
 from lightning.pytorch.core import module
 from lightning.pytorch.trainer.connectors.logger_connector.result import _ResultCollection
 from transformers import BertConfig, BertForMaskedLM, BertModel
 
+import loading
 from sparing import as_ever, spare_lightning
 
 REDUCED = {
