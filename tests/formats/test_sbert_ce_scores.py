@@ -1,5 +1,7 @@
 import bz2
+import contextlib
 import gzip
+import io
 import lzma
 import os
 import pickle
@@ -73,10 +75,14 @@ def test_a_pickle_is_read_as_python_reads_it(protocol, tmp_path):
 def test_a_pickle_is_read_a_thousand_queries_at_a_time(tmp_path, caplog):
     path = tmp_path / "scores.pkl"
     path.write_bytes(pickle.dumps({query: {10**6 + n: 0.5 + n for n in range(40)} for query in range(3000)}))
-    start = sys.getallocatedblocks()
+    start, held = sys.getallocatedblocks(), []
+
+    def note():  # now and then: it counts the blocks of the whole process
+        return held.append(sys.getallocatedblocks() - start) or True
+
     with listening(caplog):
-        held = [sys.getallocatedblocks() - start for _ in pickles.items(path)]
-    assert len(held) == 3000
+        read = [number for number, _ in enumerate(pickles.items(path)) if number % 50 or note()]
+    assert len(read) == 3000
     assert max(held) < 0.6 * 2 * 3000 * 40  # two objects a pair: its document and its score
     shares = [int(line.split(" %")[0]) for line in lines(caplog, "reading scores.pkl") if " %" in line]
     assert shares[:3] == pytest.approx([33, 66, 100], abs=5)
@@ -181,9 +187,12 @@ def test_the_remedy_fits_the_pickle_and_works(case, rows, tmp_path, monkeypatch)
     path.write_bytes(pickle.dumps(value))
     with pytest.raises(ConfigError, match=f"refused: .*It seems to hold {what}.* If you trust the author of") as told:
         rows("sbert_ce_scores", path)
-    command = str(told.value).splitlines()[1].strip()
-    assert command.startswith("python -c ")
-    subprocess.run(command.replace("python", shlex.quote(sys.executable), 1), shell=True, check=True)
+    python, option, script, *target = shlex.split(str(told.value).splitlines()[1])
+    assert (python, option, target) in [("python", "-c", []), ("python", "-c", [">", "scores.tsv"])]
+    with contextlib.redirect_stdout(io.StringIO()) as out:  # a process would import pandas and torch again
+        exec(script, {})
+    if target:
+        Path("scores.tsv").write_text(out.getvalue())
     assert rows("table", Path("scores.tsv"))[0] == [("q", "d", 0.5)]
 
 
