@@ -10,6 +10,7 @@ from pathlib import Path
 # Must be set before transformers, numba or tokenizers are imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["NUMBA_DISABLE_JIT"] = "1"
+os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"  # threads cost more than it takes to read a tiny model
 os.environ["OMP_NUM_THREADS"] = "1"  # the models are tiny: threads of two test workers would only wait for each other
 os.environ.setdefault("WANDB_MODE", "offline")
 

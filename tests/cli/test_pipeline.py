@@ -13,6 +13,7 @@ from limbeck.evaluation.runs import cut, read_run
 from limbeck.experiment.distil import Experiment
 
 ALL = "eval.pipeline=[search,rerank,fuse]"
+QUICK = ["trainer.steps=2", "trainer.validate_every=0"]
 
 
 def only_run(path, name="train"):
@@ -37,7 +38,7 @@ def assert_same(one, other):
 def test_an_encoder_is_searched_reranks_and_is_fused_in_one_run(limbeck, tmp_path):
     """And which stages are reported changes no ranking: the trained weights and the search are the same."""
     depths = ["eval.depth=30", "eval.search_depth=50"]
-    status, out, err = limbeck("train", ALL, *depths)
+    status, out, err = limbeck("train", *QUICK, ALL, *depths)
     assert status == 0, err
     run = only_run(tmp_path)
     rows, runs = rows_of(run), runs_of(run)
@@ -68,7 +69,9 @@ def test_an_encoder_is_searched_reranks_and_is_fused_in_one_run(limbeck, tmp_pat
         assert (run / "per_query" / f"test.{row['key']}.parquet").exists()
     assert len({row["system"] for row in rows.values()}) == len(rows)
     for name, pipeline, candidates in (("search", "auto", where[0]), ("rerank", "[rerank]", where[1])):
-        status, _, err = limbeck("train", f"eval.pipeline={pipeline}", *depths, f"name={name}", "eval.start=false")
+        status, _, err = limbeck(
+            "train", *QUICK, f"eval.pipeline={pipeline}", *depths, f"name={name}", "eval.start=false"
+        )
         assert status == 0, err
         alone = only_run(tmp_path, name)
         assert list(rows_of(alone)) == ["first_stage", "teacher", "student"]
@@ -78,7 +81,9 @@ def test_an_encoder_is_searched_reranks_and_is_fused_in_one_run(limbeck, tmp_pat
 
 def test_a_cross_encoder_is_fused_by_a_weighted_sum(limbeck, tmp_path):
     words = ["eval/fusion=weighted", "eval.fusion.normalise=z", "eval.fusion.weights=[0.25,1.0]"]
-    status, _, err = limbeck("train", "student=cross_encoder", "eval.pipeline=[rerank,fuse]", *words, "eval.depth=20")
+    status, _, err = limbeck(
+        "train", *QUICK, "student=cross_encoder", "eval.pipeline=[rerank,fuse]", *words, "eval.depth=20"
+    )
     assert status == 0, err
     rows, runs = rows_of(only_run(tmp_path)), runs_of(only_run(tmp_path))
     assert rows["student"]["candidates"] == "BM25 top 20, weighted sum with BM25"
@@ -91,9 +96,11 @@ def test_a_cross_encoder_is_fused_by_a_weighted_sum(limbeck, tmp_path):
 
 
 def test_an_encoder_that_teaches_goes_through_all_stages(limbeck, tmp_path):
-    assert limbeck("train", "name=first", "eval.start=false", "eval.teacher=false")[0] == 0
+    assert limbeck("train", *QUICK, "name=first", "eval.start=false", "eval.teacher=false")[0] == 0
     model = only_run(tmp_path, "first") / "model"
-    status, _, err = limbeck("train", ALL, "teacher=dense", f"teacher.backbone.model={model}", "eval.start=false")
+    status, _, err = limbeck(
+        "train", *QUICK, ALL, "teacher=dense", f"teacher.backbone.model={model}", "eval.start=false"
+    )
     assert status == 0, err
     rows = rows_of(only_run(tmp_path))
     assert list(rows)[1:4] == ["teacher.search", "teacher.rerank", "teacher"]
@@ -117,13 +124,13 @@ def test_stages_that_are_there_are_not_computed_again(limbeck, tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(ReciprocalRankFusion, "__call__", broken)
         words = [ALL, "eval.start=false", "eval.teacher=false"]
-        status, _, _ = limbeck("train", *words)
+        status, _, _ = limbeck("train", *QUICK, *words)
         assert status != 0
     run = only_run(tmp_path)
     assert calls == ["search_together", "rerank"]
     assert set(runs_of(run)) == {"first_stage", "student.search", "student.rerank"}
     before = {path: path.stat().st_mtime_ns for path in (run / "runs").iterdir()}
-    status, _, err = limbeck("train", *words)
+    status, _, err = limbeck("train", *QUICK, *words)
     assert status == 0, err
     assert calls == ["search_together", "rerank"]
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -132,12 +139,14 @@ def test_stages_that_are_there_are_not_computed_again(limbeck, tmp_path, monkeyp
 
 def test_a_student_reranks_what_another_student_found(limbeck, tmp_path):
     """Two students in a row: by run files of the first, or by its model."""
-    assert limbeck("train", "name=finds", "eval.start=false", "eval.teacher=false")[0] == 0
+    assert limbeck("train", *QUICK, "name=finds", "eval.start=false", "eval.teacher=false")[0] == 0
     first = only_run(tmp_path, "finds")
     second = ["student=cross_encoder", "eval.start=false", "eval.teacher=false", "eval.depth=10"]
     second.append("eval.pipeline=[rerank,fuse]")
     found = f"candidates.backbone.model={first / 'model'}"
-    status, _, err = limbeck("train", *second, "candidates=dense", found, "candidates.name=student", "name=dense")
+    status, _, err = limbeck(
+        "train", *QUICK, *second, "candidates=dense", found, "candidates.name=student", "name=dense"
+    )
     assert status == 0, err
     run = only_run(tmp_path, "dense")
     rows, runs = rows_of(run), runs_of(run)
@@ -148,7 +157,7 @@ def test_a_student_reranks_what_another_student_found(limbeck, tmp_path):
 
 
 def test_a_sweep_shows_every_stage_of_every_run(limbeck, tmp_path):
-    status, out, err = limbeck("train", "-m", "eval.pipeline=[search,rerank]", "name=swept", "seed=1,2")
+    status, out, err = limbeck("train", *QUICK, "-m", "eval.pipeline=[search,rerank]", "name=swept", "seed=1,2")
     assert status == 0, err
     table, means = out.split("mean over seeds")
     for stage in ("search", "rerank"):

@@ -23,14 +23,16 @@ WORLD = [
     "accelerator=cpu",
 ]
 
+QUICK = ["trainer.steps=2", "trainer.validate_every=0"]
+
 
 @pytest.fixture
 def teacher(limbeck, tmp_path):
     """Options of a teacher that was a student here: ``teacher("dense")``, ``teacher("cross_encoder")``."""
 
     def trained(kind):
-        quick = ["eval.start=false", "eval.teacher=false", "trainer.steps=2", "trainer.validate_every=0"]
-        status, _, err = limbeck("train", f"name={kind}", f"student={kind}", "loss=[kl]", *quick)
+        alone = ["eval.start=false", "eval.teacher=false", "eval.depth=1"]
+        status, _, err = limbeck("train", f"name={kind}", f"student={kind}", "loss=[kl]", *QUICK, *alone)
         assert status == 0, err
         (model,) = tmp_path.glob(f"runs/{kind}/*/model")
         extra = ["teacher.student.pooling=mean"] if kind == "cross_encoder" else []
@@ -53,11 +55,11 @@ def parts_of(store):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "size", "kills"), [("cross_encoder", 60, 2), ("dense", 4, 1)])
+@pytest.mark.parametrize(("kind", "size", "kills"), [("cross_encoder", 30, 2), ("dense", 4, 1)])
 def test_killed_at_random_moments_it_ends_with_the_same_store(
     score, teacher, cache, tmp_path, forked, kind, size, kills
 ):
-    options = teacher(kind)
+    options = [*teacher(kind), "candidates.depth=50"]
     assert score("out=whole", f"part_size={size}", *options)[0] == 0
     whole = ScoreStore.open(tmp_path / "whole")
     store, rng, killed = tmp_path / "killed", random.Random(11), 0
@@ -146,10 +148,11 @@ def test_mistakes_are_named(score, words, message):
 
 
 def test_training_from_the_store_is_training_from_the_teacher(score, limbeck, tmp_path):
+    short = ["eval.start=false", "trainer.steps=4", "trainer.validate_every=0"]
     assert score("out=store", "splits=[train,test]")[0] == 0
-    status, out, err = limbeck("train", "name=store", "teacher=store", "teacher.path=store", "eval.start=false")
+    status, out, err = limbeck("train", "name=store", "teacher=store", "teacher.path=store", *short)
     assert status == 0, err
-    status, direct, err = limbeck("train", "name=direct", "eval.start=false")
+    status, direct, err = limbeck("train", "name=direct", *short)
     assert status == 0, err
     rows = [[line for line in text.splitlines() if "distilled" in line or "teacher" in line] for text in (out, direct)]
     assert rows[0] == rows[1]
@@ -162,7 +165,9 @@ def test_missing_scores_stop_the_training_or_are_dropped_and_told(score, limbeck
     assert status != 0
     assert "lacks" in err
     assert "teacher.missing=drop" in err
-    status, out, err = limbeck("train", "teacher=store", "teacher.path=store", "teacher.missing=drop")
+    status, out, err = limbeck(
+        "train", "teacher=store", "teacher.path=store", "teacher.missing=drop", "eval.start=false", *QUICK
+    )
     assert status == 0, err
     assert "they are dropped" in err
     assert "its own row is left out" in err  # the test queries were not scored
@@ -176,7 +181,7 @@ def test_ranks_only_teach_losses_that_read_the_order(score, limbeck, tmp_path):
     assert status != 0
     assert "loss.ckl needs teacher_scores" in err
     assert "ranknet" in err
-    status, out, err = limbeck(*words, "loss=[ranknet]")
+    status, out, err = limbeck(*words, "loss=[ranknet]", "eval.start=false", *QUICK)
     assert status == 0, err
     assert "kl_to_teacher" not in err
     assert "teacher" in out
@@ -190,7 +195,7 @@ def test_ranks_only_teach_losses_that_read_the_order(score, limbeck, tmp_path):
 def test_a_store_of_the_model_spares_scoring_and_the_rest_is_computed(score, teacher, limbeck):
     options = teacher("dense")
     assert score("out=store", "candidates.depth=10", *options)[0] == 0
-    quick = ["eval.start=false", "trainer.steps=2", "trainer.validate_every=0"]
+    quick = ["eval.start=false", *QUICK]
     given = [*options, "teacher.store=store", *quick]
     status, spared, err = limbeck("train", "name=spared", *given)
     assert status == 0, err

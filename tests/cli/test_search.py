@@ -96,6 +96,7 @@ def test_judgments_and_queries_that_are_added_leave_an_index_as_it_is(index, fol
 
 def test_it_finds_what_evaluation_after_training_finds(limbeck, index, search, tmp_path):
     words = ["name=first", "loss=[kl]", "eval.start=false", "eval.teacher=false", "eval.search_depth=50"]
+    words += ["trainer.steps=2", "trainer.validate_every=0"]
     status, _, err = limbeck("train", *words)
     assert status == 0, err
     (folder,) = tmp_path.glob("runs/first/*")

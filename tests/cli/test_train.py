@@ -23,6 +23,10 @@ STUDENT_ALONE = ["eval.start=false", "eval.teacher=false"]
 """Where nobody looks at the other rows."""
 
 
+QUICK = ["trainer.steps=2", "trainer.validate_every=0"]
+"""Where nobody looks at the training."""
+
+
 def only_run(path, name="train"):
     (found,) = [folder for folder in (path / "runs" / name).iterdir() if folder.is_dir()]
     return found
@@ -109,13 +113,15 @@ def test_every_student_at_every_other_precision(limbeck, tmp_path, student, prec
         f"student={student}",
         f"trainer.precision={precision}",
         "trainer.accumulate=2",
+        "trainer.steps=4",
+        "eval.depth=10",
         "loss=[kl,margin_mse,info_nce]",
         *STUDENT_ALONE,
     ]
     status, _, err = limbeck("train", *words, "loss.info_nce.weight=0.1")
     assert status == 0, err
     result = result_of(only_run(tmp_path))
-    where = {"dense": "whole collection", "cross_encoder": "BM25 top 100"}[student]
+    where = {"dense": "whole collection", "cross_encoder": "BM25 top 10"}[student]
     assert result["rows"][-1]["candidates"] == where
     log = (only_run(tmp_path) / "train.log").read_text()
     for term in ("train/kl ", "train/margin_mse ", "train/info_nce "):
@@ -123,14 +129,14 @@ def test_every_student_at_every_other_precision(limbeck, tmp_path, student, prec
 
 
 def test_a_trained_student_is_a_backbone_and_a_teacher(limbeck, tmp_path):
-    limbeck("train", "student=cross_encoder", *STUDENT_ALONE)
+    limbeck("train", "student=cross_encoder", "eval.depth=10", *QUICK, *STUDENT_ALONE)
     model = only_run(tmp_path) / "model"
     words = ["teacher=cross_encoder", f"teacher.backbone.model={model}"]
     status, _, err = limbeck("train", *words, "name=refused")
     assert status == 2
     assert "loads only the transformer from the folder: pooling is " in err
-    more = ["teacher.student.pooling=mean", "name=second", "eval.start=false", "trainer.steps=1"]
-    status, _, err = limbeck("train", *words, *more, "trainer.validate_every=0")
+    more = ["teacher.student.pooling=mean", "name=second", "eval.start=false", "eval.depth=10"]
+    status, _, err = limbeck("train", *words, *more, *QUICK)
     assert status == 0, err
     first = {row["key"]: row for row in result_of(only_run(tmp_path))["rows"]}
     second = {row["key"]: row for row in result_of(only_run(tmp_path, "second"))["rows"]}
@@ -142,8 +148,7 @@ def test_a_pretrained_student_trains_with_its_dropout(limbeck, whole, tmp_path, 
     weights, same = [], [word for word in small if not word.startswith("backbone.")]
     for dropout in ("0.0", "0.5"):
         words = ("backbone=pretrained", f"backbone.model={model}", f"backbone.dropout={dropout}", f"name=drop{dropout}")
-        words += ("trainer.steps=2", "trainer.validate_every=0")
-        status, _, err = limbeck("train", *same, f"paths.cache={cache}", *words, *STUDENT_ALONE, small=False)
+        status, _, err = limbeck("train", *same, f"paths.cache={cache}", *words, *QUICK, *STUDENT_ALONE, small=False)
         assert status == 0, err
         assert "eval mode" not in err
         weights.append(load_file(only_run(tmp_path, f"drop{dropout}") / "model" / "model.safetensors"))
@@ -151,7 +156,7 @@ def test_a_pretrained_student_trains_with_its_dropout(limbeck, whole, tmp_path, 
 
 
 def test_losses_without_a_teacher(limbeck, tmp_path):
-    status, _, err = limbeck("train", "teacher=none", "loss=info_nce")
+    status, _, err = limbeck("train", "teacher=none", "loss=info_nce", *QUICK)
     assert status == 0, err
     assert [row["key"] for row in result_of(only_run(tmp_path))["rows"]] == ["first_stage", "start", "student"]
 
@@ -163,14 +168,14 @@ def test_a_failure_is_kept_and_mended_by_the_same_command(limbeck, whole, tmp_pa
         raise RuntimeError("the disk is full")
 
     monkeypatch.setattr("limbeck.experiment.engine.search_together", broken)
-    status, _, err = limbeck("train", *STUDENT_ALONE)
+    status, _, err = limbeck("train", *QUICK, *STUDENT_ALONE)
     assert status == 1
     assert "RuntimeError: the disk is full" in err
     run = only_run(tmp_path)
     assert "the disk is full" in (run / "error.txt").read_text()
     assert not (run / "result.json").exists()
     monkeypatch.setattr("limbeck.experiment.engine.search_together", module.search_together)
-    status, _, _ = limbeck("train", *STUDENT_ALONE)
+    status, _, _ = limbeck("train", *QUICK, *STUDENT_ALONE)
     assert status == 0
     assert not (run / "error.txt").exists()
     ours, theirs = (load_file(path / "model" / "model.safetensors") for path in (run, whole.run))

@@ -1,5 +1,7 @@
 """CKL in the trainers of sentence-transformers is CKL in limbeck: the same losses and scores, step for step."""
 
+import gc
+
 import lightning
 import pytest
 import torch
@@ -112,6 +114,12 @@ def scores(model, query, documents):
         return torch.from_numpy(model.predict(pairs, activation_fn=torch.nn.Identity()))
     found = model.similarity(model.encode_query([query]), model.encode_document(documents))
     return found.squeeze(0)
+
+
+@pytest.fixture(autouse=True)
+def _frozen():
+    """Exclude all objects that exist from the collections of garbage that accelerate asks for."""
+    gc.freeze()
 
 
 @pytest.mark.parametrize("name", ["dense-cosine", "splade", "colbert", "cross-encoder-head"])

@@ -119,6 +119,12 @@ def load(path, task="encoder", **options):
     return source.model(source.tokenizer(list, None), task)
 
 
+@pytest.fixture(scope="module")
+def encoder(checkpoint):
+    """The checkpoint's encoder and its tokenizer; not to be changed."""
+    return load(checkpoint), load_tokenizer(str(checkpoint))
+
+
 def rows(*sizes, seed=0):
     rng = np.random.default_rng(seed)
     return [[0, *rng.integers(5, len(VOCABULARY), size).tolist(), 2] for size in sizes]
@@ -142,9 +148,11 @@ def output(model, tokens):
     + [(family, "mlm") for family in ("Bert", "ModernBert")],
     indirect=["checkpoint"],
 )
-def test_padding_changes_nothing(checkpoint, task):
-    tokenizer = load_tokenizer(str(checkpoint))
-    model = load(checkpoint, task).eval()
+def test_padding_changes_nothing(checkpoint, encoder, task):
+    model, tokenizer = encoder
+    if task != "encoder":
+        model = load(checkpoint, task)
+    model.eval()
     assert type(model).__name__.endswith(TASKS[task])
     texts = rows(3, 9, 6)
     with torch.no_grad():
@@ -187,11 +195,11 @@ def test_a_head_that_is_not_known_is_refused():
         mlm.mlm_parts(transformers.MobileBertForMaskedLM(config))
 
 
-def test_first_layers(checkpoint):
+def test_first_layers(checkpoint, encoder):
     """Two layers of three are the model whose third layer is left out."""
-    whole, short = load(checkpoint).eval(), load(checkpoint, layers=2).eval()
+    whole, short = encoder[0].eval(), load(checkpoint, layers=2).eval()
     assert short.config.num_hidden_layers == 2
-    tokens = batch(load_tokenizer(str(checkpoint)), rows(4))
+    tokens = batch(encoder[1], rows(4))
     with torch.no_grad():
         states = whole(**inputs(whole, tokens), output_hidden_states=True).hidden_states
         ours = output(short, tokens)
@@ -203,29 +211,30 @@ def test_first_layers(checkpoint):
         load(checkpoint, layers=4)
 
 
-def test_dropout(checkpoint):
-    tokens = batch(load_tokenizer(str(checkpoint)), rows(9))
+def test_dropout(checkpoint, encoder):
+    tokens = batch(encoder[1], rows(9))
     off, on = load(checkpoint, "classifier", dropout=0.0).train(), load(checkpoint, dropout=0.5).train()
     torch.manual_seed(0)
     assert torch.equal(output(off, tokens), output(off, tokens))  # neither below the head nor in it
     assert not torch.equal(output(on, tokens), output(on, tokens))
 
 
-def test_all_parameters_of_an_encoder_are_used(checkpoint):
-    model = load(checkpoint)
-    output(model, batch(load_tokenizer(str(checkpoint)), rows(9))).square().sum().backward()
+def test_all_parameters_of_an_encoder_are_used(encoder):
+    model, tokenizer = encoder
+    model.zero_grad()
+    output(model, batch(tokenizer, rows(9))).square().sum().backward()
     assert not [name for name, parameter in model.named_parameters() if parameter.grad is None]
 
 
-def test_most_tokens(checkpoint):
-    model = load(checkpoint)
+def test_most_tokens(encoder):
+    model, tokenizer = encoder
     most = most_tokens(model)
     assert most == (38 if model.config.model_type in ("roberta", "xlm-roberta", "mpnet") else 40)
     with torch.no_grad():
-        output(model, batch(load_tokenizer(str(checkpoint)), rows(most - 2)))
+        output(model, batch(tokenizer, rows(most - 2)))
     if model.config.model_type in ("roberta", "xlm-roberta", "mpnet", "bert", "distilbert", "electra", "albert"):
         with pytest.raises((IndexError, RuntimeError)):
-            output(model, batch(load_tokenizer(str(checkpoint)), rows(most - 1)))
+            output(model, batch(tokenizer, rows(most - 1)))
 
 
 # Adapters

@@ -177,10 +177,9 @@ class Search:
 
         The last validation prunes nothing: the training is over by then.
         """
-        known = set(self._intermediate(active))
-        for validated in read(active.folder):
-            if validated.step in active.reported:
-                continue
+        new = [validated for validated in read(active.folder) if validated.step not in active.reported]
+        known = set(self._intermediate(active)) if new else set()
+        for validated in new:
             active.reported.add(validated.step)
             if validated.step not in known:
                 active.trial.report(validated.value, validated.step)
