@@ -168,14 +168,14 @@ def test_a_failure_is_kept_and_mended_by_the_same_command(limbeck, whole, tmp_pa
         raise RuntimeError("the disk is full")
 
     monkeypatch.setattr("limbeck.experiment.engine.search_together", broken)
-    status, _, err = limbeck("train", *QUICK, *STUDENT_ALONE)
+    status, _, err = limbeck("train", *STUDENT_ALONE)
     assert status == 1
     assert "RuntimeError: the disk is full" in err
     run = only_run(tmp_path)
     assert "the disk is full" in (run / "error.txt").read_text()
     assert not (run / "result.json").exists()
     monkeypatch.setattr("limbeck.experiment.engine.search_together", module.search_together)
-    status, _, _ = limbeck("train", *QUICK, *STUDENT_ALONE)
+    status, _, _ = limbeck("train", *STUDENT_ALONE)
     assert status == 0
     assert not (run / "error.txt").exists()
     ours, theirs = (load_file(path / "model" / "model.safetensors") for path in (run, whole.run))
