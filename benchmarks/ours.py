@@ -70,8 +70,8 @@ class Ranked(NamedTuple):
     collator: Any
 
 
-def ranker(asked: Job) -> Ranked:
-    """Build the student of a job as the command does."""
+def ranker(asked: Job, *, trains: bool = False) -> Ranked:
+    """Build the student of a job as the command does; one that trains may have random weights."""
     from limbeck.artefacts import Artefacts
     from limbeck.data.opening import described
     from limbeck.experiment import assemble
@@ -79,12 +79,13 @@ def ranker(asked: Job) -> Ranked:
     config = configuration(asked)
     artefacts = Artefacts(Path(config["paths"]["cache"]))
     collection = described(config["data"]).open(artefacts)
-    return Ranked(config, collection, *assemble.ranker(config["student"], config["backbone"], collection, artefacts))
+    nodes = config["student"], config["backbone"]
+    return Ranked(config, collection, *assemble.ranker(*nodes, collection, artefacts, anew=trains))
 
 
 def keep_tokens(asked: Job) -> None:
     """Tokenise the collection, as the first training on it does; later ones read what is kept."""
-    collator = ranker(asked).collator
+    collator = ranker(asked, trains=True).collator
     collator.prepare("query")
     collator.prepare("document")
 
@@ -147,7 +148,7 @@ def training(asked: Job, folder: Path, watching: Mapping[str, Any]) -> Training:
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", ".*(many workers|LeafSpec|not resumable|number of training batches).*")
-    config, _, student, collator = ranker(asked)
+    config, _, student, collator = ranker(asked, trains=True)
     lightning.seed_everything(config["seed"], workers=True, verbose=False)
     terms = {name: build(node, key=f"loss.{name}") for name, node in config["loss"].items()}
     sampler, optim, made, tracker = (build(config[key], key=key) for key in ("sampler", "optim", "trainer", "logger"))

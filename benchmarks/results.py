@@ -4,7 +4,8 @@
     python benchmarks/results.py train encode     only these; the others' sections stay as they are
 
 Each benchmark is a script that prints Markdown on standard output, and what it does meanwhile on standard error. A
-section tells its command, when it was made, and on what: so that sections of different days can stand side by side.
+section tells its command, when it was made, and on what: so that sections of different days can stand side by side. A
+benchmark that fails leaves its last section as it is.
 """
 
 import argparse
@@ -123,7 +124,7 @@ def main() -> None:
     failed = []
     for name in asked.names or SECTIONS:
         text, good = section(name)
-        written = kept() | {name: text}
+        written = kept() | {name: text} if good else {name: text} | kept()
         OUT.write_text("\n".join([HEAD, *(written[each] for each in SECTIONS if each in written)]), encoding="utf-8")
         if not good:
             failed.append(name)

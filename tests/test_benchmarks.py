@@ -67,13 +67,30 @@ def tiny(monkeypatch, tmp_path):
 
 @pytest.mark.usefixtures("copied", "tiny")
 def test_training_is_measured(run, bench):
-    rows = run("train", "--steps", "1", "--warmup", "1", "--students", "dense", "--losses", "ckl")
-    assert [row[:4] for row in rows] == [["synthetic", "1", "dense", "ckl"]]
-    assert float(rows[0][4]) > 0
+    students = ["dense", "cross_encoder"]  # the head of the second is new
+    rows = run("train", "--steps", "1", "--warmup", "1", "--students", *students, "--losses", "ckl")
+    assert [row[:4] for row in rows] == [["synthetic", "1", student, "ckl"] for student in students]
+    assert all(float(row[4]) > 0 for row in rows)
     (lists,) = bench.glob("lists/*/lists.jsonl")
     made = [json.loads(line) for line in lists.read_text().splitlines()]
     assert len(made) == 16  # those of two steps
     assert all(len(each["document_ids"]) == len(each["scores"]) == 8 for each in made)
+
+
+def test_a_benchmark_that_fails_keeps_its_last_section(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    results = importlib.import_module("results")
+    (tmp_path / "benchmarks").mkdir()
+    for name, value in {"ROOT": tmp_path, "OUT": tmp_path / "results.md", "SECTIONS": {"one": ("One", [])}}.items():
+        monkeypatch.setattr(results, name, value)
+    monkeypatch.setattr(sys, "argv", ["results.py"])
+    script = tmp_path / "benchmarks" / "one.py"
+    script.write_text("print('measured')")
+    results.main()
+    script.write_text("raise SystemExit(3)")
+    with pytest.raises(SystemExit, match="failed: one"):
+        results.main()
+    assert "\n\nmeasured\n\n`python benchmarks/one.py" in results.OUT.read_text()
 
 
 PROGRAM = """

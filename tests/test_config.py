@@ -140,14 +140,15 @@ def test_neither_import_limbeck_nor_composing_nor_verbs_without_models_import_wh
         "for wrong in ('loss=[ckl,info_nce,flops,cl_drd] loss.ckl.gama=3', 'loss=kll'):\n"
         "    sys.argv = ['limbeck', 'train', *wrong.split()]\n"
         "    try:\n        main()\n    except SystemExit as stop:\n        assert stop.code == 2\n"
+        "print(sorted({'torch', 'numpy', 'pyarrow'} & set(sys.modules)))\n"
         "from limbeck.experiment import import_scores, report, table\n"
         "sys.argv = ['limbeck', 'import', 'format=trec_run', 'path=a.trec', 'out=scores', 'kind=logit']\n"
         "main()\n"
         "print(sorted({'torch', 'lightning', 'transformers', 'ranx', 'numba', 'wandb'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
-    before, *_, after = done.stdout.splitlines()
-    assert (before, after) == ("[]", "[]"), done.stderr
+    before, composed, *_, after = done.stdout.splitlines()
+    assert (before, composed, after) == ("[]", "[]", "[]"), done.stderr
     assert (tmp_path / "scores" / "meta.json").is_file()
     assert "gama" in done.stderr
     assert "did you mean gamma" in done.stderr

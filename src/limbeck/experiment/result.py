@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck.config import Config, ConfigError, Node
-from limbeck.rankings import Row
-from limbeck.reporting.terminal import is_of, metrics_of
 from limbeck.screen import Shown
 
 if TYPE_CHECKING:
     import pandas
 
     from limbeck.experiment.text_ranker import TextRanker
+    from limbeck.rankings import Row
 
 
 class Result:
@@ -29,7 +28,7 @@ class Result:
         The whole result, as in the JSON file there.
     """
 
-    def __init__(self, rows: Sequence[Row], folder: str | Path | None = None, record: Node | None = None) -> None:
+    def __init__(self, rows: "Sequence[Row]", folder: str | Path | None = None, record: Node | None = None) -> None:
         self.rows = [dict(row) for row in rows]
         self.folder = None if folder is None else Path(folder)
         self.record = dict(record or {})
@@ -64,6 +63,8 @@ class RunResult(Result):
 
     Attributes
     ----------
+    students : list of dict
+        The rows of the distilled student, one for each stage of its pipeline.
     metrics : dict
         Metric → value of the distilled student, at the last stage of its pipeline; empty where nothing ran.
     record : dict
@@ -72,9 +73,11 @@ class RunResult(Result):
 
     def __init__(self, folder: str | Path, record: Node | None, overrides: Sequence[str] = ()) -> None:
         super().__init__((record or {}).get("rows", []), folder, record)
+        from limbeck.reporting.terminal import is_of, metrics_of  # imports numpy and rich
+
         self.overrides = list(overrides)
-        students = [row for row in self.rows if is_of(row, "student")]
-        self.metrics: dict[str, float] = {name: students[-1][name] for name in metrics_of(students)} if students else {}
+        self.students = found = [row for row in self.rows if is_of(row, "student")]
+        self.metrics: dict[str, float] = {name: found[-1][name] for name in metrics_of(found)} if found else {}
 
     def __repr__(self) -> str:
         words = [*self.overrides, *(f"{name} {value:.4f}" for name, value in self.metrics.items())]
@@ -105,11 +108,7 @@ class SweepResult(Result):
         self.failed = [{key: each[key] for key in ("overrides", "error")} for each in outcomes if "error" in each]
         rows = [_varied(each["overrides"]) | {"state": each["state"]} for each in outcomes if "state" in each]
         for run in self.runs:
-            rows += [
-                {**_varied(run.overrides), **_without_key(row), "folder": str(run.folder)}
-                for row in run.rows
-                if is_of(row, "student")
-            ]
+            rows += [{**_varied(run.overrides), **_without_key(row), "folder": str(run.folder)} for row in run.students]
         folders = [Path(each["folder"]).parent for each in outcomes if each["folder"]]
         super().__init__(rows, folders[0] if folders else None)
 
@@ -131,7 +130,7 @@ def _varied(overrides: Sequence[str]) -> Config:
     return {key: value for key, _, value in (word.partition("=") for word in overrides)}
 
 
-def _without_key(row: Row) -> Config:
+def _without_key(row: "Row") -> Config:
     return {name: value for name, value in row.items() if name != "key"}
 
 
