@@ -140,7 +140,7 @@ def test_neither_import_limbeck_nor_composing_nor_verbs_without_models_import_wh
         "for wrong in ('loss=[ckl,info_nce,flops,cl_drd] loss.ckl.gama=3', 'loss=kll'):\n"
         "    sys.argv = ['limbeck', 'train', *wrong.split()]\n"
         "    try:\n        main()\n    except SystemExit as stop:\n        assert stop.code == 2\n"
-        "print(sorted({'torch', 'numpy', 'pyarrow'} & set(sys.modules)))\n"
+        "print(sorted({'torch', 'numpy', 'pyarrow', 'rich'} & set(sys.modules)))\n"
         "from limbeck.experiment import import_scores, report, table\n"
         "sys.argv = ['limbeck', 'import', 'format=trec_run', 'path=a.trec', 'out=scores', 'kind=logit']\n"
         "main()\n"

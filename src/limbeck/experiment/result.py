@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck.config import Config, ConfigError, Node
-from limbeck.screen import Shown
 
 if TYPE_CHECKING:
     import pandas
@@ -29,6 +28,8 @@ class Result:
     """
 
     def __init__(self, rows: "Sequence[Row]", folder: str | Path | None = None, record: Node | None = None) -> None:
+        from limbeck.screen import Shown  # imports rich
+
         self.rows = [dict(row) for row in rows]
         self.folder = None if folder is None else Path(folder)
         self.record = dict(record or {})
