@@ -71,7 +71,7 @@ def compose_once() -> None:
     Box._re_parent, omegaconf.base.parse, version.base_at_least = _re_parented, _parsed_text, _at_least
     ConfigLoaderImpl._load_single_config = _placed
     ConfigRepository.group_exists, config_loader_impl.ConfigSourceInfo = _exists, _source
-    # A node of a default's name, of which Hydra only asks whether it is an interpolation; the functions of overrides.
+    # Hydra asks of a default's name only whether it is an interpolation; the functions of overrides never change.
     default_element.AnyNode, overrides_parser.create_functions = _NAMES, _ALL
     ConfigStore.__deepcopy__ = lambda self, _: self  # needless: Hydra also copies each node that it returns
     for kind in _NODES:

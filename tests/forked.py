@@ -191,7 +191,7 @@ class Popen:
 
 @pytest.fixture
 def forked_joblib(forked, monkeypatch):
-    """Let joblib start its processes as forks of this one: all that they do comes to them as to fresh ones."""
+    """Let joblib fork its worker processes from this one; they receive their jobs as fresh ones do."""
     from joblib.externals.loky import reusable_executor
     from joblib.externals.loky.backend import fork_exec
 

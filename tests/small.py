@@ -19,3 +19,6 @@ TRAINING = [
     "trainer.precision=32-true",  # gives the same numbers on every processor
 ]
 SMALL = [*WORLD, *STUDENT, *TRAINING]
+
+QUICK = ["trainer.steps=2", "trainer.validate_every=0"]
+"""Where nobody looks at the training."""

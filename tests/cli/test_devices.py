@@ -8,8 +8,8 @@ import pytest
 from limbeck.config import ConfigError
 from limbeck.evaluation import ranking as searching
 from limbeck.experiment import devices, engine, sharing
+from small import QUICK
 
-QUICK = ["trainer.steps=2", "trainer.validate_every=0"]
 ALL = "eval.pipeline=[search,rerank,fuse]"
 FEW = ["eval.start=false", "candidates.depth=15", "eval.depth=15", "eval.search_depth=15"]
 

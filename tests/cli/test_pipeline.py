@@ -11,9 +11,9 @@ from limbeck.config import home
 from limbeck.evaluation.fusion import reciprocal_rank_fusion, weighted_sum
 from limbeck.evaluation.runs import cut, read_run
 from limbeck.experiment.distil import Experiment
+from small import QUICK
 
 ALL = "eval.pipeline=[search,rerank,fuse]"
-QUICK = ["trainer.steps=2", "trainer.validate_every=0"]
 
 
 def only_run(path, name="train"):

@@ -13,6 +13,7 @@ from language_models import save
 from limbeck.experiment import devices
 from limbeck.scores.store import ScoreStore
 from limbeck.teachers.store import StoreTeacher
+from small import QUICK
 
 WORLD = [
     "data.world.documents=200",
@@ -22,8 +23,6 @@ WORLD = [
     "data.world.test=20",
     "accelerator=cpu",
 ]
-
-QUICK = ["trainer.steps=2", "trainer.validate_every=0"]
 
 
 @pytest.fixture

@@ -18,13 +18,10 @@ from safetensors.torch import load_file
 from limbeck.cli.main import main
 from limbeck.evaluation.metrics import evaluate, means
 from limbeck.evaluation.runs import read_run
+from small import QUICK
 
 STUDENT_ALONE = ["eval.start=false", "eval.teacher=false"]
 """Where nobody looks at the other rows."""
-
-
-QUICK = ["trainer.steps=2", "trainer.validate_every=0"]
-"""Where nobody looks at the training."""
 
 
 def only_run(path, name="train"):

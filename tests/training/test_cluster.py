@@ -75,7 +75,7 @@ def test_on_one_device_no_shell_makes_a_process_one_of_several(name, shell, tmp_
     assert (trainer.world_size, trainer.global_rank, trainer.is_global_zero) == (1, 0, True)
 
 
-@pytest.mark.parametrize("name", ["slurm, tasks of each node", "lsf", "all"])
+@pytest.mark.parametrize("name", ["torchrun", "slurm, tasks of each node", "lsf", "all"])
 def test_one_device_trains_in_any_shell(name, plain, shell, limbeck, tmp_path):
     shell(name)
     status, out, err = limbeck("train", *SHORT)
