@@ -229,7 +229,7 @@ def warm(give, world):
         "teacher.name=some",
         "kind=logit",
     )
-    for student in ("splade", "dense"):
+    for student in ("splade", "dense", "colbert"):
         give("train", f"experiment=refine_{student}_warm_up", *SMALL, *WARM)
         (made,) = (world / "runs" / f"refine_{student}_warm_up").iterdir()
         give("export", f"run={made}", f"out=refine/{student}_nfcorpus")

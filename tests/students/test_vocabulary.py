@@ -37,6 +37,15 @@ def test_values_and_gradients_are_those_of_all_logits(chunk, known):
         torch.testing.assert_close(ours, plain)
 
 
+def test_values_are_the_same_without_gradients():
+    states, mask, weight, bias = case(torch.float32, rows=40)
+    weight.requires_grad_()
+    with torch.no_grad():
+        found = max_logits(states, mask, weight, bias)
+    assert not found.requires_grad
+    torch.testing.assert_close(found, max_logits(states, mask, weight, bias).detach(), rtol=0, atol=0)
+
+
 def test_the_gradient_of_finite_differences():
     states, mask, weight, bias = case(rows=2, tokens=3, words=4)
     given = [each.requires_grad_() for each in (states, weight, bias)]

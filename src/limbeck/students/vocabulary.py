@@ -10,8 +10,8 @@ from torch.autograd.function import once_differentiable
 
 from limbeck.types import moved
 
-_CHUNK = 2**25
-"""Logits in memory at once."""
+_CHUNK, _CPU_CHUNK = 2**25, 2**22
+"""Logits in memory at once, on a GPU and on a CPU: there 16 MB, which stay in its cache until they are reduced."""
 
 
 def max_logits(
@@ -21,7 +21,7 @@ def max_logits(
     bias: Tensor | None,
     *,
     lengths: Sequence[int] | None = None,
-    chunk: int = _CHUNK,
+    chunk: int | None = None,
 ) -> Tensor:
     r"""Return $`m_{nv} = b_v + \max_{t} \langle h_{nt}, w_v \rangle`$ over the tokens t of text n, without padding.
 
@@ -43,7 +43,7 @@ def max_logits(
         Number of tokens of each text without padding, if padding follows the text: texts of similar length are then
         computed together, without logits for padding.
     chunk
-        Number of logits in memory at once.
+        Number of logits in memory at once; None chooses it for the device.
 
     Returns
     -------
@@ -56,7 +56,14 @@ def max_logits(
     if torch.is_autocast_enabled(kind):
         half = torch.get_autocast_dtype(kind)
         states, weight = states.to(half), weight.to(half)
-    found: Tensor = _MaxLogits.apply(states, weight, _pieces(states, len(weight), lengths, chunk))  # pyright: ignore[reportAssignmentType]
+    if chunk is None:
+        chunk = _CPU_CHUNK if kind == "cpu" else _CHUNK
+    pieces = _pieces(states, len(weight), lengths, chunk)
+    found: Tensor
+    if torch.is_grad_enabled() and (states.requires_grad or weight.requires_grad):
+        found = _MaxLogits.apply(states, weight, pieces)  # pyright: ignore[reportAssignmentType]
+    else:
+        found = _maxima(states, weight, pieces)
     return found if bias is None else found + bias
 
 
@@ -73,23 +80,30 @@ def _pieces(states: Tensor, words: int, lengths: Sequence[int] | None, chunk: in
     return pieces
 
 
+def _maxima(
+    states: Tensor, weight: Tensor, pieces: Sequence[tuple[Tensor, int]], chosen: Tensor | None = None
+) -> Tensor:
+    """Return (N, V) the maxima; ``chosen`` (N, V) receives the token of each, which costs a third more."""
+    width, words = states.shape[-1], len(weight)
+    result = states.new_empty((len(states), words), dtype=torch.promote_types(states.dtype, torch.float32))
+    with torch.autocast(states.device.type, enabled=False):
+        for here, tokens in pieces:
+            # Put vocabulary entries first, so that the tokens of a text, over which it reduces, are contiguous.
+            logits = (weight @ states[here, :tokens].reshape(-1, width).mT).view(words, -1, tokens)
+            if chosen is None:
+                result[here] = logits.amax(dim=-1).mT.to(result.dtype)
+            else:
+                best = logits.max(dim=-1)
+                result[here] = best.values.mT.to(result.dtype)
+                chosen[here] = best.indices.mT.int()
+    return result
+
+
 class _MaxLogits(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, pieces: Sequence[tuple[Tensor, int]]) -> Tensor:
-        rows, _, width = states.shape
-        words = len(weight)
-        result = states.new_empty((rows, words), dtype=torch.promote_types(states.dtype, torch.float32))
-        chosen = torch.empty((rows, words), dtype=torch.int32, device=states.device)
-        with torch.autocast(states.device.type, enabled=False):
-            for here, tokens in pieces:
-                # Put vocabulary entries first, so that the tokens of a text, over which it reduces, are contiguous.
-                logits = (weight @ states[here, :tokens].reshape(-1, width).mT).view(words, -1, tokens)
-                if any(ctx.needs_input_grad):
-                    best = logits.max(dim=-1)
-                    result[here] = best.values.mT.to(result.dtype)
-                    chosen[here] = best.indices.mT.int()
-                else:
-                    result[here] = logits.amax(dim=-1).mT.to(result.dtype)
+        chosen = torch.empty((len(states), len(weight)), dtype=torch.int32, device=states.device)
+        result = _maxima(states, weight, pieces, chosen)
         ctx.save_for_backward(states, weight, chosen)
         return result
 
