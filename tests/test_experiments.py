@@ -7,6 +7,7 @@ checkpoints called as on the hub. What the reproduction of CKL needs beside that
 import copy
 import json
 import re
+import runpy
 import shlex
 import shutil
 import sys
@@ -219,20 +220,19 @@ WARM = [
 
 @pytest.fixture(scope="module")
 def warm(give, world):
-    """What the refinement study starts from: a store of the teacher's scores, and students that have begun."""
-    write_teacher_scores(world / "refine" / "scores.parquet", "train", "dev")
-    give(
-        "import",
-        "format=sbert_ce_scores",
-        "path=refine/scores.parquet",
-        "out=refine/teacher_nfcorpus",
-        "teacher.name=some",
-        "kind=logit",
-    )
-    for student in ("splade", "dense", "colbert"):
-        give("train", f"experiment=refine_{student}_warm_up", *SMALL, *WARM)
-        (made,) = (world / "runs" / f"refine_{student}_warm_up").iterdir()
-        give("export", f"run={made}", f"out=refine/{student}_nfcorpus")
+    """What the refinement study starts from, made by examples/refinement.py with smaller models and fewer steps."""
+    study = runpy.run_path(str(home() / "examples" / "refinement.py"))
+
+    def run(verb, *words):
+        more = {
+            "train": [*SMALL, *WARM],
+            "score": ["accelerator=cpu", "paths.cache=cache", "teacher.backbone.model=tiny", WARM[-1]],
+        }.get(verb, [])
+        give(verb, *words, *more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(world)
+        study["make"](Path("data/nfcorpus"), Path("tiny"), ["splade", "colbert", "dense"], run)
 
 
 def found(world, word):
