@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from limbeck.reporting.drawing import canvas, look, save
+from limbeck.reporting.drawing import canvas, look, save, styled
 
 DOCS = Path(__file__).parents[1]
 LOSSES = {"KL": "KL", "CKL": "CKL", "projected KL (mass=0.8": "projected KL, m = .8", "InfoNCE": "InfoNCE (no teacher)"}
@@ -30,6 +30,7 @@ def values(table: str, column: int, teachers: dict[str, float], begin: str) -> l
     return sorted(found)
 
 
+@styled
 def main() -> None:
     """Read, and draw."""
     figure, axes = canvas(1, 3, size=(6.9, 2.5))
@@ -39,10 +40,13 @@ def main() -> None:
             colour, marker = look(number)
             percent = [100 * value for value in share]
             each.errorbar(percent, mean, deviation, color=colour, marker=marker, capsize=2, label=name)
-        each.set(title=title, xlabel="queries that the teacher misreads, %", xticks=(0, 20, 40, 60, 80))
+        each.set(title=title, xticks=(0, 20, 40, 60, 80))
     axes[0].set_ylabel("nDCG@10 of the student")
+    axes[1].set_xlabel("share of the queries that the teacher misreads, in %")
     figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=4)
-    save(figure, DOCS / "figures" / "misread.png", "What a teacher's errors cost, by loss")
+    path = DOCS / "figures" / "misread.png"
+    save(figure, path, "What a teacher's errors cost, by loss")
+    path.with_suffix(".pdf").unlink()
 
 
 if __name__ == "__main__":
