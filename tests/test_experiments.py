@@ -235,6 +235,24 @@ def warm(give, world):
         study["make"](Path("data/nfcorpus"), Path("tiny"), ["splade", "colbert", "dense"], run)
 
 
+@pytest.mark.parametrize("kind", ["half", "wrong"])
+def test_labels_are_broken_by_the_amount_that_is_named(kind, give, world):
+    broken = runpy.run_path(str(home() / "examples" / "broken_labels.py"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(world)
+        broken["make"](Path("data/nfcorpus"), kind, Path(f"broken/{kind}"), give)
+        before, after = (broken["read"](Path(each, "qrels/train.tsv")) for each in ("data/nfcorpus", f"broken/{kind}"))
+        assert Path(f"broken/{kind}/qrels/test.tsv").read_text() == Path("data/nfcorpus/qrels/test.tsv").read_text()
+    assert list(after) == list(before)
+    if kind == "half":
+        assert {(len(before[query]), len(own)) for query, own in after.items()} == {(2, 1)}
+        assert all(own.items() <= before[query].items() for query, own in after.items())
+    else:
+        assert {len(own) for own in after.values()} == {2}
+        wrong = sum(document not in before[query] for query, own in after.items() for document in own)
+        assert 0.2 < wrong / 24 < 0.6, wrong
+
+
 def found(world, word):
     """Return the one run of a path that ends in ID."""
     (run,) = (path for path in (world / word.partition("=")[2]).parent.iterdir() if path.is_dir())

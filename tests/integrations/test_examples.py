@@ -18,7 +18,7 @@ EXAMPLES = {
     "pytorch_loop": ("dense-cosine", AutoModel.from_pretrained),
 }
 FOLDER = home() / "examples"
-ELSEWHERE = {"refinement"}
+ELSEWHERE = {"broken_labels", "refinement"}
 """Run by tests/test_experiments.py."""
 
 
