@@ -25,11 +25,14 @@ def loop(queries, documents):
     return table
 
 
-@pytest.mark.parametrize("chunk", [1, 150, 10**9])
-def test_maxsim_equals_the_loop(chunk):
+@pytest.mark.parametrize("chunk", [1, 150, 10**9, None])
+@pytest.mark.parametrize("trained", [False, True])
+def test_maxsim_equals_the_loop(chunk, trained):
     queries, documents = vectors(3, 4, 1), vectors(7, 6, 2)
     documents.mask[5] = False  # nothing left of it
-    torch.testing.assert_close(maxsim(queries, documents, chunk=chunk), loop(queries, documents))
+    expected = loop(queries, documents)
+    documents.values.requires_grad_(trained)
+    torch.testing.assert_close(maxsim(queries, documents, chunk=chunk).detach(), expected)
 
 
 def test_only_the_best_vector_and_no_padding_gets_a_gradient():
