@@ -6,7 +6,7 @@ from torch import Tensor
 from limbeck.types import Vectors
 
 _CHUNK, _CPU_CHUNK = 2**25, 2**20
-"""Most inner products of token vectors in memory at once, on a GPU and on a CPU: there 4 MB, which stay in its cache."""
+"""Most inner products of token vectors in memory at once, on a GPU and on a CPU: there 4 MB, to stay in its cache."""
 
 
 def dot(queries: Tensor, documents: Tensor) -> Tensor:
