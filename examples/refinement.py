@@ -4,7 +4,8 @@
 
 COLLECTION is a BEIR folder (nfcorpus, scifact), SPLADE the folder of a trained SPLADE, STUDENT splade, colbert or dense
 (without: all three). Makes refine/teacher_NAME and refine/STUDENT_NAME, where the sweeps refine_* look for them. If
-interrupted, give it again. The teacher is the mean of MiniLM, BM25 and that SPLADE (docs/results/refinement.md).
+interrupted, give it again. The teacher is the mean of MiniLM, BM25 and that SPLADE (docs/results/refinement.md). ColBERT
+finds documents that these three do not; refine/teacher_colbert_NAME has scores for them, too.
 """
 
 import subprocess
@@ -29,23 +30,27 @@ def make(collection: Path, splade: Path, students: list[str], run: Run = command
     name = collection.name
     dev = (collection / "qrels" / "dev.tsv").exists()
     data = [f"data.collection={collection}", *([] if dev else ["data.dev=null"])]
-    fused = ["candidates=refine", f"candidates.parts.splade.backbone.model={splade}"]
-    if not Path("refine", f"teacher_{name}").exists():
-        teach(name, splade, data, fused, run)
+    part = f"candidates.parts.splade.backbone.model={splade}"
+    teach(name, splade, data, ["candidates=refine", part], run)
     for student in students:
-        if Path("refine", f"{student}_{name}").exists():
-            continue
-        model = [] if student == "dense" else [f"backbone.model={splade}"]
-        held = [] if dev else ["data.dev_queries=200"]
-        warm = f"refine_{student}_warm_up"
-        run("train", f"experiment={warm}", *data, *held, *fused[1:], *model,
-            f"teacher.path=refine/teacher_{name}", f"name={warm}_{name}")  # fmt: skip
-        (made,) = (each.parent for each in Path("runs", f"{warm}_{name}").glob("*/result.json"))
-        run("export", f"run={made}", f"out=refine/{student}_{name}")
+        warm, folder = f"refine_{student}_warm_up", Path("refine", f"{student}_{name}")
+        if not folder.exists():
+            model = [] if student == "dense" else [f"backbone.model={splade}"]
+            held = [] if dev else ["data.dev_queries=200"]
+            run("train", f"experiment={warm}", *data, *held, part, *model,
+                f"teacher.path=refine/teacher_{name}", f"name={warm}_{name}")  # fmt: skip
+            (made,) = (each.parent for each in Path("runs", f"{warm}_{name}").glob("*/result.json"))
+            run("export", f"run={made}", f"out={folder}")
+        if student == "colbert":
+            own = ["candidates=refine_own", part, f"candidates.parts.own.student.folder={folder}"]
+            teach(folder.name, splade, data, own, run)
 
 
 def teach(name: str, splade: Path, data: list[str], fused: list[str], run: Run) -> None:
-    """Make the teacher's scores of all candidates: the mean of three systems, times four."""
+    """Make the teacher's scores of all candidates, the mean of three systems, times four: refine/teacher_NAME."""
+    teacher = Path("refine", f"teacher_{name}")
+    if teacher.exists():
+        return
     work = Path("refine", f"scores_{name}")
     splits = "splits=[train,test]"
     run("score", *data, *fused, splits, "teacher=minilm", "teacher.student.document_length=128", f"out={work}/minilm")
@@ -69,7 +74,7 @@ def teach(name: str, splade: Path, data: list[str], fused: list[str], run: Run) 
     mean = scored(work / "mean")
     write({query: {d: WIDTH * score for d, score in own.items()} for query, own in mean.items()}, work / "mean.trec")
     run("import", *read, f"path={work}/mean.trec", 'teacher.name="mean of MiniLM, BM25 and SPLADE, times 4"',
-        f"out=refine/teacher_{name}")  # fmt: skip
+        f"out={teacher}")  # fmt: skip
 
 
 def scored(store: Path) -> dict[str, dict[str, float]]:
