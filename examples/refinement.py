@@ -4,8 +4,8 @@
 
 COLLECTION is a BEIR folder (nfcorpus, scifact), SPLADE the folder of a trained SPLADE, STUDENT splade, colbert or dense
 (without: all three). Makes refine/teacher_NAME and refine/STUDENT_NAME, where the sweeps refine_* look for them. If
-interrupted, give it again. The teacher is the mean of MiniLM, BM25 and that SPLADE (docs/results/refinement.md). ColBERT
-finds documents that these three do not; refine/teacher_colbert_NAME has scores for them, too.
+interrupted, give it again. The teacher is the mean of MiniLM, BM25 and that SPLADE (docs/results/refinement.md).
+ColBERT finds documents that these three do not; refine/teacher_colbert_NAME has scores for them, too.
 """
 
 import subprocess
