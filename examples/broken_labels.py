@@ -16,10 +16,12 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-Labels = dict[str, dict[str, str]]
-"""Query → relevant document → grade, as text."""
+from limbeck.evaluation.qrels import judgments
+from limbeck.formats.judging import write_qrels
+
+Labels = dict[str, dict[str, int]]
+"""Query → relevant document → grade."""
 Run = Callable[..., object]
-HEADER = "query-id\tcorpus-id\tscore"
 
 
 def command(*words: str) -> None:
@@ -36,16 +38,15 @@ def make(collection: Path, kind: str, out: Path, run: Run = command) -> None:
         copy = out / path.relative_to(collection)
         copy.parent.mkdir(exist_ok=True)
         shutil.copyfile(path, copy)
-    lines = [f"{query}\t{d}\t{grade}" for query, own in broken.items() for d, grade in own.items()]
-    (out / "qrels" / "train.tsv").write_text("\n".join([HEADER, *lines]) + "\n", encoding="utf-8")
+    pairs = {(query, document): grade for query, own in broken.items() for document, grade in own.items()}
+    write_qrels(out / "qrels" / "train.tsv", pairs)
 
 
 def read(qrels: Path) -> Labels:
     """Return the labels above 0 of a split, in the order of the file."""
     labels: Labels = defaultdict(dict)
-    for line in qrels.read_text(encoding="utf-8").splitlines()[1:]:
-        query, document, grade = line.split("\t")
-        if int(grade) > 0:
+    for query, document, grade in judgments(qrels):
+        if grade > 0:
             labels[query][document] = grade
     return labels
 
