@@ -42,6 +42,10 @@ NEEDS = {  # what an option leaves to the user
     "backbone=saved": ["student=saved", "student.folder=somewhere"],
     "student=saved": ["student.folder=somewhere"],
     "candidates=saved": ["candidates.student.folder=somewhere"],
+    "candidates=refine_own": [
+        "candidates.parts.own.student.folder=somewhere",
+        "candidates.parts.splade.backbone.model=somewhere",
+    ],
     "teacher=saved": ["teacher.student.folder=somewhere"],
     "candidates=dense": ["candidates.backbone.model=somewhere"],
     "candidates/parts=bm25": ["candidates=fusion"],
